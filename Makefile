@@ -1,0 +1,59 @@
+# Two commands are all the set-up there is:
+#   make rehearse   runs the whole runbook on an embedded rehearsal cluster
+#   make test       passes the tests
+# Each sets everything up first, from python >= 3.11 and pip's index alone.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup rehearse test lint docs lock clean
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make setup      the virtual environment, with locked dependencies and the Jupyter kernel
+setup: $(READY)
+
+# The marker is written last, so an installation that was cut off is done again.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "kubeharden needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+## make rehearse   papermill runs notebooks/harden.ipynb on the rehearsal cluster article-1.10
+rehearse: setup
+	$(BIN)/papermill notebooks/harden.ipynb outputs/rehearsal.ipynb -p dns_ip 10.0.0.10
+	@echo "The executed runbook is outputs/rehearsal.ipynb; look at it with: $(BIN)/jupyter lab outputs/rehearsal.ipynb"
+
+## make test       all tests
+test: setup
+	$(BIN)/pytest -q -n auto
+
+## make lint       ruff, mypy, import rules, notebooks stored without outputs
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/nbstripout --verify --extra-keys 'metadata.papermill cell.metadata.papermill' notebooks/*.ipynb
+
+## make docs       runs the rehearsal and renders it to docs/harden-article-1.10.html
+docs: setup
+	$(BIN)/python docs/render_example.py
+
+## make lock       requirements.lock anew from pyproject.toml
+lock: setup
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet -o requirements.lock
+
+## make clean      the virtual environment and all caches; outputs/ is left alone
+clean:
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find lib -name '*.egg-info' -prune -exec rm -rf {} +
+	find . -name __pycache__ -prune -exec rm -rf {} +

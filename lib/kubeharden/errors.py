@@ -1,0 +1,62 @@
+"""Everything that kubeharden raises on purpose.
+
+    KubehardenError
+    ├── ParameterError          a parameter, an inventory or a policies file is wrong: nothing was touched
+    ├── UnknownReleaseError     no table covers this Kubernetes release
+    ├── UnitError               a systemd unit or a command line cannot be read
+    ├── MigrationRefusedError   a node has settings that cannot be moved safely: it is left alone
+    ├── NodeError               a node cannot be reached, or what runs there failed
+    │   └── HostKeyError        its SSH host key is unknown or has changed
+    ├── ClusterError            the API server cannot be used, or refused a request
+    ├── StaleError              something changed since it was last looked at: nothing was written over it
+    ├── ProofError              after a change, something is not as the plan promised
+    └── RehearsalError          the embedded rehearsal cluster cannot run
+
+Every message says what was wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class KubehardenError(Exception):
+    """The root of all errors raised by kubeharden on purpose."""
+
+
+class ParameterError(KubehardenError, ValueError):
+    """A parameter, an inventory or a policies file is wrong; nothing was touched."""
+
+
+class UnknownReleaseError(KubehardenError, LookupError):
+    """No table covers this Kubernetes release."""
+
+
+class UnitError(KubehardenError, ValueError):
+    """A systemd unit or a command line cannot be read."""
+
+
+class MigrationRefusedError(KubehardenError):
+    """A node has settings that cannot be moved safely; it is left alone."""
+
+
+class NodeError(KubehardenError):
+    """A node cannot be reached, or what was run there failed."""
+
+
+class HostKeyError(NodeError):
+    """The SSH host key of a node is unknown, or is not the one in known_hosts."""
+
+
+class ClusterError(KubehardenError):
+    """The API server cannot be used, or refused a request."""
+
+
+class StaleError(KubehardenError):
+    """Something changed since it was last looked at; nothing was written over it."""
+
+
+class ProofError(KubehardenError):
+    """After a change, something is not as the plan promised."""
+
+
+class RehearsalError(KubehardenError):
+    """The embedded rehearsal cluster cannot run."""

@@ -1,0 +1,35 @@
+"""What each Kubernetes release accepts: tables, and one way to look things up.
+
+    table = release_table("kubelet", "v1.20.2")
+    table.flag("--address").field            # 'address'
+    table.field("tlsMinVersion").default     # ''
+    table.api_version                        # 'kubelet.config.k8s.io/v1beta1'
+
+The tables (``kubelet.yaml``, ``kube-proxy.yaml``, ``kube-scheduler.yaml``) are made from Kubernetes'
+own sources by ``make_tables.py``; each names those sources. ``kube-apiserver.yaml`` is kept by hand and
+names its sources too.
+"""
+
+from kubeharden.releases.release import FIRST, LAST, Release
+from kubeharden.releases.tables import (
+    AdmissionPlugins,
+    Decoding,
+    Field,
+    Flag,
+    ReleaseTable,
+    admission_plugins,
+    release_table,
+)
+
+__all__ = [
+    "FIRST",
+    "LAST",
+    "AdmissionPlugins",
+    "Decoding",
+    "Field",
+    "Flag",
+    "Release",
+    "ReleaseTable",
+    "admission_plugins",
+    "release_table",
+]

@@ -1,0 +1,49 @@
+"""A minor release of Kubernetes, as something that can be compared."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import total_ordering
+
+from kubeharden.errors import UnknownReleaseError
+
+
+@total_ordering
+@dataclass(frozen=True)
+class Release:
+    """A minor release, such as 1.20; patch levels make no difference to what is accepted."""
+
+    major: int
+    minor: int
+
+    @classmethod
+    def parse(cls, text: str | Release) -> Release:
+        """Read ``1.20``, ``v1.20.2`` or ``Kubernetes v1.20.2-gke.1``.
+
+        Raises:
+            UnknownReleaseError: the text names no release, or none that the tables cover.
+        """
+        if isinstance(text, Release):
+            return text
+        match = re.search(r"(?<![\d.])v?(\d+)\.(\d+)", text)
+        if not match:
+            raise UnknownReleaseError(
+                f"{text!r} names no Kubernetes release; expected one like 1.20 or v1.20.2"
+            )
+        release = cls(int(match[1]), int(match[2]))
+        if not FIRST <= release <= LAST:
+            raise UnknownReleaseError(
+                f"no table covers Kubernetes {release}; there are tables for {FIRST} to {LAST}"
+            )
+        return release
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+    def __lt__(self, other: Release) -> bool:
+        return (self.major, self.minor) < (other.major, other.minor)
+
+
+FIRST = Release(1, 10)
+LAST = Release(1, 36)

@@ -1,0 +1,228 @@
+"""The tables as a lookup for one component of one release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from kubeharden.errors import UnknownReleaseError
+from kubeharden.releases.release import Release
+
+COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler")
+
+# cmd/kubelet/app/options/options.go, AddKubeletConfigFlags, 1.10-1.36.
+KUBELET_CONFIG_MESSAGE = (
+    "This parameter should be set via the config file specified by the Kubelet's --config flag. See "
+    "https://kubernetes.io/docs/tasks/administer-cluster/kubelet-config-file/ for more information."
+)
+
+
+class Decoding(Enum):
+    """What a component does with a key that its config file must not have."""
+
+    SILENT = "silent"  # drops it without a word (up to 1.16)
+    LENIENT = "lenient"  # warns and drops it
+    STRICT = "strict"  # refuses to start
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A command-line flag as one release has it.
+
+    Attributes:
+        name: with its dashes, ``--address``.
+        type: ``bool``, ``int32``, ``duration``, ``list(string)``, ``map(string,string)`` …
+        fields: the config fields that took its place, by path; empty where the release has none.
+        part: ``host`` or ``port`` where the flag is only that part of the field.
+        deprecated: what the component says of it when it is used; None where it says nothing.
+        stays: it keeps its effect beside ``--config`` and is not deprecated, although it has a field.
+        legacy_default: its default where no config file is used, if that differs from the field's.
+        enum: the values allowed in this release, if there is a list.
+        note: what else the sources say.
+    """
+
+    name: str
+    type: str
+    fields: tuple[str, ...] = ()
+    part: str | None = None
+    deprecated: str | None = None
+    stays: bool = False
+    legacy_default: Any = None
+    enum: tuple[str, ...] | None = None
+    note: str | None = None
+
+    @property
+    def field(self) -> str | None:
+        """The first config field that took its place, or None."""
+        return self.fields[0] if self.fields else None
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a config file as one release has it; ``default`` is None where none is known."""
+
+    path: str
+    type: str
+    default: Any = None
+
+
+class ReleaseTable:
+    """What one component accepts in one release: see ``release_table``."""
+
+    def __init__(self, component: str, release: Release) -> None:
+        raw = _raw(component)
+        self.component = component
+        self.release = release
+        self.kind: str = raw["kind"]
+        self.api_versions: tuple[str, ...] = tuple(
+            row["apiVersion"] for row in raw["apiVersions"] if _within(row, release)
+        )
+        self.api_version = self.api_versions[-1]  # the newest one that the release accepts
+        self.decoding = Decoding(_current(raw["decoding"], release)["mode"])
+        self.flags_beside_config_win: bool = raw["flags_beside_config"] == "win"
+        self.fields: dict[str, Field] = {
+            path: _field(path, row, release)
+            for path, row in raw["fields"].get("*", raw["fields"].get(self.api_version, {})).items()
+            if _within(row, release)
+        }
+        self.flags: dict[str, Flag] = {
+            name: self._flag(name, row)
+            for name, row in raw["flags"].items()
+            if _within(row, release)
+        }
+
+    def flag(self, name: str) -> Flag | None:
+        """The flag of that name (with dashes), or None where the release has none."""
+        return self.flags.get(name)
+
+    def removed_in(self, name: str) -> str | None:
+        """The release in which a flag that this one no longer has went, such as ``1.24``; else None."""
+        removed = _raw(self.component)["flags"].get(name, {}).get("removed")
+        return str(removed) if removed and Release.parse(removed) <= self.release else None
+
+    def field(self, path: str) -> Field | None:
+        """The field at that dotted path, or None where the release has none."""
+        return self.fields.get(path)
+
+    def _flag(self, name: str, row: Mapping[str, Any]) -> Flag:
+        fields = tuple(
+            path for path in self._fields_of(row) if path.partition("[")[0] in self.fields
+        )
+        enum = row.get("enum")
+        return Flag(
+            name=name,
+            type=row["type"],
+            fields=fields,
+            part=row.get("part"),
+            deprecated=self._deprecation(row),
+            stays=row.get("stays", False),
+            legacy_default=row.get("legacy_default"),
+            enum=tuple(
+                v
+                for v, since in enum.items()
+                if since is None or Release.parse(since) <= self.release
+            )
+            if enum
+            else None,
+            note=row.get("note"),
+        )
+
+    def _fields_of(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        if "fields" in row:
+            version = self.api_version.rpartition("/")[2]
+            return tuple(row["fields"].get(version, row["fields"].get("*", ())))
+        return (row["field"],) if "field" in row else ()
+
+    def _deprecation(self, row: Mapping[str, Any]) -> str | None:
+        since, ended = row.get("deprecated"), row.get("undeprecated")
+        if not since or Release.parse(since) > self.release:
+            return None
+        if ended and Release.parse(ended) <= self.release:
+            return None
+        if "message" in row:
+            return str(row["message"])
+        return (
+            KUBELET_CONFIG_MESSAGE
+            if self.component == "kubelet" and "field" in row
+            else "deprecated"
+        )
+
+
+@dataclass(frozen=True)
+class AdmissionPlugins:
+    """The admission plugins of one release's API server: names on by default, and names it lacks."""
+
+    default_on: tuple[str, ...]
+    removed: frozenset[str]
+
+
+@cache
+def release_table(component: str, release: str | Release) -> ReleaseTable:
+    """What ``component`` accepts in ``release``.
+
+    Args:
+        component: ``kubelet``, ``kube-proxy`` or ``kube-scheduler``.
+        release: ``1.20``, ``v1.20.2`` …
+
+    Raises:
+        UnknownReleaseError: no table covers it; the message says which are covered.
+    """
+    if component not in COMPONENTS:
+        raise UnknownReleaseError(
+            f"no table for {component!r}; there are tables for {', '.join(COMPONENTS)}"
+        )
+    return ReleaseTable(component, Release.parse(release))
+
+
+@cache
+def admission_plugins(release: str | Release) -> AdmissionPlugins:
+    """The admission plugins of kube-apiserver in ``release``.
+
+    Raises:
+        UnknownReleaseError: no table covers the release.
+    """
+    wanted = Release.parse(release)
+    raw = _raw("kube-apiserver")["admission_plugins"]
+    return AdmissionPlugins(
+        default_on=tuple(
+            name
+            for name, row in raw["default_on"].items()
+            if Release.parse(row["first"]) <= wanted
+            and (row["last"] is None or wanted <= Release.parse(row["last"]))
+        ),
+        removed=frozenset(
+            name for name, last in raw["removed"].items() if Release.parse(last) < wanted
+        ),
+    )
+
+
+@cache
+def _raw(component: str) -> dict[str, Any]:
+    text = (files(__package__) / f"{component}.yaml").read_text(encoding="utf-8")
+    # libyaml's loader reads the kubelet's table in 40 ms instead of 400.
+    table: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    return table
+
+
+def _within(row: Mapping[str, Any], release: Release) -> bool:
+    since, last, removed = row.get("since"), row.get("last"), row.get("removed")
+    return (
+        (since is None or Release.parse(since) <= release)
+        and (last is None or release <= Release.parse(last))
+        and (removed is None or release < Release.parse(removed))
+    )
+
+
+def _current(history: list[dict[str, Any]], release: Release) -> dict[str, Any]:
+    return [step for step in history if Release.parse(step["since"]) <= release][-1]
+
+
+def _field(path: str, row: Mapping[str, Any], release: Release) -> Field:
+    steps = [step for step in row.get("defaults", ()) if Release.parse(step["since"]) <= release]
+    return Field(path=path, type=row["type"], default=steps[-1]["value"] if steps else None)
