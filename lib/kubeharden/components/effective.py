@@ -1,0 +1,158 @@
+"""The configuration that a component runs with: its flags, its file and its release's defaults together."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kubeharden.components import paths
+from kubeharden.components.flags import FlagUse, value_of
+from kubeharden.components.values import duration_ns, merge
+from kubeharden.releases import Flag, Release, ReleaseTable
+
+# What a config file says about itself; /configz does not show it.
+TYPE_META = ("kind", "apiVersion")
+
+# "host:port" fields that the components fill from two flags, with the port each adds on its own:
+# cmd/kube-proxy/app/server.go addressFromDeprecatedFlags; kube-scheduler options/deprecated.go.
+ADDRESS_PORTS = {
+    ("kube-proxy", "healthzBindAddress"): 10256,
+    ("kube-proxy", "metricsBindAddress"): 10249,
+    ("kube-scheduler", "healthzBindAddress"): 10251,
+    ("kube-scheduler", "metricsBindAddress"): 10251,
+}
+
+
+def from_flags(table: ReleaseTable, flags: Sequence[FlagUse]) -> dict[str, Any]:
+    """The flags that have a config field, as a nested dict of those fields.
+
+    Raises:
+        FlagValueError: a value is none of its flag's type.
+    """
+    config: dict[str, Any] = {}
+    for use in flags:
+        flag = table.flag(use.name)
+        if flag is None or not flag.fields or flag.stays:
+            continue
+        value = value_of(use, flag)
+        for path in flag.fields:
+            earlier = paths.get(config, path)
+            joined = (
+                address(table, path, flag, earlier, value) if _is_address(table, path) else None
+            )
+            paths.put(config, path, joined or merge(flag.type, earlier, value))
+    return config
+
+
+def _is_address(table: ReleaseTable, path: str) -> bool:
+    return (table.component, path) in ADDRESS_PORTS
+
+
+def address(table: ReleaseTable, path: str, flag: Flag, earlier: Any, value: Any) -> str:
+    """``host:port`` with the part that this flag gives put in."""
+    default = paths.get(defaults(table), path) or f"0.0.0.0:{ADDRESS_PORTS[table.component, path]}"
+    host, port = split_address(str(earlier or default), ADDRESS_PORTS[table.component, path])
+    if flag.part == "port":
+        return f"{host}:{value}"
+    if flag.part == "host":
+        return f"{bracketed(str(value))}:{port}"
+    return "{}:{}".format(*split_address(str(value), port))
+
+
+def split_address(text: str, default_port: int) -> tuple[str, int]:
+    """``10.0.0.1:80``, ``10.0.0.1``, ``[::1]:80`` or ``::1`` as host (bracketed if IPv6) and port."""
+    host, colon, port = text.rpartition(":")
+    if colon and port.isdigit() and (":" not in host or host.endswith("]")):
+        return host, int(port)
+    return bracketed(text), default_port
+
+
+def bracketed(host: str) -> str:
+    """An IPv6 address in brackets, anything else as it is."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def defaults(table: ReleaseTable) -> dict[str, Any]:
+    """The defaults of a config file's fields, nested."""
+    result: dict[str, Any] = {}
+    for path, field in table.fields.items():
+        if field.default is not None and field.type != "object":
+            paths.put(result, path, copy.deepcopy(field.default))
+    return result
+
+
+def legacy_defaults(table: ReleaseTable) -> dict[str, Any]:
+    """The defaults that hold only while no config file is used, by path.
+
+    Source: applyLegacyDefaults in cmd/kubelet/app/options/options.go, 1.10-1.36.
+    """
+    return {
+        flag.fields[0]: flag.legacy_default
+        for flag in table.flags.values()
+        if flag.legacy_default is not None and flag.fields
+    }
+
+
+def effective_config(
+    table: ReleaseTable, flags: Sequence[FlagUse], config: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What the component runs with, nested as ``/configz`` shows it.
+
+    Args:
+        table: the component and its release.
+        flags: the command line.
+        config: the content of the file that ``--config`` names; None without one.
+
+    Raises:
+        FlagValueError: a value is none of its flag's type.
+    """
+    result = defaults(table)
+    if config is None:
+        for path, value in legacy_defaults(table).items():
+            paths.put(result, path, value)
+    else:
+        for path, value in paths.leaves(config, table.fields):
+            if path not in TYPE_META and counts(table, path, value):
+                paths.put(result, path, copy.deepcopy(value))
+    if config is None or table.flags_beside_config_win:
+        for path, value in paths.leaves(from_flags(table, flags), table.fields):
+            gates = path == "featureGates"
+            paths.put(
+                result, path, {**(paths.get(result, path) or {}), **value} if gates else value
+            )
+    return result
+
+
+def decode(table: ReleaseTable, config: Mapping[str, Any]) -> list[str]:
+    """The paths in a config file that the release does not know, in their order."""
+    return [
+        path
+        for path, _ in paths.leaves(config, table.fields)
+        if path not in TYPE_META and path not in table.fields
+    ]
+
+
+# Plain ints that SetDefaults tests with "== 0": an explicit 0 in the file counts as unset
+# (pkg/kubelet/apis/config/v1beta1/defaults.go; pointers such as registryPullQPS take an explicit 0).
+ZERO_IS_UNSET = {"port", "registryBurst", "eventBurst", "maxPods", "maxOpenFiles", "kubeAPIBurst"}
+# The only string with a default that became a pointer, in 1.22, so that "" can be said in the file.
+RESOLV_CONF_POINTER_SINCE = Release(1, 22)
+
+
+def counts(table: ReleaseTable, path: str, value: Any) -> bool:
+    """Whether a value in the file says anything: SetDefaults takes some zero values for "unset".
+
+    A field that the release does not have, null, a duration of 0, an empty string and some plain numbers
+    of 0 do not count where the field has a default.
+    """
+    field = table.field(path)
+    if field is None or value is None:
+        return False
+    if field.default is None:
+        return True
+    if field.type == "duration":
+        return duration_ns(str(value)) != 0
+    if value == "":
+        return path == "resolvConf" and table.release >= RESOLV_CONF_POINTER_SINCE
+    return not (path in ZERO_IS_UNSET and value == 0 and not isinstance(value, bool))

@@ -1,0 +1,114 @@
+"""A component's command line as its release reads it (pflag, with words normalised to dashes)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kubeharden.components.values import parse_text
+from kubeharden.errors import UnitError
+from kubeharden.releases import Flag, ReleaseTable
+
+# Eviction thresholds are written memory.available<100Mi (pkg/kubelet/eviction/helpers.go).
+THRESHOLD_FLAGS = {"--eviction-hard", "--eviction-soft"}
+
+
+class UnknownFlagError(UnitError):
+    """The release has no such flag; ``flag`` is its name."""
+
+    def __init__(self, flag: str, component: str, release: str) -> None:
+        super().__init__(f"{component} {release} has no flag {flag}")
+        self.flag = flag
+
+
+class FlagValueError(UnitError):
+    """The value of a flag is missing or cannot be read; ``flag`` is its name."""
+
+    def __init__(self, flag: str, value: str | None, why: str) -> None:
+        super().__init__(f"{flag}: {why}" if value is None else f"{flag}={value}: {why}")
+        self.flag, self.value = flag, value
+
+
+@dataclass(frozen=True)
+class FlagUse:
+    """One flag on a command line; a bare boolean has the value ``true``."""
+
+    name: str
+    value: str
+
+    @property
+    def text(self) -> str:
+        """The flag as it is written to a unit: ``--name=value``."""
+        return f"{self.name}={self.value}"
+
+
+def split_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
+    """The flags of a command line in their order, whether or not the release knows them.
+
+    An unknown flag takes its value from ``=`` only, or from the next word if that is no flag.
+
+    Args:
+        argv: the words after the program's name.
+
+    Raises:
+        FlagValueError: a flag that needs a value has none.
+        UnitError: a word is no flag and belongs to none.
+    """
+    uses: list[FlagUse] = []
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("-") or word in ("-", "--"):
+            raise UnitError(
+                f"{table.component} takes no argument {word!r}; is a value split by a space?"
+            )
+        name, has_value, value = word.partition("=")
+        name = "--" + name.lstrip("-").replace("_", "-")
+        flag = table.flag(name)
+        if not has_value:
+            value = _next_value(name, flag, words)
+        uses.append(FlagUse(name, value))
+    return uses
+
+
+def _next_value(name: str, flag: Flag | None, words: list[str]) -> str:
+    if flag is not None and flag.type == "bool":
+        return "true"
+    if flag is None and (not words or words[0].startswith("-")):
+        return "true"
+    if not words:
+        raise FlagValueError(name, None, "needs a value")
+    return words.pop(0)
+
+
+def parse_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
+    """The flags of a command line, each checked as the component checks it when it starts.
+
+    Raises:
+        UnknownFlagError: the release has no such flag.
+        FlagValueError: a value is missing or is none of the flag's type.
+        UnitError: a word is no flag and belongs to none.
+    """
+    uses = split_flags(argv, table)
+    for use in uses:
+        flag = table.flag(use.name)
+        if flag is None:
+            raise UnknownFlagError(use.name, table.component, str(table.release))
+        value_of(use, flag)
+    return uses
+
+
+def value_of(use: FlagUse, flag: Flag) -> object:
+    """The value of a flag, with its type.
+
+    Raises:
+        FlagValueError: the text is no value of the flag's type, or not one of its enum.
+    """
+    separator = "<" if use.name in THRESHOLD_FLAGS else "="
+    try:
+        value = parse_text(flag.type, use.value, separator)
+    except ValueError as error:
+        raise FlagValueError(use.name, use.value, str(error)) from None
+    if flag.enum and value not in (*flag.enum, ""):
+        raise FlagValueError(use.name, use.value, f"expected one of {', '.join(flag.enum)}")
+    return value

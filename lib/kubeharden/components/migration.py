@@ -1,0 +1,408 @@
+"""From a command line to a config file and what must stay a flag, without losing anything.
+
+Every setting of the command line ends in exactly one list: *moved* to a field, *kept* as a flag, *dropped*
+because it has no effect, *hardened* (changed by the profile or by a parameter) or *refused*. Where anything
+is refused, nothing is to be changed. The result is checked against itself: what the component would run
+with after the change differs from what it runs with now in the hardened fields and nowhere else.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kubeharden.components import paths, render
+from kubeharden.components.effective import (
+    TYPE_META,
+    counts,
+    effective_config,
+    from_flags,
+    legacy_defaults,
+)
+from kubeharden.components.flags import FlagUse, FlagValueError, split_flags, value_of
+from kubeharden.components.profile import ComponentProfile, Profile, strict_enough
+from kubeharden.components.validate import problems
+from kubeharden.errors import UnitError
+from kubeharden.releases import Flag, Release, ReleaseTable, release_table
+
+# Flags that keep their effect beside --config in the components that otherwise ignore them:
+# kube-proxy and kube-scheduler options.go ("--master" is an argument of the client of its own).
+HONOURED = {"--master"}
+# Modes of kube-proxy and kube-scheduler that do one thing and exit: no service runs with them.
+RUN_MODES = {"--cleanup", "--write-config-to", "--init-only", "--version", "--help"}
+# The old scheduling policy has no field after v1alpha1 and must be rewritten as profiles by hand.
+SCHEDULING_POLICY = {
+    "--algorithm-provider",
+    "--policy-config-file",
+    "--policy-configmap",
+    "--policy-configmap-namespace",
+    "--use-legacy-policy-config",
+    "--hard-pod-affinity-symmetric-weight",
+}
+ALLOW_PRIVILEGED_DEFAULT_SINCE = Release(1, 11)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting and what became of it.
+
+    Attributes:
+        flag: the flag it came from; empty for a value that the profile adds.
+        field: the path in the config file; empty for a flag without one.
+        value: its value afterwards.
+        why: the reason, in a sentence.
+        old: its value before, for a hardened setting.
+    """
+
+    flag: str
+    field: str
+    value: Any
+    why: str = ""
+    old: Any = None
+
+
+@dataclass
+class Migration:
+    """What ``migrate`` found.
+
+    Attributes:
+        config: the config file's content.
+        yaml: the config file's text, with the profile's commented defaults.
+        argv: what remains of the command line, program first, ``--config`` included.
+        before: what the component runs with now, as ``/configz`` shows it.
+        after: what it will run with.
+        defaults: fields that are written although they have the value that holds anyway.
+    """
+
+    component: str
+    release: Release
+    config: dict[str, Any] = field(default_factory=dict)
+    yaml: str = ""
+    argv: list[str] = field(default_factory=list)
+    moved: list[Setting] = field(default_factory=list)
+    kept: list[Setting] = field(default_factory=list)
+    dropped: list[Setting] = field(default_factory=list)
+    hardened: list[Setting] = field(default_factory=list)
+    refused: list[Setting] = field(default_factory=list)
+    defaults: list[Setting] = field(default_factory=list)
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+
+
+def migrate(  # noqa: PLR0913
+    component: str,
+    release: str | Release,
+    argv: Sequence[str],
+    config: Mapping[str, Any] | None = None,
+    *,
+    profile: str | Profile = "article",
+    config_path: str | None = None,
+    fields: Mapping[str, Any] | None = None,
+    flags: Mapping[str, str] | None = None,
+) -> Migration:
+    """Move the settings of a command line to the config file of its release.
+
+    Args:
+        component: ``kubelet``, ``kube-proxy`` or ``kube-scheduler``.
+        release: what the node runs: ``1.20``, ``v1.20.2`` …
+        argv: the command line, with or without the program's name.
+        config: the content of the file that ``--config`` names, if the component has one.
+        profile: what to harden: ``article``, ``none``, or a profile of your own.
+        config_path: where the file is to be; by default where ``--config`` names it now, else
+            ``/etc/kubernetes/<component>.conf``.
+        fields: values asked for beside the profile, by field path, such as ``{"clusterDNS": [...]}``.
+        flags: likewise values of flags, such as ``{"--pod-infra-container-image": …}``.
+
+    Returns:
+        The migration. Its ``refused`` is empty unless something is contradictory or unreadable; then
+        ``config``, ``yaml`` and ``argv`` are not to be used.
+
+    Raises:
+        UnknownReleaseError: no table covers the release.
+        ParameterError: there is no such profile.
+    """
+    table = release_table(component, release)
+    chosen = Profile.load(profile) if isinstance(profile, str) else profile
+    work = _Work(table, chosen.of(component), Migration(component, table.release), config)
+    program = [argv[0]] if argv and not argv[0].startswith("-") else []
+    try:
+        uses = split_flags(argv[len(program) :], table)
+    except UnitError as error:
+        work.result.refused.append(Setting("", "", " ".join(argv), str(error)))
+        return work.result
+    work.sort_flags(uses)
+    if not work.result.refused:
+        work.set_flags(flags or {})
+        work.fill(uses, fields or {})
+        work.finish(program, uses, config_path)
+    return work.result
+
+
+class _Work:
+    """One migration while it is being made."""
+
+    def __init__(
+        self,
+        table: ReleaseTable,
+        profile: ComponentProfile,
+        result: Migration,
+        existing: Mapping[str, Any] | None,
+    ) -> None:
+        self.table, self.profile, self.result, self.existing = table, profile, result, existing
+        self.moving: list[FlagUse] = []
+        self.staying: list[FlagUse] = []
+
+    def sort_flags(self, uses: Sequence[FlagUse]) -> None:
+        """Give every flag its verdict."""
+        for use in uses:
+            if use.name == "--config":
+                continue
+            flag = self.table.flag(use.name)
+            if flag is None:
+                self._unknown(use)
+                continue
+            try:
+                value = value_of(use, flag)
+            except FlagValueError as error:
+                self._note("refused", use, use.value, str(error))
+                continue
+            self._verdict(use, flag, value)
+
+    def _unknown(self, use: FlagUse) -> None:
+        removed = self.table.removed_in(use.name)
+        if removed:
+            self._note(
+                "dropped",
+                use,
+                use.value,
+                f"removed in {removed}; {self.table.release} does not start with it",
+            )
+        else:
+            why = f"{self.table.component} {self.table.release} is not known to have this flag; take it out by hand if it is a mistake"
+            self._note("refused", use, use.value, why)
+
+    def _verdict(self, use: FlagUse, flag: Flag, value: Any) -> None:
+        ignored = self.existing is not None and not self.table.flags_beside_config_win
+        if flag.stays or use.name in HONOURED:
+            self._keep(use, value, "keeps its effect as a flag beside --config")
+        elif use.name in RUN_MODES and not self.table.flags_beside_config_win:
+            self._note("refused", use, value, "is a mode that exits, not the command of a service")
+        elif ignored and (flag.fields or not self._stays_effective(flag)):
+            self._note(
+                "dropped",
+                use,
+                value,
+                "ignored already now: a --config file is in use, and it alone counts",
+            )
+        elif flag.fields:
+            self._move(use, flag, value)
+        else:
+            self._without_field(use, flag, value)
+
+    def _move(self, use: FlagUse, flag: Flag, value: Any) -> None:
+        whole = flag.part is None and "." not in flag.type
+        if whole and not all(
+            counts(self.table, path, value) or _is_default(self.table, path, value)
+            for path in flag.fields
+        ):
+            if self.table.flags_beside_config_win:
+                self._keep(use, value, f"{value!r} in the file would count as unset")
+            else:
+                self._note(
+                    "refused",
+                    use,
+                    value,
+                    f"{value!r} cannot be said in the file: there it counts as unset",
+                )
+            return
+        self.moving.append(use)
+        self.result.moved.append(Setting(use.name, flag.fields[0], value))
+
+    def _without_field(self, use: FlagUse, flag: Flag, value: Any) -> None:
+        if use.name == "--allow-privileged":
+            self._allow_privileged(use, value)
+        elif use.name in SCHEDULING_POLICY and self.table.component == "kube-scheduler":
+            self._note(
+                "refused",
+                use,
+                value,
+                f"{self.table.api_version} has no scheduling policy; rewrite it as profiles by hand",
+            )
+        elif not self.table.flags_beside_config_win and not self._stays_effective(flag):
+            self._note(
+                "dropped",
+                use,
+                value,
+                f"has no effect in {self.table.release} beside --config, and no field",
+            )
+        else:
+            why = f"the file of {self.table.release} has no field for it"
+            self._keep(
+                use, value, f"{why} (and it warns: {flag.deprecated})" if flag.deprecated else why
+            )
+
+    def _allow_privileged(self, use: FlagUse, value: Any) -> None:
+        if value is True and self.table.release >= ALLOW_PRIVILEGED_DEFAULT_SINCE:
+            self._note(
+                "dropped", use, value, "true is the default from 1.11 on, and the flag goes in 1.15"
+            )
+            return
+        why = (
+            "the kubelet has no field for it and still needs it: without it, it refuses privileged containers "
+            "that a PodSecurityPolicy allows (kubernetes issue 58010)"
+        )
+        self._keep(use, value, why)
+
+    def _stays_effective(self, flag: Flag) -> bool:
+        """Flags of groups that are no part of the configuration, such as the scheduler's secure serving."""
+        return self.table.component == "kube-scheduler" and "stay flags" in (flag.note or "")
+
+    def _keep(self, use: FlagUse, value: Any, why: str) -> None:
+        self.staying.append(use)
+        self._note("kept", use, value, why)
+
+    def _note(self, verdict: str, use: FlagUse, value: Any, why: str) -> None:
+        getattr(self.result, verdict).append(Setting(use.name, "", value, why))
+
+    def set_flags(self, flags: Mapping[str, str]) -> None:
+        """Give flags the values that parameters ask for."""
+        for name, value in flags.items():
+            old = next((use.value for use in self.staying if use.name == name), None)
+            if old == value:
+                continue
+            if self.table.flag(name) is None:
+                why = f"{self.table.component} {self.table.release} has no such flag: leave the parameter empty"
+                self.result.refused.append(Setting(name, "", value, why))
+                continue
+            self.staying = [use for use in self.staying if use.name != name] + [
+                FlagUse(name, value)
+            ]
+            self.result.kept = [s for s in self.result.kept if s.flag != name]
+            self.result.hardened.append(Setting(name, "", value, "asked for by a parameter", old))
+
+    def fill(self, uses: Sequence[FlagUse], fields: Mapping[str, Any]) -> None:
+        """Make the file's content: what is there, the flags, the legacy defaults, the profile, the parameters."""
+        result, table = self.result, self.table
+        result.before = effective_config(table, uses, self.existing)
+        config = {
+            k: copy.deepcopy(v) for k, v in (self.existing or {}).items() if k not in TYPE_META
+        }
+        for path, value in paths.leaves(from_flags(table, self.moving), table.fields):
+            gates = path == "featureGates"
+            paths.put(
+                config, path, {**(paths.get(config, path) or {}), **value} if gates else value
+            )
+        if self.existing is None:
+            self._write_legacy_defaults(config)
+        for path, value in self._required(config):
+            self._harden(config, path, value, "hardened by the profile")
+        for path, value in fields.items():
+            if table.field(path) is None:
+                why = f"{table.api_version} of {table.release} has no such field"
+                result.refused.append(Setting("", path, value, why))
+            elif paths.get(result.before, path) != value:
+                self._harden(config, path, value, "asked for by a parameter")
+        self._spell_out(config)
+        result.config = render.ordered(table, self.profile, config)
+        result.refused += [
+            Setting("", path, paths.get(config, path), why) for path, why in problems(table, config)
+        ]
+
+    def _write_legacy_defaults(self, config: dict[str, Any]) -> None:
+        for path, value in legacy_defaults(self.table).items():
+            if not paths.has(config, path) and path in self.table.fields:
+                paths.put(config, path, value)
+                why = f"{value!r} holds while there is no file; with one, the default is {self.table.fields[path].default!r}"
+                self.result.moved.append(Setting("", path, value, why))
+
+    def _required(self, config: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        required = dict(self.profile.require)
+        holds = self.result.before
+        if paths.get(holds, "tlsMinVersion") == "VersionTLS13":
+            required.pop("tlsCipherSuites", None)  # TLS 1.3 does not use them
+        closing = {"authentication.anonymous.enabled", "authorization.mode"} & required.keys()
+        reachable = paths.get(config, "authentication.x509.clientCAFile") or paths.get(
+            holds, "authentication.webhook.enabled"
+        )
+        if self.table.component == "kubelet" and closing and not reachable:
+            why = (
+                "nobody could authenticate to this kubelet any more, the API server included: it has neither "
+                "--client-ca-file nor webhook authentication; set one of them first"
+            )
+            self.result.refused.append(
+                Setting("--client-ca-file", "authentication.x509.clientCAFile", "", why)
+            )
+        return list(required.items())
+
+    def _harden(self, config: dict[str, Any], path: str, value: Any, why: str) -> None:
+        old = paths.get(self.result.before, path)
+        if strict_enough(path, old, value):
+            return
+        paths.put(config, path, value)
+        source = next((s.flag for s in self.result.moved if s.field == path), "")
+        self.result.moved = [s for s in self.result.moved if s.field != path]
+        self.result.hardened.append(Setting(source, path, value, why, old))
+
+    def _spell_out(self, config: dict[str, Any]) -> None:
+        for path in self.profile.spell_out:
+            value = paths.get(self.result.before, path)
+            known = self.table.field(path)
+            if known is None or paths.has(config, path) or value in (None, "", [], {}):
+                continue
+            paths.put(config, path, value)
+            self.result.defaults.append(
+                Setting("", path, value, "the release's default, written down")
+            )
+
+    def finish(self, program: list[str], uses: Sequence[FlagUse], config_path: str | None) -> None:
+        """Text, remaining command line, and the check of the result against itself."""
+        result = self.result
+        named = next((use.value for use in uses if use.name == "--config"), None)
+        path = config_path or named or f"/etc/kubernetes/{self.table.component}.conf"
+        result.argv = [*program, *_arguments(uses, self.staying, path)]
+        # A flag that is only the host or the port of its field is shown with what became of it.
+        result.moved = [replace(s, value=paths.get(result.config, s.field)) for s in result.moved]
+        result.yaml = render.text(self.table, self.profile, result.config)
+        result.after = effective_config(self.table, self.staying, result.config)
+        hardened = {setting.field for setting in result.hardened}
+        for where, (old, new) in changes(self.table, result.before, result.after).items():
+            if where not in hardened:
+                why = f"would change from {old!r} to {new!r} without anybody asking for it"
+                result.refused.append(Setting("", where, new, why, old))
+
+
+def changes(
+    table: ReleaseTable, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """Where two effective configurations differ: old and new value by path. Unset and empty are the same."""
+    old, new = dict(paths.leaves(before, table.fields)), dict(paths.leaves(after, table.fields))
+    return {
+        path: (old.get(path), new.get(path))
+        for path in {**old, **new}
+        if old.get(path) != new.get(path) and (old.get(path) or new.get(path))
+    }
+
+
+def _is_default(table: ReleaseTable, path: str, value: Any) -> bool:
+    known = table.field(path)
+    return known is not None and (known.default == value or (known.default is None and not value))
+
+
+def _arguments(uses: Sequence[FlagUse], staying: Sequence[FlagUse], path: str) -> list[str]:
+    """The remaining flags in their old order; ``--config`` where the first moved flag stood, or the old one."""
+    config = FlagUse("--config", path)
+    old_order = [use.name for use in uses]
+    where = old_order.index("--config") if "--config" in old_order else _first_gap(uses, staying)
+    ordered = sorted(
+        staying,
+        key=lambda use: old_order.index(use.name) if use.name in old_order else len(old_order),
+    )
+    before = [use for use in ordered if use.name in old_order[:where]]
+    return [use.text for use in [*before, config, *[use for use in ordered if use not in before]]]
+
+
+def _first_gap(uses: Sequence[FlagUse], staying: Sequence[FlagUse]) -> int:
+    names = {use.name for use in staying}
+    return next((index for index, use in enumerate(uses) if use.name not in names), len(uses))

@@ -1,0 +1,81 @@
+"""Dotted paths into the nested dicts that config files are: ``authentication.anonymous.enabled``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_MISSING = object()
+
+
+def get(config: Mapping[str, Any], path: str, default: Any = None) -> Any:
+    """The value at ``path``, or ``default`` where there is none."""
+    value: Any = config
+    for key in _keys(path):
+        if isinstance(value, Mapping) and key in value:
+            value = value[key]
+        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
+            value = value[key]
+        else:
+            return default
+    return value
+
+
+def has(config: Mapping[str, Any], path: str) -> bool:
+    """Whether there is a value at ``path``, null included."""
+    return get(config, path, _MISSING) is not _MISSING
+
+
+def put(config: dict[str, Any], path: str, value: Any) -> None:
+    """Set the value at ``path``, making the objects above it; ``name[0]`` is the first of a list."""
+    keys = _keys(path)
+    here: Any = config
+    for key, following in zip(keys, keys[1:], strict=False):
+        here = _child(here, key, [] if isinstance(following, int) else {})
+    if isinstance(here, list):
+        _child(here, keys[-1], value)
+    here[keys[-1]] = value
+
+
+def remove(config: dict[str, Any], path: str) -> None:
+    """Take the value at ``path`` away; that there is none is no error."""
+    parent, _, key = path.rpartition(".")
+    holder = get(config, parent) if parent else config
+    if isinstance(holder, dict):
+        holder.pop(key, None)
+
+
+def leaves(
+    config: Mapping[str, Any], known: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Path and value of everything that is set, going into objects but not into the values of maps.
+
+    Args:
+        known: the fields of the release by path; only a field of type ``object`` is gone into. A key that
+            the release does not know is a leaf.
+    """
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        field = known.get(path)
+        if isinstance(value, Mapping) and field is not None and field.type == "object":
+            yield from leaves(value, known, f"{path}.")
+        else:
+            yield path, value
+
+
+def _keys(path: str) -> list[str | int]:
+    keys: list[str | int] = []
+    for part in path.split("."):
+        name, bracket, index = part.partition("[")
+        keys.append(name)
+        if bracket:
+            keys.append(int(index.rstrip("]")))
+    return keys
+
+
+def _child(holder: Any, key: str | int, empty: Any) -> Any:
+    if isinstance(holder, list):
+        while len(holder) <= int(key):
+            holder.append(empty)
+        return holder[int(key)]
+    return holder.setdefault(key, empty)

@@ -1,0 +1,89 @@
+"""A profile: what hardening changes, beside moving flags to files. It is data, in ``profiles/``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from kubeharden.errors import ParameterError
+
+# In the order of their strength; a node above the profile's minimum keeps what it has.
+TLS_VERSIONS = ("", "VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13")
+
+
+@dataclass(frozen=True)
+class ComponentProfile:
+    """What a profile says of one component.
+
+    Attributes:
+        require: value by field path that must hold, unless the node has something stricter.
+        spell_out: fields written with the value that holds, even where that is the default.
+        comment: fields written as a comment with their default.
+    """
+
+    require: Mapping[str, Any] = field(default_factory=dict)
+    spell_out: tuple[str, ...] = ()
+    comment: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named set of hardening values, by component."""
+
+    name: str
+    components: Mapping[str, ComponentProfile]
+
+    @classmethod
+    def load(cls, name: str) -> Profile:
+        """The profile of that name.
+
+        Raises:
+            ParameterError: there is none; the message says which there are.
+        """
+        return _load(name)
+
+    def of(self, component: str) -> ComponentProfile:
+        """What the profile says of ``component``; nothing where it does not mention it."""
+        return self.components.get(component, ComponentProfile())
+
+
+def strict_enough(path: str, value: Any, required: Any) -> bool:
+    """Whether ``value`` is at least as strict as the profile's ``required`` value of that field."""
+    if value == required:
+        return True
+    if path == "tlsMinVersion" and value in TLS_VERSIONS:
+        return TLS_VERSIONS.index(value) >= TLS_VERSIONS.index(required)
+    if path == "tlsCipherSuites":
+        return bool(value) and set(value) <= set(required)
+    return False
+
+
+@cache
+def _load(name: str) -> Profile:
+    folder = files(__package__) / "profiles"
+    names = sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    )
+    if name not in names:
+        raise ParameterError(
+            f"profile: there is none called {name!r}; expected one of {', '.join(names)}"
+        )
+    raw = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    return Profile(
+        name=raw.pop("name"),
+        components={
+            component: ComponentProfile(
+                require=row.get("require", {}),
+                spell_out=tuple(row.get("spell_out", ())),
+                comment=tuple(row.get("comment", ())),
+            )
+            for component, row in raw.items()
+        },
+    )

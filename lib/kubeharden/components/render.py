@@ -1,0 +1,91 @@
+"""A config file's content as the text that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from kubeharden.components import paths
+from kubeharden.components.effective import TYPE_META
+from kubeharden.components.profile import ComponentProfile
+from kubeharden.releases import ReleaseTable
+
+
+class _Quoted(str):
+    """A string value. All are quoted: Go's YAML reads some plain words (1e3, 0o7) as numbers."""
+
+    __slots__ = ()
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+_Dumper.add_representer(
+    _Quoted,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"'),
+)
+
+
+def ordered(
+    table: ReleaseTable, profile: ComponentProfile, config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The content with its kind and apiVersion, in the profile's order, then in the release table's."""
+    wanted = [*profile.spell_out, *(path for path, f in table.fields.items() if f.type != "object")]
+    ranks: dict[str, int] = {}
+    for rank, path in enumerate(dict.fromkeys(wanted)):
+        for way in _ways(path):  # an object stands where its first field stands
+            ranks.setdefault(way, rank)
+    leaves = sorted(
+        (
+            (path, value)
+            for path, value in paths.leaves(config, table.fields)
+            if path not in TYPE_META
+        ),
+        key=lambda item: _rank(ranks, item[0]),
+    )
+    result: dict[str, Any] = {"kind": table.kind, "apiVersion": table.api_version}
+    for path, value in leaves:
+        paths.put(result, path, value)
+    return result
+
+
+def text(table: ReleaseTable, profile: ComponentProfile, config: Mapping[str, Any]) -> str:
+    """YAML of ``config``, with the defaults that the profile wants to have at hand as comments."""
+    meta = {key: config[key] for key in TYPE_META}
+    body = {key: value for key, value in config.items() if key not in TYPE_META}
+    result = _dump(meta) + (_dump(_quoted(body)) if body else "")
+    for path in profile.comment:
+        known = table.field(path)
+        if known is not None and known.default is not None and not paths.has(config, path):
+            nested: dict[str, Any] = {}
+            paths.put(nested, path, known.default)
+            result += "".join(f"# {line}\n" for line in _dump(_quoted(nested)).splitlines())
+    return result
+
+
+def _ways(path: str) -> list[str]:
+    """``a.b.c`` as ``a``, ``a.b`` and ``a.b.c``."""
+    parts = path.split(".")
+    return [".".join(parts[: depth + 1]) for depth in range(len(parts))]
+
+
+def _rank(ranks: Mapping[str, int], path: str) -> tuple[int, ...]:
+    """The rank of every object on the way down, so that what belongs together stays together."""
+    return tuple(ranks.get(way, len(ranks)) for way in _ways(path))
+
+
+def _quoted(value: Any) -> Any:
+    if isinstance(value, str):
+        return _Quoted(value)
+    if isinstance(value, Mapping):
+        return {key: _quoted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_quoted(item) for item in value]
+    return value
+
+
+def _dump(value: Any) -> str:
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=False, width=1000)

@@ -1,0 +1,246 @@
+"""The text of a flag and the value of a config field: the same thing in two notations.
+
+Types are those of the release tables. Text is read as the component reads it (pflag and
+k8s.io/component-base/cli/flag), values are written as the component prints them (``2m0s``, not ``120s``).
+"""
+
+from __future__ import annotations
+
+import csv
+import ipaddress
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9}
+_UNITS["h"] = 3600 * 10**9
+_DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_QUANTITY = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?\d+)?")
+# strconv.ParseBool
+_TRUE, _FALSE = {"1", "t", "T", "TRUE", "true", "True"}, {"0", "f", "F", "FALSE", "false", "False"}
+_INT_BITS = {"int32": 31, "int64": 63, "uint32": 32}
+_TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+
+def duration_ns(text: str) -> int:
+    """A Go duration (``1h30m``, ``250ms``, ``0``) in nanoseconds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    sign, body = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
+    if body == "0":
+        return 0
+    parts = _DURATION_PART.findall(body)
+    if not body or "".join(number + unit for number, unit in parts) != body:
+        raise ValueError(f"{text!r} is no duration; expected one like 30s or 1h0m0s")
+    return sign * int(sum(Decimal(number) * _UNITS[unit] for number, unit in parts))
+
+
+def format_duration(nanoseconds: int) -> str:
+    """Nanoseconds as Go's ``time.Duration.String`` prints them: ``2m0s``, ``250ms``, ``0s``."""
+    if nanoseconds == 0:
+        return "0s"
+    sign, rest = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
+    for unit, size in (("ns", 1), ("µs", 10**3), ("ms", 10**6)):
+        if rest < size * 1000:
+            return f"{sign}{_plain(Decimal(rest) / size)}{unit}"
+    seconds = _plain(Decimal(rest % _UNITS["m"]) / _UNITS["s"])
+    hours, minutes = rest // _UNITS["h"], rest % _UNITS["h"] // _UNITS["m"]
+    return (
+        sign
+        + (f"{hours}h" if hours else "")
+        + (f"{minutes}m" if hours or minutes else "")
+        + f"{seconds}s"
+    )
+
+
+def _plain(number: Decimal) -> str:
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def parse_text(kind: str, text: str, separator: str = "=") -> Any:
+    """The value that a flag's text stands for.
+
+    Args:
+        kind: the type in the release table, ``int32``, ``list(string)`` …
+        text: what stands after ``--flag=``.
+        separator: between key and value of a map; eviction thresholds have ``<``.
+
+    Raises:
+        ValueError: the text is no value of that type; the message says what is expected.
+    """
+    return _parser(kind, separator)(text)
+
+
+def check_value(kind: str, value: Any) -> None:
+    """Check a value that stands in a config file against its type.
+
+    Raises:
+        ValueError: it is none of that type; the message says what is expected.
+    """
+    if value is None or (kind == "quantity" and isinstance(value, int)):
+        return
+    expected = _expected(kind)
+    if isinstance(value, bool) and expected is not bool:
+        raise ValueError(f"{value!r} is a boolean; expected {kind}")
+    if not isinstance(value, expected):
+        raise ValueError(f"{value!r} is no {kind}")
+    if kind in {"duration", "quantity", "ip"} or kind in _INT_BITS:
+        parse_text(kind, str(value))
+    if isinstance(value, dict) and kind.startswith("map(string,"):
+        for item in value.values():
+            check_value(kind[len("map(string,") : -1], item)
+    elif isinstance(value, list) and kind == "list(string)":
+        for item in value:
+            check_value("string", item)
+
+
+def merge(kind: str, earlier: Any, later: Any) -> Any:
+    """What a flag given twice means: lists and maps grow, for everything else the last one wins."""
+    if kind.startswith("map(") and earlier:
+        return {**earlier, **later}
+    if kind.startswith("list(") and earlier:
+        return [*earlier, *later]
+    return later
+
+
+def _expected(kind: str) -> type | tuple[type, ...]:
+    if kind == "bool":
+        return bool
+    if kind in _INT_BITS:
+        return int
+    if kind.startswith("float"):
+        return (int, float)
+    if kind.startswith("map("):
+        return dict
+    if kind.startswith("list("):
+        return list
+    if kind == "object":
+        return dict
+    if kind == "duration or int64 nanoseconds":
+        return (int, str)
+    return str
+
+
+def _parser(kind: str, separator: str) -> Callable[[str], Any]:
+    if kind.startswith("map("):
+        if kind == "map(string,list(string))":
+            return _multimap
+        item = kind[len("map(string,") : -1]
+        return lambda text: _map(text, separator, item)
+    if kind.startswith("float"):
+        return _float
+    return {
+        "bool": _bool,
+        "int32": lambda text: _integer(text, "int32"),
+        "int64": lambda text: _integer(text, "int64"),
+        "uint32": lambda text: _integer(text, "uint32"),
+        "duration": lambda text: format_duration(duration_ns(text)),
+        "quantity": _quantity,
+        "ip": _ip,
+        "list(string)": _strings,
+        "list(taint)": lambda text: [_taint(item) for item in _strings(text)],
+        "list({filePattern,verbosity})": lambda text: [_pattern(item) for item in _strings(text)],
+        "list(object)": _reserved_memory,
+    }.get(kind, str)
+
+
+def _bool(text: str) -> bool:
+    if text not in _TRUE | _FALSE:
+        raise ValueError(f"{text!r} is no boolean; expected true or false")
+    return text in _TRUE
+
+
+def _integer(text: str, kind: str) -> int:
+    try:
+        number = int(text, 0)
+    except ValueError:
+        raise ValueError(f"{text!r} is no whole number") from None
+    low = 0 if kind == "uint32" else -(2 ** _INT_BITS[kind])
+    if not low <= number < 2 ** _INT_BITS[kind]:
+        raise ValueError(f"{text} does not fit {kind}")
+    return number
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+def _quantity(text: str) -> str:
+    if not _QUANTITY.fullmatch(text):
+        raise ValueError(f"{text!r} is no quantity; expected one like 100Mi or 0.5")
+    return text
+
+
+def _ip(text: str) -> str:
+    host = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise ValueError(f"{text!r} is no IP address") from None
+    return text
+
+
+def _strings(text: str) -> list[str]:
+    if not text:
+        return []
+    # pflag's StringSlice reads one line of CSV, so that "a,b" may be quoted.
+    return next(csv.reader([text]))
+
+
+def _map(text: str, separator: str, kind: str) -> dict[str, Any]:
+    result = {}
+    for item in (part.strip() for part in text.split(",")):
+        if not item:
+            continue
+        key, found, value = item.partition(separator)
+        if not found:
+            raise ValueError(f"{item!r} is no pair; expected key{separator}value")
+        result[key.strip()] = parse_text(kind, value.strip())
+    return result
+
+
+def _multimap(text: str) -> dict[str, list[str]]:
+    result: dict[str, list[str]] = {}
+    for item in (part for part in text.split(",") if part.strip()):
+        key, found, value = item.partition(":")
+        if not found:
+            raise ValueError(f"{item!r} is no pair; expected key:value")
+        result.setdefault(key.strip(), []).append(value.strip())
+    return result
+
+
+def _taint(text: str) -> dict[str, str]:
+    pair, found, effect = text.rpartition(":")
+    if not found or effect not in _TAINT_EFFECTS:
+        raise ValueError(
+            f"{text!r} is no taint; expected key=value:effect with {', '.join(_TAINT_EFFECTS)}"
+        )
+    key, _, value = pair.partition("=")
+    return (
+        {"key": key, "value": value, "effect": effect} if value else {"key": key, "effect": effect}
+    )
+
+
+def _pattern(text: str) -> dict[str, Any]:
+    pattern, found, verbosity = text.partition("=")
+    if not found:
+        raise ValueError(f"{text!r} is no pattern=N")
+    return {"filePattern": pattern, "verbosity": _integer(verbosity, "uint32")}
+
+
+def _reserved_memory(text: str) -> list[dict[str, Any]]:
+    # --reserved-memory 0:memory=1Gi,hugepages-1Gi=2Gi;1:memory=1Gi (cmd/kubelet/app/options, 1.21+)
+    result = []
+    for item in (part for part in text.split(";") if part):
+        node, found, limits = item.partition(":")
+        if not found:
+            raise ValueError(f"{item!r} is no NUMA node with limits; expected 0:memory=1Gi")
+        result.append(
+            {"numaNode": _integer(node, "int32"), "limits": _map(limits, "=", "quantity")}
+        )
+    return result
