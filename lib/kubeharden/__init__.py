@@ -1,0 +1,40 @@
+"""From start-up flags to config files and pod security, for Kubernetes clusters built by hand.
+
+Notebooks use ``kubeharden.runbook``. Without a cluster, ``kubeharden.migrate`` turns a command line into a
+config file and what must stay a flag.
+"""
+
+from kubeharden._version import __version__
+from kubeharden.components import Migration, Profile, Setting, migrate
+from kubeharden.errors import (
+    ClusterError,
+    HostKeyError,
+    KubehardenError,
+    MigrationRefusedError,
+    NodeError,
+    ParameterError,
+    ProofError,
+    RehearsalError,
+    StaleError,
+    UnitError,
+    UnknownReleaseError,
+)
+
+__all__ = [
+    "ClusterError",
+    "HostKeyError",
+    "KubehardenError",
+    "Migration",
+    "MigrationRefusedError",
+    "NodeError",
+    "ParameterError",
+    "Profile",
+    "ProofError",
+    "RehearsalError",
+    "Setting",
+    "StaleError",
+    "UnitError",
+    "UnknownReleaseError",
+    "__version__",
+    "migrate",
+]

@@ -73,9 +73,7 @@ class Unit:
         Raises:
             UnitError: the unit has no ``ExecStart=`` with a command, or more than one.
         """
-        commands = [
-            e for e in self.entries if (e.section, e.key) == ("Service", "ExecStart") and e.value
-        ]
+        commands = [e for e in self.entries if (e.section, e.key) == ("Service", "ExecStart") and e.value]
         if len(commands) != 1:
             raise UnitError(f"expected one ExecStart= with a command, found {len(commands)}")
         raw = "ExecStart=" + f" \\\n{INDENT}".join(quote(word) for word in argv) + "\n"
@@ -172,9 +170,7 @@ class Service:
         """
         commands = self.values("Service", "ExecStart")
         if len(commands) != 1:
-            raise UnitError(
-                f"{self.files[0][0]}: expected one ExecStart= in force, found {len(commands)}"
-            )
+            raise UnitError(f"{self.files[0][0]}: expected one ExecStart= in force, found {len(commands)}")
         return unwrapped(split_command(commands[0], self.environment()))
 
     def environment(self) -> dict[str, str]:
@@ -201,9 +197,7 @@ def parse_environment_file(text: str) -> dict[str, str]:
         if not stripped or stripped[0] in "#;" or "=" not in stripped:
             continue
         name, _, value = stripped.partition("=")
-        result[name.strip()] = (
-            "".join(shlex.split(value)) if value[:1] in ("'", '"') else value.strip()
-        )
+        result[name.strip()] = "".join(shlex.split(value)) if value[:1] in ("'", '"') else value.strip()
     return result
 
 
@@ -268,9 +262,7 @@ def unwrapped(argv: list[str]) -> list[str]:
         return argv
     line = argv[2]
     if re.search(r"[;&|<>`$()\n]", line):
-        raise UnitError(
-            f"the shell line {line!r} is more than one simple command; unwrap it by hand first"
-        )
+        raise UnitError(f"the shell line {line!r} is more than one simple command; unwrap it by hand first")
     words = shlex.split(line)
     return words[1:] if words[:1] == ["exec"] else words
 

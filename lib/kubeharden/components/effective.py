@@ -38,9 +38,7 @@ def from_flags(table: ReleaseTable, flags: Sequence[FlagUse]) -> dict[str, Any]:
         value = value_of(use, flag)
         for path in flag.fields:
             earlier = paths.get(config, path)
-            joined = (
-                address(table, path, flag, earlier, value) if _is_address(table, path) else None
-            )
+            joined = address(table, path, flag, earlier, value) if _is_address(table, path) else None
             paths.put(config, path, joined or merge(flag.type, earlier, value))
     return config
 
@@ -118,9 +116,7 @@ def effective_config(
     if config is None or table.flags_beside_config_win:
         for path, value in paths.leaves(from_flags(table, flags), table.fields):
             gates = path == "featureGates"
-            paths.put(
-                result, path, {**(paths.get(result, path) or {}), **value} if gates else value
-            )
+            paths.put(result, path, {**(paths.get(result, path) or {}), **value} if gates else value)
     return result
 
 

@@ -59,9 +59,7 @@ def split_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
     while words:
         word = words.pop(0)
         if not word.startswith("-") or word in ("-", "--"):
-            raise UnitError(
-                f"{table.component} takes no argument {word!r}; is a value split by a space?"
-            )
+            raise UnitError(f"{table.component} takes no argument {word!r}; is a value split by a space?")
         name, has_value, value = word.partition("=")
         name = "--" + name.lstrip("-").replace("_", "-")
         flag = table.flag(name)

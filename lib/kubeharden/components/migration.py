@@ -91,7 +91,7 @@ class Migration:
     after: dict[str, Any] = field(default_factory=dict)
 
 
-def migrate(  # noqa: PLR0913
+def migrate(
     component: str,
     release: str | Release,
     argv: Sequence[str],
@@ -180,7 +180,10 @@ class _Work:
                 f"removed in {removed}; {self.table.release} does not start with it",
             )
         else:
-            why = f"{self.table.component} {self.table.release} is not known to have this flag; take it out by hand if it is a mistake"
+            why = (
+                f"{self.table.component} {self.table.release} is not known to have this flag; take it out by "
+                "hand if it is a mistake"
+            )
             self._note("refused", use, use.value, why)
 
     def _verdict(self, use: FlagUse, flag: Flag, value: Any) -> None:
@@ -204,8 +207,7 @@ class _Work:
     def _move(self, use: FlagUse, flag: Flag, value: Any) -> None:
         whole = flag.part is None and "." not in flag.type
         if whole and not all(
-            counts(self.table, path, value) or _is_default(self.table, path, value)
-            for path in flag.fields
+            counts(self.table, path, value) or _is_default(self.table, path, value) for path in flag.fields
         ):
             if self.table.flags_beside_config_win:
                 self._keep(use, value, f"{value!r} in the file would count as unset")
@@ -239,15 +241,11 @@ class _Work:
             )
         else:
             why = f"the file of {self.table.release} has no field for it"
-            self._keep(
-                use, value, f"{why} (and it warns: {flag.deprecated})" if flag.deprecated else why
-            )
+            self._keep(use, value, f"{why} (and it warns: {flag.deprecated})" if flag.deprecated else why)
 
     def _allow_privileged(self, use: FlagUse, value: Any) -> None:
         if value is True and self.table.release >= ALLOW_PRIVILEGED_DEFAULT_SINCE:
-            self._note(
-                "dropped", use, value, "true is the default from 1.11 on, and the flag goes in 1.15"
-            )
+            self._note("dropped", use, value, "true is the default from 1.11 on, and the flag goes in 1.15")
             return
         why = (
             "the kubelet has no field for it and still needs it: without it, it refuses privileged containers "
@@ -273,12 +271,12 @@ class _Work:
             if old == value:
                 continue
             if self.table.flag(name) is None:
-                why = f"{self.table.component} {self.table.release} has no such flag: leave the parameter empty"
+                why = (
+                    f"{self.table.component} {self.table.release} has no such flag: leave the parameter empty"
+                )
                 self.result.refused.append(Setting(name, "", value, why))
                 continue
-            self.staying = [use for use in self.staying if use.name != name] + [
-                FlagUse(name, value)
-            ]
+            self.staying = [use for use in self.staying if use.name != name] + [FlagUse(name, value)]
             self.result.kept = [s for s in self.result.kept if s.flag != name]
             self.result.hardened.append(Setting(name, "", value, "asked for by a parameter", old))
 
@@ -286,14 +284,10 @@ class _Work:
         """Make the file's content: what is there, the flags, the legacy defaults, the profile, the parameters."""
         result, table = self.result, self.table
         result.before = effective_config(table, uses, self.existing)
-        config = {
-            k: copy.deepcopy(v) for k, v in (self.existing or {}).items() if k not in TYPE_META
-        }
+        config = {k: copy.deepcopy(v) for k, v in (self.existing or {}).items() if k not in TYPE_META}
         for path, value in paths.leaves(from_flags(table, self.moving), table.fields):
             gates = path == "featureGates"
-            paths.put(
-                config, path, {**(paths.get(config, path) or {}), **value} if gates else value
-            )
+            paths.put(config, path, {**(paths.get(config, path) or {}), **value} if gates else value)
         if self.existing is None:
             self._write_legacy_defaults(config)
         for path, value in self._required(config):
@@ -314,7 +308,8 @@ class _Work:
         for path, value in legacy_defaults(self.table).items():
             if not paths.has(config, path) and path in self.table.fields:
                 paths.put(config, path, value)
-                why = f"{value!r} holds while there is no file; with one, the default is {self.table.fields[path].default!r}"
+                default = self.table.fields[path].default
+                why = f"{value!r} holds while there is no file; with one, the default is {default!r}"
                 self.result.moved.append(Setting("", path, value, why))
 
     def _required(self, config: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -352,9 +347,7 @@ class _Work:
             if known is None or paths.has(config, path) or value in (None, "", [], {}):
                 continue
             paths.put(config, path, value)
-            self.result.defaults.append(
-                Setting("", path, value, "the release's default, written down")
-            )
+            self.result.defaults.append(Setting("", path, value, "the release's default, written down"))
 
     def finish(self, program: list[str], uses: Sequence[FlagUse], config_path: str | None) -> None:
         """Text, remaining command line, and the check of the result against itself."""

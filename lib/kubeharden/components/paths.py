@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,11 +13,9 @@ def get(config: Mapping[str, Any], path: str, default: Any = None) -> Any:
     """The value at ``path``, or ``default`` where there is none."""
     value: Any = config
     for key in _keys(path):
-        if isinstance(value, Mapping) and key in value:
+        try:
             value = value[key]
-        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
-            value = value[key]
-        else:
+        except (KeyError, IndexError, TypeError):
             return default
     return value
 
@@ -30,19 +29,11 @@ def put(config: dict[str, Any], path: str, value: Any) -> None:
     """Set the value at ``path``, making the objects above it; ``name[0]`` is the first of a list."""
     keys = _keys(path)
     here: Any = config
-    for key, following in zip(keys, keys[1:], strict=False):
+    for key, following in itertools.pairwise(keys):
         here = _child(here, key, [] if isinstance(following, int) else {})
     if isinstance(here, list):
         _child(here, keys[-1], value)
     here[keys[-1]] = value
-
-
-def remove(config: dict[str, Any], path: str) -> None:
-    """Take the value at ``path`` away; that there is none is no error."""
-    parent, _, key = path.rpartition(".")
-    holder = get(config, parent) if parent else config
-    if isinstance(holder, dict):
-        holder.pop(key, None)
 
 
 def leaves(

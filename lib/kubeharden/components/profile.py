@@ -67,14 +67,10 @@ def strict_enough(path: str, value: Any, required: Any) -> bool:
 def _load(name: str) -> Profile:
     folder = files(__package__) / "profiles"
     names = sorted(
-        entry.name.removesuffix(".yaml")
-        for entry in folder.iterdir()
-        if entry.name.endswith(".yaml")
+        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
     )
     if name not in names:
-        raise ParameterError(
-            f"profile: there is none called {name!r}; expected one of {', '.join(names)}"
-        )
+        raise ParameterError(f"profile: there is none called {name!r}; expected one of {', '.join(names)}")
     raw = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
     return Profile(
         name=raw.pop("name"),

@@ -29,9 +29,7 @@ _Dumper.add_representer(
 )
 
 
-def ordered(
-    table: ReleaseTable, profile: ComponentProfile, config: Mapping[str, Any]
-) -> dict[str, Any]:
+def ordered(table: ReleaseTable, profile: ComponentProfile, config: Mapping[str, Any]) -> dict[str, Any]:
     """The content with its kind and apiVersion, in the profile's order, then in the release table's."""
     wanted = [*profile.spell_out, *(path for path, f in table.fields.items() if f.type != "object")]
     ranks: dict[str, int] = {}
@@ -39,11 +37,7 @@ def ordered(
         for way in _ways(path):  # an object stands where its first field stands
             ranks.setdefault(way, rank)
     leaves = sorted(
-        (
-            (path, value)
-            for path, value in paths.leaves(config, table.fields)
-            if path not in TYPE_META
-        ),
+        ((path, value) for path, value in paths.leaves(config, table.fields) if path not in TYPE_META),
         key=lambda item: _rank(ranks, item[0]),
     )
     result: dict[str, Any] = {"kind": table.kind, "apiVersion": table.api_version}

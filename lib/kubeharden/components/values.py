@@ -48,12 +48,7 @@ def format_duration(nanoseconds: int) -> str:
             return f"{sign}{_plain(Decimal(rest) / size)}{unit}"
     seconds = _plain(Decimal(rest % _UNITS["m"]) / _UNITS["s"])
     hours, minutes = rest // _UNITS["h"], rest % _UNITS["h"] // _UNITS["m"]
-    return (
-        sign
-        + (f"{hours}h" if hours else "")
-        + (f"{minutes}m" if hours or minutes else "")
-        + f"{seconds}s"
-    )
+    return sign + (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{seconds}s"
 
 
 def _plain(number: Decimal) -> str:
@@ -217,13 +212,9 @@ def _multimap(text: str) -> dict[str, list[str]]:
 def _taint(text: str) -> dict[str, str]:
     pair, found, effect = text.rpartition(":")
     if not found or effect not in _TAINT_EFFECTS:
-        raise ValueError(
-            f"{text!r} is no taint; expected key=value:effect with {', '.join(_TAINT_EFFECTS)}"
-        )
+        raise ValueError(f"{text!r} is no taint; expected key=value:effect with {', '.join(_TAINT_EFFECTS)}")
     key, _, value = pair.partition("=")
-    return (
-        {"key": key, "value": value, "effect": effect} if value else {"key": key, "effect": effect}
-    )
+    return {"key": key, "value": value, "effect": effect} if value else {"key": key, "effect": effect}
 
 
 def _pattern(text: str) -> dict[str, Any]:
@@ -240,7 +231,5 @@ def _reserved_memory(text: str) -> list[dict[str, Any]]:
         node, found, limits = item.partition(":")
         if not found:
             raise ValueError(f"{item!r} is no NUMA node with limits; expected 0:memory=1Gi")
-        result.append(
-            {"numaNode": _integer(node, "int32"), "limits": _map(limits, "=", "quantity")}
-        )
+        result.append({"numaNode": _integer(node, "int32"), "limits": _map(limits, "=", "quantity")})
     return result

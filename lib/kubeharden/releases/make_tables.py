@@ -93,12 +93,10 @@ REQUEST_HEADER_FLAGS = [
 KUBELET_STAYS = {"--v", "--vmodule", "--log-flush-frequency"}
 # Flags whose effect beside --config the scheduler facts describe in prose (rules of that file).
 SCHEDULER_LOGGING = ["--logging-format", "--v", "--vmodule", "--log-flush-frequency"]
-HEADER = (
-    "# Made by make_tables.py from Kubernetes' own sources (named below). Do not edit by hand.\n"
-)
+HEADER = "# Made by make_tables.py from Kubernetes' own sources (named below). Do not edit by hand.\n"
 
 
-def release_of(text: object) -> str | None:
+def _release_of(text: object) -> str | None:
     """The minor release named in a fact such as ``1.13 (first seen)``; None for "before 1.10"."""
     match = re.search(r"(\d+)\.(\d+)", str(text or ""))
     if not match or (int(match[1]), int(match[2])) <= FIRST:
@@ -106,39 +104,39 @@ def release_of(text: object) -> str | None:
     return f"{match[1]}.{match[2]}"
 
 
-def removed_in(text: object) -> str | None:
+def _removed_in(text: object) -> str | None:
     """Like ``release_of``, but a release after the last one covered counts as "not removed"."""
-    release = release_of(text)
+    release = _release_of(text)
     if release and tuple(map(int, release.split("."))) > LAST:
         return None
     return release
 
 
-def tidy(row: Row) -> Row:
+def _tidy(row: Row) -> Row:
     """Without what is absent, so that the tables stay short."""
     return {key: value for key, value in row.items() if value not in (None, "", [], {})}
 
 
-def enum_of(values: list[str]) -> dict[str, str | None]:
+def _enum_of(values: list[str]) -> dict[str, str | None]:
     """``['A', 'B (accepted from 1.15)']`` as ``{'A': None, 'B': '1.15'}``: value and since when."""
-    return {value.split(" ")[0]: release_of(value.partition(" ")[2]) for value in values}
+    return {value.split(" ")[0]: _release_of(value.partition(" ")[2]) for value in values}
 
 
 def kubelet(facts: Path) -> Row:
     """The kubelet's table, from its flags and the history of its fields."""
-    source = load(facts / "kubelet-flags.yaml")
+    source = _load(facts / "kubelet-flags.yaml")
     flags: dict[str, Row] = {}
     for row in source["config_flags"]:
-        flags[row["flag"]] = tidy(
+        flags[row["flag"]] = _tidy(
             {
                 "type": row["type"],
                 "field": row["config"],
-                "since": release_of(row["flag_since"]),
-                "field_since": release_of(row["field_since"]),
+                "since": _release_of(row["flag_since"]),
+                "field_since": _release_of(row["field_since"]),
                 "deprecated": row["deprecated_since"],
                 "undeprecated": row.get("undeprecated_in"),
-                "removed": removed_in(row["removed_in"]),
-                "enum": enum_of(row["enum"]) if "enum" in row else None,
+                "removed": _removed_in(row["removed_in"]),
+                "enum": _enum_of(row["enum"]) if "enum" in row else None,
                 "note": row.get("note"),
             }
         )
@@ -149,23 +147,23 @@ def kubelet(facts: Path) -> Row:
     for row in source["plain_flags"]:
         if row["type"] == "markdeprecated-only":
             continue  # a leftover MarkDeprecated call: no such flag is registered
-        flags[row["flag"]] = plain_flag(row)
+        flags[row["flag"]] = _plain_flag(row)
     for group in source["global_flags"]:
         for name in group["flags"]:
-            flags[name] = tidy(
+            flags[name] = _tidy(
                 {
                     "type": "bool" if name in {"--version", "--help"} else "string",
                     "deprecated": group.get("deprecated_since")
-                    and (release_of(group["deprecated_since"]) or "1.10"),
-                    "removed": removed_in(group.get("removed_in")),
+                    and (_release_of(group["deprecated_since"]) or "1.10"),
+                    "removed": _removed_in(group.get("removed_in")),
                     "note": group.get("note"),
                 }
             )
-    versions = load(facts / "component-config-versions.yaml")["kubelet"]
+    versions = _load(facts / "component-config-versions.yaml")["kubelet"]
     return {
         "component": "kubelet",
         "kind": versions["kind"],
-        "apiVersions": api_versions(versions["versions"]),
+        "apiVersions": _api_versions(versions["versions"]),
         "decoding": [
             {"since": "1.10", "mode": "silent"},
             {"since": "1.17", "mode": "lenient"},
@@ -174,32 +172,31 @@ def kubelet(facts: Path) -> Row:
         "rules": source["rules"],
         "sources": source["sources"],
         "flags": dict(sorted(flags.items())),
-        "fields": {"*": kubelet_fields(facts)},
+        "fields": {"*": _kubelet_fields(facts)},
     }
 
 
-def plain_flag(row: Row) -> Row:
-    return tidy(
+def _plain_flag(row: Row) -> Row:
+    return _tidy(
         {
             "type": row["type"],
-            "since": release_of(row["flag_since"]),
-            "deprecated": row["deprecated_since"]
-            and (release_of(row["deprecated_since"]) or "1.10"),
+            "since": _release_of(row["flag_since"]),
+            "deprecated": row["deprecated_since"] and (_release_of(row["deprecated_since"]) or "1.10"),
             "undeprecated": row.get("undeprecated_in"),
             "message": row.get("deprecation_message"),
-            "removed": removed_in(row["removed_in"]),
+            "removed": _removed_in(row["removed_in"]),
             "note": row.get("note"),
         }
     )
 
 
-def kubelet_fields(facts: Path) -> dict[str, Row]:
+def _kubelet_fields(facts: Path) -> dict[str, Row]:
     fields: dict[str, Row] = {}
-    for row in load(facts / "kubelet-field-history.yaml"):
-        if (since := release_of(row["firstRelease"])) and tuple(map(int, since.split("."))) > LAST:
+    for row in _load(facts / "kubelet-field-history.yaml"):
+        if (since := _release_of(row["firstRelease"])) and tuple(map(int, since.split("."))) > LAST:
             continue
         history = row.get("defaultHistory") or [{"since": "1.10", "default": row.get("default")}]
-        fields[row["path"]] = tidy(
+        fields[row["path"]] = _tidy(
             {
                 "type": row["type"].replace("v1.Taint{key,value,effect,timeAdded}", "taint"),
                 "since": since,
@@ -216,87 +213,86 @@ def kubelet_fields(facts: Path) -> dict[str, Row]:
 
 def kube_proxy(facts: Path) -> Row:
     """kube-proxy's table. All versions of its fields are one group: kubeproxy v1alpha1."""
-    source = load(facts / "kube-proxy-flags.yaml")
+    source = _load(facts / "kube-proxy-flags.yaml")
     flags: dict[str, Row] = {}
     fields: dict[str, Row] = {}
     for row in source["flags"]:
         name, special = row["flag"], PROXY_ROWS.get(row["flag"], {})
         field = special.get("field", row["config"])
-        flags[name] = tidy(
+        flags[name] = _tidy(
             {
                 "type": row["type"].partition(" (")[0],
                 "field": field,
                 "part": special.get("part"),
-                "since": release_of(row["flag_since"]),
-                "field_since": release_of(row.get("field_since")),
+                "since": _release_of(row["flag_since"]),
+                "field_since": _release_of(row.get("field_since")),
                 "field_removed": row.get("field_removed_in"),
                 "deprecated": row.get("marked_deprecated_since")
-                and (release_of(row["marked_deprecated_since"]) or "1.10"),
+                and (_release_of(row["marked_deprecated_since"]) or "1.10"),
                 "message": row.get("deprecation_message"),
-                "removed": removed_in(row["removed_in"]),
-                "stays": row["flag"]
-                in {"--v", "--vmodule", "--log-flush-frequency", "--logging-format"}
+                "removed": _removed_in(row["removed_in"]),
+                "stays": row["flag"] in {"--v", "--vmodule", "--log-flush-frequency", "--logging-format"}
                 or None,
                 "note": row.get("note"),
             }
         )
         if field and not special.get("part"):
             defaults = special.get("defaults") or [{"since": "1.10", "value": row.get("default")}]
-            fields[field] = tidy(
+            fields[field] = _tidy(
                 {
                     "type": row["type"].partition(" (")[0],
-                    "since": release_of(row.get("field_since")),
+                    "since": _release_of(row.get("field_since")),
                     "removed": row.get("field_removed_in"),
                     "defaults": [step for step in defaults if step["value"] is not None],
                 }
             )
     for row in source["config_only_fields"]:
-        fields[row["field"]] = tidy(
+        fields[row["field"]] = _tidy(
             {
                 "type": row["type"],
-                "since": release_of(row["first"]),
+                "since": _release_of(row["first"]),
                 "last": None if row["last"] == "1.37" else row["last"],
             }
         )
-    versions = load(facts / "component-config-versions.yaml")["kube_proxy"]
+    versions = _load(facts / "component-config-versions.yaml")["kube_proxy"]
     return {
         "component": "kube-proxy",
         "kind": versions["kind"],
-        "apiVersions": api_versions(versions["versions"]),
+        "apiVersions": _api_versions(versions["versions"]),
         "decoding": [{"since": "1.10", "mode": "silent"}, {"since": "1.17", "mode": "lenient"}],
         "flags_beside_config": "ignored",
         "rules": source["rules"],
         "sources": source["sources"],
         "flags": dict(sorted(flags.items())),
-        "fields": {"*": with_parents(fields)},
+        "fields": {"*": _with_parents(fields)},
     }
 
 
 def kube_scheduler(facts: Path) -> Row:
     """kube-scheduler's table; its fields differ by apiVersion."""
-    source = load(facts / "kube-scheduler-flags.yaml")
+    source = _load(facts / "kube-scheduler-flags.yaml")
     flags: dict[str, Row] = {}
     for row in source["flags"]:
         for name in row["flag"].split("/"):
             flag = name if name.startswith("--") else f"--{name}"
-            flags[flag] = scheduler_flag(flag, row)
+            flags[flag] = _scheduler_flag(flag, row)
     for group in source["plain_flag_groups"]:
         names = [name for name in group["flags"] if name != "--requestheader-*"]
         if "--requestheader-*" in group["flags"]:
             names += REQUEST_HEADER_FLAGS
         for name in names:
-            flags[name] = tidy(
+            flags[name] = _tidy(
                 {
                     "type": SCHEDULER_TYPES.get(name, "string"),
                     "since": "1.12",
                     "note": group["note"],
                 }
             )
-    versions = load(facts / "component-config-versions.yaml")["kube_scheduler"]
+    versions = _load(facts / "component-config-versions.yaml")["kube_scheduler"]
     return {
         "component": "kube-scheduler",
         "kind": versions["kind"],
-        "apiVersions": api_versions(versions["versions"]),
+        "apiVersions": _api_versions(versions["versions"]),
         "decoding": [
             {"since": "1.10", "mode": "silent"},
             {"since": "1.17", "mode": "lenient"},
@@ -306,29 +302,26 @@ def kube_scheduler(facts: Path) -> Row:
         "rules": source["rules"],
         "sources": source["sources"],
         "flags": dict(sorted(flags.items())),
-        "fields": scheduler_fields(facts, flags),
+        "fields": _scheduler_fields(facts, flags),
     }
 
 
-def scheduler_flag(name: str, row: Row) -> Row:
+def _scheduler_flag(name: str, row: Row) -> Row:
     special = SCHEDULER_FIELDS.get(name)
-    by_version = (
-        {key: value for key, value in special.items() if key != "part"} if special else None
-    )
+    by_version = {key: value for key, value in special.items() if key != "part"} if special else None
     if special is None and row["config"]:
         by_version = {"*": [row["config"]]}
-    return tidy(
+    return _tidy(
         {
-            "type": SCHEDULER_TYPES.get(name)
-            or str(row.get("type", "string")).replace("enum", "string"),
+            "type": SCHEDULER_TYPES.get(name) or str(row.get("type", "string")).replace("enum", "string"),
             "fields": by_version,
             "part": special.get("part") if special else None,
             # The row of the logging flags gives the release of --logging-format only; klog's are older.
-            "since": release_of(row["since"])
+            "since": _release_of(row["since"])
             if name not in {"--v", "--vmodule", "--log-flush-frequency"}
             else None,
-            "deprecated": row.get("deprecated") and (release_of(row["deprecated"]) or "1.10"),
-            "removed": removed_in(row.get("removed_in")),
+            "deprecated": row.get("deprecated") and (_release_of(row["deprecated"]) or "1.10"),
+            "removed": _removed_in(row.get("removed_in")),
             "default": row.get("default")
             if row.get("type") in {"bool", "int32", "ip", "string", "duration"}
             else None,
@@ -338,7 +331,7 @@ def scheduler_flag(name: str, row: Row) -> Row:
     )
 
 
-def scheduler_fields(facts: Path, flags: dict[str, Row]) -> dict[str, dict[str, Row]]:
+def _scheduler_fields(facts: Path, flags: dict[str, Row]) -> dict[str, dict[str, Row]]:
     """The fields of every apiVersion. Their defaults are those of the flags that they replace."""
     defaults = {
         path: flag["default"]
@@ -349,21 +342,21 @@ def scheduler_fields(facts: Path, flags: dict[str, Row]) -> dict[str, dict[str, 
     }
     # The insecure port, until it went in 1.23: v1alpha1 to v1beta2 of the defaults.go of those releases.
     defaults |= {"healthzBindAddress": "0.0.0.0:10251", "metricsBindAddress": "0.0.0.0:10251"}
-    snapshots = load(facts / "fields" / "kube-scheduler-fields.yaml")
+    snapshots = _load(facts / "fields" / "kube-scheduler-fields.yaml")
     result: dict[str, dict[str, Row]] = {}
     for snapshot in snapshots:
         if tuple(map(int, snapshot["release"].split("."))) > LAST:
             continue
         fields = result.setdefault(snapshot["apiVersion"], {})
-        for path, kind in spelled_out(snapshot["fields"]).items():
-            row = tidy({"type": kind, "since": release_of(snapshot["release"])})
+        for path, kind in _spelled_out(snapshot["fields"]).items():
+            row = _tidy({"type": kind, "since": _release_of(snapshot["release"])})
             if path in defaults:
                 row["defaults"] = [{"since": "1.10", "value": defaults[path]}]
             fields.setdefault(path, row)
     return result
 
 
-def spelled_out(fields: list[str]) -> dict[str, str]:
+def _spelled_out(fields: list[str]) -> dict[str, str]:
     result: dict[str, str] = {}
     for field in fields:
         path, _, kind = field.partition(": ")
@@ -375,7 +368,7 @@ def spelled_out(fields: list[str]) -> dict[str, str]:
     return result
 
 
-def with_parents(fields: dict[str, Row]) -> dict[str, Row]:
+def _with_parents(fields: dict[str, Row]) -> dict[str, Row]:
     """The fields with the objects that hold them, in order of their names."""
     result = dict(fields)
     for path in fields:
@@ -385,28 +378,22 @@ def with_parents(fields: dict[str, Row]) -> dict[str, Row]:
     return dict(sorted(result.items()))
 
 
-def api_versions(rows: list[Row]) -> list[Row]:
+def _api_versions(rows: list[Row]) -> list[Row]:
     versions = [
-        tidy(
+        _tidy(
             {
                 "apiVersion": row["apiVersion"],
-                "since": release_of(row["first"]),
-                "last": None
-                if "current" in str(row["last"])
-                else release_of(row["last"]) or "1.10",
+                "since": _release_of(row["first"]),
+                "last": None if "current" in str(row["last"]) else _release_of(row["last"]) or "1.10",
             }
         )
         for row in rows
     ]
     # Versions that ended before the first release covered are of no use to anybody here.
-    return [
-        v
-        for row, v in zip(rows, versions, strict=True)
-        if not re.match(r"1\.[0-9]\b", str(row["last"]))
-    ]
+    return [v for row, v in zip(rows, versions, strict=True) if not re.match(r"1\.[0-9]\b", str(row["last"]))]
 
 
-def load(path: Path) -> Any:
+def _load(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 

@@ -26,17 +26,26 @@ class Release:
         """
         if isinstance(text, Release):
             return text
-        match = re.search(r"(?<![\d.])v?(\d+)\.(\d+)", text)
-        if not match:
+        release = cls._read(text)
+        if release is None:
             raise UnknownReleaseError(
                 f"{text!r} names no Kubernetes release; expected one like 1.20 or v1.20.2"
             )
-        release = cls(int(match[1]), int(match[2]))
         if not FIRST <= release <= LAST:
             raise UnknownReleaseError(
                 f"no table covers Kubernetes {release}; there are tables for {FIRST} to {LAST}"
             )
         return release
+
+    @classmethod
+    def _read(cls, text: str) -> Release | None:
+        match = re.search(r"(?<![\d.])v?(\d+)\.(\d+)", text)
+        return cls(int(match[1]), int(match[2])) if match else None
+
+    def older_than(self, text: str) -> bool:
+        """Whether this release is older than the one named, which no table need cover."""
+        other = self._read(text)
+        return other is not None and self < other
 
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}"

@@ -92,9 +92,7 @@ class ReleaseTable:
             if _within(row, release)
         }
         self.flags: dict[str, Flag] = {
-            name: self._flag(name, row)
-            for name, row in raw["flags"].items()
-            if _within(row, release)
+            name: self._flag(name, row) for name, row in raw["flags"].items() if _within(row, release)
         }
 
     def flag(self, name: str) -> Flag | None:
@@ -111,9 +109,7 @@ class ReleaseTable:
         return self.fields.get(path)
 
     def _flag(self, name: str, row: Mapping[str, Any]) -> Flag:
-        fields = tuple(
-            path for path in self._fields_of(row) if path.partition("[")[0] in self.fields
-        )
+        fields = tuple(path for path in self._fields_of(row) if path.partition("[")[0] in self.fields)
         enum = row.get("enum")
         return Flag(
             name=name,
@@ -124,9 +120,7 @@ class ReleaseTable:
             stays=row.get("stays", False),
             legacy_default=row.get("legacy_default"),
             enum=tuple(
-                v
-                for v, since in enum.items()
-                if since is None or Release.parse(since) <= self.release
+                v for v, since in enum.items() if since is None or Release.parse(since) <= self.release
             )
             if enum
             else None,
@@ -147,11 +141,7 @@ class ReleaseTable:
             return None
         if "message" in row:
             return str(row["message"])
-        return (
-            KUBELET_CONFIG_MESSAGE
-            if self.component == "kubelet" and "field" in row
-            else "deprecated"
-        )
+        return KUBELET_CONFIG_MESSAGE if self.component == "kubelet" and "field" in row else "deprecated"
 
 
 @dataclass(frozen=True)
@@ -174,9 +164,7 @@ def release_table(component: str, release: str | Release) -> ReleaseTable:
         UnknownReleaseError: no table covers it; the message says which are covered.
     """
     if component not in COMPONENTS:
-        raise UnknownReleaseError(
-            f"no table for {component!r}; there are tables for {', '.join(COMPONENTS)}"
-        )
+        raise UnknownReleaseError(f"no table for {component!r}; there are tables for {', '.join(COMPONENTS)}")
     return ReleaseTable(component, Release.parse(release))
 
 
@@ -197,7 +185,9 @@ def admission_plugins(release: str | Release) -> AdmissionPlugins:
             and (row["last"] is None or wanted <= Release.parse(row["last"]))
         ),
         removed=frozenset(
-            name for name, last in raw["removed"].items() if Release.parse(last) < wanted
+            name
+            for name, last in raw["removed"].items()
+            if not wanted.older_than(last) and str(wanted) != last
         ),
     )
 

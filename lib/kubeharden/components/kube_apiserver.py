@@ -1,0 +1,99 @@
+"""Switching an admission plugin on in kube-apiserver's command line, and leaving all else as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kubeharden.errors import MigrationRefusedError
+from kubeharden.releases import Release, admission_plugins
+
+OLD, ENABLE, DISABLE = "--admission-control", "--enable-admission-plugins", "--disable-admission-plugins"
+
+
+@dataclass(frozen=True)
+class AdmissionChange:
+    """The new command line, and what was done to it, in sentences; nothing where nothing was to do."""
+
+    argv: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def enable_admission_plugin(release: str | Release, argv: Sequence[str], plugin: str) -> AdmissionChange:
+    """The command line with ``plugin`` on and every other plugin as it was.
+
+    ``--admission-control`` is an exact list, and the API server refuses to start with both it and
+    ``--enable-admission-plugins``, which adds to the defaults. So the old list moves to
+    ``--enable-admission-plugins``, and each plugin that is on by default and was not in it goes to
+    ``--disable-admission-plugins`` (computePluginNames, k8s.io/apiserver/pkg/server/options/admission.go).
+
+    Raises:
+        MigrationRefusedError: the release has no such plugin, or it is switched off on purpose.
+        UnknownReleaseError: no table covers the release.
+    """
+    table = admission_plugins(release)
+    if plugin in table.removed:
+        raise MigrationRefusedError(f"kube-apiserver {release} has no admission plugin {plugin} any more")
+    old, enabled, disabled = (_values(argv, flag) for flag in (OLD, ENABLE, DISABLE))
+    if plugin in (disabled or ()):
+        raise MigrationRefusedError(
+            f"{DISABLE} names {plugin}: somebody switched it off on purpose; take it out by hand first"
+        )
+    if plugin in (old if old is not None else enabled or ()):
+        return AdmissionChange(tuple(argv))
+    if old is not None:
+        return _from_old_list(argv, old, [name for name in table.default_on if name not in old], plugin)
+    changed = _replaced(argv, ENABLE, [*(enabled or ()), plugin])
+    return AdmissionChange(tuple(changed), (f"{plugin} added to {ENABLE}",))
+
+
+def flag_value(argv: Sequence[str], name: str) -> str | None:
+    """The value of a flag that is given as ``--name=value`` or ``--name value``; the last one, or None."""
+    found = None
+    for index, word in enumerate(argv):
+        head, has_value, value = word.partition("=")
+        if head.replace("_", "-") == name:
+            found = value if has_value else (argv[index + 1] if index + 1 < len(argv) else "")
+    return found
+
+
+def _from_old_list(argv: Sequence[str], old: list[str], left_out: list[str], plugin: str) -> AdmissionChange:
+    changed = _replaced(argv, OLD, [*old, plugin], ENABLE)
+    notes = [f"{OLD} (an exact list) becomes {ENABLE}, with {plugin} added"]
+    if left_out:
+        at = next(index for index, word in enumerate(changed) if word.startswith(f"{ENABLE}="))
+        changed.insert(at + 1, f"{DISABLE}={','.join(left_out)}")
+        notes.append(
+            f"{DISABLE} keeps off what is on by default and was not in the old list: {', '.join(left_out)}"
+        )
+    return AdmissionChange(tuple(changed), tuple(notes))
+
+
+def _values(argv: Sequence[str], name: str) -> list[str] | None:
+    """The items of a list flag over all its uses, or None where it is not given."""
+    found: list[str] | None = None
+    for index, word in enumerate(argv):
+        head, has_value, value = word.partition("=")
+        if head.replace("_", "-") == name:
+            text = value if has_value else argv[index + 1]
+            found = [*(found or ()), *(item for item in text.split(",") if item)]
+    return found
+
+
+def _replaced(
+    argv: Sequence[str], name: str, values: Sequence[str], new_name: str | None = None
+) -> list[str]:
+    """The command line with one use of a list flag, where its first use stood or else at the end."""
+    result: list[str] = []
+    place: int | None = None
+    words = iter(argv)
+    for word in words:
+        head, has_value, _ = word.partition("=")
+        if head.replace("_", "-") == name:
+            place = len(result) if place is None else place
+            if not has_value:
+                next(words, None)
+        else:
+            result.append(word)
+    result.insert(len(result) if place is None else place, f"{new_name or name}={','.join(values)}")
+    return result

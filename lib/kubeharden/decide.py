@@ -1,0 +1,379 @@
+"""From facts and parameters to a plan. Pure: the same facts give the same plan, with the same digest."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kubeharden import systemd
+from kubeharden.components import Migration, migrate
+from kubeharden.components.kube_apiserver import enable_admission_plugin, flag_value
+from kubeharden.components.proof import mismatches
+from kubeharden.errors import MigrationRefusedError, ParameterError, UnitError, UnknownReleaseError
+from kubeharden.facts import Facts, NodeFacts, ServiceFacts, read_config
+from kubeharden.inventory import Network
+from kubeharden.parameters import STEPS, Parameters, check_dns_ip
+from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, Remark
+from kubeharden.podsecurity import PolicySet, policy_objects, uncovered
+from kubeharden.releases import Release, release_table
+from kubeharden.resources import RESOURCES
+
+PSP_PLUGIN = "PodSecurityPolicy"
+PSP_LAST = Release(1, 24)
+# The article's units run the kubelet and kube-proxy as root and the scheduler as a user of its own.
+ROOT_SERVICES = {"kubelet", "kube-proxy"}
+SCHEDULER_USER = "kubernetes"
+CONFIG_MODE = {"kubelet": "600", "kube-proxy": "600", "kube-scheduler": "644"}
+
+
+def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan:
+    """What a run with these parameters would do to the nodes and the API as they are.
+
+    Raises:
+        ParameterError: a parameter does not fit the cluster (nothing was touched).
+    """
+    check_dns_ip(parameters.dns_ip, service_range(facts), "read from kube-apiserver's unit")
+    builder = _Builder(facts, parameters, policies)
+    for step in parameters.steps:
+        builder.add(step)
+    return builder.plan()
+
+
+def service_range(facts: Facts) -> Network | None:
+    """The API server's ``--service-cluster-ip-range``, where a unit says it."""
+    for node in facts.nodes:
+        service = node.service("kube-apiserver")
+        if service is None:
+            continue
+        text = flag_value(service.cmdline or service.unit_argv(), "--service-cluster-ip-range")
+        if text:
+            return ipaddress.ip_network(text.split(",")[0], strict=False)
+    return None
+
+
+class _Builder:
+    def __init__(self, facts: Facts, parameters: Parameters, policies: PolicySet) -> None:
+        self.facts, self.parameters, self.policies = facts, parameters, policies
+        self.node_changes: list[NodeChange] = []
+        self.object_changes: list[ObjectChange] = []
+        self.remarks: list[Remark] = []
+        self.refused: list[Remark] = []
+        self.uncovered: tuple[str, ...] = ()
+        self.lacking: dict[str, list[str]] = {}
+
+    def add(self, step: str) -> None:
+        if step == "pod-security":
+            self._pod_security()
+            return
+        for node in self.facts.nodes:
+            service = node.service(step)
+            if service is not None:
+                self._guarded(node, service, lambda n=node, s=service: self._component(step, n, s))
+
+    def plan(self) -> Plan:
+        """The plan; raises ParameterError where a node lacks a value that no parameter gives."""
+        if self.lacking:
+            lines = [
+                f"  {name}: is empty, and {', '.join(nodes)} has none of its own"
+                for name, nodes in self.lacking.items()
+            ]
+            raise ParameterError("nothing was touched, because of the parameters:\n" + "\n".join(lines))
+        return Plan(
+            steps=tuple(step for step in STEPS if step in self.parameters.steps),
+            node_changes=tuple(self.node_changes),
+            object_changes=tuple(self.object_changes),
+            remarks=tuple(self.remarks),
+            refused=tuple(self.refused),
+            uncovered=self.uncovered,
+        )
+
+    def _guarded(self, node: NodeFacts, service: ServiceFacts, change: Any) -> None:
+        try:
+            self.node_changes.append(change())
+        except (UnitError, UnknownReleaseError, MigrationRefusedError) as error:
+            self.refused.append(Remark(f"{service.name} on {node.name}", str(error)))
+
+    def _component(self, step: str, node: NodeFacts, service: ServiceFacts) -> NodeChange:
+        argv = service.unit_argv()
+        named, config = service.config(argv)
+        path = named or _config_target(service)
+        migration = migrate(
+            step,
+            service.release,
+            argv,
+            config,
+            profile=self.parameters.profile,
+            config_path=path,
+            fields=self._fields(step),
+            flags=self._flags(step),
+        )
+        if migration.refused:
+            reasons = "; ".join(f"{s.flag or s.field}: {s.why}" for s in migration.refused)
+            raise MigrationRefusedError(reasons)
+        self._require(step, node, migration)
+        files = [
+            *_unit_changes(service, argv, migration.argv, self._users(node, service, migration)),
+            *_config_changes(service, path, config, migration),
+        ]
+        return self._node_change(step, node, service, tuple(files), migration.argv, migration)
+
+    def _fields(self, step: str) -> dict[str, Any]:
+        p = self.parameters
+        if step == "kubelet":
+            wanted = {"clusterDNS": [p.dns_ip] if p.dns_ip else None, "clusterDomain": p.dns_domain}
+        elif step == "kube-proxy":
+            wanted = {"clusterCIDR": p.cluster_cidr}
+        else:
+            wanted = {}
+        return {path: value for path, value in wanted.items() if value}
+
+    def _flags(self, step: str) -> dict[str, str]:
+        image = self.parameters.pause_image
+        return {"--pod-infra-container-image": image} if image and step == "kubelet" else {}
+
+    def _require(self, step: str, node: NodeFacts, migration: Migration) -> None:
+        for name, path in (("dns_ip", "clusterDNS"), ("dns_domain", "clusterDomain")):
+            if step == "kubelet" and not migration.config.get(path):
+                self.lacking.setdefault(name, []).append(node.name)
+
+    def _users(self, node: NodeFacts, service: ServiceFacts, migration: Migration) -> dict[str, str]:
+        """``User=`` and ``Group=`` for the unit, where it has none of its own."""
+        settings = {key: service.service.values("Service", key) for key in ("User", "Group")}
+        if any(settings.values()):
+            return {}
+        if service.name in ROOT_SERVICES:
+            return {"User": "root", "Group": "root"}
+        why = _unreadable(node, service, migration)
+        if why:
+            self.remarks.append(Remark(f"{service.name} on {node.name}", f"keeps running as root: {why}"))
+            return {}
+        return {"User": SCHEDULER_USER, "Group": SCHEDULER_USER}
+
+    def _node_change(
+        self,
+        step: str,
+        node: NodeFacts,
+        service: ServiceFacts,
+        files: tuple[FileChange, ...],
+        argv: Sequence[str],
+        migration: Migration | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> NodeChange:
+        config = migration.config if migration else None
+        running = tuple(systemd.unwrapped(list(service.cmdline)))
+        subject = f"{service.name} on {node.name}"
+        if files and running and list(running) != service.unit_argv():
+            raise MigrationRefusedError(
+                "its unit was edited but never put in effect: it runs with another command line than the unit "
+                "says. Restart it, or take the edit back, and look again"
+            )
+        if files and not running:
+            raise MigrationRefusedError(
+                "it is not running; mend it first, so that its new configuration can be proved"
+            )
+        restart = "its files change" if files else _pending_restart(node, service, argv, config)
+        if restart and not files:
+            self.remarks.append(Remark(subject, restart))
+        return NodeChange(
+            step, node.name, service.name, files, restart, tuple(argv), config, migration, notes
+        )
+
+    def _pod_security(self) -> None:
+        release = Release.parse(self.facts.cluster.version)
+        if release > PSP_LAST:
+            why = (
+                f"Kubernetes {release} has no PodSecurityPolicy (gone in 1.25); nothing is planned for this step. "
+                "Pod Security Admission takes its place"
+            )
+            self.remarks.append(Remark("pod-security", why))
+            return
+        after = self._policy_changes()
+        servers = [(node, node.service("kube-apiserver")) for node in self.facts.nodes]
+        found = [(node, service) for node, service in servers if service is not None]
+        for node, service in found:
+            self._guarded(node, service, lambda n=node, s=service: self._admission(n, s))
+        if not found:
+            why = (
+                "no node has a kube-apiserver.service (a static pod?): the policies are put in place, and "
+                f"the admission plugin {PSP_PLUGIN} must be switched on by hand"
+            )
+            self.remarks.append(Remark("pod-security", why))
+        self.uncovered = tuple(str(workload) for workload in uncovered(after))
+
+    def _policy_changes(self) -> dict[str, list[Mapping[str, Any]]]:
+        """Plan the objects, and return the cluster's objects as they would be then."""
+        objects = {name: list(items) for name, items in self.facts.cluster.objects.items()}
+        namespaces = {item["metadata"]["name"] for item in objects.get("namespaces", ())}
+        accounts = {_key(item) for item in objects.get("serviceaccounts", ())}
+        for manifest in policy_objects(self.policies):
+            lacking = _lacking(manifest, namespaces, accounts)
+            if lacking:
+                self.remarks.append(Remark(ObjectChange("", manifest).name, f"is left out: {lacking}"))
+                continue
+            items = objects.setdefault(RESOURCES[manifest["kind"]].plural, [])
+            existing = next((item for item in items if _key(item) == _key(manifest)), None)
+            self._object_change(manifest, existing)
+            if existing is None:
+                items.append(manifest)
+        return objects
+
+    def _object_change(self, manifest: Mapping[str, Any], existing: Mapping[str, Any] | None) -> None:
+        if existing is None:
+            self.object_changes.append(ObjectChange("pod-security", manifest))
+        elif manifest["kind"] == "RoleBinding" and existing.get("roleRef") != manifest["roleRef"]:
+            name = ObjectChange("", manifest).name
+            role = existing.get("roleRef", {}).get("name")
+            why = f"exists and binds {role}; a roleRef cannot be changed. Rename or delete it by hand first"
+            self.refused.append(Remark(name, why))
+        else:
+            wanted = _merged(existing, manifest)
+            if wanted != existing:
+                self.object_changes.append(ObjectChange("pod-security", wanted, existing))
+
+    def _admission(self, node: NodeFacts, service: ServiceFacts) -> NodeChange:
+        argv = service.unit_argv()
+        modes = (flag_value(argv, "--authorization-mode") or "AlwaysAllow").split(",")
+        if "RBAC" not in modes:
+            raise MigrationRefusedError(
+                f"--authorization-mode is {','.join(modes)}: Roles and RoleBindings have no effect without RBAC"
+            )
+        change = enable_admission_plugin(service.release, argv, PSP_PLUGIN)
+        files = tuple(_unit_changes(service, argv, list(change.argv), {}))
+        return self._node_change("pod-security", node, service, files, change.argv, notes=change.notes)
+
+
+def _config_target(service: ServiceFacts) -> str:
+    """Where to put the config file: the article's place, unless something else lives there.
+
+    kubeadm keeps the kubelet's kubeconfig at /etc/kubernetes/kubelet.conf.
+    """
+    path = f"/etc/kubernetes/{service.name}.conf"
+    taken = service.files.get(path)
+    if taken is not None:
+        try:
+            kind = read_config(taken).get("kind")
+        except UnitError:
+            kind = None
+        if kind != release_table(service.name, service.release).kind:
+            return f"/etc/kubernetes/{service.name}-config.yaml"
+    return path
+
+
+def _unit_changes(
+    service: ServiceFacts, argv: list[str], wanted: list[str], settings: Mapping[str, str]
+) -> Iterable[FileChange]:
+    path = service.service.command_file()
+    fact = service.files[path]
+    unit = systemd.Unit.parse(fact.content)
+    if wanted != argv:
+        unit = unit.with_command(wanted)
+    for key in reversed(list(settings)):  # each goes first in its section, so the last one set stands first
+        unit = unit.with_setting("Service", key, settings[key])
+    if unit.text != fact.content:
+        yield FileChange(path, fact, unit.text, fact.mode, fact.owner, fact.group)
+
+
+def _config_changes(
+    service: ServiceFacts, path: str, config: Mapping[str, Any] | None, migration: Migration
+) -> Iterable[FileChange]:
+    if config == migration.config:
+        return  # the file says all that it should, in whatever words
+    fact = service.files.get(path)
+    if fact is not None and fact.content == migration.yaml:
+        return
+    mode, owner, group = (
+        (fact.mode, fact.owner, fact.group) if fact else (CONFIG_MODE[service.name], "root", "root")
+    )
+    yield FileChange(path, fact, migration.yaml, mode, owner, group)
+
+
+def _pending_restart(
+    node: NodeFacts, service: ServiceFacts, argv: Sequence[str], config: Mapping[str, Any] | None
+) -> str:
+    """Why a service whose files are as they should be must still be restarted; empty where it need not.
+
+    Derived from what runs, never from what this run has changed: a run that was cut off between the files
+    and the restart is finished by the next one.
+    """
+    if not service.running:
+        return "it is not running"
+    if service.show.get("NeedDaemonReload") == "yes":
+        return "systemd has not read its unit since it was changed"
+    if systemd.unwrapped(list(service.cmdline)) != list(argv):
+        return "it runs with another command line than its unit says"
+    effective = node.kubelet_configz if service.name == "kubelet" else service.configz
+    if config is not None and effective is not None:
+        table = release_table(service.name, service.release)
+        stale = mismatches(table, config, effective)
+        if stale:
+            return f"it has not read its config file: {', '.join(path for path, _, _ in stale)}"
+    return ""
+
+
+def _unreadable(node: NodeFacts, service: ServiceFacts, migration: Migration) -> str:
+    """Why the scheduler cannot run as its own user on this node; empty when it can."""
+    if node.kubernetes_groups is None:
+        return f"the node has no user {SCHEDULER_USER}"
+    if SCHEDULER_USER not in node.kubernetes_groups:
+        return f"the node has no group {SCHEDULER_USER} that the user is in"
+    flag_files = [
+        word.partition("=")[2] for word in migration.argv if "=/" in word and "--config=" not in word
+    ]
+    for path in dict.fromkeys([*service.credentials, *flag_files]):
+        problem = _cannot_read(node, path)
+        if problem:
+            return problem
+    return ""
+
+
+def _cannot_read(node: NodeFacts, path: str) -> str:
+    known = node.modes.get(path)
+    if known is None:
+        return f"whether {SCHEDULER_USER} can read {path} cannot be told from here"
+    folders = [folder for folder in node.modes if path.startswith(f"{folder}/")]
+    for place, need in [*((folder, 0o1) for folder in folders), (path, 0o4)]:
+        mode, owner, group = node.modes[place]
+        shift = 6 if owner == SCHEDULER_USER else 3 if group in (node.kubernetes_groups or ()) else 0
+        if not mode >> shift & need:
+            return f"{SCHEDULER_USER} cannot read {path} ({owner}:{group} {mode:o} on {place})"
+    return ""
+
+
+def _lacking(manifest: Mapping[str, Any], namespaces: set[str], accounts: set[tuple[str, str]]) -> str:
+    namespace = manifest["metadata"].get("namespace")
+    if namespace is not None and namespace not in namespaces:
+        return f"there is no namespace {namespace}"
+    for subject in manifest.get("subjects", ()):
+        if (subject["namespace"], subject["name"]) not in accounts:
+            return f"there is no service account {subject['namespace']}:{subject['name']}"
+    return ""
+
+
+def _merged(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The existing object with what is wanted put in; subjects that others added to a binding stay."""
+    merged = {**existing}
+    for key, value in wanted.items():
+        if key == "subjects":
+            present = [_subject(s) for s in existing.get(key) or ()]
+            missing = [s for s in value if _subject(s) not in present]
+            merged[key] = [*(existing.get(key) or ()), *missing]
+        elif key == "spec":
+            merged[key] = {**value, **_server_defaults(existing.get(key) or {}, value)}
+        elif key not in ("metadata", "apiVersion", "kind"):
+            merged[key] = value
+    return merged
+
+
+def _subject(subject: Mapping[str, Any]) -> tuple[Any, ...]:
+    return subject.get("kind"), subject.get("namespace"), subject.get("name")
+
+
+def _server_defaults(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What the server filled in by itself: allowPrivilegeEscalation is true unless said (policy/v1beta1)."""
+    same = {"allowPrivilegeEscalation": True}
+    return {key: value for key, value in existing.items() if key not in wanted and same.get(key) == value}
+
+
+def _key(item: Mapping[str, Any]) -> tuple[str, str]:
+    return item["metadata"].get("namespace", ""), item["metadata"]["name"]

@@ -1,0 +1,289 @@
+"""What was seen on the nodes and in the API: plain data, and how the node script's answer becomes it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from kubeharden import systemd
+from kubeharden.errors import NodeError, UnitError
+from kubeharden.releases import Release
+
+# The services that the runbook knows, in the order in which it looks at them.
+SERVICES = ("kubelet", "kube-proxy", "kube-scheduler", "kube-apiserver")
+
+
+@dataclass(frozen=True)
+class FileFact:
+    """A file on a node; ``mode`` is octal text such as ``644``."""
+
+    path: str
+    mode: str
+    owner: str
+    group: str
+    content: str
+
+
+@dataclass(frozen=True)
+class ServiceFacts:
+    """One systemd service on one node.
+
+    Attributes:
+        name: without ``.service``.
+        show: the properties that ``systemctl show`` printed.
+        files: fragment, drop-ins, environment files and config files, by path.
+        cmdline: the command line of the running process; empty when none runs.
+        version: ``v1.10.0``; empty when the binary did not say.
+        warnings: the deprecation warnings of the running process.
+        configz: the effective configuration that it serves itself, if it does.
+        credentials: its kubeconfig's path, then the paths that the kubeconfig names.
+    """
+
+    name: str
+    show: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, FileFact] = field(default_factory=dict)
+    cmdline: tuple[str, ...] = ()
+    version: str = ""
+    warnings: tuple[str, ...] = ()
+    configz: Mapping[str, Any] | None = None
+    credentials: tuple[str, ...] = ()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether systemd has such a unit."""
+        return self.show.get("LoadState") == "loaded"
+
+    @property
+    def running(self) -> bool:
+        """Whether it is active with a main process."""
+        return self.show.get("ActiveState") == "active" and self.main_pid != 0
+
+    @property
+    def main_pid(self) -> int:
+        """The process id of its main process; 0 without one."""
+        return int(self.show.get("MainPID") or 0)
+
+    @property
+    def started(self) -> str:
+        """When its main process started, as systemd prints it."""
+        return self.show.get("ExecMainStartTimestamp", "")
+
+    @property
+    def release(self) -> Release:
+        """The minor release it runs.
+
+        Raises:
+            UnknownReleaseError: the binary said no version, or one that no table covers.
+        """
+        return Release.parse(self.version)
+
+    @cached_property
+    def service(self) -> systemd.Service:
+        """Its unit files, in the order in which systemd reads them."""
+        unit_paths = [self.show.get("FragmentPath", ""), *self.show.get("DropInPaths", "").split()]
+        return systemd.Service(
+            files=tuple(
+                (path, systemd.Unit.parse(self.files[path].content))
+                for path in unit_paths
+                if path in self.files
+            ),
+            environment_files={
+                path: fact.content for path, fact in self.files.items() if path not in unit_paths
+            },
+        )
+
+    def unit_argv(self) -> list[str]:
+        """The command that the unit files say.
+
+        Raises:
+            UnitError: they cannot be read.
+        """
+        return self.service.argv()
+
+    def config(self, argv: list[str]) -> tuple[str, dict[str, Any] | None]:
+        """Path and content of the file that ``--config`` names on ``argv``; an empty path without one.
+
+        Raises:
+            UnitError: the file is not there, or is no YAML mapping.
+        """
+        path = _config_path(argv)
+        if not path:
+            return "", None
+        fact = self.files.get(path)
+        if fact is None:
+            raise UnitError(f"{self.name} names --config={path}, but there is no such file")
+        return path, read_config(fact)
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """One node: who it is, its services, and what is needed to judge them."""
+
+    name: str
+    control_plane: bool
+    hostname: str = ""
+    os: str = ""
+    systemd: str = ""
+    boot: str = ""
+    kubernetes_groups: tuple[str, ...] | None = None  # of the user "kubernetes"; None without that user
+    modes: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)  # path: mode, owner, group
+    services: Mapping[str, ServiceFacts] = field(default_factory=dict)
+    kubelet_configz: Mapping[str, Any] | None = None  # read through the API server
+
+    def service(self, name: str) -> ServiceFacts | None:
+        """The service of that name, or None where the node has no such unit."""
+        found = self.services.get(name)
+        return found if found is not None and found.loaded else None
+
+    def with_kubelet_configz(self, configz: Mapping[str, Any] | None) -> NodeFacts:
+        """The same facts with what the kubelet serves at ``/configz``."""
+        return replace(self, kubelet_configz=configz)
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """The API objects that matter here, as plain dicts keyed by resource name (``pods``, ``roles`` …)."""
+
+    version: str
+    user: str
+    objects: Mapping[str, tuple[Mapping[str, Any], ...]]
+
+    def of(self, resource: str) -> tuple[Mapping[str, Any], ...]:
+        """All objects of one resource, such as ``rolebindings``."""
+        return self.objects.get(resource, ())
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that a plan is made from."""
+
+    nodes: tuple[NodeFacts, ...]
+    cluster: ClusterFacts
+
+    def node(self, name: str) -> NodeFacts:
+        """The node of that name."""
+        return next(node for node in self.nodes if node.name == name)
+
+
+def read_config(fact: FileFact) -> dict[str, Any]:
+    """The content of a component's config file.
+
+    Raises:
+        UnitError: it is no YAML mapping.
+    """
+    try:
+        content = yaml.safe_load(fact.content)
+    except yaml.YAMLError as error:
+        raise UnitError(f"{fact.path} is no YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise UnitError(f"{fact.path} holds no configuration")
+    return content
+
+
+def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
+    """The facts in the answer of ``scripts/observe.sh``.
+
+    Raises:
+        NodeError: the answer was cut off or is none.
+    """
+    sections = list(_sections(name, answer))
+    shows = {words[1]: _properties(body) for words, body in sections if words[0] == "show"}
+    current = ""
+    files: dict[str, dict[str, FileFact]] = {service: {} for service in shows}
+    values: dict[tuple[str, str], str] = {}
+    for words, body in sections:
+        if words[0] == "show":
+            current = words[1]
+        elif words[0] == "file":
+            mode, owner, group, path = words[1], words[2], words[3], " ".join(words[4:])
+            files[current][path] = FileFact(path, mode, owner, group, body)
+        else:
+            values[words[0], " ".join(words[1:])] = body
+    host = _properties(values.get(("host", ""), ""))
+    groups = host.get("kubernetes_user", "")
+    return NodeFacts(
+        name=name,
+        control_plane=control_plane,
+        hostname=host.get("hostname", ""),
+        os=host.get("os", ""),
+        systemd=host.get("systemd", ""),
+        boot=host.get("boot", ""),
+        kubernetes_groups=tuple(groups.split()) if groups else None,
+        modes=_modes(values.get(("modes", "/etc/kubernetes"), ""), "/etc/kubernetes"),
+        services={
+            service: ServiceFacts(
+                name=service,
+                show=show,
+                files=files[service],
+                cmdline=tuple(values.get(("cmdline", service), "").split("\0")[:-1]),
+                version=_version(values.get(("version", service), "")),
+                warnings=tuple(values.get(("warnings", service), "").splitlines()),
+                configz=_configz(values.get(("configz", service), "")),
+                credentials=tuple(dict.fromkeys(values.get(("credentials", service), "").split("\n")[:-1])),
+            )
+            for service, show in shows.items()
+        },
+    )
+
+
+def _sections(name: str, answer: str) -> Iterator[tuple[list[str], str]]:
+    lines = answer.splitlines()
+    if "@end" not in lines:
+        tail = " ".join(lines[-3:]) or "nothing"
+        raise NodeError(f"{name}: the answer was cut off; it ends with: {tail}")
+    words: list[str] = []
+    body: list[str] = []
+    for line in lines:
+        if line.startswith("@"):
+            if words:
+                yield words, _decoded(name, words, body)
+            words, body = line[1:].split(" "), []
+        elif words:
+            body.append(line)
+
+
+def _decoded(name: str, words: list[str], body: list[str]) -> str:
+    try:
+        return base64.b64decode("".join(body), validate=True).decode("utf-8", errors="surrogateescape")
+    except binascii.Error:
+        raise NodeError(f"{name}: the section {' '.join(words)} of its answer is damaged") from None
+
+
+def _properties(text: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def _version(text: str) -> str:
+    return text.strip().rpartition(" ")[2]
+
+
+def _configz(text: str) -> dict[str, Any] | None:
+    """The one object inside ``{"<group>": {...}}``, or None where the component served none."""
+    if not text.strip():
+        return None
+    content = yaml.safe_load(text)
+    return next(iter(content.values()), None) if isinstance(content, dict) else None
+
+
+def _modes(text: str, folder: str) -> dict[str, tuple[int, str, str]]:
+    result = {}
+    for line in text.splitlines():
+        mode, owner, group, path = line.split(" ", 3)
+        result[folder + path.removeprefix(".")] = (int(mode, 8), owner, group)
+    return result
+
+
+def _config_path(argv: list[str]) -> str:
+    path = ""
+    for index, word in enumerate(argv):
+        if word.startswith("--config="):
+            path = word.partition("=")[2]
+        elif word == "--config" and index + 1 < len(argv):
+            path = argv[index + 1]
+    return path

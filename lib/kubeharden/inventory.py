@@ -1,0 +1,140 @@
+"""Inventories: which nodes there are and how to reach them. Strict: an unknown key is an error."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from kubeharden.errors import ParameterError
+
+Network = IPv4Network | IPv6Network
+
+
+def _network(value: object) -> object:
+    return ip_network(value) if isinstance(value, str) else value
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+
+class Ssh(_Strict):
+    """How to log in. What is left out is taken from ``~/.ssh/config``, the agent and the usual files."""
+
+    user: str | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    identity_file: str | None = None
+    known_hosts: str | None = None
+    gateway: str | None = None
+    sudo: str = "nopasswd"
+    connect_timeout: Annotated[int, Field(ge=1, le=600)] = 15
+
+    @field_validator("sudo")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in {"nopasswd", "password"}:
+            raise ValueError("expected nopasswd, or password to be asked for it once")
+        return value
+
+
+class Node(_Strict):
+    """A node: the name of its Node object, and the address that SSH goes to."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+    host: Annotated[str, Field(min_length=1, pattern=r"^[^-\s][^\s]*$")]
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    control_plane: bool = False
+
+
+class Inventory(_Strict):
+    """A cluster: its nodes, and the kubeconfig to talk to its API server with.
+
+    Attributes:
+        settle_seconds: how long a service must run without a break after a restart.
+        service_cluster_ip_range: the API server's; read from its unit where it is not given here.
+    """
+
+    cluster: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    kubeconfig: str
+    context: str | None = None
+    ssh: Ssh = Ssh()
+    nodes: Annotated[list[Node], Field(min_length=1)]
+    service_cluster_ip_range: Annotated[Network, BeforeValidator(_network)] | None = None
+    settle_seconds: Annotated[float, Field(ge=0, le=600, strict=False)] = 3
+
+    @field_validator("nodes")
+    @classmethod
+    def _distinct(cls, nodes: list[Node]) -> list[Node]:
+        names = [node.name for node in nodes]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"named twice: {', '.join(twice)}")
+        if not any(node.control_plane for node in nodes):
+            raise ValueError("none has control_plane: true")
+        return nodes
+
+
+def read_inventory(path: Path) -> Inventory:
+    """Read an inventory file; relative paths in it are relative to the file, and ``~`` works.
+
+    Raises:
+        ParameterError: there is no such file, or it is wrong; every mistake is named.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParameterError(
+            f"inventory: cannot read {str(path)!r} ({error.strerror}); expected 'rehearsal' or the path of an "
+            "inventory file, such as parameters/inventory.example.yaml"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParameterError(f"inventory: {path} is no YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise ParameterError(f"inventory: {path} holds no mapping; see parameters/inventory.example.yaml")
+    try:
+        inventory = Inventory.model_validate(raw)
+    except ValidationError as error:
+        raise ParameterError(f"inventory: {path} is wrong:\n{_mistakes(error)}") from None
+    return _with_absolute_paths(inventory, path.resolve().parent)
+
+
+def _with_absolute_paths(inventory: Inventory, folder: Path) -> Inventory:
+    def absolute(text: str | None) -> str | None:
+        return None if text is None else str(folder / Path(text).expanduser())
+
+    ssh = inventory.ssh.model_copy(
+        update={
+            "identity_file": absolute(inventory.ssh.identity_file),
+            "known_hosts": absolute(inventory.ssh.known_hosts),
+        }
+    )
+    result = inventory.model_copy(update={"kubeconfig": absolute(inventory.kubeconfig), "ssh": ssh})
+    for what, text in (
+        ("kubeconfig", result.kubeconfig),
+        ("ssh.identity_file", ssh.identity_file),
+        ("ssh.known_hosts", ssh.known_hosts),
+    ):
+        if text is not None and not Path(text).is_file():
+            raise ParameterError(f"inventory: {what} names {text}, but there is no such file")
+    return result
+
+
+def _mistakes(error: ValidationError) -> str:
+    """One line for each mistake; values are not shown, since a file may hold more than it should."""
+    lines = []
+    for mistake in error.errors(include_url=False, include_context=False):
+        where = ".".join(str(part) for part in mistake["loc"]) or "the file"
+        message = {"extra_forbidden": "there is no such key", "missing": "is missing"}.get(
+            mistake["type"], mistake["msg"].removeprefix("Value error, ")
+        )
+        lines.append(f"  {where}: {message}")
+    return "\n".join(lines)
+
+
+def as_json(inventory: Inventory) -> dict[str, Any]:
+    """The inventory as plain data, for records."""
+    return inventory.model_dump(mode="json")

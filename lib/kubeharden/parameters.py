@@ -1,0 +1,201 @@
+"""papermill parameters: strict, typed, and all checked before anything is touched.
+
+papermill only warns of an unknown name and guesses types (``-p x 010`` is the number 10), so names and types
+are checked here. What was injected is read from the notebook's own cells: every name assigned in papermill's
+cell, and in any cell that assigns a parameter, must be a parameter.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import yaml
+
+from kubeharden.errors import ParameterError
+from kubeharden.inventory import Network
+
+STEPS = ("kubelet", "pod-security", "kube-proxy", "kube-scheduler")
+MODES = ("apply", "plan")
+INJECTED = "# Parameters"  # the first line of the cell that papermill injects
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of ``harden.ipynb``; ``steps`` is never empty here."""
+
+    dns_ip: str = ""
+    dns_domain: str = ""
+    cluster_cidr: str = ""
+    pause_image: str = ""
+    inventory: str = "rehearsal"
+    rehearsal: str = "article-1.10"
+    rehearsal_dir: str = ""
+    mode: str = "apply"
+    steps: tuple[str, ...] = STEPS
+    profile: str = "article"
+    policies: str = ""
+    change_id: str = ""
+    reason: str = ""
+    output_dir: str = ""
+
+
+def assigned_names(sources: Iterable[str], known: Sequence[str]) -> list[str]:
+    """The names assigned in papermill's injected cell and in every cell that assigns a parameter.
+
+    Args:
+        sources: the text of each cell that has run, in order.
+        known: the names that are parameters.
+    """
+    names: list[str] = []
+    for source in sources:
+        injected = source.lstrip().startswith(INJECTED)
+        assigned = _top_level_assignments(source)
+        if injected or set(assigned) & set(known):
+            names += assigned
+    return list(dict.fromkeys(names))
+
+
+def _top_level_assignments(source: str) -> list[str]:
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:
+        return []  # a cell with magics; papermill's cells and the parameters cell are plain Python
+    targets: list[ast.expr] = []
+    for statement in body:
+        if isinstance(statement, ast.Assign):
+            targets += statement.targets
+        elif isinstance(statement, ast.AnnAssign):
+            targets.append(statement.target)
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def read_parameters(namespace: Mapping[str, Any], *, rehearsals: Iterable[str]) -> Parameters:
+    """The parameters in a notebook's global names.
+
+    Args:
+        namespace: ``globals()`` of the notebook; ``In`` in it holds the cells that have run.
+        rehearsals: the names of the rehearsal clusters that there are.
+
+    Raises:
+        ParameterError: an unknown name, a wrong type, a value that cannot be; it names the parameter, the
+            value and what is expected. All that is wrong is named at once.
+    """
+    known = [field.name for field in fields(Parameters)]
+    wrong: list[str] = []
+    for name in assigned_names(namespace.get("In", ()), known):
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            wrong.append(f"{name}: there is no such parameter{hint} There are: {', '.join(known)}")
+    values = {name: namespace[name] for name in known if name in namespace}
+    for name, value in values.items():
+        try:
+            values[name] = _checked(name, value, tuple(rehearsals))
+        except ValueError as error:
+            wrong.append(f"{name}: {value!r} {error}")
+    if wrong:
+        raise ParameterError(
+            "nothing was touched, because of the parameters:\n" + "\n".join(f"  {w}" for w in wrong)
+        )
+    return Parameters(**values)
+
+
+def check_dns_ip(dns_ip: str, service_range: Network | None, source: str) -> None:
+    """Check that the cluster DNS Service can have this IP.
+
+    Args:
+        dns_ip: the parameter; empty is fine.
+        service_range: the API server's ``--service-cluster-ip-range``, where it is known.
+        source: where the range is known from, for the message.
+
+    Raises:
+        ParameterError: the IP is outside the range.
+    """
+    if dns_ip and service_range is not None and ipaddress.ip_address(dns_ip) not in service_range:
+        raise ParameterError(
+            f"dns_ip: '{dns_ip}' is outside the API server's --service-cluster-ip-range {service_range} "
+            f"({source}); expected the IP of the cluster DNS Service, an address inside it"
+        )
+
+
+def _checked(name: str, value: Any, rehearsals: tuple[str, ...]) -> Any:
+    if name == "steps":
+        return _steps(value)
+    if not isinstance(value, str):
+        raise ValueError(
+            f"is a value of type {type(value).__name__}; expected text "
+            f"(papermill guesses types with -p; -r {name} VALUE keeps text as it is)"
+        )
+    text = value.strip()
+    if name in _CHECKS and (text or name == "mode"):
+        _CHECKS[name](text)
+    if name == "rehearsal":
+        _one_of(text, rehearsals)
+    return text
+
+
+def _steps(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):  # papermill -p leaves "[a, b]" as text
+        value = (
+            yaml.safe_load(value)
+            if value.startswith("[")
+            else [s.strip() for s in value.split(",") if s.strip()]
+        )
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"is a value of type {type(value).__name__}; expected a list of {', '.join(STEPS)}")
+    for step in value:
+        if step not in STEPS:
+            raise ValueError(f"names the step {step!r}; expected some of {', '.join(STEPS)}")
+    return tuple(step for step in STEPS if step in value) or STEPS
+
+
+def _one_of(text: str, allowed: Sequence[str]) -> None:
+    if text not in allowed:
+        raise ValueError(f"is not known; expected one of {', '.join(allowed)}")
+
+
+def _ip(text: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError("is no IP address; expected one like 10.0.0.10") from None
+
+
+def _cidr(text: str) -> None:
+    for part in text.split(","):  # dual stack has one of each family
+        try:
+            network = ipaddress.ip_network(part, strict=False)
+        except ValueError:
+            raise ValueError("is no CIDR; expected one like 10.32.0.0/16") from None
+        if "/" not in part:
+            raise ValueError(f"has no prefix length; expected one like {part}/16")
+        if str(network.network_address) != str(ipaddress.ip_address(part.split("/")[0])):
+            raise ValueError(f"has host bits set; expected the network itself, {network}")
+
+
+def _domain(text: str) -> None:
+    label = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+    if not re.fullmatch(rf"{label}(\.{label})*", text):
+        raise ValueError("is no DNS domain; expected one like cluster.local")
+
+
+def _image(text: str) -> None:
+    if not re.fullmatch(
+        r"[a-z0-9][a-z0-9.:/_-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?", text
+    ):
+        raise ValueError("is no image; expected one like k8s.gcr.io/pause-amd64:3.1")
+
+
+_CHECKS: dict[str, Callable[[str], None]] = {
+    "dns_ip": _ip,
+    "dns_domain": _domain,
+    "cluster_cidr": _cidr,
+    "pause_image": _image,
+    "mode": lambda text: _one_of(text, MODES),
+}

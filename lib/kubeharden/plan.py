@@ -1,0 +1,205 @@
+"""What is to be changed: plain data with a diff and a digest. Nothing is written that is not in a plan."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from kubeharden.components import Migration
+from kubeharden.facts import FileFact
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A file to write on a node; ``before`` is None where there is none yet."""
+
+    path: str
+    before: FileFact | None
+    after: str
+    mode: str
+    owner: str
+    group: str
+
+    @property
+    def before_digest(self) -> str:
+        """SHA-256 of the content it replaces, or ``absent``."""
+        return "absent" if self.before is None else sha256(self.before.content)
+
+    @property
+    def diff(self) -> str:
+        """A unified diff of the content."""
+        return unified_diff(self.path, "" if self.before is None else self.before.content, self.after)
+
+
+@dataclass(frozen=True)
+class NodeChange:
+    """What one step does to one service of one node.
+
+    Attributes:
+        files: what to write; empty where only a restart is left to do.
+        restart: why the service must be restarted; empty where it need not.
+        expected_argv: the command line that must run afterwards.
+        expected_config: the content of the config file that must be in force afterwards, if it has one.
+        migration: the verdict on every setting, for kubelet, kube-proxy and kube-scheduler.
+        notes: what else there is to know of it.
+    """
+
+    step: str
+    node: str
+    service: str
+    files: tuple[FileChange, ...] = ()
+    restart: str = ""
+    expected_argv: tuple[str, ...] = ()
+    expected_config: Mapping[str, Any] | None = None
+    migration: Migration | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.files or self.restart)
+
+
+@dataclass(frozen=True)
+class ObjectChange:
+    """An API object to create, or to update from ``before``."""
+
+    step: str
+    manifest: Mapping[str, Any]
+    before: Mapping[str, Any] | None = None
+
+    @property
+    def action(self) -> str:
+        """``create`` or ``update``."""
+        return "create" if self.before is None else "update"
+
+    @property
+    def name(self) -> str:
+        """``Role weave/psp:privileged``."""
+        meta = self.manifest["metadata"]
+        namespace = f"{meta['namespace']}/" if "namespace" in meta else ""
+        return f"{self.manifest['kind']} {namespace}{meta['name']}"
+
+    @property
+    def diff(self) -> str:
+        """A unified diff of the object as YAML, without what the server keeps in it."""
+        before = "" if self.before is None else _yaml(_own_parts(self.before, self.manifest))
+        return unified_diff(self.name, before, _yaml(_own_parts(self.manifest, self.manifest)))
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something that a person must know: about which node or object, and what."""
+
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run would do, in the order in which it would do it.
+
+    Attributes:
+        node_changes: one for each step and node, those with nothing to do included.
+        object_changes: API objects; they come before the node changes of their step.
+        remarks: what a person must know before it is applied.
+        refused: why it cannot be applied; empty when it can.
+        uncovered: workloads that may use no policy once the admission plugin is on.
+    """
+
+    steps: tuple[str, ...]
+    node_changes: tuple[NodeChange, ...] = ()
+    object_changes: tuple[ObjectChange, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    refused: tuple[Remark, ...] = ()
+    uncovered: tuple[str, ...] = field(default=())
+
+    def of(self, step: str) -> Plan:
+        """The part of the plan that is one step."""
+        return Plan(
+            steps=(step,),
+            node_changes=tuple(c for c in self.node_changes if c.step == step),
+            object_changes=tuple(c for c in self.object_changes if c.step == step),
+            remarks=self.remarks,
+            refused=self.refused,
+            uncovered=self.uncovered,
+        )
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.object_changes) or any(change.needed for change in self.node_changes)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what would be written and restarted: the same plan has the same digest."""
+        return sha256(json.dumps(self.as_json(), sort_keys=True, separators=(",", ":")))
+
+    def as_json(self) -> dict[str, Any]:
+        """What would be written and restarted, as plain data."""
+        return {
+            "steps": list(self.steps),
+            "nodes": [
+                {
+                    "step": change.step,
+                    "node": change.node,
+                    "service": change.service,
+                    "restart": change.restart,
+                    "files": [
+                        {
+                            "path": file.path,
+                            "before": file.before_digest,
+                            "after": sha256(file.after),
+                            "mode": file.mode,
+                            "owner": file.owner,
+                            "group": file.group,
+                        }
+                        for file in change.files
+                    ],
+                }
+                for change in self.node_changes
+                if change.needed
+            ],
+            "objects": [
+                {"step": change.step, "action": change.action, "manifest": change.manifest}
+                for change in self.object_changes
+            ],
+        }
+
+
+def sha256(text: str) -> str:
+    """The hexadecimal SHA-256 of a text as it stands in a file."""
+    return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()
+
+
+def unified_diff(name: str, before: str, after: str) -> str:
+    """A unified diff with the name on both sides; empty where nothing differs."""
+    return "".join(
+        difflib.unified_diff(
+            before.splitlines(keepends=True),
+            after.splitlines(keepends=True),
+            fromfile=f"{name} (before)" if before else "/dev/null",
+            tofile=name,
+        )
+    )
+
+
+def _own_parts(item: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
+    parts = {key: item[key] for key in like if key in item and key != "metadata"}
+    meta = {key: item["metadata"][key] for key in ("name", "namespace") if key in item["metadata"]}
+    return {
+        "apiVersion": parts.pop("apiVersion", None),
+        "kind": parts.pop("kind", None),
+        "metadata": meta,
+        **parts,
+    }
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, sort_keys=False, default_flow_style=False)

@@ -1,0 +1,119 @@
+"""The file of policies and their users, and the objects that it stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kubeharden.errors import ParameterError
+
+# policy/v1beta1 holds PodSecurityPolicy from 1.10 to 1.24; RBAC on the group "policy" is right for all of
+# them (plugin/pkg/admission/security/podsecuritypolicy/admission.go, authorizedForPolicy).
+PSP_API_VERSION = "policy/v1beta1"
+PSP_GROUP = "policy"
+RBAC_API_VERSION = "rbac.authorization.k8s.io/v1"
+RBAC_GROUP = "rbac.authorization.k8s.io"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PolicyUser(_Strict):
+    """A service account that may use a policy."""
+
+    namespace: Annotated[str, Field(min_length=1)]
+    service_account: Annotated[str, Field(min_length=1)]
+    binding: str = ""
+
+    @property
+    def binding_name(self) -> str:
+        """What its RoleBinding's name begins with."""
+        return self.binding or self.service_account
+
+
+class Policy(_Strict):
+    """A PodSecurityPolicy and who may use it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+    spec: dict[str, Any]
+    used_by: list[PolicyUser]
+
+    @property
+    def role_name(self) -> str:
+        """The name of the Role that allows its use."""
+        return f"psp:{self.name}"
+
+
+class PolicySet(_Strict):
+    """All policies of a cluster."""
+
+    policies: Annotated[list[Policy], Field(min_length=1)]
+
+
+def read_policies(path: Path) -> PolicySet:
+    """Read a policies file.
+
+    Raises:
+        ParameterError: it cannot be read or is wrong; every mistake is named.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return PolicySet.model_validate(raw)
+    except OSError as error:
+        raise ParameterError(f"policies: cannot read {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ParameterError(f"policies: {path} is no YAML: {error}") from None
+    except ValidationError as error:
+        mistakes = "\n".join(
+            f"  {'.'.join(map(str, m['loc']))}: {m['msg']}" for m in error.errors(include_url=False)
+        )
+        raise ParameterError(f"policies: {path} is wrong:\n{mistakes}") from None
+
+
+def policy_objects(policies: PolicySet) -> list[dict[str, Any]]:
+    """The objects of a policy set in the order in which they must be made: policies, Roles, RoleBindings."""
+    made = [*map(_policy, policies.policies)]
+    for policy in policies.policies:
+        made += [_role(policy, ns) for ns in dict.fromkeys(user.namespace for user in policy.used_by)]
+    for policy in policies.policies:
+        made += [_binding(policy, user) for user in policy.used_by]
+    return made
+
+
+def _policy(policy: Policy) -> dict[str, Any]:
+    return {
+        "apiVersion": PSP_API_VERSION,
+        "kind": "PodSecurityPolicy",
+        "metadata": {"name": policy.name},
+        "spec": policy.spec,
+    }
+
+
+def _role(policy: Policy, namespace: str) -> dict[str, Any]:
+    return {
+        "apiVersion": RBAC_API_VERSION,
+        "kind": "Role",
+        "metadata": {"name": policy.role_name, "namespace": namespace},
+        "rules": [
+            {
+                "apiGroups": [PSP_GROUP],
+                "resources": ["podsecuritypolicies"],
+                "resourceNames": [policy.name],
+                "verbs": ["use"],
+            }
+        ],
+    }
+
+
+def _binding(policy: Policy, user: PolicyUser) -> dict[str, Any]:
+    return {
+        "apiVersion": RBAC_API_VERSION,
+        "kind": "RoleBinding",
+        "metadata": {"name": f"{user.binding_name}:{policy.role_name}", "namespace": user.namespace},
+        "roleRef": {"apiGroup": RBAC_GROUP, "kind": "Role", "name": policy.role_name},
+        "subjects": [{"kind": "ServiceAccount", "name": user.service_account, "namespace": user.namespace}],
+    }

@@ -1,0 +1,24 @@
+"""Where the project's own folders are: notebooks/, parameters/, outputs/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+POLICIES = Path("parameters") / "pod-security.yaml"
+
+
+def project_folder() -> Path:
+    """The checkout that the working folder lies in, else the one that this package was installed from."""
+    here = Path.cwd()
+    for folder in (here, *here.parents, *Path(__file__).resolve().parents):
+        if (folder / POLICIES).is_file():
+            return folder
+    return here
+
+
+def find(text: str) -> Path:
+    """A path that a parameter names: relative to the working folder, else to the project."""
+    path = Path(text).expanduser()
+    if path.is_absolute() or path.exists():
+        return path
+    return project_folder() / path if (project_folder() / path).exists() else path

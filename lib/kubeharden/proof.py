@@ -1,0 +1,194 @@
+"""Before and after, judged by what runs: is everything in effect, and did nothing else change? Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kubeharden import systemd
+from kubeharden.components.proof import mismatches
+from kubeharden.facts import Facts, NodeFacts, ServiceFacts
+from kubeharden.plan import NodeChange, Plan
+from kubeharden.podsecurity import usable_policies
+from kubeharden.releases import release_table
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a second look found.
+
+    Attributes:
+        problems: what is not as promised; nothing, if all is.
+        confirmed: what was checked and holds, in sentences.
+        unavoidable: deprecation warnings that the release gives whatever one does, and why.
+        differences: rows of node, service, field, before, after, declared: the effective configuration.
+    """
+
+    problems: tuple[str, ...]
+    confirmed: tuple[str, ...]
+    unavoidable: tuple[str, ...]
+    differences: tuple[tuple[str, ...], ...]
+
+
+def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
+    """Compare what runs now with what ran before and with what the plan promised.
+
+    Args:
+        before: as seen before the plan was made.
+        after: as seen now.
+        plan: what was to be done.
+        applied: whether it was carried out; in ``plan`` mode, nothing at all may have changed.
+    """
+    problems: list[str] = []
+    confirmed: list[str] = []
+    unavoidable: list[str] = []
+    differences = [row for node in after.nodes for row in _differences(before.node(node.name), node, plan)]
+    problems += [
+        f"{row[1]} on {row[0]}: {row[2]} changed from {row[3]} to {row[4]}, which nothing declared"
+        for row in differences
+        if row[5] == "NO"
+    ]
+    problems += _stopped(before, after)
+    if applied:
+        for change in plan.node_changes:
+            node = after.node(change.node)
+            problems += [
+                f"{change.service} on {change.node}: {problem}" for problem in unproved(change, node)
+            ]
+            avoidable, rest = _warnings(change, node)
+            problems += [f"{change.service} on {change.node} still warns: {warning}" for warning in avoidable]
+            unavoidable += [
+                f"{change.service} on {change.node} warns, and its release cannot avoid it: {warning}"
+                for warning in rest
+            ]
+        problems += _missing_objects(after, plan)
+        confirmed += _confirmations(after, plan)
+    elif not problems:
+        confirmed.append(
+            "Nothing has changed: the effective configuration and the processes are what they were."
+        )
+    if differences and not any(row[5] == "NO" for row in differences):
+        confirmed.append("The effective configuration changed in the declared values and in nothing else.")
+    return Proof(tuple(problems), tuple(confirmed), tuple(unavoidable), tuple(differences))
+
+
+def unproved(change: NodeChange, node: NodeFacts) -> list[str]:
+    """What is not as a change promised, judged by what runs: nothing, if all is."""
+    service = node.service(change.service)
+    if service is None or not service.running:
+        return ["it does not run"]
+    problems = []
+    if systemd.unwrapped(list(service.cmdline)) != list(change.expected_argv):
+        problems.append(f"it runs with another command line than planned: {' '.join(service.cmdline)}")
+    effective = effective_config_of(node, service)
+    if change.expected_config is not None and effective is not None:
+        table = release_table(change.service, service.release)
+        for path, wanted, got in mismatches(table, change.expected_config, effective):
+            problems.append(f"{path} is {got!r} in effect, not {wanted!r}")
+    return problems
+
+
+def effective_config_of(node: NodeFacts, service: ServiceFacts) -> Mapping[str, Any] | None:
+    """What a service says it runs with: the kubelet through the API server, the others on the node."""
+    return node.kubelet_configz if service.name == "kubelet" else service.configz
+
+
+def _differences(before: NodeFacts, after: NodeFacts, plan: Plan) -> Iterator[tuple[str, ...]]:
+    for change in plan.node_changes:
+        if change.node != after.name:
+            continue
+        old, new = before.service(change.service), after.service(change.service)
+        first = effective_config_of(before, old) if old else None
+        second = effective_config_of(after, new) if new else None
+        if first is None or second is None:
+            continue
+        hardened = change.migration.hardened if change.migration else []
+        declared = {setting.field.lower() for setting in hardened}
+        flat_old, flat_new = dict(_leaves(first)), dict(_leaves(second))
+        for path in {**flat_old, **flat_new}:
+            if flat_old.get(path) != flat_new.get(path):
+                known = path.lower() in declared
+                yield (
+                    after.name,
+                    change.service,
+                    path,
+                    _shown(flat_old.get(path)),
+                    _shown(flat_new.get(path)),
+                    "yes" if known else "NO",
+                )
+
+
+def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        if isinstance(item, Mapping) and item:
+            yield from _leaves(item, f"{prefix}{key}.")
+        elif item not in (None, "", [], {}):
+            yield f"{prefix}{key}", item
+
+
+def _shown(value: Any) -> str:
+    return "unset" if value is None else json.dumps(value)
+
+
+def _stopped(before: Facts, after: Facts) -> list[str]:
+    return [
+        f"{service.name} on {node.name} ran before and does not run now"
+        for node in after.nodes
+        for service in node.services.values()
+        if (old := before.node(node.name).service(service.name)) and old.running and not service.running
+    ]
+
+
+def _warnings(change: NodeChange, node: NodeFacts) -> tuple[list[str], list[str]]:
+    """The deprecation warnings of the running process: those that could be avoided, and those that cannot."""
+    kept = {setting.flag: setting.why for setting in change.migration.kept} if change.migration else {}
+    service = node.service(change.service)
+    avoidable, unavoidable = [], []
+    for warning in service.warnings if service and change.migration else ():
+        flag = next((name for name in kept if f"Flag {name} has been deprecated" in warning), None)
+        if flag:
+            unavoidable.append(f"{flag}: {kept[flag]}")
+        else:
+            avoidable.append(warning)
+    return avoidable, unavoidable
+
+
+def _missing_objects(after: Facts, plan: Plan) -> list[str]:
+    names = {
+        (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"])
+        for items in after.cluster.objects.values()
+        for item in items
+    }
+    return [
+        f"{change.name} is not there"
+        for change in plan.object_changes
+        if (
+            change.manifest["kind"],
+            change.manifest["metadata"].get("namespace", ""),
+            change.manifest["metadata"]["name"],
+        )
+        not in names
+    ]
+
+
+def _confirmations(after: Facts, plan: Plan) -> Iterator[str]:
+    services = [
+        f"{change.service} on {change.node} (process {service.main_pid}, since {service.started})"
+        for change in plan.node_changes
+        if (service := after.node(change.node).service(change.service)) and service.running
+    ]
+    if services:
+        yield "Running with the planned command line and configuration: " + "; ".join(services)
+    accounts = [
+        (subject["namespace"], subject["name"])
+        for binding in after.cluster.of("rolebindings")
+        if ":psp:" in binding["metadata"]["name"]
+        for subject in binding.get("subjects") or ()
+        if subject["kind"] == "ServiceAccount"
+    ]
+    for namespace, name in dict.fromkeys(accounts) if "pod-security" in plan.steps else ():
+        policies = usable_policies(after.cluster.objects, namespace, name)
+        if policies:
+            yield f"Service account {namespace}:{name} may use {', '.join(sorted(policies))}"

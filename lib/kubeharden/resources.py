@@ -1,0 +1,48 @@
+"""The API resources that the runbook reads, by kind: where they are served, from 1.10 on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Resource:
+    """An API resource.
+
+    Attributes:
+        kind: ``DaemonSet``.
+        plural: ``daemonsets``.
+        api_versions: where it may be served, the preferred first; the server's discovery decides.
+        namespaced: whether it lives in a namespace.
+    """
+
+    kind: str
+    plural: str
+    api_versions: tuple[str, ...]
+    namespaced: bool = True
+
+
+_RBAC = ("rbac.authorization.k8s.io/v1",)
+_APPS = ("apps/v1",)
+
+RESOURCES = {
+    resource.kind: resource
+    for resource in (
+        Resource("Namespace", "namespaces", ("v1",), namespaced=False),
+        Resource("Node", "nodes", ("v1",), namespaced=False),
+        Resource("ServiceAccount", "serviceaccounts", ("v1",)),
+        Resource("Pod", "pods", ("v1",)),
+        Resource("ReplicationController", "replicationcontrollers", ("v1",)),
+        Resource("DaemonSet", "daemonsets", _APPS),
+        Resource("Deployment", "deployments", _APPS),
+        Resource("ReplicaSet", "replicasets", _APPS),
+        Resource("StatefulSet", "statefulsets", _APPS),
+        Resource("Job", "jobs", ("batch/v1",)),
+        Resource("CronJob", "cronjobs", ("batch/v1", "batch/v1beta1")),
+        Resource("PodSecurityPolicy", "podsecuritypolicies", ("policy/v1beta1",), namespaced=False),
+        Resource("Role", "roles", _RBAC),
+        Resource("RoleBinding", "rolebindings", _RBAC),
+        Resource("ClusterRole", "clusterroles", _RBAC, namespaced=False),
+        Resource("ClusterRoleBinding", "clusterrolebindings", _RBAC, namespaced=False),
+    )
+}

@@ -1,0 +1,101 @@
+"""Carry a plan out: one step after the other, one node after the other, and stop at the first that fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from kubeharden.cluster import Cluster
+from kubeharden.errors import KubehardenError, NodeError, ProofError, StaleError
+from kubeharden.facts import NodeFacts
+from kubeharden.nodes import Applied, Nodes
+from kubeharden.plan import NodeChange, ObjectChange, Plan
+from kubeharden.proof import unproved
+from kubeharden.record import Record
+from kubeharden.results import Result
+
+
+class Rollout:
+    """Applies plans to one cluster.
+
+    Args:
+        nodes: the nodes.
+        cluster: the API server.
+        record: where to write what happens.
+        say: called with each result as it comes.
+    """
+
+    def __init__(self, nodes: Nodes, cluster: Cluster, record: Record, say: Callable[[Result], None]) -> None:
+        self.nodes, self.cluster, self.record, self.say = nodes, cluster, record, say
+
+    def apply(self, plan: Plan) -> list[Result]:
+        """Carry out a plan: its API objects first, then its nodes in order.
+
+        Raises:
+            KubehardenError: something failed; what comes after it is untouched, and the message says so.
+        """
+        waiting = [change.node for change in plan.node_changes if change.needed]
+        objects = [
+            self._carry_out(change.name, partial(self._object, change), waiting)
+            for change in plan.object_changes
+        ]
+        return objects + [self._node_result(change, waiting) for change in plan.node_changes]
+
+    def _node_result(self, change: NodeChange, waiting: list[str]) -> Result:
+        subject = f"{change.service} on {change.node}"
+        if not change.needed:
+            return self._said(Result(subject, "as it should be", "nothing to do, not restarted"))
+        waiting.remove(change.node)
+        return self._carry_out(subject, partial(self._node, change), waiting)
+
+    def _carry_out(self, subject: str, work: Callable[[], str], waiting: list[str]) -> Result:
+        start = time.monotonic()
+        self.record.event("started", subject=subject)
+        try:
+            words = work()
+        except KubehardenError as error:
+            self.record.event("failed", subject=subject, error=str(error))
+            rest = (
+                f"Untouched because of it: {', '.join(waiting)}." if waiting else "Nothing else was waiting."
+            )
+            raise type(error)(
+                f"{subject}: {error}\n{rest} Mend it and run again: what is done is found done."
+            ) from error
+        result = Result(subject, "done", words, time.monotonic() - start)
+        self.record.event("completed", subject=subject, words=words, seconds=round(result.seconds, 3))
+        return self._said(result)
+
+    def _said(self, result: Result) -> Result:
+        self.say(result)
+        return result
+
+    def _object(self, change: ObjectChange) -> str:
+        self.cluster.apply(change)
+        return "created" if change.before is None else "updated"
+
+    def _node(self, change: NodeChange) -> str:
+        heartbeat = self._last_heartbeat(change)
+        applied: Applied = self.nodes.apply(change, f"{self.record.run}-{change.step}")
+        if applied.outcome == "stale":
+            raise StaleError(applied.words)
+        if applied.outcome != "applied":
+            raise NodeError(applied.words)
+        if change.service == "kube-apiserver":
+            self.cluster.wait_until_up()
+        elif change.service == "kubelet":
+            self.cluster.wait_until_ready(change.node, heartbeat)
+        node = self.nodes.observe([change.node])[0]
+        problems = unproved(change, self.with_configz(node, change.service))
+        if problems:
+            raise ProofError(f"the change is in place, but {'; '.join(problems)}")
+        return applied.words
+
+    def _last_heartbeat(self, change: NodeChange) -> str:
+        return self.cluster.heartbeat(change.node)[1] if change.service == "kubelet" else ""
+
+    def with_configz(self, node: NodeFacts, service: str = "kubelet") -> NodeFacts:
+        """The facts of a node with its kubelet's effective configuration, where that is what matters."""
+        if service != "kubelet" or node.service("kubelet") is None:
+            return node
+        return node.with_kubelet_configz(self.cluster.kubelet_config(node.name))

@@ -1,0 +1,323 @@
+"""The verbs that a notebook calls. Notebooks import this module and no other.
+
+run = runbook.start(globals())    # checks every parameter before anything is contacted
+run.look()                        # reads the nodes and the cluster
+run.plan()                        # what would be done; nothing has been changed yet
+run.apply("kubelet")              # carries out one step of that plan
+run.prove()                       # looks again and compares with what the plan promised
+run.finish()                      # closes the record
+"""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kubeharden import display, views
+from kubeharden.cluster import Cluster
+from kubeharden.decide import make_plan
+from kubeharden.display import BAD, GOOD, NOTE, Message, Table, View
+from kubeharden.errors import KubehardenError, MigrationRefusedError, ProofError
+from kubeharden.facts import Facts
+from kubeharden.inventory import Inventory, read_inventory
+from kubeharden.nodes import Nodes
+from kubeharden.parameters import Parameters, check_dns_ip, read_parameters
+from kubeharden.plan import Plan
+from kubeharden.podsecurity import PolicySet, read_policies
+from kubeharden.project import POLICIES, find, project_folder
+from kubeharden.proof import Proof, compare
+from kubeharden.record import Record
+from kubeharden.redact import redact
+from kubeharden.rehearsal import Rehearsal, available
+from kubeharden.results import Result
+from kubeharden.rollout import Rollout
+
+_current: list[Run] = []  # at most one: the run that this notebook has open
+
+
+class Run:
+    """One run of the runbook: made by ``start``, walked by the notebook's cells."""
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        inventory: Inventory,
+        policies: PolicySet,
+        record: Record,
+        rehearsal: Rehearsal | None,
+    ) -> None:
+        self.parameters, self.inventory, self.policies = parameters, inventory, policies
+        self.record, self.rehearsal = record, rehearsal
+        self.nodes = Nodes(inventory, _ask_password)
+        self.cluster = Cluster(inventory.kubeconfig, inventory.context)
+        self._facts: Facts | None = None
+        self._plan: Plan | None = None
+        self._done: dict[str, list[Result]] = {}
+
+    def look(self) -> View:
+        """Read every node and the cluster; nothing is changed.
+
+        Raises:
+            KubehardenError: a node or the API server cannot be reached.
+        """
+        self._facts = self._observe()
+        self.record.event("observed", nodes=[node.name for node in self._facts.nodes])
+        return views.facts_view(self._facts)
+
+    def plan(self) -> View:
+        """Decide what to do, from what was seen; nothing is changed.
+
+        Raises:
+            ParameterError: a parameter does not fit this cluster.
+        """
+        self._plan = make_plan(self._seen(), self.parameters, self.policies)
+        self._done.clear()
+        self.record.plan(self._plan)
+        self.record.event("planned", digest=self._plan.digest, needed=self._plan.needed)
+        return views.plan_view(self._plan)
+
+    def show(self, step: str) -> View:
+        """What the plan holds for one step, in full: every setting's verdict, every diff."""
+        if step not in self.parameters.steps:
+            return View(
+                [Message(f"{step} is not among the steps of this run ({', '.join(self.parameters.steps)}).")]
+            )
+        return views.step_view(self._planned(), step)
+
+    def apply(self, step: str) -> View:
+        """Carry out one step of the plan; in ``plan`` mode, say that nothing was.
+
+        Raises:
+            MigrationRefusedError: the plan cannot be carried out; nothing was changed.
+            KubehardenError: a node or an object failed; the later ones are untouched.
+        """
+        plan = self._planned()
+        if step not in self.parameters.steps:
+            return View([Message(f"{step} is not among the steps of this run: not touched.")])
+        if self.parameters.mode == "plan":
+            return View(
+                [Message(f"mode is plan: {step} was not carried out, and nothing was changed anywhere.")]
+            )
+        if plan.refused:
+            reasons = "\n".join(f"  {r.subject}: {r.text}" for r in plan.refused)
+            raise MigrationRefusedError(
+                f"this plan cannot be carried out, and nothing was changed:\n{reasons}"
+            )
+        if step in self._done:
+            return View(
+                [
+                    Message(
+                        f"{step} was carried out in this run already; look and plan again to see what is left."
+                    )
+                ]
+            )
+        rollout = Rollout(self.nodes, self.cluster, self.record, _say)
+        results = rollout.apply(plan.of(step))
+        self._done[step] = results
+        if not plan.of(step).needed:
+            return View(
+                [
+                    Message(
+                        f"{step}: everything was as it should be; nothing was changed, nothing restarted.",
+                        GOOD,
+                    )
+                ]
+            )
+        return views.results_view(results)
+
+    def prove(self) -> View:
+        """Look again and compare with what the plan promised; in ``plan`` mode, with what was there.
+
+        Raises:
+            ProofError: something is not as promised. What was found is shown first.
+        """
+        proof = compare(
+            self._seen(), self._observe(), self._planned(), applied=self.parameters.mode == "apply"
+        )
+        self.record.event("proved", problems=list(proof.problems))
+        view = _proof_view(proof)
+        if proof.problems:
+            _show(view)
+            raise ProofError(
+                "not everything is as the plan promised:\n" + "\n".join(f"  {p}" for p in proof.problems)
+            )
+        return view
+
+    def finish(self) -> View:
+        """What was changed, per node, with diffs; then close the record and stop the rehearsal."""
+        plan = self._planned()
+        mode = self.parameters.mode
+        self.record.event("finished", mode=mode, changed=plan.needed and mode == "apply")
+        self.close()
+        if not plan.needed:
+            view = View(
+                [Message("Nothing had to be done: no file, no object and no process was changed.", GOOD)]
+            )
+        elif mode == "plan":
+            view = View(
+                [Message("Nothing was changed anywhere. This is what mode=apply would change:", NOTE)]
+            )
+        else:
+            view = View([Message("Done. This is what was changed:", GOOD)])
+        view.add(*views.summary_view(plan).blocks)
+        return view.add(Message(f"Record of this run: {self.record.folder}"))
+
+    def close(self) -> None:
+        """Close connections, record and rehearsal; more than once does no harm."""
+        self.nodes.close()
+        self.cluster.close()
+        self.record.close()
+        if self.rehearsal is not None:
+            self.rehearsal.stop()
+
+    def _observe(self) -> Facts:
+        nodes = self.nodes.observe()
+        cluster = self.cluster.observe()
+        with_configz = tuple(
+            replace(node, kubelet_configz=self.cluster.kubelet_config(node.name))
+            if node.service("kubelet")
+            else node
+            for node in nodes
+        )
+        return Facts(nodes=with_configz, cluster=cluster)
+
+    def _seen(self) -> Facts:
+        if self._facts is None:
+            raise KubehardenError("nothing has been looked at yet: run the cell with run.look() first")
+        return self._facts
+
+    def _planned(self) -> Plan:
+        if self._plan is None:
+            raise KubehardenError("there is no plan yet: run the cell with run.plan() first")
+        return self._plan
+
+    def _repr_html_(self) -> str:
+        return self._header()._repr_html_()
+
+    def __repr__(self) -> str:
+        return str(self._header())
+
+    def _header(self) -> View:
+        p = self.parameters
+        rows = [
+            ("Change", p.change_id or "– (none given)"),
+            ("Reason", p.reason or "– (none given)"),
+            (
+                "Mode",
+                f"{p.mode}: {'reads and shows, changes nothing' if p.mode == 'plan' else 'carries the plan out'}",
+            ),
+            ("Steps", ", ".join(p.steps)),
+            ("Cluster", f"{self.inventory.cluster}, API user {self.cluster.user or '(unnamed)'}"),
+            ("Nodes", ", ".join(node.name for node in self.inventory.nodes)),
+            ("Record", str(self.record.folder)),
+        ]
+        view = View([Table("This run", ("", ""), rows)])
+        if self.rehearsal is not None:
+            clusters = [
+                (name, text, "this one" if name == p.rehearsal else "") for name, text in available().items()
+            ]
+            view.add(Table("Rehearsal clusters", ("Name", "What it is", ""), clusters))
+            view.add(
+                Message(
+                    f"This is a rehearsal: its nodes live in {self.rehearsal.directory} and nowhere else."
+                )
+            )
+        return view
+
+
+def start(namespace: Mapping[str, Any]) -> Run:
+    """Check the parameters, open the inventory or start the rehearsal, and begin the record.
+
+    Args:
+        namespace: the notebook's ``globals()``.
+
+    Raises:
+        ParameterError: a parameter, the inventory or the policies file is wrong; nothing was contacted.
+        RehearsalError: the rehearsal cluster cannot run.
+    """
+    _short_errors(namespace)
+    while _current:
+        _current.pop().close()
+    parameters = read_parameters(namespace, rehearsals=available())
+    policies = read_policies(
+        find(parameters.policies) if parameters.policies else project_folder() / POLICIES
+    )
+    rehearsal, inventory = None, None
+    if parameters.inventory != "rehearsal":
+        inventory = read_inventory(find(parameters.inventory))
+        _check_range(parameters, inventory)
+    else:
+        rehearsal = Rehearsal.start(parameters.rehearsal, _rehearsal_folder(parameters.rehearsal_dir))
+        inventory = read_inventory(rehearsal.inventory)
+    try:
+        _check_range(parameters, inventory)
+        parent = (
+            Path(parameters.output_dir).expanduser()
+            if parameters.output_dir
+            else project_folder() / "outputs"
+        )
+        label = parameters.change_id or (parameters.steps[0] if len(parameters.steps) == 1 else "harden")
+        record = Record(parent, inventory.cluster, label)
+        run = Run(parameters, inventory, policies, record, rehearsal)
+    except BaseException:
+        if rehearsal is not None:
+            rehearsal.stop()
+        raise
+    _current.append(run)
+    record.event(
+        "run started", mode=parameters.mode, steps=list(parameters.steps), change_id=parameters.change_id
+    )
+    return run
+
+
+def _check_range(parameters: Parameters, inventory: Inventory) -> None:
+    check_dns_ip(parameters.dns_ip, inventory.service_cluster_ip_range, "from the inventory")
+
+
+def _rehearsal_folder(text: str) -> Path | None:
+    return Path(text).expanduser().absolute() if text else None
+
+
+def _proof_view(proof: Proof) -> View:
+    view = View()
+    view.add(*display.sentences(proof.problems, BAD))
+    view.add(*display.sentences(proof.confirmed, GOOD))
+    view.add(*display.sentences(proof.unavoidable, NOTE))
+    if proof.differences:
+        view.add(views.effective_view(proof.differences))
+    return view
+
+
+def _say(result: Result) -> None:
+    took = f" ({result.seconds:.1f} s)" if result.seconds else ""
+    sys.stdout.write(redact(f"{result.subject}: {result.outcome}{took}\n"))
+    sys.stdout.flush()
+
+
+def _show(view: View) -> None:
+    from IPython.display import display as show  # noqa: PLC0415 - only where there is a notebook
+
+    show(view)  # type: ignore[no-untyped-call]
+
+
+def _ask_password() -> str:
+    try:
+        return getpass.getpass("sudo password on the nodes: ")
+    except Exception:  # ipykernel raises its own kind when nobody can answer
+        return ""
+
+
+def _short_errors(namespace: Mapping[str, Any]) -> None:
+    """Show the errors that we raise on purpose as their message, without a traceback around it."""
+    shell = namespace["get_ipython"]() if "get_ipython" in namespace else None
+    if shell is not None:
+        shell.set_custom_exc(
+            (KubehardenError,),
+            lambda shell, kind, error, _trace, tb_offset=None: shell.showtraceback(  # noqa: ARG005
+                (kind, kind(redact(str(error))), None)
+            ),
+        )

@@ -1,0 +1,224 @@
+"""What the runbook shows of facts, plans and results. Pure: data in, ``View`` out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from kubeharden import display
+from kubeharden.components import Migration, Setting
+from kubeharden.display import BAD, GOOD, NOTE, Diff, Message, Table, View
+from kubeharden.errors import UnitError
+from kubeharden.facts import Facts, NodeFacts, ServiceFacts
+from kubeharden.plan import NodeChange, Plan
+from kubeharden.podsecurity import usable_policies, workloads
+from kubeharden.results import Result
+from kubeharden.systemd import unwrapped
+
+VERDICTS = ("hardened", "moved", "kept", "dropped", "defaults", "refused")
+LONG = 160
+
+
+def facts_view(facts: Facts) -> View:
+    """Nodes, services, warnings, and who runs what in the cluster."""
+    view = View()
+    for node in facts.nodes:
+        for service in node.services.values():
+            if service.loaded and (differs := _not_in_effect(service)):
+                view.add(Message(f"{service.name} on {node.name}: {differs}", BAD))
+    view.add(
+        Table(
+            f"Nodes ({facts.cluster.version} API server, as {facts.cluster.user or 'an unnamed user'})",
+            ("Node", "Role", "System", "Service", "Version", "State", "Since", "Config file", "Warnings"),
+            [row for node in facts.nodes for row in _service_rows(node)],
+            frozenset({7}),
+        )
+    )
+    warnings = [
+        (node.name, service.name, line)
+        for node in facts.nodes
+        for service in node.services.values()
+        for line in service.warnings
+    ]
+    if warnings:
+        view.add(Table("Deprecation warnings in the journals", ("Node", "Service", "Warning"), warnings))
+    else:
+        view.add(Message("No deprecation warnings in any journal.", GOOD))
+    return view.add(_workload_table(facts))
+
+
+def plan_view(plan: Plan) -> View:
+    """The whole plan: what it says of each setting, what it would write, and what a person must know."""
+    view = View()
+    view.add(*(Message(f"{r.subject}: {r.text}", BAD) for r in plan.refused))
+    view.add(*(Message(f"{r.subject}: {r.text}", NOTE) for r in plan.remarks))
+    if not plan.needed:
+        view.add(Message("There is nothing to do: everything is as it should be.", GOOD))
+    rows = [(c.step, c.node, c.service, _changes_of(c)) for c in plan.node_changes]
+    rows += [(c.step, "API", c.name, c.action) for c in plan.object_changes]
+    view.add(Table("What would be done", ("Step", "Where", "What", "Change"), rows))
+    return view.add(Message(f"Digest of this plan: {plan.digest}"))
+
+
+def step_view(plan: Plan, step: str) -> View:
+    """One step in full: the verdict on every setting, and every diff."""
+    part, view = plan.of(step), View()
+    if step == "pod-security":
+        if plan.uncovered:
+            view.add(Message(_uncovered_text(plan.uncovered), BAD))
+        elif part.needed:
+            view.add(Message("Every workload's service account may use a policy.", GOOD))
+    for same in _alike(part.node_changes):
+        names = ", ".join(change.node for change in same)
+        change = same[0]
+        if change.migration is not None:
+            view.add(_settings_table(f"{change.service} on {names}", change.migration))
+        view.add(*display.sentences(f"{change.service} on {names}: {note}" for note in change.notes))
+        view.add(*(Diff(f"{names}: {file.path}", file.diff) for file in change.files))
+    view.add(*(Diff(f"API: {change.action} {change.name}", change.diff) for change in part.object_changes))
+    if not part.needed:
+        view.add(Message(f"{step}: nothing to do.", GOOD))
+    return view
+
+
+def results_view(results: Sequence[Result]) -> View:
+    """What became of each change."""
+    rows = [(r.subject, r.outcome, r.words, f"{r.seconds:.1f} s" if r.seconds else "") for r in results]
+    return View([Table("", ("What", "Outcome", "In its own words", "Took"), rows)])
+
+
+def effective_view(rows: Sequence[Sequence[str]]) -> Table:
+    """The effective configuration before and after: all that differs, and whether it was declared."""
+    return Table(
+        "Effective configuration: every difference between before and after",
+        ("Node", "Service", "Field", "Before", "After", "Declared"),
+        rows,
+        frozenset({2, 3, 4}),
+    )
+
+
+def summary_view(plan: Plan) -> View:
+    """What was changed, per node, with the diffs."""
+    view = View()
+    for change in plan.node_changes:
+        if change.files:
+            view.add(*(Diff(f"{change.node}: {file.path}", file.diff) for file in change.files))
+    view.add(*(Diff(f"API: {c.action} {c.name}", c.diff) for c in plan.object_changes))
+    return view
+
+
+def shown(value: Any) -> str:
+    """A value as a person reads it."""
+    if value is None:
+        return "–"
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return text if len(text) <= LONG else f"{text[:LONG]} …"
+
+
+def _service_rows(node: NodeFacts) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for service in node.services.values():
+        if not service.loaded:
+            continue
+        first = not rows
+        rows.append(
+            (
+                node.name if first else "",
+                ("control plane" if node.control_plane else "worker") if first else "",
+                node.os if first else "",
+                service.name,
+                service.version or "?",
+                f"{service.show.get('ActiveState', '?')} ({service.show.get('SubState', '?')})",
+                service.started,
+                _config_of(service),
+                str(len(service.warnings)),
+            )
+        )
+    return rows or [(node.name, "", node.os, "none that the runbook knows", "", "", "", "", "")]
+
+
+def _config_of(service: ServiceFacts) -> str:
+    try:
+        return service.config(list(service.cmdline) or service.unit_argv())[0] or "none: flags only"
+    except UnitError as error:
+        return str(error)
+
+
+def _not_in_effect(service: ServiceFacts) -> str:
+    """The first thing to know of a service: that it does not run what its unit says."""
+    try:
+        argv = service.unit_argv()
+    except UnitError as error:
+        return str(error)
+    if service.running and unwrapped(list(service.cmdline)) != argv:
+        return "its unit was edited but never put in effect: the running process has another command line"
+    return "" if service.running else "is not running"
+
+
+def _workload_table(facts: Facts) -> Table:
+    objects = facts.cluster.objects
+    rows = []
+    for item in workloads(objects):
+        policies = usable_policies(objects, item.namespace, item.service_account)
+        rows.append(
+            (
+                item.namespace,
+                item.kind,
+                item.name,
+                item.service_account,
+                ", ".join(sorted(policies)) or "none",
+            )
+        )
+    return Table(
+        "Who runs what in the cluster",
+        ("Namespace", "Kind", "Name", "Service account", "PodSecurityPolicies it may use now"),
+        rows,
+    )
+
+
+def _uncovered_text(uncovered: Sequence[str]) -> str:
+    lines = "\n".join(f"  {workload}" for workload in uncovered)
+    return (
+        "These workloads may use no policy once the admission plugin is on. They KEEP RUNNING, and their pods "
+        f"WILL NOT START AGAIN after they end, are evicted or are updated:\n{lines}"
+    )
+
+
+def _changes_of(change: NodeChange) -> str:
+    if not change.needed:
+        return "as it should be"
+    what = [f"{'write' if file.before is None else 'change'} {file.path}" for file in change.files]
+    return "\n".join([*what, "restart"])
+
+
+def _alike(changes: Sequence[NodeChange]) -> list[list[NodeChange]]:
+    """Nodes with the same change together, so that ten equal workers are read once."""
+    groups: dict[str, list[NodeChange]] = {}
+    for change in changes:
+        key = json.dumps([change.service, [file.diff for file in change.files], change.notes])
+        groups.setdefault(key, []).append(change)
+    return list(groups.values())
+
+
+def _settings_table(title: str, migration: Migration) -> Table:
+    rows = [
+        (
+            {"defaults": "default"}.get(verdict, verdict),
+            setting.flag or "–",
+            setting.field or "–",
+            _value_of(verdict, setting),
+            setting.why,
+        )
+        for verdict in VERDICTS
+        for setting in getattr(migration, verdict)
+    ]
+    return Table(
+        f"Settings of {title}", ("Verdict", "Flag", "Field", "Value", "Why"), rows, frozenset({1, 2, 3})
+    )
+
+
+def _value_of(verdict: str, setting: Setting) -> str:
+    if verdict == "hardened":
+        return f"{shown(setting.old)} → {shown(setting.value)}"
+    return shown(setting.value)
