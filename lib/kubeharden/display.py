@@ -79,14 +79,14 @@ def _prepared(block: Block) -> dict[str, object]:
         rows = [[redact(str(cell)) for cell in row] for row in block.rows]
         return {
             "type": "table",
-            "title": block.title,
+            "title": redact(block.title),
             "headings": block.headings,
             "rows": rows,
             "mono": block.mono,
         }
     if isinstance(block, Diff):
         lines = [(_line_kind(line), line) for line in redact(block.text).splitlines()]
-        return {"type": "diff", "title": block.title, "lines": lines, "open": block.open}
+        return {"type": "diff", "title": redact(block.title), "lines": lines, "open": block.open}
     return {"type": "message", "text": redact(block.text), "kind": block.kind}
 
 

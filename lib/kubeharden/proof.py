@@ -23,6 +23,7 @@ class Proof:
         problems: what is not as promised; nothing, if all is.
         confirmed: what was checked and holds, in sentences.
         unavoidable: deprecation warnings that the release gives whatever one does, and why.
+        services: rows of node, service, process, start time, warnings before and after.
         differences: rows of node, service, field, before, after, declared: the effective configuration.
     """
 
@@ -30,6 +31,7 @@ class Proof:
     confirmed: tuple[str, ...]
     unavoidable: tuple[str, ...]
     differences: tuple[tuple[str, ...], ...]
+    services: tuple[tuple[str, ...], ...]
 
 
 def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
@@ -64,14 +66,20 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
                 for warning in rest
             ]
         problems += _missing_objects(after, plan)
-        confirmed += _confirmations(after, plan)
+        confirmed += [] if problems else _confirmations(after, plan)
     elif not problems:
         confirmed.append(
             "Nothing has changed: the effective configuration and the processes are what they were."
         )
     if differences and not any(row[5] == "NO" for row in differences):
         confirmed.append("The effective configuration changed in the declared values and in nothing else.")
-    return Proof(tuple(problems), tuple(confirmed), tuple(unavoidable), tuple(differences))
+    return Proof(
+        tuple(problems),
+        tuple(confirmed),
+        tuple(unavoidable),
+        tuple(differences),
+        tuple(_services(before, after, plan)),
+    )
 
 
 def unproved(change: NodeChange, node: NodeFacts) -> list[str]:
@@ -173,14 +181,26 @@ def _missing_objects(after: Facts, plan: Plan) -> list[str]:
     ]
 
 
+def _services(before: Facts, after: Facts, plan: Plan) -> Iterator[tuple[str, ...]]:
+    for change in plan.node_changes:
+        old = before.node(change.node).service(change.service)
+        new = after.node(change.node).service(change.service)
+        if old is not None and new is not None:
+            yield (
+                change.node,
+                change.service,
+                str(new.main_pid),
+                new.started,
+                "no" if old.main_pid == new.main_pid and old.started == new.started else "yes",
+                str(len(old.warnings)),
+                str(len(new.warnings)),
+            )
+
+
 def _confirmations(after: Facts, plan: Plan) -> Iterator[str]:
-    services = [
-        f"{change.service} on {change.node} (process {service.main_pid}, since {service.started})"
-        for change in plan.node_changes
-        if (service := after.node(change.node).service(change.service)) and service.running
-    ]
-    if services:
-        yield "Running with the planned command line and configuration: " + "; ".join(services)
+    names = [f"{change.service} on {change.node}" for change in plan.node_changes]
+    if names:
+        yield f"Running with the command line and the configuration that were planned: {', '.join(names)}."
     accounts = [
         (subject["namespace"], subject["name"])
         for binding in after.cluster.of("rolebindings")
@@ -188,7 +208,10 @@ def _confirmations(after: Facts, plan: Plan) -> Iterator[str]:
         for subject in binding.get("subjects") or ()
         if subject["kind"] == "ServiceAccount"
     ]
-    for namespace, name in dict.fromkeys(accounts) if "pod-security" in plan.steps else ():
-        policies = usable_policies(after.cluster.objects, namespace, name)
-        if policies:
-            yield f"Service account {namespace}:{name} may use {', '.join(sorted(policies))}"
+    allowed = {
+        f"{namespace}:{name}": usable_policies(after.cluster.objects, namespace, name)
+        for namespace, name in (dict.fromkeys(accounts) if "pod-security" in plan.steps else ())
+    }
+    if any(allowed.values()):
+        pairs = (f"{account} {', '.join(sorted(names))}" for account, names in allowed.items() if names)
+        yield f"Service accounts and the policies that they may use: {'; '.join(pairs)}."

@@ -11,7 +11,6 @@ run.finish()                      # closes the record
 from __future__ import annotations
 
 import getpass
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -115,7 +114,8 @@ class Run:
                     )
                 ]
             )
-        rollout = Rollout(self.nodes, self.cluster, self.record, _say)
+        progress = _Progress()
+        rollout = Rollout(self.nodes, self.cluster, self.record, progress.add)
         results = rollout.apply(plan.of(step))
         self._done[step] = results
         if not plan.of(step).needed:
@@ -127,7 +127,7 @@ class Run:
                     )
                 ]
             )
-        return views.results_view(results)
+        return View([Message(f"{step}: carried out and proved, one after the other.", GOOD)])
 
     def prove(self) -> View:
         """Look again and compare with what the plan promised; in ``plan`` mode, with what was there.
@@ -287,21 +287,34 @@ def _proof_view(proof: Proof) -> View:
     view.add(*display.sentences(proof.problems, BAD))
     view.add(*display.sentences(proof.confirmed, GOOD))
     view.add(*display.sentences(proof.unavoidable, NOTE))
+    if proof.services:
+        view.add(views.services_view(proof.services))
     if proof.differences:
         view.add(views.effective_view(proof.differences))
     return view
 
 
-def _say(result: Result) -> None:
-    took = f" ({result.seconds:.1f} s)" if result.seconds else ""
-    sys.stdout.write(redact(f"{result.subject}: {result.outcome}{took}\n"))
-    sys.stdout.flush()
+class _Progress:
+    """Shows results as they come, in one place that grows."""
+
+    def __init__(self) -> None:
+        self._results: list[Result] = []
+        self._handle: Any = None
+
+    def add(self, result: Result) -> None:
+        self._results.append(result)
+        view = views.results_view(self._results)
+        if self._handle is None:
+            self._handle = _show(view)
+        else:
+            self._handle.update(view)
 
 
-def _show(view: View) -> None:
-    from IPython.display import display as show  # noqa: PLC0415 - only where there is a notebook
+def _show(view: View) -> Any:
+    """Show a view now, whatever the cell returns; the handle can replace it."""
+    from IPython.display import display as show  # noqa: PLC0415 - half a second, and for notebooks only
 
-    show(view)  # type: ignore[no-untyped-call]
+    return show(view, display_id=True)  # type: ignore[no-untyped-call]
 
 
 def _ask_password() -> str:

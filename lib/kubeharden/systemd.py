@@ -231,6 +231,13 @@ def _words(command: str) -> Iterable[tuple[str, bool]]:
         if char == "\\" and index < len(command):
             word, started = word + _ESCAPES.get(command[index], command[index]), True
             index += 1
+        elif char == "%" and command[index : index + 1] != "%":
+            raise UnitError(
+                f"the specifier %{command[index : index + 1]} in {command!r} is known to systemd only"
+            )
+        elif char == "%":
+            word, started = word + char, True
+            index += 1
         elif quote_char:
             word, quote_char = (word, "") if char == quote_char else (word + char, quote_char)
         elif char in "'\"":
@@ -239,12 +246,7 @@ def _words(command: str) -> Iterable[tuple[str, bool]]:
             if started:
                 yield word, quoted
             word, quoted, started = "", False, False
-        elif char == "%" and command[index : index + 1] != "%":
-            raise UnitError(
-                f"the specifier %{command[index : index + 1]} in {command!r} is known to systemd only"
-            )
         else:
-            index += char == "%"
             word, started = word + char, True
     if quote_char:
         raise UnitError(f"a quote is not closed in {command!r}")
@@ -270,7 +272,8 @@ def unwrapped(argv: list[str]) -> list[str]:
 def quote(word: str) -> str:
     """A word as it must stand in ``ExecStart=`` so that systemd reads back the same word."""
     escaped = word.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
-    if escaped and not re.search(r"[\s'\"]", escaped) and escaped != ";":
+    # On a line of its own, "#" would begin a comment, and a backslash at the end would continue the line.
+    if escaped and escaped[0] not in "#;" and not re.search(r"[\s'\"\\]", escaped):
         return escaped
     inner = escaped.replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
     return f'"{inner}"'

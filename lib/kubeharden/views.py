@@ -55,8 +55,11 @@ def plan_view(plan: Plan) -> View:
     view.add(*(Message(f"{r.subject}: {r.text}", NOTE) for r in plan.remarks))
     if not plan.needed:
         view.add(Message("There is nothing to do: everything is as it should be.", GOOD))
-    rows = [(c.step, c.node, c.service, _changes_of(c)) for c in plan.node_changes]
-    rows += [(c.step, "API", c.name, c.action) for c in plan.object_changes]
+    rows: list[tuple[str, str, str, str]] = []
+    for step in plan.steps:  # in the order in which it would happen: objects before the nodes of their step
+        part = plan.of(step)
+        rows += [(step, "API", change.name, change.action) for change in part.object_changes]
+        rows += [(step, change.node, change.service, _changes_of(change)) for change in part.node_changes]
     view.add(Table("What would be done", ("Step", "Where", "What", "Change"), rows))
     return view.add(Message(f"Digest of this plan: {plan.digest}"))
 
@@ -86,6 +89,12 @@ def results_view(results: Sequence[Result]) -> View:
     """What became of each change."""
     rows = [(r.subject, r.outcome, r.words, f"{r.seconds:.1f} s" if r.seconds else "") for r in results]
     return View([Table("", ("What", "Outcome", "In its own words", "Took"), rows)])
+
+
+def services_view(rows: Sequence[Sequence[str]]) -> Table:
+    """The services of the plan as they run now."""
+    headings = ("Node", "Service", "Process", "Since", "Restarted", "Warnings before", "Warnings now")
+    return Table("Services", headings, rows)
 
 
 def effective_view(rows: Sequence[Sequence[str]]) -> Table:

@@ -193,8 +193,9 @@ def _plain_flag(row: Row) -> Row:
 def _kubelet_fields(facts: Path) -> dict[str, Row]:
     fields: dict[str, Row] = {}
     for row in _load(facts / "kubelet-field-history.yaml"):
-        if (since := _release_of(row["firstRelease"])) and tuple(map(int, since.split("."))) > LAST:
-            continue
+        since = _release_of(row["firstRelease"])
+        if "[]" in row["path"] or (since and tuple(map(int, since.split("."))) > LAST):
+            continue  # an item's fields are part of its list
         history = row.get("defaultHistory") or [{"since": "1.10", "default": row.get("default")}]
         fields[row["path"]] = _tidy(
             {
@@ -363,7 +364,7 @@ def _spelled_out(fields: list[str]) -> dict[str, str]:
         if path.endswith("<inline>"):
             for name, inner in INLINED[kind.rpartition(".")[2]].items():
                 result[path.removesuffix("<inline>") + name] = inner
-        else:
+        elif "[]" not in path:  # an item's fields are part of its list
             result[path] = kind.rstrip("*")
     return result
 

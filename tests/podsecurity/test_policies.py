@@ -1,0 +1,149 @@
+"""The policies file and the objects that it stands for: exactly the article's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kubeharden.errors import ParameterError
+from kubeharden.podsecurity import policy_objects, read_policies, uncovered, usable_policies
+
+ROOT = Path(__file__).parents[2]
+ARTICLE = ROOT / "tests" / "fixtures" / "article"
+
+
+def objects() -> list[dict]:
+    return policy_objects(read_policies(ROOT / "parameters" / "pod-security.yaml"))
+
+
+@pytest.mark.parametrize("name", ["privileged", "coredns"])
+def test_the_policies_are_exactly_those_of_the_article(name: str) -> None:
+    [made] = [o for o in objects() if o["kind"] == "PodSecurityPolicy" and o["metadata"]["name"] == name]
+    assert made == yaml.safe_load((ARTICLE / f"psp-{name}.yaml").read_text())
+
+
+def test_the_roles_and_bindings_are_those_of_the_article() -> None:
+    made = objects()
+    assert [(o["metadata"]["namespace"], o["metadata"]["name"]) for o in made if o["kind"] == "Role"] == [
+        ("kube-system", "psp:privileged"),
+        ("weave", "psp:privileged"),
+        ("kube-system", "psp:coredns"),
+    ]
+    bindings = {
+        o["metadata"]["name"]: (o["roleRef"]["name"], o["subjects"][0]["namespace"], o["subjects"][0]["name"])
+        for o in made
+        if o["kind"] == "RoleBinding"
+    }
+    assert bindings == {
+        "weave-net:psp:privileged": ("psp:privileged", "kube-system", "weave-net"),
+        "weave-scope:psp:privileged": ("psp:privileged", "weave", "weave-scope"),
+        "weave-default:psp:privileged": ("psp:privileged", "weave", "default"),
+        "coredns:psp:coredns": ("psp:coredns", "kube-system", "coredns"),
+    }
+    for role in (o for o in made if o["kind"] == "Role"):
+        assert role["rules"][0]["verbs"] == ["use"]
+        assert role["rules"][0]["resourceNames"] == [role["metadata"]["name"].removeprefix("psp:")]
+
+
+def test_policies_come_before_roles_and_roles_before_bindings() -> None:
+    kinds = [o["kind"] for o in objects()]
+    assert kinds == sorted(kinds, key=["PodSecurityPolicy", "Role", "RoleBinding"].index)
+
+
+def test_mistakes_in_the_file_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("policies:\n- {name: x, spec: {}, usedby: []}\n")
+    with pytest.raises(ParameterError, match=r"policies.0.used_by"):
+        read_policies(path)
+
+
+def world(*more: dict) -> dict:
+    made = [*objects(), *more]
+    plural = {
+        "PodSecurityPolicy": "podsecuritypolicies",
+        "Role": "roles",
+        "RoleBinding": "rolebindings",
+        "ClusterRole": "clusterroles",
+        "ClusterRoleBinding": "clusterrolebindings",
+        "Deployment": "deployments",
+        "Pod": "pods",
+    }
+    result: dict[str, list] = {}
+    for item in made:
+        result.setdefault(plural[item["kind"]], []).append(item)
+    return result
+
+
+def cluster_binding(kind: str, name: str, rule: dict) -> tuple[dict, dict]:
+    role = {"kind": "ClusterRole", "metadata": {"name": "r"}, "rules": [rule]}
+    subject = {"kind": kind, "name": name}
+    ref = {"kind": "ClusterRole", "name": "r"}
+    return role, {"kind": "ClusterRoleBinding", "metadata": {"name": "b"}, "roleRef": ref, "subjects": [subject]}
+
+
+def test_a_role_binding_counts_in_its_namespace_only() -> None:
+    assert usable_policies(world(), "kube-system", "weave-net") == {"privileged"}
+    assert usable_policies(world(), "kube-system", "coredns") == {"coredns"}
+    assert usable_policies(world(), "default", "weave-net") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("Group", "system:authenticated"),
+        ("Group", "system:serviceaccounts"),
+        ("Group", "system:serviceaccounts:shop"),
+        ("User", "system:serviceaccount:shop:web"),
+    ],
+)
+@pytest.mark.parametrize("group", ["policy", "extensions", "*"])
+def test_groups_users_and_api_groups(kind: str, name: str, group: str) -> None:
+    rule = {"apiGroups": [group], "resources": ["podsecuritypolicies"], "verbs": ["use"], "resourceNames": ["coredns"]}
+    assert usable_policies(world(*cluster_binding(kind, name, rule)), "shop", "web") == {"coredns"}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"apiGroups": ["apps"], "resources": ["podsecuritypolicies"], "verbs": ["use"]},
+        {"apiGroups": ["policy"], "resources": ["podsecuritypolicies"], "verbs": ["get"]},
+        {"apiGroups": ["policy"], "resources": ["pods"], "verbs": ["use"]},
+        {"apiGroups": ["policy"], "resources": ["podsecuritypolicies"], "verbs": ["use"], "resourceNames": ["other"]},
+    ],
+)
+def test_rules_that_do_not_allow_it(rule: dict) -> None:
+    more = cluster_binding("Group", "system:authenticated", rule)
+    assert usable_policies(world(*more), "shop", "web") == frozenset()
+
+
+def test_a_rule_for_everything_allows_every_policy() -> None:
+    rule = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
+    more = cluster_binding("User", "system:serviceaccount:shop:web", rule)
+    assert usable_policies(world(*more), "shop", "web") == {"privileged", "coredns"}
+
+
+def deployment(namespace: str, name: str, account: str | None) -> dict:
+    spec = {"serviceAccountName": account} if account else {}
+    return {
+        "kind": "Deployment",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {"template": {"spec": spec}},
+    }
+
+
+def test_workloads_that_may_use_no_policy_are_named() -> None:
+    owned = {"kind": "Pod", "metadata": {"namespace": "shop", "name": "web-1", "ownerReferences": [{"controller": True}]}}
+    bare = {"kind": "Pod", "metadata": {"namespace": "shop", "name": "toolbox"}, "spec": {}}
+    mirror = {
+        "kind": "Pod",
+        "metadata": {"namespace": "kube-system", "name": "etcd", "annotations": {"kubernetes.io/config.mirror": "x"}},
+    }
+    found = uncovered(
+        world(deployment("shop", "web", None), deployment("kube-system", "coredns", "coredns"), owned, bare, mirror)
+    )
+    assert [str(w) for w in found] == [
+        "shop/toolbox (Pod, service account default)",
+        "shop/web (Deployment, service account default)",
+    ]

@@ -1,0 +1,77 @@
+"""Inventories: strict, and every mistake is named with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kubeharden.errors import ParameterError
+from kubeharden.inventory import read_inventory
+
+GOOD = """\
+cluster: lab
+kubeconfig: admin.kubeconfig
+ssh: {user: ops, identity_file: id, known_hosts: known}
+nodes:
+- {name: k8s-master, host: 10.88.0.10, control_plane: true}
+- {name: k8s-node1, host: 10.88.0.11, port: 2222}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("admin.kubeconfig", "id", "known"):
+        (tmp_path / name).write_text("")
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "lab.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_paths_are_relative_to_the_file(folder: Path) -> None:
+    inventory = read_inventory(write(folder, GOOD))
+    assert inventory.kubeconfig == str(folder / "admin.kubeconfig")
+    assert inventory.ssh.identity_file == str(folder / "id")
+    assert [(node.name, node.port) for node in inventory.nodes] == [("k8s-master", None), ("k8s-node1", 2222)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("cluster: lab", "clustr: lab", r"clustr: there is no such key"),
+        ("cluster: lab\n", "", r"cluster: is missing"),
+        ("user: ops", "user: 7", r"ssh.user: .*string"),
+        ("port: 2222", "port: 70000", r"nodes.1.port: .*65535"),
+        ("port: 2222", "port: '22'", r"nodes.1.port: .*integer"),
+        ("name: k8s-node1", "name: k8s-master", r"named twice: k8s-master"),
+        ("name: k8s-node1", "name: K8S_NODE", r"nodes.1.name"),
+        ("host: 10.88.0.11", "host: -oProxyCommand=x", r"nodes.1.host"),
+        (", control_plane: true", "", r"none has control_plane"),
+        ("known_hosts: known", "known_hosts: nowhere", r"ssh.known_hosts names .*nowhere"),
+        ("identity_file: id", "identity_file: nokey", r"ssh.identity_file names .*nokey"),
+        ("admin.kubeconfig", "other.kubeconfig", r"kubeconfig names .*other.kubeconfig"),
+        ("user: ops", "user: ops, sudo: maybe", r"ssh.sudo: expected nopasswd"),
+        ("cluster: lab", "cluster: [", r"no YAML"),
+        (GOOD, "just text", r"holds no mapping"),
+    ],
+)
+def test_mistakes_are_named(folder: Path, old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    with pytest.raises(ParameterError, match=message):
+        read_inventory(write(folder, GOOD.replace(old, new)))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r"cannot read .*nowhere.yaml.*inventory.example.yaml"):
+        read_inventory(tmp_path / "nowhere.yaml")
+
+
+def test_the_shipped_example_is_right(folder: Path) -> None:
+    example = Path(__file__).parents[1] / "parameters" / "inventory.example.yaml"
+    (folder / "id_ed25519").write_text("")
+    (folder / "known_hosts").write_text("")
+    assert read_inventory(write(folder, example.read_text())).cluster == "lab"

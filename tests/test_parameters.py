@@ -1,0 +1,103 @@
+"""Parameters: each wrong one is refused with its name, its value and what is expected."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+
+from kubeharden.errors import ParameterError
+from kubeharden.parameters import STEPS, Parameters, assigned_names, check_dns_ip, read_parameters
+
+REHEARSALS = ("article-1.10", "containerd-1.24")
+
+
+def read(cells: tuple[str, ...] = (), **values: object) -> Parameters:
+    return read_parameters({"In": ["", *cells], **values}, rehearsals=REHEARSALS)
+
+
+def test_defaults_are_all_steps_in_the_order_of_the_article() -> None:
+    assert read(steps=[]).steps == ("kubelet", "pod-security", "kube-proxy", "kube-scheduler")
+
+
+def test_the_order_of_steps_is_fixed() -> None:
+    assert read(steps=["kube-proxy", "kubelet"]).steps == ("kubelet", "kube-proxy")
+
+
+@pytest.mark.parametrize("steps", ["kubelet,kube-proxy", "[kubelet, kube-proxy]", '["kubelet", "kube-proxy"]'])
+def test_steps_as_papermill_passes_them_on_the_command_line(steps: str) -> None:
+    assert read(steps=steps).steps == ("kubelet", "kube-proxy")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("dns_ip", "10.0.0.300", "no IP address; expected one like 10.0.0.10"),
+        ("dns_ip", "kube-dns", "no IP address"),
+        ("dns_ip", 10, "type int; expected text"),
+        ("dns_ip", True, "type bool; expected text"),
+        ("dns_ip", None, "type NoneType; expected text"),
+        ("cluster_cidr", "10.32.0.1/16", "host bits set; expected the network itself, 10.32.0.0/16"),
+        ("cluster_cidr", "10.32.0.0", "no prefix length"),
+        ("cluster_cidr", "ten/8", "no CIDR"),
+        ("dns_domain", "Cluster Local", "no DNS domain"),
+        ("dns_domain", "-x.local", "no DNS domain"),
+        ("pause_image", "pause image", "no image"),
+        ("pause_image", "$(reboot)", "no image"),
+        ("mode", "dry-run", "expected one of apply, plan"),
+        ("mode", "", "expected one of apply, plan"),
+        ("rehearsal", "article-1.11", "expected one of article-1.10, containerd-1.24"),
+        ("steps", ["kubelet", "etcd"], "names the step 'etcd'; expected some of kubelet"),
+        ("steps", 3, "type int; expected a list of kubelet"),
+        ("steps", {"kubelet": True}, "type dict; expected a list"),
+        ("change_id", 4711, "-r change_id VALUE keeps text"),
+        ("rehearsal_dir", ["/tmp"], "type list; expected text"),
+    ],
+)
+def test_a_wrong_value_is_refused(name: str, value: object, expected: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        read(**{name: value})
+    assert f"{name}: {value!r}" in str(error.value)
+    assert expected in str(error.value)
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    with pytest.raises(ParameterError) as error:
+        read(dns_ip="x", mode="y")
+    assert "dns_ip" in str(error.value)
+    assert "mode" in str(error.value)
+
+
+def test_right_values_pass() -> None:
+    made = read(dns_ip="fd00::a", cluster_cidr="10.32.0.0/16,fd00::/48", pause_image="k8s.gcr.io/pause-amd64:3.1")
+    assert made.dns_ip == "fd00::a"
+
+
+def test_an_unknown_name_that_papermill_injected_is_refused() -> None:
+    with pytest.raises(ParameterError, match=r"dns_pi: there is no such parameter; did you mean dns_ip\?"):
+        read(("# Parameters\ndns_pi = '10.0.0.10'\n",))
+
+
+def test_a_misspelt_name_in_the_parameters_cell_is_noticed_too() -> None:
+    with pytest.raises(ParameterError, match="dnsip"):
+        read(('dns_ip: str = ""\ndnsip: str = "10.0.0.10"\n',))
+
+
+def test_names_of_other_cells_are_nobodys_business() -> None:
+    assert read(("import os", "x = 1", "%matplotlib inline", "run = 3")) == Parameters()
+
+
+def test_assigned_names_are_those_of_the_top_level() -> None:
+    assert assigned_names(["# Parameters\na = 1\nb: int = 2\nif True:\n    c = 3\n"], ["a"]) == ["a", "b"]
+
+
+def test_a_dns_ip_outside_the_service_range_is_refused() -> None:
+    check_dns_ip("10.0.0.10", ipaddress.ip_network("10.0.0.0/16"), "x")
+    check_dns_ip("", ipaddress.ip_network("10.0.0.0/16"), "x")
+    check_dns_ip("10.1.0.10", None, "x")
+    with pytest.raises(ParameterError, match=r"dns_ip: '10.1.0.10' is outside .*10.0.0.0/16"):
+        check_dns_ip("10.1.0.10", ipaddress.ip_network("10.0.0.0/16"), "x")
+
+
+def test_there_are_four_steps() -> None:
+    assert len(STEPS) == 4
