@@ -24,7 +24,9 @@ def test_the_order_of_steps_is_fixed() -> None:
     assert read(steps=["kube-proxy", "kubelet"]).steps == ("kubelet", "kube-proxy")
 
 
-@pytest.mark.parametrize("steps", ["kubelet,kube-proxy", "[kubelet, kube-proxy]", '["kubelet", "kube-proxy"]'])
+@pytest.mark.parametrize(
+    "steps", ["kubelet,kube-proxy", "[kubelet, kube-proxy]", '["kubelet", "kube-proxy"]']
+)
 def test_steps_as_papermill_passes_them_on_the_command_line(steps: str) -> None:
     assert read(steps=steps).steps == ("kubelet", "kube-proxy")
 
@@ -69,7 +71,9 @@ def test_all_mistakes_are_named_at_once() -> None:
 
 
 def test_right_values_pass() -> None:
-    made = read(dns_ip="fd00::a", cluster_cidr="10.32.0.0/16,fd00::/48", pause_image="k8s.gcr.io/pause-amd64:3.1")
+    made = read(
+        dns_ip="fd00::a", cluster_cidr="10.32.0.0/16,fd00::/48", pause_image="k8s.gcr.io/pause-amd64:3.1"
+    )
     assert made.dns_ip == "fd00::a"
 
 

@@ -82,14 +82,18 @@ def test_variables_split_only_without_braces() -> None:
 
 
 def test_environment_files_win_and_a_dash_makes_them_optional() -> None:
-    text = "[Service]\nEnvironment=A=1 \"B=2 3\"\nEnvironmentFile=-/none\nEnvironmentFile=/env\nExecStart=k $A ${B}\n"
+    text = '[Service]\nEnvironment=A=1 "B=2 3"\nEnvironmentFile=-/none\nEnvironmentFile=/env\nExecStart=k $A ${B}\n'
     assert service(text, env={"/env": "# c\nA='7 8'\n"}).argv() == ["k", "7", "8", "2 3"]
     with pytest.raises(UnitError, match="/env does not exist"):
         service(text).argv()
 
 
 def test_environment_file_syntax() -> None:
-    assert parse_environment_file("A=1\n;c\nB=\"x y\"\nC=a\\\nb\n\nnonsense\n") == {"A": "1", "B": "x y", "C": "ab"}
+    assert parse_environment_file('A=1\n;c\nB="x y"\nC=a\\\nb\n\nnonsense\n') == {
+        "A": "1",
+        "B": "x y",
+        "C": "ab",
+    }
 
 
 def test_quotes_escapes_and_percent() -> None:

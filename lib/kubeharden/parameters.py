@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from kubeharden.components import Profile
 from kubeharden.errors import ParameterError
 from kubeharden.inventory import Network
 
@@ -133,7 +134,7 @@ def _checked(name: str, value: Any, rehearsals: tuple[str, ...]) -> Any:
             f"(papermill guesses types with -p; -r {name} VALUE keeps text as it is)"
         )
     text = value.strip()
-    if name in _CHECKS and (text or name == "mode"):
+    if name in _CHECKS and (text or name in ("mode", "profile")):
         _CHECKS[name](text)
     if name == "rehearsal":
         _one_of(text, rehearsals)
@@ -198,4 +199,5 @@ _CHECKS: dict[str, Callable[[str], None]] = {
     "cluster_cidr": _cidr,
     "pause_image": _image,
     "mode": lambda text: _one_of(text, MODES),
+    "profile": lambda text: _one_of(text, Profile.names()),
 }

@@ -45,7 +45,7 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
     """
     problems: list[str] = []
     confirmed: list[str] = []
-    unavoidable: list[str] = []
+    warned: dict[tuple[str, str], list[str]] = {}
     differences = [row for node in after.nodes for row in _differences(before.node(node.name), node, plan)]
     problems += [
         f"{row[1]} on {row[0]}: {row[2]} changed from {row[3]} to {row[4]}, which nothing declared"
@@ -61,10 +61,8 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
             ]
             avoidable, rest = _warnings(change, node)
             problems += [f"{change.service} on {change.node} still warns: {warning}" for warning in avoidable]
-            unavoidable += [
-                f"{change.service} on {change.node} warns, and its release cannot avoid it: {warning}"
-                for warning in rest
-            ]
+            for warning in rest:
+                warned.setdefault((change.service, warning), []).append(change.node)
         problems += _missing_objects(after, plan)
         confirmed += [] if problems else _confirmations(after, plan)
     elif not problems:
@@ -76,7 +74,10 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
     return Proof(
         tuple(problems),
         tuple(confirmed),
-        tuple(unavoidable),
+        tuple(
+            f"{service} on {', '.join(nodes)} still warns, which its release cannot avoid: {warning}"
+            for (service, warning), nodes in warned.items()
+        ),
         tuple(differences),
         tuple(_services(before, after, plan)),
     )

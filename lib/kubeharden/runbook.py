@@ -13,6 +13,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Mapping
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from kubeharden.project import POLICIES, find, project_folder
 from kubeharden.proof import Proof, compare
 from kubeharden.record import Record
 from kubeharden.redact import redact
-from kubeharden.rehearsal import Rehearsal, available
+from kubeharden.rehearsal import Rehearsal, available, service_range
 from kubeharden.results import Result
 from kubeharden.rollout import Rollout
 
@@ -246,15 +247,16 @@ def start(namespace: Mapping[str, Any]) -> Run:
     policies = read_policies(
         find(parameters.policies) if parameters.policies else project_folder() / POLICIES
     )
-    rehearsal, inventory = None, None
+    rehearsal = None
     if parameters.inventory != "rehearsal":
         inventory = read_inventory(find(parameters.inventory))
-        _check_range(parameters, inventory)
+        check_dns_ip(parameters.dns_ip, inventory.service_cluster_ip_range, "from the inventory")
     else:
+        known = ip_network(service_range(parameters.rehearsal))
+        check_dns_ip(parameters.dns_ip, known, f"of the rehearsal cluster {parameters.rehearsal}")
         rehearsal = Rehearsal.start(parameters.rehearsal, _rehearsal_folder(parameters.rehearsal_dir))
         inventory = read_inventory(rehearsal.inventory)
     try:
-        _check_range(parameters, inventory)
         parent = (
             Path(parameters.output_dir).expanduser()
             if parameters.output_dir
@@ -272,10 +274,6 @@ def start(namespace: Mapping[str, Any]) -> Run:
         "run started", mode=parameters.mode, steps=list(parameters.steps), change_id=parameters.change_id
     )
     return run
-
-
-def _check_range(parameters: Parameters, inventory: Inventory) -> None:
-    check_dns_ip(parameters.dns_ip, inventory.service_cluster_ip_range, "from the inventory")
 
 
 def _rehearsal_folder(text: str) -> Path | None:

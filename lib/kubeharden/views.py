@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from kubeharden.systemd import unwrapped
 
 VERDICTS = ("hardened", "moved", "kept", "dropped", "defaults", "refused")
 LONG = 160
+# What klog and glog put before a message: severity and date, time, process, file and line.
+KLOG_HEADER = re.compile(r"^[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\] ")
 
 
 def facts_view(facts: Facts) -> View:
@@ -35,14 +38,10 @@ def facts_view(facts: Facts) -> View:
             frozenset({7}),
         )
     )
-    warnings = [
-        (node.name, service.name, line)
-        for node in facts.nodes
-        for service in node.services.values()
-        for line in service.warnings
-    ]
+    warnings = _warning_rows(facts)
     if warnings:
-        view.add(Table("Deprecation warnings in the journals", ("Node", "Service", "Warning"), warnings))
+        headings = ("Service", "Nodes", "Flags", "Warning")
+        view.add(Table("Deprecation warnings in the journals", headings, warnings, frozenset({2})))
     else:
         view.add(Message("No deprecation warnings in any journal.", GOOD))
     return view.add(_workload_table(facts))
@@ -99,10 +98,13 @@ def services_view(rows: Sequence[Sequence[str]]) -> Table:
 
 def effective_view(rows: Sequence[Sequence[str]]) -> Table:
     """The effective configuration before and after: all that differs, and whether it was declared."""
+    nodes: dict[tuple[str, ...], list[str]] = {}
+    for node, *rest in rows:
+        nodes.setdefault(tuple(rest), []).append(node)
     return Table(
         "Effective configuration: every difference between before and after",
-        ("Node", "Service", "Field", "Before", "After", "Declared"),
-        rows,
+        ("Nodes", "Service", "Field", "Before", "After", "Declared"),
+        [(", ".join(names), *rest) for rest, names in nodes.items()],
         frozenset({2, 3, 4}),
     )
 
@@ -145,6 +147,30 @@ def _service_rows(node: NodeFacts) -> list[tuple[str, ...]]:
             )
         )
     return rows or [(node.name, "", node.os, "none that the runbook knows", "", "", "", "", "")]
+
+
+def _warning_rows(facts: Facts) -> list[tuple[str, ...]]:
+    """The warnings of all nodes, each once: what differs between nodes stays apart."""
+    nodes: dict[tuple[str, str, str], list[str]] = {}
+    for node in facts.nodes:
+        for service in node.services.values():
+            for line in service.warnings:
+                flag, message = _flag_and_message(line)
+                nodes.setdefault((service.name, message, flag), []).append(node.name)
+    flags: dict[tuple[str, str, str], list[str]] = {}
+    for (service_name, message, flag), names in nodes.items():
+        flags.setdefault((service_name, _named(names, facts), message), []).append(flag)
+    return [(name, where, "\n".join(found), message) for (name, where, message), found in flags.items()]
+
+
+def _flag_and_message(line: str) -> tuple[str, str]:
+    match = re.match(r"Flag (--\S+) (has been deprecated, .*)", line)
+    return (match[1], match[2]) if match else ("", KLOG_HEADER.sub("", line))
+
+
+def _named(names: Sequence[str], facts: Facts) -> str:
+    everywhere = len(facts.nodes) > 1 and len(set(names)) == len(facts.nodes)
+    return f"all {len(facts.nodes)}" if everywhere else ", ".join(dict.fromkeys(names))
 
 
 def _config_of(service: ServiceFacts) -> str:

@@ -76,7 +76,10 @@ def test_the_kubelet_file_has_the_fields_in_the_order_of_the_article() -> None:
 
 
 def test_the_kubelet_keeps_exactly_the_flags_of_the_article() -> None:
-    left = {use.text for use in split_flags(migrate("kubelet", "1.10", KUBELET).argv[1:], release_table("kubelet", "1.10"))}
+    left = {
+        use.text
+        for use in split_flags(migrate("kubelet", "1.10", KUBELET).argv[1:], release_table("kubelet", "1.10"))
+    }
     assert left == article_flags("kubelet.service", "kubelet")
 
 
@@ -120,7 +123,9 @@ def test_the_scheduler_file_says_what_the_article_meant() -> None:
     ]
 
 
-@pytest.mark.parametrize(("component", "argv"), [("kubelet", KUBELET), ("kube-proxy", PROXY), ("kube-scheduler", SCHEDULER)])
+@pytest.mark.parametrize(
+    ("component", "argv"), [("kubelet", KUBELET), ("kube-proxy", PROXY), ("kube-scheduler", SCHEDULER)]
+)
 def test_migrating_the_result_changes_nothing(component: str, argv: list[str]) -> None:
     first = migrate(component, "1.10", argv)
     second = migrate(component, "1.10", first.argv, first.config)
@@ -136,7 +141,9 @@ def test_migrating_the_result_changes_nothing(component: str, argv: list[str]) -
 )
 def test_allow_privileged_goes_where_the_release_no_longer_needs_it(release: str, verdict: str) -> None:
     made = migrate("kubelet", release, KUBELET)
-    assert [s.flag for s in getattr(made, verdict) if s.flag == "--allow-privileged"] == ["--allow-privileged"]
+    assert [s.flag for s in getattr(made, verdict) if s.flag == "--allow-privileged"] == [
+        "--allow-privileged"
+    ]
     assert ("--allow-privileged=true" in made.argv) is (verdict == "kept")
 
 

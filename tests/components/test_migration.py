@@ -50,7 +50,13 @@ def test_a_flag_that_the_release_has_lost_is_dropped_with_the_release() -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["--max-pods=many", "--sync-frequency=10", "--fail-swap-on=maybe", "--authorization-mode=RBAC", "--address=local"],
+    [
+        "--max-pods=many",
+        "--sync-frequency=10",
+        "--fail-swap-on=maybe",
+        "--authorization-mode=RBAC",
+        "--address=local",
+    ],
 )
 def test_an_unreadable_value_is_refused(word: str) -> None:
     made = migrate("kubelet", "1.20", ["kubelet", "--client-ca-file=/ca.crt", word])
@@ -69,7 +75,9 @@ def test_webhook_authentication_is_enough_to_close_it() -> None:
 
 def test_flags_win_over_the_file_and_gates_merge_per_key() -> None:
     config = {"maxPods": 10, "featureGates": {"A": True, "B": True}, "clusterDomain": "old"}
-    made = migrate("kubelet", "1.20", [*BASE, "--config=/c.yaml", "--max-pods=20", "--feature-gates=B=false"], config)
+    made = migrate(
+        "kubelet", "1.20", [*BASE, "--config=/c.yaml", "--max-pods=20", "--feature-gates=B=false"], config
+    )
     assert made.config["maxPods"] == 20
     assert made.config["featureGates"] == {"A": True, "B": False}
     assert made.config["clusterDomain"] == "old"
@@ -77,7 +85,12 @@ def test_flags_win_over_the_file_and_gates_merge_per_key() -> None:
 
 
 def test_a_proxy_with_a_file_ignores_its_flags_already() -> None:
-    made = migrate("kube-proxy", "1.20", ["kube-proxy", "--config=/p.yaml", "--cluster-cidr=10.0.0.0/8"], {"mode": "ipvs"})
+    made = migrate(
+        "kube-proxy",
+        "1.20",
+        ["kube-proxy", "--config=/p.yaml", "--cluster-cidr=10.0.0.0/8"],
+        {"mode": "ipvs"},
+    )
     assert flags(made.dropped) == {"--cluster-cidr"}
     assert "clusterCIDR" not in made.config
 
@@ -115,7 +128,9 @@ def test_the_scheduler_gets_the_version_of_its_release(release: str, version: st
 
 
 def test_a_parameter_that_asks_for_what_holds_is_no_change() -> None:
-    made = migrate("kubelet", "1.20", [*BASE, "--cluster-dns=10.0.0.10"], fields={"clusterDNS": ["10.0.0.10"]})
+    made = migrate(
+        "kubelet", "1.20", [*BASE, "--cluster-dns=10.0.0.10"], fields={"clusterDNS": ["10.0.0.10"]}
+    )
     assert "clusterDNS" not in {s.field for s in made.hardened}
 
 
@@ -142,10 +157,18 @@ def test_a_parameter_for_a_flag_that_is_gone_is_refused() -> None:
 @pytest.mark.parametrize(
     ("word", "field", "value"),
     [
-        ("--eviction-hard=memory.available<100Mi,nodefs.available<5%", "evictionHard", {"memory.available": "100Mi", "nodefs.available": "5%"}),
+        (
+            "--eviction-hard=memory.available<100Mi,nodefs.available<5%",
+            "evictionHard",
+            {"memory.available": "100Mi", "nodefs.available": "5%"},
+        ),
         ("--system-reserved=cpu=100m,memory=1Gi", "systemReserved", {"cpu": "100m", "memory": "1Gi"}),
         ("--sync-frequency=90s", "syncFrequency", "1m30s"),
-        ("--enforce-node-allocatable=pods,system-reserved", "enforceNodeAllocatable", ["pods", "system-reserved"]),
+        (
+            "--enforce-node-allocatable=pods,system-reserved",
+            "enforceNodeAllocatable",
+            ["pods", "system-reserved"],
+        ),
         ("--event-qps=0", "eventRecordQPS", 0),
         ("--pod_manifest_path=/m", "staticPodPath", "/m"),
     ],
@@ -158,11 +181,17 @@ def test_taints_become_objects_where_the_release_has_the_field() -> None:
     word = "--register-with-taints=dedicated=infra:NoSchedule"
     assert word in migrate("kubelet", "1.20", [*BASE, word]).argv
     made = migrate("kubelet", "1.23", [*BASE, word])
-    assert made.config["registerWithTaints"] == [{"key": "dedicated", "value": "infra", "effect": "NoSchedule"}]
+    assert made.config["registerWithTaints"] == [
+        {"key": "dedicated", "value": "infra", "effect": "NoSchedule"}
+    ]
 
 
 def test_the_last_of_a_repeated_flag_wins_and_lists_grow() -> None:
-    made = migrate("kubelet", "1.20", [*BASE, "--max-pods=1", "--max-pods=2", "--cluster-dns=10.0.0.1", "--cluster-dns=10.0.0.2"])
+    made = migrate(
+        "kubelet",
+        "1.20",
+        [*BASE, "--max-pods=1", "--max-pods=2", "--cluster-dns=10.0.0.1", "--cluster-dns=10.0.0.2"],
+    )
     assert made.config["maxPods"] == 2
     assert made.config["clusterDNS"] == ["10.0.0.1", "10.0.0.2"]
 

@@ -80,7 +80,12 @@ def cluster_binding(kind: str, name: str, rule: dict) -> tuple[dict, dict]:
     role = {"kind": "ClusterRole", "metadata": {"name": "r"}, "rules": [rule]}
     subject = {"kind": kind, "name": name}
     ref = {"kind": "ClusterRole", "name": "r"}
-    return role, {"kind": "ClusterRoleBinding", "metadata": {"name": "b"}, "roleRef": ref, "subjects": [subject]}
+    return role, {
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "b"},
+        "roleRef": ref,
+        "subjects": [subject],
+    }
 
 
 def test_a_role_binding_counts_in_its_namespace_only() -> None:
@@ -100,7 +105,12 @@ def test_a_role_binding_counts_in_its_namespace_only() -> None:
 )
 @pytest.mark.parametrize("group", ["policy", "extensions", "*"])
 def test_groups_users_and_api_groups(kind: str, name: str, group: str) -> None:
-    rule = {"apiGroups": [group], "resources": ["podsecuritypolicies"], "verbs": ["use"], "resourceNames": ["coredns"]}
+    rule = {
+        "apiGroups": [group],
+        "resources": ["podsecuritypolicies"],
+        "verbs": ["use"],
+        "resourceNames": ["coredns"],
+    }
     assert usable_policies(world(*cluster_binding(kind, name, rule)), "shop", "web") == {"coredns"}
 
 
@@ -110,7 +120,12 @@ def test_groups_users_and_api_groups(kind: str, name: str, group: str) -> None:
         {"apiGroups": ["apps"], "resources": ["podsecuritypolicies"], "verbs": ["use"]},
         {"apiGroups": ["policy"], "resources": ["podsecuritypolicies"], "verbs": ["get"]},
         {"apiGroups": ["policy"], "resources": ["pods"], "verbs": ["use"]},
-        {"apiGroups": ["policy"], "resources": ["podsecuritypolicies"], "verbs": ["use"], "resourceNames": ["other"]},
+        {
+            "apiGroups": ["policy"],
+            "resources": ["podsecuritypolicies"],
+            "verbs": ["use"],
+            "resourceNames": ["other"],
+        },
     ],
 )
 def test_rules_that_do_not_allow_it(rule: dict) -> None:
@@ -134,14 +149,27 @@ def deployment(namespace: str, name: str, account: str | None) -> dict:
 
 
 def test_workloads_that_may_use_no_policy_are_named() -> None:
-    owned = {"kind": "Pod", "metadata": {"namespace": "shop", "name": "web-1", "ownerReferences": [{"controller": True}]}}
+    owned = {
+        "kind": "Pod",
+        "metadata": {"namespace": "shop", "name": "web-1", "ownerReferences": [{"controller": True}]},
+    }
     bare = {"kind": "Pod", "metadata": {"namespace": "shop", "name": "toolbox"}, "spec": {}}
     mirror = {
         "kind": "Pod",
-        "metadata": {"namespace": "kube-system", "name": "etcd", "annotations": {"kubernetes.io/config.mirror": "x"}},
+        "metadata": {
+            "namespace": "kube-system",
+            "name": "etcd",
+            "annotations": {"kubernetes.io/config.mirror": "x"},
+        },
     }
     found = uncovered(
-        world(deployment("shop", "web", None), deployment("kube-system", "coredns", "coredns"), owned, bare, mirror)
+        world(
+            deployment("shop", "web", None),
+            deployment("kube-system", "coredns", "coredns"),
+            owned,
+            bare,
+            mirror,
+        )
     )
     assert [str(w) for w in found] == [
         "shop/toolbox (Pod, service account default)",

@@ -47,6 +47,13 @@ class Profile:
         """
         return _load(name)
 
+    @staticmethod
+    def names() -> list[str]:
+        """The profiles that there are."""
+        folder = files(__package__) / "profiles"
+        found = (entry.name for entry in folder.iterdir())
+        return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
+
     def of(self, component: str) -> ComponentProfile:
         """What the profile says of ``component``; nothing where it does not mention it."""
         return self.components.get(component, ComponentProfile())
@@ -65,13 +72,11 @@ def strict_enough(path: str, value: Any, required: Any) -> bool:
 
 @cache
 def _load(name: str) -> Profile:
-    folder = files(__package__) / "profiles"
-    names = sorted(
-        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
-    )
-    if name not in names:
-        raise ParameterError(f"profile: there is none called {name!r}; expected one of {', '.join(names)}")
-    raw = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    if name not in Profile.names():
+        raise ParameterError(
+            f"profile: there is none called {name!r}; expected one of {', '.join(Profile.names())}"
+        )
+    raw = yaml.safe_load((files(__package__) / "profiles" / f"{name}.yaml").read_text(encoding="utf-8"))
     return Profile(
         name=raw.pop("name"),
         components={

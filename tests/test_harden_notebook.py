@@ -1,0 +1,203 @@
+"""The notebook, run by papermill as a user runs it, on every rehearsal cluster and in both modes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, Papermill, on_node
+
+from kubeharden.rehearsal import Rehearsal, available
+
+ARTICLE = ROOT / "tests" / "fixtures" / "article"
+SCENARIOS = sorted(available())
+# What a node's processes write by themselves while nobody changes anything.
+LIVING = ("proc/", "var/log", "run/")
+
+
+def files_of(rehearsal: Path) -> dict[str, str]:
+    """Path and digest of every file on every node, but for what lives by itself."""
+    found = {}
+    for path in sorted((rehearsal / "nodes").rglob("*")):
+        name = str(path.relative_to(rehearsal / "nodes"))
+        if path.is_file() and not any(part in name for part in LIVING):
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def objects_of(rehearsal: Path) -> dict[str, dict]:
+    items = json.loads((rehearsal / "cluster.json").read_text())["items"]
+    return {
+        "/".join((o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"])): o for o in items
+    }
+
+
+def versions_of(rehearsal: Path) -> dict[str, str]:
+    """resourceVersion of every object but those that a running kubelet keeps fresh."""
+    return {
+        name: item["metadata"]["resourceVersion"]
+        for name, item in objects_of(rehearsal).items()
+        if item["kind"] not in ("Node", "Event", "Lease")
+    }
+
+
+def starts_of(text: str) -> list[str]:
+    """The start times in the table of services."""
+    return sorted(re.findall(r"(\w{3} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC)", text))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_apply_then_apply_again(papermill: Papermill, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "rehearsal"
+    first = papermill(
+        "-p", "dns_ip", "10.0.0.10", rehearsal=name, rehearsal_dir=str(folder), change_id="CHG-1"
+    )
+    assert first.status == 0, first.output
+    assert "changed in the declared values and in nothing else" in first.shown("run.prove()")
+    assert "CHG-1" in first.shown("runbook.start")
+    objects = objects_of(folder)
+    assert {"PodSecurityPolicy//privileged", "PodSecurityPolicy//coredns"} <= objects.keys()
+    assert "RoleBinding/weave/weave-default:psp:privileged" in objects
+    for node in (folder / "nodes").iterdir():
+        config = yaml.safe_load((node / "etc/kubernetes/kubelet.conf").read_text())
+        assert config["clusterDNS"] == ["10.0.0.10"]
+        assert config["readOnlyPort"] == 0
+        assert (
+            "--config=/etc/kubernetes/kubelet.conf"
+            in (node / f"proc/{pid_of(node, 'kubelet')}/cmdline").read_text()
+        )
+
+    before, versions = files_of(folder), versions_of(folder)
+    second = papermill(rehearsal=name, rehearsal_dir=str(folder))
+    assert second.status == 0, second.output
+    assert "There is nothing to do" in second.shown("run.plan()")
+    assert "Nothing had to be done" in second.shown("run.finish()")
+    assert files_of(folder) == before
+    assert versions_of(folder) == versions
+    assert starts_of(second.shown("run.look()")) == starts_of(second.shown("run.prove()"))
+
+
+def pid_of(node: Path, service: str) -> str:
+    [pid] = [
+        path.parent.name
+        for path in (node / "proc").glob("[0-9]*/cmdline")
+        if path.read_text().split("\0")[0].endswith(f"/{service}")
+    ]
+    return pid
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_plan_changes_nothing_anywhere(papermill: Papermill, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "rehearsal"
+    Rehearsal.start(name, folder).stop()
+    before, versions = files_of(folder), versions_of(folder)
+    run = papermill("-p", "mode", "plan", rehearsal=name, rehearsal_dir=str(folder), cwd=ROOT)
+    assert run.status == 0, run.output
+    assert "write /etc/kubernetes/kubelet.conf" in run.shown("run.plan()")
+    assert "was not carried out" in run.shown('run.apply("kubelet")')
+    assert "Nothing was changed anywhere" in run.shown("run.finish()")
+    assert "Nothing has changed" in run.shown("run.prove()")
+    assert files_of(folder) == before
+    assert versions_of(folder) == versions
+
+
+def test_the_article_comes_out_on_the_article_cluster(papermill: Papermill, tmp_path: Path) -> None:
+    folder = tmp_path / "rehearsal"
+    run = papermill("-p", "dns_ip", "10.0.0.10", rehearsal_dir=str(folder), cluster_cidr="10.32.0.0/16")
+    assert run.status == 0, run.output
+    etc = folder / "nodes" / "k8s-master" / "etc"
+    for name in ("kubelet", "kube-proxy"):
+        made = yaml.safe_load((etc / "kubernetes" / f"{name}.conf").read_text())
+        wanted = yaml.safe_load((ARTICLE / f"{name}.conf").read_text())
+        if name == "kubelet":
+            wanted["authentication"]["webhook"]["cacheTTL"] = "2m0s"  # the departure that the README lists
+        assert made == wanted
+        assert unit_lines(etc / f"systemd/system/{name}.service") == unit_lines(ARTICLE / f"{name}.service")
+    objects = objects_of(folder)
+    for name in ("privileged", "coredns"):
+        wanted = yaml.safe_load((ARTICLE / f"psp-{name}.yaml").read_text())
+        assert objects[f"PodSecurityPolicy//{name}"]["spec"] == wanted["spec"]
+    server = (etc / "systemd/system/kube-apiserver.service").read_text()
+    assert "ResourceQuota,NodeRestriction,DenyEscalatingExec,PodSecurityPolicy" in server
+    assert "--disable-admission-plugins=PersistentVolumeLabel" in server
+    assert "--admission-control=" not in server
+    scheduler = (etc / "systemd/system/kube-scheduler.service").read_text()
+    assert "[Service]\nUser=kubernetes\nGroup=kubernetes\n" in scheduler
+    assert "--allow-privileged" in run.shown("run.prove()")
+    assert "58010" in run.shown("run.prove()")
+
+
+def unit_lines(path: Path) -> list[str]:
+    """The lines of a unit; the order of the flags makes no difference."""
+    return sorted(line.rstrip("\\ ").strip() for line in path.read_text().splitlines())
+
+
+def test_only_the_steps_that_are_asked_for(papermill: Papermill, tmp_path: Path) -> None:
+    folder = tmp_path / "rehearsal"
+    run = papermill("-p", "steps", "kube-proxy", rehearsal_dir=str(folder))
+    assert run.status == 0, run.output
+    etc = folder / "nodes" / "k8s-node1" / "etc" / "kubernetes"
+    assert (etc / "kube-proxy.conf").exists()
+    assert not (etc / "kubelet.conf").exists()
+    assert "not among the steps" in run.shown('run.apply("kubelet")')
+
+
+def test_a_node_that_fails_stops_the_run_with_its_own_words(papermill: Papermill, tmp_path: Path) -> None:
+    folder = tmp_path / "rehearsal"
+    Rehearsal.start("handbuilt-1.20", folder).stop()
+    # The kubelet of node 2 reads this file only when it starts.
+    (folder / "nodes/k8s-node2/etc/kubernetes/pki/ca.crt").unlink()
+    run = papermill(rehearsal="handbuilt-1.20", rehearsal_dir=str(folder))
+    assert run.status != 0
+    assert "kubelet on k8s-node2: kubelet did not come up" in run.error()
+    assert "ca.crt" in run.error()
+    assert "Untouched because of it: k8s-node3" in run.error()
+    nodes = folder / "nodes"
+    assert (nodes / "k8s-node1/etc/kubernetes/kubelet.conf").exists()
+    assert not (nodes / "k8s-node2/etc/kubernetes/kubelet.conf").exists()
+    assert not (nodes / "k8s-node3/etc/kubernetes/kubelet.conf").exists()
+    assert not (nodes / "k8s-master/etc/kubernetes/kube-proxy.conf").exists()
+    [journal] = run.records.glob("*/journal.jsonl")
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert [e["subject"] for e in events if e["action"] == "failed"] == ["kubelet on k8s-node2"]
+
+    # Mended, the same run carries on: what is done is found done.
+    (nodes / "k8s-node2/etc/kubernetes/pki/ca.crt").write_text("-----BEGIN CERTIFICATE-----\n")
+    with Rehearsal.start("handbuilt-1.20", folder) as rehearsal:
+        on_node(rehearsal, "k8s-node2", "systemctl start kubelet")
+    again = papermill(rehearsal="handbuilt-1.20", rehearsal_dir=str(folder))
+    assert again.status == 0, again.output
+    assert re.search(r"kubelet on k8s-node1 +as it should be", again.shown('run.apply("kubelet")'))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-p", "dns_pi", "10.0.0.10"], "dns_pi: there is no such parameter; did you mean dns_ip?"),
+        (["-p", "dns_ip", "010"], "dns_ip: 10 is a value of type int; expected text"),
+        (["-p", "dns_ip", "10.0.0.300"], "dns_ip: '10.0.0.300' is no IP address"),
+        (
+            ["-p", "dns_ip", "10.1.0.10"],
+            "dns_ip: '10.1.0.10' is outside the API server's --service-cluster-ip-range",
+        ),
+        (["-p", "cluster_cidr", "10.32.0.1/16"], "cluster_cidr: '10.32.0.1/16' has host bits set"),
+        (["-p", "steps", "etcd"], "names the step 'etcd'; expected some of kubelet"),
+        (["-y", "steps: 3"], "steps: 3 is a value of type int; expected a list"),
+        (["-p", "mode", "dry-run"], "mode: 'dry-run' is not known; expected one of apply, plan"),
+        (["-p", "inventory", "nowhere.yaml"], "inventory: cannot read 'nowhere.yaml'"),
+        (["-p", "profile", "cis"], "profile: 'cis' is not known; expected one of article, none"),
+    ],
+)
+def test_wrong_input_is_refused_in_the_first_cell(
+    papermill: Papermill, tmp_path: Path, words: list[str], message: str
+) -> None:
+    run = papermill(*words, rehearsal_dir=str(tmp_path / "rehearsal"))
+    assert run.status != 0
+    assert message in run.error()
+    assert "run.look()" not in [code for code, _ in run.cells()]
+    assert not run.records.exists()
+    assert not (tmp_path / "rehearsal").exists()

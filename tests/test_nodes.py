@@ -1,0 +1,173 @@
+"""Nodes over real SSH: what is refused, what is put back, and that nothing is half-written."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kubeharden.decide import make_plan
+from kubeharden.errors import HostKeyError, NodeError
+from kubeharden.facts import Facts
+from kubeharden.cluster import Cluster
+from kubeharden.inventory import Inventory, read_inventory
+from kubeharden.nodes import SUDO_PASSWORD_VARIABLE, Nodes
+from kubeharden.parameters import Parameters
+from kubeharden.plan import NodeChange
+from kubeharden.podsecurity import read_policies
+from kubeharden.rehearsal import Rehearsal
+
+ROOT = Path(__file__).parents[1]
+
+
+def edited(rehearsal: Rehearsal, name: str, **ssh: object) -> Inventory:
+    """The rehearsal's inventory with other SSH settings."""
+    raw = yaml.safe_load(rehearsal.inventory.read_text())
+    raw["ssh"] |= ssh
+    path = rehearsal.inventory.with_name(f"{name}.yaml")
+    path.write_text(yaml.safe_dump(raw))
+    return read_inventory(path)
+
+
+def planned(inventory: Inventory, nodes: Nodes, service: str, node: str) -> NodeChange:
+    cluster = Cluster(inventory.kubeconfig)
+    facts = Facts(nodes=tuple(nodes.observe()), cluster=cluster.observe())
+    cluster.close()
+    plan = make_plan(facts, Parameters(), read_policies(ROOT / "parameters" / "pod-security.yaml"))
+    return next(c for c in plan.node_changes if (c.service, c.node) == (service, node))
+
+
+def with_config(change: NodeChange, text: str) -> NodeChange:
+    """The change with another text for its config file."""
+    files = tuple(dataclasses.replace(f, after=text) if f.path.endswith(".conf") else f for f in change.files)
+    return dataclasses.replace(change, files=files)
+
+
+def etc(rehearsal: Rehearsal, node: str) -> dict[str, bytes]:
+    folder = rehearsal.directory / "nodes" / node / "etc"
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_unknown_host_key_is_refused(article: Rehearsal, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("")
+    with (
+        Nodes(edited(article, "x", known_hosts=str(tmp_path / "empty"))) as nodes,
+        pytest.raises(HostKeyError, match=r"k8s-master: .*not in known_hosts.*SHA256:"),
+    ):
+        nodes.observe()
+
+
+def test_a_changed_host_key_is_refused(article: Rehearsal, tmp_path: Path) -> None:
+    lines = (article.directory / "known_hosts").read_text().splitlines()
+    keys = [line.split(" ", 1) for line in lines]
+    swapped = tmp_path / "swapped"
+    swapped.write_text(f"{keys[0][0]} {keys[1][1]}\n{keys[1][0]} {keys[0][1]}\n")
+    with (
+        Nodes(edited(article, "x", known_hosts=str(swapped))) as nodes,
+        pytest.raises(HostKeyError, match="has CHANGED"),
+    ):
+        nodes.observe()
+
+
+def test_certificate_authority_lines_do_no_harm_and_revoked_keys_are_not_trusted(
+    article: Rehearsal, tmp_path: Path
+) -> None:
+    text = (article.directory / "known_hosts").read_text()
+    first = text.splitlines()[0]
+    mixed = tmp_path / "mixed"
+    mixed.write_text(f"# note\n\n@cert-authority *.example {first.split(' ', 1)[1]}\n{text}")
+    with Nodes(edited(article, "x", known_hosts=str(mixed))) as nodes:
+        assert len(nodes.observe()) == 2
+    mixed.write_text(f"@revoked * {first.split(' ', 1)[1]}\n{text}")
+    with Nodes(edited(article, "y", known_hosts=str(mixed))) as nodes, pytest.raises(HostKeyError):
+        nodes.observe()
+
+
+def test_a_login_that_is_refused_and_a_node_that_is_not_there(article: Rehearsal, tmp_path: Path) -> None:
+    other = article.directory / "other_key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
+    with (
+        Nodes(edited(article, "x", identity_file=str(other))) as nodes,
+        pytest.raises(NodeError, match="refuses the login"),
+    ):
+        nodes.observe()
+    article.stop()
+    with (
+        Nodes(read_inventory(article.inventory)) as nodes,
+        pytest.raises(NodeError, match="cannot reach 127.0.0.1"),
+    ):
+        nodes.observe()
+
+
+def test_a_change_is_applied_once_and_stale_the_second_time(article: Rehearsal) -> None:
+    inventory = read_inventory(article.inventory)
+    with Nodes(inventory) as nodes:
+        change = planned(inventory, nodes, "kube-proxy", "k8s-node1")
+        assert nodes.apply(change, "r1").outcome == "applied"
+        before = etc(article, "k8s-node1")
+        again = nodes.apply(change, "r2")
+    assert again.outcome == "stale"
+    assert "has changed since it was read" in again.words
+    assert etc(article, "k8s-node1") == before
+
+
+def test_a_service_that_does_not_come_up_is_put_back(article: Rehearsal) -> None:
+    inventory = read_inventory(article.inventory)
+    with Nodes(inventory) as nodes:
+        change = planned(inventory, nodes, "kubelet", "k8s-node1")
+        before = etc(article, "k8s-node1")
+        result = nodes.apply(with_config(change, "kind: Nonsense\napiVersion: v1\n"), "r1")
+        after = nodes.observe(["k8s-node1"])[0]
+    assert result.outcome == "failed"
+    assert "the files and the service are as before" in result.words
+    assert etc(article, "k8s-node1") == before
+    assert after.services["kubelet"].running
+    assert not any("--config" in word for word in after.services["kubelet"].cmdline)
+
+
+def test_modes_are_kept_and_new_files_are_private(article: Rehearsal) -> None:
+    inventory = read_inventory(article.inventory)
+    unit = article.directory / "nodes/k8s-node1/etc/systemd/system/kubelet.service"
+    unit.chmod(0o640)
+    with Nodes(inventory) as nodes:
+        nodes.apply(planned(inventory, nodes, "kubelet", "k8s-node1"), "r1")
+    assert oct(unit.stat().st_mode)[-3:] == "640"
+    assert (
+        oct((article.directory / "nodes/k8s-node1/etc/kubernetes/kubelet.conf").stat().st_mode)[-3:] == "600"
+    )
+
+
+def test_nothing_is_left_beside_the_files(article: Rehearsal) -> None:
+    inventory = read_inventory(article.inventory)
+    with Nodes(inventory) as nodes:
+        change = planned(inventory, nodes, "kubelet", "k8s-node1")
+        nodes.apply(with_config(change, "kind: Nonsense\n"), "r1")
+        nodes.apply(change, "r2")
+    assert not list((article.directory / "nodes").rglob("*.kubeharden-new"))
+
+
+def test_a_sudo_password_is_used_and_never_shown(
+    article: Rehearsal, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With NOPASSWD on the node, sudo does not read the password: it must not end up in the payload."""
+    monkeypatch.setenv(SUDO_PASSWORD_VARIABLE, "hunter2horse")
+    inventory = edited(article, "x", sudo="password")
+    with Nodes(inventory) as nodes:
+        change = planned(inventory, nodes, "kube-proxy", "k8s-node1")
+        assert nodes.apply(change, "r1").outcome == "applied"
+    shown = "".join(capfd.readouterr())
+    written = b"".join(etc(article, "k8s-node1").values())
+    assert "hunter2horse" not in shown
+    assert b"hunter2horse" not in written
+
+
+def test_without_anybody_to_ask_the_way_out_is_named(
+    article: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(SUDO_PASSWORD_VARIABLE, raising=False)
+    with pytest.raises(NodeError, match=re.escape(f"read -rs {SUDO_PASSWORD_VARIABLE}")):
+        Nodes(edited(article, "x", sudo="password"))
