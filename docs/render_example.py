@@ -22,6 +22,14 @@ DOCS = Path(__file__).resolve().parent
 NOTEBOOK = DOCS.parent / "notebooks" / "harden.ipynb"
 HTML = DOCS / "harden-article-1.10.html"
 PICTURE = DOCS / "harden.png"
+PICTURED = (
+    "kubelet-intent",
+    "kubelet-show",
+    "kubelet-apply-intent",
+    "kubelet-apply",
+    "prove-intent",
+    "prove",
+)
 PARAMETERS = {
     "dns_ip": "10.0.0.10",
     "cluster_cidr": "10.32.0.0/16",
@@ -41,38 +49,35 @@ def execute(folder: Path) -> Path:
     return out
 
 
-def render(executed: Path) -> str:
+def render(notebook: nbformat.NotebookNode) -> str:
     """The notebook as HTML that loads nothing."""
     nothing = dict.fromkeys(("require_js_url", "jquery_url", "mathjax_url", "mermaid_js_url"), "")
-    html, _ = HTMLExporter(**nothing).from_notebook_node(nbformat.read(executed, as_version=4))
+    html, _ = HTMLExporter(**nothing).from_notebook_node(notebook)
     return re.sub(r"<script[^>]*>.*?</script>", "", html, flags=re.DOTALL)
 
 
-def photograph() -> None:
+def photograph(notebook: nbformat.NotebookNode, folder: Path) -> None:
     """Take the picture of the README, where Chromium is installed."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         sys.stderr.write("no chromium here: docs/harden.png is left as it is\n")
         return
-    page = HTML.read_text(encoding="utf-8")
-    start = page.index('id="3.-Plan"')
-    with tempfile.TemporaryDirectory() as folder:
-        part = Path(folder) / "page.html"
-        jump = "<style>html{scroll-behavior:auto}</style>"
-        part.write_text(page.replace("</head>", f"{jump}</head>", 1), encoding="utf-8")
-        subprocess.run(
-            [
-                chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars",
-                "--disable-background-networking", f"--user-data-dir={folder}/profile",
-                "--window-size=1280,1500", f"--screenshot={PICTURE}", f"{part.as_uri()}#3.-Plan",
-            ],
-            check=True,
-            capture_output=True,
-        )  # fmt: skip
-    assert start
+    notebook.cells = [cell for cell in notebook.cells if cell.id in PICTURED]
+    page = folder / "picture.html"
+    page.write_text(render(notebook), encoding="utf-8")
+    subprocess.run(
+        [
+            chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars",
+            "--disable-background-networking", f"--user-data-dir={folder}/profile",
+            "--window-size=1280,1900", f"--screenshot={PICTURE}", page.as_uri(),
+        ],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="kubeharden-docs-") as scratch:
-        HTML.write_text(render(execute(Path(scratch))), encoding="utf-8")
-    photograph()
+        executed = nbformat.read(execute(Path(scratch)), as_version=4)
+        HTML.write_text(render(executed), encoding="utf-8")
+        photograph(executed, Path(scratch))

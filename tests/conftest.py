@@ -30,11 +30,11 @@ class Executed:
 
     def cells(self) -> list[tuple[str, str]]:
         """Source and plain-text output of each code cell that ran."""
-        found = []
-        for cell in json.loads(self.notebook.read_text())["cells"]:
-            if cell["cell_type"] == "code" and cell["execution_count"]:
-                found.append(("".join(cell["source"]), "\n".join(map(_text, cell["outputs"]))))
-        return found
+        return [
+            ("".join(cell["source"]), "\n".join(map(_text, cell["outputs"])))
+            for cell in json.loads(self.notebook.read_text())["cells"]
+            if cell["cell_type"] == "code" and cell["execution_count"]
+        ]
 
     def shown(self, source: str) -> str:
         """What the cell with this source showed."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, Papermill, on_node
 
+from conftest import ROOT, Papermill, on_node
 from kubeharden.rehearsal import Rehearsal, available
 
 ARTICLE = ROOT / "tests" / "fixtures" / "article"

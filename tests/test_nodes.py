@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kubeharden.cluster import Cluster
 from kubeharden.decide import make_plan
 from kubeharden.errors import HostKeyError, NodeError
 from kubeharden.facts import Facts
-from kubeharden.cluster import Cluster
 from kubeharden.inventory import Inventory, read_inventory
 from kubeharden.nodes import SUDO_PASSWORD_VARIABLE, Nodes
 from kubeharden.parameters import Parameters
@@ -98,7 +98,7 @@ def test_a_login_that_is_refused_and_a_node_that_is_not_there(article: Rehearsal
     article.stop()
     with (
         Nodes(read_inventory(article.inventory)) as nodes,
-        pytest.raises(NodeError, match="cannot reach 127.0.0.1"),
+        pytest.raises(NodeError, match=r"cannot reach 127\.0\.0\.1"),
     ):
         nodes.observe()
 

@@ -82,7 +82,8 @@ def test_variables_split_only_without_braces() -> None:
 
 
 def test_environment_files_win_and_a_dash_makes_them_optional() -> None:
-    text = '[Service]\nEnvironment=A=1 "B=2 3"\nEnvironmentFile=-/none\nEnvironmentFile=/env\nExecStart=k $A ${B}\n'
+    files = "EnvironmentFile=-/none\nEnvironmentFile=/env\n"
+    text = f'[Service]\nEnvironment=A=1 "B=2 3"\n{files}ExecStart=k $A ${{B}}\n'
     assert service(text, env={"/env": "# c\nA='7 8'\n"}).argv() == ["k", "7", "8", "2 3"]
     with pytest.raises(UnitError, match="/env does not exist"):
         service(text).argv()

@@ -213,23 +213,27 @@ class _Builder:
                 continue
             items = objects.setdefault(RESOURCES[manifest["kind"]].plural, [])
             existing = next((item for item in items if _key(item) == _key(manifest)), None)
-            self._object_change(manifest, existing)
-            if existing is None:
-                items.append(manifest)
+            items[:] = [item for item in items if item is not existing]
+            items.append(self._object_change(manifest, existing))
         return objects
 
-    def _object_change(self, manifest: Mapping[str, Any], existing: Mapping[str, Any] | None) -> None:
+    def _object_change(
+        self, manifest: Mapping[str, Any], existing: Mapping[str, Any] | None
+    ) -> Mapping[str, Any]:
+        """Plan one object, and return it as it would be then."""
         if existing is None:
             self.object_changes.append(ObjectChange("pod-security", manifest))
-        elif manifest["kind"] == "RoleBinding" and existing.get("roleRef") != manifest["roleRef"]:
+            return manifest
+        if manifest["kind"] == "RoleBinding" and existing.get("roleRef") != manifest["roleRef"]:
             name = ObjectChange("", manifest).name
             role = existing.get("roleRef", {}).get("name")
             why = f"exists and binds {role}; a roleRef cannot be changed. Rename or delete it by hand first"
             self.refused.append(Remark(name, why))
-        else:
-            wanted = _merged(existing, manifest)
-            if wanted != existing:
-                self.object_changes.append(ObjectChange("pod-security", wanted, existing))
+            return existing
+        wanted = _merged(existing, manifest)
+        if wanted != existing:
+            self.object_changes.append(ObjectChange("pod-security", wanted, existing))
+        return wanted
 
     def _admission(self, node: NodeFacts, service: ServiceFacts) -> NodeChange:
         argv = service.unit_argv()

@@ -18,7 +18,7 @@ from kubeharden.results import Result
 from kubeharden.systemd import unwrapped
 
 VERDICTS = ("hardened", "moved", "kept", "dropped", "defaults", "refused")
-LONG = 160
+LONG = 240
 # What klog and glog put before a message: severity and date, time, process, file and line.
 KLOG_HEADER = re.compile(r"^[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\] ")
 

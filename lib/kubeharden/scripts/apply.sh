@@ -28,6 +28,12 @@ fail() { # WORD MESSAGE
   exit 0
 }
 
+abandon() { # WORD MESSAGE: nothing was changed, so nothing need be kept
+  each unstage
+  rm -rf "$work"
+  fail "$1" "$2; nothing was changed"
+}
+
 digest() { # FILE
   if [ -e "$1" ]; then sha256sum <"$1" | cut -d ' ' -f 1; else echo absent; fi
 }
@@ -86,7 +92,7 @@ put_back() {
 }
 
 while IFS= read -r line && [ "$line" != kubeharden-payload ]; do :; done
-work= service= settle=3 count=0 complete=
+work='' service='' settle=3 count=0 complete=''
 while IFS= read -r line; do
   case $line in
   "run "*)
@@ -104,11 +110,11 @@ while IFS= read -r line; do
   end) complete=yes && break ;;
   esac
 done
-[ -n "$complete" ] || fail failed "the payload was cut off; nothing was changed"
+[ -n "$complete" ] || abandon failed "the payload was cut off"
 
-each fresh || fail stale "$path has changed since it was read; nothing was changed"
-each back_up || fail failed "cannot back up $path to $work; nothing was changed"
-each stage || { each unstage; fail failed "cannot write $path; nothing was changed"; }
+each fresh || abandon stale "$path has changed since it was read"
+each back_up || abandon failed "cannot back up $path to $work"
+each stage || abandon failed "cannot write $path"
 
 if each install_file && systemctl daemon-reload && systemctl restart "$service.service" && settled; then
   rm -f "$work"/new.*

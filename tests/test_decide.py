@@ -1,0 +1,327 @@
+"""Facts in, plan out: for every folder of ``fixtures/plans``, the very files and the very plan.
+
+``python tests/test_decide.py`` writes the expected side anew from the facts, and the facts anew from the
+rehearsal clusters with ``--facts``; look at the diff before you commit it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kubeharden.cluster import Cluster
+from kubeharden.decide import make_plan
+from kubeharden.errors import ParameterError
+from kubeharden.facts import (
+    SERVICES,
+    ClusterFacts,
+    Facts,
+    FileFact,
+    NodeFacts,
+    ServiceFacts,
+    parse_observation,
+)
+from kubeharden.inventory import read_inventory
+from kubeharden.nodes import OBSERVE_SECONDS, Nodes, _script
+from kubeharden.parameters import Parameters
+from kubeharden.plan import Plan
+from kubeharden.podsecurity import read_policies
+from kubeharden.rehearsal import Rehearsal, available
+
+ROOT = Path(__file__).parents[1]
+PLANS = ROOT / "tests" / "fixtures" / "plans"
+POLICIES = read_policies(ROOT / "parameters" / "pod-security.yaml")
+
+
+def read_facts(folder: Path) -> Facts:
+    cluster = json.loads((folder / "facts" / "cluster.json").read_text())
+    configz = cluster.pop("configz")
+    nodes = []
+    for path in sorted((folder / "facts").glob("*.txt")):
+        node = parse_observation(path.stem, path.stem in cluster["control_plane"], path.read_text())
+        nodes.append(node.with_kubelet_configz(configz[path.stem]))
+    objects = {kind: tuple(items) for kind, items in cluster["objects"].items()}
+    return Facts(tuple(nodes), ClusterFacts(cluster["version"], cluster["user"], objects))
+
+
+def plan_of(folder: Path, **parameters: object) -> Plan:
+    return make_plan(read_facts(folder), Parameters(**parameters), POLICIES)
+
+
+def expected_files(plan: Plan) -> dict[str, str]:
+    return {f"{c.node}{f.path}": f.after for c in plan.node_changes for f in c.files}
+
+
+def expected_plan(plan: Plan) -> dict:
+    verdicts = {
+        f"{c.service} on {c.node}": {
+            verdict: [f"{s.flag} {s.field}".strip() for s in getattr(c.migration, verdict)]
+            for verdict in ("moved", "kept", "dropped", "hardened", "defaults")
+        }
+        for c in plan.node_changes
+        if c.migration
+    }
+    return {
+        "digest": plan.digest,
+        **plan.as_json(),
+        "verdicts": verdicts,
+        "remarks": [f"{r.subject}: {r.text}" for r in plan.remarks],
+        "refused": [f"{r.subject}: {r.text}" for r in plan.refused],
+        "uncovered": list(plan.uncovered),
+    }
+
+
+FOLDERS = sorted(path for path in PLANS.iterdir() if path.is_dir()) if PLANS.exists() else []
+
+
+def test_there_is_a_folder_for_every_rehearsal_cluster() -> None:
+    assert [folder.name for folder in FOLDERS] == sorted(available())
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda f: f.name)
+def test_the_plan_is_the_expected_one(folder: Path) -> None:
+    plan = plan_of(folder)
+    files = {
+        str(path.relative_to(folder / "expected" / "nodes")): path.read_text()
+        for path in (folder / "expected" / "nodes").rglob("*")
+        if path.is_file()
+    }
+    assert expected_files(plan) == files
+    assert expected_plan(plan) == json.loads((folder / "expected" / "plan.json").read_text())
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda f: f.name)
+def test_the_same_facts_give_the_same_digest(folder: Path) -> None:
+    assert plan_of(folder).digest == plan_of(folder).digest
+
+
+# Variations on the article's cluster.
+
+ARTICLE = PLANS / "article-1.10"
+
+
+def with_service(
+    facts: Facts, node: str, service: str, change: Callable[[ServiceFacts], ServiceFacts]
+) -> Facts:
+    def of(n: NodeFacts) -> NodeFacts:
+        if n.name != node:
+            return n
+        return dataclasses.replace(n, services={**n.services, service: change(n.services[service])})
+
+    return dataclasses.replace(facts, nodes=tuple(of(n) for n in facts.nodes))
+
+
+def with_file(service: ServiceFacts, path: str, content: str) -> ServiceFacts:
+    return dataclasses.replace(
+        service, files={**service.files, path: FileFact(path, "644", "root", "root", content)}
+    )
+
+
+def replaced(service: ServiceFacts, old: str, new: str) -> ServiceFacts:
+    """Another word in the unit and on the running command line."""
+    path = service.show["FragmentPath"]
+    assert old in service.files[path].content
+    changed = with_file(service, path, service.files[path].content.replace(old, new))
+    return dataclasses.replace(changed, cmdline=tuple(changed.unit_argv()))
+
+
+def with_objects(facts: Facts, **objects: tuple) -> Facts:
+    cluster = dataclasses.replace(facts.cluster, objects={**facts.cluster.objects, **objects})
+    return dataclasses.replace(facts, cluster=cluster)
+
+
+def decide(facts: Facts, **parameters: object) -> Plan:
+    return make_plan(facts, Parameters(**parameters), POLICIES)
+
+
+def refusals(plan: Plan) -> str:
+    return "\n".join(f"{r.subject}: {r.text}" for r in plan.refused)
+
+
+def test_a_node_without_cluster_dns_needs_the_parameter() -> None:
+    facts = with_service(
+        read_facts(ARTICLE),
+        "k8s-node1",
+        "kubelet",
+        lambda s: replaced(s, "  --cluster-dns=10.0.0.10 \\\n", ""),
+    )
+    with pytest.raises(ParameterError, match=r"dns_ip: is empty, and k8s-node1 has none of its own"):
+        decide(facts)
+    assert not decide(facts, dns_ip="10.0.0.10").refused
+
+
+def test_a_dns_ip_outside_the_range_of_the_api_servers_unit_is_refused() -> None:
+    with pytest.raises(ParameterError, match=r"dns_ip: '10.9.0.10' is outside .*10.0.0.0/16"):
+        decide(read_facts(ARTICLE), dns_ip="10.9.0.10")
+
+
+def test_a_unit_that_was_edited_and_never_restarted_is_refused() -> None:
+    facts = with_service(
+        read_facts(ARTICLE),
+        "k8s-node1",
+        "kubelet",
+        lambda s: dataclasses.replace(s, cmdline=(*s.cmdline, "--max-pods=7")),
+    )
+    assert "kubelet on k8s-node1: its unit was edited but never put in effect" in refusals(decide(facts))
+
+
+def test_a_service_that_does_not_run_is_refused() -> None:
+    facts = with_service(
+        read_facts(ARTICLE),
+        "k8s-node1",
+        "kubelet",
+        lambda s: dataclasses.replace(
+            s, cmdline=(), show={**s.show, "ActiveState": "failed", "MainPID": "0"}
+        ),
+    )
+    assert "kubelet on k8s-node1: it is not running" in refusals(decide(facts))
+
+
+def test_files_in_place_without_the_restart_are_finished() -> None:
+    """A run that was cut off between the files and the restart: the next one restarts, and only that."""
+    facts = read_facts(ARTICLE)
+    planned = next(c for c in decide(facts).node_changes if (c.node, c.service) == ("k8s-node1", "kubelet"))
+    for file in planned.files:
+        facts = with_service(facts, "k8s-node1", "kubelet", lambda s, f=file: with_file(s, f.path, f.after))
+    [change] = [c for c in decide(facts).node_changes if (c.node, c.service) == ("k8s-node1", "kubelet")]
+    assert change.files == ()
+    assert change.restart == "it runs with another command line than its unit says"
+
+
+def test_kubeadms_kubeconfig_at_kubelet_conf_is_not_overwritten() -> None:
+    text = "apiVersion: v1\nkind: Config\nusers: []\n"
+    facts = with_service(
+        read_facts(ARTICLE),
+        "k8s-node1",
+        "kubelet",
+        lambda s: with_file(s, "/etc/kubernetes/kubelet.conf", text),
+    )
+    [change] = [c for c in decide(facts).node_changes if (c.node, c.service) == ("k8s-node1", "kubelet")]
+    assert {f.path for f in change.files} == {
+        "/etc/systemd/system/kubelet.service",
+        "/etc/kubernetes/kubelet-config.yaml",
+    }
+
+
+def test_the_schedulers_user_must_be_able_to_read_its_kubeconfig() -> None:
+    facts = read_facts(ARTICLE)
+    master = facts.node("k8s-master")
+    modes = {**master.modes, "/etc/kubernetes/scheduler.kubeconfig": (0o600, "root", "root")}
+    locked = dataclasses.replace(master, modes=modes)
+    facts = dataclasses.replace(facts, nodes=tuple(locked if n is master else n for n in facts.nodes))
+    plan = decide(facts)
+    [change] = [c for c in plan.node_changes if c.service == "kube-scheduler"]
+    assert "User=" not in change.files[0].after
+    [remark] = [r for r in plan.remarks if "kube-scheduler" in r.subject]
+    assert "cannot read /etc/kubernetes/scheduler.kubeconfig" in remark.text
+
+
+def test_what_does_not_exist_is_said_and_not_created() -> None:
+    facts = read_facts(ARTICLE)
+    namespaces = tuple(n for n in facts.cluster.of("namespaces") if n["metadata"]["name"] != "weave")
+    accounts = tuple(a for a in facts.cluster.of("serviceaccounts") if a["metadata"]["name"] != "coredns")
+    plan = decide(with_objects(facts, namespaces=namespaces, serviceaccounts=accounts))
+    made = {change.name for change in plan.object_changes}
+    assert "Role weave/psp:privileged" not in made
+    assert "RoleBinding kube-system/coredns:psp:coredns" not in made
+    said = "\n".join(f"{r.subject}: {r.text}" for r in plan.remarks)
+    assert "Role weave/psp:privileged: is left out: there is no namespace weave" in said
+    assert "coredns:psp:coredns: is left out: there is no service account kube-system:coredns" in said
+
+
+def test_an_object_that_says_something_else_is_updated_and_others_subjects_stay() -> None:
+    facts = read_facts(ARTICLE)
+    made = {c.name: dict(c.manifest) for c in decide(facts).object_changes}
+    policy = {
+        **made["PodSecurityPolicy coredns"],
+        "spec": {"privileged": True, "allowPrivilegeEscalation": True},
+    }
+    binding = made["RoleBinding kube-system/coredns:psp:coredns"]
+    other = {"kind": "ServiceAccount", "namespace": "kube-system", "name": "other"}
+    plan = decide(
+        with_objects(
+            facts,
+            podsecuritypolicies=(made["PodSecurityPolicy privileged"], policy),
+            rolebindings=({**binding, "subjects": [other]},),
+        )
+    )
+    changes = {c.name: c for c in plan.object_changes}
+    assert "PodSecurityPolicy privileged" not in changes
+    assert changes["PodSecurityPolicy coredns"].action == "update"
+    assert changes["PodSecurityPolicy coredns"].manifest["spec"]["privileged"] is False
+    assert changes["RoleBinding kube-system/coredns:psp:coredns"].manifest["subjects"][0] == other
+
+
+def test_a_binding_to_another_role_is_refused() -> None:
+    facts = read_facts(ARTICLE)
+    made = {c.name: dict(c.manifest) for c in decide(facts).object_changes}
+    binding = {**made["RoleBinding kube-system/coredns:psp:coredns"], "roleRef": {"kind": "ClusterRole", "name": "admin"}}
+    assert "a roleRef cannot be changed" in refusals(decide(with_objects(facts, rolebindings=(binding,))))
+
+
+def test_without_rbac_the_plugin_is_refused() -> None:
+    facts = with_service(
+        read_facts(ARTICLE),
+        "k8s-master",
+        "kube-apiserver",
+        lambda s: replaced(s, "--authorization-mode=Node,RBAC", "--authorization-mode=Node,ABAC"),
+    )
+    assert "no effect without RBAC" in refusals(decide(facts))
+
+
+def test_from_1_25_on_the_step_says_that_there_is_no_such_thing() -> None:
+    facts = read_facts(ARTICLE)
+    facts = dataclasses.replace(facts, cluster=dataclasses.replace(facts.cluster, version="v1.25.3"))
+    plan = decide(facts, steps=("pod-security",))
+    assert not plan.needed
+    assert "has no PodSecurityPolicy" in plan.remarks[0].text
+
+
+def test_workloads_without_a_policy_are_named() -> None:
+    assert plan_of(ARTICLE).uncovered == ()
+    assert plan_of(PLANS / "handbuilt-1.20").uncovered == ("shop/web (Deployment, service account default)",)
+
+
+def write_facts(name: str, folder: Path) -> None:
+    shutil.rmtree(folder / "facts", ignore_errors=True)
+    (folder / "facts").mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as scratch, Rehearsal.start(name, Path(scratch) / "r") as rehearsal:
+        inventory = read_inventory(rehearsal.inventory)
+        cluster = Cluster(inventory.kubeconfig)
+        seen = cluster.observe()
+        with Nodes(inventory) as nodes:
+            for node in inventory.nodes:
+                answer = nodes._run(node, _script("observe"), ["observe", *SERVICES], "", OBSERVE_SECONDS)
+                (folder / "facts" / f"{node.name}.txt").write_text(answer)
+        content = {
+            "version": seen.version,
+            "user": seen.user,
+            "control_plane": [n.name for n in inventory.nodes if n.control_plane],
+            "configz": {n.name: cluster.kubelet_config(n.name) for n in inventory.nodes},
+            "objects": seen.objects,
+        }
+        (folder / "facts" / "cluster.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def write_expected(folder: Path) -> None:
+    shutil.rmtree(folder / "expected", ignore_errors=True)
+    plan = plan_of(folder)
+    for name, text in expected_files(plan).items():
+        path = folder / "expected" / "nodes" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (folder / "expected" / "plan.json").write_text(json.dumps(expected_plan(plan), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    for scenario in available():
+        if "--facts" in sys.argv:
+            write_facts(scenario, PLANS / scenario)
+        write_expected(PLANS / scenario)

@@ -1,0 +1,133 @@
+"""The project's own promises: environments in step, notebooks clean, documents true."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kubeharden.parameters import Parameters
+from kubeharden.rehearsal import available
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[!o]*.ipynb"))
+# conda-forge's name, where it is not PyPI's
+CONDA_NAMES = {"kubernetes": "python-kubernetes"}
+
+
+def requirements() -> dict[str, str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return dict(_split(text) for text in project["dependencies"])
+
+
+def _split(text: str) -> tuple[str, str]:
+    match = re.fullmatch(r"([A-Za-z0-9_.-]+)(.*)", text)
+    assert match
+    return match[1].lower(), match[2].replace(" ", "")
+
+
+def test_environment_yml_is_in_step_with_pyproject() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    conda = dict(_split(text) for text in environment if isinstance(text, str))
+    wanted = {CONDA_NAMES.get(name, name): bound for name, bound in requirements().items()}
+    python = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert conda == {**wanted, "python": python, "pip": ""}
+    assert {"pip": ["-e ."]} in environment
+
+
+def test_the_lock_has_every_requirement_with_hashes_and_names_no_index() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    locked = set(re.findall(r"^([a-z0-9_.-]+)==", lock, re.MULTILINE))
+    dev = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["dev"]
+    assert {*requirements(), *(_split(text)[0] for text in dev)} <= locked
+    entries = re.split(r"\n(?=[a-z0-9])", lock)
+    assert all("--hash=sha256:" in entry for entry in entries if "==" in entry)
+    assert "://" not in lock
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_notebooks_are_prose_and_verbs(path: Path) -> None:
+    cells = json.loads(path.read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+    assert max(len(cell["source"]) for cell in code) <= 15
+    assert sum(len(cell["source"]) for cell in code) <= 70
+    for before, cell in itertools.pairwise(cells):
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
+            assert before["cell_type"] == "markdown", "an action without a stated expectation"
+            if "apply" in source or "look" in source or "prove" in source:
+                assert "**Expect**" in "".join(before["source"])
+        if cell["cell_type"] == "code":
+            tree = ast.parse(source)
+            logic = (ast.If, ast.For, ast.While, ast.Try, ast.FunctionDef, ast.With)
+            assert not any(isinstance(node, logic) for node in ast.walk(tree))
+
+
+def parameters_cell() -> list[tuple[str, str, str]]:
+    cells = json.loads((ROOT / "notebooks" / "harden.ipynb").read_text())["cells"]
+    [source] = ["".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    return re.findall(r"^(\w+): (?:str|list) = (\S+)  # (.+)$", source, re.MULTILINE)
+
+
+def test_the_parameters_cell_the_library_and_the_readme_name_the_same_parameters() -> None:
+    cell = {name: ast.literal_eval(default) for name, default, _ in parameters_cell()}
+    library = {f.name: f.default for f in fields(Parameters)}
+    assert list(cell) == list(library)
+    assert {k: v for k, v in cell.items() if k != "steps"} == {
+        k: v for k, v in library.items() if k != "steps"
+    }
+    assert cell["steps"] == []
+    readme = (ROOT / "README.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \| `(.+?)` \|", readme, re.MULTILINE) == [
+        (name, json.dumps(default)) for name, default in cell.items()
+    ]
+
+
+def test_papermill_shows_every_parameter_with_its_type_and_help() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "papermill", "--help-notebook", "notebooks/harden.ipynb"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name, _, text in parameters_cell():
+        assert re.search(rf"{name}: (str|list)", shown)
+        assert text[:30] in shown
+
+
+def test_the_readme_names_every_rehearsal_cluster() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert re.findall(r"^\| `([a-z]+-1\.\d+)` \|", readme, re.MULTILINE) == sorted(
+        available(), key=lambda name: float(name.rpartition("-1.")[2])
+    )
+
+
+def test_the_release_tables_are_what_the_script_makes() -> None:
+    """The script stays usable: its own output parses, and its header is in every table that it makes."""
+    for name in ("kubelet", "kube-proxy", "kube-scheduler"):
+        text = (ROOT / "lib" / "kubeharden" / "releases" / f"{name}.yaml").read_text()
+        assert text.startswith("# Made by make_tables.py")
+        assert yaml.safe_load(text)["component"] == name
+
+
+def test_scripts_run_under_dash_and_bash_and_pass_shellcheck() -> None:
+
+    scripts = sorted((ROOT / "lib" / "kubeharden" / "scripts").glob("*.sh"))
+    assert scripts
+    for shell in filter(shutil.which, ("dash", "bash", "sh")):
+        for script in scripts:
+            subprocess.run([shell, "-n", str(script)], check=True)
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    subprocess.run([shellcheck, "--shell=sh", "--severity=warning", *scripts], check=True)
