@@ -1,80 +1,20 @@
-"""Rehearsal clusters for tests, and papermill as a user calls it."""
+"""Fixtures: papermill as a user calls it, and a rehearsal cluster."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-import paramiko
 import pytest
 
-from kubeharden.inventory import read_inventory
 from kubeharden.rehearsal import Rehearsal
-
-ROOT = Path(__file__).parents[1]
-
-
-@dataclass
-class Executed:
-    """A papermill run: its exit status, what it printed, and the executed notebook."""
-
-    status: int
-    output: str
-    notebook: Path
-    records: Path
-
-    def cells(self) -> list[tuple[str, str]]:
-        """Source and plain-text output of each code cell that ran."""
-        return [
-            ("".join(cell["source"]), "\n".join(map(_text, cell["outputs"])))
-            for cell in json.loads(self.notebook.read_text())["cells"]
-            if cell["cell_type"] == "code" and cell["execution_count"]
-        ]
-
-    def shown(self, source: str) -> str:
-        """What the cell with this source showed."""
-        return next(text for code, text in self.cells() if source in code)
-
-    def error(self) -> str:
-        """The error of the cell that failed."""
-        assert self.status != 0
-        return self.output
-
-
-def _text(output: dict) -> str:
-    data = output.get("data", {}).get("text/plain") or output.get("text") or output.get("traceback") or ""
-    return "".join(data)
-
-
-Papermill = Callable[..., Executed]
+from support import Papermill
 
 
 @pytest.fixture
 def papermill(tmp_path: Path) -> Papermill:
     """Run ``papermill harden.ipynb`` with parameters, in a process of its own."""
-
-    def run(*words: str, cwd: Path = ROOT / "notebooks", **parameters: str) -> Executed:
-        notebook = tmp_path / f"out-{len(list(tmp_path.glob('out-*.ipynb')))}.ipynb"
-        records = tmp_path / "records"
-        parameters.setdefault("output_dir", str(records))
-        given = [word for name, value in parameters.items() for word in ("-r", name, value)]
-        source = os.path.relpath(ROOT / "notebooks" / "harden.ipynb", cwd)
-        done = subprocess.run(
-            [sys.executable, "-m", "papermill", source, notebook, *words, *given, "--no-progress-bar"],
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        return Executed(done.returncode, done.stdout + done.stderr, notebook, records)
-
-    return run
+    return Papermill(tmp_path)
 
 
 @pytest.fixture
@@ -82,16 +22,3 @@ def article(tmp_path: Path) -> Iterator[Rehearsal]:
     """The rehearsal cluster article-1.10, running."""
     with Rehearsal.start("article-1.10", tmp_path / "rehearsal") as rehearsal:
         yield rehearsal
-
-
-def on_node(rehearsal: Rehearsal, node: str, command: str) -> str:
-    """Run a command on a node of a rehearsal as root, over SSH; what it printed."""
-    inventory = read_inventory(rehearsal.inventory)
-    place = next(n for n in inventory.nodes if n.name == node)
-    client = paramiko.SSHClient()
-    client.load_host_keys(str(inventory.ssh.known_hosts))
-    client.connect(place.host, place.port, inventory.ssh.user, key_filename=inventory.ssh.identity_file)
-    _, out, err = client.exec_command(f"sudo -n {command}")
-    printed = out.read().decode() + err.read().decode()
-    client.close()
-    return printed

@@ -262,7 +262,10 @@ def test_an_object_that_says_something_else_is_updated_and_others_subjects_stay(
 def test_a_binding_to_another_role_is_refused() -> None:
     facts = read_facts(ARTICLE)
     made = {c.name: dict(c.manifest) for c in decide(facts).object_changes}
-    binding = {**made["RoleBinding kube-system/coredns:psp:coredns"], "roleRef": {"kind": "ClusterRole", "name": "admin"}}
+    binding = {
+        **made["RoleBinding kube-system/coredns:psp:coredns"],
+        "roleRef": {"kind": "ClusterRole", "name": "admin"},
+    }
     assert "a roleRef cannot be changed" in refusals(decide(with_objects(facts, rolebindings=(binding,))))
 
 

@@ -12,7 +12,7 @@ import os
 import shlex
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
@@ -103,11 +103,14 @@ class Nodes:
             connection.close()
         self._connections.clear()
 
-    def observe(self, names: Iterable[str] | None = None) -> list[NodeFacts]:
+    def observe(
+        self, names: Iterable[str] | None = None, services: Sequence[str] = SERVICES
+    ) -> list[NodeFacts]:
         """Look at the nodes, all at once, one round trip each.
 
         Args:
             names: which nodes; all of the inventory by default.
+            services: which services on them.
 
         Raises:
             NodeError: one or more cannot be reached or do not answer; all of them are named.
@@ -117,7 +120,7 @@ class Nodes:
         script = _script("observe")
 
         def look(node: Node) -> NodeFacts:
-            answer = self._run(node, script, ["observe", *SERVICES], "", OBSERVE_SECONDS)
+            answer = self._run(node, script, ["observe", *services], "", OBSERVE_SECONDS)
             return parse_observation(node.name, node.control_plane, answer)
 
         return _all(look, nodes)

@@ -85,7 +85,7 @@ class Rollout:
             self.cluster.wait_until_up()
         elif change.service == "kubelet":
             self.cluster.wait_until_ready(change.node, heartbeat)
-        node = self.nodes.observe([change.node])[0]
+        node = self.nodes.observe([change.node], [change.service])[0]
         problems = unproved(change, self.with_configz(node, change.service))
         if problems:
             raise ProofError(f"the change is in place, but {'; '.join(problems)}")

@@ -47,9 +47,9 @@ settled() { # runs, under one process, for as long as it must
   while :; do
     pid=$(property MainPID)
     if [ "$(property ActiveState)" = active ] && [ "${pid:-0}" != 0 ]; then break; fi
-    [ "$waited" -lt 20 ] || return 1
+    [ "$waited" -lt 50 ] || return 1
     waited=$((waited + 1))
-    sleep 0.5
+    sleep 0.2
   done
   restarts=$(property NRestarts)
   sleep "$settle"

@@ -1,0 +1,55 @@
+"""What components show at /configz.
+
+The kubelet converts its configuration to the versioned type, whose keys are those of the file. kube-proxy
+and kube-scheduler show their internal types, which have no JSON names, so the keys are Go's: ``ClusterCIDR``
+for ``clusterCIDR``. Source: configz.New in cmd/kube-proxy/app/server.go, cmd/kube-scheduler/app/server.go
+and cmd/kubelet/app/server.go (initConfigz); pkg/proxy/apis/config/types.go.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+# The name under which each registers.
+SECTIONS = {
+    "kubelet": "kubeletconfig",
+    "kube-proxy": "kubeproxy.config.k8s.io",
+    "kube-scheduler": "componentconfig",
+}
+# Where Go's name is not the file's with a capital letter.
+_GO_NAMES = {
+    "iptables": "IPTables",
+    "ipvs": "IPVS",
+    "oomScoreAdj": "OOMScoreAdj",
+    "qps": "QPS",
+    "tcpEstablishedTimeout": "TCPEstablishedTimeout",
+    "tcpCloseWaitTimeout": "TCPCloseWaitTimeout",
+    "tcpTimeout": "TCPTimeout",
+    "tcpFinTimeout": "TCPFinTimeout",
+    "udpTimeout": "UDPTimeout",
+    "udpIdleTimeout": "UDPIdleTimeout",
+    "excludeCIDRs": "ExcludeCIDRs",
+}
+# Maps whose keys are data.
+_MAPS = {"featureGates"}
+
+
+def configz(component: str, config: dict[str, Any]) -> str:
+    """The answer of a component's /configz.
+
+    Args:
+        component: ``kubelet``, ``kube-proxy`` or ``kube-scheduler``.
+        config: its effective configuration, with the keys of the file.
+    """
+    shown = config if component == "kubelet" else _go(config)
+    return json.dumps({SECTIONS[component]: shown})
+
+
+def _go(config: dict[str, Any]) -> dict[str, Any]:
+    return {
+        _GO_NAMES.get(key, key[:1].upper() + key[1:]): _go(value)
+        if isinstance(value, dict) and key not in _MAPS
+        else value
+        for key, value in config.items()
+    }

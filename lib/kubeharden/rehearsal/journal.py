@@ -1,0 +1,116 @@
+"""A node's journal: kept in memory and, line by line, in a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    """One message.
+
+    Attributes:
+        time: seconds since the epoch.
+        unit: the service that it is about, with ``.service``.
+        pid: the process that wrote it; 1 is systemd.
+        identifier: ``kubelet``, ``systemd``.
+        invocation: the invocation of the unit that wrote it; empty for systemd's own messages.
+        boot: the boot it belongs to, without dashes.
+    """
+
+    time: float
+    unit: str
+    pid: int
+    identifier: str
+    message: str
+    invocation: str
+    boot: str
+
+    def fields(self) -> dict[str, str]:
+        """The journal fields that can be matched, as systemd.journal-fields(7) names them."""
+        fields = {
+            "_PID": str(self.pid),
+            "SYSLOG_IDENTIFIER": self.identifier,
+            "_COMM": self.identifier,
+            "_BOOT_ID": self.boot,
+            "MESSAGE": self.message,
+        }
+        if self.pid == 1:
+            return {**fields, "UNIT": self.unit, "_SYSTEMD_UNIT": "init.scope"}
+        return {
+            **fields,
+            "_SYSTEMD_UNIT": self.unit,
+            "_SYSTEMD_INVOCATION_ID": self.invocation,
+        }
+
+
+class Journal:
+    """The messages of one node, oldest first."""
+
+    def __init__(self, path: Path, hostname: str) -> None:
+        self.hostname = hostname
+        self.entries: list[JournalEntry] = []
+        if path.exists():
+            self.entries = list(_read(path))
+        self._file: IO[str] = path.open("a", encoding="utf-8")
+
+    def append(self, entry: JournalEntry) -> None:
+        """Add a message."""
+        self.entries.append(entry)
+        self._file.write(json.dumps(asdict(entry)) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _read(path: Path) -> Iterator[JournalEntry]:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield JournalEntry(**json.loads(line))
+        except (ValueError, TypeError):
+            return  # the last line of a process that was killed while it wrote
+
+
+def matching(
+    entries: Iterable[JournalEntry], units: Iterable[str], matches: Iterable[tuple[str, str]]
+) -> list[JournalEntry]:
+    """The entries about any of the units that match every field; values of one field are alternatives."""
+    wanted = set(units)
+    by_field: dict[str, set[str]] = {}
+    for name, value in matches:
+        by_field.setdefault(name, set()).add(value)
+    return [
+        entry
+        for entry in entries
+        if (not wanted or entry.unit in wanted)
+        and all(entry.fields().get(name) in values for name, values in by_field.items())
+    ]
+
+
+def formatted(entry: JournalEntry, style: str, hostname: str) -> str:
+    """One message as ``journalctl -o STYLE`` prints it.
+
+    Raises:
+        ValueError: the style is none of cat, short, short-iso, short-precise, json.
+    """
+    moment = datetime.fromtimestamp(entry.time, UTC)
+    stamps = {
+        "short": moment.strftime("%b %d %H:%M:%S"),
+        "short-iso": moment.strftime("%Y-%m-%dT%H:%M:%S+0000"),
+        "short-precise": moment.strftime("%b %d %H:%M:%S.%f"),
+    }
+    if style == "cat":
+        return entry.message
+    if style == "json":
+        stamp = {"__REALTIME_TIMESTAMP": str(int(entry.time * 1_000_000))}
+        return json.dumps({**stamp, **entry.fields()})
+    if style not in stamps:
+        raise ValueError(f"Unknown output format '{style}'.")
+    return f"{stamps[style]} {hostname} {entry.identifier}[{entry.pid}]: {entry.message}"

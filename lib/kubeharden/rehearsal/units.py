@@ -1,0 +1,127 @@
+"""Unit files as a rehearsal node's systemd has loaded them, which is how they were at the last reload."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubeharden.systemd import Service, Unit
+
+FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zµ]*)")
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 3600}
+
+
+@dataclass(frozen=True)
+class LoadedUnit:
+    """The text of a unit and its drop-ins.
+
+    Attributes:
+        fragment: the path of the unit file, ``/etc/systemd/system/kubelet.service``.
+        files: path, text and stamp of every file, the fragment first. The stamp tells whether the file
+            was changed after it was loaded.
+        masked: it is a link to /dev/null.
+    """
+
+    fragment: str
+    files: tuple[tuple[str, str, str], ...]
+    masked: bool = False
+
+    def service(self, root: Path) -> Service:
+        """The service with its environment files as they are on disk now."""
+        units = tuple((path, Unit.parse(text)) for path, text, _ in self.files)
+        paths = [value.removeprefix("-") for value in self.values("Service", "EnvironmentFile")]
+        texts = {
+            path: (root / path.lstrip("/")).read_text(encoding="utf-8")
+            for path in paths
+            if (root / path.lstrip("/")).is_file()
+        }
+        return Service(units, texts)
+
+    def values(self, section: str, key: str) -> list[str]:
+        """The values in force of a directive."""
+        units = tuple((path, Unit.parse(text)) for path, text, _ in self.files)
+        return Service(units, {}).values(section, key)
+
+    def value(self, section: str, key: str, default: str = "") -> str:
+        """The last value in force of a directive."""
+        return (self.values(section, key) or [default])[-1]
+
+    def words(self, section: str, key: str) -> list[str]:
+        """The words of all values in force, for lists of units."""
+        return [word for value in self.values(section, key) for word in value.split()]
+
+    @property
+    def drop_ins(self) -> list[str]:
+        """The paths of the drop-ins."""
+        return [path for path, _, _ in self.files[1:]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return {"fragment": self.fragment, "files": self.files, "masked": self.masked}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> LoadedUnit:
+        """From plain data."""
+        files = tuple((path, text, stamp) for path, text, stamp in data["files"])
+        return cls(data["fragment"], files, data["masked"])
+
+
+def load(root: Path, name: str) -> LoadedUnit | None:
+    """Read a unit from a node's tree; None where there is none."""
+    for folder in FOLDERS:
+        path = root / folder / name
+        if path.is_symlink() and str(path.readlink()) == os.devnull:
+            return LoadedUnit(f"/{folder}/{name}", (), masked=True)
+        if path.is_file():
+            files = [path, *_drop_ins(root, name)]
+            return LoadedUnit(
+                f"/{folder}/{name}",
+                tuple((f"/{p.relative_to(root)}", p.read_text(encoding="utf-8"), _stamp(p)) for p in files),
+            )
+    return None
+
+
+def changed_on_disk(root: Path, name: str, loaded: LoadedUnit) -> bool:
+    """Whether the files are no longer those that were loaded (``NeedDaemonReload``)."""
+    now = load(root, name)
+    if now is None:
+        return True
+    return [(path, stamp) for path, _, stamp in now.files] != [
+        (path, stamp) for path, _, stamp in loaded.files
+    ]
+
+
+def names(root: Path) -> list[str]:
+    """The services that have a unit file."""
+    return sorted(
+        {
+            path.name
+            for folder in FOLDERS
+            for path in (root / folder).glob("*.service")
+            if "@" not in path.name
+        }
+    )
+
+
+def _drop_ins(root: Path, name: str) -> list[Path]:
+    found: dict[str, Path] = {}
+    for folder in reversed(FOLDERS):
+        found |= {path.name: path for path in (root / folder / f"{name}.d").glob("*.conf")}
+    return [found[key] for key in sorted(found)]
+
+
+def _stamp(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_mtime_ns}/{status.st_ino}/{status.st_size}"
+
+
+def seconds(span: str, default: float) -> float:
+    """A time span of systemd.time(7), ``10s``, ``1min 30s`` or ``5``, in seconds."""
+    parts = _SPAN.findall(span)
+    if not parts:
+        return default
+    return sum(float(number) * _SECONDS.get(unit, 1) for number, unit in parts)

@@ -1,0 +1,1182 @@
+"""The rehearsal's API server, asked by the unmodified kubernetes client over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from kubernetes import client, watch
+from kubernetes.client.rest import ApiException
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import (
+    BadRequestError,
+    ConflictError,
+    DynamicApiError,
+    ForbiddenError,
+    GoneError,
+    MethodNotAllowedError,
+    NotFoundError,
+    ResourceNotFoundError,
+    ServiceUnavailableError,
+    TooManyRequestsError,
+    UnauthorizedError,
+    UnprocessibleEntityError,
+)
+
+from kubeharden.errors import RehearsalError, UnknownReleaseError
+from kubeharden.rehearsal.api.status import ApiError
+from kubeharden.rehearsal.apiserver import Access, ApiServer, Forbidden, User
+from kubeharden.rehearsal.store import ObjectStore
+
+USERS = {"admin-token": User("admin", ("system:masters",)), "dev-token": User("dev")}
+NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+NODE = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}}
+
+
+class Cluster:
+    """A server in a thread of its own, as the client blocks."""
+
+    def __init__(self, release: str, objects: list[dict[str, Any]], **options: Any) -> None:
+        self.store = ObjectStore(release)
+        self.store.load([NAMESPACE, NODE, *objects])
+        self.server = ApiServer(self.store, users=USERS, **options)
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+        self.port = self.run(self.server.start())
+
+    def run(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
+
+    def close(self) -> None:
+        self.run(self.server.stop())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+    def api(self, token: str = "admin-token") -> client.ApiClient:
+        configuration = client.Configuration()
+        configuration.host = f"http://127.0.0.1:{self.port}"
+        configuration.api_key = {"authorization": f"Bearer {token}"}
+        return client.ApiClient(configuration)
+
+    def core(self, token: str = "admin-token") -> client.CoreV1Api:
+        return client.CoreV1Api(self.api(token))
+
+    def http(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> tuple[int, str]:
+        """A request without the client, for what it would not send."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            method=method,
+            data=body.encode() if isinstance(body, str) else body,
+            headers={"Authorization": "Bearer admin-token"}
+            | {name.replace("_", "-"): value for name, value in headers.items()},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=5) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def first_events(self, path: str, count: int) -> list[dict[str, Any]]:
+        """The beginning of a watch, which is then left alone."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", headers={"Authorization": "Bearer admin-token"}
+        )
+        with urllib.request.urlopen(request, timeout=5) as response:
+            return [json.loads(response.readline()) for _ in range(count)]
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Cluster]]:
+    with ExitStack() as stack:
+
+        def started(
+            release: str = "1.20", objects: list[dict[str, Any]] | None = None, **options: Any
+        ) -> Cluster:
+            cluster = Cluster(release, objects or [], **options)
+            stack.callback(cluster.close)
+            return cluster
+
+        yield started
+
+
+@pytest.fixture
+def cluster(start: Callable[..., Cluster]) -> Cluster:
+    return start()
+
+
+@pytest.fixture
+def dynamic(tmp_path: Any) -> Callable[..., DynamicClient]:
+    def connected(cluster: Cluster, token: str = "admin-token") -> DynamicClient:
+        cache = tmp_path / f"discovery-{cluster.port}-{token}.json"
+        return DynamicClient(cluster.api(token), cache_file=str(cache))
+
+    return connected
+
+
+@pytest.fixture
+def pods(cluster: Cluster, dynamic: Callable[..., DynamicClient]) -> Any:
+    return dynamic(cluster).resources.get(api_version="v1", kind="Pod")
+
+
+@pytest.fixture
+def configmaps(cluster: Cluster, dynamic: Callable[..., DynamicClient]) -> Any:
+    return dynamic(cluster).resources.get(api_version="v1", kind="ConfigMap")
+
+
+def pod(name: str, labels: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "shop", "labels": labels or {}},
+        "spec": {"containers": [{"name": "main", "image": "nginx:1"}], **spec},
+    }
+
+
+def configmap(name: str = "settings", **data: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "shop"},
+        "data": data,
+    }
+
+
+def psp(name: str = "restricted", api_version: str = "policy/v1beta1") -> dict[str, Any]:
+    return {
+        "apiVersion": api_version,
+        "kind": "PodSecurityPolicy",
+        "metadata": {"name": name},
+        "spec": {"volumes": ["configMap", "secret"], "privileged": False},
+    }
+
+
+def status_of(error: pytest.ExceptionInfo[Any]) -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(error.value.body)
+    return parsed
+
+
+# --- what a release serves
+
+
+@pytest.mark.parametrize(
+    ("release", "kind", "served"),
+    [
+        ("1.10", "PodSecurityPolicy", {"policy/v1beta1", "extensions/v1beta1"}),
+        ("1.15", "PodSecurityPolicy", {"policy/v1beta1", "extensions/v1beta1"}),
+        ("1.16", "PodSecurityPolicy", {"policy/v1beta1"}),
+        ("1.24", "PodSecurityPolicy", {"policy/v1beta1"}),
+        ("1.25", "PodSecurityPolicy", set()),
+        ("1.11", "Lease", set()),
+        ("1.12", "Lease", {"coordination.k8s.io/v1beta1"}),
+        ("1.14", "Lease", {"coordination.k8s.io/v1", "coordination.k8s.io/v1beta1"}),
+        ("1.22", "Lease", {"coordination.k8s.io/v1"}),
+        ("1.20", "CronJob", {"batch/v1beta1"}),
+        ("1.21", "CronJob", {"batch/v1", "batch/v1beta1"}),
+        ("1.25", "CronJob", {"batch/v1"}),
+        ("1.36", "PodDisruptionBudget", {"policy/v1"}),
+        ("1.26", "SelfSubjectReview", set()),
+        ("1.36", "SelfSubjectReview", {"authentication.k8s.io/v1"}),
+    ],
+)
+def test_a_release_serves_its_versions(
+    start: Any, dynamic: Any, release: str, kind: str, served: set[str]
+) -> None:
+    resources = dynamic(start(release)).resources
+    try:
+        found = {resource.group_version for resource in resources.search(kind=kind)}
+    except ResourceNotFoundError:
+        found = set()
+    assert found == served
+
+
+def test_version_health_and_unknown_paths(start: Any) -> None:
+    old, new = start("1.15"), start("1.16")
+    assert client.VersionApi(old.api()).get_code().git_version == "v1.15.0"
+    assert old.http("/healthz", Authorization="none") == (200, "ok")
+    assert new.http("/readyz", Authorization="none") == (200, "ok")
+    assert old.http("/readyz") == (404, "404 page not found\n")
+    for path in ("/apis/policy/v1", "/api/v1/pods/p", "/apis/batch/v2/jobs", "/api/v1/pods/p/x/y"):
+        assert new.http(path) == (404, "404 page not found\n")
+
+
+def test_discovery_rows_have_verbs_and_subresources(cluster: Cluster, dynamic: Any) -> None:
+    rows = json.loads(cluster.http("/api/v1")[1])["resources"]
+    by_name = {row["name"]: row for row in rows}
+    assert by_name["pods"]["shortNames"] == ["po"]
+    assert by_name["pods"]["verbs"] == [
+        "create",
+        "delete",
+        "deletecollection",
+        "get",
+        "list",
+        "patch",
+        "update",
+        "watch",
+    ]
+    assert by_name["pods/eviction"]["kind"] == "Eviction"
+    assert {"pods/status", "nodes/proxy", "nodes/status"} <= by_name.keys()
+    assert "deletecollection" not in by_name["namespaces"]["verbs"]
+    group = json.loads(cluster.http("/apis/policy")[1])
+    assert group["preferredVersion"] == {"groupVersion": "policy/v1beta1", "version": "v1beta1"}
+    assert "status" in dynamic(cluster).resources.get(api_version="v1", kind="Pod").subresources
+
+
+def test_a_release_that_is_unknown_is_refused() -> None:
+    with pytest.raises(UnknownReleaseError):
+        ObjectStore("1.9")
+
+
+# --- create
+
+
+def test_create_fills_in_what_the_server_decides(pods: Any) -> None:
+    body = pod("p") | {"status": {"phase": "Running"}}
+    body["metadata"] |= {"uid": "mine", "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    created = pods.create(body=body)
+    assert created.metadata.uid not in {"", "mine", None}
+    assert created.metadata.deletionTimestamp is None
+    assert created.metadata.creationTimestamp.endswith("Z")
+    assert int(created.metadata.resourceVersion) > 0
+    assert created.status.phase == "Pending"
+    assert pods.get(name="p", namespace="shop").to_dict() == created.to_dict()
+
+
+def test_create_refusals(pods: Any) -> None:
+    pods.create(body=pod("p"))
+    with pytest.raises(ConflictError) as error:
+        pods.create(body=pod("p"))
+    assert status_of(error) == {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": 'pods "p" already exists',
+        "reason": "AlreadyExists",
+        "details": {"name": "p", "kind": "pods"},
+        "code": 409,
+    }
+
+
+def test_create_in_a_namespace_that_is_missing(pods: Any) -> None:
+    body = pod("p")
+    body["metadata"]["namespace"] = "nowhere"
+    with pytest.raises(NotFoundError) as error:
+        pods.create(body=body)
+    assert error.value.summary().endswith('namespaces "nowhere" not found')
+
+
+def test_create_with_another_namespace_kind_or_version(pods: Any) -> None:
+    with pytest.raises(BadRequestError, match="does not match the namespace sent"):
+        pods.create(body=pod("p"), namespace="default")
+    with pytest.raises(BadRequestError, match="cannot be handled as a Pod"):
+        pods.create(body=configmap(), namespace="shop")
+    with pytest.raises(BadRequestError, match="does not match the expected API version"):
+        pods.create(body=pod("p") | {"apiVersion": "v2"})
+
+
+def test_generate_name(pods: Any) -> None:
+    body = pod("")
+    body["metadata"] |= {"generateName": "web-"}
+    names = {pods.create(body=body).metadata.name for _ in range(3)}
+    assert len(names) == 3
+    assert all(name.startswith("web-") and len(name) == len("web-") + 5 for name in names)
+
+
+@pytest.mark.parametrize(
+    ("release", "wording"), [("1.19", "a DNS-1123 subdomain"), ("1.20", "a lowercase RFC 1123")]
+)
+def test_a_wrong_name_is_invalid(start: Any, dynamic: Any, release: str, wording: str) -> None:
+    policies = dynamic(start(release)).resources.get(api_version="policy/v1beta1", kind="PodSecurityPolicy")
+    with pytest.raises(UnprocessibleEntityError) as error:
+        policies.create(body=psp("Not_Valid"))
+    status = status_of(error)
+    assert status["message"].startswith(
+        'PodSecurityPolicy.policy "Not_Valid" is invalid: metadata.name: '
+        f'Invalid value: "Not_Valid": {wording}'
+    )
+    assert status["details"]["causes"][0]["field"] == "metadata.name"
+    with pytest.raises(UnprocessibleEntityError, match="name or generateName is required"):
+        policies.create(body=psp(""))
+
+
+def test_rbac_names_may_have_colons_but_no_slash(cluster: Cluster, dynamic: Any) -> None:
+    roles = dynamic(cluster).resources.get(api_version="rbac.authorization.k8s.io/v1", kind="ClusterRole")
+    role = {"metadata": {"name": "psp:restricted"}, "rules": []}
+    roles.create(body=role)
+    assert roles.get(name="psp:restricted").metadata.name == "psp:restricted"
+    with pytest.raises(UnprocessibleEntityError, match="may not contain '/'"):
+        roles.create(body={"metadata": {"name": "a/b"}})
+
+
+def test_one_object_under_two_versions(start: Any, dynamic: Any) -> None:
+    resources = dynamic(start("1.10")).resources
+    new = resources.get(api_version="policy/v1beta1", kind="PodSecurityPolicy")
+    old = resources.get(api_version="extensions/v1beta1", kind="PodSecurityPolicy")
+    created = new.create(body=psp())
+    seen = old.get(name="restricted")
+    assert seen.metadata.uid == created.metadata.uid
+    assert seen.apiVersion == "extensions/v1beta1"
+    assert [item.apiVersion for item in old.get().items] == ["extensions/v1beta1"]
+    old.delete(name="restricted")
+    with pytest.raises(NotFoundError, match=r"podsecuritypolicies.policy \\\"restricted\\\""):
+        new.get(name="restricted")
+
+
+def test_stored_defaults_of_policies_and_bindings(cluster: Cluster, dynamic: Any) -> None:
+    resources = dynamic(cluster).resources
+    policies = resources.get(api_version="policy/v1beta1", kind="PodSecurityPolicy")
+    assert policies.create(body=psp()).spec.allowPrivilegeEscalation is True
+    bindings = resources.get(api_version="rbac.authorization.k8s.io/v1", kind="RoleBinding")
+    binding = {
+        "metadata": {"name": "nodes", "namespace": "shop"},
+        "roleRef": {"kind": "ClusterRole", "name": "psp:privileged"},
+        "subjects": [{"kind": "Group", "name": "system:nodes"}],
+    }
+    created = bindings.create(body=binding).to_dict()
+    assert created["roleRef"]["apiGroup"] == "rbac.authorization.k8s.io"
+    assert created["subjects"][0]["apiGroup"] == "rbac.authorization.k8s.io"
+    created["roleRef"]["name"] = "psp:other"
+    with pytest.raises(UnprocessibleEntityError, match="cannot change roleRef"):
+        bindings.replace(body=created)
+
+
+def test_a_namespace_has_its_service_account(cluster: Cluster) -> None:
+    core = cluster.core()
+    assert core.read_namespaced_service_account("default", "shop").metadata.uid
+    core.create_namespace({"metadata": {"name": "new"}})
+    assert core.read_namespaced_service_account("default", "new").metadata.uid
+    core.delete_namespace("new")
+    with pytest.raises(ApiException) as error:
+        core.read_namespaced_service_account("default", "new")
+    assert error.value.status == 404
+
+
+# --- lists
+
+
+def many_pods(count: int) -> Iterator[dict[str, Any]]:
+    conditions = [{"type": kind, "status": "True"} for kind in ("Ready", "PodScheduled")]
+    template = pod("", nodeName="node-1", serviceAccountName="default")
+    template["status"] = {"phase": "Running", "conditions": conditions}
+    for at in range(count):
+        yield template | {"metadata": template["metadata"] | {"name": f"pod-{at:05d}"}}
+
+
+def test_fifty_thousand_pods_list_in_seconds(start: Any) -> None:
+    core = start("1.20", list(many_pods(50_000))).core()
+    began, names, token, remaining = time.monotonic(), [], None, []
+    while token != "":
+        answer = core.list_pod_for_all_namespaces(limit=500, _continue=token, _preload_content=False)
+        page = json.loads(answer.data)
+        names += [item["metadata"]["name"] for item in page["items"]]
+        remaining.append(page["metadata"].get("remainingItemCount", 0))
+        token = page["metadata"].get("continue", "")
+    assert names == [f"pod-{at:05d}" for at in range(50_000)]
+    assert remaining[:2] == [49_500, 49_000]
+    assert remaining[-1] == 0
+    assert time.monotonic() - began < 5
+
+
+def test_pages_show_one_state_of_the_cluster(start: Any) -> None:
+    cluster = start("1.20", [pod(f"p{at}") for at in range(5)])
+    core = cluster.core()
+    first = core.list_namespaced_pod("shop", limit=2)
+    core.delete_namespaced_pod("p3", "shop")
+    core.create_namespaced_pod("shop", pod("p2b"))
+    second = core.list_namespaced_pod("shop", limit=9, _continue=first.metadata._continue)
+    assert [item.metadata.name for item in second.items] == ["p2", "p3", "p4"]
+    assert second.metadata.resource_version == first.metadata.resource_version
+    cluster.store.compact()
+    with pytest.raises(ApiException) as error:
+        core.list_namespaced_pod("shop", limit=2, _continue=first.metadata._continue)
+    assert error.value.status == 410
+    assert json.loads(error.value.body)["reason"] == "Expired"
+
+
+def test_a_token_that_is_none(cluster: Cluster) -> None:
+    code, body = cluster.http("/api/v1/pods?limit=2&continue=nonsense")
+    assert (code, json.loads(body)["reason"]) == (410, "Expired")
+    assert cluster.http("/api/v1/pods?limit=many")[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("selector", "names"),
+    [
+        ("app=web", ["a", "b"]),
+        ("app==web,tier!=gold", ["b"]),
+        ("app in (web, db)", ["a", "b", "c"]),
+        ("app notin (web)", ["c", "d"]),
+        ("tier", ["a"]),
+        ("!app", ["d"]),
+        ("app in (web),tier=gold", ["a"]),
+    ],
+)
+def test_label_selectors(start: Any, selector: str, names: list[str]) -> None:
+    objects = [
+        pod("a", {"app": "web", "tier": "gold"}),
+        pod("b", {"app": "web"}),
+        pod("c", {"app": "db"}),
+        pod("d"),
+    ]
+    found = start("1.20", objects).core().list_namespaced_pod("shop", label_selector=selector)
+    assert [item.metadata.name for item in found.items] == names
+
+
+def test_field_selectors(start: Any) -> None:
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "e", "namespace": "shop"},
+        "involvedObject": {"kind": "Pod", "name": "a"},
+        "type": "Warning",
+        "reason": "Failed",
+    }
+    core = start("1.20", [pod("a", nodeName="node-1"), pod("b", nodeName="node-2"), event]).core()
+
+    def names(listed: Any) -> list[str]:
+        return [item["metadata"]["name"] for item in json.loads(listed.data)["items"]]
+
+    def pods_by(selector: str) -> list[str]:
+        return names(core.list_pod_for_all_namespaces(field_selector=selector, _preload_content=False))
+
+    assert pods_by("spec.nodeName=node-2") == ["b"]
+    assert pods_by("spec.nodeName!=node-2,metadata.namespace=shop") == ["a"]
+    assert pods_by("metadata.name=a") == ["a"]
+    for selector, expected in [
+        ("involvedObject.name=a,type=Warning", ["e"]),
+        ("involvedObject.kind=Node", []),
+        ("reason=Failed", ["e"]),
+    ]:
+        listed = core.list_event_for_all_namespaces(field_selector=selector, _preload_content=False)
+        assert names(listed) == expected
+    unschedulable = core.list_node(field_selector="spec.unschedulable=false")
+    assert [node.metadata.name for node in unschedulable.items] == ["node-1"]
+    for bad in ({"field_selector": "spec.image=x"}, {"label_selector": "a in b"}):
+        with pytest.raises(ApiException) as error:
+            core.list_pod_for_all_namespaces(**bad)
+        assert error.value.status == 400
+
+
+# --- replace and patch
+
+
+def test_replace_of_an_older_state_is_a_conflict(configmaps: Any) -> None:
+    old = configmaps.create(body=configmap(a="1")).to_dict()
+    newer = configmaps.replace(body={**old, "data": {"a": "2"}})
+    assert int(newer.metadata.resourceVersion) > int(old["metadata"]["resourceVersion"])
+    with pytest.raises(ConflictError) as error:
+        configmaps.replace(body={**old, "data": {"a": "3"}})
+    assert status_of(error)["message"] == (
+        'Operation cannot be fulfilled on configmaps "settings": the object has been modified; '
+        "please apply your changes to the latest version and try again"
+    )
+    with pytest.raises(ConflictError, match="UID in precondition"):
+        configmaps.replace(body={**configmap(), "metadata": configmap()["metadata"] | {"uid": "another"}})
+    unconditional = configmaps.replace(body=configmap(a="4"))
+    assert unconditional.metadata.uid == old["metadata"]["uid"]
+    with pytest.raises(BadRequestError, match="does not match the name on the URL"):
+        configmaps.replace(body=configmap("other"), name="settings")
+    with pytest.raises(NotFoundError):
+        configmaps.replace(body=configmap("absent"))
+
+
+@pytest.mark.parametrize(
+    ("media_type", "patch"),
+    [
+        ("application/merge-patch+json", {"data": {"a": "1"}}),
+        ("application/strategic-merge-patch+json", {"data": {"a": "1"}}),
+        ("application/json-patch+json", [{"op": "replace", "path": "/data/a", "value": "1"}]),
+    ],
+)
+def test_a_write_that_changes_nothing_keeps_the_version(
+    cluster: Cluster, configmaps: Any, media_type: str, patch: Any
+) -> None:
+    created = configmaps.create(body=configmap(a="1"))
+    writes = cluster.store.generation
+    same = configmaps.patch(name="settings", namespace="shop", body=patch, content_type=media_type)
+    assert same.to_dict() == created.to_dict()
+    assert configmaps.replace(body=created.to_dict()).to_dict() == created.to_dict()
+    assert cluster.store.generation == writes
+
+
+def test_merge_patch(configmaps: Any) -> None:
+    created = configmaps.create(body=configmap(a="1", b="2"))
+    patched = configmaps.patch(
+        body={"data": {"a": None, "c": "3"}},
+        name="settings",
+        namespace="shop",
+        content_type="application/merge-patch+json",
+    )
+    assert patched.data.to_dict() == {"b": "2", "c": "3"}
+    with pytest.raises(ConflictError):
+        configmaps.patch(
+            body={"metadata": {"resourceVersion": created.metadata.resourceVersion}, "data": {}},
+            name="settings",
+            namespace="shop",
+            content_type="application/merge-patch+json",
+        )
+
+
+def test_strategic_merge_patch_merges_lists_by_key(pods: Any) -> None:
+    body = pod("p", volumes=[{"name": "tmp", "emptyDir": {}}], tolerations=[{"key": "a"}])
+    body["spec"]["containers"][0]["env"] = [{"name": "A", "value": "1"}]
+    pods.create(body=body)
+    patch = {
+        "spec": {
+            "containers": [
+                {"name": "main", "image": "nginx:2", "env": [{"name": "B", "value": "2"}]},
+                {"name": "side", "image": "busybox"},
+            ],
+            "volumes": [{"name": "tmp", "$patch": "delete"}, {"name": "new", "emptyDir": {}}],
+            "tolerations": [{"key": "b"}],
+        }
+    }
+    spec = pods.patch(body=patch, name="p", namespace="shop").to_dict()["spec"]
+    assert spec["containers"] == [
+        {
+            "name": "main",
+            "image": "nginx:2",
+            "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+        },
+        {"name": "side", "image": "busybox"},
+    ]
+    assert spec["volumes"] == [{"name": "new", "emptyDir": {}}]
+    assert spec["tolerations"] == [{"key": "b"}]
+
+
+def test_strategic_merge_patch_of_conditions_and_word_lists(cluster: Cluster, dynamic: Any) -> None:
+    def heartbeat(status: str) -> dict[str, Any]:
+        return {"status": {"conditions": [{"type": "Ready", "status": status}]}}
+
+    core = cluster.core()
+    core.patch_node_status(
+        "node-1", {"status": {"conditions": [{"type": "DiskPressure", "status": "False"}]}}
+    )
+    core.patch_node_status("node-1", heartbeat("False"))
+    node = core.patch_node_status("node-1", heartbeat("True"))
+    assert [(one.type, one.status) for one in node.status.conditions] == [
+        ("DiskPressure", "False"),
+        ("Ready", "True"),
+    ]
+    policies = dynamic(cluster).resources.get(api_version="policy/v1beta1", kind="PodSecurityPolicy")
+    policies.create(body=psp())
+    patched = policies.patch(body={"spec": {"volumes": ["secret"]}}, name="restricted")
+    assert patched.spec.volumes == ["secret"]
+
+
+def test_json_patch(configmaps: Any) -> None:
+    configmaps.create(body=configmap(**{"a/b": "1", "c": "2"}))
+
+    def patch(*operations: dict[str, Any]) -> Any:
+        return configmaps.patch(
+            body=list(operations),
+            name="settings",
+            namespace="shop",
+            content_type="application/json-patch+json",
+        )
+
+    patched = patch(
+        {"op": "test", "path": "/data/c", "value": "2"},
+        {"op": "move", "from": "/data/a~1b", "path": "/data/d"},
+        {"op": "add", "path": "/metadata/labels", "value": {"x": "y"}},
+        {"op": "remove", "path": "/data/c"},
+    )
+    assert patched.data.to_dict() == {"d": "1"}
+    assert patched.metadata.labels.to_dict() == {"x": "y"}
+    for unfit in (
+        {"op": "test", "path": "/data/d", "value": "no"},
+        {"op": "remove", "path": "/data/zz"},
+        {"op": "replace", "path": "/data/zz", "value": "1"},
+    ):
+        with pytest.raises(UnprocessibleEntityError):
+            patch({"op": "add", "path": "/data/e", "value": "5"}, unfit)
+    assert configmaps.get(name="settings", namespace="shop").data.to_dict() == {"d": "1"}
+
+
+def test_generation_grows_with_spec_only(cluster: Cluster, dynamic: Any) -> None:
+    sets = dynamic(cluster).resources.get(api_version="apps/v1", kind="DaemonSet")
+    body = {"metadata": {"name": "weave", "namespace": "shop"}, "spec": {"minReadySeconds": 1}}
+    assert sets.create(body=body).metadata.generation == 1
+    labelled = sets.patch(body={"metadata": {"labels": {"a": "b"}}}, name="weave", namespace="shop")
+    assert labelled.metadata.generation == 1
+    changed = sets.patch(body={"spec": {"minReadySeconds": 2}}, name="weave", namespace="shop")
+    assert changed.metadata.generation == 2
+
+
+def test_status_is_written_through_its_subresource(cluster: Cluster) -> None:
+    core = cluster.core()
+    core.create_namespaced_pod("shop", pod("p"))
+    body = {"status": {"phase": "Running"}, "metadata": {"labels": {"a": "b"}}}
+    patched = core.patch_namespaced_pod("p", "shop", body)
+    assert (patched.status.phase, patched.metadata.labels) == ("Pending", {"a": "b"})
+    body = {"status": {"phase": "Running"}, "spec": {"nodeName": "node-1"}}
+    patched = core.patch_namespaced_pod_status("p", "shop", body)
+    assert (patched.status.phase, patched.spec.node_name) == ("Running", None)
+
+
+# --- server-side apply
+
+
+def test_apply_before_1_16_is_no_known_media_type(start: Any, dynamic: Any) -> None:
+    configmaps = dynamic(start("1.15")).resources.get(api_version="v1", kind="ConfigMap")
+    with pytest.raises(DynamicApiError) as error:
+        configmaps.server_side_apply(body=configmap(a="1"), field_manager="runbook")
+    assert error.value.status == 415
+    assert "application/apply-patch+yaml" not in status_of(error)["message"]
+
+
+def test_apply_owns_and_gives_up_fields(cluster: Cluster, configmaps: Any) -> None:
+    def apply(manager: str, force: bool | None = None, **data: str) -> Any:
+        return configmaps.server_side_apply(
+            body=configmap(**data), field_manager=manager, force_conflicts=force
+        )
+
+    first = apply("runbook", a="1", b="2")
+    writes = cluster.store.generation
+    assert apply("runbook", a="1", b="2").to_dict() == first.to_dict()
+    assert cluster.store.generation == writes
+    assert apply("runbook", a="1").data.to_dict() == {"a": "1"}
+    with pytest.raises(ConflictError) as error:
+        apply("other", a="9", c="3")
+    status = status_of(error)
+    assert status["message"] == ('Apply failed with 1 conflict: conflict with "runbook" using v1: .data.a')
+    assert status["details"]["causes"][0]["reason"] == "FieldManagerConflict"
+    assert apply("other", force=True, a="9", c="3").data.to_dict() == {"a": "9", "c": "3"}
+    assert apply("runbook", d="4").data.to_dict() == {"a": "9", "c": "3", "d": "4"}
+    assert apply("third", a="9").data.a == "9"
+    assert apply("other", c="3").data.to_dict() == {"a": "9", "c": "3", "d": "4"}
+    assert apply("third", d="4").data.to_dict() == {"c": "3", "d": "4"}
+    with pytest.raises(UnprocessibleEntityError, match="fieldManager: Required value"):
+        configmaps.server_side_apply(body=configmap(a="1"))
+
+
+def test_apply_meets_fields_that_were_there_before(configmaps: Any) -> None:
+    configmaps.create(body=configmap(a="1", b="2"))
+    with pytest.raises(ConflictError, match="before-first-apply"):
+        configmaps.server_side_apply(body=configmap(a="9"), field_manager="runbook")
+    applied = configmaps.server_side_apply(
+        body=configmap(a="9"), field_manager="runbook", force_conflicts=True
+    )
+    assert applied.data.to_dict() == {"a": "9", "b": "2"}
+    configmaps.patch(
+        body={"data": {"a": "10"}},
+        name="settings",
+        namespace="shop",
+        content_type="application/merge-patch+json",
+        field_manager="editor",
+    )
+    with pytest.raises(ConflictError, match=r"editor.*\.data\.a"):
+        configmaps.server_side_apply(body=configmap(a="9"), field_manager="runbook")
+
+
+def test_apply_merges_items_of_lists(pods: Any) -> None:
+    def apply(manager: str, *containers: dict[str, Any]) -> list[str]:
+        body = pod("p") | {"spec": {"containers": list(containers)}}
+        applied = pods.server_side_apply(body=body, field_manager=manager)
+        return [container.name for container in applied.spec.containers]
+
+    main, side = {"name": "main", "image": "nginx"}, {"name": "side", "image": "busybox"}
+    assert apply("one", main) == ["main"]
+    assert apply("two", side) == ["main", "side"]
+    assert apply("one", main, {"name": "third", "image": "x"}) == ["main", "side", "third"]
+    assert apply("one", main) == ["main", "side"]
+
+
+def test_apply_of_status(cluster: Cluster, dynamic: Any) -> None:
+    nodes = dynamic(cluster).resources.get(api_version="v1", kind="Node")
+
+    def apply(manager: str, ready: str) -> str:
+        conditions = [{"type": "Ready", "status": ready}]
+        body = NODE | {"status": {"conditions": conditions}}
+        applied = nodes.status.server_side_apply(body=body, name="node-1", field_manager=manager)
+        return str(applied.status.conditions[0].status)
+
+    assert apply("kubelet", "True") == "True"
+    assert apply("kubelet", "False") == "False"
+    with pytest.raises(ConflictError, match="kubelet"):
+        apply("other", "True")
+
+
+# --- delete and evict
+
+
+def test_delete_answers_with_status_or_object(cluster: Cluster, configmaps: Any, pods: Any) -> None:
+    created = configmaps.create(body=configmap())
+    deleted = configmaps.delete(name="settings", namespace="shop").to_dict()
+    assert deleted["status"] == "Success"
+    assert deleted["details"] == {
+        "name": "settings",
+        "kind": "configmaps",
+        "uid": created.metadata.uid,
+    }
+    pods.create(body=pod("p"))
+    assert pods.delete(name="p", namespace="shop").kind == "Pod"
+    with pytest.raises(NotFoundError):
+        pods.delete(name="p", namespace="shop")
+
+
+def test_delete_preconditions_and_policy(configmaps: Any) -> None:
+    created = configmaps.create(body=configmap())
+
+    def delete(**options: Any) -> None:
+        configmaps.delete(name="settings", namespace="shop", body=options)
+
+    with pytest.raises(ConflictError, match="UID in precondition: nobody"):
+        delete(preconditions={"uid": "nobody"})
+    with pytest.raises(ConflictError, match="ResourceVersion in precondition: 1"):
+        delete(preconditions={"resourceVersion": "1"})
+    with pytest.raises(UnprocessibleEntityError, match="propagationPolicy"):
+        delete(propagationPolicy="Sideways")
+    delete(
+        preconditions={
+            "uid": created.metadata.uid,
+            "resourceVersion": created.metadata.resourceVersion,
+        },
+        propagationPolicy="Foreground",
+    )
+    with pytest.raises(NotFoundError):
+        configmaps.get(name="settings", namespace="shop")
+
+
+def test_finalizers_hold_an_object(configmaps: Any) -> None:
+    body = configmap()
+    body["metadata"]["finalizers"] = ["example.com/wait"]
+    configmaps.create(body=body)
+    held = configmaps.delete(name="settings", namespace="shop")
+    assert held.metadata.deletionTimestamp
+    again = configmaps.delete(name="settings", namespace="shop")
+    assert again.metadata.resourceVersion == held.metadata.resourceVersion
+    configmaps.patch(
+        body={"metadata": {"finalizers": None}},
+        name="settings",
+        namespace="shop",
+        content_type="application/merge-patch+json",
+    )
+    with pytest.raises(NotFoundError):
+        configmaps.get(name="settings", namespace="shop")
+
+
+def test_delete_collection(start: Any) -> None:
+    core = start("1.20", [pod("a", {"app": "web"}), pod("b", {"app": "db"})]).core()
+    core.delete_collection_namespaced_pod("shop", label_selector="app=web", dry_run="All")
+    assert len(core.list_namespaced_pod("shop").items) == 2
+    core.delete_collection_namespaced_pod("shop", label_selector="app=web")
+    assert [item.metadata.name for item in core.list_namespaced_pod("shop").items] == ["b"]
+
+
+def test_methods_that_a_place_does_not_have(cluster: Cluster) -> None:
+    for method, path in [
+        ("DELETE", "/api/v1/pods"),
+        ("POST", "/api/v1/pods"),
+        ("DELETE", "/api/v1/namespaces"),
+        ("PUT", "/api/v1/namespaces/shop/pods"),
+        ("POST", "/api/v1/nodes/node-1"),
+        ("GET", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
+        ("POST", "/apis"),
+    ]:
+        code, body = cluster.http(path, method, "{}", Content_Type="application/json")
+        assert (code, json.loads(body)["reason"]) == (405, "MethodNotAllowed"), (method, path)
+
+
+def test_eviction_asks_the_budget(cluster: Cluster, dynamic: Any) -> None:
+    core = cluster.core()
+    budgets = dynamic(cluster).resources.get(api_version="policy/v1beta1", kind="PodDisruptionBudget")
+    for name in ("a", "b"):
+        core.create_namespaced_pod("shop", pod(name, {"app": "web"}))
+        core.patch_namespaced_pod_status(name, "shop", {"status": {"phase": "Running"}})
+    selector = {"matchLabels": {"app": "web"}}
+    budgets.create(body={"metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": selector}})
+    budgets.status.patch(
+        body={"status": {"disruptionsAllowed": 1}},
+        name="web",
+        namespace="shop",
+        content_type="application/merge-patch+json",
+    )
+    eviction = dynamic(cluster).resources.get(api_version="v1", kind="Pod").subresources["eviction"]
+
+    def evict(name: str, **query: Any) -> Any:
+        body = {
+            "apiVersion": "policy/v1beta1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": "shop"},
+        }
+        return eviction.create(body=body, name=name, namespace="shop", **query)
+
+    evict("a", dry_run="All")
+    assert evict("a").status == "Success"
+    with pytest.raises(TooManyRequestsError) as error:
+        evict("b")
+    assert status_of(error)["details"]["causes"][0]["reason"] == "DisruptionBudget"
+    assert [item.metadata.name for item in core.list_namespaced_pod("shop").items] == ["b"]
+    with pytest.raises(NotFoundError):
+        evict("a")
+
+
+# --- dry run
+
+
+def test_dry_run_stores_nothing(cluster: Cluster, configmaps: Any) -> None:
+    configmaps.create(body=configmap("kept", a="1"))
+    before, writes = cluster.store.objects(), cluster.store.generation
+    dry = {"dry_run": "All", "namespace": "shop"}
+    assert configmaps.create(body=configmap("new"), **dry).metadata.uid
+    assert configmaps.replace(body=configmap("kept", a="2"), **dry).data.a == "2"
+    assert configmaps.patch(body={"data": {"a": "3"}}, name="kept", **dry).data.a == "3"
+    applied = configmaps.server_side_apply(body=configmap("kept", b="4"), field_manager="runbook", **dry)
+    assert applied.data.b == "4"
+    configmaps.delete(name="kept", **dry)
+    configmaps.delete(name="kept", namespace="shop", body={"dryRun": ["All"]})
+    cluster.core().delete_namespace("shop", dry_run="All")
+    assert cluster.store.objects() == before
+    assert cluster.store.generation == writes
+    with pytest.raises(ConflictError):
+        configmaps.create(body=configmap("kept"), **dry)
+    with pytest.raises(UnprocessibleEntityError, match="dryRun"):
+        configmaps.create(body=configmap("new"), dry_run="Some", namespace="shop")
+
+
+@pytest.mark.parametrize(
+    ("release", "message"),
+    [("1.11", "dryRun is not supported yet"), ("1.12", "the dryRun alpha feature is disabled")],
+)
+def test_dry_run_before_1_13(start: Any, dynamic: Any, release: str, message: str) -> None:
+    configmaps = dynamic(start(release)).resources.get(api_version="v1", kind="ConfigMap")
+    with pytest.raises(BadRequestError) as error:
+        configmaps.create(body=configmap(), dry_run="All")
+    assert status_of(error)["message"] == message
+    with pytest.raises(NotFoundError):
+        configmaps.get(name="settings", namespace="shop")
+
+
+# --- watch
+
+
+def test_watch_tells_what_happens_after_a_list(cluster: Cluster) -> None:
+    core = cluster.core()
+    core.create_namespaced_pod("shop", pod("before"))
+    listed = core.list_namespaced_pod("shop").metadata.resource_version
+    writer = threading.Thread(target=_write_pod, args=(cluster,))
+    writer.start()
+    seen = []
+    watcher = watch.Watch()
+    for event in watcher.stream(
+        cluster.core().list_namespaced_pod, "shop", resource_version=listed, timeout_seconds=5
+    ):
+        seen.append((event["type"], event["object"].metadata.name))
+        if event["type"] == "DELETED":
+            watcher.stop()
+    writer.join()
+    assert seen == [("ADDED", "p"), ("MODIFIED", "p"), ("DELETED", "p")]
+
+
+def _write_pod(cluster: Cluster) -> None:
+    cluster.store.create("Pod", pod("p"))
+    cluster.store.patch("Pod", "p", "shop", {"metadata": {"labels": {"a": "b"}}})
+    cluster.store.create("ConfigMap", configmap())
+    cluster.store.delete("Pod", "p", "shop")
+
+
+def test_watch_begins_with_what_is_there_and_follows_selectors(start: Any) -> None:
+    cluster = start("1.20", [pod("a", {"app": "web"}), pod("b")])
+    since = cluster.store.generation
+    cluster.store.patch("Pod", "b", "shop", {"metadata": {"labels": {"app": "web"}}})
+    cluster.store.patch("Pod", "a", "shop", {"metadata": {"labels": {"app": None}}})
+    path = f"/api/v1/pods?watch=true&labelSelector=app%3Dweb&timeoutSeconds=1&resourceVersion={since}"
+    events = [json.loads(line) for line in cluster.http(path)[1].splitlines()]
+    assert [(event["type"], event["object"]["metadata"]["name"]) for event in events] == [
+        ("ADDED", "b"),
+        ("DELETED", "a"),
+    ]
+    events = cluster.first_events("/api/v1/namespaces/shop/pods?watch=1", 2)
+    assert [(event["type"], event["object"]["kind"]) for event in events] == [("ADDED", "Pod")] * 2
+
+
+def test_watch_from_a_forgotten_version(cluster: Cluster) -> None:
+    cluster.store.create("ConfigMap", configmap())
+    cluster.store.compact()
+    events = cluster.http("/api/v1/configmaps?watch=true&resourceVersion=1")[1].splitlines()
+    assert [json.loads(line)["object"]["code"] for line in events] == [410]
+
+
+# --- who may do what
+
+
+def test_no_token_no_answer(cluster: Cluster, dynamic: Any) -> None:
+    with pytest.raises(UnauthorizedError) as error:
+        dynamic(cluster, "wrong").resources.search(kind="Pod")
+    assert status_of(error)["message"] == "Unauthorized"
+    assert cluster.http("/api/v1/nodes", Authorization="Basic admin-token")[0] == 401
+
+
+def only_reading(user: User, access: Access) -> bool:
+    return user.name == "admin" or access.verb in {"get", "list", "watch"}
+
+
+@pytest.mark.parametrize(
+    ("release", "message"),
+    [
+        (
+            "1.11",
+            (
+                'podsecuritypolicies.policy is forbidden: User "dev" cannot create '
+                "podsecuritypolicies.policy at the cluster scope"
+            ),
+        ),
+        (
+            "1.12",
+            (
+                'podsecuritypolicies.policy is forbidden: User "dev" cannot create resource '
+                '"podsecuritypolicies" in API group "policy" at the cluster scope'
+            ),
+        ),
+    ],
+)
+def test_forbidden_by_authorization(start: Any, dynamic: Any, release: str, message: str) -> None:
+    resources = dynamic(start(release, authorize=only_reading), "dev-token").resources
+    policies = resources.get(api_version="policy/v1beta1", kind="PodSecurityPolicy")
+    with pytest.raises(ForbiddenError) as error:
+        policies.create(body=psp())
+    assert status_of(error)["message"] == message
+    assert policies.get().items == []
+
+
+def test_forbidden_names_the_object_and_its_namespace(start: Any) -> None:
+    asked: list[Access] = []
+
+    def nobody(user: User, access: Access) -> bool:
+        asked.append(access)
+        return False
+
+    core = start("1.20", authorize=nobody).core("dev-token")
+    with pytest.raises(ApiException) as error:
+        core.patch_namespaced_pod_status("p", "shop", {})
+    assert json.loads(error.value.body)["message"] == (
+        'pods "p" is forbidden: User "dev" cannot patch resource "pods/status" in API group "" '
+        'in the namespace "shop"'
+    )
+    assert asked == [Access("patch", "", "pods", "status", "shop", "p")]
+
+
+def test_reviews_about_oneself(start: Any, dynamic: Any) -> None:
+    def authorize(user: User, access: Access) -> bool:
+        return access.verb in {"get", "use"} and access.name in {"", "restricted"}
+
+    cluster = start("1.28", authorize=authorize)
+    resources = dynamic(cluster, "dev-token").resources
+    access_reviews = resources.get(api_version="authorization.k8s.io/v1", kind="SelfSubjectAccessReview")
+
+    def allowed(**attributes: str) -> bool:
+        review = access_reviews.create(body={"spec": {"resourceAttributes": attributes}})
+        return bool(review.status.allowed)
+
+    policy = {"group": "policy", "resource": "podsecuritypolicies"}
+    assert allowed(verb="use", name="restricted", **policy)
+    assert not allowed(verb="use", name="privileged", **policy)
+    assert not allowed(verb="delete", **policy)
+    with pytest.raises(UnprocessibleEntityError, match="exactly one of"):
+        access_reviews.create(body={"spec": {}})
+    who = client.AuthenticationV1Api(cluster.api("dev-token")).create_self_subject_review({})
+    assert who.status.user_info.username == "dev"
+    assert who.status.user_info.groups == ["system:authenticated"]
+    rules = resources.get(api_version="authorization.k8s.io/v1", kind="SelfSubjectRulesReview").create(
+        body={"spec": {"namespace": "shop"}}
+    )
+    assert {"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]} in [
+        rule.to_dict() for rule in rules.status.resourceRules
+    ]
+    assert rules.status.incomplete is True
+
+
+# --- admission
+
+
+def test_admission_changes_and_refuses(start: Any, dynamic: Any) -> None:
+    seen: list[tuple[str, str, str]] = []
+
+    def admit(user: User, operation: str, obj: dict[str, Any]) -> None:
+        seen.append((user.name, operation, obj["kind"]))
+        if obj["metadata"].get("labels", {}).get("bad"):
+            raise Forbidden("PodSecurityPolicy: unable to admit pod: []")
+        if obj["kind"] == "Pod":
+            obj["metadata"].setdefault("annotations", {})["kubernetes.io/psp"] = "restricted"
+
+    cluster = start("1.20", admit=admit)
+    core = cluster.core()
+    dry = core.create_namespaced_pod("shop", pod("p"), dry_run="All")
+    assert dry.metadata.annotations == {"kubernetes.io/psp": "restricted"}
+    core.create_namespaced_pod("shop", pod("p"))
+    core.patch_namespaced_pod_status("p", "shop", {"status": {"phase": "Running"}})
+    core.patch_namespaced_pod("p", "shop", {"metadata": {"labels": {"good": "1"}}})
+    assert seen == [
+        ("admin", "CREATE", "Pod"),
+        ("admin", "CREATE", "Pod"),
+        ("admin", "UPDATE", "Pod"),
+    ]
+    body = pod("", {"bad": "1"})
+    body["metadata"]["generateName"] = "web-"
+    with pytest.raises(ApiException) as error:
+        core.create_namespaced_pod("shop", body)
+    assert json.loads(error.value.body) == {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": 'pods "web-" is forbidden: PodSecurityPolicy: unable to admit pod: []',
+        "reason": "Forbidden",
+        "details": {"name": "web-", "kind": "pods"},
+        "code": 403,
+    }
+    assert [item.metadata.name for item in core.list_namespaced_pod("shop").items] == ["p"]
+
+
+# --- node proxy
+
+
+def test_node_proxy(start: Any) -> None:
+    async def kubelet(node: str, path: str, query: str) -> tuple[int, str, bytes]:
+        if path == "/gone":
+            raise ConnectionError("dial tcp 10.0.0.1:10250: connect: connection refused")
+        return 200, "text/plain", f"{node} {path} {query}".encode()
+
+    cluster = start("1.20", node_proxy=kubelet)
+    proxy = "/api/v1/nodes/node-1/proxy"
+    assert cluster.http(f"{proxy}/configz") == (200, "node-1 /configz ")
+    assert cluster.http(f"{proxy}/logs/a/?x=1&y=%20") == (200, "node-1 /logs/a/ x=1&y=%20")
+    assert cluster.core().connect_get_node_proxy_with_path("node-1", "configz") == "node-1 /configz "
+    code, body = cluster.http("/api/v1/nodes/node-2/proxy/configz")
+    assert (code, json.loads(body)["message"]) == (404, 'nodes "node-2" not found')
+    code, body = cluster.http(f"{proxy}/gone")
+    assert (code, json.loads(body)["reason"]) == (503, "ServiceUnavailable")
+    assert "connection refused" in json.loads(body)["message"]
+
+
+def test_node_proxy_without_kubelets(cluster: Cluster, dynamic: Any) -> None:
+    with pytest.raises(ServiceUnavailableError):
+        dynamic(cluster).request("get", "/api/v1/nodes/node-1/proxy/configz")
+
+
+# --- bodies
+
+
+def test_bodies_as_yaml_and_as_nothing_known(cluster: Cluster) -> None:
+    path = "/api/v1/namespaces/shop/configmaps"
+    text = "metadata:\n  name: y\n  creationTimestamp: 2026-01-01T00:00:00Z\ndata: {a: '1'}\n"
+    code, body = cluster.http(path, "POST", text, Content_Type="application/yaml")
+    assert (code, json.loads(body)["data"]) == (201, {"a": "1"})
+    for content_type, content, expected in [
+        ("application/vnd.kubernetes.protobuf", "x", 415),
+        ("application/json", "{", 400),
+        ("application/json", "[]", 400),
+        ("application/json", '{"metadata": []}', 400),
+        ("application/json", '{"metadata": {"name": 5}}', 400),
+        ("application/json", '{"metadata": {"name": "x", "labels": {"a": 1}}}', 400),
+        ("application/yaml", "a: [", 400),
+    ]:
+        code, body = cluster.http(path, "POST", content, Content_Type=content_type)
+        assert (code, json.loads(body)["kind"]) == (expected, "Status"), content
+
+
+# --- the store by itself, and restarts
+
+
+def test_a_restart_keeps_the_port_and_the_objects(cluster: Cluster) -> None:
+    core = cluster.core()
+    core.create_namespaced_config_map("shop", configmap(a="1"))
+    port = cluster.port
+    address = f"http://127.0.0.1:{port}/api/v1/namespaces?watch=true"
+    request = urllib.request.Request(address, headers={"Authorization": "Bearer admin-token"})
+    with urllib.request.urlopen(request, timeout=5) as watching:
+        assert json.loads(watching.readline())["type"] == "ADDED"
+        began = time.monotonic()
+        cluster.run(cluster.server.stop())
+        assert watching.read() == b""
+    assert time.monotonic() - began < 1
+    with pytest.raises(OSError, match="refused"):
+        cluster.http("/healthz")
+    assert cluster.run(cluster.server.start(port=port)) == port
+    assert core.read_namespaced_config_map("settings", "shop").data == {"a": "1"}
+    with pytest.raises(RehearsalError, match="runs already"):
+        cluster.run(cluster.server.start())
+
+
+def test_load_and_objects_are_a_round_trip() -> None:
+    store = ObjectStore("1.10")
+    store.load([configmap(a="1"), NAMESPACE, psp(api_version="extensions/v1beta1")])
+    kept = store.objects()
+    assert [(obj["apiVersion"], obj["kind"], obj["metadata"]["name"]) for obj in kept] == [
+        ("v1", "Namespace", "shop"),
+        ("v1", "ServiceAccount", "default"),
+        ("v1", "ConfigMap", "settings"),
+        ("policy/v1beta1", "PodSecurityPolicy", "restricted"),
+    ]
+    again = ObjectStore("1.10")
+    again.load(kept)
+    assert again.objects() == kept
+    created = again.create("ConfigMap", configmap("later"))
+    newest = max(int(obj["metadata"]["resourceVersion"]) for obj in kept)
+    assert int(created["metadata"]["resourceVersion"]) == newest + 1
+
+
+def test_watches_see_what_is_loaded_later() -> None:
+    store = ObjectStore("1.20")
+    store.load([NAMESPACE])
+    since = store.generation
+    store.load([NODE])
+    store.load([NODE])
+    changes = store.changes_since(since)
+    assert [(change.type, change.stored.key) for change in changes] == [
+        ("ADDED", ("", "node-1")),
+        ("MODIFIED", ("", "node-1")),
+    ]
+    store.load(store.objects())
+    with pytest.raises(ApiError) as error:
+        store.changes_since(since)
+    assert error.value.code == 410
+
+
+def test_load_refuses_what_cannot_be() -> None:
+    with pytest.raises(RehearsalError, match=r"1\.25 does not serve PodSecurityPolicy"):
+        ObjectStore("1.25").load([psp()])
+    with pytest.raises(RehearsalError, match="lies in the namespace 'shop'"):
+        ObjectStore("1.20").load([configmap()])
+
+
+def test_the_owner_is_told_of_every_write_and_gets_copies() -> None:
+    store = ObjectStore("1.20")
+    store.load([NAMESPACE])
+    told: list[int] = []
+    store.changed.append(lambda: told.append(store.generation))
+    created = store.create("ConfigMap", configmap(a="1"))
+    created["data"]["a"] = "mine"
+    assert store.get("ConfigMap", "settings", "shop")["data"] == {"a": "1"}
+    store.create("ConfigMap", configmap("other"), dry_run=True)
+    store.replace("ConfigMap", created)
+    store.delete("ConfigMap", "settings", "shop")
+    assert told == [told[0], told[0] + 1, told[0] + 2]
+    with pytest.raises(ApiError, match='configmaps "settings" not found') as error:
+        store.get("ConfigMap", "settings", "shop")
+    assert error.value.code == 404
+
+
+def test_method_not_allowed_through_the_client(cluster: Cluster, dynamic: Any) -> None:
+    reviews = dynamic(cluster).resources.get(
+        api_version="authorization.k8s.io/v1", kind="SelfSubjectAccessReview"
+    )
+    with pytest.raises(MethodNotAllowedError):
+        reviews.get()
+
+
+def test_an_expired_list_through_the_client(cluster: Cluster, configmaps: Any) -> None:
+    with pytest.raises(GoneError):
+        configmaps.get(limit=1, _continue="nonsense")

@@ -1,0 +1,123 @@
+"""systemd of a rehearsal node, as its operator meets it."""
+
+from __future__ import annotations
+
+pytest_plugins = ["rehearsal_lab"]
+
+import pytest
+
+PROXY = "/etc/systemd/system/kube-proxy.service"
+SCHEDULER = "/etc/systemd/system/kube-scheduler.service"
+
+
+def sudo(lab, command: str, node: str = "k8s-master"):
+    return lab.run(node, f"sudo -n {command}")
+
+
+def test_without_daemon_reload_the_old_command_runs(article_lab):
+    old = article_lab.show("k8s-master", "kube-proxy", "MainPID")
+    article_lab.edit("k8s-master", PROXY, lambda text: text.replace("--v=2", "--v=7"))
+    assert article_lab.show("k8s-master", "kube-proxy", "NeedDaemonReload") == "yes"
+    said = sudo(article_lab, "systemctl restart kube-proxy")
+    assert "Run 'systemctl daemon-reload' to reload units." in said.err
+    pid = article_lab.show("k8s-master", "kube-proxy", "MainPID")
+    assert pid != old
+    assert "--v=2\0" in (article_lab.root("k8s-master") / f"proc/{pid}/cmdline").read_text()
+    sudo(article_lab, "systemctl daemon-reload")
+    assert article_lab.show("k8s-master", "kube-proxy", "NeedDaemonReload") == "no"
+    assert article_lab.show("k8s-master", "kube-proxy", "MainPID") == pid
+    sudo(article_lab, "systemctl restart kube-proxy")
+    pid = article_lab.show("k8s-master", "kube-proxy", "MainPID")
+    assert "--v=7\0" in (article_lab.root("k8s-master") / f"proc/{pid}/cmdline").read_text()
+
+
+def test_a_new_drop_in_counts_after_daemon_reload(article_lab):
+    folder = article_lab.root("k8s-node1") / "etc/systemd/system/kube-proxy.service.d"
+    folder.mkdir()
+    (folder / "50-user.conf").write_text("[Service]\nUser=nobody-here\n")
+    assert article_lab.show("k8s-node1", "kube-proxy", "DropInPaths") == ""
+    assert article_lab.show("k8s-node1", "kube-proxy", "NeedDaemonReload") == "yes"
+    sudo(article_lab, "systemctl daemon-reload", "k8s-node1")
+    path = "/etc/systemd/system/kube-proxy.service.d/50-user.conf"
+    assert article_lab.show("k8s-node1", "kube-proxy", "DropInPaths") == path
+    sudo(article_lab, "systemctl restart kube-proxy", "k8s-node1")
+    words = sudo(article_lab, "journalctl -u kube-proxy -o cat -n 5", "k8s-node1").out
+    assert "Failed at step USER spawning /usr/bin/kube-proxy: No such process" in words
+    assert "code=exited, status=217/USER" in words
+    (folder / "50-user.conf").unlink()
+    sudo(article_lab, "systemctl daemon-reload", "k8s-node1")
+    sudo(article_lab, "systemctl restart kube-proxy", "k8s-node1")
+    assert article_lab.show("k8s-node1", "kube-proxy", "ActiveState") == "active"
+
+
+def test_a_service_that_exits_is_started_again_and_again(article_lab, eventually):
+    lab = article_lab
+    sudo(lab, "systemctl reset-failed kube-scheduler")
+    good = (lab.root("k8s-master") / SCHEDULER[1:]).read_text()
+
+    def broken(text: str) -> str:
+        return text.replace("--v=2", "--nonsense=1").replace("RestartSec=10s", "RestartSec=50ms")
+
+    lab.edit("k8s-master", SCHEDULER, broken)
+    sudo(lab, "systemctl daemon-reload")
+    assert sudo(lab, "systemctl restart kube-scheduler").status == 0  # Type=simple: it was started
+    assert eventually(lambda: lab.show("k8s-master", "kube-scheduler", "SubState") == "auto-restart")
+    assert eventually(lambda: int(lab.show("k8s-master", "kube-scheduler", "NRestarts")) >= 2)
+    # Five starts within ten seconds are enough.
+    assert eventually(lambda: lab.show("k8s-master", "kube-scheduler", "ActiveState") == "failed")
+    assert lab.show("k8s-master", "kube-scheduler", "Result") == "start-limit-hit"
+    assert lab.show("k8s-master", "kube-scheduler", "MainPID") == "0"
+    words = sudo(lab, "journalctl -u kube-scheduler -o cat").out
+    assert "Error: unknown flag: --nonsense" in words
+    assert "kube-scheduler.service: Start request repeated too quickly." in words
+    lab.edit("k8s-master", SCHEDULER, lambda _: good)
+    sudo(lab, "systemctl daemon-reload")
+    assert sudo(lab, "systemctl start kube-scheduler").status == 1  # still too quickly
+    sudo(lab, "systemctl reset-failed kube-scheduler")
+    assert sudo(lab, "systemctl start kube-scheduler").status == 0
+
+
+def test_the_journal_can_be_asked_for_one_invocation(article_lab):
+    sudo(article_lab, "systemctl restart kube-scheduler")
+    invocation = article_lab.show("k8s-master", "kube-scheduler", "InvocationID")
+    only = sudo(article_lab, f"journalctl -q -o cat _SYSTEMD_INVOCATION_ID={invocation}").out
+    everything = sudo(article_lab, "journalctl -q -o cat -u kube-scheduler").out
+    warning = "all flags other than --config are deprecated"
+    assert only.count(warning) == 1
+    assert everything.count(warning) >= 2
+    assert "Stopped Kubernetes Scheduler." in everything
+    assert "Stopped Kubernetes Scheduler." not in only
+
+
+def test_the_kubelet_goes_with_docker(article_lab):
+    before = article_lab.show("k8s-node1", "kubelet", "MainPID")
+    sudo(article_lab, "systemctl restart docker", "k8s-node1")
+    assert article_lab.show("k8s-node1", "kubelet", "ActiveState") == "active"
+    assert article_lab.show("k8s-node1", "kubelet", "MainPID") != before
+    sudo(article_lab, "systemctl stop docker", "k8s-node1")
+    assert article_lab.run("k8s-node1", "systemctl is-active kubelet").out == "inactive\n"
+    sudo(article_lab, "systemctl start kubelet", "k8s-node1")
+    assert article_lab.run("k8s-node1", "systemctl is-active docker").out == "active\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "words"),
+    [
+        ("systemctl restart nothing", 5, "Unit nothing.service not found."),
+        ("systemctl is-active nothing", 3, "inactive"),
+        ("systemctl is-enabled kubelet", 0, "enabled"),
+        ("systemctl cat kubelet", 0, "# /etc/systemd/system/kubelet.service\n[Unit]"),
+        ("systemctl status kubelet", 0, "Active: active (running)"),
+        ("systemctl --version", 0, "systemd 237"),
+        ("systemctl frobnicate", 1, "Unknown operation frobnicate."),
+    ],
+)
+def test_the_smaller_verbs(article_lab, command, status, words):
+    said = sudo(article_lab, command)
+    assert said.status == status
+    assert words in said.out + said.err
+
+
+def test_several_units_are_shown_with_an_empty_line_between(article_lab):
+    said = article_lab.run("k8s-master", "systemctl show -p Id,LoadState kubelet nothing").out
+    assert said == ("Id=kubelet.service\nLoadState=loaded\n\nId=nothing.service\nLoadState=not-found\n")
