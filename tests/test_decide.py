@@ -172,6 +172,16 @@ def test_a_unit_that_was_edited_and_never_restarted_is_refused() -> None:
     assert "kubelet on k8s-node1: its unit was edited but never put in effect" in refusals(decide(facts))
 
 
+def test_a_unit_that_systemd_has_not_read_is_refused() -> None:
+    facts = with_service(
+        read_facts(ARTICLE),
+        "k8s-node1",
+        "kubelet",
+        lambda s: dataclasses.replace(s, show={**s.show, "NeedDaemonReload": "yes"}),
+    )
+    assert "kubelet on k8s-node1: its unit was edited, and systemd has not read it" in refusals(decide(facts))
+
+
 def test_a_service_that_does_not_run_is_refused() -> None:
     facts = with_service(
         read_facts(ARTICLE),

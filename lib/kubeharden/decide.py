@@ -24,6 +24,10 @@ PSP_LAST = Release(1, 24)
 # The article's units run the kubelet and kube-proxy as root and the scheduler as a user of its own.
 ROOT_SERVICES = {"kubelet", "kube-proxy"}
 SCHEDULER_USER = "kubernetes"
+UNREAD_UNIT = (
+    "its unit was edited, and systemd has not read it since. Run systemctl daemon-reload and restart it, or take "
+    "the edit back, and look again"
+)
 CONFIG_MODE = {"kubelet": "600", "kube-proxy": "600", "kube-scheduler": "644"}
 
 
@@ -92,7 +96,8 @@ class _Builder:
         try:
             self.node_changes.append(change())
         except (UnitError, UnknownReleaseError, MigrationRefusedError) as error:
-            self.refused.append(Remark(f"{service.name} on {node.name}", str(error)))
+            why = UNREAD_UNIT if service.needs_reload and isinstance(error, UnitError) else str(error)
+            self.refused.append(Remark(f"{service.name} on {node.name}", why))
 
     def _component(self, step: str, node: NodeFacts, service: ServiceFacts) -> NodeChange:
         argv = service.unit_argv()
@@ -163,6 +168,8 @@ class _Builder:
         config = migration.config if migration else None
         running = tuple(systemd.unwrapped(list(service.cmdline)))
         subject = f"{service.name} on {node.name}"
+        if files and service.needs_reload:
+            raise MigrationRefusedError(UNREAD_UNIT)
         if files and running and list(running) != service.unit_argv():
             raise MigrationRefusedError(
                 "its unit was edited but never put in effect: it runs with another command line than the unit "
@@ -302,7 +309,7 @@ def _pending_restart(
     """
     if not service.running:
         return "it is not running"
-    if service.show.get("NeedDaemonReload") == "yes":
+    if service.needs_reload:
         return "systemd has not read its unit since it was changed"
     if systemd.unwrapped(list(service.cmdline)) != list(argv):
         return "it runs with another command line than its unit says"

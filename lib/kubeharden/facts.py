@@ -65,6 +65,11 @@ class ServiceFacts:
         return self.show.get("ActiveState") == "active" and self.main_pid != 0
 
     @property
+    def needs_reload(self) -> bool:
+        """Whether its unit files changed since systemd read them."""
+        return self.show.get("NeedDaemonReload") == "yes"
+
+    @property
     def main_pid(self) -> int:
         """The process id of its main process; 0 without one."""
         return int(self.show.get("MainPID") or 0)

@@ -182,6 +182,8 @@ def _config_of(service: ServiceFacts) -> str:
 
 def _not_in_effect(service: ServiceFacts) -> str:
     """The first thing to know of a service: that it does not run what its unit says."""
+    if service.needs_reload:
+        return "its unit was edited, and systemd has not read it since (systemctl daemon-reload)"
     try:
         argv = service.unit_argv()
     except UnitError as error:

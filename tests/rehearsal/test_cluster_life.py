@@ -6,9 +6,9 @@ import time
 import urllib.error
 from datetime import UTC, datetime
 
-pytest_plugins = ["rehearsal_lab"]
-
 import pytest
+
+pytest_plugins = ["rehearsal_lab"]
 
 API_UNIT = "/etc/systemd/system/kube-apiserver.service"
 KUBELET = "/etc/systemd/system/kubelet.service"

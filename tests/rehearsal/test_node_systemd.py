@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["rehearsal_lab"]
-
 import pytest
+
+pytest_plugins = ["rehearsal_lab"]
 
 PROXY = "/etc/systemd/system/kube-proxy.service"
 SCHEDULER = "/etc/systemd/system/kube-scheduler.service"
