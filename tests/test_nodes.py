@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import re
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 import yaml
 
@@ -101,6 +105,56 @@ def test_a_login_that_is_refused_and_a_node_that_is_not_there(article: Rehearsal
         pytest.raises(NodeError, match=r"cannot reach 127\.0\.0\.1"),
     ):
         nodes.observe()
+
+
+@pytest.fixture
+def jump_host(article: Rehearsal, tmp_path: Path) -> Iterator[tuple[int, str]]:
+    """An SSH server that forwards connections: its port, and its known_hosts line."""
+
+    class Forwarding(asyncssh.SSHServer):
+        def connection_requested(self, *where: object) -> bool:
+            return True
+
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    client = asyncssh.read_private_key(article.directory / "id_ed25519")
+    (tmp_path / "authorized").write_bytes(client.export_public_key())
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    async def listen() -> asyncssh.SSHAcceptor:
+        return await asyncssh.listen(
+            "127.0.0.1",
+            0,
+            server_factory=Forwarding,
+            server_host_keys=[key],
+            authorized_client_keys=str(tmp_path / "authorized"),
+        )
+
+    server = asyncio.run_coroutine_threadsafe(listen(), loop).result(10)
+    port = server.get_port()
+    yield port, f"[127.0.0.1]:{port} {key.export_public_key().decode()}"
+    loop.call_soon_threadsafe(server.close)
+    asyncio.run_coroutine_threadsafe(server.wait_closed(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+
+
+def test_a_gateway_is_used_and_its_host_key_is_checked(
+    article: Rehearsal, jump_host: tuple[int, str]
+) -> None:
+    port, line = jump_host
+    gateway = f"ops@127.0.0.1:{port}"
+    with (
+        Nodes(edited(article, "x", gateway=gateway)) as nodes,
+        pytest.raises(HostKeyError, match="gateway 127"),
+    ):
+        nodes.observe()
+    known = article.directory / "known_hosts"
+    known.write_text(known.read_text() + line)
+    with Nodes(edited(article, "y", gateway=gateway)) as nodes:
+        assert len(nodes.observe()) == 2
 
 
 def test_a_change_is_applied_once_and_stale_the_second_time(article: Rehearsal) -> None:

@@ -100,7 +100,7 @@ class Nodes:
     def close(self) -> None:
         """Close all connections."""
         for connection in self._connections.values():
-            connection.close()
+            _close(connection)
         self._connections.clear()
 
     def observe(
@@ -233,6 +233,13 @@ class Nodes:
             # paramiko leaves Nagle's algorithm on, which costs 30 ms on every command.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.connect_kwargs["sock"] = sock
+
+
+def _close(connection: Connection) -> None:
+    """Close a connection and the gateways that it went through, which fabric leaves open."""
+    connection.close()
+    if isinstance(connection.gateway, Connection):
+        _close(connection.gateway)
 
 
 def _all(work: Callable[[Node], T], nodes: list[Node]) -> list[T]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from kubeharden import display
 from kubeharden.components import Migration, Setting
-from kubeharden.display import BAD, GOOD, NOTE, Diff, Message, Table, View
+from kubeharden.display import BAD, GOOD, NOTE, Block, Diff, Message, Table, View
 from kubeharden.errors import UnitError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.plan import NodeChange, Plan
@@ -38,6 +38,7 @@ def facts_view(facts: Facts) -> View:
             frozenset({7}),
         )
     )
+    view.add(*_command_lines(facts))
     warnings = _warning_rows(facts)
     if warnings:
         headings = ("Service", "Nodes", "Flags", "Warning")
@@ -149,6 +150,19 @@ def _service_rows(node: NodeFacts) -> list[tuple[str, ...]]:
     return rows or [(node.name, "", node.os, "none that the runbook knows", "", "", "", "", "")]
 
 
+def _command_lines(facts: Facts) -> list[Block]:
+    """What each service was started with, folded away; nodes with the same are shown together."""
+    nodes: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for node in facts.nodes:
+        for service in node.services.values():
+            if service.cmdline:
+                nodes.setdefault((service.name, service.cmdline), []).append(node.name)
+    return [
+        Diff(f"Command line of {name} on {_named(names, facts)}", "\n".join(words))
+        for (name, words), names in nodes.items()
+    ]
+
+
 def _warning_rows(facts: Facts) -> list[tuple[str, ...]]:
     """The warnings of all nodes, each once: what differs between nodes stays apart."""
     nodes: dict[tuple[str, str, str], list[str]] = {}
@@ -170,7 +184,7 @@ def _flag_and_message(line: str) -> tuple[str, str]:
 
 def _named(names: Sequence[str], facts: Facts) -> str:
     everywhere = len(facts.nodes) > 1 and len(set(names)) == len(facts.nodes)
-    return f"all {len(facts.nodes)}" if everywhere else ", ".join(dict.fromkeys(names))
+    return f"all {len(facts.nodes)} nodes" if everywhere else ", ".join(dict.fromkeys(names))
 
 
 def _config_of(service: ServiceFacts) -> str:

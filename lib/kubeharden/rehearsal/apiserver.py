@@ -65,6 +65,7 @@ class ApiServer:
         node_proxy: called as ``await node_proxy(node, path, query)`` for a GET of
             ``/api/v1/nodes/<node>/proxy<path>?<query>``; returns status, content type and body, or
             raises ConnectionError when the kubelet cannot be reached.
+        version: what ``/version`` says, such as ``v1.20.2``; by default the first patch release.
     """
 
     def __init__(
@@ -75,8 +76,10 @@ class ApiServer:
         authorize: Authorize = allow_all,
         admit: AdmissionHook | None = None,
         node_proxy: NodeProxy | None = None,
+        version: str | None = None,
     ) -> None:
         self._store = store
+        self._git_version = version or f"v{store.release}.0"
         self._users = {token: _authenticated(user) for token, user in users.items()}
         self._authorize = authorize
         self._node_proxy = node_proxy
@@ -178,7 +181,7 @@ class ApiServer:
     def _public(self, path: str) -> web.Response | None:
         """What needs no token."""
         if path == "/version":
-            return _response(reply(_version(self._store.release)))
+            return _response(reply(_version(self._store.release, self._git_version)))
         # Source: kubernetes.io, "Kubernetes API health endpoints": livez and readyz came with 1.16.
         if path == "/healthz" or (path in {"/livez", "/readyz"} and self._store.release >= Release(1, 16)):
             return web.Response(text="ok")
@@ -275,11 +278,11 @@ def _page_not_found() -> web.Response:
     return web.Response(status=HTTPStatus.NOT_FOUND, text="404 page not found\n")
 
 
-def _version(release: Release) -> dict[str, str]:
+def _version(release: Release, git_version: str) -> dict[str, str]:
     return {
         "major": str(release.major),
         "minor": str(release.minor),
-        "gitVersion": f"v{release}.0",
+        "gitVersion": git_version,
         "gitCommit": "",
         "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z",

@@ -18,7 +18,7 @@ from kubeharden.rehearsal.files import write_atomically
 from kubeharden.rehearsal.scenario import Scenario, remove_trees
 
 LAYOUT = 1
-SETTLE_SECONDS = 0.5
+SETTLE_SECONDS = 0.3
 
 
 @dataclass

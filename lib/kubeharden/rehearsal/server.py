@@ -42,6 +42,7 @@ class RehearsalServer:
             authorize=self._cluster.authorize,
             admit=self._cluster.admit,
             node_proxy=self.proxy,
+            version=scenario.release,
         )
         self._control = Control(self._state, self.machines)
         self._servers: dict[str, NodeServer] = {}

@@ -10,6 +10,7 @@ Prose in the facts (``healthzBindAddress (port part)``) is turned into data here
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 from pathlib import Path
@@ -50,6 +51,8 @@ SCHEDULER_FIELDS: dict[str, Row] = {
         "*": ["leaderElection.resourceName"],
     },
 }
+# Defaults that changed, told as prose in the facts.
+SCHEDULER_DEFAULTS = {"enableProfiling": [{"since": "1.18", "value": True}]}
 # Types inlined from k8s.io/apiserver in the 1.12 types, spelled out as every later release has them.
 INLINED = {
     "LeaderElectionConfiguration": {
@@ -321,15 +324,25 @@ def _scheduler_flag(name: str, row: Row) -> Row:
             "since": _release_of(row["since"])
             if name not in {"--v", "--vmodule", "--log-flush-frequency"}
             else None,
-            "deprecated": row.get("deprecated") and (_release_of(row["deprecated"]) or "1.10"),
+            "deprecated": _scheduler_deprecation(row.get("deprecated")),
             "removed": _removed_in(row.get("removed_in")),
-            "default": row.get("default")
-            if row.get("type") in {"bool", "int32", "ip", "string", "duration"}
-            else None,
+            "default": _plain_default(row),
             "stays": name in {*SCHEDULER_LOGGING, "--feature-gates"} or None,
             "note": row.get("note"),
         }
     )
+
+
+def _scheduler_deprecation(text: str | None) -> str | None:
+    """Since when the scheduler says so when it starts; a usage text alone makes no warning."""
+    return None if text is None or "text" in text else _release_of(text) or "1.10"
+
+
+def _plain_default(row: Row) -> Any:
+    """A flag's default, unless the facts tell a story about it instead."""
+    kinds = {"bool": bool, "int32": int, "ip": str, "string": str, "duration": str}
+    default = row.get("default")
+    return default if isinstance(default, kinds.get(row.get("type", ""), ())) else None
 
 
 def _scheduler_fields(facts: Path, flags: dict[str, Row]) -> dict[str, dict[str, Row]]:
@@ -351,7 +364,9 @@ def _scheduler_fields(facts: Path, flags: dict[str, Row]) -> dict[str, dict[str,
         fields = result.setdefault(snapshot["apiVersion"], {})
         for path, kind in _spelled_out(snapshot["fields"]).items():
             row = _tidy({"type": kind, "since": _release_of(snapshot["release"])})
-            if path in defaults:
+            if path in SCHEDULER_DEFAULTS:
+                row["defaults"] = copy.deepcopy(SCHEDULER_DEFAULTS[path])
+            elif path in defaults:
                 row["defaults"] = [{"since": "1.10", "value": defaults[path]}]
             fields.setdefault(path, row)
     return result

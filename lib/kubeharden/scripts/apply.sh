@@ -47,6 +47,7 @@ settled() { # runs, under one process, for as long as it must
   while :; do
     pid=$(property MainPID)
     if [ "$(property ActiveState)" = active ] && [ "${pid:-0}" != 0 ]; then break; fi
+    case $(property SubState) in auto-restart* | failed | dead) return 1 ;; esac
     [ "$waited" -lt 50 ] || return 1
     waited=$((waited + 1))
     sleep 0.2
@@ -123,6 +124,7 @@ fi
 words=$(journalctl -q --no-pager -o cat -u "$service.service" -n 30)
 each put_back
 systemctl daemon-reload
+systemctl reset-failed "$service.service" # or its own start limit may keep it down
 systemctl restart "$service.service"
 if settled; then after="the files and the service are as before"; else after="AND IT DOES NOT RUN WITH ITS OLD FILES EITHER"; fi
 fail failed "$service did not come up; $after. Its journal says:

@@ -24,7 +24,11 @@ file() { # PATH: its content with mode, owner and group, or that there is none
 }
 
 fetch() { # URL
-  curl -sf --max-time 2 "$1" 2>/dev/null || wget -qO- -T 2 "$1" 2>/dev/null
+  if command -v curl >/dev/null; then
+    curl -sf --max-time 2 "$1"
+  elif command -v wget >/dev/null; then
+    wget -qO- -T 2 "$1"
+  fi 2>/dev/null
 }
 
 property() { # NAME <output of systemctl show
@@ -81,10 +85,11 @@ service() { # NAME
   fi
 
   invocation=$(printf '%s\n' "$show" | property InvocationID)
-  if [ -n "$invocation" ]; then
-    journalctl -q --no-pager -o cat "_SYSTEMD_INVOCATION_ID=$invocation" |
-      grep -i -e 'has been deprecated' -e 'are deprecated' -e 'lenient decoding' | head -n 500 | section warnings "$1"
-  fi
+  # Before systemd 232 there are no invocations to tell the runs of a service by.
+  match=_PID=$pid
+  [ -z "$invocation" ] || match=_SYSTEMD_INVOCATION_ID=$invocation
+  journalctl -q --no-pager -o cat "$match" |
+    grep -i -e 'has been deprecated' -e 'are deprecated' -e 'lenient decoding' | head -n 500 | section warnings "$1"
   case $1 in
   kube-proxy) fetch http://127.0.0.1:10249/configz | section configz "$1" ;;
   kube-scheduler) fetch http://127.0.0.1:10251/configz | section configz "$1" ;;
