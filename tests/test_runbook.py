@@ -1,0 +1,84 @@
+"""The verbs, called as an interactive notebook calls them: twice, out of order, and after the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kubeharden import runbook
+from kubeharden.errors import KubehardenError, ParameterError, StaleError
+from kubeharden.rehearsal import Rehearsal
+
+
+@pytest.fixture
+def namespace(tmp_path: Path) -> dict[str, object]:
+    return {"In": [""], "rehearsal_dir": str(tmp_path / "rehearsal"), "output_dir": str(tmp_path / "records")}
+
+
+@pytest.fixture
+def run(namespace: dict[str, object]) -> Iterator[runbook.Run]:
+    made = runbook.start(namespace)
+    yield made
+    made.close()
+
+
+def test_verbs_out_of_order_are_refused_with_a_sentence(run: runbook.Run) -> None:
+    with pytest.raises(KubehardenError, match=r"run the cell with run\.look\(\) first"):
+        run.plan()
+    with pytest.raises(KubehardenError, match=r"run the cell with run\.plan\(\) first"):
+        run.apply("kubelet")
+    run.look()
+    with pytest.raises(KubehardenError, match=r"run\.plan\(\) first"):
+        run.prove()
+
+
+def test_a_step_is_carried_out_once(run: runbook.Run) -> None:
+    run.look()
+    run.plan()
+    assert "carried out and proved" in str(run.apply("kube-proxy"))
+    assert "was carried out in this run already" in str(run.apply("kube-proxy"))
+    run.look()
+    run.plan()
+    assert "nothing was changed, nothing restarted" in str(run.apply("kube-proxy"))
+
+
+def test_what_somebody_else_changed_since_is_not_overwritten(run: runbook.Run) -> None:
+    run.look()
+    run.plan()
+    assert run.rehearsal is not None
+    unit = run.rehearsal.directory / "nodes/k8s-master/etc/systemd/system/kube-proxy.service"
+    edited = unit.read_text() + "# by somebody else\n"
+    unit.write_text(edited)
+    with pytest.raises(StaleError, match="has changed since it was read"):
+        run.apply("kube-proxy")
+    assert unit.read_text() == edited
+
+
+def test_starting_again_ends_the_run_before(namespace: dict[str, object], tmp_path: Path) -> None:
+    first = runbook.start(namespace)
+    second = runbook.start({**namespace, "mode": "plan"})  # the same folder: the first one let go of it
+    assert second.parameters.mode == "plan"
+    second.close()
+    first.close()
+    assert len(list((tmp_path / "records").iterdir())) == 2
+
+
+def test_a_broken_start_leaves_no_rehearsal_running(namespace: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "records").write_text("a file where a folder must be")
+    with pytest.raises(ParameterError, match="output_dir: cannot write records"):
+        runbook.start(namespace)
+    with Rehearsal.start("article-1.10", tmp_path / "rehearsal"):
+        pass  # the folder is free again
+
+
+def test_the_record_is_private_and_holds_plan_and_journal(run: runbook.Run) -> None:
+    run.look()
+    run.plan()
+    folder = run.record.folder
+    assert oct(folder.stat().st_mode)[-3:] == "700"
+    assert {path.name: oct(path.stat().st_mode)[-3:] for path in folder.iterdir()} == {
+        "plan.json": "600",
+        "journal.jsonl": "600",
+    }
