@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kubeharden import runbook
-from kubeharden.errors import KubehardenError, ParameterError, StaleError
+from kubeharden.errors import KubehardenError, ParameterError, StaleError, UnexpectedError
 from kubeharden.rehearsal import Rehearsal
 
 
@@ -71,6 +71,20 @@ def test_a_broken_start_leaves_no_rehearsal_running(namespace: dict[str, object]
         runbook.start(namespace)
     with Rehearsal.start("article-1.10", tmp_path / "rehearsal"):
         pass  # the folder is free again
+
+
+def test_an_unexpected_error_is_shown_without_secrets(
+    run: runbook.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise RuntimeError("cannot parse token: abcdef.0123456789abcdef")
+
+    monkeypatch.setattr(run.nodes, "observe", fails)
+    with pytest.raises(UnexpectedError) as error:
+        run.look()
+    assert "abcdef.0123456789abcdef" not in str(error.value)
+    assert "RuntimeError: cannot parse token" in str(error.value)
+    assert "in fails" in str(error.value)
 
 
 def test_the_record_is_private_and_holds_plan_and_journal(run: runbook.Run) -> None:

@@ -16,6 +16,7 @@ from kubeharden.errors import (
     ProofError,
     RehearsalError,
     StaleError,
+    UnexpectedError,
     UnitError,
     UnknownReleaseError,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "RehearsalError",
     "Setting",
     "StaleError",
+    "UnexpectedError",
     "UnitError",
     "UnknownReleaseError",
     "__version__",

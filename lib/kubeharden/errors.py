@@ -10,7 +10,8 @@
     ├── ClusterError            the API server cannot be used, or refused a request
     ├── StaleError              something changed since it was last looked at: nothing was written over it
     ├── ProofError              after a change, something is not as the plan promised
-    └── RehearsalError          the embedded rehearsal cluster cannot run
+    ├── RehearsalError          the embedded rehearsal cluster cannot run
+    └── UnexpectedError         something that nobody thought of; its message is the redacted traceback
 
 Every message says what was wrong, where, and what to do about it.
 """
@@ -60,3 +61,7 @@ class ProofError(KubehardenError):
 
 class RehearsalError(KubehardenError):
     """The embedded rehearsal cluster cannot run."""
+
+
+class UnexpectedError(KubehardenError):
+    """Something that nobody thought of; its message is the traceback, without secrets."""

@@ -11,17 +11,19 @@ run.finish()                      # closes the record
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import wraps
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from kubeharden import display, views
 from kubeharden.cluster import Cluster
 from kubeharden.decide import make_plan
 from kubeharden.display import BAD, GOOD, NOTE, Message, Table, View
-from kubeharden.errors import KubehardenError, MigrationRefusedError, ProofError
+from kubeharden.errors import KubehardenError, MigrationRefusedError, ProofError, UnexpectedError
 from kubeharden.facts import Facts
 from kubeharden.inventory import Inventory, read_inventory
 from kubeharden.nodes import Nodes
@@ -35,6 +37,28 @@ from kubeharden.redact import redact
 from kubeharden.rehearsal import Rehearsal, available, service_range
 from kubeharden.results import Result
 from kubeharden.rollout import Rollout
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _verb(method: Callable[P, T]) -> Callable[P, T]:
+    """Let no exception reach the notebook with a secret in it: tracebacks are redacted, too."""
+
+    @wraps(method)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(*args, **kwargs)
+        except KubehardenError:
+            raise
+        except Exception as error:
+            trace = "".join(traceback.format_exception(error))
+            raise UnexpectedError(
+                f"this should not have happened; please report it:\n{redact(trace)}"
+            ) from error
+
+    return guarded
+
 
 _current: list[Run] = []  # at most one: the run that this notebook has open
 
@@ -58,6 +82,7 @@ class Run:
         self._plan: Plan | None = None
         self._done: dict[str, list[Result]] = {}
 
+    @_verb
     def look(self) -> View:
         """Read every node and the cluster; nothing is changed.
 
@@ -68,6 +93,7 @@ class Run:
         self.record.event("observed", nodes=[node.name for node in self._facts.nodes])
         return views.facts_view(self._facts)
 
+    @_verb
     def plan(self) -> View:
         """Decide what to do, from what was seen; nothing is changed.
 
@@ -80,6 +106,7 @@ class Run:
         self.record.event("planned", digest=self._plan.digest, needed=self._plan.needed)
         return views.plan_view(self._plan)
 
+    @_verb
     def show(self, step: str) -> View:
         """What the plan holds for one step, in full: every setting's verdict, every diff."""
         if step not in self.parameters.steps:
@@ -88,6 +115,7 @@ class Run:
             )
         return views.step_view(self._planned(), step)
 
+    @_verb
     def apply(self, step: str) -> View:
         """Carry out one step of the plan; in ``plan`` mode, say that nothing was.
 
@@ -130,6 +158,7 @@ class Run:
             )
         return View([Message(f"{step}: carried out and proved, one after the other.", GOOD)])
 
+    @_verb
     def prove(self) -> View:
         """Look again and compare with what the plan promised; in ``plan`` mode, with what was there.
 
@@ -148,6 +177,7 @@ class Run:
             )
         return view
 
+    @_verb
     def finish(self) -> View:
         """What was changed, per node, with diffs; then close the record and stop the rehearsal."""
         plan = self._planned()
@@ -230,6 +260,7 @@ class Run:
         return view
 
 
+@_verb
 def start(namespace: Mapping[str, Any]) -> Run:
     """Check the parameters, open the inventory or start the rehearsal, and begin the record.
 
