@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import kubernetes.config
@@ -154,16 +154,25 @@ class Cluster:
 
         A node may look Ready only because nobody has noticed yet that its kubelet is gone.
 
+        Args:
+            node: its name.
+            after: when its kubelet was restarted, by the node's own clock, which heartbeats have too
+                (RFC 3339 in UTC with whole seconds: as text they are in the order of time).
+            seconds: how long to wait.
+
         Raises:
             ClusterError: it is not, in that time.
         """
         end = time.monotonic() + seconds
         while True:
-            ready, heartbeat = self.heartbeat(node)
-            if ready and heartbeat > after:
-                return
+            try:
+                ready, heartbeat = self.heartbeat(node)
+                if ready and heartbeat > after:
+                    return
+                state = f"without a heartbeat since {heartbeat}" if ready else "not Ready"
+            except ClusterError as error:  # the API server may stumble while a node comes back
+                state = f"not to be seen: {error}"
             if time.monotonic() > end:
-                state = "not Ready" if not ready else f"without a heartbeat since {heartbeat}"
                 raise ClusterError(
                     f"{node} is {state} after {seconds:g} seconds; look at `journalctl -u kubelet` there"
                 )
@@ -189,7 +198,14 @@ class Cluster:
                 self._served[base] = frozenset()
         return self._served[base]
 
-    def _list(self, path: str, kind: str) -> Iterable[dict[str, Any]]:
+    def _list(self, path: str, kind: str) -> list[dict[str, Any]]:
+        """Every object there, in pages; from the beginning again if the pages outlive the server's memory."""
+        try:
+            return list(self._pages(path, kind))
+        except _ExpiredError:
+            return list(self._pages(path, kind))
+
+    def _pages(self, path: str, kind: str) -> Iterator[dict[str, Any]]:
         token = ""
         while True:
             query = [("limit", str(PAGE)), *([("continue", token)] if token else [])]
@@ -254,6 +270,10 @@ class _NotFoundError(ClusterError):
     pass
 
 
+class _ExpiredError(ClusterError):
+    """The rest of a list is not to be had any more (410)."""
+
+
 def _refusal(status: int, text: str, what: str, user: str) -> ClusterError | StaleError:
     try:
         message = str(json.loads(text).get("message") or text)
@@ -269,6 +289,8 @@ def _refusal(status: int, text: str, what: str, user: str) -> ClusterError | Sta
         return ClusterError(f"{what}: {message}. Use a kubeconfig of a user who may")
     if status == 404:  # noqa: PLR2004
         return _NotFoundError(f"{what}: {message}")
+    if status == 410:  # noqa: PLR2004
+        return _ExpiredError(f"{what}: {message}")
     if status == 409:  # noqa: PLR2004
         return StaleError(
             f"{what}: {message}. Somebody else changed it; run again to plan from what is there now"

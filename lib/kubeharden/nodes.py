@@ -45,10 +45,17 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 @dataclass(frozen=True)
 class Applied:
-    """What became of a change: ``applied``, ``stale`` or ``failed``, with the node's own words."""
+    """What became of a change, with the node's own words.
+
+    Attributes:
+        outcome: ``applied``, ``stale`` or ``failed``.
+        words: what the node says of it.
+        restarted: when the service was restarted, by the node's own clock (RFC 3339, UTC).
+    """
 
     outcome: str
     words: str
+    restarted: str = ""
 
 
 class _Runner(Remote):  # type: ignore[misc]
@@ -136,19 +143,18 @@ class Nodes:
             NodeError: the node cannot be reached, or did not say what became of it.
         """
         node = next(node for node in self.inventory.nodes if node.name == change.node)
-        answer = self._run(
-            node,
-            _script("apply"),
-            ["apply"],
-            _payload(change, run, self.inventory.settle_seconds),
-            APPLY_SECONDS,
-        )
-        head, _, words = answer.partition("\n")
-        if not head.startswith("@result "):
+        settle = self.inventory.settle_seconds
+        seconds = round(2 * settle) + APPLY_SECONDS  # it may settle twice: forth and back
+        answer = self._run(node, _script("apply"), ["apply"], _payload(change, run, settle), seconds)
+        # A login shell may print something of its own before.
+        _, found, result = answer.rpartition("@result ")
+        if not found:
             raise NodeError(
                 f"{node.name}: did not say what became of the change to {change.service}: {redact(answer[-500:])}"
             )
-        return Applied(head.removeprefix("@result "), redact(words.strip()))
+        head, _, words = result.partition("\n")
+        outcome, _, restarted = head.partition(" ")
+        return Applied(outcome, redact(words.strip()), restarted)
 
     def _run(self, node: Node, script: str, arguments: list[str], payload: str, seconds: int) -> str:
         connection = self._connection(node)

@@ -48,6 +48,7 @@ class NodeChange:
         expected_config: the content of the config file that must be in force afterwards, if it has one.
         migration: the verdict on every setting, for kubelet, kube-proxy and kube-scheduler.
         notes: what else there is to know of it.
+        pending: fields of its present config file that it has not read yet: a restart puts them in effect.
     """
 
     step: str
@@ -59,6 +60,7 @@ class NodeChange:
     expected_config: Mapping[str, Any] | None = None
     migration: Migration | None = None
     notes: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
 
     @property
     def needed(self) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kubeharden import systemd
-from kubeharden.components.proof import mismatches
+from kubeharden.components.proof import mismatches, same_field
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.plan import NodeChange, Plan
 from kubeharden.podsecurity import usable_policies
@@ -22,14 +22,14 @@ class Proof:
     Attributes:
         problems: what is not as promised; nothing, if all is.
         confirmed: what was checked and holds, in sentences.
-        unavoidable: deprecation warnings that the release gives whatever one does, and why.
+        notes: warnings that the release gives whatever one does, and what could not be verified.
         services: rows of node, service, process, start time, warnings before and after.
         differences: rows of node, service, field, before, after, declared: the effective configuration.
     """
 
     problems: tuple[str, ...]
     confirmed: tuple[str, ...]
-    unavoidable: tuple[str, ...]
+    notes: tuple[str, ...]
     differences: tuple[tuple[str, ...], ...]
     services: tuple[tuple[str, ...], ...]
 
@@ -43,49 +43,69 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
         plan: what was to be done.
         applied: whether it was carried out; in ``plan`` mode, nothing at all may have changed.
     """
-    problems: list[str] = []
-    confirmed: list[str] = []
-    warned: dict[tuple[str, str], list[str]] = {}
     differences = [row for node in after.nodes for row in _differences(before.node(node.name), node, plan)]
-    problems += [
+    problems = [
         f"{row[1]} on {row[0]}: {row[2]} changed from {row[3]} to {row[4]}, which nothing declared"
         for row in differences
         if row[5] == "NO"
     ]
     problems += _stopped(before, after)
+    notes: list[str] = []
     if applied:
         for change in plan.node_changes:
-            node = after.node(change.node)
-            problems += [
-                f"{change.service} on {change.node}: {problem}" for problem in unproved(change, node)
-            ]
-            avoidable, rest = _warnings(change, node)
-            problems += [f"{change.service} on {change.node} still warns: {warning}" for warning in avoidable]
-            for warning in rest:
-                warned.setdefault((change.service, warning), []).append(change.node)
+            subject, old, new = (
+                f"{change.service} on {change.node}",
+                before.node(change.node),
+                after.node(change.node),
+            )
+            problems += [f"{subject}: {problem}" for problem in unproved(change, new, old)]
+            problems += [f"{subject} still warns: {warning}" for warning in _warnings(change, new)[0]]
         problems += _missing_objects(after, plan)
-        confirmed += [] if problems else _confirmations(after, plan)
-    elif not problems:
-        confirmed.append(
-            "Nothing has changed: the effective configuration and the processes are what they were."
-        )
-    if differences and not any(row[5] == "NO" for row in differences):
-        confirmed.append("The effective configuration changed in the declared values and in nothing else.")
+        notes = [*_unavoidable(after, plan), *_unverified(after, plan)]
     return Proof(
         tuple(problems),
-        tuple(confirmed),
-        tuple(
-            f"{service} on {', '.join(nodes)} still warns, which its release cannot avoid: {warning}"
-            for (service, warning), nodes in warned.items()
-        ),
+        () if problems else tuple(_confirmations(after, plan, differences, applied=applied)),
+        tuple(notes),
         tuple(differences),
         tuple(_services(before, after, plan)),
     )
 
 
-def unproved(change: NodeChange, node: NodeFacts) -> list[str]:
-    """What is not as a change promised, judged by what runs: nothing, if all is."""
-    service = node.service(change.service)
+def _unavoidable(after: Facts, plan: Plan) -> Iterator[str]:
+    nodes: dict[tuple[str, str], list[str]] = {}
+    for change in plan.node_changes:
+        for warning in _warnings(change, after.node(change.node))[1]:
+            nodes.setdefault((change.service, warning), []).append(change.node)
+    for (service, warning), names in nodes.items():
+        yield f"{service} on {', '.join(names)} still warns, which its release cannot avoid: {warning}"
+
+
+def _verifiable(change: NodeChange, after: Facts) -> bool:
+    service = after.node(change.node).service(change.service)
+    return service is not None and effective_config_of(after.node(change.node), service) is not None
+
+
+def _unverified(after: Facts, plan: Plan) -> Iterator[str]:
+    nodes: dict[str, list[str]] = {}
+    for change in plan.node_changes:
+        if change.expected_config is not None and not _verifiable(change, after):
+            nodes.setdefault(change.service, []).append(change.node)
+    for service, names in nodes.items():
+        yield (
+            f"{service} on {', '.join(names)} does not serve its effective configuration: that its file is in "
+            "effect is not verified, only that it runs with it"
+        )
+
+
+def unproved(change: NodeChange, node: NodeFacts, before: NodeFacts) -> list[str]:
+    """What is not as a change promised, judged by what runs: nothing, if all is.
+
+    Args:
+        change: what was to be done.
+        node: its node as seen now.
+        before: the node as seen before.
+    """
+    service, old = node.service(change.service), before.service(change.service)
     if service is None or not service.running:
         return ["it does not run"]
     problems = []
@@ -96,6 +116,8 @@ def unproved(change: NodeChange, node: NodeFacts) -> list[str]:
         table = release_table(change.service, service.release)
         for path, wanted, got in mismatches(table, change.expected_config, effective):
             problems.append(f"{path} is {got!r} in effect, not {wanted!r}")
+    if effective is None and old is not None and effective_config_of(before, old) is not None:
+        problems.append("its effective configuration could be read before, and cannot be read any more")
     return problems
 
 
@@ -114,11 +136,11 @@ def _differences(before: NodeFacts, after: NodeFacts, plan: Plan) -> Iterator[tu
         if first is None or second is None:
             continue
         hardened = change.migration.hardened if change.migration else []
-        declared = {setting.field.lower() for setting in hardened}
+        declared = [*(setting.field for setting in hardened if setting.field), *change.pending]
         flat_old, flat_new = dict(_leaves(first)), dict(_leaves(second))
         for path in {**flat_old, **flat_new}:
             if flat_old.get(path) != flat_new.get(path):
-                known = path.lower() in declared
+                known = any(same_field(field, path) for field in declared)
                 yield (
                     after.name,
                     change.service,
@@ -152,7 +174,9 @@ def _stopped(before: Facts, after: Facts) -> list[str]:
 
 def _warnings(change: NodeChange, node: NodeFacts) -> tuple[list[str], list[str]]:
     """The deprecation warnings of the running process: those that could be avoided, and those that cannot."""
-    kept = {setting.flag: setting.why for setting in change.migration.kept} if change.migration else {}
+    migration = change.migration
+    stayed = [*migration.kept, *(s for s in migration.hardened if not s.field)] if migration else []
+    kept = {setting.flag: setting.why for setting in stayed}
     service = node.service(change.service)
     avoidable, unavoidable = [], []
     for warning in service.warnings if service and change.migration else ():
@@ -198,10 +222,21 @@ def _services(before: Facts, after: Facts, plan: Plan) -> Iterator[tuple[str, ..
             )
 
 
-def _confirmations(after: Facts, plan: Plan) -> Iterator[str]:
-    names = [f"{change.service} on {change.node}" for change in plan.node_changes]
-    if names:
-        yield f"Running with the command line and the configuration that were planned: {', '.join(names)}."
+def _confirmations(
+    after: Facts, plan: Plan, differences: Sequence[tuple[str, ...]], *, applied: bool
+) -> Iterator[str]:
+    if not applied:
+        yield "Nothing has changed: the effective configuration and the processes are what they were."
+        return
+    if plan.node_changes:
+        names = (f"{change.service} on {change.node}" for change in plan.node_changes)
+        yield f"Running with the command line that was planned: {', '.join(names)}."
+    verified = [c for c in plan.node_changes if c.expected_config is not None and _verifiable(c, after)]
+    if verified:
+        names = (f"{change.service} on {change.node}" for change in verified)
+        yield f"Every value of the config file is in effect: {', '.join(names)}."
+    if differences:
+        yield "The effective configuration changed in the declared values and in nothing else."
     accounts = [
         (subject["namespace"], subject["name"])
         for binding in after.cluster.of("rolebindings")

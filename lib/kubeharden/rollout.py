@@ -8,26 +8,32 @@ from functools import partial
 
 from kubeharden.cluster import Cluster
 from kubeharden.errors import KubehardenError, NodeError, ProofError, StaleError
-from kubeharden.facts import NodeFacts
+from kubeharden.facts import Facts
 from kubeharden.nodes import Applied, Nodes
 from kubeharden.plan import NodeChange, ObjectChange, Plan
 from kubeharden.proof import unproved
 from kubeharden.record import Record
 from kubeharden.results import Result
 
+# How long a restarted component may take until it serves its effective configuration.
+SERVE_SECONDS = 15
+
 
 class Rollout:
     """Applies plans to one cluster.
 
     Args:
+        seen: what the plan was made from.
         nodes: the nodes.
         cluster: the API server.
         record: where to write what happens.
         say: called with each result as it comes.
     """
 
-    def __init__(self, nodes: Nodes, cluster: Cluster, record: Record, say: Callable[[Result], None]) -> None:
-        self.nodes, self.cluster, self.record, self.say = nodes, cluster, record, say
+    def __init__(
+        self, seen: Facts, nodes: Nodes, cluster: Cluster, record: Record, say: Callable[[Result], None]
+    ) -> None:
+        self.seen, self.nodes, self.cluster, self.record, self.say = seen, nodes, cluster, record, say
 
     def apply(self, plan: Plan) -> list[Result]:
         """Carry out a plan: its API objects first, then its nodes in order.
@@ -75,7 +81,6 @@ class Rollout:
         return "created" if change.before is None else "updated"
 
     def _node(self, change: NodeChange) -> str:
-        heartbeat = self._last_heartbeat(change)
         applied: Applied = self.nodes.apply(change, f"{self.record.run}-{change.step}")
         if applied.outcome == "stale":
             raise StaleError(applied.words)
@@ -84,18 +89,20 @@ class Rollout:
         if change.service == "kube-apiserver":
             self.cluster.wait_until_up()
         elif change.service == "kubelet":
-            self.cluster.wait_until_ready(change.node, heartbeat)
-        node = self.nodes.observe([change.node], [change.service])[0]
-        problems = unproved(change, self.with_configz(node, change.service))
+            self.cluster.wait_until_ready(change.node, applied.restarted)
+        problems = self._problems(change)
         if problems:
             raise ProofError(f"the change is in place, but {'; '.join(problems)}")
         return applied.words
 
-    def _last_heartbeat(self, change: NodeChange) -> str:
-        return self.cluster.heartbeat(change.node)[1] if change.service == "kubelet" else ""
-
-    def with_configz(self, node: NodeFacts, service: str = "kubelet") -> NodeFacts:
-        """The facts of a node with its kubelet's effective configuration, where that is what matters."""
-        if service != "kubelet" or node.service("kubelet") is None:
-            return node
-        return node.with_kubelet_configz(self.cluster.kubelet_config(node.name))
+    def _problems(self, change: NodeChange) -> list[str]:
+        """What is not as promised; asked again for a while, since a server may need a moment to serve."""
+        end = time.monotonic() + SERVE_SECONDS
+        while True:
+            node = self.nodes.observe([change.node], [change.service])[0]
+            if change.service == "kubelet":
+                node = node.with_kubelet_configz(self.cluster.kubelet_config(change.node))
+            problems = unproved(change, node, self.seen.node(change.node))
+            if not problems or time.monotonic() > end:
+                return problems
+            time.sleep(0.5)

@@ -144,7 +144,7 @@ class Run:
                 ]
             )
         progress = _Progress()
-        rollout = Rollout(self.nodes, self.cluster, self.record, progress.add)
+        rollout = Rollout(self._seen(), self.nodes, self.cluster, self.record, progress.add)
         results = rollout.apply(plan.of(step))
         self._done[step] = results
         if not plan.of(step).needed:
@@ -315,7 +315,7 @@ def _proof_view(proof: Proof) -> View:
     view = View()
     view.add(*display.sentences(proof.problems, BAD))
     view.add(*display.sentences(proof.confirmed, GOOD))
-    view.add(*display.sentences(proof.unavoidable, NOTE))
+    view.add(*display.sentences(proof.notes, NOTE))
     if proof.services:
         view.add(views.services_view(proof.services))
     if proof.differences:

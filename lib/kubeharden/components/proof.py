@@ -10,33 +10,63 @@ from kubeharden.components.effective import TYPE_META, counts
 from kubeharden.components.values import duration_ns
 from kubeharden.releases import ReleaseTable
 
+# The name that the internal types of 1.10 and 1.11 have for a field (kubeproxyconfig/types.go and
+# componentconfig/types.go there: ClientConnection.KubeConfigFile; "kubeconfig" is its JSON name).
+INTERNAL_NAMES = {"clientconnection.kubeconfig": "clientconnection.kubeconfigfile"}
+
 
 def mismatches(
     table: ReleaseTable, config: Mapping[str, Any], configz: Mapping[str, Any]
 ) -> list[tuple[str, Any, Any]]:
     """Path, wanted and actual value of every field of ``config`` that is not in effect.
 
-    Components serve internal types at ``/configz`` in some releases, with names such as ``BindAddress``, and
-    leave out what is empty, so names are compared without case and an absent value counts as empty.
+    The kubelet serves its file's own names and leaves out what is empty, so an absent value is an empty one.
+    kube-proxy and kube-scheduler serve their internal types: names such as ``BindAddress`` (compared without
+    case), nothing left out, some fields under another name in some releases. What they do not name as the file
+    does cannot be compared, and is passed over; so are lists of objects, which they fill with defaults.
 
     Args:
         config: the content of the config file.
         configz: the object inside what the component serves at ``/configz``.
     """
+    internal = table.component != "kubelet"
     actual = _folded(configz)
     found = []
     for path, wanted in paths.leaves(config, table.fields):
         if path in TYPE_META or not counts(table, path, wanted):
             continue
-        got = paths.get(actual, path.lower())
+        name = _name_in(actual, path.lower())
+        if internal and (name is None or _holds_objects(wanted)):
+            continue
+        got = paths.get(actual, name or path.lower())
         if not _same(table, path, wanted, got):
             found.append((path, wanted, got))
     return found
 
 
+def same_field(path: str, served: str) -> bool:
+    """Whether a name that a component serves is that of a field: by case, or regrouped in a later release.
+
+    kube-proxy 1.31 serves ``clusterCIDR`` as ``DetectLocal.ClusterCIDRs``.
+    """
+    one, other = path.lower(), served.lower()
+    last = [name.rpartition(".")[2].rstrip("s") for name in (one, other)]
+    return one == other or INTERNAL_NAMES.get(one) == other or last[0] == last[1]
+
+
+def _name_in(actual: Mapping[str, Any], path: str) -> str | None:
+    return next((name for name in (path, INTERNAL_NAMES.get(path)) if name and paths.has(actual, name)), None)
+
+
+def _holds_objects(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
+
+
 def _folded(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key).lower(): _folded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_folded(item) for item in value]
     return value
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from kubeharden.releases import Release
+
 # The name under which each registers.
 SECTIONS = {
     "kubelet": "kubeletconfig",
@@ -31,18 +33,24 @@ _GO_NAMES = {
     "udpIdleTimeout": "UDPIdleTimeout",
     "excludeCIDRs": "ExcludeCIDRs",
 }
+# KubeConfigFile in kubeproxyconfig/types.go and componentconfig/types.go until k8s.io/component-base came.
+RENAMED_KUBECONFIG = Release(1, 12)
 # Maps whose keys are data.
 _MAPS = {"featureGates"}
 
 
-def configz(component: str, config: dict[str, Any]) -> str:
+def configz(component: str, release: Release, config: dict[str, Any]) -> str:
     """The answer of a component's /configz.
 
     Args:
         component: ``kubelet``, ``kube-proxy`` or ``kube-scheduler``.
+        release: what it runs.
         config: its effective configuration, with the keys of the file.
     """
     shown = config if component == "kubelet" else _go(config)
+    if component != "kubelet" and release < RENAMED_KUBECONFIG and "ClientConnection" in shown:
+        connection = shown["ClientConnection"]
+        shown["ClientConnection"] = {**connection, "KubeConfigFile": connection.pop("Kubeconfig", "")}
     return json.dumps({SECTIONS[component]: shown})
 
 

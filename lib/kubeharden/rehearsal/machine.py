@@ -261,10 +261,13 @@ def _answer(component: Component, port: int, path: str, release: Release) -> tup
     if component.name == "kube-proxy":
         if port == _port(config.get("healthzBindAddress")):
             return _health(path)
-        pages = {"/configz": configz("kube-proxy", config), "/proxyMode": config.get("mode") or "iptables"}
+        pages = {
+            "/configz": configz("kube-proxy", release, config),
+            "/proxyMode": config.get("mode") or "iptables",
+        }
         return _page(path, pages) if port == _port(config.get("metricsBindAddress")) else None
     if component.name == "kube-scheduler" and release <= _SCHEDULER_INSECURE_LAST:
-        pages = {"/healthz": "ok", "/configz": configz("kube-scheduler", config)}
+        pages = {"/healthz": "ok", "/configz": configz("kube-scheduler", release, config)}
         return _page(path, pages) if port == _port(config.get("healthzBindAddress")) else None
     return None
 

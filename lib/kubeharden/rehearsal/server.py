@@ -21,6 +21,7 @@ from kubeharden.rehearsal.keys import kept_key, public_line
 from kubeharden.rehearsal.machine import Component, Machine, shown_config
 from kubeharden.rehearsal.scenario import Scenario, lay_out
 from kubeharden.rehearsal.sshd import HOST, NodeServer
+from kubeharden.releases import Release
 
 # A new cluster has been up for three days, and its files are older than that.
 UPTIME_SECONDS = 3 * 24 * 3600.0
@@ -141,7 +142,8 @@ class RehearsalServer:
             address = machine.spec.address if machine is not None else node
             raise ConnectionRefusedError(f"dial tcp {address}:10250: connect: connection refused")
         if path.rstrip("/") == "/configz":
-            body = configz("kubelet", shown_config(kubelet))
+            release = Release.parse(self._scenario.release)
+            body = configz("kubelet", release, shown_config(kubelet))
             return 200, "application/json", body.encode()
         if path.rstrip("/") == "/healthz":
             return 200, "text/plain; charset=utf-8", b"ok"

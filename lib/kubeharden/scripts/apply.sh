@@ -13,25 +13,29 @@
 #   settle SECONDS                 how long it must run without a break
 #   end
 #
-# Prints "@result WORD" (applied, stale, failed), with the service's own words when it failed. A service
-# that does not come up is put back to what it ran before. KUBEHARDEN_ROOT: see observe.sh.
+# Files are put in place in the order of the payload: config files come before the unit that names them, so
+# that a node that loses power in between starts with its old unit. A path that is a symbolic link is followed.
+#
+# Prints "@result applied TIME", "@result stale" or "@result failed", then words: when it failed, the service's
+# own. TIME is when it was restarted (RFC 3339, UTC, this node's clock). A service that does not come up is put
+# back to what it ran before. KUBEHARDEN_ROOT: see observe.sh.
 set -u
 LC_ALL=C
 export LC_ALL
 umask 077
 trap '' HUP PIPE
+exec 2>&1 # what a command complains of belongs to the answer
 root=${KUBEHARDEN_ROOT:-}
 state=$root/var/lib/kubeharden
 
-fail() { # WORD MESSAGE
+answer() { # WORD MESSAGE
   printf '@result %s\n%s\n' "$1" "$2"
   exit 0
 }
 
 abandon() { # WORD MESSAGE: nothing was changed, so nothing need be kept
-  each unstage
-  rm -rf "$work"
-  fail "$1" "$2; nothing was changed"
+  [ -z "$work" ] || { each unstage && rm -rf "$work"; }
+  answer "$1" "$2; nothing was changed. $complaint"
 }
 
 digest() { # FILE
@@ -58,47 +62,69 @@ settled() { # runs, under one process, for as long as it must
     [ "$(property NRestarts)" = "$restarts" ]
 }
 
-each() { # FUNCTION: with mode, owner, group, digest and path of every file, in order
+restart() {
+  systemctl daemon-reload
+  systemctl reset-failed "$service.service" >/dev/null # or its own start limit may keep it down
+  systemctl restart "$service.service"
+}
+
+each() { # FUNCTION: for every file, in order, until one fails; what it says is kept as the complaint
   index=0
   while IFS=' ' read -r mode owner group sha path; do
     index=$((index + 1))
-    "$1" </dev/null || return 1
+    real=$(readlink -f "$root$path")
+    "$1" </dev/null >"$work/complaint" || {
+      complaint=$(cat "$work/complaint")
+      return 1
+    }
   done <"$work/files"
 }
 
-fresh() { [ "$(digest "$root$path")" = "$sha" ]; }
-
-stage() { # beside its target, so that the rename stays on one file system
-  mkdir -p "$(dirname "$root$path")" &&
-    base64 -d <"$work/new.$index" >"$root$path.kubeharden-new" &&
-    chmod "$mode" "$root$path.kubeharden-new" &&
-    chown "$owner:$group" "$root$path.kubeharden-new" &&
-    sync "$root$path.kubeharden-new"
-}
-
-unstage() { rm -f "$root$path.kubeharden-new"; }
+fresh() { [ "$(digest "$real")" = "$sha" ]; }
 
 back_up() {
-  if [ "$sha" = absent ]; then :; else cp -p "$root$path" "$work/old.$index" && sync "$work/old.$index"; fi
+  if [ "$sha" = absent ]; then :; else cp -p "$real" "$work/old.$index" && sync "$work/old.$index"; fi
 }
 
-install_file() { mv -f "$root$path.kubeharden-new" "$root$path"; }
+stage() { # beside its target, so that the rename stays on one file system
+  mkdir -p "$(dirname "$real")" &&
+    base64 -d <"$work/new.$index" >"$real.kubeharden-new" &&
+    chmod "$mode" "$real.kubeharden-new" &&
+    chown "$owner:$group" "$real.kubeharden-new" &&
+    sync "$real.kubeharden-new"
+}
 
-put_back() {
+unstage() { rm -f "$real.kubeharden-new"; }
+
+install_file() { mv -f "$real.kubeharden-new" "$real" && sync "$(dirname "$real")"; }
+
+put_back() { # goes on over a file that cannot be put back: the others still can
   if [ "$sha" = absent ]; then
-    rm -f "$root$path"
+    rm -f "$real"
+  elif ! fresh; then
+    cp -p "$work/old.$index" "$real.kubeharden-new" && mv -f "$real.kubeharden-new" "$real"
+  fi
+  fresh || printf '%s ' "$path" >>"$work/lost"
+  unstage
+}
+
+put_all_back() { # and say so, or say which files it could not
+  : >"$work/lost"
+  each put_back
+  if [ -s "$work/lost" ]; then
+    after="THESE FILES COULD NOT BE PUT BACK: $(cat "$work/lost")(their old content is in ${work#"$root"})"
   else
-    cp -p "$work/old.$index" "$root$path.kubeharden-new" && mv -f "$root$path.kubeharden-new" "$root$path"
+    after='the files are as before'
   fi
 }
 
+work='' service='' settle=3 count=0 complete='' complaint=''
 while IFS= read -r line && [ "$line" != kubeharden-payload ]; do :; done
-work='' service='' settle=3 count=0 complete=''
 while IFS= read -r line; do
   case $line in
   "run "*)
     work=$state/${line#run }
-    mkdir -p "$work" || fail failed "cannot write below $state"
+    mkdir -p "$work" || answer failed "cannot write below ${state#"$root"}; nothing was changed"
     : >"$work/files"
     ;;
   "file "*)
@@ -111,21 +137,25 @@ while IFS= read -r line; do
   end) complete=yes && break ;;
   esac
 done
-[ -n "$complete" ] || abandon failed "the payload was cut off"
+[ -n "$complete" ] || abandon failed 'the payload was cut off'
 
 each fresh || abandon stale "$path has changed since it was read"
-each back_up || abandon failed "cannot back up $path to $work"
+each back_up || abandon failed "cannot back up $path to ${work#"$root"}"
 each stage || abandon failed "cannot write $path"
+if ! each install_file; then
+  words="cannot replace $path: $complaint"
+  put_all_back
+  answer failed "$words; $after, and $service was not restarted"
+fi
 
-if each install_file && systemctl daemon-reload && systemctl restart "$service.service" && settled; then
-  rm -f "$work"/new.*
-  fail applied "$service runs as process $pid"
+time=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+if restart && settled; then
+  rm -f "$work"/new.* "$work/complaint"
+  answer "applied $time" "$service runs as process $pid"
 fi
 words=$(journalctl -q --no-pager -o cat -u "$service.service" -n 30)
-each put_back
-systemctl daemon-reload
-systemctl reset-failed "$service.service" # or its own start limit may keep it down
-systemctl restart "$service.service"
-if settled; then after="the files and the service are as before"; else after="AND IT DOES NOT RUN WITH ITS OLD FILES EITHER"; fi
-fail failed "$service did not come up; $after. Its journal says:
+put_all_back
+restart
+if settled; then after="$after, and it runs as before"; else after="$after, AND IT DOES NOT RUN WITH THEM EITHER"; fi
+answer failed "$service did not come up; $after. Its journal says:
 $words"

@@ -15,9 +15,13 @@ section() { # KIND ARGUMENTS... <content
   base64
 }
 
+owners() { # ARGUMENTS OF STAT: mode, owner and group; by number where the system knows no name
+  stat -c '%a %U %u %G %g' "$@" | awk '{ print $1, ($2 == "UNKNOWN" ? $3 : $2), ($4 == "UNKNOWN" ? $5 : $4) }'
+}
+
 file() { # PATH: its content with mode, owner and group, or that there is none
   if [ -f "$root$1" ]; then
-    section file "$(stat -L -c '%a %U %G' "$root$1")" "$1" <"$root$1"
+    section file "$(owners -L "$root$1")" "$1" <"$root$1"
   else
     printf '@absent %s\n' "$1"
   fi
@@ -52,7 +56,7 @@ service() { # NAME
 
   for path in $(printf '%s\n' "$show" | property FragmentPath) \
     $(printf '%s\n' "$show" | property DropInPaths) \
-    $(printf '%s\n' "$show" | property EnvironmentFiles | sed 's/ (ignore_errors=.*//'); do
+    $(printf '%s\n' "$show" | property 'EnvironmentFiles\{0,1\}' | sed 's/ (ignore_errors=.*//'); do
     file "$path"
   done
 
