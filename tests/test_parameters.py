@@ -13,7 +13,11 @@ REHEARSALS = ("article-1.10", "containerd-1.24")
 
 
 def read(cells: tuple[str, ...] = (), **values: object) -> Parameters:
-    return read_parameters({"In": ["", *cells], **values}, rehearsals=REHEARSALS)
+    namespace: dict[str, object] = {}
+    for cell in cells:
+        if not cell.startswith("%"):
+            exec(cell, namespace)
+    return read_parameters({**namespace, "In": ["", *cells], **values}, rehearsals=REHEARSALS)
 
 
 def test_defaults_are_all_steps_in_the_order_of_the_article() -> None:
@@ -42,6 +46,12 @@ def test_steps_as_papermill_passes_them_on_the_command_line(steps: str) -> None:
         ("cluster_cidr", "10.32.0.1/16", "host bits set; expected the network itself, 10.32.0.0/16"),
         ("cluster_cidr", "10.32.0.0", "no prefix length"),
         ("cluster_cidr", "ten/8", "no CIDR"),
+        ("cluster_cidr", "10.32.0.0/255.255.0.0", "no prefix length; expected one like 10.32.0.0/16"),
+        ("dns_ip", "fe80::1%eth0", "has a zone"),
+        ("pause_image", "k8s.gcr.io/pause:", "no image"),
+        ("pause_image", "a:b:c", "no image"),
+        ("pause_image", "x//y", "no image"),
+        ("change_id", "x" * 81, "too long"),
         ("dns_domain", "Cluster Local", "no DNS domain"),
         ("dns_domain", "-x.local", "no DNS domain"),
         ("pause_image", "pause image", "no image"),
@@ -87,8 +97,13 @@ def test_a_misspelt_name_in_the_parameters_cell_is_noticed_too() -> None:
         read(('dns_ip: str = ""\ndnsip: str = "10.0.0.10"\n',))
 
 
+def test_a_misspelt_name_that_was_taken_back_is_forgotten() -> None:
+    cells = ('dns_ip: str = ""\ndnsip: str = "10.0.0.10"\n', "del dnsip", 'dns_ip: str = "10.0.0.10"')
+    assert read(cells).dns_ip == "10.0.0.10"
+
+
 def test_names_of_other_cells_are_nobodys_business() -> None:
-    assert read(("import os", "x = 1", "%matplotlib inline", "run = 3")) == Parameters()
+    assert read(("import sys", "x = 1", "%matplotlib inline", "run = 3")) == Parameters()
 
 
 def test_assigned_names_are_those_of_the_top_level() -> None:
@@ -96,11 +111,12 @@ def test_assigned_names_are_those_of_the_top_level() -> None:
 
 
 def test_a_dns_ip_outside_the_service_range_is_refused() -> None:
-    check_dns_ip("10.0.0.10", ipaddress.ip_network("10.0.0.0/16"), "x")
-    check_dns_ip("", ipaddress.ip_network("10.0.0.0/16"), "x")
-    check_dns_ip("10.1.0.10", None, "x")
+    check_dns_ip("10.0.0.10", [ipaddress.ip_network("10.0.0.0/16")], "x")
+    check_dns_ip("", [ipaddress.ip_network("10.0.0.0/16")], "x")
+    check_dns_ip("10.1.0.10", [], "x")
+    check_dns_ip("fd00::a", [ipaddress.ip_network("10.0.0.0/16"), ipaddress.ip_network("fd00::/112")], "x")
     with pytest.raises(ParameterError, match=r"dns_ip: '10.1.0.10' is outside .*10.0.0.0/16"):
-        check_dns_ip("10.1.0.10", ipaddress.ip_network("10.0.0.0/16"), "x")
+        check_dns_ip("10.1.0.10", [ipaddress.ip_network("10.0.0.0/16")], "x")
 
 
 def test_there_are_four_steps() -> None:

@@ -24,6 +24,10 @@ PSP_LAST = Release(1, 24)
 # The article's units run the kubelet and kube-proxy as root and the scheduler as a user of its own.
 ROOT_SERVICES = {"kubelet", "kube-proxy"}
 SCHEDULER_USER = "kubernetes"
+KUBELET_CLIENT = "--kubelet-client-certificate"
+# Units here belong to packages or to nobody: an update or a reboot takes an edit away again.
+FOREIGN_UNITS = ("/lib/", "/usr/lib/", "/run/")
+DROP_IN = "50-kubeharden.conf"
 UNREAD_UNIT = (
     "its unit was edited, and systemd has not read it since. Run systemctl daemon-reload and restart it, or take "
     "the edit back, and look again"
@@ -37,23 +41,23 @@ def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan
     Raises:
         ParameterError: a parameter does not fit the cluster (nothing was touched).
     """
-    check_dns_ip(parameters.dns_ip, service_range(facts), "read from kube-apiserver's unit")
+    check_dns_ip(parameters.dns_ip, service_range(facts), "read from kube-apiserver's command line")
     builder = _Builder(facts, parameters, policies)
     for step in parameters.steps:
         builder.add(step)
     return builder.plan()
 
 
-def service_range(facts: Facts) -> Network | None:
-    """The API server's ``--service-cluster-ip-range``, where a unit says it."""
+def service_range(facts: Facts) -> tuple[Network, ...]:
+    """The API server's ``--service-cluster-ip-range``, one or one of each family, where a unit says it."""
     for node in facts.nodes:
         service = node.service("kube-apiserver")
         if service is None:
             continue
         text = flag_value(service.cmdline or service.unit_argv(), "--service-cluster-ip-range")
         if text:
-            return ipaddress.ip_network(text.split(",")[0], strict=False)
-    return None
+            return tuple(ipaddress.ip_network(part, strict=False) for part in text.split(","))
+    return ()
 
 
 class _Builder:
@@ -117,10 +121,12 @@ class _Builder:
             reasons = "; ".join(f"{s.flag or s.field}: {s.why}" for s in migration.refused)
             raise MigrationRefusedError(reasons)
         self._require(step, node, migration)
-        files = [
-            *_unit_changes(service, argv, migration.argv, self._users(node, service, migration)),
+        files = [  # the config file first: a unit must never name one that is not there
             *_config_changes(service, path, config, migration),
+            *_unit_changes(service, argv, migration.argv, self._users(node, service, migration)),
         ]
+        self._closing(node, service, migration)
+        self._unused_variables(node, service, files)
         return self._node_change(step, node, service, tuple(files), migration.argv, migration)
 
     def _fields(self, step: str) -> dict[str, Any]:
@@ -155,6 +161,39 @@ class _Builder:
             return {}
         return {"User": SCHEDULER_USER, "Group": SCHEDULER_USER}
 
+    def _closing(self, node: NodeFacts, service: ServiceFacts, migration: Migration) -> None:
+        """Refuse to close a kubelet that the API server could then not enter any more."""
+        closed = {s.field for s in migration.hardened} & {
+            "authentication.anonymous.enabled",
+            "authorization.mode",
+        }
+        servers = [found for n in self.facts.nodes if (found := n.service("kube-apiserver"))]
+        if service.name != "kubelet" or not closed:
+            return
+        if servers and not any(flag_value(s.unit_argv(), KUBELET_CLIENT) for s in servers):
+            raise MigrationRefusedError(
+                f"kube-apiserver has no {KUBELET_CLIENT}: it could not log in to this kubelet any more once "
+                "anonymous access is off (logs, exec, metrics). Give it a client certificate first"
+            )
+        if not servers:
+            why = (
+                "anonymous access is switched off: kube-apiserver, which is no service on these nodes, must have "
+                f"{KUBELET_CLIENT}, or logs, exec and metrics stop"
+            )
+            self.remarks.append(Remark(f"kubelet on {node.name}", why))
+
+    def _unused_variables(self, node: NodeFacts, service: ServiceFacts, files: Sequence[FileChange]) -> None:
+        """Say that variables which the command was made from do not count any more."""
+        commands = [c for c in service.service.values("Service", "ExecStart") if "$" in c.replace("$$", "")]
+        paths = [p.removeprefix("-") for p in service.service.values("Service", "EnvironmentFile")]
+        if commands and any(file.path.startswith("/etc/systemd/") for file in files):
+            source = f" from {', '.join(paths)}" if paths else ""
+            why = (
+                f"its command is made from variables{source}; they are now written out, and whoever changes them "
+                "there later changes nothing"
+            )
+            self.remarks.append(Remark(f"{service.name} on {node.name}", why))
+
     def _node_change(
         self,
         step: str,
@@ -165,7 +204,7 @@ class _Builder:
         migration: Migration | None = None,
         notes: tuple[str, ...] = (),
     ) -> NodeChange:
-        config = migration.config if migration else None
+        pending = _pending_fields(node, service)
         running = tuple(systemd.unwrapped(list(service.cmdline)))
         subject = f"{service.name} on {node.name}"
         if files and service.needs_reload:
@@ -179,11 +218,23 @@ class _Builder:
             raise MigrationRefusedError(
                 "it is not running; mend it first, so that its new configuration can be proved"
             )
-        restart = "its files change" if files else _pending_restart(node, service, argv, config)
+        restart = "its files change" if files else _pending_restart(node, service, argv)
         if restart and not files:
             self.remarks.append(Remark(subject, restart))
+        elif files and pending:
+            why = f"its config file was edited and not put in effect; the restart does that: {', '.join(pending)}"
+            self.remarks.append(Remark(subject, why))
         return NodeChange(
-            step, node.name, service.name, files, restart, tuple(argv), config, migration, notes
+            step,
+            node.name,
+            service.name,
+            files,
+            restart,
+            tuple(argv),
+            migration.config if migration else None,
+            migration,
+            notes,
+            pending,
         )
 
     def _pod_security(self) -> None:
@@ -275,6 +326,10 @@ def _unit_changes(
     service: ServiceFacts, argv: list[str], wanted: list[str], settings: Mapping[str, str]
 ) -> Iterable[FileChange]:
     path = service.service.command_file()
+    if path.startswith(FOREIGN_UNITS):
+        if wanted != argv or settings:
+            yield _drop_in(service, wanted, settings)
+        return
     fact = service.files[path]
     unit = systemd.Unit.parse(fact.content)
     if wanted != argv:
@@ -283,6 +338,14 @@ def _unit_changes(
         unit = unit.with_setting("Service", key, settings[key])
     if unit.text != fact.content:
         yield FileChange(path, fact, unit.text, fact.mode, fact.owner, fact.group)
+
+
+def _drop_in(service: ServiceFacts, wanted: list[str], settings: Mapping[str, str]) -> FileChange:
+    """A drop-in of our own for a unit that is not the operator's."""
+    path = f"/etc/systemd/system/{service.name}.service.d/{DROP_IN}"
+    lines = "".join(f"{key}={value}\n" for key, value in settings.items())
+    unit = systemd.Unit.parse(f"[Service]\n{lines}ExecStart=\nExecStart=/bin/true\n").with_command(wanted)
+    return FileChange(path, service.files.get(path), unit.text, "644", "root", "root")
 
 
 def _config_changes(
@@ -299,9 +362,7 @@ def _config_changes(
     yield FileChange(path, fact, migration.yaml, mode, owner, group)
 
 
-def _pending_restart(
-    node: NodeFacts, service: ServiceFacts, argv: Sequence[str], config: Mapping[str, Any] | None
-) -> str:
+def _pending_restart(node: NodeFacts, service: ServiceFacts, argv: Sequence[str]) -> str:
     """Why a service whose files are as they should be must still be restarted; empty where it need not.
 
     Derived from what runs, never from what this run has changed: a run that was cut off between the files
@@ -313,13 +374,20 @@ def _pending_restart(
         return "systemd has not read its unit since it was changed"
     if systemd.unwrapped(list(service.cmdline)) != list(argv):
         return "it runs with another command line than its unit says"
+    pending = _pending_fields(node, service)
+    return f"it has not read its config file: {', '.join(pending)}" if pending else ""
+
+
+def _pending_fields(node: NodeFacts, service: ServiceFacts) -> tuple[str, ...]:
+    """The fields of the config file that a service runs with, but has not read since they were changed."""
     effective = node.kubelet_configz if service.name == "kubelet" else service.configz
-    if config is not None and effective is not None:
-        table = release_table(service.name, service.release)
-        stale = mismatches(table, config, effective)
-        if stale:
-            return f"it has not read its config file: {', '.join(path for path, _, _ in stale)}"
-    return ""
+    if effective is None or service.name not in CONFIG_MODE:
+        return ()
+    _, config = service.config(list(service.cmdline))
+    if config is None:
+        return ()
+    table = release_table(service.name, service.release)
+    return tuple(path for path, _, _ in mismatches(table, config, effective))
 
 
 def _unreadable(node: NodeFacts, service: ServiceFacts, migration: Migration) -> str:
@@ -328,10 +396,14 @@ def _unreadable(node: NodeFacts, service: ServiceFacts, migration: Migration) ->
         return f"the node has no user {SCHEDULER_USER}"
     if SCHEDULER_USER not in node.kubernetes_groups:
         return f"the node has no group {SCHEDULER_USER} that the user is in"
+    if not service.credentials:
+        return "which files it needs cannot be told from here"
     flag_files = [
         word.partition("=")[2] for word in migration.argv if "=/" in word and "--config=" not in word
     ]
-    for path in dict.fromkeys([*service.credentials, *flag_files]):
+    # A config file that is made new can be read by everybody; one that is there keeps its mode.
+    there = [path for path in (service.config(service.unit_argv())[0],) if path]
+    for path in dict.fromkeys([*service.credentials, *flag_files, *there]):
         problem = _cannot_read(node, path)
         if problem:
             return problem

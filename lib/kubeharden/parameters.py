@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import yaml
-
 from kubeharden.components import Profile
 from kubeharden.errors import ParameterError
 from kubeharden.inventory import Network
 
 STEPS = ("kubelet", "pod-security", "kube-proxy", "kube-scheduler")
 MODES = ("apply", "plan")
+CHANGE_ID_LENGTH = 80  # it becomes part of a folder's name
 INJECTED = "# Parameters"  # the first line of the cell that papermill injects
 
 
@@ -90,9 +89,9 @@ def read_parameters(namespace: Mapping[str, Any], *, rehearsals: Iterable[str]) 
     known = [field.name for field in fields(Parameters)]
     wrong: list[str] = []
     for name in assigned_names(namespace.get("In", ()), known):
-        if name not in known:
+        if name not in known and name in namespace:  # a cell that was mended and run again has deleted it
             close = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            hint = f"; did you mean {close[0]}?" if close else "."
             wrong.append(f"{name}: there is no such parameter{hint} There are: {', '.join(known)}")
     values = {name: namespace[name] for name in known if name in namespace}
     for name, value in values.items():
@@ -107,20 +106,21 @@ def read_parameters(namespace: Mapping[str, Any], *, rehearsals: Iterable[str]) 
     return Parameters(**values)
 
 
-def check_dns_ip(dns_ip: str, service_range: Network | None, source: str) -> None:
+def check_dns_ip(dns_ip: str, service_ranges: Sequence[Network], source: str) -> None:
     """Check that the cluster DNS Service can have this IP.
 
     Args:
         dns_ip: the parameter; empty is fine.
-        service_range: the API server's ``--service-cluster-ip-range``, where it is known.
-        source: where the range is known from, for the message.
+        service_ranges: the API server's ``--service-cluster-ip-range``; empty where it is not known.
+        source: where it is known from, for the message.
 
     Raises:
         ParameterError: the IP is outside the range.
     """
-    if dns_ip and service_range is not None and ipaddress.ip_address(dns_ip) not in service_range:
+    if dns_ip and service_ranges and not any(ipaddress.ip_address(dns_ip) in r for r in service_ranges):
+        ranges = ", ".join(map(str, service_ranges))
         raise ParameterError(
-            f"dns_ip: '{dns_ip}' is outside the API server's --service-cluster-ip-range {service_range} "
+            f"dns_ip: '{dns_ip}' is outside the API server's --service-cluster-ip-range {ranges} "
             f"({source}); expected the IP of the cluster DNS Service, an address inside it"
         )
 
@@ -143,11 +143,7 @@ def _checked(name: str, value: Any, rehearsals: tuple[str, ...]) -> Any:
 
 def _steps(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):  # papermill -p leaves "[a, b]" as text
-        value = (
-            yaml.safe_load(value)
-            if value.startswith("[")
-            else [s.strip() for s in value.split(",") if s.strip()]
-        )
+        value = [word.strip(" '\"") for word in value.strip().strip("[]").split(",") if word.strip()]
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"is a value of type {type(value).__name__}; expected a list of {', '.join(STEPS)}")
     for step in value:
@@ -163,9 +159,11 @@ def _one_of(text: str, allowed: Sequence[str]) -> None:
 
 def _ip(text: str) -> None:
     try:
-        ipaddress.ip_address(text)
+        zone = getattr(ipaddress.ip_address(text), "scope_id", None)
     except ValueError:
         raise ValueError("is no IP address; expected one like 10.0.0.10") from None
+    if zone:
+        raise ValueError("has a zone, which means nothing on other machines; expected one like fd00::a")
 
 
 def _cidr(text: str) -> None:
@@ -174,8 +172,8 @@ def _cidr(text: str) -> None:
             network = ipaddress.ip_network(part, strict=False)
         except ValueError:
             raise ValueError("is no CIDR; expected one like 10.32.0.0/16") from None
-        if "/" not in part:
-            raise ValueError(f"has no prefix length; expected one like {part}/16")
+        if not part.partition("/")[2].isdigit():
+            raise ValueError(f"has no prefix length; expected one like {part.partition('/')[0]}/16")
         if str(network.network_address) != str(ipaddress.ip_address(part.split("/")[0])):
             raise ValueError(f"has host bits set; expected the network itself, {network}")
 
@@ -187,10 +185,17 @@ def _domain(text: str) -> None:
 
 
 def _image(text: str) -> None:
-    if not re.fullmatch(
-        r"[a-z0-9][a-z0-9.:/_-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?", text
-    ):
+    # distribution/reference: host[:port]/path[:tag][@digest]
+    part = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+    host = r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]+)?"
+    tag, digest = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", r"sha256:[0-9a-f]{64}"
+    if not re.fullmatch(rf"(?:{host}/)?{part}(?:/{part})*(?::{tag})?(?:@{digest})?", text):
         raise ValueError("is no image; expected one like k8s.gcr.io/pause-amd64:3.1")
+
+
+def _change_id(text: str) -> None:
+    if len(text) > CHANGE_ID_LENGTH:
+        raise ValueError(f"is too long; expected at most {CHANGE_ID_LENGTH} characters")
 
 
 _CHECKS: dict[str, Callable[[str], None]] = {
@@ -198,6 +203,7 @@ _CHECKS: dict[str, Callable[[str], None]] = {
     "dns_domain": _domain,
     "cluster_cidr": _cidr,
     "pause_image": _image,
+    "change_id": _change_id,
     "mode": lambda text: _one_of(text, MODES),
     "profile": lambda text: _one_of(text, Profile.names()),
 }

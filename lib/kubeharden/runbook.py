@@ -281,10 +281,11 @@ def start(namespace: Mapping[str, Any]) -> Run:
     rehearsal = None
     if parameters.inventory != "rehearsal":
         inventory = read_inventory(find(parameters.inventory))
-        check_dns_ip(parameters.dns_ip, inventory.service_cluster_ip_range, "from the inventory")
+        known = inventory.service_cluster_ip_range
+        check_dns_ip(parameters.dns_ip, (known,) if known else (), "from the inventory")
     else:
-        known = ip_network(service_range(parameters.rehearsal))
-        check_dns_ip(parameters.dns_ip, known, f"of the rehearsal cluster {parameters.rehearsal}")
+        ranges = (ip_network(service_range(parameters.rehearsal)),)
+        check_dns_ip(parameters.dns_ip, ranges, f"of the rehearsal cluster {parameters.rehearsal}")
         rehearsal = Rehearsal.start(parameters.rehearsal, _rehearsal_folder(parameters.rehearsal_dir))
         inventory = read_inventory(rehearsal.inventory)
     try:

@@ -76,8 +76,11 @@ class Unit:
         commands = [e for e in self.entries if (e.section, e.key) == ("Service", "ExecStart") and e.value]
         if len(commands) != 1:
             raise UnitError(f"expected one ExecStart= with a command, found {len(commands)}")
-        raw = "ExecStart=" + f" \\\n{INDENT}".join(quote(word) for word in argv) + "\n"
-        replaced = Entry(raw, "Service", "ExecStart", " ".join(quote(word) for word in argv))
+        prefix = _PREFIXES.match(commands[0].value)
+        words = [quote(word) for word in argv]
+        words[0] = (prefix[0] if prefix else "") + words[0]
+        raw = "ExecStart=" + f" \\\n{INDENT}".join(words) + "\n"
+        replaced = Entry(raw, "Service", "ExecStart", " ".join(words))
         return Unit(tuple(replaced if entry is commands[0] else entry for entry in self.entries))
 
     def with_setting(self, section: str, key: str, value: str) -> Unit:

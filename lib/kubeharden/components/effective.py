@@ -113,11 +113,26 @@ def effective_config(
         for path, value in paths.leaves(config, table.fields):
             if path not in TYPE_META and counts(table, path, value):
                 paths.put(result, path, copy.deepcopy(value))
+        _depend(table, result, config)
     if config is None or table.flags_beside_config_win:
         for path, value in paths.leaves(from_flags(table, flags), table.fields):
             gates = path == "featureGates"
             paths.put(result, path, {**(paths.get(result, path) or {}), **value} if gates else value)
     return result
+
+
+# Defaults that hold only while another field is unset: when nodeStatusUpdateFrequency stands in the file,
+# nodeStatusReportFrequency defaults to the same (pkg/kubelet/apis/config/v1beta1/defaults.go, 1.13-1.36).
+DEPENDENT_DEFAULTS = {"nodeStatusReportFrequency": "nodeStatusUpdateFrequency"}
+
+
+def _depend(table: ReleaseTable, result: dict[str, Any], config: Mapping[str, Any]) -> None:
+    for path, other in DEPENDENT_DEFAULTS.items():
+        follows = counts(table, other, paths.get(config, other)) and not counts(
+            table, path, paths.get(config, path)
+        )
+        if path in table.fields and follows:
+            paths.put(result, path, paths.get(config, other))
 
 
 def decode(table: ReleaseTable, config: Mapping[str, Any]) -> list[str]:
@@ -142,10 +157,10 @@ def counts(table: ReleaseTable, path: str, value: Any) -> bool:
     A field that the release does not have, null, a duration of 0, an empty string and some plain numbers
     of 0 do not count where the field has a default.
     """
-    field = table.field(path)
+    field = table.field(path.partition("[")[0])
     if field is None or value is None:
         return False
-    if field.default is None:
+    if field.default is None or "[" in path:
         return True
     if field.type == "duration":
         return duration_ns(str(value)) != 0

@@ -15,6 +15,7 @@ from typing import Any
 
 from kubeharden.components import paths, render
 from kubeharden.components.effective import (
+    DEPENDENT_DEFAULTS,
     TYPE_META,
     counts,
     effective_config,
@@ -30,6 +31,13 @@ from kubeharden.releases import Flag, Release, ReleaseTable, release_table
 # Flags that keep their effect beside --config in the components that otherwise ignore them:
 # kube-proxy and kube-scheduler options.go ("--master" is an argument of the client of its own).
 HONOURED = {"--master"}
+# Likewise from a release on: kube-proxy applies --hostname-override after the file from 1.13
+# (processHostnameOverrideFlag), kube-scheduler the leader election flags from 1.22 (ApplyLeaderElectionTo) and
+# the flags of the old scheduling policy from 1.20 to 1.22.
+HOSTNAME_SINCE, LEADER_ELECTION_SINCE = Release(1, 13), Release(1, 22)
+POLICY_SINCE, POLICY_LAST = Release(1, 20), Release(1, 22)
+# Flags that lead to configuration which is not read here, so that nothing can be said of what holds.
+UNREAD = {"--config-dir", "--dynamic-config-dir"}
 # Modes of kube-proxy and kube-scheduler that do one thing and exit: no service runs with them.
 RUN_MODES = {"--cleanup", "--write-config-to", "--init-only", "--version", "--help"}
 # The old scheduling policy has no field after v1alpha1 and must be rewritten as profiles by hand.
@@ -188,8 +196,11 @@ class _Work:
 
     def _verdict(self, use: FlagUse, flag: Flag, value: Any) -> None:
         ignored = self.existing is not None and not self.table.flags_beside_config_win
-        if flag.stays or use.name in HONOURED:
+        if flag.stays or use.name in HONOURED or (ignored and self._honoured(use.name)):
             self._keep(use, value, "keeps its effect as a flag beside --config")
+        elif use.name in UNREAD and value:
+            why = f"what lies in {value} is not read here and may say otherwise than the file; take it out first"
+            self._note("refused", use, value, why)
         elif use.name in RUN_MODES and not self.table.flags_beside_config_win:
             self._note("refused", use, value, "is a mode that exits, not the command of a service")
         elif ignored and (flag.fields or not self._stays_effective(flag)):
@@ -204,8 +215,21 @@ class _Work:
         else:
             self._without_field(use, flag, value)
 
+    def _honoured(self, name: str) -> bool:
+        """Whether a flag has an effect beside a file that is in use already."""
+        release = self.table.release
+        if self.table.component == "kube-proxy":
+            return name == "--hostname-override" and release >= HOSTNAME_SINCE
+        return (name.startswith("--leader-elect") and release >= LEADER_ELECTION_SINCE) or (
+            name in SCHEDULING_POLICY and POLICY_SINCE <= release <= POLICY_LAST
+        )
+
     def _move(self, use: FlagUse, flag: Flag, value: Any) -> None:
-        whole = flag.part is None and "." not in flag.type
+        if flag.part == "port" and value == 0 and self.table.component == "kube-proxy":
+            why = "0 switches the server off, which the file cannot say: there an empty address is the default one"
+            self._note("refused", use, value, why)
+            return
+        whole = flag.part is None
         if whole and not all(
             counts(self.table, path, value) or _is_default(self.table, path, value) for path in flag.fields
         ):
@@ -290,6 +314,7 @@ class _Work:
             paths.put(config, path, {**(paths.get(config, path) or {}), **value} if gates else value)
         if self.existing is None:
             self._write_legacy_defaults(config)
+        self._hold_dependent_defaults(config)
         for path, value in self._required(config):
             self._harden(config, path, value, "hardened by the profile")
         for path, value in fields.items():
@@ -303,6 +328,24 @@ class _Work:
         result.refused += [
             Setting("", path, paths.get(config, path), why) for path, why in problems(table, config)
         ]
+
+    def _hold_dependent_defaults(self, config: dict[str, Any]) -> None:
+        """Write down defaults that would change only because another field now stands in the file."""
+        proxy = self.table.component == "kube-proxy"
+        ipv6 = proxy and ":" in str(paths.get(config, "bindAddress") or "") and self.existing is None
+        # The addresses' defaults follow the family of a bindAddress in the file, but not of the flag.
+        candidates = [*DEPENDENT_DEFAULTS, *(("healthzBindAddress", "metricsBindAddress") if ipv6 else ())]
+        after = effective_config(self.table, self.staying, config)
+        for path in candidates:
+            held = paths.get(self.result.before, path)
+            if (
+                path in self.table.fields
+                and not paths.has(config, path)
+                and (ipv6 or paths.get(after, path) != held)
+            ):
+                paths.put(config, path, held)
+                why = "its default would change because of another field that moves to the file"
+                self.result.moved.append(Setting("", path, held, why))
 
     def _write_legacy_defaults(self, config: dict[str, Any]) -> None:
         for path, value in legacy_defaults(self.table).items():

@@ -83,7 +83,7 @@ def check_value(kind: str, value: Any) -> None:
         raise ValueError(f"{value!r} is a boolean; expected {kind}")
     if not isinstance(value, expected):
         raise ValueError(f"{value!r} is no {kind}")
-    if kind in {"duration", "quantity", "ip"} or kind in _INT_BITS:
+    if (kind == "address" and value) or kind in {"duration", "quantity", "ip"} or kind in _INT_BITS:
         parse_text(kind, str(value))
     if isinstance(value, dict) and kind.startswith("map(string,"):
         for item in value.values():
@@ -136,6 +136,7 @@ def _parser(kind: str, separator: str) -> Callable[[str], Any]:
         "duration": lambda text: format_duration(duration_ns(text)),
         "quantity": _quantity,
         "ip": _ip,
+        "address": _address,
         "list(string)": _strings,
         "list(taint)": lambda text: [_taint(item) for item in _strings(text)],
         "list({filePattern,verbosity})": lambda text: [_pattern(item) for item in _strings(text)],
@@ -177,6 +178,16 @@ def _ip(text: str) -> str:
         ipaddress.ip_address(host)
     except ValueError:
         raise ValueError(f"{text!r} is no IP address") from None
+    return text
+
+
+def _address(text: str) -> str:
+    """An IP address with or without a port: ``10.0.0.1:80``, ``10.0.0.1``, ``[::1]:80``, ``::1``."""
+    host, colon, port = text.rpartition(":")
+    with_port = colon and port.isdigit() and (":" not in host or host.endswith("]"))
+    _ip(host if with_port else text)
+    if with_port and not int(port) < 2**16:
+        raise ValueError(f"{port} is no port")
     return text
 
 

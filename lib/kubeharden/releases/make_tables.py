@@ -27,6 +27,9 @@ PROXY_ROWS: dict[str, Row] = {
     "--healthz-port": {"field": "healthzBindAddress", "part": "port", "stays": False},
     "--metrics-port": {"field": "metricsBindAddress", "part": "port", "stays": False},
     "--windows-service": {"field": "windowsRunAsService"},
+    # "ip (ip:port with default port appended for healthz/metrics)" in the facts
+    "--healthz-bind-address": {"type": "address"},
+    "--metrics-bind-address": {"type": "address"},
     "--iptables-min-sync-period": {
         "defaults": [{"since": "1.10", "value": "0s"}, {"since": "1.19", "value": "1s"}]
     },
@@ -225,7 +228,7 @@ def kube_proxy(facts: Path) -> Row:
         field = special.get("field", row["config"])
         flags[name] = _tidy(
             {
-                "type": row["type"].partition(" (")[0],
+                "type": special.get("type", row["type"].partition(" (")[0]),
                 "field": field,
                 "part": special.get("part"),
                 "since": _release_of(row["flag_since"]),
@@ -244,7 +247,7 @@ def kube_proxy(facts: Path) -> Row:
             defaults = special.get("defaults") or [{"since": "1.10", "value": row.get("default")}]
             fields[field] = _tidy(
                 {
-                    "type": row["type"].partition(" (")[0],
+                    "type": special.get("type", row["type"].partition(" (")[0]),
                     "since": _release_of(row.get("field_since")),
                     "removed": row.get("field_removed_in"),
                     "defaults": [step for step in defaults if step["value"] is not None],
