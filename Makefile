@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Without what papermill leaves beside them.
+NOTEBOOKS := $(filter-out notebooks/out%,$(wildcard notebooks/*.ipynb))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup rehearse test lint docs lock clean
@@ -41,7 +43,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/nbstripout --verify --extra-keys 'metadata.papermill cell.metadata.papermill' notebooks/*.ipynb
+	$(BIN)/nbstripout --verify --keep-id --extra-keys 'metadata.papermill cell.metadata.papermill' $(NOTEBOOKS)
 
 ## make docs       runs the rehearsal and renders it to docs/harden-article-1.10.html
 docs: setup
@@ -57,3 +59,25 @@ clean:
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find lib -name '*.egg-info' -prune -exec rm -rf {} +
 	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The lab: real Kubernetes 1.20.2 on this machine. Root and Debian; see tests/lab.
+LAB   := $(BIN)/python tests/lab/lab.py
+NODES ?= 2
+.PHONY: lab lab-down lab-reset test-lab
+
+## make lab        a hand-built Kubernetes 1.20.2 cluster on this machine (root, Debian; NODES=2)
+lab: setup
+	@$(LAB) up --nodes $(NODES)
+
+## make lab-reset  the lab back to the state it was made in, in seconds
+lab-reset: setup
+	@$(LAB) reset
+
+## make lab-down   every trace of the lab gone, but for its cache
+lab-down: setup
+	@$(LAB) down
+
+## make test-lab   the end-to-end tests on the lab, which is made first where it is not up
+test-lab: setup
+	@$(LAB) up --nodes $(NODES)
+	KUBEHARDEN_LAB=1 $(BIN)/pytest tests/lab -x -q

@@ -233,6 +233,65 @@ def test_the_schedulers_user_must_be_able_to_read_its_kubeconfig() -> None:
     assert "cannot read /etc/kubernetes/scheduler.kubeconfig" in remark.text
 
 
+def test_a_name_that_is_no_node_object_is_refused() -> None:
+    facts = read_facts(ARTICLE)
+    nodes = tuple(n for n in facts.cluster.of("nodes") if n["metadata"]["name"] != "k8s-node1")
+    assert "k8s-node1: the API has no Node object of that name" in refusals(
+        decide(with_objects(facts, nodes=nodes))
+    )
+
+
+def test_a_kubelet_that_the_api_server_could_not_enter_is_not_closed() -> None:
+    facts = with_service(
+        read_facts(ARTICLE),
+        "k8s-master",
+        "kube-apiserver",
+        lambda s: replaced(s, "--kubelet-client-certificate=", "--kubelet-timeout="),
+    )
+    assert "kubelet on k8s-node1: kube-apiserver has no --kubelet-client-certificate" in refusals(
+        decide(facts)
+    )
+
+
+def test_a_unit_of_a_package_gets_a_drop_in() -> None:
+    def packaged(service: ServiceFacts) -> ServiceFacts:
+        path = service.show["FragmentPath"]
+        moved = with_file(service, "/usr/lib/systemd/system/kubelet.service", service.files[path].content)
+        return dataclasses.replace(
+            moved, show={**moved.show, "FragmentPath": "/usr/lib/systemd/system/kubelet.service"}
+        )
+
+    facts = with_service(read_facts(ARTICLE), "k8s-node1", "kubelet", packaged)
+    [change] = [c for c in decide(facts).node_changes if (c.node, c.service) == ("k8s-node1", "kubelet")]
+    unit = change.files[-1]
+    assert unit.path == "/etc/systemd/system/kubelet.service.d/50-kubeharden.conf"
+    assert unit.after.startswith(
+        "[Service]\nUser=root\nGroup=root\nExecStart=\nExecStart=/usr/bin/kubelet \\\n"
+    )
+
+
+def test_the_config_file_comes_before_the_unit_that_names_it() -> None:
+    for change in decide(read_facts(ARTICLE)).node_changes:
+        kinds = ["unit" if "systemd" in file.path else "config" for file in change.files]
+        assert kinds == sorted(kinds)
+
+
+def test_a_policy_as_the_server_gives_it_back_is_no_difference() -> None:
+    """policy/v1beta1 leaves out booleans that are false, and fills in allowPrivilegeEscalation."""
+    facts = read_facts(ARTICLE)
+    made = [c.manifest for c in decide(facts).object_changes if c.manifest["kind"] == "PodSecurityPolicy"]
+    served = tuple(
+        {
+            **p,
+            "spec": {k: v for k, v in p["spec"].items() if v is not False},
+            "metadata": {**p["metadata"], "uid": "1"},
+        }
+        for p in made
+    )
+    again = decide(with_objects(facts, podsecuritypolicies=served))
+    assert not [c for c in again.object_changes if c.manifest["kind"] == "PodSecurityPolicy"]
+
+
 def test_what_does_not_exist_is_said_and_not_created() -> None:
     facts = read_facts(ARTICLE)
     namespaces = tuple(n for n in facts.cluster.of("namespaces") if n["metadata"]["name"] != "weave")

@@ -24,6 +24,12 @@ KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----"
         ('Environment="DB_PASSWORD=hunter2horse"', "hunter2horse"),
         ("secret: 'hunter2horse'", "hunter2horse"),
         ("API_KEY=hunter2horse", "hunter2horse"),
+        ("AWS_SECRET_ACCESS_KEY=hunter2horse", "hunter2horse"),
+        ("HTTPS_PROXY=http://ops:hunter2horse@proxy:3128", "hunter2horse"),
+        ('"auth": "aHVudGVyMmhvcnNl"', "aHVudGVyMmhvcnNl"),
+        ("--token hunter2horse --v=2", "hunter2horse"),
+        ('"password": "two hunter2horse"', "hunter2horse"),
+        ("password=a,hunter2horse", "hunter2horse"),
     ],
 )
 def test_secrets_are_taken_out(text: str, secret: str) -> None:

@@ -44,6 +44,20 @@ def test_a_step_is_carried_out_once(run: runbook.Run) -> None:
     assert "nothing was changed, nothing restarted" in str(run.apply("kube-proxy"))
 
 
+def test_the_end_says_what_was_and_what_was_not_carried_out(run: runbook.Run) -> None:
+    run.look()
+    run.plan()
+    run.apply("kube-scheduler")
+    end = str(run.finish())
+    assert "NOT carried out: kubelet, pod-security, kube-proxy" in end
+    assert "Carried out: kube-scheduler" in end
+    assert "kube-scheduler.conf" in end
+    assert "kubelet.conf" not in end
+    for verb in (run.look, run.plan, run.prove, run.finish):
+        with pytest.raises(KubehardenError, match="this run is over"):
+            verb()
+
+
 def test_what_somebody_else_changed_since_is_not_overwritten(run: runbook.Run) -> None:
     run.look()
     run.plan()

@@ -43,6 +43,7 @@ def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan
     """
     check_dns_ip(parameters.dns_ip, service_range(facts), "read from kube-apiserver's command line")
     builder = _Builder(facts, parameters, policies)
+    builder.check_names()
     for step in parameters.steps:
         builder.add(step)
     return builder.plan()
@@ -69,6 +70,14 @@ class _Builder:
         self.refused: list[Remark] = []
         self.uncovered: tuple[str, ...] = ()
         self.lacking: dict[str, list[str]] = {}
+
+    def check_names(self) -> None:
+        """Refuse names of the inventory that are not those of Node objects."""
+        known = {item["metadata"]["name"] for item in self.facts.cluster.of("nodes")}
+        for node in self.facts.nodes:
+            if node.service("kubelet") is not None and node.name not in known:
+                why = f"the API has no Node object of that name; it has {', '.join(sorted(known))}. Mend the inventory"
+                self.refused.append(Remark(node.name, why))
 
     def add(self, step: str) -> None:
         if step == "pod-security":
@@ -289,7 +298,7 @@ class _Builder:
             self.refused.append(Remark(name, why))
             return existing
         wanted = _merged(existing, manifest)
-        if wanted != existing:
+        if _served(wanted) != _served(existing):
             self.object_changes.append(ObjectChange("pod-security", wanted, existing))
         return wanted
 
@@ -456,6 +465,18 @@ def _server_defaults(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> 
     """What the server filled in by itself: allowPrivilegeEscalation is true unless said (policy/v1beta1)."""
     same = {"allowPrivilegeEscalation": True}
     return {key: value for key, value in existing.items() if key not in wanted and same.get(key) == value}
+
+
+def _served(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An object as a server gives it back: PodSecurityPolicySpec leaves out booleans that are false.
+
+    Its pointers (allowPrivilegeEscalation, defaultAllowPrivilegeEscalation) say false when they are.
+    """
+    spec = item.get("spec")
+    if item.get("kind") != "PodSecurityPolicy" or not isinstance(spec, Mapping):
+        return dict(item)
+    kept = {k: v for k, v in spec.items() if v is not False or k.endswith("llowPrivilegeEscalation")}
+    return {**item, "spec": kept}
 
 
 def _key(item: Mapping[str, Any]) -> tuple[str, str]:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from kubeharden.documents import mistakes, read_document
 from kubeharden.errors import ParameterError
 
 Network = IPv4Network | IPv6Network
 
 
-def _network(value: object) -> object:
-    return ip_network(value) if isinstance(value, str) else value
+def _network(value: object) -> Network:
+    if not isinstance(value, str):
+        raise ValueError("expected a network such as 10.0.0.0/16")
+    return ip_network(value)
+
+
+# [user@]host[:port]
+GATEWAY = r"^([A-Za-z_][A-Za-z0-9_.-]*@)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$"
 
 
 class _Strict(BaseModel):
@@ -25,11 +31,11 @@ class _Strict(BaseModel):
 class Ssh(_Strict):
     """How to log in. What is left out is taken from ``~/.ssh/config``, the agent and the usual files."""
 
-    user: str | None = None
+    user: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")] | None = None
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     identity_file: str | None = None
     known_hosts: str | None = None
-    gateway: str | None = None
+    gateway: Annotated[str, Field(pattern=GATEWAY)] | None = None
     sudo: str = "nopasswd"
     connect_timeout: Annotated[int, Field(ge=1, le=600)] = 15
 
@@ -73,6 +79,9 @@ class Inventory(_Strict):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"named twice: {', '.join(twice)}")
+        places = [(node.host, node.port) for node in nodes]
+        if len(set(places)) < len(places):
+            raise ValueError("two of them are one machine: the same host and port")
         if not any(node.control_plane for node in nodes):
             raise ValueError("none has control_plane: true")
         return nodes
@@ -84,27 +93,20 @@ def read_inventory(path: Path) -> Inventory:
     Raises:
         ParameterError: there is no such file, or it is wrong; every mistake is named.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ParameterError(
-            f"inventory: cannot read {str(path)!r} ({error.strerror}); expected 'rehearsal' or the path of an "
-            "inventory file, such as parameters/inventory.example.yaml"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParameterError(f"inventory: {path} is no YAML: {error}") from None
-    if not isinstance(raw, dict):
-        raise ParameterError(f"inventory: {path} holds no mapping; see parameters/inventory.example.yaml")
+    raw = read_document(path, "inventory", "parameters/inventory.example.yaml (or 'rehearsal')")
     try:
         inventory = Inventory.model_validate(raw)
     except ValidationError as error:
-        raise ParameterError(f"inventory: {path} is wrong:\n{_mistakes(error)}") from None
+        raise ParameterError(f"inventory: {path} is wrong:\n{mistakes(error)}") from None
     return _with_absolute_paths(inventory, path.resolve().parent)
 
 
 def _with_absolute_paths(inventory: Inventory, folder: Path) -> Inventory:
     def absolute(text: str | None) -> str | None:
-        return None if text is None else str(folder / Path(text).expanduser())
+        try:
+            return None if text is None else str(folder / Path(text).expanduser())
+        except RuntimeError:
+            raise ParameterError(f"inventory: {text} names a home folder that nobody has") from None
 
     ssh = inventory.ssh.model_copy(
         update={
@@ -121,20 +123,3 @@ def _with_absolute_paths(inventory: Inventory, folder: Path) -> Inventory:
         if text is not None and not Path(text).is_file():
             raise ParameterError(f"inventory: {what} names {text}, but there is no such file")
     return result
-
-
-def _mistakes(error: ValidationError) -> str:
-    """One line for each mistake; values are not shown, since a file may hold more than it should."""
-    lines = []
-    for mistake in error.errors(include_url=False, include_context=False):
-        where = ".".join(str(part) for part in mistake["loc"]) or "the file"
-        message = {"extra_forbidden": "there is no such key", "missing": "is missing"}.get(
-            mistake["type"], mistake["msg"].removeprefix("Value error, ")
-        )
-        lines.append(f"  {where}: {message}")
-    return "\n".join(lines)
-
-
-def as_json(inventory: Inventory) -> dict[str, Any]:
-    """The inventory as plain data, for records."""
-    return inventory.model_dump(mode="json")

@@ -24,7 +24,7 @@ from fabric import Config, Connection
 from fabric.runners import Remote
 from paramiko.hostkeys import HostKeyEntry, HostKeys
 
-from kubeharden.errors import HostKeyError, NodeError
+from kubeharden.errors import HostKeyError, NodeError, ParameterError
 from kubeharden.facts import SERVICES, NodeFacts, parse_observation
 from kubeharden.inventory import Inventory, Node
 from kubeharden.plan import NodeChange
@@ -96,6 +96,8 @@ class Nodes:
         self._known = _read_known_hosts(inventory.ssh.known_hosts)
         self._connections: dict[str, Connection] = {}
         self._lock = threading.Lock()
+        self._gateway_lock = threading.Lock()
+        self._shared: Connection | None = None
         self._password = _password(ask_password) if inventory.ssh.sudo == "password" else None
 
     def __enter__(self) -> Nodes:
@@ -198,33 +200,50 @@ class Nodes:
             node.host,
             user=ssh.user,
             port=node.port or ssh.port,
-            gateway=Connection(ssh.gateway, connect_kwargs=dict(kwargs)) if ssh.gateway else None,
+            gateway=self._gateway(kwargs),
             config=Config(),
             connect_timeout=ssh.connect_timeout,
             connect_kwargs=kwargs,
         )
+        self._reach(connection, node.name)
+        return connection
+
+    def _reach(self, connection: Connection, name: str) -> None:
+        """Open a connection; whatever is wrong is said with the name."""
         try:
-            self._secure(connection, node.name, ssh.connect_timeout)
+            self._secure(connection, name, self.inventory.ssh.connect_timeout)
             connection.open()
             connection.transport.set_keepalive(KEEPALIVE_SECONDS)
         except HostKeyError:
             raise
         except paramiko.BadHostKeyException as error:
             raise HostKeyError(
-                f"{node.name}: the SSH host key of {error.hostname} has CHANGED: known_hosts has "
+                f"{name}: the SSH host key of {error.hostname} has CHANGED: known_hosts has "
                 f"{error.expected_key.fingerprint}, it shows {error.key.fingerprint}. Somebody may be in between, "
                 "or the machine was rebuilt; find out which before you edit known_hosts"
             ) from None
         except paramiko.AuthenticationException as error:
             raise NodeError(
-                f"{node.name}: {connection.host} refuses the login as {connection.user} ({_short(error)}); check "
+                f"{name}: {connection.host} refuses the login as {connection.user} ({_short(error)}); check "
                 "ssh.user and ssh.identity_file in the inventory, and the agent"
             ) from None
         except (OSError, paramiko.SSHException, EOFError) as error:
             raise NodeError(
-                f"{node.name}: cannot reach {connection.host} port {connection.port} by SSH: {_short(error)}"
+                f"{name}: cannot reach {connection.host} port {connection.port} by SSH: {_short(error)}"
             ) from None
-        return connection
+
+    def _gateway(self, kwargs: dict[str, Any]) -> Connection | None:
+        """The one connection to the gateway that all nodes share: sshd drops logins that come many at once."""
+        ssh = self.inventory.ssh
+        if ssh.gateway is None:
+            return None
+        with self._gateway_lock:
+            if self._shared is None or not self._shared.is_connected:
+                self._shared = Connection(
+                    ssh.gateway, connect_timeout=ssh.connect_timeout, connect_kwargs=dict(kwargs)
+                )
+                self._reach(self._shared, f"gateway {self._shared.host}")
+            return self._shared
 
     def _secure(self, connection: Connection, node: str, seconds: int) -> None:
         """Check host keys here and on every gateway; fabric by itself accepts any key."""
@@ -233,7 +252,8 @@ class Nodes:
         for key in (self._known.lookup(name) or {}).values():
             connection.client.get_host_keys().add(name, key.get_name(), key)
         if isinstance(connection.gateway, Connection):
-            self._secure(connection.gateway, f"{node}, gateway {connection.gateway.host}", seconds)
+            if not connection.gateway.is_connected:  # a ProxyJump of ~/.ssh/config
+                self._secure(connection.gateway, f"{node}, gateway {connection.gateway.host}", seconds)
         elif connection.gateway is None:
             sock = socket.create_connection((connection.host, connection.port), timeout=seconds)
             # paramiko leaves Nagle's algorithm on, which costs 30 ms on every command.
@@ -280,22 +300,36 @@ def _payload(change: NodeChange, run: str, settle: float) -> str:
 
 
 def _read_known_hosts(path: str | None) -> HostKeys:
-    """The keys of a known_hosts file. Revoked keys are left out, and certificate authorities are not used."""
+    """The keys of a known_hosts file. Revoked keys are left out, and certificate authorities are not used.
+
+    Raises:
+        ParameterError: a line cannot be read.
+    """
     file = Path(path) if path else Path("~/.ssh/known_hosts").expanduser()
-    keys, revoked = HostKeys(), set()
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
-        marker, _, rest = line.strip().partition(" ")
-        if marker == "@revoked":
-            entry = HostKeyEntry.from_line(rest)
-            revoked.add(entry.key.asbytes() if entry else b"")
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    marked = [line.strip().partition(" ") for line in lines]
+    revoked = {_entry(file, rest).key.asbytes() for marker, _, rest in marked if marker == "@revoked"}
+    keys = HostKeys()
+    for line in lines:
         if not line.strip() or line.lstrip()[0] in "#@":
             continue
-        entry = HostKeyEntry.from_line(line)
-        if entry is not None and entry.key.asbytes() not in revoked:
+        entry = _entry(file, line)
+        if entry.key.asbytes() not in revoked:
             for name in entry.hostnames:
                 keys.add(name, entry.key.get_name(), entry.key)
     return keys
+
+
+def _entry(file: Path, line: str) -> Any:
+    try:
+        entry = HostKeyEntry.from_line(line)
+    except (ValueError, paramiko.SSHException) as error:
+        raise ParameterError(
+            f"inventory: {file} has a line that is no host key ({error}): {line[:60]}"
+        ) from None
+    if entry is None:
+        raise ParameterError(f"inventory: {file} has a line that is no host key: {line[:60]}")
+    return entry
 
 
 def _password(ask: Callable[[], str] | None) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import re
+import secrets
 
 # A value is known as a secret by its form, wherever it stands.
 _FORMS = [
@@ -13,16 +14,21 @@ _FORMS = [
     re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"),
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
 ]
-# A value is known as a secret by the name before it: flags, YAML keys, environment variables. The name must
-# end there, so that --token-auth-file=/path and tokenFile: stay readable.
-_NAMED = re.compile(
-    r"""(?ix)
-    (?P<name>[a-z0-9_.-]*(?:password|passwd|secret|token|client-key-data|private[_-]?key|api[_-]?key))
-    (?P<between>["']?\s*[:=]\s*)
-    (?P<quote>["']?)(?P<value>[^\s"',}]+)
-    """
+# A value is known as a secret by the name before it: flags, YAML and JSON keys, environment variables. The name
+# must end there, so that --token-auth-file=/path and tokenFile: stay readable.
+_NAME = (
+    r"(?:[a-z0-9_.-]*(?:password|passwd|secret|token|private[_-]?key|api[_-]?key|access[_-]?key|client-key-data)"
+    r"|[\"']auth[\"'])"
 )
+_NAMED = re.compile(
+    rf"""(?ix) (?P<before>{_NAME} ["']? \s*[:=]\s*)
+    (?: (?P<quote>["']) (?P<quoted>.*?) (?P=quote) | (?P<plain>[^\s"'}}]+) )"""
+)
+_FLAG = re.compile(r"(?i)(--[a-z0-9-]*(?:password|secret|token)\s+)([^\s-]\S*)")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+([A-Za-z0-9._~+/=-]{8,})")
+_USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@]*:)([^\s/@]+)(?=@)")
+# Marks differ from run to run, so that nobody can try passwords against them afterwards.
+_key = secrets.token_bytes(32)
 _known: set[str] = set()
 
 
@@ -33,16 +39,24 @@ def remember(secret: str | None) -> None:
 
 
 def redact(text: str) -> str:
-    """The text without its secrets; equal secrets can still be told to be equal, by eight hexadecimal digits."""
+    """The text without its secrets; within a run, equal secrets have equal marks."""
     for secret in sorted(_known, key=len, reverse=True):
         text = text.replace(secret, _mark(secret))
     for form in _FORMS:
         text = form.sub(lambda match: _mark(match[0]), text)
-    text = _NAMED.sub(lambda m: f"{m['name']}{m['between']}{m['quote']}{_mark(m['value'])}", text)
+    text = _USERINFO.sub(lambda match: match[1] + _mark(match[2]), text)
+    text = _FLAG.sub(lambda match: match[1] + _mark(match[2]), text)
+    text = _NAMED.sub(_masked, text)
     return _BEARER.sub(lambda m: f"{m[1]} {_mark(m[2])}", text)
+
+
+def _masked(match: re.Match[str]) -> str:
+    quote = match["quote"] or ""
+    return match["before"] + quote + _mark(match["plain"] or match["quoted"]) + quote
 
 
 def _mark(secret: str) -> str:
     if secret.startswith("‹redacted"):
         return secret
-    return f"‹redacted sha256:{hashlib.sha256(secret.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}›"
+    digest = hmac.digest(_key, secret.encode("utf-8", "surrogateescape"), "sha256").hex()
+    return f"‹redacted sha256:{digest[:8]}›"

@@ -62,11 +62,10 @@ class Rollout:
             words = work()
         except KubehardenError as error:
             self.record.event("failed", subject=subject, error=str(error))
-            rest = (
-                f"Untouched because of it: {', '.join(waiting)}." if waiting else "Nothing else was waiting."
-            )
-            raise type(error)(
-                f"{subject}: {error}\n{rest} Mend it and run again: what is done is found done."
+            rest = ", ".join([*waiting, "every later step"])
+            raise _public(error)(
+                f"{subject}: {error}\nUntouched because of it: {rest}. Mend it and run again: what is done is found "
+                "done."
             ) from error
         result = Result(subject, "done", words, time.monotonic() - start)
         self.record.event("completed", subject=subject, words=words, seconds=round(result.seconds, 3))
@@ -106,3 +105,9 @@ class Rollout:
             if not problems or time.monotonic() > end:
                 return problems
             time.sleep(0.5)
+
+
+def _public(error: KubehardenError) -> type[KubehardenError]:
+    """The kind of an error that people may know."""
+    kinds = (kind for kind in type(error).__mro__ if kind.__module__ == KubehardenError.__module__)
+    return next(kind for kind in kinds if issubclass(kind, KubehardenError))

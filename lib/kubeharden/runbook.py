@@ -22,7 +22,7 @@ from typing import Any, ParamSpec, TypeVar
 from kubeharden import display, views
 from kubeharden.cluster import Cluster
 from kubeharden.decide import make_plan
-from kubeharden.display import BAD, GOOD, NOTE, Message, Table, View
+from kubeharden.display import BAD, GOOD, NOTE, Block, Message, Table, View
 from kubeharden.errors import KubehardenError, MigrationRefusedError, ProofError, UnexpectedError
 from kubeharden.facts import Facts
 from kubeharden.inventory import Inventory, read_inventory
@@ -43,10 +43,14 @@ T = TypeVar("T")
 
 
 def _verb(method: Callable[P, T]) -> Callable[P, T]:
-    """Let no exception reach the notebook with a secret in it: tracebacks are redacted, too."""
+    """Refuse a run that is over, and let no exception reach the notebook with a secret in its traceback."""
 
     @wraps(method)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        if args and isinstance(args[0], Run) and args[0].is_over:
+            raise KubehardenError(
+                "this run is over: run the cell with runbook.start(globals()) for a new one"
+            )
         try:
             return method(*args, **kwargs)
         except KubehardenError:
@@ -81,6 +85,7 @@ class Run:
         self._facts: Facts | None = None
         self._plan: Plan | None = None
         self._done: dict[str, list[Result]] = {}
+        self._closed = False
 
     @_verb
     def look(self) -> View:
@@ -181,29 +186,30 @@ class Run:
     def finish(self) -> View:
         """What was changed, per node, with diffs; then close the record and stop the rehearsal."""
         plan = self._planned()
-        mode = self.parameters.mode
-        self.record.event("finished", mode=mode, changed=plan.needed and mode == "apply")
+        done = [step for step in plan.steps if step in self._done and plan.of(step).needed]
+        left = [step for step in plan.steps if step not in self._done and plan.of(step).needed]
+        self.record.event("finished", mode=self.parameters.mode, changed=done, not_carried_out=left)
         self.close()
-        if not plan.needed:
-            view = View(
-                [Message("Nothing had to be done: no file, no object and no process was changed.", GOOD)]
-            )
-        elif mode == "plan":
-            view = View(
-                [Message("Nothing was changed anywhere. This is what mode=apply would change:", NOTE)]
-            )
-        else:
-            view = View([Message("Done. This is what was changed:", GOOD)])
-        view.add(*views.summary_view(plan).blocks)
+        view = View(_ending(plan, self.parameters.mode, done, left))
+        for step in done or (left if self.parameters.mode == "plan" else []):
+            view.add(*views.summary_view(plan.of(step)).blocks)
+        if plan.uncovered and "pod-security" in plan.steps:
+            view.add(Message(views.uncovered_text(plan.uncovered), BAD))
         return view.add(Message(f"Record of this run: {self.record.folder}"))
 
     def close(self) -> None:
         """Close connections, record and rehearsal; more than once does no harm."""
+        self._closed = True
         self.nodes.close()
         self.cluster.close()
         self.record.close()
         if self.rehearsal is not None:
             self.rehearsal.stop()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether ``finish`` or ``close`` has been called."""
+        return self._closed
 
     def _observe(self) -> Facts:
         nodes = self.nodes.observe()
@@ -306,6 +312,24 @@ def start(namespace: Mapping[str, Any]) -> Run:
         "run started", mode=parameters.mode, steps=list(parameters.steps), change_id=parameters.change_id
     )
     return run
+
+
+def _ending(plan: Plan, mode: str, done: list[str], left: list[str]) -> list[Block]:
+    """What became of the plan as a whole, in a sentence or two."""
+    if plan.refused and mode == "plan":
+        return [
+            Message("Nothing was changed. This plan would be refused; see what is red in section 3.", BAD)
+        ]
+    if not plan.needed:
+        return [Message("Nothing had to be done: no file, no object and no process was changed.", GOOD)]
+    if mode == "plan":
+        return [Message("Nothing was changed anywhere. This is what mode=apply would change:", NOTE)]
+    ending: list[Block] = []
+    if left:
+        ending.append(Message(f"Planned and NOT carried out: {', '.join(left)}.", BAD))
+    if done:
+        ending.append(Message(f"Carried out: {', '.join(done)}. This is what was changed:", GOOD))
+    return ending
 
 
 def _rehearsal_folder(text: str) -> Path | None:

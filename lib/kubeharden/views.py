@@ -69,9 +69,11 @@ def step_view(plan: Plan, step: str) -> View:
     part, view = plan.of(step), View()
     if step == "pod-security":
         if plan.uncovered:
-            view.add(Message(_uncovered_text(plan.uncovered), BAD))
+            view.add(Message(uncovered_text(plan.uncovered), BAD))
         elif part.needed:
-            view.add(Message("Every workload's service account may use a policy.", GOOD))
+            view.add(
+                Message("Once this is in place, every workload's service account may use a policy.", GOOD)
+            )
     for same in _alike(part.node_changes):
         names = ", ".join(change.node for change in same)
         change = same[0]
@@ -228,7 +230,8 @@ def _workload_table(facts: Facts) -> Table:
     )
 
 
-def _uncovered_text(uncovered: Sequence[str]) -> str:
+def uncovered_text(uncovered: Sequence[str]) -> str:
+    """What it means for workloads that they may use no policy."""
     lines = "\n".join(f"  {workload}" for workload in uncovered)
     return (
         "These workloads may use no policy once the admission plugin is on. They KEEP RUNNING, and their pods "
@@ -255,7 +258,7 @@ def _alike(changes: Sequence[NodeChange]) -> list[list[NodeChange]]:
 def _settings_table(title: str, migration: Migration) -> Table:
     rows = [
         (
-            {"defaults": "default"}.get(verdict, verdict),
+            _verdict_word(verdict, setting),
             setting.flag or "–",
             setting.field or "–",
             _value_of(verdict, setting),
@@ -267,6 +270,12 @@ def _settings_table(title: str, migration: Migration) -> Table:
     return Table(
         f"Settings of {title}", ("Verdict", "Flag", "Field", "Value", "Why"), rows, frozenset({1, 2, 3})
     )
+
+
+def _verdict_word(verdict: str, setting: Setting) -> str:
+    if verdict == "hardened" and "parameter" in setting.why:
+        return "changed"
+    return {"defaults": "default"}.get(verdict, verdict)
 
 
 def _value_of(verdict: str, setting: Setting) -> str:

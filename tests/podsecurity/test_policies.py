@@ -151,7 +151,19 @@ def deployment(namespace: str, name: str, account: str | None) -> dict:
 def test_workloads_that_may_use_no_policy_are_named() -> None:
     owned = {
         "kind": "Pod",
-        "metadata": {"namespace": "shop", "name": "web-1", "ownerReferences": [{"controller": True}]},
+        "metadata": {
+            "namespace": "shop",
+            "name": "web-1",
+            "ownerReferences": [{"controller": True, "kind": "ReplicaSet"}],
+        },
+    }
+    custom = {
+        "kind": "Pod",
+        "metadata": {
+            "namespace": "shop",
+            "name": "db-0",
+            "ownerReferences": [{"controller": True, "kind": "Db"}],
+        },
     }
     bare = {"kind": "Pod", "metadata": {"namespace": "shop", "name": "toolbox"}, "spec": {}}
     mirror = {
@@ -164,6 +176,7 @@ def test_workloads_that_may_use_no_policy_are_named() -> None:
     }
     found = uncovered(
         world(
+            custom,
             deployment("shop", "web", None),
             deployment("kube-system", "coredns", "coredns"),
             owned,
@@ -172,6 +185,7 @@ def test_workloads_that_may_use_no_policy_are_named() -> None:
         )
     )
     assert [str(w) for w in found] == [
+        "shop/db-0 (Pod, service account default)",
         "shop/toolbox (Pod, service account default)",
         "shop/web (Deployment, service account default)",
     ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kubeharden.documents import mistakes, read_document
 from kubeharden.errors import ParameterError
 
 # policy/v1beta1 holds PodSecurityPolicy from 1.10 to 1.24; RBAC on the group "policy" is right for all of
@@ -60,18 +60,11 @@ def read_policies(path: Path) -> PolicySet:
     Raises:
         ParameterError: it cannot be read or is wrong; every mistake is named.
     """
+    raw = read_document(path, "policies", "parameters/pod-security.yaml")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         return PolicySet.model_validate(raw)
-    except OSError as error:
-        raise ParameterError(f"policies: cannot read {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise ParameterError(f"policies: {path} is no YAML: {error}") from None
     except ValidationError as error:
-        mistakes = "\n".join(
-            f"  {'.'.join(map(str, m['loc']))}: {m['msg']}" for m in error.errors(include_url=False)
-        )
-        raise ParameterError(f"policies: {path} is wrong:\n{mistakes}") from None
+        raise ParameterError(f"policies: {path} is wrong:\n{mistakes(error)}") from None
 
 
 def policy_objects(policies: PolicySet) -> list[dict[str, Any]]:

@@ -89,4 +89,7 @@ def _workload(kind: str, item: Object, spec: Object) -> Workload:
 
 
 def _owned(item: Object) -> bool:
-    return any(owner.get("controller") for owner in item["metadata"].get("ownerReferences") or ())
+    """Whether another workload made it; what a custom resource made stands for itself."""
+    kinds = {kind for kind, _ in TEMPLATES.values()}
+    owners = item["metadata"].get("ownerReferences") or ()
+    return any(owner.get("controller") and owner.get("kind") in kinds for owner in owners)
