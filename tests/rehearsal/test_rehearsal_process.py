@@ -54,6 +54,16 @@ class TestDirectories:
             Rehearsal.start("article-1.10", tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
+    def test_a_lock_that_a_killed_start_left_is_no_hindrance(self, tmp_path):
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state" / "lock").touch()
+        with Rehearsal.start("article-1.10", tmp_path) as rehearsal:
+            assert not rehearsal.resumed
+
+    def test_a_place_where_nothing_can_be_made(self):
+        with pytest.raises(RehearsalError, match="cannot make /dev/null/x"):
+            Rehearsal.start("article-1.10", Path("/dev/null/x"))
+
     def test_a_file_is_no_directory(self, tmp_path):
         (tmp_path / "file").touch()
         with pytest.raises(RehearsalError, match="is not a directory"):

@@ -45,11 +45,18 @@ class Directory:
         marker = place / "state/rehearsal.json"
         if place.exists() and not place.is_dir():
             raise RehearsalError(f"{place} is not a directory; give an empty one or one that does not exist")
-        if place.is_dir() and any(place.iterdir()) and not marker.exists():
+        # A rehearsal that was killed before it had written its marker has left a lock and nothing else.
+        contents = {*place.iterdir()} if place.is_dir() else set()
+        if contents == {place / "state"}:
+            contents = {*(place / "state").iterdir()} - {place / "state/lock"}
+        if contents and not marker.exists():
             raise RehearsalError(
                 f"{place} is not empty and holds no rehearsal; give an empty directory or a new one"
             )
-        (place / "state").mkdir(parents=True, exist_ok=True)
+        try:
+            (place / "state").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RehearsalError(f"cannot make {place} ({error.strerror}); give another directory") from None
         lock = _locked(place)
         found = json.loads(marker.read_text(encoding="utf-8")) if marker.exists() else {}
         if found and (found["scenario"], found["layout"]) != (scenario.name, LAYOUT):
