@@ -338,6 +338,27 @@ def test_a_binding_to_another_role_is_refused() -> None:
     assert "a roleRef cannot be changed" in refusals(decide(with_objects(facts, rolebindings=(binding,))))
 
 
+def test_static_pods_get_a_binding_for_the_nodes_that_make_their_mirror_pods() -> None:
+    facts = read_facts(ARTICLE)
+    name = "RoleBinding kube-system/nodes:psp:privileged"
+    assert name not in {c.name for c in decide(facts).object_changes}
+    mirror = {
+        "kind": "Pod",
+        "metadata": {
+            "name": "etcd-k8s-master",
+            "namespace": "kube-system",
+            "annotations": {"kubernetes.io/config.mirror": "1"},
+        },
+        "spec": {},
+    }
+    plan = decide(with_objects(facts, pods=(*facts.cluster.of("pods"), mirror)))
+    [change] = [c for c in plan.object_changes if c.name == name]
+    assert change.manifest["subjects"] == [
+        {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:nodes"}
+    ]
+    assert plan.uncovered == ()
+
+
 def test_without_rbac_the_plugin_is_refused() -> None:
     facts = with_service(
         read_facts(ARTICLE),

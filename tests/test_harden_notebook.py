@@ -59,6 +59,10 @@ def test_apply_then_apply_again(papermill: Papermill, tmp_path: Path, name: str)
     assert first.status == 0, first.output
     assert "changed in the declared values and in nothing else" in first.shown("run.prove()")
     assert "CHG-1" in first.shown("runbook.start")
+    assert "may read everything and write policies" in first.shown("run.check()")
+    assert re.search(
+        r"kubelet on k8s-node1 .*node not Ready for \d+\.\d s", first.shown('run.apply("kubelet")')
+    )
     objects = objects_of(folder)
     assert {"PodSecurityPolicy//privileged", "PodSecurityPolicy//coredns"} <= objects.keys()
     assert "RoleBinding/weave/weave-default:psp:privileged" in objects

@@ -75,8 +75,12 @@ class Cluster:
                 objects[resource.plural] = tuple(self._list(path, kind))
         return ClusterFacts(version=version, user=self.user, objects=objects)
 
-    def may(self, verb: str, kind: str, namespace: str = "") -> bool:
-        """Whether this user may do that, as the server sees it (SelfSubjectAccessReview)."""
+    def may(self, verb: str, kind: str, namespace: str = "", subresource: str = "") -> bool:
+        """Whether this user may do that, as the server sees it (SelfSubjectAccessReview).
+
+        Raises:
+            ClusterError: the server does not know the user, or cannot be reached.
+        """
         resource = RESOURCES[kind]
         group = resource.api_versions[0].rpartition("/")[0]
         review = {
@@ -87,6 +91,7 @@ class Cluster:
                     "verb": verb,
                     "group": group,
                     "resource": resource.plural,
+                    "subresource": subresource,
                     "namespace": namespace,
                 }
             },

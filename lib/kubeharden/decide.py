@@ -15,7 +15,7 @@ from kubeharden.facts import Facts, NodeFacts, ServiceFacts, read_config
 from kubeharden.inventory import Network
 from kubeharden.parameters import STEPS, Parameters, check_dns_ip
 from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, Remark
-from kubeharden.podsecurity import PolicySet, policy_objects, uncovered
+from kubeharden.podsecurity import PolicySet, policy_objects, static_pod_namespaces, uncovered
 from kubeharden.releases import Release, release_table
 from kubeharden.resources import RESOURCES
 
@@ -273,7 +273,7 @@ class _Builder:
         objects = {name: list(items) for name, items in self.facts.cluster.objects.items()}
         namespaces = {item["metadata"]["name"] for item in objects.get("namespaces", ())}
         accounts = {_key(item) for item in objects.get("serviceaccounts", ())}
-        for manifest in policy_objects(self.policies):
+        for manifest in policy_objects(self.policies, static_pod_namespaces(objects)):
             lacking = _lacking(manifest, namespaces, accounts)
             if lacking:
                 self.remarks.append(Remark(ObjectChange("", manifest).name, f"is left out: {lacking}"))
@@ -437,7 +437,7 @@ def _lacking(manifest: Mapping[str, Any], namespaces: set[str], accounts: set[tu
     if namespace is not None and namespace not in namespaces:
         return f"there is no namespace {namespace}"
     for subject in manifest.get("subjects", ()):
-        if (subject["namespace"], subject["name"]) not in accounts:
+        if subject["kind"] == "ServiceAccount" and (subject["namespace"], subject["name"]) not in accounts:
             return f"there is no service account {subject['namespace']}:{subject['name']}"
     return ""
 

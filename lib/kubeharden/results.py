@@ -13,3 +13,12 @@ class Result:
     outcome: str
     words: str
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One thing that was checked, and what was found."""
+
+    what: str
+    found: str
+    good: bool = True

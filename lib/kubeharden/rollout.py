@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 
 from kubeharden.cluster import Cluster
@@ -17,6 +19,36 @@ from kubeharden.results import Result
 
 # How long a restarted component may take until it serves its effective configuration.
 SERVE_SECONDS = 15
+READINESS_SECONDS = 0.2
+
+
+class _Readiness:
+    """Counts the seconds in which a node is not Ready, as the API server says, while something is done to it."""
+
+    def __init__(self, cluster: Cluster, node: str) -> None:
+        self.seconds = 0.0
+        self._cluster, self._node = cluster, node
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._count, daemon=True)
+
+    def __enter__(self) -> _Readiness:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _count(self) -> None:
+        last = time.monotonic()
+        while not self._over.wait(READINESS_SECONDS):
+            try:
+                ready, _ = self._cluster.heartbeat(self._node)
+            except KubehardenError:
+                ready = True  # not to be seen is not the same as not Ready
+            now = time.monotonic()
+            self.seconds += 0 if ready else now - last
+            last = now
 
 
 class Rollout:
@@ -80,19 +112,23 @@ class Rollout:
         return "created" if change.before is None else "updated"
 
     def _node(self, change: NodeChange) -> str:
-        applied: Applied = self.nodes.apply(change, f"{self.record.run}-{change.step}")
-        if applied.outcome == "stale":
-            raise StaleError(applied.words)
-        if applied.outcome != "applied":
-            raise NodeError(applied.words)
-        if change.service == "kube-apiserver":
-            self.cluster.wait_until_up()
-        elif change.service == "kubelet":
-            self.cluster.wait_until_ready(change.node, applied.restarted)
-        problems = self._problems(change)
+        watch = _Readiness(self.cluster, change.node) if change.service == "kubelet" else None
+        with watch or nullcontext():
+            applied: Applied = self.nodes.apply(change, f"{self.record.run}-{change.step}")
+            if applied.outcome == "stale":
+                raise StaleError(applied.words)
+            if applied.outcome != "applied":
+                raise NodeError(applied.words)
+            if change.service == "kube-apiserver":
+                self.cluster.wait_until_up()
+            elif change.service == "kubelet":
+                self.cluster.wait_until_ready(change.node, applied.restarted)
+            problems = self._problems(change)
         if problems:
             raise ProofError(f"the change is in place, but {'; '.join(problems)}")
-        return applied.words
+        return (
+            applied.words if watch is None else f"{applied.words}; node not Ready for {watch.seconds:.1f} s"
+        )
 
     def _problems(self, change: NodeChange) -> list[str]:
         """What is not as promised; asked again for a while, since a server may need a moment to serve."""

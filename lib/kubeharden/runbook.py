@@ -30,6 +30,7 @@ from kubeharden.nodes import Nodes
 from kubeharden.parameters import Parameters, check_dns_ip, read_parameters
 from kubeharden.plan import Plan
 from kubeharden.podsecurity import PolicySet, read_policies
+from kubeharden.preflight import preflight
 from kubeharden.project import POLICIES, find, project_folder
 from kubeharden.proof import Proof, compare
 from kubeharden.record import Record
@@ -86,6 +87,17 @@ class Run:
         self._plan: Plan | None = None
         self._done: dict[str, list[Result]] = {}
         self._closed = False
+
+    @_verb
+    def check(self) -> View:
+        """Check logins, root and permissions; nothing is changed.
+
+        Raises:
+            KubehardenError: something that this run may need does not work; what to do is said.
+        """
+        found = preflight(self.parameters, self.inventory, self.policies, self.nodes, self.cluster)
+        self.record.event("checked", checks=[check.what for check in found])
+        return views.checks_view(found)
 
     @_verb
     def look(self) -> View:
@@ -318,7 +330,7 @@ def _ending(plan: Plan, mode: str, done: list[str], left: list[str]) -> list[Blo
     """What became of the plan as a whole, in a sentence or two."""
     if plan.refused and mode == "plan":
         return [
-            Message("Nothing was changed. This plan would be refused; see what is red in section 3.", BAD)
+            Message("Nothing was changed. This plan would be refused; see what is red in section 4.", BAD)
         ]
     if not plan.needed:
         return [Message("Nothing had to be done: no file, no object and no process was changed.", GOOD)]

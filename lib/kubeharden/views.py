@@ -14,13 +14,19 @@ from kubeharden.errors import UnitError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.plan import NodeChange, Plan
 from kubeharden.podsecurity import usable_policies, workloads
-from kubeharden.results import Result
+from kubeharden.results import Checked, Result
 from kubeharden.systemd import unwrapped
 
 VERDICTS = ("hardened", "moved", "kept", "dropped", "defaults", "refused")
 LONG = 240
 # What klog and glog put before a message: severity and date, time, process, file and line.
 KLOG_HEADER = re.compile(r"^[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\] ")
+
+
+def checks_view(checks: Sequence[Checked]) -> View:
+    """What was checked before the start."""
+    rows = [("✔" if check.good else "!", check.what, check.found) for check in checks]
+    return View([Table("Checked", ("", "What", "Found"), rows)])
 
 
 def facts_view(facts: Facts) -> View:

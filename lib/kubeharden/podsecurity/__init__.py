@@ -2,13 +2,14 @@
 
 from kubeharden.podsecurity.authorization import usable_policies
 from kubeharden.podsecurity.policies import PolicySet, policy_objects, read_policies
-from kubeharden.podsecurity.workloads import Workload, uncovered, workloads
+from kubeharden.podsecurity.workloads import Workload, static_pod_namespaces, uncovered, workloads
 
 __all__ = [
     "PolicySet",
     "Workload",
     "policy_objects",
     "read_policies",
+    "static_pod_namespaces",
     "uncovered",
     "usable_policies",
     "workloads",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kubeharden.documents import mistakes, read_document
 from kubeharden.errors import ParameterError
@@ -23,16 +24,38 @@ class _Strict(BaseModel):
 
 
 class PolicyUser(_Strict):
-    """A service account that may use a policy."""
+    """A service account, or a group, that may use a policy in a namespace.
+
+    Attributes:
+        if_static_pods: only where the namespace has mirror pods of static pods. The kubelet makes them as the
+            node's user, so its group needs a policy there, or they are not seen in the API any more.
+    """
 
     namespace: Annotated[str, Field(min_length=1)]
-    service_account: Annotated[str, Field(min_length=1)]
+    service_account: str = ""
+    group: str = ""
     binding: str = ""
+    if_static_pods: bool = False
+
+    @model_validator(mode="after")
+    def _one_subject(self) -> PolicyUser:
+        if bool(self.service_account) == bool(self.group):
+            raise ValueError("expected either service_account or group")
+        if self.group and not self.binding:
+            raise ValueError("a group needs a name for its binding")
+        return self
 
     @property
     def binding_name(self) -> str:
         """What its RoleBinding's name begins with."""
         return self.binding or self.service_account
+
+    @property
+    def subject(self) -> dict[str, str]:
+        """The subject of its RoleBinding."""
+        if self.group:
+            return {"apiGroup": RBAC_GROUP, "kind": "Group", "name": self.group}
+        return {"kind": "ServiceAccount", "name": self.service_account, "namespace": self.namespace}
 
 
 class Policy(_Strict):
@@ -67,13 +90,22 @@ def read_policies(path: Path) -> PolicySet:
         raise ParameterError(f"policies: {path} is wrong:\n{mistakes(error)}") from None
 
 
-def policy_objects(policies: PolicySet) -> list[dict[str, Any]]:
-    """The objects of a policy set in the order in which they must be made: policies, Roles, RoleBindings."""
+def policy_objects(policies: PolicySet, static_pods: Collection[str] = ()) -> list[dict[str, Any]]:
+    """The objects of a policy set in the order in which they must be made: policies, Roles, RoleBindings.
+
+    Args:
+        policies: the policies and their users.
+        static_pods: the namespaces with mirror pods of static pods.
+    """
+    users = {
+        policy.name: [u for u in policy.used_by if not u.if_static_pods or u.namespace in static_pods]
+        for policy in policies.policies
+    }
     made = [*map(_policy, policies.policies)]
     for policy in policies.policies:
-        made += [_role(policy, ns) for ns in dict.fromkeys(user.namespace for user in policy.used_by)]
+        made += [_role(policy, ns) for ns in dict.fromkeys(user.namespace for user in users[policy.name])]
     for policy in policies.policies:
-        made += [_binding(policy, user) for user in policy.used_by]
+        made += [_binding(policy, user) for user in users[policy.name]]
     return made
 
 
@@ -108,5 +140,5 @@ def _binding(policy: Policy, user: PolicyUser) -> dict[str, Any]:
         "kind": "RoleBinding",
         "metadata": {"name": f"{user.binding_name}:{policy.role_name}", "namespace": user.namespace},
         "roleRef": {"apiGroup": RBAC_GROUP, "kind": "Role", "name": policy.role_name},
-        "subjects": [{"kind": "ServiceAccount", "name": user.service_account, "namespace": user.namespace}],
+        "subjects": [user.subject],
     }

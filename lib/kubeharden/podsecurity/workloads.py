@@ -50,6 +50,14 @@ def workloads(objects: Mapping[str, Iterable[Object]]) -> list[Workload]:
     return sorted(found, key=lambda w: (w.namespace, w.name, w.kind))
 
 
+def static_pod_namespaces(objects: Mapping[str, Iterable[Object]]) -> frozenset[str]:
+    """The namespaces with mirror pods of static pods."""
+    pods = (pod["metadata"] for pod in objects.get("pods", ()))
+    return frozenset(
+        meta["namespace"] for meta in pods if MIRROR_ANNOTATION in (meta.get("annotations") or {})
+    )
+
+
 def uncovered(objects: Mapping[str, Iterable[Object]]) -> list[Workload]:
     """The workloads whose service account may use no policy at all: they run on, and will not start again.
 

@@ -1,0 +1,69 @@
+"""What must hold before anything is looked at: logins, root, and the right to do what the run may have to do."""
+
+from __future__ import annotations
+
+from kubeharden.cluster import Cluster
+from kubeharden.errors import ClusterError
+from kubeharden.inventory import Inventory
+from kubeharden.nodes import Nodes
+from kubeharden.parameters import Parameters
+from kubeharden.podsecurity import PolicySet, policy_objects
+from kubeharden.resources import RESOURCES
+from kubeharden.results import Checked
+
+
+def preflight(
+    parameters: Parameters, inventory: Inventory, policies: PolicySet, nodes: Nodes, cluster: Cluster
+) -> list[Checked]:
+    """Check the nodes and the API; nothing is changed.
+
+    Raises:
+        NodeError: a node cannot be reached, shows a wrong host key, or does not let the user become root.
+        ClusterError: the API server cannot be reached, does not know the user, or does not let them do what
+            this run may have to do; all that is lacking is named.
+    """
+    nodes.check()
+    names = ", ".join(node.name for node in inventory.nodes)
+    version = cluster.version()
+    lacks = (_lack(cluster, *needed) for needed in _needed(parameters, policies))
+    lacking = [text for text in lacks if text]
+    if lacking:
+        raise ClusterError(
+            f"the API user {cluster.user or '(unnamed)'} may not do what this run may have to: {'; '.join(lacking)}. "
+            "Use a kubeconfig of a user who may"
+        )
+    writes = "read everything and write policies, Roles and RoleBindings"
+    return [
+        Checked(f"SSH to {names}", "host keys known, logged in"),
+        Checked(f"sudo on {names}", "becomes root"),
+        Checked("API server", f"{version}, answers"),
+        Checked(
+            f"API user {cluster.user or '(unnamed)'}",
+            f"may {writes if parameters.mode == 'apply' else 'read everything; nothing is written in mode plan'}",
+        ),
+        _configz(cluster),
+    ]
+
+
+def _needed(parameters: Parameters, policies: PolicySet) -> list[tuple[str, str, str]]:
+    needed = [("list", kind, "") for kind in RESOURCES if kind != "PodSecurityPolicy"]
+    if parameters.mode == "apply" and "pod-security" in parameters.steps:
+        places = {(o["kind"], o["metadata"].get("namespace", "")) for o in policy_objects(policies)}
+        needed += [
+            (verb, kind, namespace) for kind, namespace in sorted(places) for verb in ("create", "update")
+        ]
+    return needed
+
+
+def _lack(cluster: Cluster, verb: str, kind: str, namespace: str) -> str:
+    if cluster.may(verb, kind, namespace):
+        return ""
+    return f"{verb} {RESOURCES[kind].plural}{f' in {namespace}' if namespace else ''}"
+
+
+def _configz(cluster: Cluster) -> Checked:
+    what = "effective configuration of the kubelets"
+    if cluster.may("get", "Node", subresource="proxy"):
+        return Checked(what, "may be read (nodes/proxy)")
+    why = "may not be read (get nodes/proxy): that only declared values change cannot be proved"
+    return Checked(what, why, good=False)

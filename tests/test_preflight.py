@@ -1,0 +1,66 @@
+"""What is refused before anything is looked at, with what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kubeharden.cluster import Cluster
+from kubeharden.errors import ClusterError
+from kubeharden.inventory import read_inventory
+from kubeharden.nodes import Nodes
+from kubeharden.parameters import Parameters
+from kubeharden.podsecurity import read_policies
+from kubeharden.preflight import preflight
+from kubeharden.rehearsal import Rehearsal
+from kubeharden.results import Checked
+
+POLICIES = read_policies(Path(__file__).parents[1] / "parameters" / "pod-security.yaml")
+
+
+def check(rehearsal: Rehearsal, *, may: object = None, **parameters: object) -> list[Checked]:
+    inventory = read_inventory(rehearsal.inventory)
+    cluster = Cluster(inventory.kubeconfig)
+    if may is not None:
+        cluster.may = may  # type: ignore[method-assign]
+    try:
+        with Nodes(inventory) as nodes:
+            return preflight(Parameters(**parameters), inventory, POLICIES, nodes, cluster)
+    finally:
+        cluster.close()
+
+
+def test_what_was_checked_is_listed(article: Rehearsal) -> None:
+    found = check(article)
+    text = " ".join(f"{c.what} {c.found}" for c in found)
+    for word in (
+        "SSH",
+        "sudo",
+        "API server v1.10.0",
+        "kubernetes-admin",
+        "policies",
+        "effective configuration",
+    ):
+        assert word in text
+    assert all(c.good for c in found)
+
+
+def viewer(verb: str, *_: object, **__: object) -> bool:
+    return verb in ("get", "list")
+
+
+def test_a_user_who_may_not_write_policies_is_refused_unless_nothing_is_written(article: Rehearsal) -> None:
+    with pytest.raises(ClusterError, match=r"kubernetes-admin may not .*create podsecuritypolicies; update"):
+        check(article, may=viewer)
+    assert check(article, may=viewer, mode="plan")
+    assert check(article, may=viewer, steps=("kubelet",))
+
+
+def test_a_token_that_the_server_does_not_know_is_refused(article: Rehearsal) -> None:
+    path = article.directory / "admin.kubeconfig"
+    text = path.read_text()
+    token = text.split("token: ")[1].split()[0]
+    path.write_text(text.replace(token, "expired-and-gone"))
+    with pytest.raises(ClusterError, match=r"does not know kubernetes-admin.*expired"):
+        check(article)
