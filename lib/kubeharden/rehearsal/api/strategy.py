@@ -111,10 +111,6 @@ def prepare_create(resource: Resource, obj: dict[str, Any], release: Release) ->
     set_defaults(resource, obj, release)
 
 
-# Booleans of PodSecurityPolicySpec that are no pointers (policy/v1beta1/types.go): false is not served.
-_OMITTED_WHEN_FALSE = {"privileged", "hostNetwork", "hostPID", "hostIPC", "readOnlyRootFilesystem"}
-
-
 def set_defaults(resource: Resource, obj: dict[str, Any], release: Release) -> None:
     """Fill in the defaults that are stored.
 
@@ -122,11 +118,7 @@ def set_defaults(resource: Resource, obj: dict[str, Any], release: Release) -> N
     NamespaceDefaultLabelName, on by default from 1.21.
     """
     if resource.kind == "PodSecurityPolicy":
-        spec = obj.setdefault("spec", {})
-        spec.setdefault("allowPrivilegeEscalation", True)
-        for name in _OMITTED_WHEN_FALSE & spec.keys():
-            if not spec[name]:
-                del spec[name]  # what is served comes back through Go's omitempty
+        obj.setdefault("spec", {}).setdefault("allowPrivilegeEscalation", True)
     elif resource.kind in {"RoleBinding", "ClusterRoleBinding"}:
         obj.get("roleRef", {}).setdefault("apiGroup", RBAC_GROUP)
         for subject in obj.get("subjects", []):
