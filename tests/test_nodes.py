@@ -195,6 +195,37 @@ def test_modes_are_kept_and_new_files_are_private(article: Rehearsal) -> None:
     )
 
 
+def test_a_link_is_followed_and_stays_a_link(article: Rehearsal) -> None:
+    inventory = read_inventory(article.inventory)
+    units = article.directory / "nodes/k8s-node1/etc/systemd/system"
+    (units.parent / "kept").mkdir()
+    real = (units / "kubelet.service").rename(units.parent / "kept/kubelet.service")
+    (units / "kubelet.service").symlink_to("../kept/kubelet.service")
+    with Nodes(inventory) as nodes:
+        change = planned(inventory, nodes, "kubelet", "k8s-node1")
+        assert nodes.apply(change, "r1").outcome == "applied"
+    assert (units / "kubelet.service").is_symlink()
+    assert "--config=/etc/kubernetes/kubelet.conf" in real.read_text()
+
+
+def test_a_file_that_cannot_be_replaced_leaves_the_others_as_they_were(article: Rehearsal) -> None:
+    inventory = read_inventory(article.inventory)
+    with Nodes(inventory) as nodes:
+        change = planned(inventory, nodes, "kubelet", "k8s-node1")
+        [config, unit] = change.files
+        # A folder in the way: it can be staged beside, but not replaced by a rename.
+        blocked = dataclasses.replace(unit, path="/etc/kubernetes/blocked", before=None)
+        before = etc(article, "k8s-node1")
+        (article.directory / "nodes/k8s-node1/etc/kubernetes/blocked").mkdir()
+        (article.directory / "nodes/k8s-node1/etc/kubernetes/blocked/full").touch()
+        result = nodes.apply(dataclasses.replace(change, files=(config, blocked)), "r1")
+        after = nodes.observe(["k8s-node1"])[0]
+    assert result.outcome in ("stale", "failed")
+    (article.directory / "nodes/k8s-node1/etc/kubernetes/blocked/full").unlink()
+    assert etc(article, "k8s-node1") == before
+    assert after.services["kubelet"].running
+
+
 def test_nothing_is_left_beside_the_files(article: Rehearsal) -> None:
     inventory = read_inventory(article.inventory)
     with Nodes(inventory) as nodes:

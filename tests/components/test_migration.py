@@ -202,3 +202,76 @@ def test_no_release_refuses_its_own_defaults(component: str, minor: int) -> None
     made = migrate(component, f"1.{minor}", [component, "--v=2"], profile="none")
     assert not made.refused
     assert made.config["apiVersion"] in release_table(component, f"1.{minor}").api_versions
+
+
+def test_a_default_that_hangs_on_another_field_is_written_down() -> None:
+    """nodeStatusUpdateFrequency in the file would make nodeStatusReportFrequency follow it (1.13+)."""
+    made = migrate("kubelet", "1.20", [*BASE, "--node-status-update-frequency=10s"])
+    assert made.config["nodeStatusReportFrequency"] == "5m0s"
+    assert not made.refused
+    assert (
+        "nodeStatusReportFrequency"
+        not in migrate("kubelet", "1.12", [*BASE, "--node-status-update-frequency=10s"]).config
+    )
+
+
+@pytest.mark.parametrize(
+    ("component", "release", "word", "kept"),
+    [
+        ("kube-proxy", "1.12", "--hostname-override=a", False),
+        ("kube-proxy", "1.13", "--hostname-override=a", True),
+        ("kube-scheduler", "1.21", "--leader-elect=false", False),
+        ("kube-scheduler", "1.22", "--leader-elect=false", True),
+        ("kube-scheduler", "1.19", "--policy-config-file=/p", False),
+        ("kube-scheduler", "1.20", "--policy-config-file=/p", True),
+        ("kube-proxy", "1.20", "--master=https://a", True),
+    ],
+)
+def test_flags_that_count_beside_a_file_are_kept(component: str, release: str, word: str, kept: bool) -> None:
+    made = migrate(component, release, [component, "--config=/c", word], {})
+    assert (word in made.argv) is kept
+    assert (word.partition("=")[0] in flags(made.dropped)) is not kept
+
+
+@pytest.mark.parametrize(
+    ("words", "config"),
+    [
+        (["--healthz-port=10300"], {"healthzBindAddress": "0.0.0.0:10300"}),
+        (["--metrics-bind-address=127.0.0.1:10249"], {"metricsBindAddress": "127.0.0.1:10249"}),
+        (["--healthz-bind-address=10.0.0.1"], {"healthzBindAddress": "10.0.0.1:10256"}),
+        (
+            ["--bind-address=::"],
+            {
+                "bindAddress": "::",
+                "healthzBindAddress": "0.0.0.0:10256",
+                "metricsBindAddress": "127.0.0.1:10249",
+            },
+        ),
+    ],
+)
+def test_addresses_of_kube_proxy(words: list[str], config: dict) -> None:
+    made = migrate("kube-proxy", "1.20", ["kube-proxy", *words])
+    assert not made.refused
+    assert {key: made.config[key] for key in config} == config
+
+
+def test_a_port_of_0_cannot_be_said_in_kube_proxys_file() -> None:
+    assert flags(migrate("kube-proxy", "1.20", ["kube-proxy", "--healthz-port=0"]).refused) == {
+        "--healthz-port"
+    }
+
+
+def test_an_existing_file_with_an_address_and_a_port_is_valid() -> None:
+    made = migrate(
+        "kube-proxy", "1.20", ["kube-proxy", "--config=/c"], {"healthzBindAddress": "0.0.0.0:10256"}
+    )
+    assert not made.refused
+
+
+def test_drop_ins_that_are_not_read_are_refused() -> None:
+    assert flags(migrate("kubelet", "1.30", [*BASE, "--config-dir=/d"]).refused) == {"--config-dir"}
+
+
+def test_a_scheduler_name_goes_into_the_first_profile() -> None:
+    made = migrate("kube-scheduler", "1.20", ["kube-scheduler", "--scheduler-name=mine"])
+    assert made.config["profiles"] == [{"schedulerName": "mine"}]

@@ -1,0 +1,69 @@
+"""What a component serves at /configz, against its file: no false alarm, and nothing missed."""
+
+from __future__ import annotations
+
+import pytest
+
+from kubeharden.components.proof import mismatches, same_field
+from kubeharden.releases import release_table
+
+
+def found(component: str, release: str, config: dict, configz: dict) -> list[str]:
+    return [path for path, _, _ in mismatches(release_table(component, release), config, configz)]
+
+
+def test_a_value_that_is_not_in_effect_is_found() -> None:
+    assert found("kubelet", "1.20", {"maxPods": 50}, {"maxPods": 110}) == ["maxPods"]
+    assert found("kubelet", "1.20", {"clusterDomain": "a"}, {}) == ["clusterDomain"]
+
+
+def test_what_the_kubelet_leaves_out_is_empty() -> None:
+    assert found("kubelet", "1.20", {"readOnlyPort": 0, "featureGates": {}}, {}) == []
+
+
+def test_durations_are_compared_as_times() -> None:
+    assert found("kubelet", "1.20", {"syncFrequency": "60s"}, {"syncFrequency": "1m0s"}) == []
+
+
+def test_internal_names_differ_by_case_and_in_old_releases_altogether() -> None:
+    config = {"bindAddress": "0.0.0.0", "clientConnection": {"kubeconfig": "/k"}}
+    old = {"BindAddress": "0.0.0.0", "ClientConnection": {"KubeConfigFile": "/k"}}
+    new = {"BindAddress": "0.0.0.0", "ClientConnection": {"Kubeconfig": "/k"}}
+    assert found("kube-proxy", "1.10", config, old) == []
+    assert found("kube-proxy", "1.20", config, new) == []
+    wrong = {**old, "ClientConnection": {"KubeConfigFile": "/other"}}
+    assert found("kube-proxy", "1.10", config, wrong) == ["clientConnection.kubeconfig"]
+
+
+def test_a_field_that_an_internal_type_regrouped_is_passed_over() -> None:
+    assert (
+        found(
+            "kube-proxy",
+            "1.31",
+            {"clusterCIDR": "10.0.0.0/8"},
+            {"DetectLocal": {"ClusterCIDRs": ["10.0.0.0/8"]}},
+        )
+        == []
+    )
+
+
+def test_lists_of_objects_that_the_scheduler_fills_are_passed_over() -> None:
+    config = {"profiles": [{"schedulerName": "mine"}]}
+    assert (
+        found("kube-scheduler", "1.20", config, {"Profiles": [{"SchedulerName": "mine", "Plugins": {}}]})
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "served", "same"),
+    [
+        ("tlsMinVersion", "tlsMinVersion", True),
+        ("clusterCIDR", "ClusterCIDR", True),
+        ("clusterCIDR", "DetectLocal.ClusterCIDRs", True),
+        ("clientConnection.kubeconfig", "ClientConnection.KubeConfigFile", True),
+        ("tlsMinVersion", "tlsCipherSuites", False),
+    ],
+)
+def test_the_names_of_one_field(path: str, served: str, same: bool) -> None:
+    assert same_field(path, served) is same
