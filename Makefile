@@ -62,12 +62,11 @@ clean:
 
 # The lab: real Kubernetes 1.20.2 on this machine. Root and Debian; see tests/lab.
 LAB   := $(BIN)/python tests/lab/lab.py
-NODES ?= 2
 .PHONY: lab lab-down lab-reset test-lab
 
-## make lab        a hand-built Kubernetes 1.20.2 cluster on this machine (root, Debian; NODES=2)
+## make lab        a hand-built Kubernetes 1.20.2 cluster on this machine (root, Debian); NODES=3 for three nodes
 lab: setup
-	@$(LAB) up --nodes $(NODES)
+	@$(LAB) up $(if $(NODES),--nodes $(NODES))
 
 ## make lab-reset  the lab back to the state it was made in, in seconds
 lab-reset: setup
@@ -79,5 +78,5 @@ lab-down: setup
 
 ## make test-lab   the end-to-end tests on the lab, which is made first where it is not up
 test-lab: setup
-	@$(LAB) up --nodes $(NODES)
+	@$(LAB) up $(if $(NODES),--nodes $(NODES))
 	KUBEHARDEN_LAB=1 $(BIN)/pytest tests/lab -x -q

@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubeharden import systemd
 from kubeharden.components import Migration, migrate
 from kubeharden.components.kube_apiserver import enable_admission_plugin, flag_value
-from kubeharden.components.proof import mismatches
 from kubeharden.errors import MigrationRefusedError, ParameterError, UnitError, UnknownReleaseError
-from kubeharden.facts import Facts, NodeFacts, ServiceFacts, read_config
+from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.inventory import Network
 from kubeharden.parameters import STEPS, Parameters, check_dns_ip
 from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, Remark
 from kubeharden.podsecurity import PolicySet, policy_objects, static_pod_namespaces, uncovered
-from kubeharden.releases import Release, release_table
+from kubeharden.podsecurity.objects import key_of, lacking, merged, served
+from kubeharden.releases import Release
 from kubeharden.resources import RESOURCES
+from kubeharden.service_files import (
+    SCHEDULER_USER,
+    config_changes,
+    config_target,
+    pending_fields,
+    pending_restart,
+    unit_changes,
+    unreadable,
+)
 
 PSP_PLUGIN = "PodSecurityPolicy"
 PSP_LAST = Release(1, 24)
 # The article's units run the kubelet and kube-proxy as root and the scheduler as a user of its own.
 ROOT_SERVICES = {"kubelet", "kube-proxy"}
-SCHEDULER_USER = "kubernetes"
 KUBELET_CLIENT = "--kubelet-client-certificate"
-# Units here belong to packages or to nobody: an update or a reboot takes an edit away again.
-FOREIGN_UNITS = ("/lib/", "/usr/lib/", "/run/")
-DROP_IN = "50-kubeharden.conf"
 UNREAD_UNIT = (
     "its unit was edited, and systemd has not read it since. Run systemctl daemon-reload and restart it, or take "
     "the edit back, and look again"
 )
-CONFIG_MODE = {"kubelet": "600", "kube-proxy": "600", "kube-scheduler": "644"}
 
 
 def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan:
@@ -115,7 +119,7 @@ class _Builder:
     def _component(self, step: str, node: NodeFacts, service: ServiceFacts) -> NodeChange:
         argv = service.unit_argv()
         named, config = service.config(argv)
-        path = named or _config_target(service)
+        path = named or config_target(service)
         migration = migrate(
             step,
             service.release,
@@ -131,8 +135,8 @@ class _Builder:
             raise MigrationRefusedError(reasons)
         self._require(step, node, migration)
         files = [  # the config file first: a unit must never name one that is not there
-            *_config_changes(service, path, config, migration),
-            *_unit_changes(service, argv, migration.argv, self._users(node, service, migration)),
+            *config_changes(service, path, config, migration),
+            *unit_changes(service, argv, migration.argv, self._users(node, service, migration)),
         ]
         self._closing(node, service, migration)
         self._unused_variables(node, service, files)
@@ -164,7 +168,7 @@ class _Builder:
             return {}
         if service.name in ROOT_SERVICES:
             return {"User": "root", "Group": "root"}
-        why = _unreadable(node, service, migration)
+        why = unreadable(node, service, migration)
         if why:
             self.remarks.append(Remark(f"{service.name} on {node.name}", f"keeps running as root: {why}"))
             return {}
@@ -213,7 +217,7 @@ class _Builder:
         migration: Migration | None = None,
         notes: tuple[str, ...] = (),
     ) -> NodeChange:
-        pending = _pending_fields(node, service)
+        pending = pending_fields(node, service)
         running = tuple(systemd.unwrapped(list(service.cmdline)))
         subject = f"{service.name} on {node.name}"
         if files and service.needs_reload:
@@ -227,7 +231,7 @@ class _Builder:
             raise MigrationRefusedError(
                 "it is not running; mend it first, so that its new configuration can be proved"
             )
-        restart = "its files change" if files else _pending_restart(node, service, argv)
+        restart = "its files change" if files else pending_restart(node, service, argv)
         if restart and not files:
             self.remarks.append(Remark(subject, restart))
         elif files and pending:
@@ -272,14 +276,14 @@ class _Builder:
         """Plan the objects, and return the cluster's objects as they would be then."""
         objects = {name: list(items) for name, items in self.facts.cluster.objects.items()}
         namespaces = {item["metadata"]["name"] for item in objects.get("namespaces", ())}
-        accounts = {_key(item) for item in objects.get("serviceaccounts", ())}
+        accounts = {key_of(item) for item in objects.get("serviceaccounts", ())}
         for manifest in policy_objects(self.policies, static_pod_namespaces(objects)):
-            lacking = _lacking(manifest, namespaces, accounts)
-            if lacking:
-                self.remarks.append(Remark(ObjectChange("", manifest).name, f"is left out: {lacking}"))
+            absent = lacking(manifest, namespaces, accounts)
+            if absent:
+                self.remarks.append(Remark(ObjectChange("", manifest).name, f"is left out: {absent}"))
                 continue
             items = objects.setdefault(RESOURCES[manifest["kind"]].plural, [])
-            existing = next((item for item in items if _key(item) == _key(manifest)), None)
+            existing = next((item for item in items if key_of(item) == key_of(manifest)), None)
             items[:] = [item for item in items if item is not existing]
             items.append(self._object_change(manifest, existing))
         return objects
@@ -297,8 +301,8 @@ class _Builder:
             why = f"exists and binds {role}; a roleRef cannot be changed. Rename or delete it by hand first"
             self.refused.append(Remark(name, why))
             return existing
-        wanted = _merged(existing, manifest)
-        if _served(wanted) != _served(existing):
+        wanted = merged(existing, manifest)
+        if served(wanted) != served(existing):
             self.object_changes.append(ObjectChange("pod-security", wanted, existing))
         return wanted
 
@@ -310,174 +314,5 @@ class _Builder:
                 f"--authorization-mode is {','.join(modes)}: Roles and RoleBindings have no effect without RBAC"
             )
         change = enable_admission_plugin(service.release, argv, PSP_PLUGIN)
-        files = tuple(_unit_changes(service, argv, list(change.argv), {}))
+        files = tuple(unit_changes(service, argv, list(change.argv), {}))
         return self._node_change("pod-security", node, service, files, change.argv, notes=change.notes)
-
-
-def _config_target(service: ServiceFacts) -> str:
-    """Where to put the config file: the article's place, unless something else lives there.
-
-    kubeadm keeps the kubelet's kubeconfig at /etc/kubernetes/kubelet.conf.
-    """
-    path = f"/etc/kubernetes/{service.name}.conf"
-    taken = service.files.get(path)
-    if taken is not None:
-        try:
-            kind = read_config(taken).get("kind")
-        except UnitError:
-            kind = None
-        if kind != release_table(service.name, service.release).kind:
-            return f"/etc/kubernetes/{service.name}-config.yaml"
-    return path
-
-
-def _unit_changes(
-    service: ServiceFacts, argv: list[str], wanted: list[str], settings: Mapping[str, str]
-) -> Iterable[FileChange]:
-    path = service.service.command_file()
-    if path.startswith(FOREIGN_UNITS):
-        if wanted != argv or settings:
-            yield _drop_in(service, wanted, settings)
-        return
-    fact = service.files[path]
-    unit = systemd.Unit.parse(fact.content)
-    if wanted != argv:
-        unit = unit.with_command(wanted)
-    for key in reversed(list(settings)):  # each goes first in its section, so the last one set stands first
-        unit = unit.with_setting("Service", key, settings[key])
-    if unit.text != fact.content:
-        yield FileChange(path, fact, unit.text, fact.mode, fact.owner, fact.group)
-
-
-def _drop_in(service: ServiceFacts, wanted: list[str], settings: Mapping[str, str]) -> FileChange:
-    """A drop-in of our own for a unit that is not the operator's."""
-    path = f"/etc/systemd/system/{service.name}.service.d/{DROP_IN}"
-    lines = "".join(f"{key}={value}\n" for key, value in settings.items())
-    unit = systemd.Unit.parse(f"[Service]\n{lines}ExecStart=\nExecStart=/bin/true\n").with_command(wanted)
-    return FileChange(path, service.files.get(path), unit.text, "644", "root", "root")
-
-
-def _config_changes(
-    service: ServiceFacts, path: str, config: Mapping[str, Any] | None, migration: Migration
-) -> Iterable[FileChange]:
-    if config == migration.config:
-        return  # the file says all that it should, in whatever words
-    fact = service.files.get(path)
-    if fact is not None and fact.content == migration.yaml:
-        return
-    mode, owner, group = (
-        (fact.mode, fact.owner, fact.group) if fact else (CONFIG_MODE[service.name], "root", "root")
-    )
-    yield FileChange(path, fact, migration.yaml, mode, owner, group)
-
-
-def _pending_restart(node: NodeFacts, service: ServiceFacts, argv: Sequence[str]) -> str:
-    """Why a service whose files are as they should be must still be restarted; empty where it need not.
-
-    Derived from what runs, never from what this run has changed: a run that was cut off between the files
-    and the restart is finished by the next one.
-    """
-    if not service.running:
-        return "it is not running"
-    if service.needs_reload:
-        return "systemd has not read its unit since it was changed"
-    if systemd.unwrapped(list(service.cmdline)) != list(argv):
-        return "it runs with another command line than its unit says"
-    pending = _pending_fields(node, service)
-    return f"it has not read its config file: {', '.join(pending)}" if pending else ""
-
-
-def _pending_fields(node: NodeFacts, service: ServiceFacts) -> tuple[str, ...]:
-    """The fields of the config file that a service runs with, but has not read since they were changed."""
-    effective = node.kubelet_configz if service.name == "kubelet" else service.configz
-    if effective is None or service.name not in CONFIG_MODE:
-        return ()
-    _, config = service.config(list(service.cmdline))
-    if config is None:
-        return ()
-    table = release_table(service.name, service.release)
-    return tuple(path for path, _, _ in mismatches(table, config, effective))
-
-
-def _unreadable(node: NodeFacts, service: ServiceFacts, migration: Migration) -> str:
-    """Why the scheduler cannot run as its own user on this node; empty when it can."""
-    if node.kubernetes_groups is None:
-        return f"the node has no user {SCHEDULER_USER}"
-    if SCHEDULER_USER not in node.kubernetes_groups:
-        return f"the node has no group {SCHEDULER_USER} that the user is in"
-    if not service.credentials:
-        return "which files it needs cannot be told from here"
-    flag_files = [
-        word.partition("=")[2] for word in migration.argv if "=/" in word and "--config=" not in word
-    ]
-    # A config file that is made new can be read by everybody; one that is there keeps its mode.
-    there = [path for path in (service.config(service.unit_argv())[0],) if path]
-    for path in dict.fromkeys([*service.credentials, *flag_files, *there]):
-        problem = _cannot_read(node, path)
-        if problem:
-            return problem
-    return ""
-
-
-def _cannot_read(node: NodeFacts, path: str) -> str:
-    known = node.modes.get(path)
-    if known is None:
-        return f"whether {SCHEDULER_USER} can read {path} cannot be told from here"
-    folders = [folder for folder in node.modes if path.startswith(f"{folder}/")]
-    for place, need in [*((folder, 0o1) for folder in folders), (path, 0o4)]:
-        mode, owner, group = node.modes[place]
-        shift = 6 if owner == SCHEDULER_USER else 3 if group in (node.kubernetes_groups or ()) else 0
-        if not mode >> shift & need:
-            return f"{SCHEDULER_USER} cannot read {path} ({owner}:{group} {mode:o} on {place})"
-    return ""
-
-
-def _lacking(manifest: Mapping[str, Any], namespaces: set[str], accounts: set[tuple[str, str]]) -> str:
-    namespace = manifest["metadata"].get("namespace")
-    if namespace is not None and namespace not in namespaces:
-        return f"there is no namespace {namespace}"
-    for subject in manifest.get("subjects", ()):
-        if subject["kind"] == "ServiceAccount" and (subject["namespace"], subject["name"]) not in accounts:
-            return f"there is no service account {subject['namespace']}:{subject['name']}"
-    return ""
-
-
-def _merged(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The existing object with what is wanted put in; subjects that others added to a binding stay."""
-    merged = {**existing}
-    for key, value in wanted.items():
-        if key == "subjects":
-            present = [_subject(s) for s in existing.get(key) or ()]
-            missing = [s for s in value if _subject(s) not in present]
-            merged[key] = [*(existing.get(key) or ()), *missing]
-        elif key == "spec":
-            merged[key] = {**value, **_server_defaults(existing.get(key) or {}, value)}
-        elif key not in ("metadata", "apiVersion", "kind"):
-            merged[key] = value
-    return merged
-
-
-def _subject(subject: Mapping[str, Any]) -> tuple[Any, ...]:
-    return subject.get("kind"), subject.get("namespace"), subject.get("name")
-
-
-def _server_defaults(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """What the server filled in by itself: allowPrivilegeEscalation is true unless said (policy/v1beta1)."""
-    same = {"allowPrivilegeEscalation": True}
-    return {key: value for key, value in existing.items() if key not in wanted and same.get(key) == value}
-
-
-def _served(item: Mapping[str, Any]) -> dict[str, Any]:
-    """An object as a server gives it back: PodSecurityPolicySpec leaves out booleans that are false.
-
-    Its pointers (allowPrivilegeEscalation, defaultAllowPrivilegeEscalation) say false when they are.
-    """
-    spec = item.get("spec")
-    if item.get("kind") != "PodSecurityPolicy" or not isinstance(spec, Mapping):
-        return dict(item)
-    kept = {k: v for k, v in spec.items() if v is not False or k.endswith("llowPrivilegeEscalation")}
-    return {**item, "spec": kept}
-
-
-def _key(item: Mapping[str, Any]) -> tuple[str, str]:
-    return item["metadata"].get("namespace", ""), item["metadata"]["name"]
