@@ -72,12 +72,17 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
 
 
 def _unavoidable(after: Facts, plan: Plan) -> Iterator[str]:
+    """The warnings that stay, and why."""
     nodes: dict[tuple[str, str], list[str]] = {}
     for change in plan.node_changes:
         for warning in _warnings(change, after.node(change.node))[1]:
             nodes.setdefault((change.service, warning), []).append(change.node)
     for (service, warning), names in nodes.items():
         yield f"{service} on {', '.join(names)} still warns, which its release cannot avoid: {warning}"
+    for change in plan.node_changes:
+        found = after.node(change.node).service(change.service)
+        for warning in found.warnings if found and change.migration is None else ():
+            yield f"{change.service} on {change.node} warns of what this runbook does not move: {warning}"
 
 
 def _verifiable(change: NodeChange, after: Facts) -> bool:

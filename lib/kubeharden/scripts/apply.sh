@@ -65,7 +65,21 @@ settled() { # runs, under one process, for as long as it must
 restart() {
   systemctl daemon-reload
   systemctl reset-failed "$service.service" >/dev/null # or its own start limit may keep it down
-  systemctl restart "$service.service"
+  old=$(property MainPID)
+  systemctl restart "$service.service" &
+  [ "$service" != kube-apiserver ] || hasten
+  wait $!
+}
+
+hasten() { # A kube-apiserver that is told to stop listens no more, but stays for up to a minute while watches are
+  # open: long enough for controller manager and scheduler to lose their leases and exit. A second SIGTERM ends it
+  # at once (k8s.io/apiserver/pkg/server/signal.go).
+  waited=0
+  while [ "$(property MainPID)" = "$old" ] && [ "$waited" -lt 10 ]; do
+    sleep 0.2
+    waited=$((waited + 1))
+  done
+  [ "$(property MainPID)" != "$old" ] || systemctl kill -s TERM "$service.service"
 }
 
 each() { # FUNCTION: for every file, in order, until one fails; what it says is kept as the complaint

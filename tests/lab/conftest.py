@@ -1,0 +1,44 @@
+"""Fixtures of the tests on a real cluster. They run with KUBEHARDEN_LAB=1 only, as `make test-lab` sets it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from places import HERE
+from runs import Hardened, Runbook, lab
+
+SWITCH = "KUBEHARDEN_LAB"
+REASON = f"needs a real cluster (root, Debian): run `make test-lab`, which sets {SWITCH}=1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.environ.get(SWITCH) != "1":
+        for item in items:
+            if HERE in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason=REASON))
+
+
+@pytest.fixture
+def runbook(tmp_path: Path) -> Runbook:
+    return Runbook(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def fresh_lab() -> None:
+    """The lab in its before-state."""
+    lab("up")
+    lab("reset")
+
+
+@pytest.fixture(scope="session")
+def hardened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hardened]:
+    """The lab from its before-state through mode=plan and mode=apply, with a look before, between and after."""
+    lab("up")
+    lab("reset")
+    result = Hardened(tmp_path_factory.mktemp("hardened"))
+    assert result.applied.status == 0, result.applied.output[-6000:]
+    yield result
+    lab("reset")

@@ -1,0 +1,88 @@
+"""Where the lab keeps its things, what its nodes are called and which addresses they have."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CACHE = Path(os.environ.get("KUBEHARDEN_LAB_CACHE") or Path.home() / ".cache" / "kubeharden-lab").absolute()
+LAB = Path(os.environ.get("KUBEHARDEN_LAB_DIR") or "/var/tmp/kubeharden-lab").absolute()
+
+VERSION = "1.20.2"
+MASTER = "k8s-master"
+NETWORK = "10.88.0"  # of the bridge and the nodes; the host is .1
+SERVICES = "10.0.0.0/16"
+DNS_IP = "10.0.0.10"
+API_SERVER = f"https://{NETWORK}.10:6443"
+PREFIX = "khlab"  # of everything with a name that the whole machine sees: bridge, veths, namespaces
+BRIDGE = f"{PREFIX}0"
+CONTROLLERS = Path("/sys/fs/cgroup")
+CGROUP = "kubeharden-lab"
+BUILD_GROUP = CONTROLLERS / "freezer" / CGROUP / "build"
+
+ACCESS = LAB / "access"  # what somebody needs who uses the cluster
+INVENTORY = ACCESS / "inventory.yaml"
+ADMIN = ACCESS / "admin.kubeconfig"
+PKI = LAB / "pki"
+LOGS = LAB / "logs"
+SNAPSHOT = LAB / "snapshot"
+READY = LAB / "ready"  # written last: a lab without it was cut off while it was made
+# Named after its recipe: another recipe, another root file system.
+ROOTFS = CACHE / f"rootfs-{sha256((HERE / 'build_rootfs.sh').read_bytes()).hexdigest()[:10]}"
+BINARIES = CACHE / f"kubernetes-{VERSION}"
+KUBECTL = BINARIES / "usr" / "bin" / "kubectl"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine of the lab: number 0 is the control plane."""
+
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"k8s-node{self.number}" if self.number else MASTER
+
+    @property
+    def address(self) -> str:
+        return f"{NETWORK}.{10 + self.number}"
+
+    @property
+    def pods(self) -> str:
+        """The part of the pod network that this node gives its pods."""
+        return f"10.32.{self.number}.0/24"
+
+    @property
+    def machine(self) -> str:
+        """Its name for systemd-nspawn and as a network namespace."""
+        return f"{PREFIX}-{self.name}"
+
+    @property
+    def folder(self) -> Path:
+        return LAB / "nodes" / self.name
+
+    @property
+    def upper(self) -> Path:
+        """Every file in which it differs from the shared root file system."""
+        return self.folder / "upper"
+
+    @property
+    def root(self) -> Path:
+        """Where its file tree is mounted."""
+        return self.folder / "root"
+
+    @property
+    def console(self) -> Path:
+        return LOGS / f"{self.name}.console.log"
+
+
+def nodes(count: int) -> list[Node]:
+    return [Node(number) for number in range(count)]
+
+
+def existing() -> list[Node]:
+    """The nodes of the lab that is there."""
+    return nodes(len(list((LAB / "nodes").glob("*"))))

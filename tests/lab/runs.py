@@ -1,0 +1,45 @@
+"""Runs of the lab's commands and of the runbook on the lab, as a user does both."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from places import HERE, INVENTORY
+from truth import Truth, look
+
+from support import ROOT, Executed, Papermill
+
+
+def lab(*words: str) -> None:
+    """Run one of the lab's commands; its own words are the error if it fails."""
+    done = subprocess.run(
+        [sys.executable, HERE / "lab.py", *words], capture_output=True, text=True, timeout=1800, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Runbook:
+    """The runbook on the lab, as a user calls it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._papermill = Papermill(folder)
+
+    def __call__(self, *words: str, inventory: Path = INVENTORY, **parameters: str) -> Executed:
+        return self._papermill(
+            "-p", "dns_ip", "10.0.0.10", *words, cwd=ROOT, inventory=str(inventory), **parameters
+        )
+
+
+class Hardened:
+    """What was seen around the two runs of the runbook that this is about."""
+
+    def __init__(self, folder: Path) -> None:
+        self.runbook = Runbook(folder)
+        self.before: Truth = look()
+        self.planned: Executed = self.runbook(mode="plan")
+        self.after_plan: Truth = look()
+        self.applied: Executed = self.runbook()
+        self.after: Truth = look()

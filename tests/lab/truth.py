@@ -1,0 +1,125 @@
+"""What the nodes and the API server themselves say, read without any code of kubeharden's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from cluster import get, kubectl
+from machines import ssh
+from places import Node, existing
+
+SERVICES = ("kubelet", "kube-proxy", "kube-scheduler")
+# Kinds whose objects change while nobody does anything: heartbeats, leases of leaders, events.
+LIVING = {"events", "leases", "nodes", "componentstatuses"}
+
+SERVICE_SCRIPT = """
+for name in kubelet kube-proxy kube-scheduler kube-apiserver kube-controller-manager etcd docker; do
+  [ "$(systemctl show -p LoadState --value $name)" = loaded ] || continue
+  pid=$(systemctl show -p MainPID --value $name)
+  echo "service $name $pid $(awk '{ print $22 }' /proc/$pid/stat) $(systemctl show -p NRestarts --value $name)"
+  id=$(systemctl show -p InvocationID --value $name)
+  sudo journalctl -q --no-pager -o cat _SYSTEMD_INVOCATION_ID=$id |
+    grep -E 'has been deprecated|are deprecated' | sed "s/^/warning $name /"
+done
+for port in 10249:kube-proxy 10251:kube-scheduler; do
+  curl -sf --max-time 3 http://127.0.0.1:${port%%:*}/configz | tr -d '\\n' | sed "s/^/configz ${port#*:} /"
+  echo
+done
+"""
+# Kubelets rotate their own certificates, and docker and systemd keep files of their own.
+FILES_SCRIPT = "sudo find /etc /var/lib/kubeharden -type f -exec sha256sum {} + 2>/dev/null | sort -k 2"
+
+
+@dataclass
+class Truth:
+    """One look at everything.
+
+    Attributes:
+        warnings: (node, service) → the deprecation warnings of the process that runs.
+        configz: (node, service) → the effective configuration that it serves, flat: path → value.
+        starts: (node, service) → process and start time.
+        files: (node, path) → digest, of every file under /etc.
+        versions: kind/namespace/name → resourceVersion, of what does not live by itself.
+        containers: namespace/pod/container → id and restarts.
+    """
+
+    warnings: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    configz: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    starts: dict[tuple[str, str], str] = field(default_factory=dict)
+    files: dict[tuple[str, str], str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    containers: dict[str, str] = field(default_factory=dict)
+
+
+def look() -> Truth:
+    truth = Truth()
+    for node in existing():
+        _services(node, truth)
+        raw = json.loads(kubectl("get", "--raw", f"/api/v1/nodes/{node.name}/proxy/configz"))
+        truth.configz[node.name, "kubelet"] = flat(raw["kubeletconfig"])
+        for line in ssh(node, FILES_SCRIPT).splitlines():
+            digest, _, path = line.partition("  ")
+            truth.files[node.name, path] = digest
+    truth.versions = versions()
+    truth.containers = containers()
+    return truth
+
+
+def _services(node: Node, truth: Truth) -> None:
+    for line in ssh(node, SERVICE_SCRIPT).splitlines():
+        kind, _, rest = line.partition(" ")
+        name, _, text = rest.partition(" ")
+        if kind == "service":
+            truth.starts[node.name, name] = text
+            truth.warnings.setdefault((node.name, name), [])
+        elif kind == "warning":
+            truth.warnings[node.name, name].append(text)
+        elif kind == "configz":
+            [content] = json.loads(text).values()
+            truth.configz[node.name, name] = flat(content)
+
+
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    if not isinstance(value, dict):
+        return {path: value}
+    return {
+        name: leaf
+        for key, part in value.items()
+        for name, leaf in flat(part, f"{path}.{key}".strip(".")).items()
+    }
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    return {
+        name: (before.get(name), after.get(name))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    }
+
+
+def versions() -> dict[str, str]:
+    """The resourceVersion of every object of every kind that can be listed."""
+    kinds = set(kubectl("api-resources", "--verbs=list", "-o", "name").split())
+    wanted = sorted(kind for kind in kinds if kind.split(".")[0] not in LIVING)
+    items = json.loads(kubectl("get", ",".join(wanted), "-A", "-o", "json"))["items"]
+    return {
+        "/".join((i["kind"], i["metadata"].get("namespace", ""), i["metadata"]["name"])): i["metadata"][
+            "resourceVersion"
+        ]
+        for i in items
+        # The leaders' locks are kept as endpoints too.
+        if "control-plane.alpha.kubernetes.io/leader" not in i["metadata"].get("annotations", {})
+    }
+
+
+def containers() -> dict[str, str]:
+    return {
+        f"{pod['metadata']['namespace']}/{pod['metadata']['name']}/{status['name']}": (
+            f"{status.get('containerID')} {status['restartCount']}"
+        )
+        for pod in get("pods", "-A")["items"]
+        for status in pod["status"].get("containerStatuses", [])
+    }
