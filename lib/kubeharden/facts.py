@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from kubeharden import systemd
+from kubeharden.components.kube_apiserver import flag_value
 from kubeharden.errors import NodeError, UnitError
 from kubeharden.releases import Release
 
@@ -117,7 +118,7 @@ class ServiceFacts:
         Raises:
             UnitError: the file is not there, or is no YAML mapping.
         """
-        path = _config_path(argv)
+        path = flag_value(argv, "--config")
         if not path:
             return "", None
         fact = self.files.get(path)
@@ -145,6 +146,16 @@ class NodeFacts:
         """The service of that name, or None where the node has no such unit."""
         found = self.services.get(name)
         return found if found is not None and found.loaded else None
+
+    def effective_config(self, name: str) -> Mapping[str, Any] | None:
+        """What a service says it runs with: the kubelet through the API server, the others on the node.
+
+        None where it says nothing, or where the node has no such service.
+        """
+        found = self.service(name)
+        if found is None:
+            return None
+        return self.kubelet_configz if name == "kubelet" else found.configz
 
     def with_kubelet_configz(self, configz: Mapping[str, Any] | None) -> NodeFacts:
         """The same facts with what the kubelet serves at ``/configz``."""
@@ -282,13 +293,3 @@ def _modes(text: str, folder: str) -> dict[str, tuple[int, str, str]]:
         mode, owner, group, path = line.split(" ", 3)
         result[folder + path.removeprefix(".")] = (int(mode, 8), owner, group)
     return result
-
-
-def _config_path(argv: list[str]) -> str:
-    path = ""
-    for index, word in enumerate(argv):
-        if word.startswith("--config="):
-            path = word.partition("=")[2]
-        elif word == "--config" and index + 1 < len(argv):
-            path = argv[index + 1]
-    return path

@@ -9,7 +9,7 @@ from typing import Any
 
 from kubeharden import systemd
 from kubeharden.components.proof import mismatches, same_field
-from kubeharden.facts import Facts, NodeFacts, ServiceFacts
+from kubeharden.facts import Facts, NodeFacts
 from kubeharden.plan import NodeChange, Plan
 from kubeharden.podsecurity import usable_policies
 from kubeharden.releases import release_table
@@ -86,8 +86,7 @@ def _unavoidable(after: Facts, plan: Plan) -> Iterator[str]:
 
 
 def _verifiable(change: NodeChange, after: Facts) -> bool:
-    service = after.node(change.node).service(change.service)
-    return service is not None and effective_config_of(after.node(change.node), service) is not None
+    return after.node(change.node).effective_config(change.service) is not None
 
 
 def _unverified(after: Facts, plan: Plan) -> Iterator[str]:
@@ -110,34 +109,27 @@ def unproved(change: NodeChange, node: NodeFacts, before: NodeFacts) -> list[str
         node: its node as seen now.
         before: the node as seen before.
     """
-    service, old = node.service(change.service), before.service(change.service)
+    service = node.service(change.service)
     if service is None or not service.running:
         return ["it does not run"]
     problems = []
     if systemd.unwrapped(list(service.cmdline)) != list(change.expected_argv):
         problems.append(f"it runs with another command line than planned: {' '.join(service.cmdline)}")
-    effective = effective_config_of(node, service)
+    effective = node.effective_config(change.service)
     if change.expected_config is not None and effective is not None:
         table = release_table(change.service, service.release)
         for path, wanted, got in mismatches(table, change.expected_config, effective):
             problems.append(f"{path} is {got!r} in effect, not {wanted!r}")
-    if effective is None and old is not None and effective_config_of(before, old) is not None:
+    if effective is None and before.effective_config(change.service) is not None:
         problems.append("its effective configuration could be read before, and cannot be read any more")
     return problems
-
-
-def effective_config_of(node: NodeFacts, service: ServiceFacts) -> Mapping[str, Any] | None:
-    """What a service says it runs with: the kubelet through the API server, the others on the node."""
-    return node.kubelet_configz if service.name == "kubelet" else service.configz
 
 
 def _differences(before: NodeFacts, after: NodeFacts, plan: Plan) -> Iterator[tuple[str, ...]]:
     for change in plan.node_changes:
         if change.node != after.name:
             continue
-        old, new = before.service(change.service), after.service(change.service)
-        first = effective_config_of(before, old) if old else None
-        second = effective_config_of(after, new) if new else None
+        first, second = before.effective_config(change.service), after.effective_config(change.service)
         if first is None or second is None:
             continue
         hardened = change.migration.hardened if change.migration else []

@@ -13,7 +13,6 @@ from __future__ import annotations
 import getpass
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import wraps
 from ipaddress import ip_network
 from pathlib import Path
@@ -227,7 +226,7 @@ class Run:
         nodes = self.nodes.observe()
         cluster = self.cluster.observe()
         with_configz = tuple(
-            replace(node, kubelet_configz=self.cluster.kubelet_config(node.name))
+            node.with_kubelet_configz(self.cluster.kubelet_config(node.name))
             if node.service("kubelet")
             else node
             for node in nodes

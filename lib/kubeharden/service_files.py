@@ -104,7 +104,7 @@ def pending_restart(node: NodeFacts, service: ServiceFacts, argv: Sequence[str])
 
 def pending_fields(node: NodeFacts, service: ServiceFacts) -> tuple[str, ...]:
     """The fields of the config file that a service runs with, but has not read since they were changed."""
-    effective = node.kubelet_configz if service.name == "kubelet" else service.configz
+    effective = node.effective_config(service.name)
     if effective is None or service.name not in CONFIG_MODE:
         return ()
     _, config = service.config(list(service.cmdline))
