@@ -62,7 +62,7 @@ clean:
 
 # The lab: real Kubernetes 1.20.2 on this machine. Root and Debian; see tests/lab.
 LAB   := $(BIN)/python tests/lab/lab.py
-.PHONY: lab lab-down lab-reset test-lab
+.PHONY: lab lab-down lab-reset test-lab soak
 
 ## make lab        a hand-built Kubernetes 1.20.2 cluster on this machine (root, Debian); NODES=3 for three nodes
 lab: setup
@@ -80,3 +80,10 @@ lab-down: setup
 test-lab: setup
 	@$(LAB) up $(if $(NODES),--nodes $(NODES))
 	KUBEHARDEN_LAB=1 $(BIN)/pytest tests/lab -x -q
+
+## make soak       what takes too long for CI: the lab's tests on one node and on three (about 15 minutes)
+soak: setup
+	@for nodes in 1 3; do \
+	  echo "soak: every test of tests/lab on a cluster of $$nodes"; \
+	  $(MAKE) --no-print-directory lab-down test-lab NODES=$$nodes || exit 1; \
+	done; $(MAKE) --no-print-directory lab-down

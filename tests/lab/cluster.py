@@ -12,8 +12,7 @@ from places import ADMIN, API_SERVER, HERE, KUBECTL, Node
 from steps import in_parallel, run, wait
 
 # Workloads that must run before anybody looks: namespace → how many pods, on one node and on every node.
-PODS = {"kube-system": (2, 1), "weave": (1, 1), "shop": (2, 0)}
-STATIC_PODS = 1
+PODS = {"kube-system": (3, 1), "weave": (1, 1), "shop": (2, 0)}
 
 
 def kubectl(*words: str, text: str | None = None, check: bool = True, timeout: float = 60) -> str:
@@ -120,7 +119,7 @@ def pods_missing(count: int, since: datetime) -> str:
         if not running or not all(state and _time(state["startedAt"]) >= since for state in running):
             bad.append(f"{namespace}/{name} does not run ({pod['status'].get('phase')})")
     for namespace, (once, each) in PODS.items():
-        wanted = once + each * count + (STATIC_PODS if namespace == "kube-system" and count > 1 else 0)
+        wanted = once + each * count
         if seen[namespace] != wanted:
             bad.append(f"{namespace}: {seen[namespace]} pods of {wanted}")
     return ", ".join(bad)

@@ -55,8 +55,7 @@ def up(count: int) -> None:
         cluster.join(lab)
         cluster.wait_for_nodes(lab, began)
     with step("pods start"):
-        if len(lab) > 1:
-            cluster.add_static_pod(lab[1])
+        cluster.add_static_pod(lab[-1])
         cluster.wait_for_pods(lab, began)
     with step("taking a snapshot"):
         machines.take_snapshot(lab)
