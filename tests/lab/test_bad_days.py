@@ -41,7 +41,7 @@ def refused(runbook: Runbook, inventory: Path, *words: str) -> str:
     assert after.files == before.files
     assert after.versions == before.versions
     assert after.starts == before.starts
-    assert not any("run.apply" in source for source, _ in run.cells()), "it came as far as applying"
+    assert not any("run.look" in source for source, _ in run.cells()), "it came further than the preflight"
     message = run.error()
     for word in words:
         assert word in message, message[-3000:]
