@@ -109,10 +109,59 @@ def test_what_cannot_be_read_is_refused(command: str) -> None:
         split_command(command, {})
 
 
+@pytest.mark.parametrize(
+    ("text", "env", "why"),
+    [
+        ("Environment=A='x\nExecStart=k $A", "", "Environment= cannot be read"),
+        ("EnvironmentFile=/env\nExecStart=k $A", "A='x\n", "the value of A cannot be read"),
+        ("EnvironmentFile=/env\nExecStart=k $A", "A=--node=it's\n", r"the value of \$A cannot be read"),
+        ("EnvironmentFile=-/env*\nExecStart=k $A", "", "is a pattern"),
+    ],
+)
+def test_variables_that_cannot_be_read_are_refused(text: str, env: str, why: str) -> None:
+    with pytest.raises(UnitError, match=why):
+        service(f"[Service]\n{text}\n", env={"/env": env}).argv()
+
+
 def test_a_wrapping_shell_is_taken_off() -> None:
     assert unwrapped(["/bin/sh", "-c", "exec /usr/bin/kubelet --a='b c'"]) == ["/usr/bin/kubelet", "--a=b c"]
+    assert unwrapped(["/bin/bash", "-c", "kubelet"]) == ["kubelet"]
+    assert unwrapped(["/bin/sh", "script"]) == ["/bin/sh", "script"]
+
+
+def test_what_a_shell_leaves_alone_in_quotes_is_no_second_command() -> None:
+    line = r"""exec kubelet --eviction-hard="memory.available<1Gi;x" --a='$b|c' --d=\& --e="f\"g" """
+    assert unwrapped(["/bin/sh", "-c", line]) == [
+        "kubelet", "--eviction-hard=memory.available<1Gi;x", "--a=$b|c", "--d=&", '--e=f"g',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sleep 1; kubelet",
+        "kubelet | tee /log",
+        "kubelet --v=2 2>/log",
+        "kubelet --a=$(hostname)",
+        'kubelet --a="$HOST"',
+        'kubelet --a="`hostname`"',
+        r'kubelet --a="\$HOST"',
+        "kubelet --a=\\\n--b",
+        "exec",
+        "kubelet\nkubelet",
+        "GOGC=50 exec kubelet",
+        "kubelet --v=2 # more later",
+        "",
+    ],
+)
+def test_a_shell_line_that_is_more_than_a_command_is_refused(line: str) -> None:
     with pytest.raises(UnitError, match="more than one simple command"):
-        unwrapped(["/bin/sh", "-c", "sleep 1; kubelet"])
+        unwrapped(["/bin/sh", "-c", line])
+
+
+def test_a_shell_line_with_an_open_quote_is_refused() -> None:
+    with pytest.raises(UnitError, match="cannot be read: No closing quotation"):
+        unwrapped(["/bin/sh", "-c", "kubelet --a='b"])
 
 
 def test_prefixes_of_the_executable_are_no_part_of_it() -> None:

@@ -20,6 +20,10 @@ INDENT = "  "
 _PREFIXES = re.compile(r"^[@\-:+!]+")
 _VARIABLE = re.compile(r"^\$([A-Za-z_][A-Za-z0-9_]*)$")
 _BRACED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# What a shell does not look into: single quotes; double quotes but for $, ` and newlines; an escaped character.
+_SHELL_QUOTED = re.compile(r"""'[^']*'|"((?:[^"\\]|\\[\s\S])*)"|\\.""")
+# systemd ends a line at a newline alone; str.splitlines knows eight more.
+_LINES = re.compile(r"[^\n]*\n|[^\n]+")
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "s": " "}
 
 
@@ -102,7 +106,7 @@ class Unit:
 
 def _entries(text: str) -> Iterable[Entry]:
     section = ""
-    lines = text.splitlines(keepends=True)
+    lines = _LINES.findall(text)
     index = 0
     while index < len(lines):
         start, line = index, lines[index]
@@ -180,11 +184,15 @@ class Service:
         """``Environment=`` and ``EnvironmentFile=``; the files win (systemd.exec(5))."""
         result: dict[str, str] = {}
         for value in self.values("Service", "Environment"):
-            for word in shlex.split(value):
+            for word in _split(value, "Environment="):
                 name, _, content = word.partition("=")
                 result[name] = content
         for value in self.values("Service", "EnvironmentFile"):
             path = value.removeprefix("-")
+            if re.search(r"[*?[]", path):
+                raise UnitError(
+                    f"{self.files[0][0]}: EnvironmentFile={path} is a pattern; name the files one by one"
+                )
             if path in self.environment_files:
                 result.update(parse_environment_file(self.environment_files[path]))
             elif not value.startswith("-"):
@@ -195,13 +203,24 @@ class Service:
 def parse_environment_file(text: str) -> dict[str, str]:
     """An environment file as systemd.exec(5) reads it: ``NAME=value``, quotes, comments, continuations."""
     result: dict[str, str] = {}
-    for line in text.replace("\\\n", "").splitlines():
+    for line in text.replace("\\\n", "").split("\n"):
         stripped = line.strip()
         if not stripped or stripped[0] in "#;" or "=" not in stripped:
             continue
         name, _, value = stripped.partition("=")
-        result[name.strip()] = "".join(shlex.split(value)) if value[:1] in ("'", '"') else value.strip()
+        quoted = value[:1] in ("'", '"')
+        result[name.strip()] = (
+            "".join(_split(value, f"the value of {name.strip()}")) if quoted else value.strip()
+        )
     return result
+
+
+def _split(text: str, what: str) -> list[str]:
+    """Words of a text with quotes; a UnitError where a quote is not closed."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UnitError(f"{what} cannot be read: {error}") from None
 
 
 def split_command(command: str, environment: Mapping[str, str]) -> list[str]:
@@ -218,7 +237,7 @@ def split_command(command: str, environment: Mapping[str, str]) -> list[str]:
     for word, quoted in _words(_PREFIXES.sub("", command)):
         whole = None if quoted else _VARIABLE.match(word)
         if whole:
-            words += shlex.split(environment.get(whole[1], ""))
+            words += _split(environment.get(whole[1], ""), f"the value of ${whole[1]}")
         else:
             text = _BRACED.sub(lambda m: environment.get(m[1], ""), word.replace("$$", "\0"))
             words.append(text.replace("\0", "$"))
@@ -266,10 +285,13 @@ def unwrapped(argv: list[str]) -> list[str]:
     if len(argv) < 3 or argv[0].rpartition("/")[2] not in {"sh", "bash", "dash"} or argv[1] != "-c":  # noqa: PLR2004
         return argv
     line = argv[2]
-    if re.search(r"[;&|<>`$()\n]", line):
+    bare = _SHELL_QUOTED.sub(lambda quoted: re.sub(r"[^$`\n]", "", quoted[1] or ""), line)
+    words = _split(line, f"the shell line {line!r}")
+    words = words[1:] if words[:1] == ["exec"] else words
+    # Operators, expansions, comments, and variables set for the command alone.
+    if re.search(r"[;&|<>`$()\n]|(^|\s)#", bare) or not words or "=" in words[0]:
         raise UnitError(f"the shell line {line!r} is more than one simple command; unwrap it by hand first")
-    words = shlex.split(line)
-    return words[1:] if words[:1] == ["exec"] else words
+    return words
 
 
 def quote(word: str) -> str:
