@@ -51,16 +51,17 @@ def _text(output: dict) -> str:
 
 @dataclass
 class Papermill:
-    """Runs ``papermill harden.ipynb`` with parameters, in a process of its own; results go to ``folder``."""
+    """Runs ``papermill NOTEBOOK`` with parameters, in a process of its own; results go to ``folder``."""
 
     folder: Path
+    source: str = "harden.ipynb"
 
     def __call__(self, *words: str, cwd: Path = ROOT / "notebooks", **parameters: str) -> Executed:
         notebook = self.folder / f"out-{len(list(self.folder.glob('out-*.ipynb')))}.ipynb"
         records = self.folder / "records"
         parameters.setdefault("output_dir", str(records))
         given = [word for name, value in parameters.items() for word in ("-r", name, value)]
-        source = os.path.relpath(ROOT / "notebooks" / "harden.ipynb", cwd)
+        source = os.path.relpath(ROOT / "notebooks" / self.source, cwd)
         done = subprocess.run(
             [sys.executable, "-m", "papermill", source, notebook, *words, *given, "--no-progress-bar"],
             cwd=cwd,

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from kubeharden.cluster import Cluster
+from kubeharden.components import Effect
 from kubeharden.decide import make_plan
 from kubeharden.errors import ParameterError
 from kubeharden.facts import (
@@ -418,3 +419,21 @@ if __name__ == "__main__":
         if "--facts" in sys.argv:
             write_facts(scenario, PLANS / scenario)
         write_expected(PLANS / scenario)
+
+
+def test_a_target_release_is_written_for_and_what_is_left_is_said() -> None:
+    plan = plan_of(PLANS / "handbuilt-1.20", target_release="v1.24")
+    left = {(node, f.setting) for node, f in plan.findings if f.effect is Effect.STOPS}
+    assert ("k8s-node1", "--network-plugin") in left
+    assert ("k8s-master", "--enable-admission-plugins: PodSecurityPolicy") not in left
+    to_1_25 = plan_of(PLANS / "handbuilt-1.20", target_release="v1.25")
+    gone = [f for node, f in to_1_25.findings if "PodSecurityPolicy" in f.setting and node == "k8s-master"]
+    assert [str(f.release) for f in gone] == ["1.25"]
+    assert plan_of(PLANS / "handbuilt-1.20").findings == ()
+
+
+def test_a_target_release_that_is_older_is_refused() -> None:
+    with pytest.raises(
+        ParameterError, match=r"target_release: 1\.19 is older than what runs \(kubelet 1\.20 on"
+    ):
+        plan_of(PLANS / "handbuilt-1.20", target_release="1.19")

@@ -62,6 +62,9 @@ def test_steps_as_papermill_passes_them_on_the_command_line(steps: str) -> None:
         ("steps", ["kubelet", "etcd"], "names the step 'etcd'; expected some of kubelet"),
         ("steps", 3, "type int; expected a list of kubelet"),
         ("steps", {"kubelet": True}, "type dict; expected a list"),
+        ("target_release", 1.3, "-r target_release VALUE keeps text"),  # papermill's -p makes that of 1.30
+        ("target_release", "1.9", "is no release to go to: no table covers Kubernetes 1.9"),
+        ("target_release", "next", "names no Kubernetes release"),
         ("change_id", 4711, "-r change_id VALUE keeps text"),
         ("rehearsal_dir", ["/tmp"], "type list; expected text"),
     ],

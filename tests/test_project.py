@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubeharden.parameters import Parameters
+from kubeharden.parameters import LOOKING, Parameters
 from kubeharden.rehearsal import available
 
 ROOT = Path(__file__).parents[1]
@@ -74,8 +74,8 @@ def test_notebooks_are_prose_and_verbs(path: Path) -> None:
             assert not any(isinstance(node, logic) for node in ast.walk(tree))
 
 
-def parameters_cell() -> list[tuple[str, str, str]]:
-    cells = json.loads((ROOT / "notebooks" / "harden.ipynb").read_text())["cells"]
+def parameters_cell(notebook: str = "harden.ipynb") -> list[tuple[str, str, str]]:
+    cells = json.loads((ROOT / "notebooks" / notebook).read_text())["cells"]
     [source] = ["".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", [])]
     return re.findall(r"^(\w+): (?:str|list) = (\S+)  # (.+)$", source, re.MULTILINE)
 
@@ -92,6 +92,15 @@ def test_the_parameters_cell_the_library_and_the_readme_name_the_same_parameters
     assert re.findall(r"^\| `(\w+)` \| `(.+?)` \|", readme, re.MULTILINE) == [
         (name, json.dumps(default)) for name, default in cell.items()
     ]
+
+
+def test_a_notebook_that_only_looks_has_some_of_the_same_parameters() -> None:
+    cell = {
+        name: ast.literal_eval(default) for name, default, _ in parameters_cell("upgrade-readiness.ipynb")
+    }
+    library = {f.name: f.default for f in fields(Parameters)}
+    assert tuple(cell) == LOOKING
+    assert cell == {name: library[name] for name in LOOKING}
 
 
 def test_papermill_shows_every_parameter_with_its_type_and_help() -> None:

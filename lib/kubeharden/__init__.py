@@ -5,7 +5,7 @@ config file and what must stay a flag.
 """
 
 from kubeharden._version import __version__
-from kubeharden.components import Migration, Profile, Setting, migrate
+from kubeharden.components import Effect, Finding, Migration, Profile, Setting, migrate, readiness
 from kubeharden.errors import (
     ClusterError,
     HostKeyError,
@@ -18,11 +18,14 @@ from kubeharden.errors import (
     StaleError,
     UnexpectedError,
     UnitError,
+    UnknownApiVersionError,
     UnknownReleaseError,
 )
 
 __all__ = [
     "ClusterError",
+    "Effect",
+    "Finding",
     "HostKeyError",
     "KubehardenError",
     "Migration",
@@ -36,7 +39,9 @@ __all__ = [
     "StaleError",
     "UnexpectedError",
     "UnitError",
+    "UnknownApiVersionError",
     "UnknownReleaseError",
     "__version__",
     "migrate",
+    "readiness",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubeharden import systemd
-from kubeharden.components import Migration, migrate
+from kubeharden.components import Finding, Migration, migrate
 from kubeharden.components.kube_apiserver import enable_admission_plugin, flag_value
 from kubeharden.errors import MigrationRefusedError, ParameterError, UnitError, UnknownReleaseError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
@@ -27,6 +27,7 @@ from kubeharden.service_files import (
     unit_changes,
     unreadable,
 )
+from kubeharden.upgrade import upgrade_findings
 
 PSP_PLUGIN = "PodSecurityPolicy"
 PSP_LAST = Release(1, 24)
@@ -107,7 +108,16 @@ class _Builder:
             remarks=tuple(self.remarks),
             refused=tuple(self.refused),
             uncovered=self.uncovered,
+            target_release=self.parameters.target_release,
+            findings=self._findings(),
         )
+
+    def _findings(self) -> tuple[tuple[str, Finding], ...]:
+        """What stands between the cluster, as it will be, and the release that is asked for."""
+        if not self.parameters.target_release:
+            return ()
+        planned = {(change.node, change.service): change for change in self.node_changes}
+        return upgrade_findings(self.facts, self.parameters.target_release, planned)
 
     def _guarded(self, node: NodeFacts, service: ServiceFacts, change: Any) -> None:
         try:
@@ -129,6 +139,7 @@ class _Builder:
             config_path=path,
             fields=self._fields(step),
             flags=self._flags(step),
+            target_release=self.parameters.target_release or None,
         )
         if migration.refused:
             reasons = "; ".join(f"{s.flag or s.field}: {s.why}" for s in migration.refused)

@@ -3,6 +3,7 @@
     KubehardenError
     ├── ParameterError          a parameter, an inventory or a policies file is wrong: nothing was touched
     ├── UnknownReleaseError     no table covers this Kubernetes release
+    │   └── UnknownApiVersionError  the release accepts no config file of this apiVersion
     ├── UnitError               a systemd unit or a command line cannot be read
     ├── MigrationRefusedError   a node has settings that cannot be moved safely: it is left alone
     ├── NodeError               a node cannot be reached, or what runs there failed
@@ -29,6 +30,10 @@ class ParameterError(KubehardenError, ValueError):
 
 class UnknownReleaseError(KubehardenError, LookupError):
     """No table covers this Kubernetes release."""
+
+
+class UnknownApiVersionError(UnknownReleaseError):
+    """The release accepts no config file of this apiVersion."""
 
 
 class UnitError(KubehardenError, ValueError):

@@ -137,6 +137,7 @@ class NodeFacts:
     os: str = ""
     systemd: str = ""
     boot: str = ""
+    cgroup: str = ""  # v1 or v2; empty where the node did not say
     kubernetes_groups: tuple[str, ...] | None = None  # of the user "kubernetes"; None without that user
     modes: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)  # path: mode, owner, group
     services: Mapping[str, ServiceFacts] = field(default_factory=dict)
@@ -230,6 +231,7 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
         os=host.get("os", ""),
         systemd=host.get("systemd", ""),
         boot=host.get("boot", ""),
+        cgroup=host.get("cgroup", ""),
         kubernetes_groups=tuple(groups.split()) if groups else None,
         modes=_modes(values.get(("modes", "/etc/kubernetes"), ""), "/etc/kubernetes"),
         services={

@@ -16,12 +16,15 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from kubeharden.components import Profile
-from kubeharden.errors import ParameterError
+from kubeharden.errors import ParameterError, UnknownReleaseError
 from kubeharden.inventory import Network
+from kubeharden.releases import Release
 
 STEPS = ("kubelet", "pod-security", "kube-proxy", "kube-scheduler")
 MODES = ("apply", "plan")
 CHANGE_ID_LENGTH = 80  # it becomes part of a folder's name
+# The parameters of a notebook that only looks.
+LOOKING = ("inventory", "rehearsal", "rehearsal_dir", "target_release", "change_id", "reason", "output_dir")
 INJECTED = "# Parameters"  # the first line of the cell that papermill injects
 
 
@@ -40,6 +43,7 @@ class Parameters:
     steps: tuple[str, ...] = STEPS
     profile: str = "article"
     policies: str = ""
+    target_release: str = ""
     change_id: str = ""
     reason: str = ""
     output_dir: str = ""
@@ -75,18 +79,21 @@ def _top_level_assignments(source: str) -> list[str]:
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
-def read_parameters(namespace: Mapping[str, Any], *, rehearsals: Iterable[str]) -> Parameters:
+def read_parameters(
+    namespace: Mapping[str, Any], *, rehearsals: Iterable[str], looks_only: bool = False
+) -> Parameters:
     """The parameters in a notebook's global names.
 
     Args:
         namespace: ``globals()`` of the notebook; ``In`` in it holds the cells that have run.
         rehearsals: the names of the rehearsal clusters that there are.
+        looks_only: the notebook has the parameters of ``LOOKING`` alone, and its mode is ``plan``.
 
     Raises:
         ParameterError: an unknown name, a wrong type, a value that cannot be; it names the parameter, the
             value and what is expected. All that is wrong is named at once.
     """
-    known = [field.name for field in fields(Parameters)]
+    known = list(LOOKING) if looks_only else [field.name for field in fields(Parameters)]
     wrong: list[str] = []
     for name in assigned_names(namespace.get("In", ()), known):
         if name not in known and name in namespace:  # a cell that was mended and run again has deleted it
@@ -103,6 +110,8 @@ def read_parameters(namespace: Mapping[str, Any], *, rehearsals: Iterable[str]) 
         raise ParameterError(
             "nothing was touched, because of the parameters:\n" + "\n".join(f"  {w}" for w in wrong)
         )
+    if looks_only:
+        values["mode"] = "plan"
     return Parameters(**values)
 
 
@@ -193,6 +202,13 @@ def _image(text: str) -> None:
         raise ValueError("is no image; expected one like k8s.gcr.io/pause-amd64:3.1")
 
 
+def _release(text: str) -> None:
+    try:
+        Release.parse(text)
+    except UnknownReleaseError as error:
+        raise ValueError(f"is no release to go to: {error}") from None
+
+
 def _change_id(text: str) -> None:
     if len(text) > CHANGE_ID_LENGTH:
         raise ValueError(f"is too long; expected at most {CHANGE_ID_LENGTH} characters")
@@ -203,6 +219,7 @@ _CHECKS: dict[str, Callable[[str], None]] = {
     "dns_domain": _domain,
     "cluster_cidr": _cidr,
     "pause_image": _image,
+    "target_release": _release,
     "change_id": _change_id,
     "mode": lambda text: _one_of(text, MODES),
     "profile": lambda text: _one_of(text, Profile.names()),

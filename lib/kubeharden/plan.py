@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from kubeharden.components import Migration
+from kubeharden.components import Finding, Migration
 from kubeharden.facts import FileFact
 
 
@@ -113,6 +113,8 @@ class Plan:
         remarks: what a person must know before it is applied.
         refused: why it cannot be applied; empty when it can.
         uncovered: workloads that may use no policy once the admission plugin is on.
+        target_release: the later release that was asked for; empty if none was.
+        findings: what stands between the cluster as planned and that release, by node; an empty node is the API.
     """
 
     steps: tuple[str, ...]
@@ -121,6 +123,8 @@ class Plan:
     remarks: tuple[Remark, ...] = ()
     refused: tuple[Remark, ...] = ()
     uncovered: tuple[str, ...] = field(default=())
+    target_release: str = ""
+    findings: tuple[tuple[str, Finding], ...] = ()
 
     def of(self, step: str) -> Plan:
         """The part of the plan that is one step."""

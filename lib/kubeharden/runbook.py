@@ -35,8 +35,10 @@ from kubeharden.proof import Proof, compare
 from kubeharden.record import Record
 from kubeharden.redact import redact
 from kubeharden.rehearsal import Rehearsal, available, service_range
+from kubeharden.releases import LAST, Release
 from kubeharden.results import Result
 from kubeharden.rollout import Rollout
+from kubeharden.upgrade import upgrade_findings
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,9 +79,11 @@ class Run:
         policies: PolicySet,
         record: Record,
         rehearsal: Rehearsal | None,
+        *,
+        looks_only: bool = False,
     ) -> None:
         self.parameters, self.inventory, self.policies = parameters, inventory, policies
-        self.record, self.rehearsal = record, rehearsal
+        self.record, self.rehearsal, self.looks_only = record, rehearsal, looks_only
         self.nodes = Nodes(inventory, _ask_password)
         self.cluster = Cluster(inventory.kubeconfig, inventory.context)
         self._facts: Facts | None = None
@@ -121,6 +125,19 @@ class Run:
         self.record.plan(self._plan)
         self.record.event("planned", digest=self._plan.digest, needed=self._plan.needed)
         return views.plan_view(self._plan)
+
+    @_verb
+    def readiness(self) -> View:
+        """What stands between the cluster, as it is, and ``target_release``; nothing is changed.
+
+        Raises:
+            ParameterError: the release is older than one that runs.
+        """
+        target = Release.parse(self.parameters.target_release or str(LAST))
+        findings = upgrade_findings(self._seen(), str(target))
+        self.record.event("judged", target_release=str(target), findings=len(findings))
+        view = views.findings_view(findings, str(target))
+        return view.add(*views.releases_view(self._seen(), findings, target).blocks)
 
     @_verb
     def show(self, step: str) -> View:
@@ -196,6 +213,11 @@ class Run:
     @_verb
     def finish(self) -> View:
         """What was changed, per node, with diffs; then close the record and stop the rehearsal."""
+        if self.looks_only:
+            self.record.event("finished", mode="plan", changed=[], not_carried_out=[])
+            self.close()
+            seen = Message("Nothing was changed anywhere: this runbook only looks.", GOOD)
+            return View([seen, Message(f"Record of this run: {self.record.folder}")])
         plan = self._planned()
         done = [step for step in plan.steps if step in self._done and plan.of(step).needed]
         left = [step for step in plan.steps if step not in self._done and plan.of(step).needed]
@@ -258,7 +280,8 @@ class Run:
                 "Mode",
                 f"{p.mode}: {'reads and shows, changes nothing' if p.mode == 'plan' else 'carries the plan out'}",
             ),
-            ("Steps", ", ".join(p.steps)),
+            ("Steps", "none: it only looks" if self.looks_only else ", ".join(p.steps)),
+            *([("Target release", p.target_release)] if p.target_release else []),
             ("Cluster", f"{self.inventory.cluster}, API user {self.cluster.user or '(unnamed)'}"),
             ("Nodes", ", ".join(node.name for node in self.inventory.nodes)),
             ("Record", str(self.record.folder)),
@@ -278,11 +301,12 @@ class Run:
 
 
 @_verb
-def start(namespace: Mapping[str, Any]) -> Run:
+def start(namespace: Mapping[str, Any], *, looks_only: bool = False) -> Run:
     """Check the parameters, open the inventory or start the rehearsal, and begin the record.
 
     Args:
         namespace: the notebook's ``globals()``.
+        looks_only: for a notebook that changes nothing, and has no parameters for it.
 
     Raises:
         ParameterError: a parameter, the inventory or the policies file is wrong; nothing was contacted.
@@ -291,7 +315,7 @@ def start(namespace: Mapping[str, Any]) -> Run:
     _short_errors(namespace)
     while _current:
         _current.pop().close()
-    parameters = read_parameters(namespace, rehearsals=available())
+    parameters = read_parameters(namespace, rehearsals=available(), looks_only=looks_only)
     policies = read_policies(
         find(parameters.policies) if parameters.policies else project_folder() / POLICIES
     )
@@ -311,9 +335,9 @@ def start(namespace: Mapping[str, Any]) -> Run:
             if parameters.output_dir
             else project_folder() / "outputs"
         )
-        label = parameters.change_id or (parameters.steps[0] if len(parameters.steps) == 1 else "harden")
+        label = parameters.change_id or _label(parameters, looks_only)
         record = Record(parent, inventory.cluster, label)
-        run = Run(parameters, inventory, policies, record, rehearsal)
+        run = Run(parameters, inventory, policies, record, rehearsal, looks_only=looks_only)
     except BaseException:
         if rehearsal is not None:
             rehearsal.stop()
@@ -323,6 +347,13 @@ def start(namespace: Mapping[str, Any]) -> Run:
         "run started", mode=parameters.mode, steps=list(parameters.steps), change_id=parameters.change_id
     )
     return run
+
+
+def _label(parameters: Parameters, looks_only: bool) -> str:
+    """What the record's folder is called where no change has a name."""
+    if looks_only:
+        return "upgrade-readiness"
+    return parameters.steps[0] if len(parameters.steps) == 1 else "harden"
 
 
 def _ending(plan: Plan, mode: str, done: list[str], left: list[str]) -> list[Block]:

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from kubeharden import display
-from kubeharden.components import Migration, Setting
+from kubeharden.components import Effect, Finding, Migration, Setting
 from kubeharden.display import BAD, GOOD, NOTE, Block, Diff, Message, Table, View
 from kubeharden.errors import UnitError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.plan import NodeChange, Plan
 from kubeharden.podsecurity import usable_policies, workloads
+from kubeharden.releases import Release
 from kubeharden.results import Checked, Result
 from kubeharden.systemd import unwrapped
 
@@ -67,6 +68,8 @@ def plan_view(plan: Plan) -> View:
         rows += [(step, "API", change.name, change.action) for change in part.object_changes]
         rows += [(step, change.node, change.service, _changes_of(change)) for change in part.node_changes]
     view.add(Table("What would be done", ("Step", "Where", "What", "Change"), rows))
+    if plan.target_release:
+        view.add(*findings_view(plan.findings, plan.target_release).blocks)
     return view.add(Message(f"Digest of this plan: {plan.digest}"))
 
 
@@ -91,6 +94,61 @@ def step_view(plan: Plan, step: str) -> View:
     if not part.needed:
         view.add(Message(f"{step}: nothing to do.", GOOD))
     return view
+
+
+def findings_view(findings: Sequence[tuple[str, Finding]], target: str) -> View:
+    """What is still to be done before an upgrade, each thing once, with the nodes that it concerns."""
+    nodes: dict[Finding, list[str]] = {}
+    for node, finding in findings:
+        nodes.setdefault(finding, []).append(node)
+    if not nodes:
+        return View([Message(f"Nothing that is known stands between this cluster and {target}.", GOOD)])
+    stops = sum(finding.effect is Effect.STOPS for finding in nodes)
+    view = View()
+    if stops:
+        times = "in one place" if stops == 1 else f"in {stops} places"
+        view.add(Message(f"On the way to {target}, something would not start {times}. See the table.", BAD))
+    rows = [
+        (str(f.release), f.component, ", ".join(names), f.effect.value, f.setting or "–", f.why, f.todo)
+        for f, names in nodes.items()
+    ]
+    headings = ("From", "Component", "Nodes", "It", "Setting", "Why", "What to do")
+    return view.add(Table(f"On the way to {target}", headings, rows, frozenset({4})))
+
+
+def releases_view(facts: Facts, findings: Sequence[tuple[str, Finding]], target: Release) -> View:
+    """For every component and every release up to ``target``: whether it starts there as it is now."""
+    running = {
+        (node.name, service.name): service.version
+        for node in facts.nodes
+        for service in node.services.values()
+        if service.loaded
+    }
+    first = min((Release.parse(version) for version in running.values() if version), default=target)
+    releases = [Release(1, minor) for minor in range(first.minor, target.minor + 1)]
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for (node, component), version in running.items():
+        own = [f for name, f in findings if (name, f.component) == (node, component)]
+        cells = [_cell(release, version, own) for release in releases]
+        rows.setdefault((component, version or "?", *cells), []).append(node)
+    return View(
+        [
+            Table(
+                "As they are now, would they start?",
+                ("Component", "Runs", "Nodes", *map(str, releases)),
+                [(key[0], key[1], ", ".join(names), *key[2:]) for key, names in rows.items()],
+            )
+        ]
+    )
+
+
+def _cell(release: Release, version: str, findings: Sequence[Finding]) -> str:
+    if version and release < Release.parse(version):
+        return ""
+    here = [f.effect for f in findings if f.release <= release]
+    if Effect.STOPS in here:
+        return "no"
+    return "changed" if Effect.CHANGES in here else "yes"
 
 
 def results_view(results: Sequence[Result]) -> View:

@@ -234,12 +234,15 @@ def test_flags_that_count_beside_a_file_are_kept(component: str, release: str, w
 
 
 @pytest.mark.parametrize(
-    ("words", "config"),
+    ("release", "words", "config"),
     [
-        (["--healthz-port=10300"], {"healthzBindAddress": "0.0.0.0:10300"}),
-        (["--metrics-bind-address=127.0.0.1:10249"], {"metricsBindAddress": "127.0.0.1:10249"}),
-        (["--healthz-bind-address=10.0.0.1"], {"healthzBindAddress": "10.0.0.1:10256"}),
+        ("1.17", ["--healthz-port=10300"], {"healthzBindAddress": "0.0.0.0:10300"}),
+        # From 1.18 on the port only completes an address (AppendPortIfNeeded).
+        ("1.20", ["--healthz-port=10300"], {"healthzBindAddress": "0.0.0.0:10256"}),
+        ("1.20", ["--metrics-bind-address=127.0.0.1:10249"], {"metricsBindAddress": "127.0.0.1:10249"}),
+        ("1.20", ["--healthz-bind-address=10.0.0.1"], {"healthzBindAddress": "10.0.0.1:10256"}),
         (
+            "1.20",
             ["--bind-address=::"],
             {
                 "bindAddress": "::",
@@ -249,8 +252,8 @@ def test_flags_that_count_beside_a_file_are_kept(component: str, release: str, w
         ),
     ],
 )
-def test_addresses_of_kube_proxy(words: list[str], config: dict) -> None:
-    made = migrate("kube-proxy", "1.20", ["kube-proxy", *words])
+def test_addresses_of_kube_proxy(release: str, words: list[str], config: dict) -> None:
+    made = migrate("kube-proxy", release, ["kube-proxy", *words])
     assert not made.refused
     assert {key: made.config[key] for key in config} == config
 
@@ -275,3 +278,31 @@ def test_drop_ins_that_are_not_read_are_refused() -> None:
 def test_a_scheduler_name_goes_into_the_first_profile() -> None:
     made = migrate("kube-scheduler", "1.20", ["kube-scheduler", "--scheduler-name=mine"])
     assert made.config["profiles"] == [{"schedulerName": "mine"}]
+
+
+def test_a_relative_path_stays_a_flag() -> None:
+    made = migrate("kubelet", "1.20", ["kubelet", "--client-ca-file=ca.crt", "--pod-manifest-path=manifests"])
+    assert not made.refused
+    assert {"--client-ca-file=ca.crt", "--pod-manifest-path=manifests"} <= set(made.argv)
+    assert "staticPodPath" not in made.config
+
+
+def test_a_mode_that_exits_is_refused() -> None:
+    for component in ("kubelet", "kube-proxy", "kube-scheduler"):
+        assert flags(migrate(component, "1.20", [component, "--version"]).refused) == {"--version"}
+
+
+def test_what_the_release_never_read_is_dropped_from_the_file() -> None:
+    kind = {"kind": "KubeSchedulerConfiguration"}
+    old = {**kind, "apiVersion": "componentconfig/v1alpha1", "featureGates": {"A": True}}
+    made = migrate("kube-scheduler", "1.10", ["kube-scheduler", "--config=/c"], old)
+    assert "featureGates" not in made.config
+    [setting] = made.dropped
+    assert "--feature-gates" in setting.why
+    strict = {**kind, "apiVersion": "kubescheduler.config.k8s.io/v1beta1", "featureGates": {"A": True}}
+    [setting] = migrate("kube-scheduler", "1.20", ["kube-scheduler", "--config=/c"], strict).refused
+    assert setting.field == "featureGates"
+
+
+def test_port_0_cannot_be_said_in_the_schedulers_file() -> None:
+    assert flags(migrate("kube-scheduler", "1.20", ["kube-scheduler", "--port=0"]).refused) == {"--port"}

@@ -67,3 +67,12 @@ def test_lists_of_objects_that_the_scheduler_fills_are_passed_over() -> None:
 )
 def test_the_names_of_one_field(path: str, served: str, same: bool) -> None:
     assert same_field(path, served) is same
+
+
+def test_the_cpus_that_are_reserved_by_name_count_instead_of_the_amount() -> None:
+    table = release_table("kubelet", "1.20")
+    config = {"reservedSystemCPUs": "0-1", "systemReserved": {"cpu": "250m", "memory": "1Gi"}}
+    served = {"reservedSystemCPUs": "0-1", "systemReserved": {"cpu": "2", "memory": "1Gi"}}
+    assert mismatches(table, config, served) == []
+    served["systemReserved"]["memory"] = "2Gi"
+    assert [path for path, _, _ in mismatches(table, config, served)] == ["systemReserved"]

@@ -2,5 +2,6 @@
 
 from kubeharden.components.migration import Migration, Setting, migrate
 from kubeharden.components.profile import Profile
+from kubeharden.components.readiness import Effect, Finding, readiness
 
-__all__ = ["Migration", "Profile", "Setting", "migrate"]
+__all__ = ["Effect", "Finding", "Migration", "Profile", "Setting", "migrate", "readiness"]

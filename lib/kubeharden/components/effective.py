@@ -9,13 +9,13 @@ from typing import Any
 from kubeharden.components import paths
 from kubeharden.components.flags import FlagUse, value_of
 from kubeharden.components.values import duration_ns, merge
-from kubeharden.releases import Flag, Release, ReleaseTable
+from kubeharden.releases import Release, ReleaseTable
 
 # What a config file says about itself; /configz does not show it.
 TYPE_META = ("kind", "apiVersion")
 
 # "host:port" fields that the components fill from two flags, with the port each adds on its own:
-# cmd/kube-proxy/app/server.go addressFromDeprecatedFlags; kube-scheduler options/deprecated.go.
+# cmd/kube-proxy/app/server.go; kube-scheduler options/deprecated.go.
 ADDRESS_PORTS = {
     ("kube-proxy", "healthzBindAddress"): 10256,
     ("kube-proxy", "metricsBindAddress"): 10249,
@@ -31,31 +31,43 @@ def from_flags(table: ReleaseTable, flags: Sequence[FlagUse]) -> dict[str, Any]:
         FlagValueError: a value is none of its flag's type.
     """
     config: dict[str, Any] = {}
+    addresses: dict[str, dict[str | None, Any]] = {}
     for use in flags:
         flag = table.flag(use.name)
         if flag is None or not flag.fields or flag.stays:
             continue
         value = value_of(use, flag)
+        if value == "" and flag.type in ("ip", "address"):
+            continue  # an empty one changes nothing, see values
         for path in flag.fields:
-            earlier = paths.get(config, path)
-            joined = address(table, path, flag, earlier, value) if _is_address(table, path) else None
-            paths.put(config, path, joined or merge(flag.type, earlier, value))
+            if (table.component, path) in ADDRESS_PORTS:
+                addresses.setdefault(path, {})[flag.part] = value
+                paths.put(config, path, address(table, path, addresses[path]))
+            else:
+                paths.put(config, path, merge(flag.type, paths.get(config, path), value))
     return config
 
 
-def _is_address(table: ReleaseTable, path: str) -> bool:
-    return (table.component, path) in ADDRESS_PORTS
+# Until 1.17 kube-proxy's --healthz-port and --metrics-port replaced the port of the address, whatever it was
+# (applyDeprecatedHealthzPortToConfig). From 1.18 on (pull request 88512, addressFromDeprecatedFlags) they are put only
+# to an address without a port; the default address has one, so that alone they do nothing (checked with 1.20.2).
+PORT_FLAGS_GIVE_WAY_SINCE = Release(1, 18)
 
 
-def address(table: ReleaseTable, path: str, flag: Flag, earlier: Any, value: Any) -> str:
-    """``host:port`` with the part that this flag gives put in."""
-    default = paths.get(defaults(table), path) or f"0.0.0.0:{ADDRESS_PORTS[table.component, path]}"
-    host, port = split_address(str(earlier or default), ADDRESS_PORTS[table.component, path])
-    if flag.part == "port":
-        return f"{host}:{value}"
-    if flag.part == "host":
-        return f"{bracketed(str(value))}:{port}"
-    return "{}:{}".format(*split_address(str(value), port))
+def address(table: ReleaseTable, path: str, given: Mapping[str | None, Any]) -> str:
+    """``host:port`` out of what flags gave of it.
+
+    Args:
+        given: the values of flags by ``Flag.part``: ``host``, ``port``, None for the whole.
+    """
+    default_port = ADDRESS_PORTS[table.component, path]
+    default = str(paths.get(defaults(table), path) or f"0.0.0.0:{default_port}")
+    port_flag = given.get("port")
+    if table.component == "kube-proxy" and table.release >= PORT_FLAGS_GIVE_WAY_SINCE and port_flag != 0:
+        return "{}:{}".format(*split_address(str(given.get(None, default)), port_flag or default_port))
+    host, port = split_address(str(given.get(None, default)), default_port)
+    host = bracketed(str(given.get("host", host)))
+    return f"{host}:{port if port_flag is None else port_flag}"
 
 
 def split_address(text: str, default_port: int) -> tuple[str, int]:
@@ -121,9 +133,14 @@ def effective_config(
     return result
 
 
-# Defaults that hold only while another field is unset: when nodeStatusUpdateFrequency stands in the file,
-# nodeStatusReportFrequency defaults to the same (pkg/kubelet/apis/config/v1beta1/defaults.go, 1.13-1.36).
-DEPENDENT_DEFAULTS = {"nodeStatusReportFrequency": "nodeStatusUpdateFrequency"}
+# Defaults that hold only while another field is unset; when that stands in the file, they are the same as it:
+# nodeStatusReportFrequency (pkg/kubelet/apis/config/v1beta1/defaults.go, 1.13-1.36); the scheduler's
+# enableContentionProfiling, "by default if profiling is enabled" (pkg/scheduler/apis/config/*/defaults.go, 1.18-1.36;
+# checked with 1.20.2: --profiling=false as a flag leaves it true).
+DEPENDENT_DEFAULTS = {
+    "nodeStatusReportFrequency": "nodeStatusUpdateFrequency",
+    "enableContentionProfiling": "enableProfiling",
+}
 
 
 def _depend(table: ReleaseTable, result: dict[str, Any], config: Mapping[str, Any]) -> None:
@@ -131,7 +148,8 @@ def _depend(table: ReleaseTable, result: dict[str, Any], config: Mapping[str, An
         follows = counts(table, other, paths.get(config, other)) and not counts(
             table, path, paths.get(config, path)
         )
-        if path in table.fields and follows:
+        known = table.field(path)
+        if known is not None and known.default is not None and follows:
             paths.put(result, path, paths.get(config, other))
 
 
@@ -147,6 +165,13 @@ def decode(table: ReleaseTable, config: Mapping[str, Any]) -> list[str]:
 # Plain ints that SetDefaults tests with "== 0": an explicit 0 in the file counts as unset
 # (pkg/kubelet/apis/config/v1beta1/defaults.go; pointers such as registryPullQPS take an explicit 0).
 ZERO_IS_UNSET = {"port", "registryBurst", "eventBurst", "maxPods", "maxOpenFiles", "kubeAPIBurst"}
+# Durations that are pointers, so that an explicit 0 counts (conntrack: "0 to leave as-is"):
+# pkg/proxy/apis/config/v1alpha1 and pkg/kubelet/apis/config/v1beta1 types.go; checked with kube-proxy 1.20.2.
+ZERO_DURATION_COUNTS = {
+    "conntrack.tcpEstablishedTimeout",
+    "conntrack.tcpCloseWaitTimeout",
+    "cpuCFSQuotaPeriod",
+}
 # The only string with a default that became a pointer, in 1.22, so that "" can be said in the file.
 RESOLV_CONF_POINTER_SINCE = Release(1, 22)
 
@@ -163,7 +188,7 @@ def counts(table: ReleaseTable, path: str, value: Any) -> bool:
     if field.default is None or "[" in path:
         return True
     if field.type == "duration":
-        return duration_ns(str(value)) != 0
+        return path in ZERO_DURATION_COUNTS or duration_ns(str(value)) != 0
     if value == "":
         return path == "resolvConf" and table.release >= RESOLV_CONF_POINTER_SINCE
     return not (path in ZERO_IS_UNSET and value == 0 and not isinstance(value, bool))

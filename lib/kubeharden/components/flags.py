@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kubeharden.components.values import parse_text
+from kubeharden.components.values import parse_pair, parse_text
 from kubeharden.errors import UnitError
 from kubeharden.releases import Flag, ReleaseTable
 
 # Eviction thresholds are written memory.available<100Mi (pkg/kubelet/eviction/helpers.go).
 THRESHOLD_FLAGS = {"--eviction-hard", "--eviction-soft"}
+# One pair a flag, whose value may hold commas: NewMapStringStringNoSplit (component-base/cli/flag).
+ONE_PAIR_FLAGS = {"--cpu-manager-policy-options"}
+# The one-letter flags: glog's and klog's "v" (pflag's PFlagFromGoFlag makes it a shorthand), and cobra's help.
+SHORTHANDS = {"v": "--v", "h": "--help"}
 
 
 class UnknownFlagError(UnitError):
@@ -45,7 +49,8 @@ class FlagUse:
 def split_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
     """The flags of a command line in their order, whether or not the release knows them.
 
-    An unknown flag takes its value from ``=`` only, or from the next word if that is no flag.
+    An unknown flag takes its value from ``=`` only, or from the next word if that is no flag. Only ``-v`` and ``-h``
+    may stand after one dash, their value with or without ``=``: ``-v=2``, ``-v2``, ``-v 2``.
 
     Args:
         argv: the words after the program's name.
@@ -60,13 +65,23 @@ def split_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
         word = words.pop(0)
         if not word.startswith("-") or word in ("-", "--"):
             raise UnitError(f"{table.component} takes no argument {word!r}; is a value split by a space?")
-        name, has_value, value = word.partition("=")
-        name = "--" + name.lstrip("-").replace("_", "-")
+        name, has_value, value = _name_and_value(word, table)
         flag = table.flag(name)
         if not has_value:
             value = _next_value(name, flag, words)
         uses.append(FlagUse(name, value))
     return uses
+
+
+def _name_and_value(word: str, table: ReleaseTable) -> tuple[str, bool, str]:
+    """The flag's whole name, whether a value stands in the same word, and that value."""
+    if word.startswith("--"):
+        name, equals, value = word.partition("=")
+        return name.replace("_", "-"), bool(equals), value
+    letter, rest = word[1], word[2:]
+    if letter not in SHORTHANDS:
+        raise UnitError(f"{table.component} has no flag -{letter}; did {word!r} lose a dash?")
+    return SHORTHANDS[letter], bool(rest), rest.removeprefix("=")
 
 
 def _next_value(name: str, flag: Flag | None, words: list[str]) -> str:
@@ -104,7 +119,10 @@ def value_of(use: FlagUse, flag: Flag) -> object:
     """
     separator = "<" if use.name in THRESHOLD_FLAGS else "="
     try:
-        value = parse_text(flag.type, use.value, separator)
+        if use.name in ONE_PAIR_FLAGS:
+            value: object = parse_pair(use.value, separator)
+        else:
+            value = parse_text(flag.type, use.value, separator)
     except ValueError as error:
         raise FlagValueError(use.name, use.value, str(error)) from None
     if flag.enum and value not in (*flag.enum, ""):

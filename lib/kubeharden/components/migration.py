@@ -18,15 +18,19 @@ from kubeharden.components.effective import (
     DEPENDENT_DEFAULTS,
     TYPE_META,
     counts,
+    decode,
     effective_config,
     from_flags,
     legacy_defaults,
 )
 from kubeharden.components.flags import FlagUse, FlagValueError, split_flags, value_of
 from kubeharden.components.profile import ComponentProfile, Profile, strict_enough
+from kubeharden.components.readiness import speakable
 from kubeharden.components.validate import problems
+from kubeharden.components.values import same_value
+from kubeharden.components.versions import Versions
 from kubeharden.errors import UnitError
-from kubeharden.releases import Flag, Release, ReleaseTable, release_table
+from kubeharden.releases import Decoding, Flag, Release, ReleaseTable
 
 # Flags that keep their effect beside --config in the components that otherwise ignore them:
 # kube-proxy and kube-scheduler options.go ("--master" is an argument of the client of its own).
@@ -38,7 +42,7 @@ HOSTNAME_SINCE, LEADER_ELECTION_SINCE = Release(1, 13), Release(1, 22)
 POLICY_SINCE, POLICY_LAST = Release(1, 20), Release(1, 22)
 # Flags that lead to configuration which is not read here, so that nothing can be said of what holds.
 UNREAD = {"--config-dir", "--dynamic-config-dir"}
-# Modes of kube-proxy and kube-scheduler that do one thing and exit: no service runs with them.
+# Modes that do one thing and exit: no service runs with them.
 RUN_MODES = {"--cleanup", "--write-config-to", "--init-only", "--version", "--help"}
 # The old scheduling policy has no field after v1alpha1 and must be rewritten as profiles by hand.
 SCHEDULING_POLICY = {
@@ -50,6 +54,21 @@ SCHEDULING_POLICY = {
     "--hard-pod-affinity-symmetric-weight",
 }
 ALLOW_PRIVILEGED_DEFAULT_SINCE = Release(1, 11)
+# Fields of which a relative value counts from the folder of the config file
+# (KubeletConfigurationPathRefs, pkg/kubelet/apis/config/helpers.go, 1.10-1.36).
+PATHS = {
+    "staticPodPath",
+    "authentication.x509.clientCAFile",
+    "tlsCertFile",
+    "tlsPrivateKeyFile",
+    "resolvConf",
+    "volumePluginDir",
+    "podLogsDir",
+}
+# Types of which a second use adds to the first (pflag's slices and component-base's maps).
+GROWING = ("list(string)", "list({", "list(object)", "map(")
+# cmd/kubelet/app/options/container_runtime.go: the default is "remote" from 1.24 on, and nothing else is valid.
+REMOTE_DEFAULT_SINCE = Release(1, 24)
 
 
 @dataclass(frozen=True)
@@ -109,6 +128,7 @@ def migrate(
     config_path: str | None = None,
     fields: Mapping[str, Any] | None = None,
     flags: Mapping[str, str] | None = None,
+    target_release: str | Release | None = None,
 ) -> Migration:
     """Move the settings of a command line to the config file of its release.
 
@@ -122,6 +142,8 @@ def migrate(
             ``/etc/kubernetes/<component>.conf``.
         fields: values asked for beside the profile, by field path, such as ``{"clusterDNS": [...]}``.
         flags: likewise values of flags, such as ``{"--pod-infra-container-image": …}``.
+        target_release: a later release that is to start with the result too, as far as there is a form that
+            both accept; what is left to do for it, ``readiness`` says.
 
     Returns:
         The migration. Its ``refused`` is empty unless something is contradictory or unreadable; then
@@ -131,12 +153,18 @@ def migrate(
         UnknownReleaseError: no table covers the release.
         ParameterError: there is no such profile.
     """
-    table = release_table(component, release)
     chosen = Profile.load(profile) if isinstance(profile, str) else profile
-    work = _Work(table, chosen.of(component), Migration(component, table.release), config)
+    result = Migration(component, Release.parse(release))
+    try:
+        versions = Versions.choose(component, result.release, config, target_release)
+        existing = versions.converted(config)
+    except UnitError as error:
+        result.refused.append(Setting("", "apiVersion", (config or {}).get("apiVersion"), str(error)))
+        return result
+    work = _Work(versions, chosen.of(component), result, existing)
     program = [argv[0]] if argv and not argv[0].startswith("-") else []
     try:
-        uses = split_flags(argv[len(program) :], table)
+        uses = split_flags(argv[len(program) :], work.table)
     except UnitError as error:
         work.result.refused.append(Setting("", "", " ".join(argv), str(error)))
         return work.result
@@ -153,18 +181,20 @@ class _Work:
 
     def __init__(
         self,
-        table: ReleaseTable,
+        versions: Versions,
         profile: ComponentProfile,
         result: Migration,
         existing: Mapping[str, Any] | None,
     ) -> None:
-        self.table, self.profile, self.result, self.existing = table, profile, result, existing
+        self.table, self.target = versions.table, versions.target
+        self.profile, self.result, self.existing = profile, result, existing
         self.moving: list[FlagUse] = []
         self.staying: list[FlagUse] = []
 
     def sort_flags(self, uses: Sequence[FlagUse]) -> None:
-        """Give every flag its verdict."""
-        for use in uses:
+        """Give every flag its verdict. Of one that does not grow when it is given again, only the last counts."""
+        last = {use.name: index for index, use in enumerate(uses)}
+        for index, use in enumerate(uses):
             if use.name == "--config":
                 continue
             flag = self.table.flag(use.name)
@@ -176,7 +206,8 @@ class _Work:
             except FlagValueError as error:
                 self._note("refused", use, use.value, str(error))
                 continue
-            self._verdict(use, flag, value)
+            if last[use.name] == index or flag.type.startswith(GROWING):
+                self._verdict(use, flag, value)
 
     def _unknown(self, use: FlagUse) -> None:
         removed = self.table.removed_in(use.name)
@@ -196,14 +227,14 @@ class _Work:
 
     def _verdict(self, use: FlagUse, flag: Flag, value: Any) -> None:
         ignored = self.existing is not None and not self.table.flags_beside_config_win
-        if flag.stays or use.name in HONOURED or (ignored and self._honoured(use.name)):
+        if use.name in RUN_MODES and value not in (False, "", "false"):
+            self._note("refused", use, value, "is a mode that exits, not the command of a service")
+        elif flag.stays or use.name in HONOURED or (ignored and self._honoured(use.name)):
             self._keep(use, value, "keeps its effect as a flag beside --config")
         elif use.name in UNREAD and value:
             why = f"what lies in {value} is not read here and may say otherwise than the file; take it out first"
             self._note("refused", use, value, why)
-        elif use.name in RUN_MODES and not self.table.flags_beside_config_win:
-            self._note("refused", use, value, "is a mode that exits, not the command of a service")
-        elif ignored and (flag.fields or not self._stays_effective(flag)):
+        elif ignored:
             self._note(
                 "dropped",
                 use,
@@ -225,9 +256,17 @@ class _Work:
         )
 
     def _move(self, use: FlagUse, flag: Flag, value: Any) -> None:
-        if flag.part == "port" and value == 0 and self.table.component == "kube-proxy":
+        if flag.part == "port" and value == 0:
+            # kube-scheduler 1.20.2 refuses 0.0.0.0:0 and takes "" for the default address, as kube-proxy does.
             why = "0 switches the server off, which the file cannot say: there an empty address is the default one"
             self._note("refused", use, value, why)
+            return
+        relative = (
+            flag.fields[0] in PATHS and self.table.component == "kubelet" and not str(value).startswith("/")
+        )
+        if relative and value:
+            why = "a relative path: in the file it would count from the file's folder, not from where the kubelet runs"
+            self._keep(use, value, why)
             return
         whole = flag.part is None
         if whole and not all(
@@ -249,6 +288,12 @@ class _Work:
     def _without_field(self, use: FlagUse, flag: Flag, value: Any) -> None:
         if use.name == "--allow-privileged":
             self._allow_privileged(use, value)
+        elif (
+            use.name == "--container-runtime"
+            and self.table.release >= REMOTE_DEFAULT_SINCE
+            and value == "remote"
+        ):
+            self._note("dropped", use, value, "remote is the default from 1.24 on, and the flag goes in 1.27")
         elif use.name in SCHEDULING_POLICY and self.table.component == "kube-scheduler":
             self._note(
                 "refused",
@@ -256,7 +301,7 @@ class _Work:
                 value,
                 f"{self.table.api_version} has no scheduling policy; rewrite it as profiles by hand",
             )
-        elif not self.table.flags_beside_config_win and not self._stays_effective(flag):
+        elif not self.table.flags_beside_config_win:
             self._note(
                 "dropped",
                 use,
@@ -276,10 +321,6 @@ class _Work:
             "that a PodSecurityPolicy allows (kubernetes issue 58010)"
         )
         self._keep(use, value, why)
-
-    def _stays_effective(self, flag: Flag) -> bool:
-        """Flags of groups that are no part of the configuration, such as the scheduler's secure serving."""
-        return self.table.component == "kube-scheduler" and "stay flags" in (flag.note or "")
 
     def _keep(self, use: FlagUse, value: Any, why: str) -> None:
         self.staying.append(use)
@@ -307,6 +348,7 @@ class _Work:
     def fill(self, uses: Sequence[FlagUse], fields: Mapping[str, Any]) -> None:
         """Make the file's content: what is there, the flags, the legacy defaults, the profile, the parameters."""
         result, table = self.result, self.table
+        self._drop_unknown_fields()
         result.before = effective_config(table, uses, self.existing)
         config = {k: copy.deepcopy(v) for k, v in (self.existing or {}).items() if k not in TYPE_META}
         for path, value in paths.leaves(from_flags(table, self.moving), table.fields):
@@ -315,7 +357,8 @@ class _Work:
         if self.existing is None:
             self._write_legacy_defaults(config)
         self._hold_dependent_defaults(config)
-        for path, value in self._required(config):
+        self._hold_for_the_target(config)
+        for path, value in self._required():
             self._harden(config, path, value, "hardened by the profile")
         for path, value in fields.items():
             if table.field(path) is None:
@@ -324,10 +367,23 @@ class _Work:
             elif paths.get(result.before, path) != value:
                 self._harden(config, path, value, "asked for by a parameter")
         self._spell_out(config)
+        self._leave_unsaid(config)
         result.config = render.ordered(table, self.profile, config)
         result.refused += [
             Setting("", path, paths.get(config, path), why) for path, why in problems(table, config)
         ]
+
+    def _drop_unknown_fields(self) -> None:
+        """Take out of the existing file what the release does not read (a strict one would not have started)."""
+        if self.existing is None or self.table.decoding is Decoding.STRICT:
+            return
+        self.existing = copy.deepcopy(dict(self.existing))
+        for path in decode(self.table, self.existing):
+            why = f"{self.table.kind} of {self.table.release} has no such field: it was never in effect"
+            if path == "featureGates":
+                why += "; feature gates of this component belong to --feature-gates"
+            self.result.dropped.append(Setting("", path, paths.get(self.existing, path), why))
+            paths.remove(self.existing, path)
 
     def _hold_dependent_defaults(self, config: dict[str, Any]) -> None:
         """Write down defaults that would change only because another field now stands in the file."""
@@ -355,14 +411,54 @@ class _Work:
                 why = f"{value!r} holds while there is no file; with one, the default is {default!r}"
                 self.result.moved.append(Setting("", path, value, why))
 
-    def _required(self, config: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    def _set_by_flags(self) -> set[str]:
+        """The fields that flags which stay decide, whatever the file says."""
+        return {path for use in self.staying if (flag := self.table.flag(use.name)) for path in flag.fields}
+
+    def _hold_for_the_target(self, config: dict[str, Any]) -> None:
+        """Write down defaults that would be others in the target release."""
+        if self.target is None:
+            return
+        set_by_flag = self._set_by_flags()
+        for path, known in self.table.fields.items():
+            then = self.target.field(path)
+            if (
+                then is None
+                or known.type == "object"
+                or path in set_by_flag
+                or paths.has(config, path)
+                or same_value(known.type, known.default, then.default)
+            ):
+                continue
+            held = paths.get(self.result.before, path)
+            if counts(self.table, path, held):
+                paths.put(config, path, held)
+                why = f"its default is {then.default!r} in {self.target.release}; written down, so that it stays"
+                self.result.defaults.append(Setting("", path, held, why))
+
+    def _leave_unsaid(self, config: dict[str, Any]) -> None:
+        """Take out what holds anyway and would stop the target release."""
+        if self.target is None:
+            return
+        for path, value in list(paths.leaves(config, self.table.fields)):
+            known = self.table.field(path)
+            if known and known.default == value and not speakable(self.target, config, path):
+                paths.remove(config, path)
+                why = f"is the default, and {self.target.release} does not start with it in the file"
+                self.result.defaults = [s for s in self.result.defaults if s.field != path]
+                for setting in [s for s in self.result.moved if s.field == path]:
+                    self.result.moved.remove(setting)
+                    self.result.dropped.append(replace(setting, why=why))
+
+    def _required(self) -> list[tuple[str, Any]]:
         required = dict(self.profile.require)
         holds = self.result.before
         if paths.get(holds, "tlsMinVersion") == "VersionTLS13":
             required.pop("tlsCipherSuites", None)  # TLS 1.3 does not use them
         closing = {"authentication.anonymous.enabled", "authorization.mode"} & required.keys()
-        reachable = paths.get(config, "authentication.x509.clientCAFile") or paths.get(
-            holds, "authentication.webhook.enabled"
+        reachable = any(
+            paths.get(holds, path)
+            for path in ("authentication.x509.clientCAFile", "authentication.webhook.enabled")
         )
         if self.table.component == "kubelet" and closing and not reachable:
             why = (
@@ -384,10 +480,11 @@ class _Work:
         self.result.hardened.append(Setting(source, path, value, why, old))
 
     def _spell_out(self, config: dict[str, Any]) -> None:
+        set_by_flag = self._set_by_flags()
         for path in self.profile.spell_out:
             value = paths.get(self.result.before, path)
             known = self.table.field(path)
-            if known is None or paths.has(config, path) or value in (None, "", [], {}):
+            if known is None or path in set_by_flag or paths.has(config, path) or value in (None, "", [], {}):
                 continue
             paths.put(config, path, value)
             self.result.defaults.append(Setting("", path, value, "the release's default, written down"))

@@ -36,6 +36,16 @@ def put(config: dict[str, Any], path: str, value: Any) -> None:
     here[keys[-1]] = value
 
 
+def remove(config: dict[str, Any], path: str) -> None:
+    """Take the value at ``path`` out, and the objects above it that are empty then."""
+    parent, _, key = path.rpartition(".")
+    holder = get(config, parent) if parent else config
+    if isinstance(holder, dict):
+        holder.pop(key, None)
+        if not holder and parent:
+            remove(config, parent)
+
+
 def leaves(
     config: Mapping[str, Any], known: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[tuple[str, Any]]:

@@ -14,6 +14,10 @@ from kubeharden.releases import ReleaseTable
 # componentconfig/types.go there: ClientConnection.KubeConfigFile; "kubeconfig" is its JSON name).
 INTERNAL_NAMES = {"clientconnection.kubeconfig": "clientconnection.kubeconfigfile"}
 
+# With reservedSystemCPUs, the kubelet puts the number of those CPUs in the place of their cpu
+# (cmd/kubelet/app/server.go, 1.17-1.36).
+RESERVED = {"systemReserved", "kubeReserved"}
+
 
 def mismatches(
     table: ReleaseTable, config: Mapping[str, Any], configz: Mapping[str, Any]
@@ -39,9 +43,14 @@ def mismatches(
         if internal and (name is None or _holds_objects(wanted)):
             continue
         got = paths.get(actual, name or path.lower())
-        if not _same(table, path, wanted, got):
+        by_name = path in RESERVED and paths.get(config, "reservedSystemCPUs")
+        if not _same(table, path, *(map(_without_cpu, (wanted, got)) if by_name else (wanted, got))):
             found.append((path, wanted, got))
     return found
+
+
+def _without_cpu(resources: Any) -> Any:
+    return {key: value for key, value in resources.items() if key != "cpu"} if resources else resources
 
 
 def same_field(path: str, served: str) -> bool:

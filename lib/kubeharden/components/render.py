@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,10 @@ class _Quoted(str):
     """A string value. All are quoted: Go's YAML reads some plain words (1e3, 0o7) as numbers."""
 
     __slots__ = ()
+
+
+# Keys that Go's YAML reads as something else than a string, and PyYAML's writer leaves unquoted: y, n, 1e3, 0o7.
+_MISREAD = re.compile(r"[yYnN]|[-+.\d].*")
 
 
 class _Dumper(yaml.SafeDumper):
@@ -75,7 +80,9 @@ def _quoted(value: Any) -> Any:
     if isinstance(value, str):
         return _Quoted(value)
     if isinstance(value, Mapping):
-        return {key: _quoted(item) for key, item in value.items()}
+        return {
+            _Quoted(key) if _MISREAD.fullmatch(key) else key: _quoted(item) for key, item in value.items()
+        }
     if isinstance(value, list):
         return [_quoted(item) for item in value]
     return value

@@ -5,13 +5,31 @@ Up to 1.16 a kubelet drops a misspelt key without a word, so hardening can fail 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kubeharden.components import paths
-from kubeharden.components.effective import TYPE_META
-from kubeharden.components.values import check_value
-from kubeharden.releases import Flag, ReleaseTable
+from kubeharden.components.effective import TYPE_META, split_address
+from kubeharden.components.values import TAINT_EFFECTS, check_value, duration_ns, quantity_sign
+from kubeharden.releases import FIRST, Flag, Release, ReleaseTable, upgrade_rules
+
+# pkg/kubelet/eviction/api/types.go, 1.10-1.36, all releases together.
+SIGNALS = {
+    "memory.available",
+    "allocatableMemory.available",
+    "nodefs.available",
+    "nodefs.inodesFree",
+    "imagefs.available",
+    "imagefs.inodesFree",
+    "containerfs.available",
+    "containerfs.inodesFree",
+    "pid.available",
+}
+# cmd/kubelet/app/server.go, parseResourceList
+RESERVABLE = {"cpu", "memory", "ephemeral-storage", "pid"}
+_PERCENTAGE = re.compile(r"\+?(\d+\.?\d*|\.\d+)%", re.ASCII)
+_WHOLE_PERCENTAGE = re.compile(r"\d+%", re.ASCII)
 
 
 def problems(table: ReleaseTable, config: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -27,12 +45,150 @@ def problems(table: ReleaseTable, config: Mapping[str, Any]) -> list[tuple[str, 
             continue
         try:
             check_value(known.type, value)
+            if value is not None and table.component == "kubelet" and path in _KUBELET_CHECKS:
+                _KUBELET_CHECKS[path](value)
         except ValueError as error:
             found.append((path, str(error)))
         allowed = enums.get(path)
         if allowed and value not in (*allowed, "", None):
             found.append((path, f"{value!r} is not one of {', '.join(allowed)}"))
-    return found
+    if table.component == "kubelet":
+        found += _soft_without_grace(config)
+    return found + [(path, why) for path, why in _closed_ports(table).items() if names_port(config, path)]
+
+
+def _closed_ports(table: ReleaseTable) -> dict[str, str]:
+    """Fields that may name no port but 0 any more, and why."""
+    releases = [Release(1, minor) for minor in range(FIRST.minor, table.release.minor + 1)]
+    rules = [rule for release in releases for rule in upgrade_rules(table.component, release)]
+    return {path: f"since {rule.release}, {rule.why}" for rule in rules for path in rule.ports}
+
+
+def names_port(config: Mapping[str, Any], path: str) -> bool:
+    """Whether an address in the file has a port other than 0, its own or the default one."""
+    text = paths.get(config, path)
+    return bool(text) and split_address(str(text), 1)[1] != 0
+
+
+def _soft_without_grace(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """See ParseThresholdConfig in pkg/kubelet/eviction/helpers.go: 0% and 100% mean that there is no threshold."""
+    soft, grace = config.get("evictionSoft"), config.get("evictionSoftGracePeriod")
+    if not isinstance(soft, Mapping) or not isinstance(grace or {}, Mapping):
+        return []
+    return [
+        ("evictionSoft", f"{signal} has no grace period in evictionSoftGracePeriod")
+        for signal, value in soft.items()
+        if signal not in (grace or {}) and value not in ("0%", "100%")
+    ]
+
+
+def _share_or_quantity(name: str, value: str, at_least: int) -> None:
+    """A percentage, or a quantity whose sign is ``at_least`` 0 or 1."""
+    if value.endswith("%"):
+        percentage = _PERCENTAGE.fullmatch(value)
+        if not percentage or float(percentage[1]) > 100:  # noqa: PLR2004
+            raise ValueError(f"{name}: {value!r} is no percentage from 0% to 100%")
+        return
+    if quantity_sign(value) < at_least:
+        raise ValueError(f"{name}: {value!r} must {'be more than 0' if at_least else 'not be negative'}")
+
+
+def _thresholds(value: Mapping[str, str], at_least: int = 1) -> None:
+    for signal, text in value.items():
+        _one_of(signal, SIGNALS, "eviction signal")
+        _share_or_quantity(signal, text, at_least)
+
+
+def _grace_periods(value: Mapping[str, str]) -> None:
+    for signal, text in value.items():
+        _one_of(signal, SIGNALS, "eviction signal")
+        if duration_ns(text) < 0:
+            raise ValueError(f"{signal}: {text!r} must not be negative")
+
+
+def _reserved(value: Mapping[str, str]) -> None:
+    for resource, text in value.items():
+        _one_of(resource, RESERVABLE, "resource that can be reserved")
+        if quantity_sign(text) < 0:
+            raise ValueError(f"{resource}: {text!r} must not be negative")
+
+
+def _qos_reserved(value: Mapping[str, str]) -> None:
+    """See ParseQOSReserved in pkg/kubelet/cm/container_manager.go: memory only, a whole percentage."""
+    for resource, text in value.items():
+        _one_of(resource, {"memory"}, "resource that can be reserved for QoS")
+        if not _WHOLE_PERCENTAGE.fullmatch(text) or int(text[:-1]) > 100:  # noqa: PLR2004
+            raise ValueError(f"{resource}: {text!r} is no whole percentage from 0% to 100%")
+
+
+def _taints(value: list[Any]) -> None:
+    for taint in value:
+        _keys(taint, {"key", "value", "effect", "timeAdded"}, "taint")
+        if not isinstance(taint.get("key"), str) or not taint["key"]:
+            raise ValueError(f"the taint {taint!r} has no key")
+        check_value("string", taint.get("value"))
+        _one_of(taint.get("effect"), set(TAINT_EFFECTS), "effect of a taint")
+
+
+def _reserved_memory(value: list[Any]) -> None:
+    """See validateReservedMemoryConfiguration in pkg/kubelet/apis/config/validation, 1.21-1.36."""
+    seen: set[tuple[int, str]] = set()
+    for item in value:
+        _keys(item, {"numaNode", "limits"}, "reservation")
+        node, limits = item.get("numaNode", 0), item.get("limits") or {}
+        check_value("int32", node)
+        check_value("map(string,quantity)", limits)
+        for kind, size in limits.items():
+            if kind != "memory" and not kind.startswith("hugepages-"):
+                raise ValueError(f"{kind!r} is no type of memory; expected memory or hugepages-SIZE")
+            if quantity_sign(str(size)) < 1:
+                raise ValueError(f"{kind} of NUMA node {node}: {size!r} must be more than 0")
+            if (node, kind) in seen:
+                raise ValueError(f"{kind} of NUMA node {node} is reserved twice")
+            seen.add((node, kind))
+
+
+def _items(kinds: Mapping[str, str], name: str) -> Callable[[list[Any]], None]:
+    def check(value: list[Any]) -> None:
+        for item in value:
+            _keys(item, set(kinds), name)
+            for key, kind in kinds.items():
+                check_value(kind, item.get(key))
+
+    return check
+
+
+def _keys(item: Any, allowed: set[str], name: str) -> None:
+    if not isinstance(item, Mapping):
+        raise ValueError(f"{item!r} is no {name}")
+    unknown = set(item) - allowed
+    if unknown:
+        raise ValueError(
+            f"a {name} has no {', '.join(sorted(map(str, unknown)))}; it has {', '.join(sorted(allowed))}"
+        )
+
+
+def _one_of(value: Any, allowed: set[str], name: str) -> None:
+    if value not in allowed:
+        raise ValueError(f"{value!r} is no {name}; expected one of {', '.join(sorted(allowed))}")
+
+
+# What the kubelet refuses although the field's type allows it, by path.
+_KUBELET_CHECKS: dict[str, Callable[[Any], None]] = {
+    "evictionHard": _thresholds,
+    "evictionSoft": _thresholds,
+    "evictionMinimumReclaim": lambda value: _thresholds(value, at_least=0),
+    "evictionSoftGracePeriod": _grace_periods,
+    "kubeReserved": _reserved,
+    "systemReserved": _reserved,
+    "qosReserved": _qos_reserved,
+    "registerWithTaints": _taints,
+    "reservedMemory": _reserved_memory,
+    "logging.vmodule": _items({"filePattern": "string", "verbosity": "uint32"}, "pattern"),
+    "shutdownGracePeriodByPodPriority": _items(
+        {"priority": "int32", "shutdownGracePeriodSeconds": "int64"}, "grace period"
+    ),
+}
 
 
 def _enums(table: ReleaseTable) -> dict[str, tuple[str, ...]]:

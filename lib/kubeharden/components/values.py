@@ -15,12 +15,13 @@ from typing import Any
 
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9}
 _UNITS["h"] = 3600 * 10**9
-_DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
-_QUANTITY = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?\d+)?")
+_DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_QUANTITY = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # strconv.ParseBool
 _TRUE, _FALSE = {"1", "t", "T", "TRUE", "true", "True"}, {"0", "f", "F", "FALSE", "false", "False"}
 _INT_BITS = {"int32": 31, "int64": 63, "uint32": 32}
-_TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 def duration_ns(text: str) -> int:
@@ -56,6 +57,19 @@ def _plain(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def quantity_sign(text: str) -> int:
+    """Whether a quantity (``100Mi``, ``-1``, ``0``) is below, at or above zero: -1, 0 or 1.
+
+    Raises:
+        ValueError: it is none.
+    """
+    number = _QUANTITY.fullmatch(text)
+    if not number:
+        raise ValueError(f"{text!r} is no quantity; expected one like 100Mi or 0.5")
+    size = Decimal(number[1])
+    return 0 if not size else -1 if text.startswith("-") else 1
+
+
 def parse_text(kind: str, text: str, separator: str = "=") -> Any:
     """The value that a flag's text stands for.
 
@@ -83,18 +97,37 @@ def check_value(kind: str, value: Any) -> None:
         raise ValueError(f"{value!r} is a boolean; expected {kind}")
     if not isinstance(value, expected):
         raise ValueError(f"{value!r} is no {kind}")
-    if (kind == "address" and value) or kind in {"duration", "quantity", "ip"} or kind in _INT_BITS:
+    if (kind in {"address", "ip"} and value) or kind in {"duration", "quantity"} or kind in _INT_BITS:
         parse_text(kind, str(value))
     if isinstance(value, dict) and kind.startswith("map(string,"):
         for item in value.values():
             check_value(kind[len("map(string,") : -1], item)
-    elif isinstance(value, list) and kind == "list(string)":
+    elif isinstance(value, list) and kind in {"list(string)", "list(int32)"}:
         for item in value:
-            check_value("string", item)
+            check_value(kind[len("list(") : -1], item)
+
+
+def same_value(kind: str, one: Any, other: Any) -> bool:
+    """Whether two values of a field are the same thing, as the component takes them: unset and empty are."""
+    if "duration" in kind:
+        return _nanoseconds(one) == _nanoseconds(other)
+    return one == other or (not one and not other)
+
+
+def _nanoseconds(value: Any) -> int:
+    return value if isinstance(value, int) else duration_ns(str(value or "0"))
 
 
 def merge(kind: str, earlier: Any, later: Any) -> Any:
-    """What a flag given twice means: lists and maps grow, for everything else the last one wins."""
+    """What a flag given twice means: lists and maps grow, for everything else the last one wins.
+
+    A key of ``--manifest-url-header`` may come twice and keeps both values (ColonSeparatedMultimapStringString.Set);
+    ``--register-with-taints`` is a list of which the last one wins (RegisterWithTaintsVar.Set, pkg/util/flag/flags.go).
+    """
+    if kind == "map(string,list(string))" and earlier:
+        return {key: [*earlier.get(key, ()), *later.get(key, ())] for key in {**earlier, **later}}
+    if kind == "list(taint)":
+        return later
     if kind.startswith("map(") and earlier:
         return {**earlier, **later}
     if kind.startswith("list(") and earlier:
@@ -138,8 +171,8 @@ def _parser(kind: str, separator: str) -> Callable[[str], Any]:
         "ip": _ip,
         "address": _address,
         "list(string)": _strings,
-        "list(taint)": lambda text: [_taint(item) for item in _strings(text)],
-        "list({filePattern,verbosity})": lambda text: [_pattern(item) for item in _strings(text)],
+        "list(taint)": lambda text: [_taint(item) for item in text.split(",")] if text else [],
+        "list({filePattern,verbosity})": lambda text: [_pattern(item) for item in text.split(",") if item],
         "list(object)": _reserved_memory,
     }.get(kind, str)
 
@@ -151,8 +184,13 @@ def _bool(text: str) -> bool:
 
 
 def _integer(text: str, kind: str) -> int:
+    # pflag reads int32 and int64 with strconv.ParseInt(text, 0, …), for which a leading 0 means octal as in C;
+    # glog and klog read their levels with base 10. Python's int() would also take spaces and digits of other scripts.
+    octal = re.fullmatch(r"[+-]?0[0-7_]+", text)
+    base = 10 if kind == "uint32" else 8 if octal else 0
+    plain = text if re.fullmatch(r"[+-]?\w+", text, re.ASCII) else ""
     try:
-        number = int(text, 0)
+        number = int(plain, base)
     except ValueError:
         raise ValueError(f"{text!r} is no whole number") from None
     low = 0 if kind == "uint32" else -(2 ** _INT_BITS[kind])
@@ -162,20 +200,23 @@ def _integer(text: str, kind: str) -> int:
 
 
 def _float(text: str) -> float:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{text!r} is no number")
     number = float(text)
     return int(number) if number.is_integer() else number
 
 
 def _quantity(text: str) -> str:
-    if not _QUANTITY.fullmatch(text):
-        raise ValueError(f"{text!r} is no quantity; expected one like 100Mi or 0.5")
+    quantity_sign(text)
     return text
 
 
 def _ip(text: str) -> str:
-    host = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
+    # Go's net.ParseIP knows no zones (fe80::1%eth0), Python does. An empty flag changes nothing: IPVar.Set and
+    # IPPortVar.Set in pkg/util/flag return early for it, and the default stays (checked with kube-proxy 1.20.2).
     try:
-        ipaddress.ip_address(host)
+        if text:
+            ipaddress.ip_address("" if "%" in text else text)
     except ValueError:
         raise ValueError(f"{text!r} is no IP address") from None
     return text
@@ -185,7 +226,8 @@ def _address(text: str) -> str:
     """An IP address with or without a port: ``10.0.0.1:80``, ``10.0.0.1``, ``[::1]:80``, ``::1``."""
     host, colon, port = text.rpartition(":")
     with_port = colon and port.isdigit() and (":" not in host or host.endswith("]"))
-    _ip(host if with_port else text)
+    bracketed = host[:1] == "[" and host[-1:] == "]"
+    _ip((host[1:-1] if bracketed else host) if with_port else text)
     if with_port and not int(port) < 2**16:
         raise ValueError(f"{port} is no port")
     return text
@@ -195,7 +237,10 @@ def _strings(text: str) -> list[str]:
     if not text:
         return []
     # pflag's StringSlice reads one line of CSV, so that "a,b" may be quoted.
-    return next(csv.reader([text]))
+    try:
+        return next(csv.reader([text], strict=True))
+    except csv.Error as error:
+        raise ValueError(f"{text!r} is no list: {error}") from None
 
 
 def _map(text: str, separator: str, kind: str) -> dict[str, Any]:
@@ -210,6 +255,18 @@ def _map(text: str, separator: str, kind: str) -> dict[str, Any]:
     return result
 
 
+def parse_pair(text: str, separator: str = "=") -> dict[str, str]:
+    """The one pair of a flag that is not split at commas, ``key=a,b``.
+
+    Raises:
+        ValueError: it is no pair.
+    """
+    key, found, value = text.partition(separator)
+    if not found:
+        raise ValueError(f"{text!r} is no pair; expected key{separator}value")
+    return {key.strip(): value.strip()}
+
+
 def _multimap(text: str) -> dict[str, list[str]]:
     result: dict[str, list[str]] = {}
     for item in (part for part in text.split(",") if part.strip()):
@@ -221,9 +278,10 @@ def _multimap(text: str) -> dict[str, list[str]]:
 
 
 def _taint(text: str) -> dict[str, str]:
-    pair, found, effect = text.rpartition(":")
-    if not found or effect not in _TAINT_EFFECTS:
-        raise ValueError(f"{text!r} is no taint; expected key=value:effect with {', '.join(_TAINT_EFFECTS)}")
+    # parseTaint in pkg/util/taints: one colon, and at most one equals sign before it.
+    pair, _, effect = text.partition(":")
+    if effect not in TAINT_EFFECTS or not pair.partition("=")[0] or pair.count("=") > 1:
+        raise ValueError(f"{text!r} is no taint; expected key=value:effect with {', '.join(TAINT_EFFECTS)}")
     key, _, value = pair.partition("=")
     return {"key": key, "value": value, "effect": effect} if value else {"key": key, "effect": effect}
 
@@ -239,8 +297,8 @@ def _reserved_memory(text: str) -> list[dict[str, Any]]:
     # --reserved-memory 0:memory=1Gi,hugepages-1Gi=2Gi;1:memory=1Gi (cmd/kubelet/app/options, 1.21+)
     result = []
     for item in (part for part in text.split(";") if part):
-        node, found, limits = item.partition(":")
-        if not found:
+        node, _, limits = item.partition(":")
+        if not re.fullmatch(r"[^=,:]+=[^=,:]+(,[^=,:]+=[^=,:]+)*", limits):
             raise ValueError(f"{item!r} is no NUMA node with limits; expected 0:memory=1Gi")
         result.append({"numaNode": _integer(node, "int32"), "limits": _map(limits, "=", "quantity")})
     return result

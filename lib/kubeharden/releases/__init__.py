@@ -6,8 +6,8 @@
     table.api_version                        # 'kubelet.config.k8s.io/v1beta1'
 
 The tables (``kubelet.yaml``, ``kube-proxy.yaml``, ``kube-scheduler.yaml``) are made from Kubernetes'
-own sources by ``make_tables.py``; each names those sources. ``kube-apiserver.yaml`` is kept by hand and
-names its sources too.
+own sources by ``make_tables.py``; each names those sources. ``kube-apiserver.yaml`` and ``upgrades.yaml``
+(what changes with an upgrade and is no flag and no field) are kept by hand and name theirs too.
 """
 
 from kubeharden.releases.release import FIRST, LAST, Release
@@ -20,6 +20,7 @@ from kubeharden.releases.tables import (
     admission_plugins,
     release_table,
 )
+from kubeharden.releases.upgrades import UpgradeRule, upgrade_rules
 
 __all__ = [
     "FIRST",
@@ -30,6 +31,8 @@ __all__ = [
     "Flag",
     "Release",
     "ReleaseTable",
+    "UpgradeRule",
     "admission_plugins",
     "release_table",
+    "upgrade_rules",
 ]

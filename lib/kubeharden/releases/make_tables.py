@@ -55,7 +55,13 @@ SCHEDULER_FIELDS: dict[str, Row] = {
     },
 }
 # Defaults that changed, told as prose in the facts.
-SCHEDULER_DEFAULTS = {"enableProfiling": [{"since": "1.18", "value": True}]}
+SCHEDULER_DEFAULTS = {
+    "enableProfiling": [{"since": "1.18", "value": True}],
+    # "by default if profiling is enabled", in the same SetDefaults; the usage of the 1.20.2 binary says true.
+    "enableContentionProfiling": [{"since": "1.18", "value": True}],
+}
+# The scheduler's insecure server: its addresses stay fields up to v1beta2, and from 1.23 on name no port.
+INSECURE_ADDRESSES = ("healthzBindAddress", "metricsBindAddress")
 # Types inlined from k8s.io/apiserver in the 1.12 types, spelled out as every later release has them.
 INLINED = {
     "LeaderElectionConfiguration": {
@@ -64,6 +70,14 @@ INLINED = {
         "renewDeadline": "duration",
         "retryPeriod": "duration",
         "resourceLock": "string",
+    },
+    # k8s.io/kube-scheduler/config/v1alpha1 SchedulerPolicySource: the facts name the object only.
+    "SchedulerPolicySource": {
+        "file": "object",
+        "file.path": "string",
+        "configMap": "object",
+        "configMap.namespace": "string",
+        "configMap.name": "string",
     },
     "DebuggingConfiguration": {"enableProfiling": "bool", "enableContentionProfiling": "bool"},
 }
@@ -79,6 +93,13 @@ SCHEDULER_TYPES = {
     "--log-flush-frequency": "duration",
     "--secure-port": "int32",
     "--http2-max-streams-per-connection": "int32",
+    "--bind-address": "ip",
+    "--permit-port-sharing": "bool",
+    "--permit-address-sharing": "bool",
+    "--experimental-logging-sanitization": "bool",
+    "--authentication-token-webhook-cache-ttl": "duration",
+    "--authorization-webhook-cache-authorized-ttl": "duration",
+    "--authorization-webhook-cache-unauthorized-ttl": "duration",
     "--tls-cipher-suites": "list(string)",
     "--requestheader-allowed-names": "list(string)",
     "--requestheader-extra-headers-prefix": "list(string)",
@@ -95,9 +116,71 @@ REQUEST_HEADER_FLAGS = [
     "--requestheader-group-headers",
     "--requestheader-username-headers",
 ]
+# Fields whose type changed: time.Duration as a number, then metav1.Duration or a number
+# (component-base/config/types.go; fields/kubelet-1.23 to 1.28 of the facts).
+FIELD_TYPES = {
+    "logging.flushFrequency": [
+        {"since": "1.23", "type": "int64"},
+        {"since": "1.28", "type": "duration or int64 nanoseconds"},
+    ]
+}
+# What the facts' groups leave out: the usage of the 1.20.2 binary has them (k8s.io/apiserver
+# pkg/server/options/{serving,authentication,authorization}.go; CHANGELOG-1.21 for --permit-address-sharing).
+SCHEDULER_PLAIN_FLAGS: dict[str, Row] = {
+    "--permit-port-sharing": {"since": "1.20"},
+    "--permit-address-sharing": {"since": "1.21"},
+    "--experimental-logging-sanitization": {"since": "1.20", "removed": "1.24"},
+    "--authentication-token-webhook-cache-ttl": {"since": "1.12"},
+    "--authorization-webhook-cache-authorized-ttl": {"since": "1.12"},
+    "--authorization-webhook-cache-unauthorized-ttl": {"since": "1.12"},
+}
+# Types of what the facts name in groups only: klog's InitFlags, cAdvisor's flags, verflag, each as the usage of the
+# 1.20.2 binary has it. The others of those groups are strings.
+GLOBAL_TYPES = dict.fromkeys(
+    [
+        "--add-dir-header",
+        "--alsologtostderr",
+        "--docker-only",
+        "--docker-tls",
+        "--enable-load-reader",
+        "--help",
+        "--log-cadvisor-usage",
+        "--logtostderr",
+        "--one-output",
+        "--skip-headers",
+        "--skip-log-headers",
+        "--storage-driver-secure",
+        "--version",
+    ],
+    "bool",
+) | {
+    "--application-metrics-count-limit": "int32",
+    "--global-housekeeping-interval": "duration",
+    "--housekeeping-interval": "duration",
+    "--log-file-max-size": "uint32",
+    "--storage-driver-buffer-duration": "duration",
+}
+# cmd/kubelet/app/options/globalflags_linux.go, registerDeprecated; one flag of either group that it is said of.
+CADVISOR_FLAGS = {"--docker-only", "--boot-id-file"}
+CADVISOR_MESSAGE = (
+    "This is a cadvisor flag that was mistakenly registered with the Kubelet. Due to legacy concerns, it will "
+    "follow the standard CLI deprecation timeline before being removed."
+)
+# Registered for nothing but its warning (``_ = fs.Bool(…)``), so the facts have the warning alone:
+# cmd/kubelet/app/options/container_runtime.go; the 1.20.2 binary accepts it.
+KUBELET_EMPTY_FLAGS = {"--redirect-container-streaming": "bool"}
 # Flags that have a field and keep working as flags, undeprecated, beside the file.
 KUBELET_STAYS = {"--v", "--vmodule", "--log-flush-frequency"}
+# options/deprecated.go took the place of server.go in 1.12, with the MarkDeprecated call as a comment ("hides the
+# flag from the help. We don't want that"); the 1.20.2 binary has no warning for it.
+SCHEDULER_UNDEPRECATED = {"--hard-pod-affinity-symmetric-weight": "1.12"}
 # Flags whose effect beside --config the scheduler facts describe in prose (rules of that file).
+# Applied outside the branch that reads the file (cmd/kube-scheduler/app/options/options.go ApplyTo).
+SCHEDULER_BESIDE_CONFIG = [
+    "--feature-gates",
+    "--pod-max-in-unschedulable-pods-duration",
+    "--show-hidden-metrics-for-version",
+]
 SCHEDULER_LOGGING = ["--logging-format", "--v", "--vmodule", "--log-flush-frequency"]
 HEADER = "# Made by make_tables.py from Kubernetes' own sources (named below). Do not edit by hand.\n"
 
@@ -138,7 +221,6 @@ def kubelet(facts: Path) -> Row:
                 "type": row["type"],
                 "field": row["config"],
                 "since": _release_of(row["flag_since"]),
-                "field_since": _release_of(row["field_since"]),
                 "deprecated": row["deprecated_since"],
                 "undeprecated": row.get("undeprecated_in"),
                 "removed": _removed_in(row["removed_in"]),
@@ -151,20 +233,12 @@ def kubelet(facts: Path) -> Row:
         if row["flag"] in KUBELET_STAYS:
             flags[row["flag"]]["stays"] = True
     for row in source["plain_flags"]:
-        if row["type"] == "markdeprecated-only":
+        kind = KUBELET_EMPTY_FLAGS.get(row["flag"], row["type"])
+        if kind == "markdeprecated-only":
             continue  # a leftover MarkDeprecated call: no such flag is registered
-        flags[row["flag"]] = _plain_flag(row)
+        flags[row["flag"]] = _plain_flag({**row, "type": kind})
     for group in source["global_flags"]:
-        for name in group["flags"]:
-            flags[name] = _tidy(
-                {
-                    "type": "bool" if name in {"--version", "--help"} else "string",
-                    "deprecated": group.get("deprecated_since")
-                    and (_release_of(group["deprecated_since"]) or "1.10"),
-                    "removed": _removed_in(group.get("removed_in")),
-                    "note": group.get("note"),
-                }
-            )
+        flags |= {name: _global_flag(name, group) for name in group["flags"]}
     versions = _load(facts / "component-config-versions.yaml")["kubelet"]
     return {
         "component": "kubelet",
@@ -196,6 +270,27 @@ def _plain_flag(row: Row) -> Row:
     )
 
 
+def _global_flag(name: str, group: Row) -> Row:
+    return _tidy(
+        {
+            "type": GLOBAL_TYPES.get(name, "string"),
+            "deprecated": group.get("deprecated_since")
+            and (_release_of(group["deprecated_since"]) or "1.10"),
+            "message": CADVISOR_MESSAGE if CADVISOR_FLAGS & set(group["flags"]) else None,
+            "removed": _removed_in(group.get("removed_in")),
+            "note": group.get("note"),
+        }
+    )
+
+
+def _logging_flags(facts: Path) -> dict[str, Row]:
+    """The flags of glog and klog: k8s.io/component-base/logs registers the same in every component."""
+    groups = _load(facts / "kubelet-flags.yaml")["global_flags"]
+    [group] = [group for group in groups if "--logtostderr" in group["flags"]]
+    flags = {name: {**_global_flag(name, group), "stays": True} for name in group["flags"]}
+    return flags | {name: {"type": "bool", "stays": True} for name in ("--help", "--version")}
+
+
 def _kubelet_fields(facts: Path) -> dict[str, Row]:
     fields: dict[str, Row] = {}
     for row in _load(facts / "kubelet-field-history.yaml"):
@@ -205,7 +300,11 @@ def _kubelet_fields(facts: Path) -> dict[str, Row]:
         history = row.get("defaultHistory") or [{"since": "1.10", "default": row.get("default")}]
         fields[row["path"]] = _tidy(
             {
-                "type": row["type"].replace("v1.Taint{key,value,effect,timeAdded}", "taint"),
+                **(
+                    {"types": FIELD_TYPES[row["path"]]}
+                    if row["path"] in FIELD_TYPES
+                    else {"type": row["type"].replace("v1.Taint{key,value,effect,timeAdded}", "taint")}
+                ),
                 "since": since,
                 "last": None if "newest seen" in row["lastRelease"] else row["lastRelease"],
                 "defaults": [
@@ -232,8 +331,6 @@ def kube_proxy(facts: Path) -> Row:
                 "field": field,
                 "part": special.get("part"),
                 "since": _release_of(row["flag_since"]),
-                "field_since": _release_of(row.get("field_since")),
-                "field_removed": row.get("field_removed_in"),
                 "deprecated": row.get("marked_deprecated_since")
                 and (_release_of(row["marked_deprecated_since"]) or "1.10"),
                 "message": row.get("deprecation_message"),
@@ -261,6 +358,7 @@ def kube_proxy(facts: Path) -> Row:
                 "last": None if row["last"] == "1.37" else row["last"],
             }
         )
+    flags = _logging_flags(facts) | flags
     versions = _load(facts / "component-config-versions.yaml")["kube_proxy"]
     return {
         "component": "kube-proxy",
@@ -292,10 +390,17 @@ def kube_scheduler(facts: Path) -> Row:
                 {
                     "type": SCHEDULER_TYPES.get(name, "string"),
                     "since": "1.12",
+                    "stays": True,
                     "note": group["note"],
                 }
             )
+    for name, row in SCHEDULER_PLAIN_FLAGS.items():
+        flags[name] = {"type": SCHEDULER_TYPES[name], **row, "stays": True, "note": "stay flags"}
     versions = _load(facts / "component-config-versions.yaml")["kube_scheduler"]
+    fields = _scheduler_fields(facts, flags)
+    for row in flags.values():
+        row.pop("default", None)  # it is the field's by now
+    flags = _logging_flags(facts) | flags
     return {
         "component": "kube-scheduler",
         "kind": versions["kind"],
@@ -309,7 +414,7 @@ def kube_scheduler(facts: Path) -> Row:
         "rules": source["rules"],
         "sources": source["sources"],
         "flags": dict(sorted(flags.items())),
-        "fields": _scheduler_fields(facts, flags),
+        "fields": fields,
     }
 
 
@@ -328,9 +433,10 @@ def _scheduler_flag(name: str, row: Row) -> Row:
             if name not in {"--v", "--vmodule", "--log-flush-frequency"}
             else None,
             "deprecated": _scheduler_deprecation(row.get("deprecated")),
+            "undeprecated": SCHEDULER_UNDEPRECATED.get(name),
             "removed": _removed_in(row.get("removed_in")),
             "default": _plain_default(row),
-            "stays": name in {*SCHEDULER_LOGGING, "--feature-gates"} or None,
+            "stays": name in {*SCHEDULER_LOGGING, *SCHEDULER_BESIDE_CONFIG} or None,
             "note": row.get("note"),
         }
     )
@@ -343,7 +449,14 @@ def _scheduler_deprecation(text: str | None) -> str | None:
 
 def _plain_default(row: Row) -> Any:
     """A flag's default, unless the facts tell a story about it instead."""
-    kinds = {"bool": bool, "int32": int, "ip": str, "string": str, "duration": str}
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "bool": bool,
+        "int32": int,
+        "ip": str,
+        "string": str,
+        "duration": str,
+        "float": (int, float),
+    }
     default = row.get("default")
     return default if isinstance(default, kinds.get(row.get("type", ""), ())) else None
 
@@ -358,7 +471,7 @@ def _scheduler_fields(facts: Path, flags: dict[str, Row]) -> dict[str, dict[str,
         for path in paths
     }
     # The insecure port, until it went in 1.23: v1alpha1 to v1beta2 of the defaults.go of those releases.
-    defaults |= {"healthzBindAddress": "0.0.0.0:10251", "metricsBindAddress": "0.0.0.0:10251"}
+    defaults |= dict.fromkeys(INSECURE_ADDRESSES, "0.0.0.0:10251")
     snapshots = _load(facts / "fields" / "kube-scheduler-fields.yaml")
     result: dict[str, dict[str, Row]] = {}
     for snapshot in snapshots:
@@ -371,6 +484,8 @@ def _scheduler_fields(facts: Path, flags: dict[str, Row]) -> dict[str, dict[str,
                 row["defaults"] = copy.deepcopy(SCHEDULER_DEFAULTS[path])
             elif path in defaults:
                 row["defaults"] = [{"since": "1.10", "value": defaults[path]}]
+            if path in INSECURE_ADDRESSES and snapshot["apiVersion"].endswith("/v1beta2"):
+                row["defaults"] += [{"since": "1.23", "value": ""}]
             fields.setdefault(path, row)
     return result
 
@@ -384,6 +499,10 @@ def _spelled_out(fields: list[str]) -> dict[str, str]:
                 result[path.removesuffix("<inline>") + name] = inner
         elif "[]" not in path:  # an item's fields are part of its list
             result[path] = kind.rstrip("*")
+            if path == "algorithmSource.policy":
+                result |= {
+                    f"{path}.{name}": inner for name, inner in INLINED["SchedulerPolicySource"].items()
+                }
     return result
 
 

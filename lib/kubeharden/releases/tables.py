@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from kubeharden.errors import UnknownReleaseError
+from kubeharden.errors import UnknownApiVersionError, UnknownReleaseError
 from kubeharden.releases.release import Release
 
 COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler")
@@ -41,7 +41,7 @@ class Flag:
         fields: the config fields that took its place, by path; empty where the release has none.
         part: ``host`` or ``port`` where the flag is only that part of the field.
         deprecated: what the component says of it when it is used; None where it says nothing.
-        stays: it keeps its effect beside ``--config`` and is not deprecated, although it has a field.
+        stays: it keeps its effect beside ``--config``: it has no field, or has one and is not deprecated.
         legacy_default: its default where no config file is used, if that differs from the field's.
         enum: the values allowed in this release, if there is a list.
         note: what else the sources say.
@@ -73,9 +73,14 @@ class Field:
 
 
 class ReleaseTable:
-    """What one component accepts in one release: see ``release_table``."""
+    """What one component accepts in one release: see ``release_table``.
 
-    def __init__(self, component: str, release: Release) -> None:
+    Attributes:
+        api_versions: what a config file of this release may say, oldest first.
+        api_version: the one whose fields these are.
+    """
+
+    def __init__(self, component: str, release: Release, api_version: str = "") -> None:
         raw = _raw(component)
         self.component = component
         self.release = release
@@ -83,7 +88,12 @@ class ReleaseTable:
         self.api_versions: tuple[str, ...] = tuple(
             row["apiVersion"] for row in raw["apiVersions"] if _within(row, release)
         )
-        self.api_version = self.api_versions[-1]  # the newest one that the release accepts
+        if api_version and api_version not in self.api_versions:
+            raise UnknownApiVersionError(
+                f"{component} {release} accepts no {self.kind} of {api_version}; "
+                f"it accepts {', '.join(self.api_versions)}"
+            )
+        self.api_version = api_version or self.api_versions[-1]
         self.decoding = Decoding(_current(raw["decoding"], release)["mode"])
         self.flags_beside_config_win: bool = raw["flags_beside_config"] == "win"
         self.fields: dict[str, Field] = {
@@ -153,19 +163,21 @@ class AdmissionPlugins:
 
 
 @cache
-def release_table(component: str, release: str | Release) -> ReleaseTable:
+def release_table(component: str, release: str | Release, api_version: str = "") -> ReleaseTable:
     """What ``component`` accepts in ``release``.
 
     Args:
         component: ``kubelet``, ``kube-proxy`` or ``kube-scheduler``.
         release: ``1.20``, ``v1.20.2`` …
+        api_version: of the config file; the newest that the release accepts where empty.
 
     Raises:
         UnknownReleaseError: no table covers it; the message says which are covered.
+        UnknownApiVersionError: the release accepts no file of that apiVersion; the message says which it does.
     """
     if component not in COMPONENTS:
         raise UnknownReleaseError(f"no table for {component!r}; there are tables for {', '.join(COMPONENTS)}")
-    return ReleaseTable(component, Release.parse(release))
+    return ReleaseTable(component, Release.parse(release), api_version)
 
 
 @cache
@@ -215,4 +227,5 @@ def _current(history: list[dict[str, Any]], release: Release) -> dict[str, Any]:
 
 def _field(path: str, row: Mapping[str, Any], release: Release) -> Field:
     steps = [step for step in row.get("defaults", ()) if Release.parse(step["since"]) <= release]
-    return Field(path=path, type=row["type"], default=steps[-1]["value"] if steps else None)
+    kind = _current(row["types"], release)["type"] if "types" in row else row["type"]
+    return Field(path=path, type=kind, default=steps[-1]["value"] if steps else None)

@@ -105,6 +105,9 @@ service() { # NAME
   printf 'os=%s\n' "$(sed -n 's/^PRETTY_NAME=//p' "$root/etc/os-release" 2>/dev/null | tr -d '"')"
   printf 'systemd=%s\n' "$(systemctl --version | head -n 1)"
   printf 'boot=%s\n' "$(cat "$root/proc/sys/kernel/random/boot_id" 2>/dev/null)"
+  # Where there is no hierarchy at all, nothing is said.
+  [ ! -d "$root/sys/fs/cgroup" ] || printf 'cgroup=%s\n' \
+    "$([ -f "$root/sys/fs/cgroup/cgroup.controllers" ] && echo v2 || echo v1)"
   printf 'kubernetes_user=%s\n' "$(id -Gn kubernetes 2>/dev/null)"
 } | section host
 

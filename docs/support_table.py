@@ -1,0 +1,121 @@
+"""The README's table of what is covered, by release: made from the release tables.
+
+    python docs/support_table.py
+
+Writes it anew between its two markers in README.md. Only what was tried, and what is worth a line, is kept here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from kubeharden.releases import FIRST, LAST, Decoding, Release, ReleaseTable, admission_plugins, release_table
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+BEGIN, END = "<!-- support table -->\n", "<!-- end of support table -->"
+
+# Where a whole run has been made, in tests that run it again.
+TRIED_ON = {
+    Release(1, 10): "rehearsal `article-1.10`",
+    Release(1, 20): "a real 1.20.2 cluster (the lab), rehearsal `handbuilt-1.20`",
+    Release(1, 24): "rehearsal `containerd-1.24`",
+}
+# Flags whose coming and going people plan for; when it happens, the tables say.
+NOTABLE = {
+    "kubelet": (
+        "--allow-privileged",
+        "--rotate-certificates",
+        "--register-with-taints",
+        "--network-plugin",
+        "--container-runtime",
+        "--container-runtime-endpoint",
+        "--dynamic-config-dir",
+        "--logtostderr",
+        "--pod-infra-container-image",
+    ),
+    "kube-proxy": ("--healthz-port", "--udp-timeout"),
+    "kube-scheduler": ("--algorithm-provider", "--policy-config-file", "--port"),
+}
+UNKNOWN_KEYS = {Decoding.SILENT: "ignored", Decoding.LENIENT: "warned of", Decoding.STRICT: "refused"}
+# The plugin is on by default from 1.22 on, and does nothing before its gate is on: beta in 1.23.
+POD_SECURITY_GATE_SINCE = Release(1, 23)
+HEAD = (
+    "Kubernetes",
+    "kubelet's flags: all = with a field + without",
+    "kubelet's fields",
+    "apiVersions of kube-scheduler's file",
+    "unknown keys in a file",
+    "pod security",
+    "comes and goes",
+    "tried on",
+)
+
+
+def support_table() -> str:
+    """The table, as Markdown."""
+    releases = [Release(1, minor) for minor in range(FIRST.minor, LAST.minor + 1)]
+    rows = [HEAD, ("---",) * len(HEAD), *(_row(release) for release in releases)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+
+
+def with_table(readme: str) -> str:
+    """The README with the table in its place.
+
+    Raises:
+        ValueError: it does not have the two markers.
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"README.md must have {BEGIN.strip()} and {END}")
+    return f"{before}{begin}{support_table()}{end}{after}"
+
+
+def _row(release: Release) -> tuple[str, ...]:
+    kubelet, scheduler = release_table("kubelet", release), release_table("kube-scheduler", release)
+    with_field = sum(1 for flag in kubelet.flags.values() if flag.fields and not flag.stays)
+    return (
+        str(release),
+        f"{len(kubelet.flags)} = {with_field} + {len(kubelet.flags) - with_field}",
+        str(sum(1 for field in kubelet.fields.values() if field.type != "object")),
+        ", ".join(version.removeprefix("kubescheduler.config.k8s.io/") for version in scheduler.api_versions),
+        _unknown_keys(kubelet, scheduler),
+        _pod_security(release),
+        ", ".join(_events(release)),
+        TRIED_ON.get(release, "tests without a cluster"),
+    )
+
+
+def _unknown_keys(kubelet: ReleaseTable, scheduler: ReleaseTable) -> str:
+    most, last = UNKNOWN_KEYS[kubelet.decoding], UNKNOWN_KEYS[scheduler.decoding]
+    return most if most == last else f"{most}; {last} by kube-scheduler"
+
+
+def _pod_security(release: Release) -> str:
+    plugins = admission_plugins(release)
+    kinds = [] if "PodSecurityPolicy" in plugins.removed else ["PodSecurityPolicy"]
+    if "PodSecurity" in plugins.default_on and release >= POD_SECURITY_GATE_SINCE:
+        kinds.append("Pod Security Admission")
+    return ", ".join(kinds)
+
+
+def _events(release: Release) -> Iterator[str]:
+    if release == FIRST:
+        return
+    for component, names in NOTABLE.items():
+        before = release_table(component, Release(release.major, release.minor - 1))
+        now = release_table(component, release)
+        for name in names:
+            old, new = before.flag(name), now.flag(name)
+            who = "" if component == "kubelet" else f" of {component}"
+            if old and not new:
+                yield f"`{name}`{who} is gone"
+            elif old and new and new.fields and not old.fields:
+                yield f"`{name}`{who} has a field"
+            elif old and new and new.deprecated and not old.deprecated:
+                yield f"`{name}`{who} is deprecated"
+
+
+if __name__ == "__main__":
+    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")

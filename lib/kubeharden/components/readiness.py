@@ -1,0 +1,245 @@
+"""What must be different on a node before its component can run a later release.
+
+A command line and a config file are held against the table of every release between the one that runs and the
+one that is wanted, one by one, so that each finding names the release in which it begins. What the tables
+cannot say (feature gates, cgroup v1, dockershim) is in ``releases/upgrades.yaml``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from kubeharden.components import paths
+from kubeharden.components.effective import decode, effective_config
+from kubeharden.components.flags import FlagUse, split_flags, value_of
+from kubeharden.components.kube_apiserver import DISABLE, ENABLE, OLD, flag_value
+from kubeharden.components.validate import names_port, problems
+from kubeharden.components.values import same_value
+from kubeharden.releases import (
+    Decoding,
+    Release,
+    ReleaseTable,
+    UpgradeRule,
+    admission_plugins,
+    release_table,
+    upgrade_rules,
+)
+
+
+class Effect(Enum):
+    """What becomes of a component that is upgraded as it is."""
+
+    STOPS = "does not start"
+    CHANGES = "behaves differently"
+    WARNS = "warns"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that an upgrade meets.
+
+    Attributes:
+        component: ``kubelet``, ``kube-proxy``, ``kube-scheduler`` or ``kube-apiserver``.
+        release: the first release in which it is so.
+        effect: what happens if nothing is done.
+        setting: the flag or the path of the field; empty for the file as a whole.
+        why: what changes, in a sentence.
+        todo: what to do about it.
+    """
+
+    component: str
+    release: Release
+    effect: Effect
+    setting: str
+    why: str
+    todo: str
+
+
+def readiness(
+    component: str,
+    release: str | Release,
+    target: str | Release,
+    argv: Sequence[str],
+    config: Mapping[str, Any] | None = None,
+    *,
+    cgroup: str = "",
+) -> list[Finding]:
+    """What a component meets on its way to a later release, in the order of the releases.
+
+    Args:
+        component: ``kubelet``, ``kube-proxy``, ``kube-scheduler`` or ``kube-apiserver`` (admission plugins only).
+        release: what runs now.
+        target: the release wanted; the same as ``release`` or later.
+        argv: its command line, with or without the program's name.
+        config: the content of the file that ``--config`` names, if it has one.
+        cgroup: ``v1`` or ``v2``, the node's cgroup hierarchy; empty where it is not known.
+
+    Raises:
+        UnknownReleaseError: no table covers a release.
+        UnitError: the command line cannot be read.
+    """
+    running, wanted = Release.parse(release), Release.parse(target)
+    words = argv[1:] if argv and not argv[0].startswith("-") else argv
+    found: dict[tuple[str, str], Finding] = {}
+    for step in _releases(running, wanted):
+        if component == "kube-apiserver":
+            findings = _admission(words, step)
+        else:
+            findings = _Step(component, step, words, config, cgroup).findings()
+        for finding in findings:
+            # What stops a component once stops it in every later release too: said once, when it begins.
+            found.setdefault((finding.setting, finding.effect.value), finding)
+    return sorted(found.values(), key=lambda f: f.release)
+
+
+def _releases(running: Release, wanted: Release) -> list[Release]:
+    return [Release(1, minor) for minor in range(running.minor + 1, wanted.minor + 1)]
+
+
+class _Step:
+    """The upgrade from one release to the next."""
+
+    def __init__(
+        self,
+        component: str,
+        release: Release,
+        words: Sequence[str],
+        config: Mapping[str, Any] | None,
+        cgroup: str,
+    ) -> None:
+        self.component, self.release, self.config, self.cgroup = component, release, config, cgroup
+        self.version = str((config or {}).get("apiVersion", ""))
+        before = release_table(component, Release(1, release.minor - 1))
+        self.accepted = not self.version or self.version in release_table(component, release).api_versions
+        self.before = self._table(before)
+        self.after = self._table(release_table(component, release))
+        self.uses = split_flags(words, self.before)
+
+    def _table(self, newest: ReleaseTable) -> ReleaseTable:
+        if self.version in newest.api_versions:
+            return release_table(self.component, newest.release, self.version)
+        return newest
+
+    def findings(self) -> Iterator[Finding]:
+        yield from self._flags()
+        if not self.accepted:
+            why = f"{self.version} is accepted no longer"
+            todo = f"write the file as {' or '.join(self.after.api_versions)}"
+            yield self._finding(Effect.STOPS, "apiVersion", why, todo)
+        elif self.config is not None:
+            yield from self._fields(self.config)
+        yield from self._defaults()
+        yield from self._rules()
+
+    def _finding(self, effect: Effect, setting: str, why: str, todo: str) -> Finding:
+        return Finding(self.component, self.release, effect, setting, why, todo)
+
+    def _flags(self) -> Iterator[Finding]:
+        for name in dict.fromkeys(use.name for use in self.uses):
+            before, after = self.before.flag(name), self.after.flag(name)
+            if after is None:
+                where = f"the field {before.field} says the same" if before and before.fields else ""
+                todo = "take it off the command line" + (
+                    f"; {where}" if where else " when the node is upgraded"
+                )
+                yield self._finding(Effect.STOPS, name, "the flag is gone", todo)
+            elif after.deprecated and before is not None and not before.deprecated:
+                todo = f"move it to {after.field}" if after.fields else "be ready for its end"
+                yield self._finding(Effect.WARNS, name, _deprecation(after.deprecated), todo)
+
+    def _fields(self, config: Mapping[str, Any]) -> Iterator[Finding]:
+        effect = {
+            Decoding.STRICT: Effect.STOPS,
+            Decoding.LENIENT: Effect.CHANGES,
+            Decoding.SILENT: Effect.CHANGES,
+        }
+        stricter = self.after.decoding is not self.before.decoding
+        known_before = set(decode(self.before, config))
+        for path in decode(self.after, config):
+            if path in known_before and not stricter:
+                continue  # it means nothing now either
+            why = f"{self.after.api_version} has no such field" + (
+                "" if path in known_before else " any more"
+            )
+            yield self._finding(effect[self.after.decoding], path, why, "take it out of the file")
+
+    def _defaults(self) -> Iterator[Finding]:
+        """Values that hold because nobody says otherwise, and that will be others."""
+        if not self.accepted:
+            return  # the file must be rewritten first
+        old, new = (
+            dict(paths.leaves(effective_config(table, self.readable(table), self.config), table.fields))
+            for table in (self.before, self.after)
+        )
+        judged = (
+            {rule.setting for rule in upgrade_rules(self.component, self.release)} if self.cgroup else set()
+        )
+        for path in old:
+            known = self.after.field(path)
+            if path not in judged and known and not same_value(known.type, old[path], new.get(path)):
+                why = f"its default changes from {old[path]!r} to {new.get(path)!r}"
+                yield self._finding(
+                    Effect.CHANGES, path, why, "write it down, or be content with the new one"
+                )
+
+    def readable(self, table: ReleaseTable) -> list[FlagUse]:
+        """The flags of the command line that a release has."""
+        return [use for use in self.uses if table.flag(use.name) is not None]
+
+    def _rules(self) -> Iterator[Finding]:
+        for rule in upgrade_rules(self.component, self.release):
+            if _concerns(rule, self):
+                yield self._finding(Effect[rule.effect.upper()], rule.setting, rule.why, rule.todo)
+
+
+def _concerns(rule: UpgradeRule, step: _Step) -> bool:
+    """Whether a rule's conditions all hold."""
+    effective = effective_config(step.after, step.readable(step.after), step.config)
+    known = ((use, step.before.flag(use.name)) for use in step.uses)
+    given = {use.name: value_of(use, flag) for use, flag in known if flag is not None}
+    return (
+        all(_holds(effective, path, value) for path, value in rule.fields.items())
+        and not any(_holds(effective, path, value) for path, value in rule.unless.items())
+        and all(given.get(name) in allowed for name, allowed in rule.flags.items())
+        and not any(name in given for name in rule.unless_flags)
+        and all(names_port(step.config or {}, path) for path in rule.ports)
+        and (not rule.cgroup or rule.cgroup == step.cgroup)
+    )
+
+
+def _deprecation(message: str) -> str:
+    return "deprecated" if message == "deprecated" else f"deprecated: {message}"
+
+
+def _holds(effective: Mapping[str, Any], path: str, value: Any) -> bool:
+    return paths.has(effective, path) and (value == "any" or paths.get(effective, path) == value)
+
+
+def speakable(target: ReleaseTable, config: Mapping[str, Any], path: str) -> bool:
+    """Whether a file of ``config`` with a value at ``path`` is one that the target release starts with."""
+    return path not in dict(problems(target, config))
+
+
+def _admission(words: Sequence[str], release: Release) -> Iterator[Finding]:
+    """Admission plugins that the API server of ``release`` does not know: it does not start with them."""
+    gone = admission_plugins(release).removed
+    named = {
+        name: flag for flag in (OLD, ENABLE, DISABLE) for name in (flag_value(words, flag) or "").split(",")
+    }
+    for name, flag in named.items():
+        if name in gone:
+            yield Finding(
+                "kube-apiserver", release, Effect.STOPS, f"{flag}: {name}",
+                f"the admission plugin {name} is gone", _replacement(name),
+            )  # fmt: skip
+
+
+def _replacement(plugin: str) -> str:
+    if plugin == "PodSecurityPolicy":
+        return (
+            "go over to Pod Security Admission first (from 1.23 on), then take the plugin and its objects out"
+        )
+    return "take it out of the flag"

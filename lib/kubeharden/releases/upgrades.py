@@ -1,0 +1,61 @@
+"""What an upgrade changes that no table of flags and fields can say: see ``upgrades.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from kubeharden.releases.release import Release
+
+
+@dataclass(frozen=True)
+class UpgradeRule:
+    """One rule, with the conditions under which it concerns a node; all that are given must hold.
+
+    Attributes:
+        component: whom it concerns.
+        release: the first release in which it holds.
+        setting: the flag or field that it is about.
+        effect: ``stops``, ``changes`` or ``warns``.
+        why: what changes.
+        todo: what to do about it.
+        source: where that is known from.
+        fields: values of the effective configuration by path; ``any`` is every value.
+        unless: likewise; one that holds spares the node.
+        flags: the values that concern the node, by flag; None is a flag that is not given.
+        unless_flags: flags that spare the node.
+        ports: fields of the config file that name a port other than 0.
+        cgroup: ``v1`` or ``v2``.
+    """
+
+    component: str
+    release: Release
+    setting: str
+    effect: str
+    why: str
+    todo: str
+    source: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    unless: Mapping[str, Any] = field(default_factory=dict)
+    flags: Mapping[str, list[str | None]] = field(default_factory=dict)
+    unless_flags: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    cgroup: str = ""
+
+
+def upgrade_rules(component: str, release: Release) -> tuple[UpgradeRule, ...]:
+    """The rules that begin with ``release``."""
+    return tuple(rule for rule in _all() if (rule.component, rule.release) == (component, release))
+
+
+@cache
+def _all() -> tuple[UpgradeRule, ...]:
+    rows = yaml.safe_load((files(__package__) / "upgrades.yaml").read_text(encoding="utf-8"))
+    return tuple(
+        UpgradeRule(**{**row.pop("when"), **row, "release": Release.parse(row["release"])}) for row in rows
+    )

@@ -1,0 +1,197 @@
+"""What stands between a node and a later release, and the form that both accept."""
+
+from __future__ import annotations
+
+import pytest
+
+from kubeharden import Effect, UnknownReleaseError, migrate, readiness
+from kubeharden.components import Finding
+
+SCHEDULER = "kubescheduler.config.k8s.io"
+KIND = {"kind": "KubeSchedulerConfiguration"}
+
+
+def named(findings: list[Finding]) -> set[tuple[str, str, str]]:
+    return {(str(f.release), f.effect.name, f.setting) for f in findings}
+
+
+@pytest.mark.parametrize(
+    ("component", "running", "target", "words", "wanted"),
+    [
+        ("kubelet", "1.14", "1.15", ["--allow-privileged=true"], ("1.15", "STOPS", "--allow-privileged")),
+        ("kubelet", "1.20", "1.24", ["--network-plugin=cni"], ("1.21", "WARNS", "--network-plugin")),
+        ("kubelet", "1.20", "1.24", ["--network-plugin=cni"], ("1.24", "STOPS", "--network-plugin")),
+        ("kubelet", "1.23", "1.24", [], ("1.24", "STOPS", "--container-runtime")),
+        ("kubelet", "1.26", "1.27", [], ("1.27", "CHANGES", "eventRecordQPS")),
+        ("kubelet", "1.26", "1.27", ["--container-runtime=remote"], ("1.27", "STOPS", "--container-runtime")),
+        (
+            "kubelet", "1.34", "1.36", ["--pod-infra-container-image=p:1"],
+            ("1.35", "STOPS", "--pod-infra-container-image"),
+        ),
+        (
+            "kubelet", "1.20", "1.21", ["--feature-gates=RotateKubeletClientCertificate=true"],
+            ("1.21", "STOPS", "featureGates.RotateKubeletClientCertificate"),
+        ),
+        (
+            "kubelet", "1.10", "1.11", ["--feature-gates=RotateKubeletServerCertificate=true"],
+            ("1.11", "CHANGES", "featureGates.RotateKubeletServerCertificate"),
+        ),
+        ("kube-proxy", "1.25", "1.26", ["--proxy-mode=userspace"], ("1.26", "STOPS", "mode")),
+        ("kube-scheduler", "1.20", "1.24", ["--port=0"], ("1.24", "STOPS", "--port")),
+        (
+            "kube-apiserver", "1.20", "1.25", ["--enable-admission-plugins=NodeRestriction,PodSecurityPolicy"],
+            ("1.25", "STOPS", "--enable-admission-plugins: PodSecurityPolicy"),
+        ),
+        (
+            "kube-apiserver", "1.20", "1.21", ["--enable-admission-plugins", "DenyEscalatingExec"],
+            ("1.21", "STOPS", "--enable-admission-plugins: DenyEscalatingExec"),
+        ),
+    ],
+)  # fmt: skip
+def test_it_is_said_with_the_release_in_which_it_begins(
+    component: str, running: str, target: str, words: list[str], wanted: tuple[str, str, str]
+) -> None:
+    assert wanted in named(readiness(component, running, target, [component, *words]))
+    before = f"1.{int(wanted[0][2:]) - 1}"
+    if before >= running:
+        assert wanted not in named(readiness(component, running, before, [component, *words]))
+
+
+def test_what_is_fine_is_not_named() -> None:
+    words = ["kubelet", "--container-runtime-endpoint=unix:///run/containerd/containerd.sock", "--v=2"]
+    assert readiness("kubelet", "1.24", "1.25", words) == []
+    assert readiness("kubelet", "1.24", "1.24", words) == []
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "config", "wanted"),
+    [
+        ("v1", {}, "STOPS"),
+        ("v1", {"failCgroupV1": False}, ""),
+        ("v2", {}, ""),
+        ("", {}, "CHANGES"),  # nobody knows which it is: the default is named
+    ],
+)
+def test_cgroup_v1_ends_at_1_35(cgroup: str, config: dict, wanted: str) -> None:
+    found = readiness("kubelet", "1.34", "1.35", ["kubelet", "--config=/c"], config, cgroup=cgroup)
+    assert [f.effect.name for f in found if f.setting == "failCgroupV1"] == ([wanted] if wanted else [])
+
+
+def test_an_api_version_ends() -> None:
+    config = {**KIND, "apiVersion": f"{SCHEDULER}/v1beta2"}
+    found = readiness("kube-scheduler", "1.22", "1.28", ["kube-scheduler", "--config=/c"], config)
+    assert ("1.28", "STOPS", "apiVersion") in named(found)
+    [finding] = [f for f in found if f.setting == "apiVersion"]
+    assert f"{SCHEDULER}/v1beta3 or {SCHEDULER}/v1" in finding.todo
+
+
+def test_a_field_that_is_dropped_in_silence_stops_a_strict_release() -> None:
+    config = {
+        "kind": "KubeSchedulerConfiguration",
+        "apiVersion": f"{SCHEDULER}/v1alpha1",
+        "featureGates": {"A": True},
+    }
+    found = readiness("kube-scheduler", "1.16", "1.17", ["kube-scheduler", "--config=/c"], config)
+    assert ("1.17", "CHANGES", "featureGates") in named(found)
+
+
+def test_an_insecure_port_in_the_file_stops_1_23() -> None:
+    config = {**KIND, "apiVersion": f"{SCHEDULER}/v1beta2", "healthzBindAddress": "0.0.0.0:10251"}
+    found = named(readiness("kube-scheduler", "1.22", "1.23", ["kube-scheduler", "--config=/c"], config))
+    assert ("1.23", "STOPS", "healthzBindAddress") in found
+    config["healthzBindAddress"] = "0.0.0.0:0"
+    found = named(readiness("kube-scheduler", "1.22", "1.23", ["kube-scheduler", "--config=/c"], config))
+    assert ("1.23", "STOPS", "healthzBindAddress") not in found
+
+
+def test_an_unknown_target_is_named() -> None:
+    with pytest.raises(UnknownReleaseError, match=r"1\.99.*1\.10 to 1\.36"):
+        readiness("kubelet", "1.20", "1.99", ["kubelet"])
+
+
+# The form that both releases accept
+
+
+def test_defaults_that_would_change_are_written_down() -> None:
+    made = migrate("kubelet", "1.26", ["kubelet"], profile="none", target_release="1.27")
+    assert made.config["eventRecordQPS"] == 5
+    assert {s.field for s in made.defaults} == {
+        "eventRecordQPS", "eventBurst", "kubeAPIQPS", "kubeAPIBurst", "memoryThrottlingFactor",
+    }  # fmt: skip
+    assert not any(
+        f.effect is Effect.CHANGES for f in readiness("kubelet", "1.26", "1.27", made.argv, made.config)
+    )
+    assert "eventRecordQPS" not in migrate("kubelet", "1.26", ["kubelet"], profile="none").config
+
+
+def test_a_default_that_a_flag_overrides_is_not_written_down() -> None:
+    made = migrate("kubelet", "1.26", ["kubelet", "--event-qps=7"], profile="none", target_release="1.27")
+    assert made.config["eventRecordQPS"] == 7
+    assert "eventRecordQPS" not in {s.field for s in made.defaults}
+
+
+def test_what_would_stop_the_target_and_holds_anyway_is_left_unsaid() -> None:
+    words = ["kube-scheduler", "--kubeconfig=/k", "--address=0.0.0.0", "--port=10251"]
+    made = migrate("kube-scheduler", "1.22", words, target_release="1.23")
+    assert "healthzBindAddress" not in made.config
+    assert {s.flag for s in made.dropped} == {"--address", "--port"}
+    assert not any(
+        f.effect is Effect.STOPS for f in readiness("kube-scheduler", "1.22", "1.23", made.argv, made.config)
+    )
+    assert "healthzBindAddress" in migrate("kube-scheduler", "1.22", words).config
+
+
+def test_the_remote_runtime_goes_where_it_is_the_default() -> None:
+    words = ["kubelet", "--container-runtime=remote", "--container-runtime-endpoint=unix:///run/c.sock"]
+    assert "--container-runtime=remote" in migrate("kubelet", "1.23", words, profile="none").argv
+    made = migrate("kubelet", "1.24", words, profile="none", target_release="1.27")
+    assert "--container-runtime=remote" not in made.argv
+    left = readiness("kubelet", "1.24", "1.27", made.argv, made.config)
+    assert {f.effect for f in left} == {Effect.WARNS}
+
+
+@pytest.mark.parametrize(
+    ("running", "present", "target", "wanted"),
+    [
+        ("1.22", "v1beta1", None, "v1beta1"),  # what is accepted stays
+        ("1.22", "v1beta1", "1.23", "v1beta2"),
+        ("1.22", "v1beta2", "1.27", "v1beta2"),
+        ("1.25", "v1beta2", "1.29", "v1"),
+        ("1.23", "v1beta2", "1.29", "v1beta2"),  # no form that both accept: left as it is
+        ("1.22", "", "1.23", "v1beta2"),
+        ("1.25", "", "1.28", "v1"),
+    ],
+)
+def test_the_api_version_is_one_that_both_accept(
+    running: str, present: str, target: str | None, wanted: str
+) -> None:
+    config = (
+        {**KIND, "apiVersion": f"{SCHEDULER}/{present}", "percentageOfNodesToScore": 50} if present else None
+    )
+    words = ["kube-scheduler", "--config=/c" if present else "--kubeconfig=/k"]
+    made = migrate("kube-scheduler", running, words, config, profile="none", target_release=target)
+    assert not made.refused
+    assert made.config["apiVersion"] == f"{SCHEDULER}/{wanted}"
+    assert made.config.get("percentageOfNodesToScore") == (50 if present else None)
+
+
+def test_renamed_fields_are_carried_over() -> None:
+    config = {**KIND, "apiVersion": f"{SCHEDULER}/v1alpha1", "schedulerName": "mine",
+              "leaderElection": {"lockObjectName": "lock"}}  # fmt: skip
+    with_own = migrate("kube-scheduler", "1.18", ["kube-scheduler", "--config=/c"], config, profile="none")
+    assert with_own.config["schedulerName"] == "mine"
+    # 1.18 accepts v1alpha1 and v1alpha2, 1.19 v1beta1 alone: there is no form for both.
+    assert with_own.config["apiVersion"].endswith("v1alpha1")
+
+
+def test_plugins_are_not_rewritten_by_guessing() -> None:
+    config = {**KIND, "apiVersion": f"{SCHEDULER}/v1beta1", "profiles": [{"plugins": {"score": {}}}]}
+    made = migrate("kube-scheduler", "1.22", ["kube-scheduler", "--config=/c"], config, target_release="1.23")
+    [refused] = made.refused
+    assert "by hand" in refused.why
+
+
+def test_a_file_that_the_release_does_not_accept_is_refused() -> None:
+    config = {**KIND, "apiVersion": f"{SCHEDULER}/v1"}
+    [refused] = migrate("kube-scheduler", "1.22", ["kube-scheduler", "--config=/c"], config).refused
+    assert f"accepts {SCHEDULER}/v1beta1, {SCHEDULER}/v1beta2" in refused.why

@@ -1,0 +1,388 @@
+"""Every flag and every field of every release: what the tables say, and what ``migrate`` makes of it.
+
+``expected/<component>.txt`` is all of it as text, one line for a flag or a field and the releases that have the
+same answer. ``python tests/releases/test_every_flag.py`` writes it anew; look at the diff before you commit it.
+With KUBEHARDEN_FACTS naming the folder of the gathered facts, the tables are held against those as well.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script, too
+
+from flag_values import BESIDE, flag_value
+from kubeharden import migrate
+from kubeharden.components.migration import Migration
+from kubeharden.releases import (
+    FIRST,
+    LAST,
+    Flag,
+    Release,
+    ReleaseTable,
+    admission_plugins,
+    make_tables,
+    release_table,
+)
+from kubeharden.releases import tables as lookup
+
+EXPECTED = Path(__file__).parent / "expected"
+COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler")
+RELEASES = [Release(1, minor) for minor in range(FIRST.minor, LAST.minor + 1)]
+VERDICTS = ("moved", "kept", "dropped", "hardened", "refused")
+
+# A key of a table's row is either prose, which says why and for whom, or it decides something.
+PROSE = {"note", "message", "rules", "sources", "component"}
+# Rows and attributes that make no difference.
+WITHOUT_EFFECT = {
+    # These defaults begin in 1.18, when no release accepted this apiVersion any more.
+    ("enableContentionProfiling of componentconfig/v1alpha1", "defaults.0.since"),
+    ("enableContentionProfiling of componentconfig/v1alpha1", "defaults.0.value"),
+    ("enableProfiling of componentconfig/v1alpha1", "defaults.0.since"),
+    ("enableProfiling of componentconfig/v1alpha1", "defaults.0.value"),
+    # A field of the last release covered: no release is left in which it could begin to hold.
+    ("memoryReservationPolicy of *", "defaults.0.since"),
+}
+FACTS = os.environ.get("KUBEHARDEN_FACTS")
+needs_facts = pytest.mark.skipif(
+    not FACTS, reason="KUBEHARDEN_FACTS does not name the folder of the gathered facts"
+)
+
+
+# (a) the verdicts
+
+
+def verdicts_on(made: Migration, name: str) -> list[str]:
+    """What became of one flag: ``moved to address``, ``kept`` …; a refusal that names no flag counts as its own."""
+    found = []
+    for verdict in VERDICTS:
+        for setting in getattr(made, verdict):
+            if setting.flag == name:
+                found.append(f"{verdict} to {setting.field}" if setting.field else verdict)
+            elif verdict == "refused":
+                found.append(f"refused because of {setting.field or setting.flag}")
+    return found
+
+
+@cache
+def verdicts(table: ReleaseTable, flag: Flag, beside_a_file: bool = False) -> list[str]:
+    """What ``migrate`` makes of a valid value of one flag, hardening nothing."""
+    flags = [flag, *(f for name in BESIDE.get(flag.name, ()) if (f := table.flag(name)))]
+    argv = [table.component, *(f"{f.name}={flag_value(table, f)}" for f in flags)]
+    config = {"kind": table.kind, "apiVersion": table.api_version} if beside_a_file else None
+    if beside_a_file:
+        argv.append("--config=/c")
+    made = migrate(table.component, table.release, argv, config, profile="none")
+    return verdicts_on(made, flag.name)
+
+
+def by_range(answers: Iterable[tuple[Release, str]]) -> Iterator[tuple[str, str]]:
+    """Ranges of releases with the same answer, and the answer; an empty one is none."""
+    ranges: list[list[Any]] = []
+    for release, answer in answers:
+        if ranges and ranges[-1][2] == answer and ranges[-1][1].minor + 1 == release.minor:
+            ranges[-1][1] = release
+        else:
+            ranges.append([release, release, answer])
+    for first, last, answer in ranges:
+        if answer:
+            yield f"{first}-{last}" if first != last else str(first), answer
+
+
+# (b) the snapshot
+
+
+def flag_facts(table: ReleaseTable, name: str) -> str:
+    """What the lookup says of a flag; nothing where the release has never had it."""
+    flag = table.flag(name)
+    if flag is None:
+        removed = table.removed_in(name)
+        return f"gone, removed in {removed}" if removed else ""
+    said = [flag.type]
+    if flag.fields:
+        said.append(f"field {' and '.join(flag.fields)}{f' ({flag.part})' if flag.part else ''}")
+    if flag.stays:
+        said.append("stays a flag")
+    if flag.enum:
+        said.append(f"one of {', '.join(flag.enum)}")
+    if flag.legacy_default is not None:
+        said.append(f"without a file {flag.legacy_default!r}")
+    if flag.deprecated:
+        known = {lookup.KUBELET_CONFIG_MESSAGE, "deprecated"}
+        said.append("deprecated" if flag.deprecated in known else f"deprecated ({flag.deprecated})")
+    return "   ".join(said)
+
+
+def flag_line(table: ReleaseTable, name: str) -> str:
+    """What the lookup says of a flag and what ``migrate`` does with it."""
+    facts, flag = flag_facts(table, name), table.flag(name)
+    if flag is None or name == "--config":
+        return facts
+    result = " and ".join(verdicts(table, flag))
+    if result == f"moved to {flag.field}" and flag.part is None and len(flag.fields) == 1:
+        facts = facts.replace(f"   field {flag.field}", "")  # that is what "moved to" says
+    if not table.flags_beside_config_win:
+        result += f", beside a file {' and '.join(verdicts(table, flag, beside_a_file=True))}"
+    return f"{result:<60} {facts}"
+
+
+def field_facts(table: ReleaseTable, path: str) -> str:
+    field = table.field(path)
+    if field is None:
+        return ""
+    return f"{field.type:<24} default {field.default!r}" if field.default is not None else field.type
+
+
+def versions(component: str) -> list[str]:
+    """The apiVersions of a component, oldest first."""
+    return list(dict.fromkeys(v for r in RELEASES for v in release_table(component, r).api_versions))
+
+
+def tables(component: str, version: str = "") -> list[ReleaseTable]:
+    """The tables of the releases that accept an apiVersion, or of all releases."""
+    releases = [r for r in RELEASES if not version or version in release_table(component, r).api_versions]
+    return [release_table(component, release, version) for release in releases]
+
+
+def head_lines(made: list[ReleaseTable]) -> Iterator[str]:
+    about: dict[str, Callable[[ReleaseTable], str]] = {
+        "kind": lambda t: t.kind,
+        "apiVersions": lambda t: ", ".join(t.api_versions),
+        "unknown keys": lambda t: t.decoding.value,
+        "flags beside --config": lambda t: "win" if t.flags_beside_config_win else "are ignored",
+    }
+    for what, say in about.items():
+        for span, answer in by_range((t.release, say(t)) for t in made):
+            yield f"{what:<24} {span:<10} {answer}"
+
+
+def snapshot(component: str) -> str:
+    """All that the tables and ``migrate`` say of a component."""
+    every = tables(component)
+    lines = list(head_lines(every))
+    lines += ["", "flags"]
+    for name in sorted({name for table in every for name in table.flags}):
+        for span, answer in by_range((t.release, flag_line(t, name)) for t in every):
+            lines.append(f"{name:<52} {span:<10} {answer}")
+    for version in versions(component):
+        lines += ["", f"fields of {version}"]
+        accepting = tables(component, version)
+        for path in dict.fromkeys(path for table in accepting for path in table.fields):
+            for span, answer in by_range((t.release, field_facts(t, path)) for t in accepting):
+                lines.append(f"{path:<52} {span:<10} {answer}")
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def admission_snapshot() -> str:
+    """Which admission plugins of kube-apiserver are on by default, and which are gone."""
+
+    def about(name: str, release: Release) -> str:
+        plugins = admission_plugins(release)
+        return "gone" if name in plugins.removed else "on by default" if name in plugins.default_on else ""
+
+    every = {n for r in RELEASES for n in (*admission_plugins(r).default_on, *admission_plugins(r).removed)}
+    return "".join(
+        f"{name:<32} {span:<10} {answer}\n"
+        for name in sorted(every)
+        for span, answer in by_range((release, about(name, release)) for release in RELEASES)
+    )
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_every_flag_of_every_release_has_exactly_one_verdict(component: str) -> None:
+    for table in tables(component):
+        for name, flag in table.flags.items():
+            found = verdicts(table, flag)
+            assert len(found) == (name != "--config"), (str(table.release), name, found)
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_the_tables_and_the_verdicts_are_the_reviewed_ones(component: str) -> None:
+    assert snapshot(component) == (EXPECTED / f"{component}.txt").read_text()
+
+
+def test_the_admission_plugins_are_the_reviewed_ones() -> None:
+    assert admission_snapshot() == (EXPECTED / "kube-apiserver.txt").read_text()
+
+
+# (c) nothing in the tables is dead weight
+
+
+Place = tuple[str | int, ...]
+
+
+def attributes(row: Any, path: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """Every attribute of a row that decides something, however deep, with its value."""
+    if isinstance(row, dict) and row:
+        for key, value in row.items():
+            if key not in PROSE:
+                yield from attributes(value, (*path, key))
+    elif isinstance(row, list) and row:
+        for index, value in enumerate(row):
+            yield from attributes(value, (*path, index))
+    else:
+        yield path, row
+
+
+def other_values(path: Place, value: Any) -> list[Any]:
+    """What an attribute might say by mistake."""
+    if path[-1] == "type":
+        return ["bool" if value != "bool" else "string"]
+    if path[-1] == "mode":
+        return [mode.value for mode in lookup.Decoding if mode.value != value]
+    if path[-1] == "flags_beside_config":
+        return ["ignored" if value == "win" else "win"]
+    if "enum" in path:
+        return [str(release) for release in RELEASES]
+    if isinstance(value, str) and value.startswith("1.") and path[-1] != "value":
+        minor = Release.parse(value).minor
+        return [f"1.{m}" for m in (minor - 1, minor + 1, LAST.minor) if FIRST.minor <= m <= LAST.minor]
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int | float):
+        return [value + 1]
+    return [f"{value}x"]
+
+
+def changed(row: Any, path: Place, value: Any) -> Any:
+    result = copy.deepcopy(row)
+    here = result
+    for key in path[:-1]:
+        here = here[key]
+    here[path[-1]] = value
+    return result
+
+
+@contextmanager
+def in_place_of_the_table(raw: dict[str, Any]) -> Iterator[None]:
+    real = lookup._raw
+    lookup._raw = lambda _: raw
+    try:
+        yield
+    finally:
+        lookup._raw = real
+
+
+def said(raw: dict[str, Any]) -> Iterator[str]:
+    """All that the lookup says out of a raw table, release by release; the verdicts follow from it."""
+    for release in RELEASES:
+        if not any(lookup._within(row, release) for row in raw["apiVersions"]):
+            continue
+        table = ReleaseTable(raw["component"], release)
+        yield f"{release} {table.kind} {table.api_versions} {table.decoding} {table.flags_beside_config_win}"
+        yield from (f"{release} {name} {flag_facts(table, name)}" for name in raw["flags"])
+        for version in table.api_versions:
+            fields = ReleaseTable(raw["component"], release, version)
+            yield from (f"{release} {path} {field_facts(fields, path)}" for path in fields.fields)
+
+
+def small(raw: dict[str, Any], **parts: Any) -> dict[str, Any]:
+    """A table without flags and fields but the given ones, so that the lookup is quick."""
+    return {**raw, "flags": {}, "fields": {key: {} for key in raw["fields"]}, **parts}
+
+
+def rows(raw: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], Place]]:
+    """Every row of a table, as a table that has nothing else, with the row's place in it."""
+    for name, row in raw["flags"].items():
+        paths = [[row["field"]]] if "field" in row else row.get("fields", {}).values()
+        named = {path.partition("[")[0] for path in itertools.chain(*paths)}
+        fields = {
+            version: {path: field for path, field in known.items() if path in named}
+            for version, known in raw["fields"].items()
+        }
+        yield name, small(raw, flags={name: row}, fields=fields), ("flags", name)
+    for version, known in raw["fields"].items():
+        for path, row in known.items():
+            accepting = [v for v in raw["apiVersions"] if version in ("*", v["apiVersion"])]
+            table = small(raw, fields={version: {path: row}}, apiVersions=accepting)
+            yield f"{path} of {version}", table, ("fields", version, path)
+    for key in ("kind", "apiVersions", "decoding", "flags_beside_config"):
+        yield key, small(raw), (key,)
+
+
+def unnoticed(component: str) -> set[tuple[str, str]]:
+    """Row and attribute of all that can be changed without the lookup saying anything else."""
+    found = set()
+    for name, table, place in rows(lookup._raw(component)):
+        with in_place_of_the_table(table):
+            intact = list(said(table))
+        row: Any = table
+        for key in place:
+            row = row[key]
+        for path, value in attributes(row):
+            broken = (
+                changed(table, (*place, *path), other) for other in other_values((*place, *path), value)
+            )
+            if not any(differs(intact, table) for table in broken):
+                found.add((name, ".".join(map(str, path))))
+    return found
+
+
+def differs(intact: list[str], table: dict[str, Any]) -> bool:
+    try:
+        with in_place_of_the_table(table):
+            return any(one != other for one, other in itertools.zip_longest(intact, said(table)))
+    except (KeyError, IndexError):
+        return True  # the table cannot be read any more, which no test overlooks
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_whatever_is_changed_in_a_table_changes_what_the_lookup_says(component: str) -> None:
+    assert unnoticed(component) - WITHOUT_EFFECT == set()
+
+
+def test_an_attribute_that_nobody_reads_is_noticed() -> None:
+    raw = copy.deepcopy(lookup._raw("kube-proxy"))
+    raw["flags"]["--master"]["spare"] = "x"
+    with in_place_of_the_table(raw):
+        assert unnoticed("kube-proxy") == {("--master", "spare")}
+
+
+# evidence from elsewhere
+
+
+# Types of the facts that the tables call otherwise.
+TABLE_TYPES = {
+    "list(v1.Taint{key,value,effect,timeAdded})": "list(taint)",
+    "int64 nanoseconds (Go time.Duration)": "int64",
+}
+
+
+@needs_facts
+@pytest.mark.parametrize("release", RELEASES, ids=str)
+def test_the_kubelets_fields_are_those_of_its_types(release: Release) -> None:
+    """fields/kubelet-1.XX-fields.yaml is read from types.go and defaults.go of that very release."""
+    text = (Path(FACTS) / "fields" / f"kubelet-{release}-fields.yaml").read_text()
+    rows = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["fields"]
+    fields = release_table("kubelet", release).fields.values()
+    assert {field.path: (field.type, field.default) for field in fields} == {
+        row["path"]: (TABLE_TYPES.get(row["type"], row["type"]), row.get("default"))
+        for row in rows
+        if "[]" not in row["path"]
+    }
+
+
+@needs_facts
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_the_tables_are_those_that_the_facts_give(component: str, tmp_path: Path) -> None:
+    make_tables.main(Path(FACTS), tmp_path)
+    name = f"{component}.yaml"
+    assert (tmp_path / name).read_text() == (Path(lookup.__file__).parent / name).read_text()
+
+
+if __name__ == "__main__":
+    EXPECTED.mkdir(exist_ok=True)
+    for each in COMPONENTS:
+        (EXPECTED / f"{each}.txt").write_text(snapshot(each))
+    (EXPECTED / "kube-apiserver.txt").write_text(admission_snapshot())

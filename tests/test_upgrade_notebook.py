@@ -1,0 +1,40 @@
+"""upgrade-readiness.ipynb, run by papermill as a user runs it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from support import Papermill
+
+
+@pytest.fixture
+def upgrade(tmp_path: Path) -> Papermill:
+    return Papermill(tmp_path, "upgrade-readiness.ipynb")
+
+
+def test_it_names_what_stands_in_the_way_and_changes_nothing(upgrade: Papermill, tmp_path: Path) -> None:
+    run = upgrade(rehearsal="handbuilt-1.20", rehearsal_dir=str(tmp_path / "r"), target_release="v1.24")
+    assert run.status == 0, run.output
+    shown = run.shown("run.readiness()")
+    assert re.search(r"1\.24 +kubelet +k8s-master, .*does not start +--network-plugin", shown)
+    row = next(line for line in shown.splitlines() if re.match(r" *kube-proxy +v1\.20\.2", line))
+    assert row.split()[-5:] == ["yes"] * 5
+    row = next(line for line in shown.splitlines() if re.match(r" *kubelet +v1\.20\.2", line))
+    assert row.split()[-1] == "no"
+    assert "Nothing was changed anywhere" in run.shown("run.finish()")
+    assert list((tmp_path / "records").glob("*-upgrade-readiness"))
+
+
+def test_parameters_of_other_notebooks_are_refused(upgrade: Papermill) -> None:
+    run = upgrade("-p", "mode", "apply")
+    assert run.status != 0
+    assert "mode: there is no such parameter" in run.error()
+
+
+def test_an_older_release_is_refused(upgrade: Papermill) -> None:
+    run = upgrade(rehearsal="containerd-1.24", target_release="v1.23")
+    assert run.status != 0
+    assert "target_release: 1.23 is older than what runs" in run.error()
