@@ -23,52 +23,15 @@ from kubeharden.components.effective import (
     from_flags,
     legacy_defaults,
 )
-from kubeharden.components.flags import FlagUse, FlagValueError, split_flags, value_of
+from kubeharden.components.flags import FlagUse, split_flags
 from kubeharden.components.profile import ComponentProfile, Profile, strict_enough
 from kubeharden.components.readiness import speakable
 from kubeharden.components.validate import problems
 from kubeharden.components.values import same_value
+from kubeharden.components.verdicts import GROWING, Verdict, judge
 from kubeharden.components.versions import Versions
 from kubeharden.errors import UnitError
 from kubeharden.releases import Decoding, Flag, Release, ReleaseTable
-
-# Flags that keep their effect beside --config in the components that otherwise ignore them:
-# kube-proxy and kube-scheduler options.go ("--master" is an argument of the client of its own).
-HONOURED = {"--master"}
-# Likewise from a release on: kube-proxy applies --hostname-override after the file from 1.13
-# (processHostnameOverrideFlag), kube-scheduler the leader election flags from 1.22 (ApplyLeaderElectionTo) and
-# the flags of the old scheduling policy from 1.20 to 1.22.
-HOSTNAME_SINCE, LEADER_ELECTION_SINCE = Release(1, 13), Release(1, 22)
-POLICY_SINCE, POLICY_LAST = Release(1, 20), Release(1, 22)
-# Flags that lead to configuration which is not read here, so that nothing can be said of what holds.
-UNREAD = {"--config-dir", "--dynamic-config-dir"}
-# Modes that do one thing and exit: no service runs with them.
-RUN_MODES = {"--cleanup", "--write-config-to", "--init-only", "--version", "--help"}
-# The old scheduling policy has no field after v1alpha1 and must be rewritten as profiles by hand.
-SCHEDULING_POLICY = {
-    "--algorithm-provider",
-    "--policy-config-file",
-    "--policy-configmap",
-    "--policy-configmap-namespace",
-    "--use-legacy-policy-config",
-    "--hard-pod-affinity-symmetric-weight",
-}
-ALLOW_PRIVILEGED_DEFAULT_SINCE = Release(1, 11)
-# Fields of which a relative value counts from the folder of the config file
-# (KubeletConfigurationPathRefs, pkg/kubelet/apis/config/helpers.go, 1.10-1.36).
-PATHS = {
-    "staticPodPath",
-    "authentication.x509.clientCAFile",
-    "tlsCertFile",
-    "tlsPrivateKeyFile",
-    "resolvConf",
-    "volumePluginDir",
-    "podLogsDir",
-}
-# Types of which a second use adds to the first (pflag's slices and component-base's maps).
-GROWING = ("list(string)", "list({", "list(object)", "map(")
-# cmd/kubelet/app/options/container_runtime.go: the default is "remote" from 1.24 on, and nothing else is valid.
-REMOTE_DEFAULT_SINCE = Release(1, 24)
 
 
 @dataclass(frozen=True)
@@ -195,139 +158,20 @@ class _Work:
         """Give every flag its verdict. Of one that does not grow when it is given again, only the last counts."""
         last = {use.name: index for index, use in enumerate(uses)}
         for index, use in enumerate(uses):
+            flag = self.table.flag(use.name)
             if use.name == "--config":
                 continue
-            flag = self.table.flag(use.name)
-            if flag is None:
-                self._unknown(use)
-                continue
-            try:
-                value = value_of(use, flag)
-            except FlagValueError as error:
-                self._note("refused", use, use.value, str(error))
-                continue
-            if last[use.name] == index or flag.type.startswith(GROWING):
-                self._verdict(use, flag, value)
+            verdict = judge(self.table, use, beside_file=self.existing is not None)
+            counting = last[use.name] == index or (flag is not None and flag.type.startswith(GROWING))
+            if counting or verdict.unreadable:  # the component reads them all
+                self._follow(use, flag, verdict)
 
-    def _unknown(self, use: FlagUse) -> None:
-        removed = self.table.removed_in(use.name)
-        if removed:
-            self._note(
-                "dropped",
-                use,
-                use.value,
-                f"removed in {removed}; {self.table.release} does not start with it",
-            )
-        else:
-            why = (
-                f"{self.table.component} {self.table.release} is not known to have this flag; take it out by "
-                "hand if it is a mistake"
-            )
-            self._note("refused", use, use.value, why)
-
-    def _verdict(self, use: FlagUse, flag: Flag, value: Any) -> None:
-        ignored = self.existing is not None and not self.table.flags_beside_config_win
-        if use.name in RUN_MODES and value not in (False, "", "false"):
-            self._note("refused", use, value, "is a mode that exits, not the command of a service")
-        elif flag.stays or use.name in HONOURED or (ignored and self._honoured(use.name)):
-            self._keep(use, value, "keeps its effect as a flag beside --config")
-        elif use.name in UNREAD and value:
-            why = f"what lies in {value} is not read here and may say otherwise than the file; take it out first"
-            self._note("refused", use, value, why)
-        elif ignored:
-            self._note(
-                "dropped",
-                use,
-                value,
-                "ignored already now: a --config file is in use, and it alone counts",
-            )
-        elif flag.fields:
-            self._move(use, flag, value)
-        else:
-            self._without_field(use, flag, value)
-
-    def _honoured(self, name: str) -> bool:
-        """Whether a flag has an effect beside a file that is in use already."""
-        release = self.table.release
-        if self.table.component == "kube-proxy":
-            return name == "--hostname-override" and release >= HOSTNAME_SINCE
-        return (name.startswith("--leader-elect") and release >= LEADER_ELECTION_SINCE) or (
-            name in SCHEDULING_POLICY and POLICY_SINCE <= release <= POLICY_LAST
-        )
-
-    def _move(self, use: FlagUse, flag: Flag, value: Any) -> None:
-        if flag.part == "port" and value == 0:
-            # kube-scheduler 1.20.2 refuses 0.0.0.0:0 and takes "" for the default address, as kube-proxy does.
-            why = "0 switches the server off, which the file cannot say: there an empty address is the default one"
-            self._note("refused", use, value, why)
-            return
-        relative = (
-            flag.fields[0] in PATHS and self.table.component == "kubelet" and not str(value).startswith("/")
-        )
-        if relative and value:
-            why = "a relative path: in the file it would count from the file's folder, not from where the kubelet runs"
-            self._keep(use, value, why)
-            return
-        whole = flag.part is None
-        if whole and not all(
-            counts(self.table, path, value) or _is_default(self.table, path, value) for path in flag.fields
-        ):
-            if self.table.flags_beside_config_win:
-                self._keep(use, value, f"{value!r} in the file would count as unset")
-            else:
-                self._note(
-                    "refused",
-                    use,
-                    value,
-                    f"{value!r} cannot be said in the file: there it counts as unset",
-                )
-            return
-        self.moving.append(use)
-        self.result.moved.append(Setting(use.name, flag.fields[0], value))
-
-    def _without_field(self, use: FlagUse, flag: Flag, value: Any) -> None:
-        if use.name == "--allow-privileged":
-            self._allow_privileged(use, value)
-        elif (
-            use.name == "--container-runtime"
-            and self.table.release >= REMOTE_DEFAULT_SINCE
-            and value == "remote"
-        ):
-            self._note("dropped", use, value, "remote is the default from 1.24 on, and the flag goes in 1.27")
-        elif use.name in SCHEDULING_POLICY and self.table.component == "kube-scheduler":
-            self._note(
-                "refused",
-                use,
-                value,
-                f"{self.table.api_version} has no scheduling policy; rewrite it as profiles by hand",
-            )
-        elif not self.table.flags_beside_config_win:
-            self._note(
-                "dropped",
-                use,
-                value,
-                f"has no effect in {self.table.release} beside --config, and no field",
-            )
-        else:
-            why = f"the file of {self.table.release} has no field for it"
-            self._keep(use, value, f"{why} (and it warns: {flag.deprecated})" if flag.deprecated else why)
-
-    def _allow_privileged(self, use: FlagUse, value: Any) -> None:
-        if value is True and self.table.release >= ALLOW_PRIVILEGED_DEFAULT_SINCE:
-            self._note("dropped", use, value, "true is the default from 1.11 on, and the flag goes in 1.15")
-            return
-        why = (
-            "the kubelet has no field for it and still needs it: without it, it refuses privileged containers "
-            "that a PodSecurityPolicy allows (kubernetes issue 58010)"
-        )
-        self._keep(use, value, why)
-
-    def _keep(self, use: FlagUse, value: Any, why: str) -> None:
-        self.staying.append(use)
-        self._note("kept", use, value, why)
-
-    def _note(self, verdict: str, use: FlagUse, value: Any, why: str) -> None:
-        getattr(self.result, verdict).append(Setting(use.name, "", value, why))
+    def _follow(self, use: FlagUse, flag: Flag | None, verdict: Verdict) -> None:
+        where = flag.fields[0] if flag is not None and verdict.word == "moved" else ""
+        setting = Setting(use.name, where, verdict.value, verdict.why)
+        getattr(self.result, verdict.word).append(setting)
+        if verdict.word in ("moved", "kept"):
+            (self.moving if verdict.word == "moved" else self.staying).append(use)
 
     def set_flags(self, flags: Mapping[str, str]) -> None:
         """Give flags the values that parameters ask for."""
@@ -516,11 +360,6 @@ def changes(
         for path in {**old, **new}
         if old.get(path) != new.get(path) and (old.get(path) or new.get(path))
     }
-
-
-def _is_default(table: ReleaseTable, path: str, value: Any) -> bool:
-    known = table.field(path)
-    return known is not None and (known.default == value or (known.default is None and not value))
 
 
 def _arguments(uses: Sequence[FlagUse], staying: Sequence[FlagUse], path: str) -> list[str]:

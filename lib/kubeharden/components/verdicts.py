@@ -1,0 +1,156 @@
+"""What becomes of one flag when its component's settings move to a config file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kubeharden.components.effective import counts
+from kubeharden.components.flags import FlagUse, FlagValueError, value_of
+from kubeharden.releases import Flag, Release, ReleaseTable
+
+# Flags that keep their effect beside --config in the components that otherwise ignore them:
+# kube-proxy and kube-scheduler options.go ("--master" is an argument of the client of its own).
+HONOURED = {"--master"}
+# Likewise from a release on: kube-proxy applies --hostname-override after the file from 1.13
+# (processHostnameOverrideFlag), kube-scheduler the leader election flags from 1.22 (ApplyLeaderElectionTo) and
+# the flags of the old scheduling policy from 1.20 to 1.22.
+HOSTNAME_SINCE, LEADER_ELECTION_SINCE = Release(1, 13), Release(1, 22)
+POLICY_SINCE, POLICY_LAST = Release(1, 20), Release(1, 22)
+# Flags that lead to configuration which is not read here, so that nothing can be said of what holds.
+UNREAD = {"--config-dir", "--dynamic-config-dir"}
+# Modes that do one thing and exit: no service runs with them.
+RUN_MODES = {"--cleanup", "--write-config-to", "--init-only", "--version", "--help"}
+# The old scheduling policy has no field after v1alpha1 and must be rewritten as profiles by hand.
+SCHEDULING_POLICY = {
+    "--algorithm-provider",
+    "--policy-config-file",
+    "--policy-configmap",
+    "--policy-configmap-namespace",
+    "--use-legacy-policy-config",
+    "--hard-pod-affinity-symmetric-weight",
+}
+ALLOW_PRIVILEGED_DEFAULT_SINCE = Release(1, 11)
+# Fields of which a relative value counts from the folder of the config file
+# (KubeletConfigurationPathRefs, pkg/kubelet/apis/config/helpers.go, 1.10-1.36).
+PATHS = {
+    "staticPodPath",
+    "authentication.x509.clientCAFile",
+    "tlsCertFile",
+    "tlsPrivateKeyFile",
+    "resolvConf",
+    "volumePluginDir",
+    "podLogsDir",
+}
+# Types of which a second use adds to the first (pflag's slices and component-base's maps).
+GROWING = ("list(string)", "list({", "list(object)", "map(")
+# cmd/kubelet/app/options/container_runtime.go: the default is "remote" from 1.24 on, and nothing else is valid.
+REMOTE_DEFAULT_SINCE = Release(1, 24)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``moved``, ``kept``, ``dropped`` or ``refused``; the flag's value with its type; and why.
+
+    ``unreadable`` is a refusal because the text is no value of the flag.
+    """
+
+    word: str
+    value: Any
+    why: str = ""
+    unreadable: bool = False
+
+
+def judge(table: ReleaseTable, use: FlagUse, *, beside_file: bool) -> Verdict:
+    """The verdict on one flag.
+
+    Args:
+        table: the component and its release.
+        use: the flag as it stands on the command line.
+        beside_file: a config file is in use already.
+    """
+    flag = table.flag(use.name)
+    if flag is None:
+        return _unknown(table, use)
+    try:
+        value = value_of(use, flag)
+    except FlagValueError as error:
+        return Verdict("refused", use.value, str(error), unreadable=True)
+    ignored = beside_file and not table.flags_beside_config_win
+    if use.name in RUN_MODES and value not in (False, "", "false"):
+        return Verdict("refused", value, "is a mode that exits, not the command of a service")
+    if flag.stays or use.name in HONOURED or (ignored and _honoured(table, use.name)):
+        return Verdict("kept", value, "keeps its effect as a flag beside --config")
+    if use.name in UNREAD and value:
+        why = f"what lies in {value} is not read here and may say otherwise than the file; take it out first"
+        return Verdict("refused", value, why)
+    if ignored:
+        return Verdict(
+            "dropped", value, "ignored already now: a --config file is in use, and it alone counts"
+        )
+    return _with_field(table, flag, value) if flag.fields else _without_field(table, flag, value)
+
+
+def _unknown(table: ReleaseTable, use: FlagUse) -> Verdict:
+    removed = table.removed_in(use.name)
+    if removed:
+        return Verdict("dropped", use.value, f"removed in {removed}; {table.release} does not start with it")
+    why = f"{table.component} {table.release} is not known to have this flag; take it out by hand if it is a mistake"
+    return Verdict("refused", use.value, why)
+
+
+def _honoured(table: ReleaseTable, name: str) -> bool:
+    """Whether a flag has an effect beside a file that is in use already."""
+    if table.component == "kube-proxy":
+        return name == "--hostname-override" and table.release >= HOSTNAME_SINCE
+    return (name.startswith("--leader-elect") and table.release >= LEADER_ELECTION_SINCE) or (
+        name in SCHEDULING_POLICY and POLICY_SINCE <= table.release <= POLICY_LAST
+    )
+
+
+def _with_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
+    if flag.part == "port" and value == 0:
+        # kube-scheduler 1.20.2 refuses 0.0.0.0:0 and takes "" for the default address, as kube-proxy does.
+        why = (
+            "0 switches the server off, which the file cannot say: there an empty address is the default one"
+        )
+        return Verdict("refused", value, why)
+    if table.component == "kubelet" and flag.fields[0] in PATHS and value and not value.startswith("/"):
+        why = "a relative path: in the file it would count from the file's folder, not from where the kubelet runs"
+        return Verdict("kept", value, why)
+    if flag.part is not None or all(_can_be_said(table, path, value) for path in flag.fields):
+        return Verdict("moved", value)
+    if table.flags_beside_config_win:
+        return Verdict("kept", value, f"{value!r} in the file would count as unset")
+    return Verdict("refused", value, f"{value!r} cannot be said in the file: there it counts as unset")
+
+
+def _can_be_said(table: ReleaseTable, path: str, value: Any) -> bool:
+    known = table.field(path)
+    is_default = known is not None and (known.default == value or (known.default is None and not value))
+    return counts(table, path, value) or is_default
+
+
+def _without_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
+    release = table.release
+    if flag.name == "--allow-privileged":
+        return _allow_privileged(release, value)
+    if flag.name == "--container-runtime" and release >= REMOTE_DEFAULT_SINCE and value == "remote":
+        return Verdict("dropped", value, "remote is the default from 1.24 on, and the flag goes in 1.27")
+    if flag.name in SCHEDULING_POLICY and table.component == "kube-scheduler":
+        why = f"{table.api_version} has no scheduling policy; rewrite it as profiles by hand"
+        return Verdict("refused", value, why)
+    if not table.flags_beside_config_win:
+        return Verdict("dropped", value, f"has no effect in {release} beside --config, and no field")
+    warns = f" (and it warns: {flag.deprecated})" if flag.deprecated else ""
+    return Verdict("kept", value, f"the file of {release} has no field for it{warns}")
+
+
+def _allow_privileged(release: Release, value: Any) -> Verdict:
+    if value is True and release >= ALLOW_PRIVILEGED_DEFAULT_SINCE:
+        return Verdict("dropped", value, "true is the default from 1.11 on, and the flag goes in 1.15")
+    why = (
+        "the kubelet has no field for it and still needs it: without it, it refuses privileged containers "
+        "that a PodSecurityPolicy allows (kubernetes issue 58010)"
+    )
+    return Verdict("kept", value, why)
