@@ -71,9 +71,9 @@ def _marks() -> list[Path]:
 
 def stop_nodes() -> None:
     """Stop all processes at once, as a power cut would, and take away what they ran in."""
-    _thaw()
     end = time.monotonic() + 60
     while alive := processes():
+        _thaw()  # again each time: a runc may have frozen its container between two rounds
         for pid in alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -96,10 +96,11 @@ def stop_nodes() -> None:
 
 
 def _thaw() -> None:
-    """A run that was killed while it took its snapshot left everything frozen, and the frozen do not die."""
-    frozen = CONTROLLERS / "freezer" / CGROUP / "freezer.state"
-    if frozen.exists():
-        frozen.write_text("THAWED")
+    """The frozen do not die: a run that was killed while it took its snapshot left everything frozen, and a runc
+    that was killed while it changed a container left that one."""
+    for frozen in (CONTROLLERS / "freezer" / CGROUP).rglob("freezer.state"):
+        with contextlib.suppress(OSError):
+            frozen.write_text("THAWED")
 
 
 def _remove_cgroups() -> str:
