@@ -81,9 +81,14 @@ test-lab: setup
 	@$(LAB) up $(if $(NODES),--nodes $(NODES))
 	KUBEHARDEN_LAB=1 $(BIN)/pytest tests/lab -x -q
 
-## make soak       what takes too long for CI: the lab's tests on one node and on three (about 15 minutes)
+## make soak       what takes too long for CI: every test of tests/lab on one node and on three, and 300 random flag
+##                 sets of each component on two (about 40 minutes)
 soak: setup
 	@for nodes in 1 3; do \
 	  echo "soak: every test of tests/lab on a cluster of $$nodes"; \
 	  $(MAKE) --no-print-directory lab-down test-lab NODES=$$nodes || exit 1; \
-	done; $(MAKE) --no-print-directory lab-down
+	done
+	@echo "soak: 300 random flag sets of each component, judged by the real binaries"
+	@$(MAKE) --no-print-directory lab-down lab NODES=2
+	KUBEHARDEN_LAB=1 KUBEHARDEN_FLAG_SETS=300 $(BIN)/pytest tests/lab/test_flag_sets.py -x -q
+	@$(MAKE) --no-print-directory lab-down

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flag_domains import seeds
 from places import HERE
 from runs import Hardened, Runbook, lab
 
@@ -19,6 +20,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if HERE in item.path.parents:
                 item.add_marker(pytest.mark.skip(reason=REASON))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which random flag sets were tried, those that passed too."""
+    tried = any("test_flag_sets" in report.nodeid for report in terminalreporter.stats.get("passed", ()))
+    if tried:
+        terminalreporter.write_line(f"random flag sets, by seed: {' '.join(map(str, seeds()))}")
 
 
 @pytest.fixture

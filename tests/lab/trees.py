@@ -72,7 +72,7 @@ def make_access(nodes: Sequence[Node]) -> None:
     )
     INVENTORY.write_text(
         "# Written by `make lab`. Paths are relative to this file.\n"
-        "cluster: lab\nkubeconfig: admin.kubeconfig\n"
+        "cluster: lab\nkubeconfig: admin.kubeconfig\nsettle_seconds: 3\n"
         f"ssh: {{user: ops, port: 22, identity_file: id_ed25519, known_hosts: known_hosts}}\nnodes:\n{rows}"
     )
 
