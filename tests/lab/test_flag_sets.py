@@ -413,12 +413,12 @@ def _deprecated(argv: list[str]) -> set[str]:
     return {use.name for use in split_flags(argv[1:], table) if table.flags[use.name].deprecated}
 
 
-def test_no_flag_is_forgotten() -> None:
+def test_no_flag_is_forgotten(tmp_path: Path) -> None:
     """Every flag of each table is on one of the command lines, or it is said why not."""
     for component in COMPONENTS:
         tried = set()
         for seed in range(ALWAYS):
-            argv = kubelet_command(seed) if component == "kubelet" else command(component, seed, Path())
+            argv = kubelet_command(seed) if component == "kubelet" else command(component, seed, tmp_path)
             tried |= {use.name for use in split_flags(argv[1:], table_of(component))}
         assert never_tried(component, tried) == set(), component
 
