@@ -51,12 +51,10 @@ def refused(runbook: Runbook, inventory: Path, *words: str) -> str:
 @pytest.mark.usefixtures("fresh_lab")
 class TestRefusedInThePreflight:
     def test_wrong_host_key(self, runbook: Runbook, inventory: Callable[..., Path], tmp_path: Path) -> None:
-        names = (INVENTORY.parent / "known_hosts").read_text().splitlines()
-        keys = [line.split(" ", 1)[1] for line in names]
+        names = [line.split()[0] for line in (INVENTORY.parent / "known_hosts").read_text().splitlines()]
+        another = (INVENTORY.parent / "id_ed25519.pub").read_text()  # a key, and no node's
         wrong = tmp_path / "known_hosts"
-        wrong.write_text(
-            "".join(f"{line.split()[0]} {key}\n" for line, key in zip(names, reversed(keys), strict=True))
-        )
+        wrong.write_text("".join(f"{name} {another}" for name in names))
         path = inventory(lambda i: i["ssh"].update(known_hosts=str(wrong)))
         refused(runbook, path, MASTER, "host key", "known_hosts", "find out which")
 
