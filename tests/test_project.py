@@ -31,7 +31,7 @@ def requirements() -> dict[str, str]:
 
 
 def _split(text: str) -> tuple[str, str]:
-    match = re.fullmatch(r"([A-Za-z0-9_.-]+)(.*)", text)
+    match = re.fullmatch(r"([A-Za-z0-9_.-]+)(?:\[[a-z0-9,-]+\])?(.*)", text)
     assert match
     return match[1].lower(), match[2].replace(" ", "")
 
