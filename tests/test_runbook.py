@@ -90,7 +90,7 @@ def test_a_broken_start_leaves_no_rehearsal_running(namespace: dict[str, object]
 def test_an_unexpected_error_is_shown_without_secrets(
     run: runbook.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails() -> None:
+    def fails(*_: object) -> None:
         raise RuntimeError("cannot parse token: abcdef.0123456789abcdef")
 
     monkeypatch.setattr(run.nodes, "observe", fails)

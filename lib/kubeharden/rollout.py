@@ -12,6 +12,7 @@ from kubeharden.cluster import Cluster
 from kubeharden.errors import KubehardenError, NodeError, ProofError, StaleError
 from kubeharden.facts import Facts
 from kubeharden.nodes import Applied, Nodes
+from kubeharden.observe import observe_nodes
 from kubeharden.plan import NodeChange, ObjectChange, Plan
 from kubeharden.proof import unproved
 from kubeharden.record import Record
@@ -134,9 +135,7 @@ class Rollout:
         """What is not as promised; asked again for a while, since a server may need a moment to serve."""
         end = time.monotonic() + SERVE_SECONDS
         while True:
-            node = self.nodes.observe([change.node], [change.service])[0]
-            if change.service == "kubelet":
-                node = node.with_kubelet_configz(self.cluster.kubelet_config(change.node))
+            [node] = observe_nodes(self.nodes, self.cluster, [change.node], [change.service])
             problems = unproved(change, node, self.seen.node(change.node))
             if not problems or time.monotonic() > end:
                 return problems

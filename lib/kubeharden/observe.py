@@ -1,0 +1,38 @@
+"""One look at everything: the nodes over SSH, the objects and the kubelets' configuration over the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kubeharden.cluster import Cluster
+from kubeharden.facts import SERVICES, Facts, NodeFacts
+from kubeharden.nodes import Nodes
+
+
+def observe(nodes: Nodes, cluster: Cluster) -> Facts:
+    """Read every node and the cluster; nothing is changed.
+
+    Raises:
+        KubehardenError: a node or the API server cannot be reached.
+    """
+    return Facts(nodes=observe_nodes(nodes, cluster), cluster=cluster.observe())
+
+
+def observe_nodes(
+    nodes: Nodes, cluster: Cluster, names: Iterable[str] | None = None, services: Sequence[str] = SERVICES
+) -> tuple[NodeFacts, ...]:
+    """Read nodes, with what their kubelets serve as their configuration.
+
+    Args:
+        nodes: the nodes of the inventory.
+        cluster: the API server, through which a kubelet is asked.
+        names: which nodes; all of the inventory by default.
+        services: which services on them.
+
+    Raises:
+        NodeError: one or more cannot be reached or do not answer; all of them are named.
+    """
+    return tuple(
+        node.with_kubelet_configz(cluster.kubelet_config(node.name)) if node.service("kubelet") else node
+        for node in nodes.observe(names, services)
+    )

@@ -1,0 +1,279 @@
+"""One run of the runbook: what a notebook's cells do one after the other, and what may not be done out of order."""
+
+from __future__ import annotations
+
+import getpass
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from kubeharden import views
+from kubeharden.cluster import Cluster
+from kubeharden.decide import make_plan
+from kubeharden.display import GOOD, Message, View
+from kubeharden.errors import KubehardenError, MigrationRefusedError, ProofError, UnexpectedError
+from kubeharden.facts import Facts
+from kubeharden.inventory import Inventory
+from kubeharden.live import Progress, show
+from kubeharden.nodes import Nodes
+from kubeharden.observe import observe
+from kubeharden.parameters import Parameters
+from kubeharden.plan import Plan
+from kubeharden.podsecurity import PolicySet
+from kubeharden.preflight import preflight
+from kubeharden.proof import compare
+from kubeharden.record import Record
+from kubeharden.redact import redact
+from kubeharden.rehearsal import Rehearsal, available
+from kubeharden.releases import LAST, Release
+from kubeharden.results import Result
+from kubeharden.rollout import Rollout
+from kubeharden.run_views import ending_view, header_view, proof_view
+from kubeharden.upgrade import upgrade_findings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def verb(method: Callable[P, T]) -> Callable[P, T]:
+    """Refuse a run that is over, and let no exception reach the notebook with a secret in its traceback."""
+
+    @wraps(method)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        if args and isinstance(args[0], Run) and args[0].is_over:
+            raise KubehardenError(
+                "this run is over: run the cell with runbook.start(globals()) for a new one"
+            )
+        try:
+            return method(*args, **kwargs)
+        except KubehardenError:
+            raise
+        except Exception as error:
+            trace = "".join(traceback.format_exception(error))
+            raise UnexpectedError(
+                f"this should not have happened; please report it:\n{redact(trace)}"
+            ) from error
+
+    return guarded
+
+
+class Run:
+    """One run of the runbook: made by ``start``, walked by the notebook's cells."""
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        inventory: Inventory,
+        policies: PolicySet,
+        record: Record,
+        rehearsal: Rehearsal | None,
+        *,
+        looks_only: bool = False,
+    ) -> None:
+        self.parameters, self.inventory, self.policies = parameters, inventory, policies
+        self.record, self.rehearsal, self.looks_only = record, rehearsal, looks_only
+        self.nodes = Nodes(inventory, ask_password)
+        self.cluster = Cluster(inventory.kubeconfig, inventory.context)
+        self._facts: Facts | None = None
+        self._plan: Plan | None = None
+        self._done: dict[str, list[Result]] = {}
+        self._closed = False
+
+    @verb
+    def check(self) -> View:
+        """Check logins, root and permissions; nothing is changed.
+
+        Raises:
+            KubehardenError: something that this run may need does not work; what to do is said.
+        """
+        found = preflight(self.parameters, self.inventory, self.policies, self.nodes, self.cluster)
+        self.record.event("checked", checks=[check.what for check in found])
+        return views.checks_view(found)
+
+    @verb
+    def look(self) -> View:
+        """Read every node and the cluster; nothing is changed.
+
+        Raises:
+            KubehardenError: a node or the API server cannot be reached.
+        """
+        self._facts = observe(self.nodes, self.cluster)
+        self.record.event("observed", nodes=[node.name for node in self._facts.nodes])
+        return views.facts_view(self._facts)
+
+    @verb
+    def plan(self) -> View:
+        """Decide what to do, from what was seen; nothing is changed.
+
+        Raises:
+            ParameterError: a parameter does not fit this cluster.
+        """
+        self._plan = make_plan(self._seen(), self.parameters, self.policies)
+        self._done.clear()
+        self.record.plan(self._plan)
+        self.record.event("planned", digest=self._plan.digest, needed=self._plan.needed)
+        return views.plan_view(self._plan)
+
+    @verb
+    def readiness(self) -> View:
+        """What stands between the cluster, as it is, and ``target_release``; nothing is changed.
+
+        Raises:
+            ParameterError: the release is older than one that runs.
+        """
+        target = Release.parse(self.parameters.target_release or str(LAST))
+        findings = upgrade_findings(self._seen(), str(target))
+        self.record.event("judged", target_release=str(target), findings=len(findings))
+        view = views.findings_view(findings, str(target))
+        return view.add(*views.releases_view(self._seen(), findings, target).blocks)
+
+    @verb
+    def show(self, step: str) -> View:
+        """What the plan holds for one step, in full: every setting's verdict, every diff."""
+        if step not in self.parameters.steps:
+            return View(
+                [Message(f"{step} is not among the steps of this run ({', '.join(self.parameters.steps)}).")]
+            )
+        return views.step_view(self._planned(), step)
+
+    @verb
+    def apply(self, step: str) -> View:
+        """Carry out one step of the plan; in ``plan`` mode, say that nothing was.
+
+        Raises:
+            MigrationRefusedError: the plan cannot be carried out; nothing was changed.
+            KubehardenError: a node or an object failed; the later ones are untouched.
+        """
+        plan = self._planned()
+        if step not in self.parameters.steps:
+            return View([Message(f"{step} is not among the steps of this run: not touched.")])
+        if self.parameters.mode == "plan":
+            return View(
+                [Message(f"mode is plan: {step} was not carried out, and nothing was changed anywhere.")]
+            )
+        if plan.refused:
+            reasons = "\n".join(f"  {r.subject}: {r.text}" for r in plan.refused)
+            raise MigrationRefusedError(
+                f"this plan cannot be carried out, and nothing was changed:\n{reasons}"
+            )
+        if step in self._done:
+            return View(
+                [
+                    Message(
+                        f"{step} was carried out in this run already; look and plan again to see what is left."
+                    )
+                ]
+            )
+        progress = Progress()
+        rollout = Rollout(self._seen(), self.nodes, self.cluster, self.record, progress.add)
+        results = rollout.apply(plan.of(step))
+        self._done[step] = results
+        if not plan.of(step).needed:
+            return View(
+                [
+                    Message(
+                        f"{step}: everything was as it should be; nothing was changed, nothing restarted.",
+                        GOOD,
+                    )
+                ]
+            )
+        return View([Message(f"{step}: carried out and proved, one after the other.", GOOD)])
+
+    @verb
+    def prove(self) -> View:
+        """Look again and compare with what the plan promised; in ``plan`` mode, with what was there.
+
+        Raises:
+            ProofError: something is not as promised. What was found is shown first.
+        """
+        proof = compare(
+            self._seen(),
+            observe(self.nodes, self.cluster),
+            self._planned(),
+            applied=self.parameters.mode == "apply",
+        )
+        self.record.event("proved", problems=list(proof.problems))
+        view = proof_view(proof)
+        if proof.problems:
+            show(view)
+            raise ProofError(
+                "not everything is as the plan promised:\n" + "\n".join(f"  {p}" for p in proof.problems)
+            )
+        return view
+
+    @verb
+    def finish(self) -> View:
+        """What was changed, per node, with diffs; then close the record and stop the rehearsal."""
+        if self.looks_only:
+            self.record.event("finished", mode="plan", changed=[], not_carried_out=[])
+            self.close()
+            seen = Message("Nothing was changed anywhere: this runbook only looks.", GOOD)
+            return View([seen, Message(f"Record of this run: {self.record.folder}")])
+        plan = self._planned()
+        done = [step for step in plan.steps if step in self._done and plan.of(step).needed]
+        left = [step for step in plan.steps if step not in self._done and plan.of(step).needed]
+        self.record.event("finished", mode=self.parameters.mode, changed=done, not_carried_out=left)
+        self.close()
+        view = ending_view(plan, self.parameters.mode, done, left)
+        return view.add(Message(f"Record of this run: {self.record.folder}"))
+
+    def close(self) -> None:
+        """Close connections, record and rehearsal; more than once does no harm."""
+        self._closed = True
+        self.nodes.close()
+        self.cluster.close()
+        self.record.close()
+        if self.rehearsal is not None:
+            self.rehearsal.stop()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether ``finish`` or ``close`` has been called."""
+        return self._closed
+
+    def _seen(self) -> Facts:
+        if self._facts is None:
+            raise KubehardenError("nothing has been looked at yet: run the cell with run.look() first")
+        return self._facts
+
+    def _planned(self) -> Plan:
+        if self._plan is None:
+            raise KubehardenError("there is no plan yet: run the cell with run.plan() first")
+        return self._plan
+
+    def _repr_html_(self) -> str:
+        return self._header()._repr_html_()
+
+    def __repr__(self) -> str:
+        return str(self._header())
+
+    def _header(self) -> View:
+        p = self.parameters
+        rows = [
+            ("Change", p.change_id or "– (none given)"),
+            ("Reason", p.reason or "– (none given)"),
+            (
+                "Mode",
+                f"{p.mode}: {'reads and shows, changes nothing' if p.mode == 'plan' else 'carries the plan out'}",
+            ),
+            ("Steps", "none: it only looks" if self.looks_only else ", ".join(p.steps)),
+            *([("Target release", p.target_release)] if p.target_release else []),
+            ("Cluster", f"{self.inventory.cluster}, API user {self.cluster.user or '(unnamed)'}"),
+            ("Nodes", ", ".join(node.name for node in self.inventory.nodes)),
+            ("Record", str(self.record.folder)),
+        ]
+        clusters: list[tuple[str, ...]] = []
+        if self.rehearsal is not None:
+            clusters = [
+                (name, text, "this one" if name == p.rehearsal else "") for name, text in available().items()
+            ]
+        return header_view(rows, clusters, str(self.rehearsal.directory) if self.rehearsal else "")
+
+
+def ask_password() -> str:
+    """The sudo password, asked for where somebody can answer; empty where nobody can."""
+    try:
+        return getpass.getpass("sudo password on the nodes: ")
+    except Exception:  # ipykernel raises its own kind when nobody can answer
+        return ""

@@ -1,0 +1,75 @@
+"""What a run says of itself: what it is, what its proof found, and how it ended. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kubeharden import display, views
+from kubeharden.display import BAD, GOOD, NOTE, Block, Message, Table, View
+from kubeharden.plan import Plan
+from kubeharden.proof import Proof
+
+
+def header_view(
+    rows: Sequence[tuple[str, str]], rehearsals: Sequence[tuple[str, ...]], directory: str
+) -> View:
+    """What a run is.
+
+    Args:
+        rows: names and values: the change, its mode, its nodes …
+        rehearsals: rows of the rehearsal clusters there are; empty where the cluster is a real one.
+        directory: where the rehearsal lives.
+    """
+    view = View([Table("This run", ("", ""), rows)])
+    if rehearsals:
+        view.add(Table("Rehearsal clusters", ("Name", "What it is", ""), rehearsals))
+        view.add(Message(f"This is a rehearsal: its nodes live in {directory} and nowhere else."))
+    return view
+
+
+def proof_view(proof: Proof) -> View:
+    """What a second look found, problems first."""
+    view = View()
+    view.add(*display.sentences(proof.problems, BAD))
+    view.add(*display.sentences(proof.confirmed, GOOD))
+    view.add(*display.sentences(proof.notes, NOTE))
+    if proof.services:
+        view.add(views.services_view(proof.services))
+    if proof.differences:
+        view.add(views.effective_view(proof.differences))
+    return view
+
+
+def ending_view(plan: Plan, mode: str, done: Sequence[str], left: Sequence[str]) -> View:
+    """What became of the plan as a whole, and the diffs of what was (or, in mode plan, would be) changed.
+
+    Args:
+        plan: the whole plan.
+        mode: ``apply`` or ``plan``.
+        done: the steps that were carried out.
+        left: the steps that had something to do and were not.
+    """
+    view = View(_ending(plan, mode, done, left))
+    for step in done or (left if mode == "plan" else []):
+        view.add(*views.summary_view(plan.of(step)).blocks)
+    if plan.uncovered and "pod-security" in plan.steps:
+        view.add(Message(views.uncovered_text(plan.uncovered), BAD))
+    return view
+
+
+def _ending(plan: Plan, mode: str, done: Sequence[str], left: Sequence[str]) -> list[Block]:
+    """What became of the plan as a whole, in a sentence or two."""
+    if plan.refused and mode == "plan":
+        return [
+            Message("Nothing was changed. This plan would be refused; see what is red in section 4.", BAD)
+        ]
+    if not plan.needed:
+        return [Message("Nothing had to be done: no file, no object and no process was changed.", GOOD)]
+    if mode == "plan":
+        return [Message("Nothing was changed anywhere. This is what mode=apply would change:", NOTE)]
+    ending: list[Block] = []
+    if left:
+        ending.append(Message(f"Planned and NOT carried out: {', '.join(left)}.", BAD))
+    if done:
+        ending.append(Message(f"Carried out: {', '.join(done)}. This is what was changed:", GOOD))
+    return ending
