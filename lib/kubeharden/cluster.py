@@ -107,7 +107,7 @@ class Cluster:
             return None
 
     def apply(self, change: ObjectChange) -> None:
-        """Create or replace an object.
+        """Create, replace or delete an object; one that is to be deleted may be gone already.
 
         Raises:
             StaleError: it was changed by somebody since it was looked at.
@@ -120,10 +120,22 @@ class Cluster:
             raise ClusterError(
                 f"{change.name}: the server does not serve {' or '.join(resource.api_versions)}"
             )
-        if change.before is None:
+        if change.delete:
+            self._delete(f"{path}/{meta['name']}", change)
+        elif change.before is None:
             self._call("POST", path, change.manifest, what=change.name)
         else:
             self._call("PUT", f"{path}/{meta['name']}", change.manifest, what=change.name)
+
+    def _delete(self, path: str, change: ObjectChange) -> None:
+        seen = (change.before or {}).get("metadata", {})
+        # An old server ignores the resourceVersion, which came later than the uid.
+        wanted = {key: seen[key] for key in ("uid", "resourceVersion") if key in seen}
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": wanted}
+        try:
+            self._call("DELETE", path, options, what=change.name)
+        except _NotFoundError:
+            return
 
     def wait_until_up(self, seconds: float = HEARTBEAT_WAIT_SECONDS) -> None:
         """Wait until the API server is healthy.

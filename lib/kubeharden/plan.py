@@ -70,15 +70,33 @@ class NodeChange:
 
 @dataclass(frozen=True)
 class ObjectChange:
-    """An API object to create, or to update from ``before``."""
+    """An API object to create, to update from ``before``, or to delete.
+
+    Attributes:
+        manifest: the whole object as it is to be; of one that is deleted, what it is called.
+        before: the object as it was seen; None for one that is to be created.
+        delete: whether it is to be deleted.
+    """
 
     step: str
     manifest: Mapping[str, Any]
     before: Mapping[str, Any] | None = None
+    delete: bool = False
+
+    @classmethod
+    def deletion(cls, step: str, existing: Mapping[str, Any]) -> ObjectChange:
+        """The deletion of an object that is there."""
+        meta = {
+            key: existing["metadata"][key] for key in ("namespace", "name") if key in existing["metadata"]
+        }
+        called = {"apiVersion": existing["apiVersion"], "kind": existing["kind"], "metadata": meta}
+        return cls(step, called, existing, delete=True)
 
     @property
     def action(self) -> str:
-        """``create`` or ``update``."""
+        """``create``, ``update`` or ``delete``."""
+        if self.delete:
+            return "delete"
         return "create" if self.before is None else "update"
 
     @property
@@ -91,6 +109,8 @@ class ObjectChange:
     @property
     def diff(self) -> str:
         """A unified diff of the object as YAML, without what the server keeps in it."""
+        if self.delete and self.before is not None:
+            return unified_diff(self.name, _yaml(_own_parts(self.before, self.before)), "")
         before = "" if self.before is None else _yaml(_own_parts(self.before, self.manifest))
         return unified_diff(self.name, before, _yaml(_own_parts(self.manifest, self.manifest)))
 
@@ -191,14 +211,14 @@ def unified_diff(name: str, before: str, after: str) -> str:
             before.splitlines(keepends=True),
             after.splitlines(keepends=True),
             fromfile=f"{name} (before)" if before else "/dev/null",
-            tofile=name,
+            tofile=name if after else "/dev/null",
         )
     )
 
 
 def _own_parts(item: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
-    parts = {key: item[key] for key in like if key in item and key != "metadata"}
-    meta = {key: item["metadata"][key] for key in ("name", "namespace") if key in item["metadata"]}
+    parts = {key: item[key] for key in like if key in item and key not in ("metadata", "status")}
+    meta = {key: item["metadata"][key] for key in ("name", "namespace", "labels") if key in item["metadata"]}
     return {
         "apiVersion": parts.pop("apiVersion", None),
         "kind": parts.pop("kind", None),

@@ -191,16 +191,13 @@ def _missing_objects(after: Facts, plan: Plan) -> list[str]:
         for items in after.cluster.objects.values()
         for item in items
     }
-    return [
-        f"{change.name} is not there"
-        for change in plan.object_changes
-        if (
-            change.manifest["kind"],
-            change.manifest["metadata"].get("namespace", ""),
-            change.manifest["metadata"]["name"],
-        )
-        not in names
-    ]
+    problems = []
+    for change in plan.object_changes:
+        meta = change.manifest["metadata"]
+        there = (change.manifest["kind"], meta.get("namespace", ""), meta["name"]) in names
+        if there == change.delete:
+            problems.append(f"{change.name} is {'still' if there else 'not'} there")
+    return problems
 
 
 def _services(before: Facts, after: Facts, plan: Plan) -> Iterator[tuple[str, ...]]:

@@ -110,7 +110,7 @@ class Rollout:
 
     def _object(self, change: ObjectChange) -> str:
         self.cluster.apply(change)
-        return "created" if change.before is None else "updated"
+        return {"create": "created", "update": "updated", "delete": "deleted"}[change.action]
 
     def _node(self, change: NodeChange) -> str:
         watch = _Readiness(self.cluster, change.node) if change.service == "kubelet" else None
