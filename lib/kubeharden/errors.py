@@ -11,6 +11,7 @@
     ├── ClusterError            the API server cannot be used, or refused a request
     ├── StaleError              something changed since it was last looked at: nothing was written over it
     ├── ProofError              after a change, something is not as the plan promised
+    ├── RecordError             what happens cannot be recorded, or a record cannot be read
     ├── RehearsalError          the embedded rehearsal cluster cannot run
     └── UnexpectedError         something that nobody thought of; its message is the redacted traceback
 
@@ -62,6 +63,10 @@ class StaleError(KubehardenError):
 
 class ProofError(KubehardenError):
     """After a change, something is not as the plan promised."""
+
+
+class RecordError(KubehardenError):
+    """What happens cannot be recorded, or a record cannot be read."""
 
 
 class RehearsalError(KubehardenError):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hmac
+import math
 import re
 import secrets
+from collections.abc import Mapping
+from typing import Any
 
 # A value is known as a secret by its form, wherever it stands.
 _FORMS = [
@@ -24,6 +27,7 @@ _NAMED = re.compile(
     rf"""(?ix) (?P<before>{_NAME} ["']? \s*[:=]\s*)
     (?: (?P<quote>["']) (?P<quoted>.*?) (?P=quote) | (?P<plain>[^\s"'}}]+) )"""
 )
+_KEY = re.compile(rf"(?i){_NAME}|auth")
 _FLAG = re.compile(r"(?i)(--[a-z0-9-]*(?:password|secret|token)\s+)([^\s-]\S*)")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+([A-Za-z0-9._~+/=-]{8,})")
 _USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@]*:)([^\s/@]+)(?=@)")
@@ -48,6 +52,26 @@ def redact(text: str) -> str:
     text = _FLAG.sub(lambda match: match[1] + _mark(match[2]), text)
     text = _NAMED.sub(_masked, text)
     return _BEARER.sub(lambda m: f"{m[1]} {_mark(m[2])}", text)
+
+
+def redact_data(value: Any) -> Any:
+    """Plain data without its secrets: each text by itself, so that what is made of it (JSON, YAML) stays valid.
+
+    What stands under a key that names a secret is taken out whole. What is no plain data becomes its text.
+    """
+    if isinstance(value, Mapping):
+        return {redact(str(key)): _redacted_item(str(key), item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [redact_data(item) for item in value]
+    if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return redact(str(value))
+
+
+def _redacted_item(key: str, item: Any) -> Any:
+    if _KEY.fullmatch(key) and item and not isinstance(item, (bool, Mapping)):
+        return [_mark(str(part)) for part in item] if isinstance(item, (list, tuple)) else _mark(str(item))
+    return redact_data(item)
 
 
 def _masked(match: re.Match[str]) -> str:

@@ -15,7 +15,7 @@ from kubeharden.nodes import Applied, Nodes
 from kubeharden.observe import observe_nodes
 from kubeharden.plan import NodeChange, ObjectChange, Plan
 from kubeharden.proof import unproved
-from kubeharden.record import Record
+from kubeharden.records import Record
 from kubeharden.results import Result
 
 # How long a restarted component may take until it serves its effective configuration.
@@ -109,10 +109,12 @@ class Rollout:
         return result
 
     def _object(self, change: ObjectChange) -> str:
+        self.record.keep(change)
         self.cluster.apply(change)
         return {"create": "created", "update": "updated", "delete": "deleted"}[change.action]
 
     def _node(self, change: NodeChange) -> str:
+        self.record.keep(change)
         watch = _Readiness(self.cluster, change.node) if change.service == "kubelet" else None
         with watch or nullcontext():
             applied: Applied = self.nodes.apply(change, f"{self.record.run}-{change.step}")

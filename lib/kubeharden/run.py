@@ -23,7 +23,7 @@ from kubeharden.plan import Plan
 from kubeharden.podsecurity import PolicySet
 from kubeharden.preflight import preflight
 from kubeharden.proof import compare
-from kubeharden.record import Record
+from kubeharden.records import Record
 from kubeharden.redact import redact
 from kubeharden.rehearsal import Rehearsal, available
 from kubeharden.releases import LAST, Release

@@ -20,7 +20,7 @@ from kubeharden.inventory import read_inventory
 from kubeharden.parameters import Parameters, check_dns_ip, read_parameters
 from kubeharden.podsecurity import read_policies
 from kubeharden.project import POLICIES, find, project_folder
-from kubeharden.record import Record
+from kubeharden.records import Record
 from kubeharden.redact import redact
 from kubeharden.rehearsal import Rehearsal, available, service_range
 from kubeharden.run import Run, verb

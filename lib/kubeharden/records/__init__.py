@@ -1,0 +1,10 @@
+"""What a run leaves behind: its folder, and what can be read from it afterwards.
+
+``Record`` writes while things happen. ``read_run`` reads a folder again, whatever state it was left in: a run that
+was cut off at any byte is a run that can be read.
+"""
+
+from kubeharden.records.folder import KeptFile, KeptObject, PastRun, Record, read_run
+from kubeharden.records.journal import Journal, read_journal
+
+__all__ = ["Journal", "KeptFile", "KeptObject", "PastRun", "Record", "read_journal", "read_run"]

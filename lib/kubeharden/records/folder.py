@@ -1,0 +1,357 @@
+"""The folder of a run: its journal, its plan, and the contents before and after of what it changed.
+
+| file | what is in it |
+|---|---|
+| ``journal.jsonl`` | what happened, see ``journal.py`` |
+| ``plan.json`` | the last plan, with its digest |
+| ``files.json``, ``files/<node>/<sha256>`` | the nodes' files before and after, named by the SHA-256 of each |
+| ``objects.json``, ``objects/<n>-before.json``, ``-after.json`` | API objects likewise; none before for a new one |
+
+A content in which the redaction finds a secret is kept redacted and marked as such, never raw: the bytes themselves
+are in the backup on the node. Files are written aside, put on disk and renamed, so that none is ever half-written.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kubeharden.errors import ParameterError, RecordError
+from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, sha256
+from kubeharden.records.journal import Journal, JournalWriter, read_journal, sync_folder
+from kubeharden.redact import redact, redact_data
+
+ABSENT = "absent"  # instead of a digest: there is no such file
+JOURNAL, PLAN, FILES, OBJECTS = "journal.jsonl", "plan.json", "files.json", "objects.json"
+
+
+@dataclass(frozen=True)
+class KeptFile:
+    """A file on a node that a run meant to change.
+
+    Attributes:
+        mode: octal text such as ``644``, as it was to be; with ``owner`` and ``group``.
+        before: SHA-256 of the content that it had, or ``absent``.
+        after: SHA-256 of the content that it was to have.
+        redacted: whether what is kept of it lacks a secret, before or after.
+        before_mode: what it was before, like ``before_owner`` and ``before_group``; empty where there was no file.
+    """
+
+    node: str
+    service: str
+    step: str
+    path: str
+    mode: str
+    owner: str
+    group: str
+    before: str
+    after: str
+    redacted: bool
+    before_mode: str = ""
+    before_owner: str = ""
+    before_group: str = ""
+
+
+@dataclass(frozen=True)
+class KeptObject:
+    """An API object that a run meant to change: ``action`` is ``create`` or ``update``.
+
+    ``before`` and ``after`` are the SHA-256 of the object as JSON with sorted keys; ``absent`` for none before.
+    """
+
+    number: int
+    step: str
+    action: str
+    name: str
+    before: str
+    after: str
+    redacted: bool
+
+
+class Record:
+    """The folder of one run, made when the run starts; threads may share it.
+
+    Args:
+        parent: where runs are kept.
+        cluster: the cluster's name.
+        label: the change id, or what else tells this run from others.
+
+    Raises:
+        ParameterError: the folder cannot be made.
+    """
+
+    def __init__(self, parent: Path, cluster: str, label: str) -> None:
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
+        words = "-".join(
+            re.sub(r"[^A-Za-z0-9._]+", "-", word).strip("-.") for word in (cluster, label) if word
+        )
+        self.run = f"{stamp}-{words}"
+        self.folder = parent / self.run
+        self._lock = threading.Lock()
+        self._files: list[KeptFile] = []
+        self._objects: list[KeptObject] = []
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700)
+            sync_folder(parent)
+            self._journal = JournalWriter(self.folder / JOURNAL, self.run)
+        except OSError as error:
+            raise ParameterError(
+                f"output_dir: cannot write records to {str(parent)!r} ({error.strerror}); expected a folder "
+                "that can be written"
+            ) from None
+
+    def event(self, action: str, **what: Any) -> None:
+        """Write one line to the journal; it is on disk when this returns.
+
+        Args:
+            action: ``started``, ``completed``, ``failed``, ``reverted`` …
+            what: what it is about; plain data.
+
+        Raises:
+            RecordError: it cannot be written.
+        """
+        self._journal.write(action, what)
+
+    def plan(self, plan: Plan) -> None:
+        """Keep the plan, whole and with its digest.
+
+        Raises:
+            RecordError: it cannot be written.
+        """
+        _write_json(self.folder / PLAN, redact_data({"digest": plan.digest, **plan.as_json()}))
+
+    def keep(self, change: NodeChange | ObjectChange) -> None:
+        """Keep the contents before and after; called before the change is carried out.
+
+        Raises:
+            RecordError: they cannot be written.
+        """
+        with self._lock:
+            if isinstance(change, ObjectChange):
+                self._objects.append(self._kept_object(change))
+                _write_json(self.folder / OBJECTS, [asdict(kept) for kept in self._objects])
+            elif change.files:
+                self._files += [self._kept_file(change, file) for file in change.files]
+                _write_json(self.folder / FILES, [asdict(kept) for kept in self._files])
+
+    def close(self) -> None:
+        """Close the journal; more than once does no harm."""
+        self._journal.close()
+
+    def _kept_file(self, change: NodeChange, file: FileChange) -> KeptFile:
+        folder = self.folder / "files" / change.node
+        was = file.before
+        redacted = [_keep_text(folder, was.content)] if was is not None else []
+        redacted.append(_keep_text(folder, file.after))
+        return KeptFile(
+            node=change.node,
+            service=change.service,
+            step=change.step,
+            path=file.path,
+            mode=file.mode,
+            owner=file.owner,
+            group=file.group,
+            before=file.before_digest,
+            after=sha256(file.after),
+            redacted=any(redacted),
+            before_mode="" if was is None else was.mode,
+            before_owner="" if was is None else was.owner,
+            before_group="" if was is None else was.group,
+        )
+
+    def _kept_object(self, change: ObjectChange) -> KeptObject:
+        number = len(self._objects) + 1
+        sides = {"before": change.before, "after": change.manifest}
+        redacted = False
+        for side, content in sides.items():
+            if content is not None:
+                harmless = redact_data(content)
+                redacted |= harmless != _plain(content)
+                _write_json(self.folder / "objects" / f"{number}-{side}.json", harmless)
+        return KeptObject(
+            number=number,
+            step=change.step,
+            action=change.action,
+            name=change.name,
+            before=ABSENT if change.before is None else object_digest(change.before),
+            after=object_digest(change.manifest),
+            redacted=redacted,
+        )
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run as its folder tells it.
+
+    Attributes:
+        folder: where it is.
+        run: its name, which is the folder's.
+        journal: what happened.
+        plan: the content of ``plan.json``; None where no plan was made.
+        files: what is kept of the nodes' files, in the order in which they were to be changed.
+        objects: likewise of API objects.
+        problems: what is wrong with the folder, one sentence each; nothing, if all can be read.
+        running: whether the process that writes it has it open, on this machine.
+    """
+
+    folder: Path
+    run: str
+    journal: Journal
+    plan: Mapping[str, Any] | None
+    files: tuple[KeptFile, ...]
+    objects: tuple[KeptObject, ...]
+    problems: tuple[str, ...]
+    running: bool = False
+
+    @property
+    def events(self) -> tuple[dict[str, Any], ...]:
+        """The whole lines of its journal."""
+        return self.journal.events
+
+    def of(self, *actions: str) -> list[dict[str, Any]]:
+        """The events with one of these actions, in their order."""
+        return [event for event in self.events if event["action"] in actions]
+
+    def content(self, node: str, digest: str) -> str:
+        """What is kept of a node's file, by the digest that ``files`` has.
+
+        Raises:
+            RecordError: it is not there.
+        """
+        path = self.folder / "files" / node / digest
+        try:
+            return path.read_bytes().decode("utf-8", errors="surrogateescape")
+        except OSError as error:
+            raise RecordError(
+                f"{self.run}: {path.name} of {node} cannot be read ({error.strerror})"
+            ) from None
+
+    def object_content(self, kept: KeptObject, side: str) -> dict[str, Any] | None:
+        """What is kept of an API object: its ``side`` ``before`` or ``after``; None where there was none.
+
+        Raises:
+            RecordError: it is not there, or is no object.
+        """
+        if getattr(kept, side) == ABSENT:
+            return None
+        name = f"objects/{kept.number}-{side}.json"
+        content, problem = _read_json(self.folder / name)
+        if problem or not isinstance(content, dict):
+            raise RecordError(f"{self.run}: {problem or f'{name} is no object'}")
+        return content
+
+
+def read_run(folder: Path) -> PastRun:
+    """Read a run's folder, in whatever state it was left.
+
+    Raises:
+        RecordError: it is no run's folder.
+    """
+    if not (folder / JOURNAL).is_file():
+        raise RecordError(f"{folder} is no record of a run: there is no {JOURNAL} in it")
+    journal = read_journal(folder / JOURNAL)
+    plan, plan_problem = _read_json(folder / PLAN)
+    files, files_problem = _read_list(folder / FILES, KeptFile)
+    objects, objects_problem = _read_list(folder / OBJECTS, KeptObject)
+    found = (plan_problem, files_problem, objects_problem)
+    return PastRun(
+        folder=folder,
+        run=folder.resolve().name,
+        journal=journal,
+        plan=plan if isinstance(plan, dict) else None,
+        files=tuple(files),
+        objects=tuple(objects),
+        problems=(*journal.problems, *(problem for problem in found if problem)),
+        running=_is_open(folder / JOURNAL),
+    )
+
+
+def object_digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of an API object as JSON with sorted keys."""
+    return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")))
+
+
+def write_aside(path: Path, data: bytes) -> None:
+    """Write a file of a run so that it is there whole or not at all, on disk, for its owner only.
+
+    Raises:
+        RecordError: it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.new")
+    try:
+        _make_folder(path.parent)
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise RecordError(
+            f"{path}: cannot write ({error.strerror}). What cannot be recorded is not done; make room and run again"
+        ) from None
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder for its owner only, and those above it that are not there yet."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def _keep_text(folder: Path, content: str) -> bool:
+    """Keep a content under its digest; whether the redaction took something out of it."""
+    harmless = redact(content)
+    write_aside(folder / sha256(content), harmless.encode("utf-8", errors="surrogateescape"))
+    return harmless != content
+
+
+def _write_json(path: Path, content: Any) -> None:
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    write_aside(path, text.encode("utf-8", errors="backslashreplace"))
+
+
+def _plain(content: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(content))
+
+
+def _read_json(path: Path) -> tuple[Any, str]:
+    """The content of a JSON file and what is wrong with it; neither where there is no such file."""
+    try:
+        return json.loads(path.read_bytes()), ""
+    except FileNotFoundError:
+        return None, ""
+    except (OSError, ValueError, RecursionError) as error:
+        return None, f"{path.name} cannot be read: {error}"
+
+
+def _read_list(path: Path, kind: type[Any]) -> tuple[Sequence[Any], str]:
+    content, problem = _read_json(path)
+    if content is None:
+        return (), problem
+    try:
+        return [kind(**item) for item in content], ""
+    except TypeError as error:
+        return (), f"{path.name} is no list of what a run kept: {error}"
+
+
+def _is_open(path: Path) -> bool:
+    """Whether a process has the journal open for writing: it holds a lock as long as it lives."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

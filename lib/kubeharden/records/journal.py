@@ -1,0 +1,173 @@
+"""The journal of a run: one line an event, on disk before the next thing is done, bound to the line before.
+
+A line is a JSON object with
+
+- ``seq``: 1, 2, 3 …
+- ``time``: UTC, RFC 3339 with milliseconds,
+- ``action``: ``started``, ``completed``, ``failed``, ``reverted`` …,
+- ``run``: the name of the run's folder,
+- ``previous``: the SHA-256, in hex, of the bytes of the line before without its newline; empty in the first,
+
+and what the action is about. A run that is killed leaves at most one torn line, the last: it is what has no newline.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kubeharden.errors import RecordError
+from kubeharden.redact import redact_data
+
+OWN_KEYS = ("seq", "time", "action", "run", "previous")
+
+
+class JournalWriter:
+    """Appends to the journal of one run; threads may share it.
+
+    Args:
+        path: the file, which must not be there yet.
+        run: the name of the run.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+
+    def __init__(self, path: Path, run: str) -> None:
+        self._path, self._run = path, run
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        fcntl.flock(
+            self._file, fcntl.LOCK_EX
+        )  # held until the process ends: so others see that the run goes on
+        self._lock = threading.Lock()
+        self._seq, self._previous, self._size = 0, "", 0
+        sync_folder(path.parent)
+
+    def write(self, action: str, what: dict[str, Any]) -> None:
+        """Append one event, without its secrets; it is on disk when this returns.
+
+        Raises:
+            ValueError: ``what`` has one of the journal's own keys.
+            RecordError: the line cannot be written; the journal ends with the line before.
+        """
+        taken = sorted(set(OWN_KEYS) & set(what))
+        if taken:
+            raise ValueError(f"the journal itself says {', '.join(taken)}")
+        # Values are redacted before they become JSON: a mark put into JSON text could make it invalid.
+        content = redact_data(what)
+        with self._lock:
+            line = {
+                "seq": self._seq + 1,
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "action": action,
+                "run": self._run,
+                "previous": self._previous,
+                **content,
+            }
+            data = json_line(line)
+            self._append(data + b"\n")
+            self._seq += 1
+            self._previous = hashlib.sha256(data).hexdigest()
+
+    def close(self) -> None:
+        """Close the file; more than once does no harm."""
+        with self._lock:
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
+
+    def _append(self, data: bytes) -> None:
+        try:
+            written = 0
+            while written < len(data):  # a full disk takes a part and then refuses the rest
+                written += os.write(self._file, data[written:])
+            os.fsync(self._file)
+        except OSError as error:
+            if self._file >= 0:
+                os.ftruncate(self._file, self._size)
+            raise RecordError(
+                f"{self._path}: cannot write ({error.strerror}). What cannot be recorded is not done; make room "
+                "and run again"
+            ) from None
+        self._size += len(data)
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What a journal holds.
+
+    Attributes:
+        events: its whole lines, each as it was written, in their order.
+        problems: what is wrong with it, one sentence each: lines changed, dropped, swapped, or not readable.
+        torn: the text after the last newline; a run that was killed while it wrote leaves it. Empty as a rule.
+    """
+
+    events: tuple[dict[str, Any], ...]
+    problems: tuple[str, ...] = ()
+    torn: str = ""
+
+
+def read_journal(path: Path) -> Journal:
+    """Read a journal, in whatever state it is: what cannot be read is named in ``problems``, never raised."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return Journal((), (f"{path.name}: cannot be read ({error.strerror})",))
+    *lines, torn = data.split(b"\n")
+    events: list[dict[str, Any]] = []
+    problems: list[str] = []
+    previous, expected = "", 1
+    for number, line in enumerate(lines, 1):
+        event = _event(line)
+        if event is None:
+            problems.append(f"{path.name}: line {number} is no event")
+        else:
+            problems += [f"{path.name}: line {number} {why}" for why in _misplaced(event, expected, previous)]
+            events.append(event)
+            expected = event["seq"]
+        previous, expected = hashlib.sha256(line).hexdigest(), expected + 1
+    names = {event["run"] for event in events}
+    if len(names) > 1:
+        problems.append(f"{path.name}: has lines of several runs: {', '.join(sorted(names))}")
+    return Journal(tuple(events), tuple(problems), torn.decode("utf-8", errors="replace"))
+
+
+def json_line(content: dict[str, Any]) -> bytes:
+    """A mapping as one line of JSON, in UTF-8; what is no valid text (bytes of a node's file) is escaped."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", errors="backslashreplace")
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's list of names on disk; without this, a new file may be lost with its power."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(event, dict) or type(event.get("seq")) is not int:
+        return None
+    return event if all(isinstance(event.get(key), str) for key in OWN_KEYS if key != "seq") else None
+
+
+def _misplaced(event: dict[str, Any], expected: int, previous: str) -> list[str]:
+    why = []
+    if event["seq"] != expected:
+        why.append(f"has the number {event['seq']}, not {expected}: a line was dropped, added or swapped")
+    if event["previous"] != previous:
+        why.append("does not follow the line before it: one of the two was changed, dropped or swapped")
+    return why
