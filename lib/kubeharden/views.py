@@ -13,7 +13,7 @@ from kubeharden.display import BAD, GOOD, NOTE, Block, Diff, Message, Table, Vie
 from kubeharden.errors import UnitError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.plan import NodeChange, Plan
-from kubeharden.podsecurity import usable_policies, workloads
+from kubeharden.podsecurity import Authorization, workloads
 from kubeharden.releases import Release
 from kubeharden.results import Checked, Result
 from kubeharden.systemd import unwrapped
@@ -274,22 +274,15 @@ def _not_in_effect(service: ServiceFacts) -> str:
 
 
 def _workload_table(facts: Facts) -> Table:
-    objects = facts.cluster.objects
+    authorization = Authorization(facts.cluster.objects)
     rows = []
-    for item in workloads(objects):
-        policies = usable_policies(objects, item.namespace, item.service_account)
-        rows.append(
-            (
-                item.namespace,
-                item.kind,
-                item.name,
-                item.service_account,
-                ", ".join(sorted(policies)) or "none",
-            )
-        )
+    for item in workloads(facts.cluster.objects):
+        policies = {name for asker in item.askers for name in authorization.usable(asker, item.namespace)}
+        usable = ", ".join(sorted(policies)) or "none"
+        rows.append((item.namespace, item.kind, item.name, str(item.pods), item.identity, usable))
     return Table(
         "Who runs what in the cluster",
-        ("Namespace", "Kind", "Name", "Service account", "PodSecurityPolicies it may use now"),
+        ("Namespace", "Kind", "Name", "Pods", "As", "PodSecurityPolicies that may be used now"),
         rows,
     )
 

@@ -154,7 +154,7 @@ def test_workloads_that_may_use_no_policy_are_named() -> None:
         "metadata": {
             "namespace": "shop",
             "name": "web-1",
-            "ownerReferences": [{"controller": True, "kind": "ReplicaSet"}],
+            "ownerReferences": [{"controller": True, "kind": "Deployment", "name": "web"}],
         },
     }
     custom = {
@@ -185,7 +185,7 @@ def test_workloads_that_may_use_no_policy_are_named() -> None:
         )
     )
     assert [str(w) for w in found] == [
-        "shop/db-0 (Pod, service account default)",
+        "shop/db-0 (Db, service account default)",
         "shop/toolbox (Pod, service account default)",
         "shop/web (Deployment, service account default)",
     ]

@@ -1,10 +1,12 @@
 """Pod security: the policies and who may use them, as data and as API objects. Pure."""
 
-from kubeharden.podsecurity.authorization import usable_policies
+from kubeharden.podsecurity.authorization import Authorization, Identity, usable_policies
 from kubeharden.podsecurity.policies import PolicySet, policy_objects, read_policies
 from kubeharden.podsecurity.workloads import Workload, static_pod_namespaces, uncovered, workloads
 
 __all__ = [
+    "Authorization",
+    "Identity",
     "PolicySet",
     "Workload",
     "policy_objects",

@@ -1,25 +1,110 @@
-"""Which PodSecurityPolicies a service account may use, by RBAC.
+"""Which PodSecurityPolicies somebody may use, by RBAC.
 
-Source: plugin/pkg/admission/security/podsecuritypolicy/admission.go (verb ``use``, resource
-``podsecuritypolicies``, the group ``policy`` and, for old rules, ``extensions``, in the pod's namespace) and
-plugin/pkg/auth/authorizer/rbac.
+Sources, 1.20.2: plugin/pkg/admission/security/podsecuritypolicy/admission.go (verb ``use``, resource
+``podsecuritypolicies``, the group ``policy`` and, for old rules, ``extensions``, in the pod's namespace; the pod's
+service account is asked first, then the user who makes the request), plugin/pkg/auth/authorizer/rbac and
+pkg/registry/rbac/validation/rule.go (who is meant by a subject), pkg/controller/clusterroleaggregation (whose rules an
+aggregated ClusterRole has), pkg/serviceaccount/util.go (the groups of a service account).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 Object = Mapping[str, Any]
+Subject = tuple[str, str]  # "User" or "Group", and its name
 _GROUPS = {"policy", "extensions", "*"}
 _RESOURCES = {"podsecuritypolicies", "*"}
 _VERBS = {"use", "*"}
+_AUTHENTICATED = "system:authenticated"
+_MASTERS = "system:masters"  # allowed everything before RBAC is asked (authorizerfactory.NewPrivilegedGroups)
+_EVERY = frozenset({""})  # a rule without resourceNames; "*" among them would be a name like any other
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who asks: a user's name and groups, as the API server knows them."""
+
+    user: str
+    groups: frozenset[str]
+
+    @classmethod
+    def of_service_account(cls, namespace: str, name: str) -> Identity:
+        """The user that a service account is."""
+        groups = {"system:serviceaccounts", f"system:serviceaccounts:{namespace}", _AUTHENTICATED}
+        return cls(f"system:serviceaccount:{namespace}:{name}", frozenset(groups))
+
+    @classmethod
+    def of_node(cls, name: str) -> Identity:
+        """The user that a kubelet is: it makes the mirror pods of its static pods."""
+        return cls(f"system:node:{name}", frozenset({"system:nodes", _AUTHENTICATED}))
+
+    @classmethod
+    def of_user(cls, name: str) -> Identity:
+        """A user who is in no group but that of all who are logged in."""
+        return cls(name, frozenset({_AUTHENTICATED}))
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """Everything that a binding may call it."""
+        return ("User", self.user), *(("Group", group) for group in self.groups)
+
+
+class Authorization:
+    """Who may use which policies. Roles and bindings are read once; each answer is worked out once.
+
+    Args:
+        objects: ``podsecuritypolicies``, ``roles``, ``clusterroles``, ``rolebindings`` and
+            ``clusterrolebindings``, as plain dicts.
+    """
+
+    def __init__(self, objects: Mapping[str, Iterable[Object]]) -> None:
+        self._policies = frozenset(_name(policy) for policy in objects.get("podsecuritypolicies", ()))
+        self._roles = _grants(objects)
+        self._bound: dict[tuple[str, Subject], set[str]] = {}
+        self._answers: dict[tuple[str, Identity], frozenset[str]] = {}
+        for binding in objects.get("clusterrolebindings", ()):
+            self._bind(binding, "")
+        for binding in objects.get("rolebindings", ()):
+            self._bind(binding, _namespace(binding))
+
+    def usable(self, identity: Identity, namespace: str) -> frozenset[str]:
+        """The names of the policies that this user may use for pods in this namespace."""
+        key = (namespace, identity)
+        if key not in self._answers:
+            self._answers[key] = self._usable(identity, namespace)
+        return self._answers[key]
+
+    def roles_for(self, policy: str, namespace: str) -> list[str]:
+        """What could be bound in a namespace to let somebody use a policy and none besides: ``Role psp:x``."""
+        return [
+            f"{kind} {name}"
+            for (kind, where, name), names in self._roles.items()
+            if names == {policy} and (kind == "ClusterRole" or where == namespace)
+        ]
+
+    def _usable(self, identity: Identity, namespace: str) -> frozenset[str]:
+        if _MASTERS in identity.groups:
+            return self._policies
+        names: set[str] = set()
+        for where in ("", namespace):
+            for subject in identity.subjects:
+                names |= self._bound.get((where, subject), set())
+        return self._policies if names >= _EVERY else self._policies & names
+
+    def _bind(self, binding: Object, namespace: str) -> None:
+        ref = binding["roleRef"]
+        names = self._roles.get((ref["kind"], namespace if ref["kind"] == "Role" else "", ref["name"]))
+        for subject in _subjects(binding, namespace) if names else ():
+            self._bound.setdefault((namespace, subject), set()).update(names or ())
 
 
 def usable_policies(
     objects: Mapping[str, Iterable[Object]], namespace: str, service_account: str
 ) -> frozenset[str]:
-    """The names of the policies that pods of this service account may use.
+    """The names of the policies that pods of this service account may use, whoever makes them.
 
     Args:
         objects: ``podsecuritypolicies``, ``roles``, ``clusterroles``, ``rolebindings`` and
@@ -27,53 +112,79 @@ def usable_policies(
         namespace: the namespace of the pod and of its service account.
         service_account: the name of the service account.
     """
-    names = [policy["metadata"]["name"] for policy in objects.get("podsecuritypolicies", ())]
-    rules = list(_rules(objects, namespace, service_account))
-    return frozenset(name for name in names if any(_allows(rule, name) for rule in rules))
+    identity = Identity.of_service_account(namespace, service_account)
+    return Authorization(objects).usable(identity, namespace)
 
 
-def _rules(objects: Mapping[str, Iterable[Object]], namespace: str, service_account: str) -> Iterator[Object]:
-    roles = {("Role", _key(role)): role for role in objects.get("roles", ())}
-    roles |= {
-        ("ClusterRole", ("", role["metadata"]["name"])): role for role in objects.get("clusterroles", ())
-    }
-    for binding in objects.get("rolebindings", ()):
-        if binding["metadata"].get("namespace") == namespace and _binds(binding, namespace, service_account):
-            yield from _rules_of(roles, binding, namespace)
-    for binding in objects.get("clusterrolebindings", ()):
-        if _binds(binding, namespace, service_account):
-            yield from _rules_of(roles, binding, "")
-
-
-def _rules_of(
-    roles: Mapping[tuple[str, tuple[str, str]], Object], binding: Object, namespace: str
-) -> Iterable[Object]:
-    ref = binding["roleRef"]
-    role = roles.get((ref["kind"], (namespace if ref["kind"] == "Role" else "", ref["name"])))
-    return (role or {}).get("rules") or ()
-
-
-def _key(role: Object) -> tuple[str, str]:
-    return role["metadata"].get("namespace", ""), role["metadata"]["name"]
-
-
-def _binds(binding: Object, namespace: str, service_account: str) -> bool:
-    user = f"system:serviceaccount:{namespace}:{service_account}"
-    groups = {"system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"}
+def _subjects(binding: Object, namespace: str) -> Iterator[Subject]:
     for subject in binding.get("subjects") or ():
-        kind, name = subject["kind"], subject["name"]
-        if kind == "ServiceAccount" and (subject.get("namespace"), name) == (namespace, service_account):
-            return True
-        if (kind == "User" and name == user) or (kind == "Group" and name in groups):
-            return True
-    return False
+        kind, name = subject.get("kind"), subject.get("name", "")
+        if kind in ("User", "Group"):
+            yield kind, name
+        elif kind == "ServiceAccount" and (where := subject.get("namespace") or namespace):
+            yield "User", f"system:serviceaccount:{where}:{name}"
 
 
-def _allows(rule: Object, policy: str) -> bool:
-    names = rule.get("resourceNames") or ()
-    return bool(
-        _VERBS & set(rule.get("verbs") or ())
-        and _GROUPS & set(rule.get("apiGroups") or ())
-        and _RESOURCES & set(rule.get("resources") or ())
-        and (not names or policy in names)
+def _grants(objects: Mapping[str, Iterable[Object]]) -> dict[tuple[str, str, str], frozenset[str]]:
+    """For every Role and ClusterRole that allows the use of policies: their names, or ``_EVERY``."""
+    cluster_roles = {_name(role): role for role in objects.get("clusterroles", ())}
+    rules = {("Role", _namespace(role), _name(role)): role.get("rules") for role in objects.get("roles", ())}
+    rules |= {("ClusterRole", "", name): _rules(role, cluster_roles) for name, role in cluster_roles.items()}
+    return {key: names for key, found in rules.items() if (names := _allowed(found or ()))}
+
+
+def _rules(
+    role: Object, cluster_roles: Mapping[str, Object], above: frozenset[str] = frozenset()
+) -> list[Any]:
+    """A ClusterRole's rules; those that it aggregates where no controller has filled them in yet."""
+    own = list(role.get("rules") or ())
+    selectors = (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()
+    if own or not selectors:
+        return own
+    above |= {_name(role)}
+    return [
+        rule
+        for name, other in cluster_roles.items()
+        if name not in above and any(_selects(selector, other) for selector in selectors)
+        for rule in _rules(other, cluster_roles, above)
+    ]
+
+
+def _selects(selector: Object, item: Object) -> bool:
+    """Whether a label selector means an object (apimachinery, LabelSelectorAsSelector: an empty one means all)."""
+    labels = item["metadata"].get("labels") or {}
+    wanted = (selector.get("matchLabels") or {}).items()
+    return all(labels.get(key) == value for key, value in wanted) and all(
+        _meets(expression, labels) for expression in selector.get("matchExpressions") or ()
     )
+
+
+def _meets(expression: Object, labels: Mapping[str, str]) -> bool:
+    key, values = expression["key"], expression.get("values") or ()
+    return {
+        "In": key in labels and labels[key] in values,
+        "NotIn": key not in labels or labels[key] not in values,
+        "Exists": key in labels,
+        "DoesNotExist": key not in labels,
+    }.get(expression["operator"], False)
+
+
+def _allowed(rules: Iterable[Object]) -> frozenset[str]:
+    names: set[str] = set()
+    for rule in rules:
+        if (
+            _VERBS & set(rule.get("verbs") or ())
+            and _GROUPS & set(rule.get("apiGroups") or ())
+            and _RESOURCES & set(rule.get("resources") or ())
+        ):
+            named = rule.get("resourceNames") or ()
+            names |= {name for name in named if name} if named else _EVERY
+    return frozenset(names)
+
+
+def _name(item: Object) -> str:
+    return str(item["metadata"]["name"])
+
+
+def _namespace(item: Object) -> str:
+    return str(item["metadata"].get("namespace", ""))
