@@ -1,0 +1,165 @@
+"""A pod as the PodSecurityPolicy plugin sees it: its shape, the API's defaults that matter, and its containers.
+
+Sources: pkg/apis/core/v1/defaults.go (what is filled in before admission), pkg/apis/core/pods/helpers.go
+(``VisitContainersWithPath``) and pkg/securitycontext/accessors.go (a container's settings before the pod's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kubeharden.errors import ParameterError
+
+Object = dict[str, Any]
+
+# The order in which the server visits them.
+CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
+
+_CAPABILITIES = {"add": [str], "drop": [str]}
+_SECCOMP = {"type": str, "localhostProfile": str}
+_SELINUX = {"level": str, "role": str, "type": str, "user": str}
+_CONTAINER = {
+    "name": str,
+    "ports": [{"hostPort": int, "containerPort": int}],
+    "volumeMounts": [{"name": str, "readOnly": bool}],
+    "securityContext": {
+        "allowPrivilegeEscalation": bool,
+        "capabilities": _CAPABILITIES,
+        "privileged": bool,
+        "procMount": str,
+        "readOnlyRootFilesystem": bool,
+        "runAsGroup": int,
+        "runAsNonRoot": bool,
+        "runAsUser": int,
+        "seLinuxOptions": _SELINUX,
+        "seccompProfile": _SECCOMP,
+    },
+}
+_PROJECTED = {
+    "sources": [
+        {
+            "serviceAccountToken": {"path": str, "audience": str},
+            "configMap": {"name": str},
+            "downwardAPI": {
+                "items": [{"path": str, "fieldRef": {"apiVersion": str, "fieldPath": str}}],
+            },
+        }
+    ]
+}
+_SPEC = {
+    "containers": [_CONTAINER],
+    "ephemeralContainers": [_CONTAINER],
+    "hostIPC": bool,
+    "hostNetwork": bool,
+    "hostPID": bool,
+    "initContainers": [_CONTAINER],
+    "runtimeClassName": str,
+    "securityContext": {
+        "fsGroup": int,
+        "runAsGroup": int,
+        "runAsNonRoot": bool,
+        "runAsUser": int,
+        "seLinuxOptions": _SELINUX,
+        "seccompProfile": _SECCOMP,
+        "supplementalGroups": [int],
+        "sysctls": [{"name": str}],
+    },
+    "volumes": [
+        {
+            "name": str,
+            "csi": {"driver": str},
+            "flexVolume": {"driver": str},
+            "hostPath": {"path": str},
+            "projected": _PROJECTED,
+        }
+    ],
+}
+# What a policy looks at, with its types; anything else in a pod is of no concern here.
+_POD: Object = {"metadata": {"annotations": {}}, "spec": _SPEC}
+
+_NAMES = {bool: "true or false", int: "an integer", str: "a string"}
+
+
+def check_pod(pod: object) -> None:
+    """Refuse a pod that the API server could not have read.
+
+    Raises:
+        ParameterError: naming the field, what it is and what it must be.
+    """
+    if not isinstance(pod, dict) or not isinstance(pod.get("spec"), dict):
+        raise ParameterError("pod: expected a mapping with metadata and spec, as the API has it")
+    _check(pod, _POD, "pod")
+    for key, value in ((pod.get("metadata") or {}).get("annotations") or {}).items():
+        if not isinstance(value, str | None):
+            raise ParameterError(f"pod.metadata.annotations[{key}]: expected a string, not {value!r}")
+
+
+def _check(value: object, shape: Any, path: str) -> None:
+    """An absent value and null are the same to the API, whatever the type."""
+    if value is None:
+        return
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            raise ParameterError(f"{path}: expected a mapping, not {value!r}")
+        for key, inner in shape.items():
+            if key in value:
+                _check(value[key], inner, f"{path}.{key}")
+    elif isinstance(shape, list):
+        if not isinstance(value, list):
+            raise ParameterError(f"{path}: expected a list, not {value!r}")
+        for index, item in enumerate(value):
+            if item is None:
+                raise ParameterError(f"{path}[{index}]: is null")
+            _check(item, shape[0], f"{path}[{index}]")
+    elif not isinstance(value, shape) or (shape is int and isinstance(value, bool)):
+        raise ParameterError(f"{path}: expected {_NAMES[shape]}, not {value!r}")
+
+
+def with_defaults(pod: Object) -> Object:
+    """The pod with the one default of the API that a policy sees: on the host's network, each port is a host port.
+
+    Source: ``defaultHostNetworkPorts``. Ephemeral containers have no ports.
+    """
+    spec = pod["spec"]
+    if not spec.get("hostNetwork"):
+        return pod
+    before = {key: spec[key] for key in ("initContainers", "containers") if spec.get(key)}
+    after = {key: [_with_host_ports(item) for item in items] for key, items in before.items()}
+    return pod if after == before else {**pod, "spec": {**spec, **after}}
+
+
+def _with_host_ports(container: Object) -> Object:
+    ports = container.get("ports") or ()
+    if not any(map(_lacks_host_port, ports)):
+        return container
+    filled = [{**p, "hostPort": p["containerPort"]} if _lacks_host_port(p) else p for p in ports]
+    return {**container, "ports": filled}
+
+
+def _lacks_host_port(port: Object) -> bool:
+    return bool(port.get("containerPort") and not port.get("hostPort"))
+
+
+def containers(pod: Object) -> Iterator[tuple[str, Object]]:
+    """Every container with its path, in the server's order."""
+    spec = pod["spec"]
+    for key in CONTAINER_LISTS:
+        for index, container in enumerate(spec.get(key) or ()):
+            yield f"spec.{key}[{index}]", container
+
+
+def notes_of(pod: Object) -> Mapping[str, str]:
+    """The pod's annotations; empty without any."""
+    return (pod.get("metadata") or {}).get("annotations") or {}
+
+
+def context(item: Object) -> Object:
+    """The security context of a pod's spec or of a container; empty without one."""
+    return item.get("securityContext") or {}
+
+
+def effective(pod_context: Object, container_context: Object, key: str) -> Any:
+    """A setting of a container, or else of its pod."""
+    value = container_context.get(key)
+    return pod_context.get(key) if value is None else value

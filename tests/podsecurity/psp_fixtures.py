@@ -1,0 +1,43 @@
+"""The examples of tests/fixtures/psp, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDER = Path(__file__).parent.parent / "fixtures" / "psp"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A pod and what its folder's policy says of it.
+
+    Attributes:
+        reasons: why it is refused; empty if it is admitted.
+        becomes: what it is filled in to; the pod itself where nothing is.
+    """
+
+    name: str
+    policy: dict[str, Any]
+    pod: dict[str, Any]
+    reasons: list[str]
+    becomes: dict[str, Any]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def examples() -> Iterator[Example]:
+    for path in sorted(FOLDER.glob("*/*/*.yaml")):
+        policy = yaml.safe_load((path.parent.parent / "policy.yaml").read_text())
+        text = path.read_text()
+        pod, *rest = yaml.safe_load_all(text)
+        reasons = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
+        assert bool(reasons) == (path.parent.name == "refused"), path
+        assert bool(rest) == (path.parent.name == "filled-in"), path
+        becomes = rest[0] if rest else pod
+        yield Example(str(path.relative_to(FOLDER).with_suffix("")), policy, pod, reasons, becomes)
