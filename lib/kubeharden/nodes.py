@@ -120,6 +120,19 @@ class Nodes:
         """
         _all(lambda node: self._run(node, "exit 0", ["check"], "", OBSERVE_SECONDS), self.inventory.nodes)
 
+    def logins(self) -> dict[str, dict[str, str]]:
+        """How each node with an open connection was logged in to; the gateway is among them by its name.
+
+        Returns:
+            ``user``; ``key``, the fingerprint of the key that proved it (empty for another way); ``host_key``,
+            type and fingerprint of the key that the node showed.
+        """
+        with self._lock:
+            connections = dict(self._connections)
+        if self._shared is not None:
+            connections[f"gateway {self._shared.host}"] = self._shared
+        return {name: _login(connection) for name, connection in connections.items() if connection.transport}
+
     def observe(
         self, names: Iterable[str] | None = None, services: Sequence[str] = SERVICES
     ) -> list[NodeFacts]:
@@ -267,6 +280,17 @@ class Nodes:
             # paramiko leaves Nagle's algorithm on, which costs 30 ms on every command.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.connect_kwargs["sock"] = sock
+
+
+def _login(connection: Connection) -> dict[str, str]:
+    transport = connection.transport
+    used = getattr(transport.auth_handler, "private_key", None)
+    shown = transport.get_remote_server_key()
+    return {
+        "user": connection.user,
+        "key": used.fingerprint if used is not None else "",
+        "host_key": f"{shown.get_name()} {shown.fingerprint}",
+    }
 
 
 def _close(connection: Connection) -> None:

@@ -12,7 +12,13 @@ from kubeharden import views
 from kubeharden.cluster import Cluster
 from kubeharden.decide import make_plan
 from kubeharden.display import GOOD, Message, View
-from kubeharden.errors import KubehardenError, MigrationRefusedError, ProofError, UnexpectedError
+from kubeharden.errors import (
+    KubehardenError,
+    MigrationRefusedError,
+    ProofError,
+    RecordError,
+    UnexpectedError,
+)
 from kubeharden.facts import Facts
 from kubeharden.inventory import Inventory
 from kubeharden.live import Progress, show
@@ -23,7 +29,7 @@ from kubeharden.plan import Plan
 from kubeharden.podsecurity import PolicySet
 from kubeharden.preflight import preflight
 from kubeharden.proof import compare
-from kubeharden.records import Record
+from kubeharden.records import Record, hooks
 from kubeharden.redact import redact
 from kubeharden.rehearsal import Rehearsal, available
 from kubeharden.releases import LAST, Release
@@ -45,17 +51,29 @@ def verb(method: Callable[P, T]) -> Callable[P, T]:
             raise KubehardenError(
                 "this run is over: run the cell with runbook.start(globals()) for a new one"
             )
+        run = args[0] if args and isinstance(args[0], Run) else None
         try:
             return method(*args, **kwargs)
-        except KubehardenError:
+        except KubehardenError as error:
+            _note(run, method.__name__, error)
             raise
         except Exception as error:
+            _note(run, method.__name__, error)
             trace = "".join(traceback.format_exception(error))
             raise UnexpectedError(
                 f"this should not have happened; please report it:\n{redact(trace)}"
             ) from error
+        except KeyboardInterrupt as interrupt:
+            _note(run, method.__name__, interrupt)
+            raise
 
     return guarded
+
+
+def _note(run: Run | None, name: str, error: BaseException) -> None:
+    """Put into the journal what ended a verb; where the journal itself is what failed, there is nowhere to put it."""
+    if run is not None and not isinstance(error, RecordError):
+        run.record.event("error", verb=name, kind=type(error).__name__, message=str(error))
 
 
 class Run:
@@ -78,7 +96,7 @@ class Run:
         self._facts: Facts | None = None
         self._plan: Plan | None = None
         self._done: dict[str, list[Result]] = {}
-        self._closed = False
+        self._finished = self._closed = False
 
     @verb
     def check(self) -> View:
@@ -88,7 +106,7 @@ class Run:
             KubehardenError: something that this run may need does not work; what to do is said.
         """
         found = preflight(self.parameters, self.inventory, self.policies, self.nodes, self.cluster)
-        self.record.event("checked", checks=[check.what for check in found])
+        self.record.event("checked", **hooks.checked(found, self.nodes.logins()))
         return views.checks_view(found)
 
     @verb
@@ -99,7 +117,7 @@ class Run:
             KubehardenError: a node or the API server cannot be reached.
         """
         self._facts = observe(self.nodes, self.cluster)
-        self.record.event("observed", nodes=[node.name for node in self._facts.nodes])
+        self.record.event("observed", **hooks.observed(self._facts))
         return views.facts_view(self._facts)
 
     @verb
@@ -112,7 +130,7 @@ class Run:
         self._plan = make_plan(self._seen(), self.parameters, self.policies)
         self._done.clear()
         self.record.plan(self._plan)
-        self.record.event("planned", digest=self._plan.digest, needed=self._plan.needed)
+        self.record.event("planned", **hooks.planned(self._plan))
         return views.plan_view(self._plan)
 
     @verb
@@ -187,13 +205,9 @@ class Run:
         Raises:
             ProofError: something is not as promised. What was found is shown first.
         """
-        proof = compare(
-            self._seen(),
-            observe(self.nodes, self.cluster),
-            self._planned(),
-            applied=self.parameters.mode == "apply",
-        )
-        self.record.event("proved", problems=list(proof.problems))
+        after = observe(self.nodes, self.cluster)
+        proof = compare(self._seen(), after, self._planned(), applied=self.parameters.mode == "apply")
+        self.record.event("proved", **hooks.proved(proof, after))
         view = proof_view(proof)
         if proof.problems:
             show(view)
@@ -206,26 +220,34 @@ class Run:
     def finish(self) -> View:
         """What was changed, per node, with diffs; then close the record and stop the rehearsal."""
         if self.looks_only:
-            self.record.event("finished", mode="plan", changed=[], not_carried_out=[])
+            self.record.event("finished", mode="plan", changed=[], not_carried_out=[], why="")
+            self._finished = True
             self.close()
             seen = Message("Nothing was changed anywhere: this runbook only looks.", GOOD)
             return View([seen, Message(f"Record of this run: {self.record.folder}")])
         plan = self._planned()
         done = [step for step in plan.steps if step in self._done and plan.of(step).needed]
         left = [step for step in plan.steps if step not in self._done and plan.of(step).needed]
-        self.record.event("finished", mode=self.parameters.mode, changed=done, not_carried_out=left)
+        self.record.event("finished", **hooks.finished(plan, self.parameters.mode, done, left))
+        self._finished = True
         self.close()
         view = ending_view(plan, self.parameters.mode, done, left)
         return view.add(Message(f"Record of this run: {self.record.folder}"))
 
     def close(self) -> None:
         """Close connections, record and rehearsal; more than once does no harm."""
+        if self._closed:
+            return
         self._closed = True
         self.nodes.close()
         self.cluster.close()
-        self.record.close()
         if self.rehearsal is not None:
             self.rehearsal.stop()
+        try:
+            if not self._finished:
+                self.record.event("abandoned")
+        finally:
+            self.record.close()
 
     @property
     def is_over(self) -> bool:

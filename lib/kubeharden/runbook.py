@@ -10,6 +10,7 @@ run.finish()                      # closes the record
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -20,7 +21,7 @@ from kubeharden.inventory import read_inventory
 from kubeharden.parameters import Parameters, check_dns_ip, read_parameters
 from kubeharden.podsecurity import read_policies
 from kubeharden.project import POLICIES, find, project_folder
-from kubeharden.records import Record
+from kubeharden.records import Record, hooks
 from kubeharden.redact import redact
 from kubeharden.rehearsal import Rehearsal, available, service_range
 from kubeharden.run import Run, verb
@@ -73,10 +74,17 @@ def start(namespace: Mapping[str, Any], *, looks_only: bool = False) -> Run:
             rehearsal.stop()
         raise
     _current.append(run)
-    record.event(
-        "run started", mode=parameters.mode, steps=list(parameters.steps), change_id=parameters.change_id
-    )
+    source = rehearsal.inventory if rehearsal else find(parameters.inventory)
+    started = hooks.run_started(parameters, inventory, source, _notebook(looks_only), run.cluster.user)
+    record.event("run started", **started)
     return run
+
+
+def _notebook(looks_only: bool) -> Path | None:
+    """The notebook that runs: Jupyter says which, papermill does not; then it is one of the project's."""
+    named = os.environ.get("JPY_SESSION_NAME", "")
+    own = project_folder() / "notebooks" / ("upgrade-readiness.ipynb" if looks_only else "harden.ipynb")
+    return next((path for path in (Path(named), own) if path.suffix == ".ipynb" and path.is_file()), None)
 
 
 def _label(parameters: Parameters, looks_only: bool) -> str:

@@ -1,0 +1,98 @@
+"""Who ran what, from where, with which versions: read once, when a run starts.
+
+Nothing here talks to a node or a cluster; what is known of those comes with the facts.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import platform
+import socket
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from kubeharden._version import __version__
+from kubeharden.facts import Facts
+
+# What a run goes through, besides kubeharden itself and Python.
+PACKAGES = ("papermill", "fabric", "paramiko", "kubernetes", "ipykernel", "jupyterlab")
+GIT_SECONDS = 10
+
+
+def who() -> dict[str, Any]:
+    """The person at the keyboard, as the operating system knows them: login, uid, host.
+
+    ``sudo_user`` is who they were before they became root, where that is known.
+    """
+    try:
+        login = getpass.getuser()
+    except (KeyError, OSError):  # a uid without an entry in passwd, as in some containers
+        login = ""
+    return {
+        "login": login,
+        "uid": os.getuid(),
+        "host": socket.gethostname(),
+        "sudo_user": os.environ.get("SUDO_USER", ""),
+    }
+
+
+def versions() -> dict[str, Any]:
+    """The versions of kubeharden, Python and the packages that a run goes through; empty where one is not there.
+
+    ``commit`` and ``dirty`` are kubeharden's, where it runs from a git checkout; else empty and None.
+    """
+    commit, dirty = _checkout(Path(__file__).resolve().parents[1])
+    return {
+        "kubeharden": __version__,
+        "commit": commit,
+        "dirty": dirty,
+        "python": platform.python_version(),
+        **{name: _version(name) for name in PACKAGES},
+    }
+
+
+def components(facts: Facts) -> dict[str, dict[str, str]]:
+    """The version of every component on every node, as its binary says it; empty where it says none."""
+    return {
+        node.name: {name: service.version for name, service in node.services.items() if service.loaded}
+        for node in facts.nodes
+    }
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes; empty where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _checkout(folder: Path) -> tuple[str, bool | None]:
+    """The commit of the checkout that this code is part of, and whether it was changed since."""
+    # A package installed into an environment may lie inside somebody else's checkout, which says nothing of it.
+    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return "", None
+    commit = _git(folder, "rev-parse", "HEAD")
+    changes = _git(folder, "status", "--porcelain", "--", ".")
+    return (commit or "").strip(), None if changes is None else bool(changes.strip())
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", folder, *words], capture_output=True, text=True, timeout=GIT_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,165 @@
+"""``record.json``: everything that a run's folder says of it, in a form that a schema describes."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import paramiko
+import pytest
+
+from kubeharden import runbook
+from kubeharden.errors import KubehardenError
+from kubeharden.records import Record, build_record, read_run, record_schema
+from kubeharden.records.provenance import file_digest, versions, who
+from support import ROOT
+
+
+def valid(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    jsonschema.Draft202012Validator(record_schema()).validate(record)
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    return record
+
+
+def summary(folder: Path) -> Mapping[str, Any]:
+    return valid(build_record(read_run(folder)))
+
+
+def started(tmp_path: Path, **parameters: str) -> runbook.Run:
+    places = {"rehearsal_dir": str(tmp_path / "rehearsal"), "output_dir": str(tmp_path / "records")}
+    return runbook.start({"In": [""], **places, "dns_ip": "10.0.0.10", **parameters})
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(record_schema())
+
+
+def test_a_run_that_was_carried_out(tmp_path: Path) -> None:
+    run = started(tmp_path, change_id="CHG-4711", reason="flags to config files")
+    run.check()
+    run.look()
+    run.plan()
+    for step in run.parameters.steps:
+        run.apply(step)
+    run.prove()
+    assert summary(run.record.folder)["result"] == "running"
+    run.finish()
+    record = summary(run.record.folder)
+
+    assert (record["result"], record["mode"], record["cluster"]) == ("done", "apply", "article-1.10")
+    assert record["change"] == {"id": "CHG-4711", "reason": "flags to config files", "approver": ""}
+    assert record["started"] < record["ended"]
+    assert record["who"] == who()
+    assert record["kubernetes_user"] == "kubernetes-admin"
+    rehearsal = tmp_path / "rehearsal"
+    key = paramiko.Ed25519Key.from_private_key_file(str(run.inventory.ssh.identity_file))
+    assert {name: login["key"] for name, login in record["logins"].items()} == {
+        "k8s-master": key.fingerprint,
+        "k8s-node1": key.fingerprint,
+    }
+    known = paramiko.HostKeys(str(run.inventory.ssh.known_hosts))
+    shown = {f"{k.get_name()} {k.fingerprint}" for keys in known.values() for k in keys.values()}
+    assert {login["host_key"] for login in record["logins"].values()} == shown
+    assert record["inventory"]["sha256"] == file_digest(rehearsal / "inventory.yaml")
+    assert record["notebook"]["sha256"] == file_digest(ROOT / "notebooks/harden.ipynb")
+    assert record["components"]["k8s-node1"] == {"kubelet": "v1.10.0", "kube-proxy": "v1.10.0"}
+    assert record["components_after"] == record["components"]
+    assert record["plan"]["digest"] == json.loads((run.record.folder / "plan.json").read_text())["digest"]
+    assert record["not_done"] == []
+    assert record["errors"] == []
+    assert record["proof"]["problems"] == []
+    assert ["k8s-node1", "kubelet", "readOnlyPort", "10255", "0", "yes"] in record["proof"]["differences"]
+
+    changes = {change["subject"]: change for change in record["changes"]}
+    assert {change["result"] for change in record["changes"]} == {"completed"}
+    kubelet = changes["kubelet on k8s-node1"]
+    assert kubelet["seconds"] > 0
+    config, unit = kubelet["files"]
+    assert (config["path"], config["before"]) == ("/etc/kubernetes/kubelet.conf", "absent")
+    assert config["after"] == file_digest(rehearsal / "nodes/k8s-node1/etc/kubernetes/kubelet.conf")
+    assert "+readOnlyPort: 0" in config["diff"]
+    assert "-  --cluster-dns=10.0.0.10" in unit["diff"]
+    [role] = changes["Role weave/psp:privileged"]["objects"]
+    assert role["action"] == "create"
+    assert '+  "kind": "Role",' in role["diff"]
+
+
+def test_a_run_in_mode_plan_says_what_it_left(tmp_path: Path) -> None:
+    run = started(tmp_path, mode="plan", steps="[kube-proxy]")
+    run.look()
+    run.plan()
+    run.apply("kube-proxy")
+    run.finish()
+    record = summary(run.record.folder)
+    assert (record["result"], record["changes"]) == ("planned", [])
+    assert record["not_done"] == [
+        {"step": "kube-proxy", "subject": f"kube-proxy on {node}", "why": "mode is plan"}
+        for node in ("k8s-master", "k8s-node1")
+    ]
+
+
+def test_a_run_that_fails_says_where_and_what_was_not_done(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    run.look()
+    run.plan()
+    (tmp_path / "rehearsal/nodes/k8s-node1/etc/kubernetes/pki/ca.crt").unlink()
+    with pytest.raises(KubehardenError):
+        run.apply("kubelet")
+    run.close()
+    record = summary(run.record.folder)
+    assert record["result"] == "failed"
+    assert [(c["subject"], c["result"]) for c in record["changes"]] == [
+        ("kubelet on k8s-master", "completed"),
+        ("kubelet on k8s-node1", "failed"),
+    ]
+    assert "ca.crt" in record["changes"][1]["words"]
+    [error] = record["errors"]
+    assert (error["verb"], error["kind"]) == ("apply", "NodeError")
+    assert {item["why"] for item in record["not_done"]} == {"kubelet on k8s-node1 failed before"}
+    assert "kube-scheduler on k8s-master" in {item["subject"] for item in record["not_done"]}
+
+
+def test_a_run_that_was_left_or_cut_off(tmp_path: Path) -> None:
+    record = Record(tmp_path, "lab", "harden")
+    record.event("run started", cluster="lab", mode="apply", steps=["kubelet"])
+    changes = [{"step": "kubelet", "subject": f"kubelet on n{n}", "action": "restart"} for n in (1, 2)]
+    record.event("planned", digest="0" * 64, needed=True, changes=changes)
+    record.event("started", subject="kubelet on n1", step="kubelet", node="n1", service="kubelet")
+    record.close()
+    cut = summary(record.folder)
+    assert cut["result"] == "cut off"
+    assert [c["result"] for c in cut["changes"]] == ["unknown: the run was cut off"]
+    assert cut["not_done"] == [
+        {"step": "kubelet", "subject": "kubelet on n2", "why": "the run was cut off before"}
+    ]
+    again = started(tmp_path)
+    again.close()
+    assert summary(again.record.folder)["result"] == "abandoned"
+
+
+def test_a_folder_without_a_whole_line_has_a_record(tmp_path: Path) -> None:
+    record = Record(tmp_path, "lab", "harden")
+    record.close()
+    assert summary(record.folder)["result"] == "cut off"
+
+
+def test_who_and_which_versions() -> None:
+    assert (who()["login"], who()["uid"]) == (getpass.getuser(), os.getuid())
+    found = versions()
+    for package in ("papermill", "fabric", "kubernetes"):
+        assert found[package] == version(package)
+    head = subprocess.run(
+        ["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert found["commit"] == head
+    changed = subprocess.run(
+        ["git", "-C", ROOT / "lib/kubeharden", "status", "--porcelain", "."], capture_output=True, check=True
+    ).stdout
+    assert found["dirty"] == bool(changed)
