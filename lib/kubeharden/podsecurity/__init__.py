@@ -1,8 +1,9 @@
-"""Pod security: the policies and who may use them, as data and as API objects. Pure."""
+"""Pod security: the policies, who may use them, and what they and the Standards say of a pod. Pure."""
 
 from kubeharden.podsecurity.authorization import Authorization, Identity, usable_policies
 from kubeharden.podsecurity.policies import PolicySet, policy_objects, read_policies
 from kubeharden.podsecurity.psp import PreparedPolicies, PspDecision, evaluate_psp, prepare_psps
+from kubeharden.podsecurity.standards import Violation, evaluate_pss, smallest_change
 from kubeharden.podsecurity.workloads import Workload, static_pod_namespaces, uncovered, workloads
 
 __all__ = [
@@ -11,11 +12,14 @@ __all__ = [
     "PolicySet",
     "PreparedPolicies",
     "PspDecision",
+    "Violation",
     "Workload",
     "evaluate_psp",
+    "evaluate_pss",
     "policy_objects",
     "prepare_psps",
     "read_policies",
+    "smallest_change",
     "static_pod_namespaces",
     "uncovered",
     "usable_policies",
