@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from kubeharden.podsecurity.pod import Pod
+from kubeharden.podsecurity.standards_pod import Pod
 
 
 class Fault(NamedTuple):

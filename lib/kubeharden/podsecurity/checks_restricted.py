@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kubeharden.podsecurity.checks_baseline import PROFILE_TYPES, Fault, Rule, added_capabilities
-from kubeharden.podsecurity.pod import Fields, Pod
+from kubeharden.podsecurity.standards_pod import Fields, Pod
 
 VOLUMES = (
     "configMap",

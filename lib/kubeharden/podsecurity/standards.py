@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as option
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +19,7 @@ from kubeharden.podsecurity import checks_baseline as baseline
 from kubeharden.podsecurity import checks_restricted as restricted
 from kubeharden.podsecurity.checks_baseline import Rule, unless_user_namespace
 from kubeharden.podsecurity.checks_restricted import not_for_windows
-from kubeharden.podsecurity.pod import Pod
+from kubeharden.podsecurity.standards_pod import Pod
 
 LEVELS = ("privileged", "baseline", "restricted")
 LATEST = "latest"
@@ -43,7 +44,7 @@ class Violation:
     field: str
     found: str
     allowed: str
-    change: str = field(default="", compare=False)
+    change: str = option(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class Check:
 
     def rule(self, minor: int) -> Rule | None:
         """The rule that holds in this policy version; None before the first."""
-        return next((rule for since, rule in reversed(self.rules.items()) if since <= minor), None)
+        held = [rule for since, rule in self.rules.items() if since <= minor]
+        return held[-1] if held else None
 
 
 CHECKS = (
