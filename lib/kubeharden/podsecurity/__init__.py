@@ -1,6 +1,7 @@
 """Pod security: the policies, who may use them, and what they and the Standards say of a pod. Pure."""
 
 from kubeharden.podsecurity.authorization import Authorization, Identity, usable_policies
+from kubeharden.podsecurity.default_policy import default_policies, default_policy_objects
 from kubeharden.podsecurity.policies import PolicySet, policy_objects, read_policies
 from kubeharden.podsecurity.psp import PreparedPolicies, PspDecision, evaluate_psp, prepare_psps
 from kubeharden.podsecurity.standards import Violation, evaluate_pss, smallest_change
@@ -14,6 +15,8 @@ __all__ = [
     "PspDecision",
     "Violation",
     "Workload",
+    "default_policies",
+    "default_policy_objects",
     "evaluate_psp",
     "evaluate_pss",
     "policy_objects",

@@ -1,0 +1,104 @@
+"""The policy for everybody else: what an ordinary workload may use once the admission plugin is on.
+
+The article's two policies cover what the article runs. A pod of anybody else may use none, and is refused; so a cluster
+needs a third, weaker than nothing and much stronger than ``privileged``, that everybody who is logged in may use.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from kubeharden.errors import ParameterError
+from kubeharden.podsecurity.policies import (
+    PSP_API_VERSION,
+    PSP_GROUP,
+    RBAC_API_VERSION,
+    RBAC_GROUP,
+)
+from kubeharden.releases import FIRST, Release
+
+NONE = "none"
+# The strictest first.
+STRENGTHS = ("restricted", "baseline")
+EVERYBODY = "system:authenticated"
+
+
+def default_policies(release: str | Release | None = None) -> dict[str, dict[str, Any]]:
+    """The PodSecurityPolicy of each strength, the strictest first; ``default-policies.yaml`` says what they allow.
+
+    The API server tries policies by name, those that fill nothing in first: these names come after most, so that a
+    workload with a policy of its own keeps it.
+
+    Args:
+        release: of the API server: types of volumes that it does not know are left out, because it would refuse the
+            whole policy. None leaves out what any release does not know.
+
+    Raises:
+        UnknownReleaseError: the release is none that is known.
+    """
+    of_server = FIRST if release is None else Release.parse(release)
+    written = _written()
+    unknown = {kind for kind, since in written["volumes_since"].items() if of_server.older_than(since)}
+    return {strength: _policy(strength, written[strength], unknown) for strength in STRENGTHS}
+
+
+def _policy(strength: str, written: dict[str, Any], unknown: set[str]) -> dict[str, Any]:
+    spec = copy.deepcopy(written["spec"])
+    spec["volumes"] = [kind for kind in spec["volumes"] if kind not in unknown]
+    return {
+        "apiVersion": PSP_API_VERSION,
+        "kind": "PodSecurityPolicy",
+        "metadata": {"name": f"unprivileged-{strength}", **copy.deepcopy(written["metadata"])},
+        "spec": spec,
+    }
+
+
+@cache
+def _written() -> dict[str, Any]:
+    text = (files(__package__) / "default-policies.yaml").read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
+    return content
+
+
+def default_policy_objects(strength: str, release: str | Release | None = None) -> list[dict[str, Any]]:
+    """A policy of that strength, a ClusterRole that lets it be used, and its binding to everybody; or nothing.
+
+    Args:
+        strength: one of ``STRENGTHS``, or ``none``.
+        release: as for ``default_policies``.
+
+    Raises:
+        ParameterError: there is no such strength.
+        UnknownReleaseError: the release is none that is known.
+    """
+    if strength == NONE:
+        return []
+    if strength not in STRENGTHS:
+        raise ParameterError(f"default_policy: {strength!r} is none of {', '.join((*STRENGTHS, NONE))}")
+    policy = default_policies(release)[strength]
+    name = policy["metadata"]["name"]
+    rule = {
+        "apiGroups": [PSP_GROUP],
+        "resources": ["podsecuritypolicies"],
+        "resourceNames": [name],
+        "verbs": ["use"],
+    }
+    role = {
+        "apiVersion": RBAC_API_VERSION,
+        "kind": "ClusterRole",
+        "metadata": {"name": f"psp:{name}"},
+        "rules": [rule],
+    }
+    binding = {
+        "apiVersion": RBAC_API_VERSION,
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": f"authenticated:psp:{name}"},
+        "roleRef": {"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": f"psp:{name}"},
+        "subjects": [{"apiGroup": RBAC_GROUP, "kind": "Group", "name": EVERYBODY}],
+    }
+    return [policy, role, binding]
