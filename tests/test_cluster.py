@@ -1,70 +1,145 @@
-"""Objects through the kubernetes client, against the HTTP API of a rehearsal cluster."""
+"""Requests that fail: which are sent again, when, and that none does harm the second time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from kubeharden.cluster import Cluster
-from kubeharden.errors import StaleError
-from kubeharden.facts import ClusterFacts, Facts
-from kubeharden.inventory import read_inventory
-from kubeharden.plan import ObjectChange, Plan
-from kubeharden.proof import compare
+from faults import CUT, HANG, Faults, between
+from kubeharden.cluster import Cluster, client
+from kubeharden.errors import ClusterError, StaleError
+from kubeharden.plan import ObjectChange
 from kubeharden.rehearsal import Rehearsal
+
+CONFIG_MAPS = "/api/v1/namespaces/kube-system/configmaps"
+
+
+@pytest.fixture(scope="module")
+def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+    with Rehearsal.start("article-1.10", tmp_path_factory.mktemp("article")) as running:
+        yield running
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with Rehearsal.start("article-1.10", tmp_path / "rehearsal") as rehearsal:
-        made = Cluster(read_inventory(rehearsal.inventory).kubeconfig)
-        yield made
-        made.close()
+def faults(rehearsal: Rehearsal) -> Iterator[Faults]:
+    with between(rehearsal.directory / "admin.kubeconfig", hang_seconds=0.8) as found:
+        yield found
 
 
-def role(cluster: Cluster, name: str) -> dict:
-    [found] = [item for item in cluster.observe(["Role"]).of("roles") if item["metadata"]["name"] == name]
-    return dict(found)
+@pytest.fixture
+def cluster(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    monkeypatch.setattr(client, "TIMEOUT_SECONDS", (0.4, 0.4))
+    monkeypatch.setattr(client, "FIRST_PAUSE_SECONDS", 0.02)
+    made = Cluster(str(faults.kubeconfig))
+    yield made
+    made.close()
 
 
-def a_role(*verbs: str) -> dict:
+def config_map(name: str, **data: str) -> dict:
     return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
-        "metadata": {"name": "spare", "namespace": "weave"},
-        "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": [*verbs]}],
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "kube-system"},
+        "data": data,
     }
 
 
-def proof(before: ClusterFacts, after: ClusterFacts, change: ObjectChange) -> tuple[str, ...]:
-    plan = Plan(steps=("pod-security",), object_changes=(change,))
-    return compare(Facts((), before), Facts((), after), plan, applied=True).problems
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, CUT, HANG])
+def test_a_read_is_tried_again(cluster: Cluster, faults: Faults, status: int) -> None:
+    faults.add("GET", "^/version$", status, times=2)
+    assert cluster.version() == "v1.10.0"
+    assert faults.count("GET", "^/version$") == 3
 
 
-def test_an_object_is_deleted_once_and_that_is_proved(cluster: Cluster) -> None:
-    cluster.apply(ObjectChange("pod-security", a_role("get")))
-    before = cluster.observe()
-    change = ObjectChange.deletion("pod-security", role(cluster, "spare"))
-    assert proof(before, cluster.observe(), change) == ("Role weave/spare is still there",)
-    cluster.apply(change)
-    assert proof(before, cluster.observe(), change) == ()
-    cluster.apply(change)  # gone already: that is what was wanted
+def test_not_for_ever_and_the_last_answer_is_said(cluster: Cluster, faults: Faults) -> None:
+    faults.add("GET", "^/version$", 503, times=99)
+    with pytest.raises(ClusterError, match="the API server answered 503: as the test wants it"):
+        cluster.version()
+    assert faults.count("GET", "^/version$") == 1 + client.RETRIES
 
 
-def test_an_object_that_somebody_changed_since_is_not_deleted(cluster: Cluster) -> None:
-    cluster.apply(ObjectChange("pod-security", a_role("get")))
-    seen = role(cluster, "spare")
-    cluster.apply(ObjectChange("pod-security", {**seen, "rules": a_role("list")["rules"]}, seen))
-    with pytest.raises(StaleError, match=r"Role weave/spare: .*Somebody else changed it"):
-        cluster.apply(ObjectChange.deletion("pod-security", seen))
-    assert role(cluster, "spare")["rules"] == a_role("list")["rules"]
+def test_the_servers_own_retry_after_is_kept_to(cluster: Cluster, faults: Faults) -> None:
+    faults.add("GET", "^/version$", 429, Retry_After="1")
+    cluster.version()
+    first, second = (at for at, _, path in faults.requests if path == "/version")
+    assert second - first >= 1.0
 
 
-def test_the_diff_of_a_deletion_shows_what_goes() -> None:
-    change = ObjectChange.deletion("pod-security", {**a_role("get"), "status": {}})
-    assert (change.action, change.name) == ("delete", "Role weave/spare")
-    assert change.diff.startswith("--- Role weave/spare (before)\n+++ /dev/null\n")
-    assert "-  - get\n" in change.diff
-    assert "rules" not in change.manifest
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 410, 422])
+def test_what_does_not_pass_is_not_tried_again(cluster: Cluster, faults: Faults, status: int) -> None:
+    faults.add("GET", "^/version$", status, times=99)
+    with pytest.raises((ClusterError, StaleError)):
+        cluster.version()
+    assert faults.count("GET", "^/version$") == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, CUT, HANG])
+def test_a_create_whose_answer_is_lost_is_looked_for(cluster: Cluster, faults: Faults, status: int) -> None:
+    name = f"created-{abs(status)}"
+    faults.add("POST", CONFIG_MAPS, status)
+    made = cluster.create(config_map(name, answer="42"))
+    assert made["data"] == {"answer": "42"}
+    assert faults.count("POST", CONFIG_MAPS) == 2
+
+
+def test_a_create_does_not_take_somebody_elses_object_for_its_own(cluster: Cluster, faults: Faults) -> None:
+    cluster.create(config_map("theirs", answer="41"))
+    faults.add("POST", CONFIG_MAPS, 503)  # whether it was carried out is not known
+    with pytest.raises(StaleError, match="already exists"):
+        cluster.create(config_map("theirs", answer="42"))
+    found = cluster.get("ConfigMap", "theirs", "kube-system")
+    assert found is not None
+    assert found["data"] == {"answer": "41"}
+
+
+@pytest.mark.parametrize("status", [429, 502, CUT, HANG])
+def test_a_replacement_whose_answer_is_lost_happens_once(
+    cluster: Cluster, faults: Faults, status: int
+) -> None:
+    made = cluster.create(config_map(f"replaced-{abs(status)}", answer="1"))
+    faults.add("PUT", CONFIG_MAPS, status)
+    written = cluster.replace({"kind": "ConfigMap", **made, "data": {"answer": "2"}})
+    assert written["data"] == {"answer": "2"}
+    assert faults.count("PUT", CONFIG_MAPS) == 2
+
+
+def test_a_replacement_of_what_somebody_else_changed_is_refused(cluster: Cluster, faults: Faults) -> None:
+    made = {"kind": "ConfigMap", **cluster.create(config_map("contested", answer="1"))}
+    cluster.replace({**made, "data": {"answer": "theirs"}})
+    faults.add("PUT", CONFIG_MAPS, 502)
+    with pytest.raises(StaleError, match="Somebody else changed it"):
+        cluster.replace({**made, "data": {"answer": "ours"}})
+    found = cluster.get("ConfigMap", "contested", "kube-system")
+    assert found is not None
+    assert found["data"] == {"answer": "theirs"}
+
+
+@pytest.mark.parametrize("status", [503, CUT, HANG])
+def test_a_deletion_whose_answer_is_lost_is_done(cluster: Cluster, faults: Faults, status: int) -> None:
+    name = f"deleted-{abs(status)}"
+    made = {"kind": "ConfigMap", **cluster.create(config_map(name))}
+    faults.add("DELETE", CONFIG_MAPS, status)
+    cluster.apply(ObjectChange.deletion("pod-security", made))
+    assert cluster.get("ConfigMap", name, "kube-system") is None
+
+
+def test_a_deletion_of_what_somebody_else_changed_is_refused(cluster: Cluster) -> None:
+    made = {"kind": "ConfigMap", **cluster.create(config_map("kept", answer="1"))}
+    cluster.replace({**made, "data": {"answer": "2"}})
+    with pytest.raises(StaleError):
+        cluster.delete(made)
+    assert cluster.get("ConfigMap", "kept", "kube-system") is not None
+
+
+def test_a_server_that_is_not_there_is_said_soon(
+    rehearsal: Rehearsal, cluster: Cluster, faults: Faults
+) -> None:
+    text = faults.kubeconfig.read_text()
+    nowhere = faults.kubeconfig.with_name("nowhere.kubeconfig")
+    port = text.rpartition("http://127.0.0.1:")[2].split()[0]
+    nowhere.write_text(text.replace(port, "1"))
+    other = Cluster(str(nowhere))
+    with pytest.raises(ClusterError, match=r"cannot reach the API server.*[Cc]onnection refused"):
+        other.version()
+    other.close()

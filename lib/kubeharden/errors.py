@@ -8,8 +8,11 @@
     ├── MigrationRefusedError   a node has settings that cannot be moved safely: it is left alone
     ├── NodeError               a node cannot be reached, or what runs there failed
     │   └── HostKeyError        its SSH host key is unknown or has changed
+    │   └── RevertedError       the change failed there, and the node has its old configuration again
     ├── ClusterError            the API server cannot be used, or refused a request
     ├── StaleError              something changed since it was last looked at: nothing was written over it
+    ├── LockedError             somebody else's run has the cluster, or has taken it over: nothing more is written
+    ├── StoppedError            a run was interrupted; the message says what became of the nodes in hand
     ├── ProofError              after a change, something is not as the plan promised
     ├── RecordError             what happens cannot be recorded, or a record cannot be read
     ├── RehearsalError          the embedded rehearsal cluster cannot run
@@ -53,12 +56,24 @@ class HostKeyError(NodeError):
     """The SSH host key of a node is unknown, or is not the one in known_hosts."""
 
 
+class RevertedError(NodeError):
+    """A change failed on a node, which has its old configuration again."""
+
+
 class ClusterError(KubehardenError):
     """The API server cannot be used, or refused a request."""
 
 
 class StaleError(KubehardenError):
     """Something changed since it was last looked at; nothing was written over it."""
+
+
+class LockedError(KubehardenError):
+    """Somebody else's run has the cluster, or has taken it over; nothing more is written."""
+
+
+class StoppedError(KubehardenError):
+    """A run was interrupted; the message says what became of the nodes that it had in hand."""
 
 
 class ProofError(KubehardenError):

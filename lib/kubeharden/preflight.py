@@ -5,6 +5,7 @@ from __future__ import annotations
 from kubeharden.cluster import Cluster
 from kubeharden.errors import ClusterError
 from kubeharden.inventory import Inventory
+from kubeharden.lock import NAMESPACE, lock_kind
 from kubeharden.nodes import Nodes
 from kubeharden.parameters import Parameters
 from kubeharden.podsecurity import PolicySet, policy_objects
@@ -25,14 +26,14 @@ def preflight(
     nodes.check()
     names = ", ".join(node.name for node in inventory.nodes)
     version = cluster.version()
-    lacks = (_lack(cluster, *needed) for needed in _needed(parameters, policies))
+    lacks = (_lack(cluster, *needed) for needed in _needed(parameters, policies, lock_kind(cluster)))
     lacking = [text for text in lacks if text]
     if lacking:
         raise ClusterError(
             f"the API user {cluster.user or '(unnamed)'} may not do what this run may have to: {'; '.join(lacking)}. "
             "Use a kubeconfig of a user who may"
         )
-    writes = "read everything and write policies, Roles and RoleBindings"
+    writes = "read everything and write policies, Roles, RoleBindings and the lock"
     return [
         Checked(f"SSH to {names}", "host keys known, logged in"),
         Checked(f"sudo on {names}", "becomes root"),
@@ -45,8 +46,12 @@ def preflight(
     ]
 
 
-def _needed(parameters: Parameters, policies: PolicySet) -> list[tuple[str, str, str]]:
-    needed = [("list", kind, "") for kind in RESOURCES if kind != "PodSecurityPolicy"]
+def _needed(parameters: Parameters, policies: PolicySet, lock: str) -> list[tuple[str, str, str]]:
+    needed = [
+        ("list", kind, "") for kind, r in RESOURCES.items() if r.observed and kind != "PodSecurityPolicy"
+    ]
+    if parameters.mode == "apply":
+        needed += [(verb, lock, NAMESPACE) for verb in ("get", "create", "update", "delete")]
     if parameters.mode == "apply" and "pod-security" in parameters.steps:
         places = {(o["kind"], o["metadata"].get("namespace", "")) for o in policy_objects(policies)}
         needed += [

@@ -1,4 +1,4 @@
-"""The API resources that the runbook reads, by kind: where they are served, from 1.10 on."""
+"""The API resources that the runbook reads and writes, by kind: where they are served, from 1.10 on."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ class Resource:
         plural: ``daemonsets``.
         api_versions: where it may be served, the preferred first; the server's discovery decides.
         namespaced: whether it lives in a namespace.
+        observed: whether a plan is made from it, so that all objects of it are read.
     """
 
     kind: str
     plural: str
     api_versions: tuple[str, ...]
     namespaced: bool = True
+    observed: bool = True
 
 
 _RBAC = ("rbac.authorization.k8s.io/v1",)
@@ -44,5 +46,13 @@ RESOURCES = {
         Resource("RoleBinding", "rolebindings", _RBAC),
         Resource("ClusterRole", "clusterroles", _RBAC, namespaced=False),
         Resource("ClusterRoleBinding", "clusterrolebindings", _RBAC, namespaced=False),
+        # For the lock and for draining. The Lease came with 1.12 (v1 with 1.14).
+        Resource("ConfigMap", "configmaps", ("v1",), observed=False),
+        Resource(
+            "Lease",
+            "leases",
+            ("coordination.k8s.io/v1", "coordination.k8s.io/v1beta1"),
+            observed=False,
+        ),
     )
 }

@@ -11,45 +11,15 @@ from functools import partial
 from kubeharden.cluster import Cluster
 from kubeharden.errors import KubehardenError, NodeError, ProofError, StaleError
 from kubeharden.facts import Facts
+from kubeharden.health import Health, Readiness
+from kubeharden.lock import Lock
 from kubeharden.nodes import Applied, Nodes
-from kubeharden.observe import observe_nodes
 from kubeharden.plan import NodeChange, ObjectChange, Plan
-from kubeharden.proof import unproved
 from kubeharden.records import Record
 from kubeharden.results import Result
 
-# How long a restarted component may take until it serves its effective configuration.
-SERVE_SECONDS = 15
+PROVE_SECONDS = 90
 READINESS_SECONDS = 0.2
-
-
-class _Readiness:
-    """Counts the seconds in which a node is not Ready, as the API server says, while something is done to it."""
-
-    def __init__(self, cluster: Cluster, node: str) -> None:
-        self.seconds = 0.0
-        self._cluster, self._node = cluster, node
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._count, daemon=True)
-
-    def __enter__(self) -> _Readiness:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _count(self) -> None:
-        last = time.monotonic()
-        while not self._over.wait(READINESS_SECONDS):
-            try:
-                ready, _ = self._cluster.heartbeat(self._node)
-            except KubehardenError:
-                ready = True  # not to be seen is not the same as not Ready
-            now = time.monotonic()
-            self.seconds += 0 if ready else now - last
-            last = now
 
 
 class Rollout:
@@ -60,13 +30,22 @@ class Rollout:
         nodes: the nodes.
         cluster: the API server.
         record: where to write what happens.
+        lock: that this run has the cluster.
         say: called with each result as it comes.
     """
 
     def __init__(
-        self, seen: Facts, nodes: Nodes, cluster: Cluster, record: Record, say: Callable[[Result], None]
+        self,
+        seen: Facts,
+        nodes: Nodes,
+        cluster: Cluster,
+        record: Record,
+        lock: Lock,
+        say: Callable[[Result], None],
     ) -> None:
         self.seen, self.nodes, self.cluster, self.record, self.say = seen, nodes, cluster, record, say
+        self.lock = lock
+        self.health = Health(nodes, cluster, nodes.inventory.settle_seconds, threading.Event())
 
     def apply(self, plan: Plan) -> list[Result]:
         """Carry out a plan: its API objects first, then its nodes in order.
@@ -92,6 +71,7 @@ class Rollout:
         start = time.monotonic()
         self.record.event("started", subject=subject)
         try:
+            self.lock.check()
             words = work()
         except KubehardenError as error:
             self.record.event("failed", subject=subject, error=str(error))
@@ -115,33 +95,21 @@ class Rollout:
 
     def _node(self, change: NodeChange) -> str:
         self.record.keep(change)
-        watch = _Readiness(self.cluster, change.node) if change.service == "kubelet" else None
+        kubelet = change.service == "kubelet"
+        watch = Readiness(self.cluster, change.node, READINESS_SECONDS) if kubelet else None
+        before = self.health.before(change, self.seen.node(change.node))
         with watch or nullcontext():
             applied: Applied = self.nodes.apply(change, f"{self.record.run}-{change.step}")
             if applied.outcome == "stale":
                 raise StaleError(applied.words)
             if applied.outcome != "applied":
                 raise NodeError(applied.words)
-            if change.service == "kube-apiserver":
-                self.cluster.wait_until_up()
-            elif change.service == "kubelet":
-                self.cluster.wait_until_ready(change.node, applied.restarted)
-            problems = self._problems(change)
-        if problems:
-            raise ProofError(f"the change is in place, but {'; '.join(problems)}")
-        return (
-            applied.words if watch is None else f"{applied.words}; node not Ready for {watch.seconds:.1f} s"
-        )
-
-    def _problems(self, change: NodeChange) -> list[str]:
-        """What is not as promised; asked again for a while, since a server may need a moment to serve."""
-        end = time.monotonic() + SERVE_SECONDS
-        while True:
-            [node] = observe_nodes(self.nodes, self.cluster, [change.node], [change.service])
-            problems = unproved(change, node, self.seen.node(change.node))
-            if not problems or time.monotonic() > end:
-                return problems
-            time.sleep(0.5)
+            try:
+                seen = self.health.prove(change, before, applied.restarted, time.monotonic() + PROVE_SECONDS)
+            except ProofError as error:
+                raise ProofError(f"the change is in place, but {error}") from error
+        words = f"{applied.words}; {seen}" if seen else applied.words
+        return words if watch is None else f"{words}; node not Ready for {watch.seconds:.1f} s"
 
 
 def _public(error: KubehardenError) -> type[KubehardenError]:

@@ -11,8 +11,9 @@ from typing import ParamSpec, TypeVar
 from kubeharden import views
 from kubeharden.cluster import Cluster
 from kubeharden.decide import make_plan
-from kubeharden.display import GOOD, Message, View
+from kubeharden.display import GOOD, NOTE, Message, View
 from kubeharden.errors import (
+    ClusterError,
     KubehardenError,
     MigrationRefusedError,
     ProofError,
@@ -22,6 +23,7 @@ from kubeharden.errors import (
 from kubeharden.facts import Facts
 from kubeharden.inventory import Inventory
 from kubeharden.live import Progress, show
+from kubeharden.lock import Lock
 from kubeharden.nodes import Nodes
 from kubeharden.observe import observe
 from kubeharden.parameters import Parameters
@@ -93,6 +95,7 @@ class Run:
         self.record, self.rehearsal, self.looks_only = record, rehearsal, looks_only
         self.nodes = Nodes(inventory, ask_password)
         self.cluster = Cluster(inventory.kubeconfig, inventory.context)
+        self.lock = Lock(self.cluster, record.run)
         self._facts: Facts | None = None
         self._plan: Plan | None = None
         self._done: dict[str, list[Result]] = {}
@@ -184,7 +187,9 @@ class Run:
                 ]
             )
         progress = Progress()
-        rollout = Rollout(self._seen(), self.nodes, self.cluster, self.record, progress.add)
+        if plan.of(step).needed:
+            self._take_lock()
+        rollout = Rollout(self._seen(), self.nodes, self.cluster, self.record, self.lock, progress.add)
         results = rollout.apply(plan.of(step))
         self._done[step] = results
         if not plan.of(step).needed:
@@ -239,6 +244,7 @@ class Run:
         if self._closed:
             return
         self._closed = True
+        self._release_lock()
         self.nodes.close()
         self.cluster.close()
         if self.rehearsal is not None:
@@ -253,6 +259,21 @@ class Run:
     def is_over(self) -> bool:
         """Whether ``finish`` or ``close`` has been called."""
         return self._closed
+
+    def _take_lock(self) -> None:
+        if self.lock.held:
+            return
+        left_over = self.lock.acquire()
+        self.record.event("locked", took_over_from=left_over)
+        if left_over:
+            show(View([Message(f"The cluster was locked by a run that is dead ({left_over}): taken over.")]))
+
+    def _release_lock(self) -> None:
+        try:
+            self.lock.release()
+        except ClusterError as error:
+            why = f"The lock of this run could not be given back, and is void a minute from now: {error}"
+            show(View([Message(why, NOTE)]))
 
     def _seen(self) -> Facts:
         if self._facts is None:

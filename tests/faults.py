@@ -1,0 +1,114 @@
+"""An HTTP server between a client and a rehearsal's API server, which answers wrongly when it is told to."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+CUT = -1  # the request is carried out, and the connection ends without an answer
+HANG = -2  # the request is carried out, and the answer does not come in time
+
+
+@dataclass
+class Fault:
+    """What is to go wrong: with which requests, how, and how often."""
+
+    method: str
+    path: str
+    status: int
+    times: int = 1
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Faults:
+    """The faults that are still to come, and every request that came."""
+
+    kubeconfig: Path
+    faults: list[Fault] = field(default_factory=list)
+    requests: list[tuple[float, str, str]] = field(default_factory=list)
+
+    def add(self, method: str, path: str, status: int, times: int = 1, **headers: str) -> None:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.faults.append(Fault(method, path, status, times, named))
+
+    def count(self, method: str, path: str) -> int:
+        return sum(m == method and re.search(path, p) is not None for _, m, p in self.requests)
+
+    def take(self, method: str, path: str) -> Fault | None:
+        self.requests.append((time.monotonic(), method, path))
+        for fault in self.faults:
+            if fault.times > 0 and fault.method == method and re.search(fault.path, path):
+                fault.times -= 1
+                return fault
+        return None
+
+
+@contextmanager
+def between(kubeconfig: Path, hang_seconds: float = 1.0) -> Iterator[Faults]:
+    """A server that passes requests on to the one that a kubeconfig names; ``faults.kubeconfig`` leads to it."""
+    config = yaml.safe_load(kubeconfig.read_text())
+    target = urlsplit(config["clusters"][0]["cluster"]["server"])
+    faults = Faults(kubeconfig.with_name("faults.kubeconfig"))
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def pass_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            fault = faults.take(self.command, self.path)
+            if fault is not None and fault.status > 0:
+                self.answer(fault.status, b'{"message": "as the test wants it"}', fault.headers)
+                return
+            link = http.client.HTTPConnection(target.hostname or "", target.port, timeout=30)
+            kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
+            try:
+                link.request(self.command, self.path, body or None, kept)
+                answer = link.getresponse()
+                text = answer.read()
+            except OSError:
+                self.close_connection = True
+                return
+            finally:
+                link.close()
+            if fault is not None:
+                time.sleep(hang_seconds if fault.status == HANG else 0)
+                self.close_connection = True
+                return
+            self.answer(answer.status, text, {"Content-Type": answer.getheader("Content-Type") or ""})
+
+        def answer(self, status: int, text: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = pass_on  # noqa: N815 - the names that the base looks for
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    config["clusters"][0]["cluster"]["server"] = f"http://127.0.0.1:{server.server_address[1]}"
+    faults.kubeconfig.write_text(yaml.safe_dump(config))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield faults
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
