@@ -8,7 +8,6 @@ docs/harden.png, the picture in the README.
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -16,12 +15,14 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from nbconvert import HTMLExporter
+
+from kubeharden.records.html import render
 
 DOCS = Path(__file__).resolve().parent
 NOTEBOOK = DOCS.parent / "notebooks" / "harden.ipynb"
 HTML = DOCS / "harden-article-1.10.html"
 PICTURE = DOCS / "harden.png"
+PAGE = "harden on article-1.10"
 PICTURED = (
     "kubelet-intent",
     "kubelet-show",
@@ -49,13 +50,6 @@ def execute(folder: Path) -> Path:
     return out
 
 
-def render(notebook: nbformat.NotebookNode) -> str:
-    """The notebook as HTML that loads nothing."""
-    nothing = dict.fromkeys(("require_js_url", "jquery_url", "mathjax_url", "mermaid_js_url"), "")
-    html, _ = HTMLExporter(**nothing).from_notebook_node(notebook)
-    return re.sub(r"<script[^>]*>.*?</script>", "", html, flags=re.DOTALL)
-
-
 def photograph(notebook: nbformat.NotebookNode, folder: Path) -> None:
     """Take the picture of the README, where Chromium is installed."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -64,7 +58,7 @@ def photograph(notebook: nbformat.NotebookNode, folder: Path) -> None:
         return
     notebook.cells = [cell for cell in notebook.cells if cell.id in PICTURED]
     page = folder / "picture.html"
-    page.write_text(render(notebook), encoding="utf-8")
+    page.write_text(render(notebook, PAGE), encoding="utf-8")
     subprocess.run(
         [
             chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars",
@@ -79,5 +73,5 @@ def photograph(notebook: nbformat.NotebookNode, folder: Path) -> None:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="kubeharden-docs-") as scratch:
         executed = nbformat.read(execute(Path(scratch)), as_version=4)
-        HTML.write_text(render(executed), encoding="utf-8")
+        HTML.write_text(render(executed, PAGE), encoding="utf-8")
         photograph(executed, Path(scratch))

@@ -18,9 +18,10 @@ _FORMS = [
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
 ]
 # A value is known as a secret by the name before it: flags, YAML and JSON keys, environment variables. The name
-# must end there, so that --token-auth-file=/path and tokenFile: stay readable.
+# must end there, so that --token-auth-file=/path and tokenFile: stay readable. It is looked for from the start of a
+# word on: from every letter of it, a long one (base64 in a page) would take minutes.
 _NAME = (
-    r"(?:[a-z0-9_.-]*(?:password|passwd|secret|token|private[_-]?key|api[_-]?key|access[_-]?key|client-key-data)"
+    r"(?:(?<![a-z0-9_.-])[a-z0-9_.-]*(?:password|passwd|secret|token|private[_-]?key|api[_-]?key|access[_-]?key|client-key-data)"
     r"|[\"']auth[\"'])"
 )
 _NAMED = re.compile(

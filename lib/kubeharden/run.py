@@ -32,12 +32,13 @@ from kubeharden.podsecurity import PolicySet
 from kubeharden.preflight import preflight
 from kubeharden.proof import compare
 from kubeharden.records import Record, hooks
+from kubeharden.records.gate import RUN_TYPE
 from kubeharden.redact import redact
 from kubeharden.rehearsal import Rehearsal, available
 from kubeharden.releases import LAST, Release
 from kubeharden.results import Result
 from kubeharden.rollout import Rollout
-from kubeharden.run_views import ending_view, header_view, proof_view
+from kubeharden.run_views import ending_view, header_view, proof_view, record_message
 from kubeharden.upgrade import upgrade_findings
 
 P = ParamSpec("P")
@@ -229,7 +230,7 @@ class Run:
             self._finished = True
             self.close()
             seen = Message("Nothing was changed anywhere: this runbook only looks.", GOOD)
-            return View([seen, Message(f"Record of this run: {self.record.folder}")])
+            return View([seen, record_message(self.record.folder)])
         plan = self._planned()
         done = [step for step in plan.steps if step in self._done and plan.of(step).needed]
         left = [step for step in plan.steps if step not in self._done and plan.of(step).needed]
@@ -237,7 +238,7 @@ class Run:
         self._finished = True
         self.close()
         view = ending_view(plan, self.parameters.mode, done, left)
-        return view.add(Message(f"Record of this run: {self.record.folder}"))
+        return view.add(record_message(self.record.folder))
 
     def close(self) -> None:
         """Close connections, record and rehearsal; more than once does no harm."""
@@ -287,6 +288,10 @@ class Run:
 
     def _repr_html_(self) -> str:
         return self._header()._repr_html_()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:  # noqa: ARG002 - IPython's signature
+        """Beside what is shown: which run this notebook is of, for the seal."""
+        return {RUN_TYPE: {"run": self.record.run, "folder": str(self.record.folder.absolute())}}
 
     def __repr__(self) -> str:
         return str(self._header())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from kubeharden import display, views
 from kubeharden.display import BAD, GOOD, NOTE, Block, Message, Table, View
@@ -55,6 +56,14 @@ def ending_view(plan: Plan, mode: str, done: Sequence[str], left: Sequence[str])
     if plan.uncovered and "pod-security" in plan.steps:
         view.add(Message(views.uncovered_text(plan.uncovered), BAD))
     return view
+
+
+def record_message(folder: Path) -> Message:
+    """Where the record is, and how it is sealed."""
+    return Message(
+        f"Record of this run: {folder}. To seal it with this notebook, once that is saved: kubeharden seal {folder} "
+        "NOTEBOOK (papermill --engine kubeharden does so by itself)."
+    )
 
 
 def _ending(plan: Plan, mode: str, done: Sequence[str], left: Sequence[str]) -> list[Block]:

@@ -1,0 +1,119 @@
+"""papermill's engine ``kubeharden``: executes as the usual one does, lets no secret through, and seals at the end.
+
+    papermill notebooks/harden.ipynb outputs/out.ipynb --engine kubeharden
+
+A run that failed is sealed as failed. A key that cannot be used ends the run before anything is executed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, NotebookExecutionManager
+from papermill.log import logger
+from papermill.utils import merge_kwargs, remove_args
+
+from kubeharden.errors import RecordError
+from kubeharden.records import gate
+from kubeharden.records.seal import seal
+from kubeharden.records.signature import find_key, try_key
+
+
+class _Manager(NotebookExecutionManager):  # type: ignore[misc]
+    """Saves the notebook as papermill does, without secrets."""
+
+    def save(self, **kwargs: Any) -> None:
+        gate.clean(kwargs.get("nb") or self.nb)
+        super().save(**kwargs)
+
+
+class _Client(PapermillNotebookClient):  # type: ignore[misc]
+    """Logs what cells print (``--log-output``), without secrets."""
+
+    def log_output_message(self, output: Any) -> None:
+        gate.clean_output(output)
+        super().log_output_message(output)
+
+
+class KubehardenEngine(NBClientEngine):  # type: ignore[misc]
+    """The engine that ``--engine kubeharden`` names."""
+
+    @classmethod
+    def execute_notebook(
+        cls,
+        nb: Any,
+        kernel_name: str,
+        output_path: str | None = None,
+        progress_bar: bool = True,
+        log_output: bool = False,
+        autosave_cell_every: int = 30,
+        **kwargs: Any,
+    ) -> Any:
+        """Execute a notebook and seal the runs that it made; the executed notebook is returned.
+
+        Raises:
+            RecordError: there is no key to sign with, and nothing was executed; or a run could not be sealed.
+        """
+        key = find_key()
+        try_key(key)
+        manager = _Manager(
+            nb,
+            output_path=output_path,
+            progress_bar=progress_bar,
+            log_output=log_output,
+            autosave_cell_every=autosave_cell_every,
+        )
+        manager.notebook_start()
+        try:
+            cls.execute_managed_notebook(manager, kernel_name, log_output=log_output, **kwargs)
+        finally:
+            manager.cleanup_pbar()
+            manager.notebook_complete()
+            _seal_all(manager.nb, key)
+        return manager.nb
+
+    @classmethod
+    def execute_managed_notebook(
+        cls,
+        nb_man: Any,
+        kernel_name: str,
+        log_output: bool = False,
+        stdout_file: Any = None,
+        stderr_file: Any = None,
+        start_timeout: int = 60,
+        execution_timeout: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Run the cells; the arguments are those of papermill's own engine."""
+        options = merge_kwargs(
+            remove_args(["input_path", "timeout", "startup_timeout"], **kwargs),
+            timeout=execution_timeout or kwargs.get("timeout"),
+            startup_timeout=start_timeout,
+            kernel_name=kernel_name,
+            log=logger,
+            log_output=log_output,
+            stdout_file=stdout_file,
+            stderr_file=stderr_file,
+        )
+        return _Client(nb_man, **options).execute()
+
+
+def _seal_all(notebook: Any, key: Path) -> None:
+    """Seal every run that the notebook made; a notebook that made none, such as a refused one, leaves nothing to seal.
+
+    Raises:
+        RecordError: a run could not be sealed; it can be, with the notebook that papermill wrote.
+    """
+    with TemporaryDirectory(prefix="kubeharden-") as folder:
+        executed = Path(folder) / "executed.ipynb"
+        executed.write_text(gate.text_of(notebook), encoding="utf-8")
+        for run in gate.runs_of(notebook):
+            try:
+                done = seal(Path(run["folder"]), executed, key)
+            except RecordError as error:
+                raise RecordError(f"{run['run']} is not sealed: {error}") from None
+            logger.info(f"Sealed: {done.folder}")
+            logger.info(f"Check it with: kubeharden verify {done.folder}")

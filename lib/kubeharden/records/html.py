@@ -1,0 +1,35 @@
+"""The executed notebook as one HTML page that opens without a network, runs no script and fetches nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Nothing may be fetched and no script may run, whatever is in an output: CSP level 3.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
+# nbconvert's own template, without the scripts that it takes from content delivery networks (require.js, MathJax,
+# mermaid, widgets): the runbooks need none of them. What would need a script is shown as its text.
+_TEMPLATE = f"""{{%- extends 'lab/index.html.j2' -%}}
+{{%- block html_head_js -%}}
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+{{%- endblock html_head_js -%}}
+{{%- block jupyter_widgets -%}}{{%- endblock jupyter_widgets -%}}
+{{%- block html_head_js_mathjax -%}}{{%- endblock html_head_js_mathjax -%}}
+{{%- block html_head_js_mermaidjs -%}}{{%- endblock html_head_js_mermaidjs -%}}
+{{%- block data_javascript -%}}{{{{ self.data_text() }}}}{{%- endblock data_javascript -%}}
+{{%- block data_widget_view -%}}{{{{ self.data_text() }}}}{{%- endblock data_widget_view -%}}
+{{%- block footer -%}}</html>{{%- endblock footer -%}}
+"""
+
+
+def render(notebook: Any, title: str) -> str:
+    """The page.
+
+    Args:
+        notebook: an nbformat 4 notebook that has passed the redaction.
+        title: what a browser calls it.
+    """
+    from nbconvert import HTMLExporter  # noqa: PLC0415 - two seconds, and verifying needs no Jupyter
+
+    exporter = HTMLExporter(raw_template=_TEMPLATE)  # type: ignore[no-untyped-call]
+    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})
+    return str(page)

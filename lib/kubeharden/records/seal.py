@@ -1,0 +1,194 @@
+"""Sealing a run: its notebook is put beside it, and every file's digest is written down and signed.
+
+A seal names the one before it in the same folder of runs, so that a record that was deleted is missed. All of it is
+prepared aside and renamed into place, the signature last: a seal that is cut off leaves an unsealed run, which is
+simply sealed again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kubeharden.errors import RecordError
+from kubeharden.records import gate
+from kubeharden.records.contents import (
+    JOURNAL,
+    NOTEBOOK,
+    PAGE,
+    RECORD,
+    SIGNATURE,
+    STAGING,
+    Seal,
+    altered,
+    digest,
+    files_in,
+    is_sealed,
+    last_line,
+    read_record,
+    read_seal,
+    runs_in,
+)
+from kubeharden.records.folder import PastRun, read_run, write_aside
+from kubeharden.records.html import render
+from kubeharden.records.journal import sync_folder
+from kubeharden.records.signature import fingerprint, public_part, sign
+from kubeharden.records.summary import build_record
+
+READ_ONLY = 0o400  # what is sealed is not written again; its folders stay writable, so that it can be moved or removed
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """What became of sealing: the seal, and whether it was there already."""
+
+    folder: Path
+    seal: Seal
+    again: bool
+
+
+def seal(folder: Path, notebook: Path | None, key: Path, *, may_ask: bool = False) -> Sealed:
+    """Seal a run.
+
+    Args:
+        folder: the run's folder.
+        notebook: the executed notebook; None for a run whose notebook is lost.
+        key: the operator's SSH key, see ``signature.find_key``.
+        may_ask: whether ssh-keygen may ask for the key's passphrase at the terminal.
+
+    Raises:
+        RecordError: it is no run, is still going on, or is sealed already; the notebook was not executed or is of
+            another run; the key cannot be used. The run is as it was.
+    """
+    folder = folder.absolute()
+    past = read_run(folder)
+    contents = {} if notebook is None else _contents(notebook, past.run)
+    if past.running:
+        raise RecordError(f"{past.run} is still going on; end it with run.finish(), or end its kernel")
+    with _only_one(folder.parent):
+        if is_sealed(folder):
+            return _again(folder, contents)
+        return _seal(past, contents, key, may_ask)
+
+
+def _contents(path: Path, run: str) -> dict[str, bytes]:
+    """The notebook and its page, without secrets, as they will be stored."""
+    notebook = gate.read_notebook(path)
+    gate.check_notebook(notebook, run)
+    gate.clean(notebook)
+    page = render(notebook, run)
+    return {NOTEBOOK: gate.text_of(notebook).encode(), PAGE: page.encode()}
+
+
+def _seal(past: PastRun, contents: dict[str, bytes], key: Path, may_ask: bool) -> Sealed:
+    folder, staging = past.folder, past.folder / STAGING
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(mode=0o700)
+    try:
+        for name, content in contents.items():
+            write_aside(staging / name, content)
+        lines = (folder / JOURNAL).read_bytes().split(b"\n")[:-1]
+        number, previous, previous_digest = _end_of_chain(folder)
+        made = Seal(
+            run=past.run,
+            sealed=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            number=number,
+            previous=previous,
+            previous_digest=previous_digest,
+            unsealed=tuple(r.name for r in runs_in(folder.parent) if r != folder and not is_sealed(r)),
+            files=_digests(folder, staging, contents),
+            lines=len(lines),
+            last_line=last_line(lines),
+            notebook=NOTEBOOK in contents,
+            key=fingerprint(public_part(key)),
+        )
+        record = json.dumps(
+            {**build_record(past), "seal": made.as_json()}, indent=1, sort_keys=True, ensure_ascii=False
+        )
+        write_aside(staging / RECORD, f"{record}\n".encode(errors="backslashreplace"))
+        _sync(sign(staging / RECORD, key, may_ask=may_ask))
+        _put_in_place(folder, staging, (*contents, RECORD, SIGNATURE))
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return Sealed(folder, made, again=False)
+
+
+def _digests(folder: Path, staging: Path, contents: dict[str, bytes]) -> dict[str, str]:
+    """Digests of all that will lie in the folder; of what an earlier attempt put there, only what comes again."""
+    own = {NOTEBOOK, PAGE}
+    names = [name for name in files_in(folder) if not name.startswith(f"{STAGING}/") and name not in own]
+    for name in own - contents.keys():
+        (folder / name).unlink(missing_ok=True)
+    return {name: digest(folder / name) for name in names} | {n: digest(staging / n) for n in contents}
+
+
+def _put_in_place(folder: Path, staging: Path, names: tuple[str, ...]) -> None:
+    """Rename what was prepared into the folder, in this order; nothing in it is writable any more."""
+    for name in names:
+        (staging / name).chmod(READ_ONLY)
+    for name in files_in(folder):
+        if not name.startswith(f"{STAGING}/"):
+            (folder / name).chmod(READ_ONLY)
+    for name in names:
+        if name == names[-1]:
+            sync_folder(folder)  # the signature is seen only where all the rest is
+        (staging / name).replace(folder / name)
+    sync_folder(folder)
+
+
+def _end_of_chain(folder: Path) -> tuple[int, str, str]:
+    """The number of the next run to be sealed, and name and digest of the one before it."""
+    number, last = 0, None
+    for other in runs_in(folder.parent):
+        if is_sealed(other):
+            try:
+                found = read_seal(read_record(other)).number
+            except RecordError:
+                continue  # damaged since: verify says so, and it can be followed by nothing
+            if found > number:
+                number, last = found, other
+    return (1, "", "") if last is None else (number + 1, last.name, digest(last / RECORD))
+
+
+def _again(folder: Path, contents: dict[str, bytes]) -> Sealed:
+    """The seal that is there, if nothing has changed.
+
+    Raises:
+        RecordError: something has.
+    """
+    made = read_seal(read_record(folder))
+    wrong = altered(folder, made)
+    if wrong:
+        raise RecordError(
+            f"{made.run} was sealed on {made.sealed} and has been altered since: {'; '.join(wrong)}"
+        )
+    if contents and not (
+        made.notebook and gate.same((folder / NOTEBOOK).read_text("utf-8"), contents[NOTEBOOK].decode())
+    ):
+        raise RecordError(
+            f"{made.run} was sealed on {made.sealed}, with another notebook; a seal is not replaced"
+        )
+    return Sealed(folder, made, again=True)
+
+
+@contextmanager
+def _only_one(parent: Path) -> Iterator[None]:
+    """One seal at a time in a folder of runs, or the chain would fork."""
+    handle = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

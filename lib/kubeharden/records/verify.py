@@ -1,0 +1,153 @@
+"""Whether records are what was sealed. Works with the folder and a public key alone: no cluster, no Jupyter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kubeharden.errors import RecordError
+from kubeharden.records.contents import (
+    JOURNAL,
+    RECORD,
+    RUN_NAME,
+    SIGNATURE,
+    Seal,
+    altered,
+    digest,
+    is_sealed,
+    read_record,
+    read_seal,
+    runs_in,
+)
+from kubeharden.records.journal import read_journal
+from kubeharden.records.signature import Signers, signer_of
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of one run.
+
+    Attributes:
+        folder: the run's folder.
+        sealed: when it was sealed, UTC; empty if it was not.
+        signer: whose signature it bears, as the allowed signers call them; empty if nobody's that counts.
+        key: the key that the record says it was signed with.
+        wrong: what is wrong, one sentence each.
+        notes: what could not be looked at, and why.
+    """
+
+    folder: Path
+    sealed: str = ""
+    signer: str = ""
+    key: str = ""
+    wrong: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def good(self) -> bool:
+        """Whether it is sealed, signed by somebody who may, and unaltered."""
+        return not self.wrong
+
+
+def verify(folder: Path, signers: Signers, oldest: str = "") -> Verdict:
+    """Hold one run against its seal, and against the run that was sealed before it, where that is here.
+
+    Args:
+        folder: the run's folder.
+        signers: whose signatures count.
+        oldest: name of the oldest run that is kept; that those before it are gone is no fault then.
+
+    Raises:
+        RecordError: ssh-keygen cannot be run.
+    """
+    if not is_sealed(folder):
+        return Verdict(folder, wrong=tuple(_unsealed(folder)))
+    try:
+        seal = read_seal(read_record(folder))
+    except RecordError as error:
+        return Verdict(folder, sealed="?", wrong=(str(error),))
+    wrong = altered(folder, seal)
+    signer = ""
+    try:
+        signer = signer_of(folder / RECORD, folder / SIGNATURE, signers, _when(seal))
+    except RecordError as error:
+        wrong.append(str(error))
+    broken, notes = ([], []) if seal.run == oldest else _predecessor(folder, seal)
+    if not seal.notebook:
+        notes.append("it was sealed without its notebook")
+    return Verdict(folder, seal.sealed, signer, seal.key, (*wrong, *broken), tuple(notes))
+
+
+def verify_folder(parent: Path, signers: Signers, oldest: str = "") -> list[Verdict]:
+    """Verify every run in a folder of runs, and that the chain over them has no gap and no fork.
+
+    Args:
+        parent: the folder.
+        signers: whose signatures count.
+        oldest: name of the oldest run that is kept; that those before it are gone is no fault then.
+    """
+    runs = runs_in(parent)
+    links = _links(runs)
+    return [_with_chain(verify(folder, signers, oldest), links, oldest) for folder in runs]
+
+
+def _with_chain(verdict: Verdict, links: dict[str, Seal], oldest: str) -> Verdict:
+    """The verdict with what the runs beside it add to it."""
+    seal = links.get(verdict.folder.name)
+    if seal is None:
+        return verdict
+    wrong = list(verdict.wrong)
+    twins = sorted(run for run, other in links.items() if other.number == seal.number and run != seal.run)
+    if twins:
+        wrong.append(f"the chain forks: {', '.join(twins)} has the number {seal.number} as well")
+    lost = [name for name in seal.unsealed if not (verdict.folder.parent / name).is_dir() and name >= oldest]
+    wrong += [f"{name}: lay beside it, not sealed, when this run was sealed, and is gone" for name in lost]
+    return replace(verdict, wrong=tuple(wrong))
+
+
+def _predecessor(folder: Path, seal: Seal) -> tuple[list[str], list[str]]:
+    """What is wrong with the run before in the chain, and what cannot be known of it."""
+    if not seal.previous:
+        return (
+            [] if seal.number == 1 else [f"{RECORD}: has the number {seal.number} and nothing before it"]
+        ), []
+    before = folder.parent / seal.previous
+    if not before.is_dir():
+        if any(run.name != folder.name for run in runs_in(folder.parent)):
+            return [f"the run sealed before it is gone: {seal.previous}"], []
+        return [], [f"it follows {seal.previous}, which is not here"]
+    if _digest_or_nothing(before / RECORD) != seal.previous_digest:
+        return [f"{seal.previous}: is sealed no longer as it was when this run was sealed after it"], []
+    return [], []
+
+
+def _digest_or_nothing(path: Path) -> str:
+    try:
+        return digest(path)
+    except RecordError:
+        return ""
+
+
+def _links(runs: Sequence[Path]) -> dict[str, Seal]:
+    """The seal of every run that has a readable one, by name."""
+    links = {}
+    for folder in filter(is_sealed, runs):
+        try:
+            links[folder.name] = read_seal(read_record(folder))
+        except RecordError:
+            continue  # verify says of that run what is wrong
+    return links
+
+
+def _unsealed(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return ["there is no such folder"]
+    if not RUN_NAME.fullmatch(folder.name) and not (folder / JOURNAL).exists():
+        return ["is no run: it has no journal"]
+    return ["it is not sealed: nothing vouches for what is in it", *read_journal(folder / JOURNAL).problems]
+
+
+def _when(seal: Seal) -> str:
+    """The time of sealing as ssh-keygen reads it; the signer's key must have been valid then."""
+    return "".join(letter for letter in seal.sealed if letter.isdigit())[:14] + "Z"

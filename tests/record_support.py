@@ -1,0 +1,66 @@
+"""What the tests of records share: a key, a small run, and a notebook that says it is of that run."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import nbformat
+from nbformat import v4
+
+from kubeharden.records import Record
+from kubeharden.records.gate import RUN_TYPE
+
+
+def make_key(folder: Path, name: str = "key", passphrase: str = "") -> Path:
+    """An SSH key of its own."""
+    path = folder / name
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", f"{name}@test", "-f", path], check=True
+    )
+    return path
+
+
+def make_run(parent: Path, label: str = "CHG-1", *, finished: bool = True) -> Path:
+    """The folder of a run that restarted one kubelet."""
+    record = Record(parent, "lab", label)
+    record.event(
+        "run started",
+        cluster="lab",
+        mode="apply",
+        change_id=label,
+        reason="a test",
+        steps=["kubelet"],
+        nodes=["n1", "n2"],
+        who={"login": "ops", "uid": 1000, "host": "desk"},
+    )
+    what = {"subject": "kubelet on n1", "node": "n1", "service": "kubelet", "step": "kubelet"}
+    record.event("started", **what)
+    if finished:
+        record.event("completed", **what, seconds=1.5, words="kubelet runs as process 7")
+        record.event("finished", mode="apply", changed=["kubelet"], not_carried_out=[], why="")
+    record.close()
+    kept = record.folder / "files" / "n1"
+    kept.parent.mkdir(mode=0o700)
+    kept.mkdir(mode=0o700)
+    (kept / ("a" * 64)).write_text("kind: KubeletConfiguration\n")
+    return record.folder
+
+
+def make_notebook(path: Path, run: Path, text: str = "kubelet on n1: done", *, executed: bool = True) -> Path:
+    """The executed notebook of a run, with ``text`` in an output."""
+    header = v4.new_output(
+        "execute_result",
+        {"text/plain": "This run", RUN_TYPE: {"run": run.name, "folder": str(run)}},
+        execution_count=1,
+    )
+    cells = [
+        v4.new_markdown_cell("# A runbook\n\n**Expect** a table."),
+        v4.new_code_cell("run", execution_count=1, outputs=[header]),
+        v4.new_code_cell("run.apply()", execution_count=2, outputs=[v4.new_output("stream", text=text)]),
+    ]
+    if not executed:
+        for cell in cells[1:]:
+            cell.outputs, cell.execution_count = [], None
+    nbformat.write(v4.new_notebook(cells=cells), path)
+    return path

@@ -1,0 +1,130 @@
+"""papermill's engine ``kubeharden``, as a user calls it: it seals what it ran, and lets no secret through."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import v4
+
+from kubeharden.rehearsal import Rehearsal
+from record_support import make_key
+from support import Papermill
+
+SECRET = "hunter2horse"
+
+
+@pytest.fixture(autouse=True)
+def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = make_key(tmp_path)
+    monkeypatch.setenv("KUBEHARDEN_SIGNING_KEY", str(path))
+    monkeypatch.delenv("KUBEHARDEN_ALLOWED_SIGNERS", raising=False)
+    return path
+
+
+def kubeharden(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kubeharden", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def sealed_record(records: Path) -> dict:
+    [run] = records.iterdir()
+    return json.loads((run / "record.json").read_text())
+
+
+def test_a_run_is_sealed_when_it_ends(papermill: Papermill, tmp_path: Path) -> None:
+    run = papermill("--engine", "kubeharden", steps="kube-scheduler", change_id="CHG-4711")
+    assert run.status == 0, run.output
+    record = sealed_record(run.records)
+    assert record["result"] == "done"
+    assert record["seal"]["notebook"] is True
+    verified = kubeharden("verify", run.records)
+    assert verified.returncode == 0, verified.stdout
+    assert re.search(r"✔ \S+-article-1\.10-CHG-4711: as sealed on ", verified.stdout)
+    again = kubeharden("seal", next(run.records.iterdir()), run.notebook)
+    assert (again.returncode, "nothing has changed since" in again.stdout) == (0, True), again.stderr
+
+
+def test_a_plain_run_says_how_it_is_sealed_and_is(papermill: Papermill, tmp_path: Path) -> None:
+    run = papermill("-p", "mode", "plan", steps="kube-scheduler")
+    assert run.status == 0, run.output
+    [folder] = run.records.iterdir()
+    assert f"kubeharden seal {folder} NOTEBOOK" in run.shown("run.finish()")
+    assert kubeharden("verify", folder).returncode == 1
+    done = kubeharden("seal", folder, run.notebook)
+    assert done.returncode == 0, done.stderr
+    assert kubeharden("verify", folder).returncode == 0
+    assert sealed_record(run.records)["result"] == "planned"
+
+
+def test_a_run_that_failed_is_sealed_as_failed(papermill: Papermill, tmp_path: Path) -> None:
+    folder = tmp_path / "rehearsal"
+    Rehearsal.start("article-1.10", folder).stop()
+    (folder / "nodes/k8s-node1/etc/kubernetes/pki/ca.crt").unlink()
+    run = papermill("--engine", "kubeharden", rehearsal_dir=str(folder), steps="kubelet")
+    assert run.status != 0
+    assert "kubelet did not come up" in run.error()
+    record = sealed_record(run.records)
+    assert record["result"] == "failed"
+    assert kubeharden("verify", run.records).returncode == 0
+    page = next(run.records.glob("*/notebook.html")).read_text()
+    assert "kubelet did not come up" in page
+
+
+def test_without_a_key_nothing_is_executed(
+    papermill: Papermill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBEHARDEN_SIGNING_KEY")
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    run = papermill("--engine", "kubeharden", rehearsal_dir=str(tmp_path / "rehearsal"))
+    assert run.status != 0
+    assert "signing key: none was found; give --key FILE" in run.error()
+    assert not run.records.exists()
+    assert not (tmp_path / "rehearsal").exists()
+
+
+def test_wrong_parameters_leave_nothing_to_seal(papermill: Papermill, tmp_path: Path) -> None:
+    run = papermill("--engine", "kubeharden", "-p", "dns_pi", "10.0.0.10")
+    assert run.status != 0
+    assert "dns_pi: there is no such parameter" in run.error()
+    assert not run.records.exists()
+
+
+def test_whatever_a_cell_prints_passes_the_redaction(tmp_path: Path) -> None:
+    """Also what comes from elsewhere than this library: a stray print, a library's traceback."""
+    cells = [
+        f"print('password={SECRET}')",
+        f"import sys; sys.stderr.write('Authorization: Bearer {SECRET}{SECRET}')",
+        f"{{'token': '{SECRET}'}}",
+        f"""from IPython.display import display
+handle = display("soon", display_id=True)
+handle.update("api_key={SECRET}")""",
+        f"raise ValueError('joined with --token {SECRET}')",
+    ]
+    source, out = tmp_path / "in.ipynb", tmp_path / "out.ipynb"
+    kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+    nbformat.write(v4.new_notebook(cells=[v4.new_code_cell(c) for c in cells], metadata=kernel), source)
+    files = [word for name in ("stdout", "stderr") for word in (f"--{name}-file", tmp_path / name)]
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", source, out, "--engine", "kubeharden", "--log-output", *files],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "ValueError" in done.stderr
+    for text in (
+        done.stdout,
+        done.stderr,
+        out.read_text(),
+        *((tmp_path / n).read_text() for n in ("stdout", "stderr")),
+    ):
+        assert "‹redacted sha256:" in text.replace("\\u2039", "‹") or not text
+        assert SECRET not in text
