@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from flag_domains import seeds
 from places import HERE
+from psp_rounds import seeds as psp_seeds
 from runs import Hardened, Runbook, lab
 
 SWITCH = "KUBEHARDEN_LAB"
@@ -23,10 +24,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which random flag sets were tried, those that passed too."""
+    """Say which random flag sets and pods were tried, those that passed too."""
     tried = any("test_flag_sets" in report.nodeid for report in terminalreporter.stats.get("passed", ()))
     if tried:
         terminalreporter.write_line(f"random flag sets, by seed: {' '.join(map(str, seeds()))}")
+    for report in terminalreporter.stats.get("passed", ()):
+        if judged := dict(report.user_properties).get("judged"):
+            outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(judged.items()))
+            terminalreporter.write_line(
+                f"random pods and policies, by seed: {' '.join(map(str, psp_seeds()))}"
+            )
+            terminalreporter.write_line(f"  the API server agrees: {outcomes}")
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from psp_fixtures import examples
 
 from kubeharden import ParameterError, UnknownReleaseError
 from kubeharden.podsecurity import evaluate_psp, prepare_psps
+from psp_examples import examples
 
 EXAMPLES = list(examples())
 ANY = {"rule": "RunAsAny"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 
 import pytest
-from psp_fixtures import Example, examples
 
 from kubeharden.podsecurity import evaluate_psp
 from kubeharden.podsecurity.psp_policy import PolicySpec
+from psp_examples import Example, examples
 
 
 @pytest.mark.parametrize("example", list(examples()), ids=str)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-FOLDER = Path(__file__).parent.parent / "fixtures" / "psp"
+FOLDER = Path(__file__).parent / "fixtures" / "psp"
 
 
 @dataclass(frozen=True)
