@@ -90,7 +90,7 @@ class ApiServer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
         self._here = threading.local()  # a connection for each thread
         self._port = 0
 
@@ -128,7 +128,7 @@ class ApiServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in reversed(self._processes):
+        for process in reversed(self.processes):
             process.kill()
             process.wait()
 
@@ -138,12 +138,12 @@ class ApiServer:
             process = subprocess.Popen(
                 alone, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
             )
-        self._processes.append(process)
+        self.processes.append(process)
 
     def _await(self, what: str, done: Callable[[], bool], seconds: float = 120) -> None:
         end = time.monotonic() + seconds
         while True:
-            for process in self._processes:
+            for process in self.processes:
                 if process.poll() is not None:
                     name = Path(str(process.args[3])).name  # type: ignore[index]
                     log = (self.folder / f"{name}.log").read_text()[-2000:]

@@ -6,10 +6,15 @@ KUBEHARDEN_PSP_SEED=SEED tries that round alone.
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from apiserver import ApiServer, missing
+from places import HERE
 from psp_judging import Tally, judge_creation, judge_example, judge_updates
 from psp_rounds import Round, prepare, seeds
 
@@ -25,6 +30,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
         yield running
 
 
+KILLED = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from apiserver import ApiServer
+with ApiServer(Path(sys.argv[2])) as server:
+    print(*(process.pid for process in server.processes), flush=True)
+    time.sleep(600)
+"""
 OUTCOMES = {
     "admitted as it is",
     "admitted filled in",
@@ -55,3 +69,26 @@ def test_the_server_agrees_with_the_examples(server: ApiServer) -> None:
     found = server.each(numbered, lambda pair: judge_example(server, pair[1], pair[0]))
     wrong = [f"{example.name}: {words}" for (_, example), words in zip(numbered, found, strict=True) if words]
     assert not wrong, "\n\n".join(wrong)
+
+
+def test_nothing_is_left_when_the_test_is_killed(tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, HERE, tmp_path], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    processes = [Path("/proc") / word for word in child.stdout.readline().split()]
+    child.kill()
+    child.wait()
+    assert len(processes) == 3, (tmp_path / "kube-apiserver.log").read_text()
+    deadline = time.monotonic() + 30
+    while any(map(_runs, processes)):
+        assert time.monotonic() < deadline, f"still running: {processes}"
+        time.sleep(0.1)
+
+
+def _runs(process: Path) -> bool:
+    """Whether it is there and not a zombie, which has no command line."""
+    try:
+        return (process / "cmdline").read_bytes() != b""
+    except OSError:
+        return False
