@@ -81,8 +81,8 @@ test-lab: setup
 	@$(LAB) up $(if $(NODES),--nodes $(NODES))
 	KUBEHARDEN_LAB=1 $(BIN)/pytest tests/lab -x -q
 
-## make soak       what takes too long for CI: every test of tests/lab on one node and on three, and 300 random flag
-##                 sets of each component on two (about 40 minutes)
+## make soak       what takes too long for CI: every test of tests/lab on one node and on three, 300 random flag sets
+##                 of each component on two, and 20,000 random pods (about 50 minutes)
 soak: setup
 	@for nodes in 1 3; do \
 	  echo "soak: every test of tests/lab on a cluster of $$nodes"; \
@@ -91,4 +91,6 @@ soak: setup
 	@echo "soak: 300 random flag sets of each component, judged by the real binaries"
 	@$(MAKE) --no-print-directory lab-down lab NODES=2
 	KUBEHARDEN_LAB=1 KUBEHARDEN_FLAG_SETS=300 $(BIN)/pytest tests/lab/test_flag_sets.py -x -q
+	@echo "soak: 20,000 random pods, judged by the real API server"
+	KUBEHARDEN_LAB=1 KUBEHARDEN_PSP_PODS=20000 $(BIN)/pytest tests/lab/test_psp_judge.py -x -q
 	@$(MAKE) --no-print-directory lab-down
