@@ -133,13 +133,14 @@ def _change(there: Round, request: Request) -> tuple[str, Request, Object]:
     reply = there.server.call("POST", request.path, request.pod, user="nobody", groups=(MAKERS, NOBODY))
     assert reply.code == 201, reply.message
     new = json.loads(json.dumps(reply.body))
-    what = rng.choice(["label", "label", "image", "policy", "finalizers"])
+    usable = sorted(there.usable(request))
+    what = rng.choice(["label", "image", "finalizers", *["policy"] * 4 * bool(usable)])
     if what == "label":
         new["metadata"]["labels"] = {"changed": "yes"}
     elif what == "image":
         new["spec"]["containers"][0]["image"] = "other"
     elif what == "policy":
-        new["metadata"]["annotations"]["kubernetes.io/psp"] = rng.choice(there.policies)["metadata"]["name"]
+        new["metadata"]["annotations"]["kubernetes.io/psp"] = rng.choice(usable)
     else:
         new["metadata"]["finalizers"] = ["example.com/x"]
     path = f"{request.path}/{request.pod['metadata']['name']}?dryRun=All"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 Object = dict[str, Any]
@@ -45,14 +46,16 @@ TEAMS = ("team-a", "team-b")
 RBAC_API = "/apis/rbac.authorization.k8s.io/v1"
 SECCOMP_KEYS = "seccomp.security.alpha.kubernetes.io/"
 APPARMOR_KEYS = "apparmor.security.beta.kubernetes.io/"
-STRICT = 0.2  # how often a policy is strict about a field
+STRICT = (0.03, 0.2, 0.3, 0.4)  # how often a policy is strict about a field: one of these for each policy
 
 
 def policy(rng: random.Random, name: str) -> Object:
     """A policy that is strict about some fields and lets the rest be."""
 
+    share = rng.choice(STRICT)
+
     def strict() -> bool:
-        return rng.random() < STRICT
+        return rng.random() < share
 
     spec: Object = {
         "privileged": not strict(),
@@ -63,31 +66,35 @@ def policy(rng: random.Random, name: str) -> Object:
         "runAsUser": _users(rng) if strict() else {"rule": "RunAsAny"},
         "supplementalGroups": _groups(rng) if strict() else {"rule": "RunAsAny"},
         "fsGroup": _groups(rng) if strict() else {"rule": "RunAsAny"},
-        **_capabilities(rng, strict()),
-        **_escalation(rng),
+        **_capabilities(rng, strict),
+        **_escalation(rng, strict),
     }
     if strict():
         spec["runAsGroup"] = _groups(rng, ranges_needed=True)
     if strict():
         spec["readOnlyRootFilesystem"] = True
-    if rng.random() < 0.3:
+    if strict() or strict():
         paths = rng.sample(PATHS, rng.randint(1, 4))
         spec["allowedHostPaths"] = [{"pathPrefix": path, **_maybe_read_only(rng)} for path in paths]
-    if rng.random() < 0.3:
+    if strict():
         spec["allowedFlexVolumes"] = [{"driver": rng.choice(DRIVERS)}]
         spec["allowedCSIDrivers"] = [{"name": rng.choice(DRIVERS).replace("/", "-")}]
     if strict():
         spec["forbiddenSysctls"] = rng.sample(FORBIDDEN_SYSCTLS, rng.randint(1, 2))
-    if rng.random() < 0.5:
-        spec["allowedUnsafeSysctls"] = rng.sample(ALLOWED_SYSCTLS, rng.randint(1, 3))
-    if rng.random() < 0.5:
-        spec["allowedProcMountTypes"] = rng.choice([["Default", "Unmasked"]] * 4 + [["Unmasked"]])
-    if rng.random() < 0.3:
+    if not strict():
+        spec["allowedUnsafeSysctls"] = rng.choice([["*"], rng.sample(ALLOWED_SYSCTLS, rng.randint(1, 3))])
+        if "forbiddenSysctls" in spec:  # the two may not overlap
+            spec["allowedUnsafeSysctls"] = rng.sample(ALLOWED_SYSCTLS, rng.randint(1, 3))
+    if not strict():
+        spec["allowedProcMountTypes"] = ["Default", "Unmasked"]
+    elif rng.random() < 0.3:
+        spec["allowedProcMountTypes"] = ["Unmasked"]
+    if strict():
         spec["runtimeClass"] = _classes(rng)
     return {
         "apiVersion": "policy/v1beta1",
         "kind": "PodSecurityPolicy",
-        "metadata": {"name": name, "annotations": _profiles(rng)},
+        "metadata": {"name": name, "annotations": _profiles(rng, strict)},
         "spec": spec,
     }
 
@@ -126,12 +133,10 @@ def _labels(rng: random.Random) -> Object:
     return {"rule": "MustRunAs", "seLinuxOptions": {key: value for key, value in options.items() if value}}
 
 
-def _capabilities(rng: random.Random, strict: bool) -> Object:
-    if not strict:
-        return {
-            "allowedCapabilities": ["*"],
-            **({"defaultAddCapabilities": ["KILL"]} if rng.random() < 0.1 else {}),
-        }
+def _capabilities(rng: random.Random, strict: Callable[[], bool]) -> Object:
+    if not strict():
+        defaults = {"defaultAddCapabilities": ["KILL"]} if strict() else {}
+        return {"allowedCapabilities": ["*"], **defaults}
     names = rng.sample(CAPABILITIES, len(CAPABILITIES))
     drop, add, allowed = rng.randint(0, 3), rng.randint(0, 2), rng.randint(0, 3)
     return {
@@ -141,11 +146,16 @@ def _capabilities(rng: random.Random, strict: bool) -> Object:
     }
 
 
-def _escalation(rng: random.Random) -> Object:
-    allowed = rng.choice([None, None, True, True, False])
-    default = rng.choice([None, None, None, False] + [True] * (allowed is not False))
-    values = {"allowPrivilegeEscalation": allowed, "defaultAllowPrivilegeEscalation": default}
-    return {key: value for key, value in values.items() if value is not None}
+def _escalation(rng: random.Random, strict: Callable[[], bool]) -> Object:
+    spec: Object = {}
+    if strict():
+        spec["allowPrivilegeEscalation"] = False
+    elif rng.random() < 0.5:
+        spec["allowPrivilegeEscalation"] = True
+    if strict():  # the server takes no policy that by default sets what it does not allow
+        forbidden = spec.get("allowPrivilegeEscalation") is False
+        spec["defaultAllowPrivilegeEscalation"] = rng.choice([False, not forbidden])
+    return spec
 
 
 def _classes(rng: random.Random) -> Object:
@@ -157,19 +167,18 @@ def _classes(rng: random.Random) -> Object:
     }
 
 
-def _profiles(rng: random.Random) -> dict[str, str]:
+def _profiles(rng: random.Random, strict: Callable[[], bool]) -> dict[str, str]:
     notes = {}
-    chance = rng.random()
-    if chance < 0.7:
+    if not strict():
         notes[f"{SECCOMP_KEYS}allowedProfileNames"] = "*"
-    elif chance < 0.9:
+    elif rng.random() < 0.7:
         allowed = rng.sample([*SECCOMP, "*"], rng.randint(0, 3))
         notes[f"{SECCOMP_KEYS}allowedProfileNames"] = ",".join(allowed)
-    if rng.random() < 0.1:
+    if strict():
         notes[f"{SECCOMP_KEYS}defaultProfileName"] = rng.choice(SECCOMP)
-    if rng.random() < 0.15:
+    if strict():
         notes[f"{APPARMOR_KEYS}allowedProfileNames"] = ",".join(rng.sample(APPARMOR, rng.randint(0, 3)))
-    if rng.random() < 0.1:
+    if strict():
         notes[f"{APPARMOR_KEYS}defaultProfileName"] = rng.choice(APPARMOR)
     return notes
 
