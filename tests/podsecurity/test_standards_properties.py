@@ -6,14 +6,14 @@ import random
 import re
 from typing import Any
 
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from generated_pods import json_like, near_pods, pods
 from kubeharden.errors import ParameterError
 from kubeharden.podsecurity import evaluate_pss, smallest_change
 from kubeharden.podsecurity.standards import CHECKS
-from standards_cases import documents
+from standards_cases import cases, documents
 
 FIXED = settings(deadline=None, derandomize=True, print_blob=True, max_examples=300)
 CHANGED = sorted({since for check in CHECKS for since in check.rules} | {36})
@@ -69,7 +69,18 @@ KEYS = sorted(
 )
 
 
+def for_windows() -> dict:
+    """Admitted by restricted alone: with a capability that baseline forbids."""
+    [case] = [
+        c for c in cases() if (c.check, c.since, c.name) == ("capabilities_restricted", 25, "for Windows")
+    ]
+    pod = case.pod()
+    pod["spec"]["containers"][0]["securityContext"] = {"capabilities": {"add": ["SYS_ADMIN"]}}
+    return pod
+
+
 @FIXED
+@example(for_windows(), "v1.25")
 @given(st.one_of(pods(), near_pods(documents()["base"]["restricted"])), VERSIONS)
 def test_what_restricted_admits_baseline_admits(pod: dict, version: str) -> None:
     if evaluate_pss(pod, "restricted", version):
