@@ -19,7 +19,10 @@ BEGIN, END = "<!-- support table -->\n", "<!-- end of support table -->"
 TRIED_ON = {
     Release(1, 10): "rehearsal `article-1.10`",
     Release(1, 20): "a real 1.20.2 cluster (the lab), rehearsal `handbuilt-1.20`",
+    Release(1, 23): "rehearsal `psp-1.23`",
     Release(1, 24): "rehearsal `containerd-1.24`",
+    Release(1, 25): "rehearsal `containerd-1.25`",
+    Release(1, 36): "rehearsal `containerd-1.36`",
 }
 # Flags whose coming and going people plan for; when it happens, the tables say.
 NOTABLE = {

@@ -76,6 +76,7 @@ def expected_plan(plan: Plan) -> dict:
         "remarks": [f"{r.subject}: {r.text}" for r in plan.remarks],
         "refused": [f"{r.subject}: {r.text}" for r in plan.refused],
         "uncovered": list(plan.uncovered),
+        "namespaces": {n.namespace: f"{n.level}: {n.stage}" for n in plan.namespaces},
     }
 
 
@@ -368,14 +369,6 @@ def test_without_rbac_the_plugin_is_refused() -> None:
         lambda s: replaced(s, "--authorization-mode=Node,RBAC", "--authorization-mode=Node,ABAC"),
     )
     assert "no effect without RBAC" in refusals(decide(facts))
-
-
-def test_from_1_25_on_the_step_says_that_there_is_no_such_thing() -> None:
-    facts = read_facts(ARTICLE)
-    facts = dataclasses.replace(facts, cluster=dataclasses.replace(facts.cluster, version="v1.25.3"))
-    plan = decide(facts, steps=("pod-security",))
-    assert not plan.needed
-    assert "has no PodSecurityPolicy" in plan.remarks[0].text
 
 
 def test_workloads_without_a_policy_are_named() -> None:

@@ -11,10 +11,14 @@ import pytest
 import yaml
 
 from kubeharden.rehearsal import Rehearsal, available
+from kubeharden.releases import Release
 from support import ROOT, Papermill, on_node
 
 ARTICLE = ROOT / "tests" / "fixtures" / "article"
 SCENARIOS = sorted(available())
+# From 1.23 on, a cluster gets Pod Security Admission instead of policies.
+WITH_POLICIES = [name for name in SCENARIOS if Release.parse(name) < Release(1, 23)]
+LABEL = "pod-security.kubernetes.io"
 # What a node's processes write by themselves while nobody changes anything.
 LIVING = ("proc/", "var/log", "run/")
 
@@ -59,13 +63,17 @@ def test_apply_then_apply_again(papermill: Papermill, tmp_path: Path, name: str)
     assert first.status == 0, first.output
     assert "changed in the declared values and in nothing else" in first.shown("run.prove()")
     assert "CHG-1" in first.shown("runbook.start")
-    assert "may read everything and write policies" in first.shown("run.check()")
+    assert "may read everything and " in first.shown("run.check()")
     assert re.search(
         r"kubelet on k8s-node1 .*node not Ready for \d+\.\d s", first.shown('run.apply("kubelet")')
     )
     objects = objects_of(folder)
-    assert {"PodSecurityPolicy//privileged", "PodSecurityPolicy//coredns"} <= objects.keys()
-    assert "RoleBinding/weave/weave-default:psp:privileged" in objects
+    if name in WITH_POLICIES:
+        assert {"PodSecurityPolicy//privileged", "PodSecurityPolicy//coredns"} <= objects.keys()
+        assert "RoleBinding/weave/weave-default:psp:privileged" in objects
+    else:
+        assert labels_of(objects, "weave")["enforce"] == "privileged"
+        assert labels_of(objects, "shop").keys() == {"audit", "audit-version", "warn", "warn-version"}
     for node in (folder / "nodes").iterdir():
         config = yaml.safe_load((node / "etc/kubernetes/kubelet.conf").read_text())
         assert config["clusterDNS"] == ["10.0.0.10"]
@@ -75,6 +83,8 @@ def test_apply_then_apply_again(papermill: Papermill, tmp_path: Path, name: str)
             in (node / f"proc/{pid_of(node, 'kubelet')}/cmdline").read_text()
         )
 
+    if name not in WITH_POLICIES:
+        enforce_what_was_announced(papermill, folder, name)
     before, versions = files_of(folder), versions_of(folder)
     second = papermill(rehearsal=name, rehearsal_dir=str(folder))
     assert second.status == 0, second.output
@@ -83,6 +93,46 @@ def test_apply_then_apply_again(papermill: Papermill, tmp_path: Path, name: str)
     assert files_of(folder) == before
     assert versions_of(folder) == versions
     assert starts_of(second.shown("run.look()")) == starts_of(second.shown("run.prove()"))
+
+
+def enforce_what_was_announced(papermill: Papermill, folder: Path, name: str) -> None:
+    """The runs after the first: levels are enforced, then what is left of PodSecurityPolicy goes."""
+    version = f"v{Release.parse(name)}"
+    second = papermill(rehearsal=name, rehearsal_dir=str(folder))
+    assert second.status == 0, second.output
+    assert re.search(r"kubelet on k8s-node1 +as it should be", second.shown('run.apply("kubelet")'))
+    assert f"shop baseline:{version}" in second.shown("run.prove()")
+    objects = objects_of(folder)
+    for namespace, level in LEVELS.items():
+        if f"Namespace//{namespace}" in objects:
+            labels = dict.fromkeys(("enforce", "audit", "warn"), level)
+            labels |= {f"{mode}-version": version for mode in ("enforce", "audit", "warn")}
+            assert labels_of(objects, namespace) == labels
+    etc = folder / "nodes/k8s-master/etc"
+    [plugin] = yaml.safe_load((etc / "kubernetes/admission.yaml").read_text())["plugins"]
+    assert plugin["configuration"]["defaults"]["enforce"] == "baseline"
+    assert "PodSecurityPolicy" not in (etc / "systemd/system/kube-apiserver.service").read_text()
+    if any(kind.startswith("PodSecurityPolicy/") for kind in objects):
+        third = papermill(rehearsal=name, rehearsal_dir=str(folder))
+        assert third.status == 0, third.output
+        assert "PodSecurityPolicy host" in third.shown('run.apply("pod-security")')
+    left = objects_of(folder)
+    assert not [kind for kind in left if "PodSecurityPolicy" in kind or "use-policy" in kind]
+
+
+LEVELS = {
+    "bank": "restricted",
+    "default": "baseline",
+    "infra": "privileged",
+    "kube-system": "privileged",
+    "shop": "baseline",
+    "weave": "privileged",
+}
+
+
+def labels_of(objects: dict[str, dict], namespace: str) -> dict[str, str]:
+    labels = objects[f"Namespace//{namespace}"]["metadata"].get("labels", {})
+    return {key.partition("/")[2]: value for key, value in labels.items() if key.startswith(LABEL)}
 
 
 def pid_of(node: Path, service: str) -> str:
@@ -193,6 +243,8 @@ def test_a_node_that_fails_stops_the_run_with_its_own_words(papermill: Papermill
         (["-y", "steps: 3"], "steps: 3 is a value of type int; expected a list"),
         (["-p", "mode", "dry-run"], "mode: 'dry-run' is not known; expected one of apply, plan"),
         (["-p", "inventory", "nowhere.yaml"], "inventory: cannot read 'nowhere.yaml'"),
+        (["-r", "enforce", "soon"], "enforce: 'soon' is neither true nor false"),
+        (["-p", "pod_security", "off"], "pod_security: 'off' is not known; expected one of auto, psp, psa"),
         (["-p", "profile", "cis"], "profile: 'cis' is not known; expected one of article, none"),
     ],
 )
@@ -205,3 +257,16 @@ def test_wrong_input_is_refused_in_the_first_cell(
     assert "run.look()" not in [code for code, _ in run.cells()]
     assert not run.records.exists()
     assert not (tmp_path / "rehearsal").exists()
+
+
+def test_enforcing_in_the_first_run_ends_the_migration_one_run_earlier(
+    papermill: Papermill, tmp_path: Path
+) -> None:
+    folder = tmp_path / "rehearsal"
+    first = papermill("-p", "enforce", "True", rehearsal="psp-1.23", rehearsal_dir=str(folder))
+    assert first.status == 0, first.output
+    assert labels_of(objects_of(folder), "shop")["enforce"] == "baseline"
+    second = papermill(rehearsal="psp-1.23", rehearsal_dir=str(folder), steps="pod-security")
+    assert second.status == 0, second.output
+    assert "delete PodSecurityPolicy host" in second.shown("run.finish()")
+    assert not [kind for kind in objects_of(folder) if kind.startswith("PodSecurityPolicy/")]

@@ -63,6 +63,17 @@ def test_a_user_who_may_not_write_policies_is_refused_unless_nothing_is_written(
     )
 
 
+def test_from_1_23_on_namespaces_must_be_updated_and_what_policies_leave_deleted(tmp_path: Path) -> None:
+    with Rehearsal.start("psp-1.23", tmp_path / "rehearsal") as rehearsal:
+        with pytest.raises(
+            ClusterError, match=r"may not .*update namespaces; delete podsecuritypolicies; delete"
+        ):
+            check(rehearsal, may=viewer)
+        with pytest.raises(ClusterError, match=r"create podsecuritypolicies; update podsecuritypolicies"):
+            check(rehearsal, may=viewer, pod_security="psp")
+        assert "write labels of namespaces and the lock" in " ".join(c.found for c in check(rehearsal))
+
+
 def test_a_token_that_the_server_does_not_know_is_refused(article: Rehearsal) -> None:
     path = article.directory / "admin.kubeconfig"
     text = path.read_text()

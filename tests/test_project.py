@@ -60,7 +60,9 @@ def test_notebooks_are_prose_and_verbs(path: Path) -> None:
     cells = json.loads(path.read_text())["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
-    assert max(len(cell["source"]) for cell in code) <= 15
+    # papermill knows one cell with parameters, so that one is as long as they are many: a line each.
+    verbs = [cell for cell in code if "parameters" not in cell["metadata"].get("tags", [])]
+    assert max(len(cell["source"]) for cell in verbs) <= 15
     assert sum(len(cell["source"]) for cell in code) <= 70
     for before, cell in itertools.pairwise(cells):
         source = "".join(cell["source"])
@@ -77,7 +79,7 @@ def test_notebooks_are_prose_and_verbs(path: Path) -> None:
 def parameters_cell(notebook: str = "harden.ipynb") -> list[tuple[str, str, str]]:
     cells = json.loads((ROOT / "notebooks" / notebook).read_text())["cells"]
     [source] = ["".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", [])]
-    return re.findall(r"^(\w+): (?:str|list) = (\S+)  # (.+)$", source, re.MULTILINE)
+    return re.findall(r"^(\w+): (?:str|list|int|bool) = (\S+)  # (.+)$", source, re.MULTILINE)
 
 
 def test_the_parameters_cell_the_library_and_the_readme_name_the_same_parameters() -> None:
@@ -112,7 +114,7 @@ def test_papermill_shows_every_parameter_with_its_type_and_help() -> None:
         check=True,
     ).stdout
     for name, _, text in parameters_cell():
-        assert re.search(rf"{name}: (str|list)", shown)
+        assert re.search(rf"{name}: (str|list|int|bool)", shown)
         assert text[:30] in shown
 
 

@@ -22,6 +22,7 @@ from kubeharden.releases import Release
 
 STEPS = ("kubelet", "pod-security", "kube-proxy", "kube-scheduler")
 MODES = ("apply", "plan")
+POD_SECURITY = ("auto", "psp", "psa")
 CHANGE_ID_LENGTH = 80  # it becomes part of a folder's name
 # The parameters of a notebook that only looks.
 LOOKING = ("inventory", "rehearsal", "rehearsal_dir", "target_release", "change_id", "reason", "output_dir")
@@ -43,6 +44,8 @@ class Parameters:
     steps: tuple[str, ...] = STEPS
     profile: str = "article"
     policies: str = ""
+    pod_security: str = "auto"
+    enforce: bool = False
     target_release: str = ""
     change_id: str = ""
     reason: str = ""
@@ -137,13 +140,15 @@ def check_dns_ip(dns_ip: str, service_ranges: Sequence[Network], source: str) ->
 def _checked(name: str, value: Any, rehearsals: tuple[str, ...]) -> Any:
     if name == "steps":
         return _steps(value)
+    if name == "enforce":
+        return _switch(value)
     if not isinstance(value, str):
         raise ValueError(
             f"is a value of type {type(value).__name__}; expected text "
             f"(papermill guesses types with -p; -r {name} VALUE keeps text as it is)"
         )
     text = value.strip()
-    if name in _CHECKS and (text or name in ("mode", "profile")):
+    if name in _CHECKS and (text or name in ("mode", "profile", "pod_security")):
         _CHECKS[name](text)
     if name == "rehearsal":
         _one_of(text, rehearsals)
@@ -159,6 +164,14 @@ def _steps(value: Any) -> tuple[str, ...]:
         if step not in STEPS:
             raise ValueError(f"names the step {step!r}; expected some of {', '.join(STEPS)}")
     return tuple(step for step in STEPS if step in value) or STEPS
+
+
+def _switch(value: Any) -> bool:
+    """A switch: papermill makes a truth value of ``True`` and leaves ``true`` as text."""
+    text = str(value).strip().lower()
+    if not isinstance(value, (bool, str)) or text not in ("true", "false"):
+        raise ValueError("is neither true nor false; expected one of them")
+    return text == "true"
 
 
 def _one_of(text: str, allowed: Sequence[str]) -> None:
@@ -223,4 +236,5 @@ _CHECKS: dict[str, Callable[[str], None]] = {
     "change_id": _change_id,
     "mode": lambda text: _one_of(text, MODES),
     "profile": lambda text: _one_of(text, Profile.names()),
+    "pod_security": lambda text: _one_of(text, POD_SECURITY),
 }

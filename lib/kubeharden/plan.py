@@ -13,6 +13,7 @@ import yaml
 
 from kubeharden.components import Finding, Migration
 from kubeharden.facts import FileFact
+from kubeharden.podsecurity.admission import NamespaceLevel
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ class Plan:
         remarks: what a person must know before it is applied.
         refused: why it cannot be applied; empty when it can.
         uncovered: workloads that may use no policy once the admission plugin is on.
+        namespaces: the level of each namespace, where Pod Security Admission is planned.
         target_release: the later release that was asked for; empty if none was.
         findings: what stands between the cluster as planned and that release, by node; an empty node is the API.
     """
@@ -143,6 +145,7 @@ class Plan:
     remarks: tuple[Remark, ...] = ()
     refused: tuple[Remark, ...] = ()
     uncovered: tuple[str, ...] = field(default=())
+    namespaces: tuple[NamespaceLevel, ...] = ()
     target_release: str = ""
     findings: tuple[tuple[str, Finding], ...] = ()
 
@@ -155,6 +158,7 @@ class Plan:
             remarks=self.remarks,
             refused=self.refused,
             uncovered=self.uncovered,
+            namespaces=self.namespaces,
         )
 
     @property

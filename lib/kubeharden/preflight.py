@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kubeharden.cluster import Cluster
+from kubeharden.decide import uses_policies
 from kubeharden.errors import ClusterError
 from kubeharden.inventory import Inventory
 from kubeharden.lock import NAMESPACE, lock_kind
@@ -11,6 +12,9 @@ from kubeharden.parameters import Parameters
 from kubeharden.podsecurity import PolicySet, policy_objects
 from kubeharden.resources import RESOURCES
 from kubeharden.results import Checked
+
+# What goes once Pod Security Admission has taken the place of the policies.
+RETIRED = ("PodSecurityPolicy", "RoleBinding", "ClusterRoleBinding", "Role", "ClusterRole")
 
 
 def preflight(
@@ -26,14 +30,16 @@ def preflight(
     nodes.check()
     names = ", ".join(node.name for node in inventory.nodes)
     version = cluster.version()
-    lacks = (_lack(cluster, *needed) for needed in _needed(parameters, policies, lock_kind(cluster)))
+    needs = _needed(parameters, policies, cluster, version)
+    lacks = (_lack(cluster, *needed) for needed in needs)
     lacking = [text for text in lacks if text]
     if lacking:
         raise ClusterError(
             f"the API user {cluster.user or '(unnamed)'} may not do what this run may have to: {'; '.join(lacking)}. "
             "Use a kubeconfig of a user who may"
         )
-    writes = "read everything and write policies, Roles, RoleBindings and the lock"
+    what = "policies, Roles, RoleBindings" if uses_policies(parameters, version) else "labels of namespaces"
+    writes = f"read everything and write {what} and the lock"
     return [
         Checked(f"SSH to {names}", "host keys known, logged in"),
         Checked(f"sudo on {names}", "becomes root"),
@@ -46,17 +52,26 @@ def preflight(
     ]
 
 
-def _needed(parameters: Parameters, policies: PolicySet, lock: str) -> list[tuple[str, str, str]]:
+def _needed(
+    parameters: Parameters, policies: PolicySet, cluster: Cluster, version: str
+) -> list[tuple[str, str, str]]:
     needed = [
         ("list", kind, "") for kind, r in RESOURCES.items() if r.observed and kind != "PodSecurityPolicy"
     ]
-    if parameters.mode == "apply":
-        needed += [(verb, lock, NAMESPACE) for verb in ("get", "create", "update", "delete")]
-    if parameters.mode == "apply" and "pod-security" in parameters.steps:
+    if parameters.mode != "apply":
+        return needed
+    needed += [(verb, lock_kind(cluster), NAMESPACE) for verb in ("get", "create", "update", "delete")]
+    if "pod-security" not in parameters.steps:
+        return needed
+    if uses_policies(parameters, version):
         places = {(o["kind"], o["metadata"].get("namespace", "")) for o in policy_objects(policies)}
         needed += [
             (verb, kind, namespace) for kind, namespace in sorted(places) for verb in ("create", "update")
         ]
+        return needed
+    needed.append(("update", "Namespace", ""))
+    if cluster.observe(["PodSecurityPolicy"]).of("podsecuritypolicies"):
+        needed += [("delete", kind, "") for kind in RETIRED]
     return needed
 
 

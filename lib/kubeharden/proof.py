@@ -12,6 +12,7 @@ from kubeharden.components.proof import mismatches, same_field
 from kubeharden.facts import Facts, NodeFacts
 from kubeharden.plan import NodeChange, Plan
 from kubeharden.podsecurity import usable_policies
+from kubeharden.podsecurity.admission import labels_of, shown
 from kubeharden.releases import release_table
 
 
@@ -61,6 +62,7 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
             problems += [f"{subject}: {problem}" for problem in unproved(change, new, old)]
             problems += [f"{subject} still warns: {warning}" for warning in _warnings(change, new)[0]]
         problems += _missing_objects(after, plan)
+        problems += _other_labels(after, plan)
         notes = [*_unavoidable(after, plan), *_unverified(after, plan)]
     return Proof(
         tuple(problems),
@@ -200,6 +202,16 @@ def _missing_objects(after: Facts, plan: Plan) -> list[str]:
     return problems
 
 
+def _other_labels(after: Facts, plan: Plan) -> Iterator[str]:
+    """The namespaces whose pod security labels are not the planned ones."""
+    labels = {item["metadata"]["name"]: labels_of(item) for item in after.cluster.of("namespaces")}
+    for change in plan.namespaces:
+        found = labels.get(change.namespace, {})
+        if found != change.then:
+            words = ", ".join(f"{key}={value}" for key, value in found.items()) or "none"
+            yield f"namespace {change.namespace} has other pod security labels than planned: {words}"
+
+
 def _services(before: Facts, after: Facts, plan: Plan) -> Iterator[tuple[str, ...]]:
     for change in plan.node_changes:
         old = before.node(change.node).service(change.service)
@@ -231,6 +243,9 @@ def _confirmations(
         yield f"Every value of the config file is in effect: {', '.join(names)}."
     if differences:
         yield "The effective configuration changed in the declared values and in nothing else."
+    if plan.namespaces:
+        names = (f"{n.namespace} {shown(n.then, 'enforce')}" for n in plan.namespaces if n.enforced)
+        yield f"Namespaces and the level that they enforce: {', '.join(names) or 'none yet'}."
     accounts = [
         (subject["namespace"], subject["name"])
         for binding in after.cluster.of("rolebindings")

@@ -60,5 +60,8 @@ def _of_the_api(facts: Facts, target: Release) -> list[Finding]:
     if not policies or not Release.parse(facts.cluster.version) < PSP_GONE <= target:
         return []
     why = f"PodSecurityPolicies are gone, and these with them: {', '.join(policies)}. Pods are admitted without them"
-    todo = "label the namespaces for Pod Security Admission first (from 1.23 on)"
+    todo = (
+        "run harden.ipynb on 1.23 or 1.24 until it finds nothing to do in the step pod-security: namespaces enforce "
+        "levels of Pod Security Admission then, and plugin and policies are gone"
+    )
     return [Finding("API", PSP_GONE, Effect.CHANGES, "PodSecurityPolicy", why, todo)]

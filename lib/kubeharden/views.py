@@ -13,6 +13,7 @@ from kubeharden.display import BAD, GOOD, NOTE, Block, Diff, Message, Table, Vie
 from kubeharden.errors import UnitError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.plan import NodeChange, Plan
+from kubeharden.pod_security_view import namespaces_view
 from kubeharden.podsecurity import Authorization, workloads
 from kubeharden.releases import Release
 from kubeharden.results import Checked, Result
@@ -77,9 +78,10 @@ def step_view(plan: Plan, step: str) -> View:
     """One step in full: the verdict on every setting, and every diff."""
     part, view = plan.of(step), View()
     if step == "pod-security":
+        view.add(*namespaces_view(plan.namespaces))
         if plan.uncovered:
             view.add(Message(uncovered_text(plan.uncovered), BAD))
-        elif part.needed:
+        elif part.needed and not plan.namespaces:
             view.add(
                 Message("Once this is in place, every workload's service account may use a policy.", GOOD)
             )

@@ -189,3 +189,18 @@ def test_workloads_that_may_use_no_policy_are_named() -> None:
         "shop/toolbox (Pod, service account default)",
         "shop/web (Deployment, service account default)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- {name: a, level: strict, reason: x}", r"namespaces.0.level: Input should be 'privileged'"),
+        ("- {name: a, level: baseline}", r"namespaces.0.reason: is missing"),
+        ("- {name: a, level: baseline, reason: x}\n" * 2, r"namespaces names a more than once"),
+    ],
+)
+def test_mistakes_in_the_levels_that_are_asked_for_are_named(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(f"policies:\n- {{name: x, spec: {{}}, used_by: []}}\nnamespaces:\n{text}\n")
+    with pytest.raises(ParameterError, match=words):
+        read_policies(path)

@@ -22,7 +22,7 @@ import paramiko
 import pytest
 import yaml
 
-from kubeharden.rehearsal import Rehearsal
+from kubeharden.rehearsal import Rehearsal, available
 
 SERVICES = "kubelet kube-proxy kube-scheduler kube-apiserver"
 
@@ -212,7 +212,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
         running.close()
 
 
-@pytest.fixture(params=["article-1.10", "handbuilt-1.20", "containerd-1.24"])
+@pytest.fixture(params=sorted(available()))
 def every(request: pytest.FixtureRequest, untouched: Callable[[str], Lab]) -> Lab:
     return untouched(request.param)
 

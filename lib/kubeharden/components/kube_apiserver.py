@@ -1,4 +1,4 @@
-"""Switching an admission plugin on in kube-apiserver's command line, and leaving all else as it is."""
+"""Switching an admission plugin on or off in kube-apiserver's command line, and leaving all else as it is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from kubeharden.errors import MigrationRefusedError
 from kubeharden.releases import Release, admission_plugins
 
 OLD, ENABLE, DISABLE = "--admission-control", "--enable-admission-plugins", "--disable-admission-plugins"
+CONFIG_FILE = "--admission-control-config-file"
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class AdmissionChange:
 
 
 def enable_admission_plugin(release: str | Release, argv: Sequence[str], plugin: str) -> AdmissionChange:
-    """The command line with ``plugin`` on and every other plugin as it was.
+    """The command line with ``plugin`` on and every other plugin as it was; one that is on by default is not named.
 
     ``--admission-control`` is an exact list, and the API server refuses to start with both it and
     ``--enable-admission-plugins``, which adds to the defaults. So the old list moves to
@@ -41,10 +42,34 @@ def enable_admission_plugin(release: str | Release, argv: Sequence[str], plugin:
         )
     if plugin in (old if old is not None else enabled or ()):
         return AdmissionChange(tuple(argv))
+    if old is None and plugin in table.default_on:
+        return AdmissionChange(tuple(argv))
     if old is not None:
         return _from_old_list(argv, old, [name for name in table.default_on if name not in old], plugin)
     changed = _replaced(argv, ENABLE, [*(enabled or ()), plugin])
     return AdmissionChange(tuple(changed), (f"{plugin} added to {ENABLE}",))
+
+
+def remove_admission_plugin(argv: Sequence[str], plugin: str) -> AdmissionChange:
+    """The command line without ``plugin`` among the plugins that are switched on, and every other as it was."""
+    changed, notes = tuple(argv), []
+    for flag in (OLD, ENABLE):
+        values = _values(changed, flag) or []
+        if plugin in values:
+            changed = tuple(_replaced(changed, flag, [value for value in values if value != plugin]))
+            notes.append(f"{plugin} taken out of {flag}")
+    return AdmissionChange(changed, tuple(notes))
+
+
+def switches_on(argv: Sequence[str], plugin: str) -> bool:
+    """Whether a command line names ``plugin`` among the plugins that are on."""
+    return any(plugin in (_values(argv, flag) or ()) for flag in (OLD, ENABLE))
+
+
+def feature_gate(argv: Sequence[str], gate: str) -> str | None:
+    """What a command line says of a feature gate, ``true`` or ``false``; None where it says nothing."""
+    pairs = [item.partition("=") for item in _values(argv, "--feature-gates") or ()]
+    return next((value.lower() for name, _, value in reversed(pairs) if name == gate), None)
 
 
 def flag_value(argv: Sequence[str], name: str) -> str | None:
@@ -83,7 +108,10 @@ def _values(argv: Sequence[str], name: str) -> list[str] | None:
 def _replaced(
     argv: Sequence[str], name: str, values: Sequence[str], new_name: str | None = None
 ) -> list[str]:
-    """The command line with one use of a list flag, where its first use stood or else at the end."""
+    """The command line with one use of a list flag, where its first use stood or else at the end.
+
+    A list without values is left out.
+    """
     result: list[str] = []
     place: int | None = None
     words = iter(argv)
@@ -95,5 +123,6 @@ def _replaced(
                 next(words, None)
         else:
             result.append(word)
-    result.insert(len(result) if place is None else place, f"{new_name or name}={','.join(values)}")
+    if values:
+        result.insert(len(result) if place is None else place, f"{new_name or name}={','.join(values)}")
     return result

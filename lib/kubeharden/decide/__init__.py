@@ -7,14 +7,14 @@ import ipaddress
 from kubeharden.components.kube_apiserver import flag_value
 from kubeharden.decide.components import plan_component
 from kubeharden.decide.draft import Draft
-from kubeharden.decide.policies import plan_policies
+from kubeharden.decide.pod_security import plan_pod_security, uses_policies
 from kubeharden.facts import Facts
 from kubeharden.inventory import Network
 from kubeharden.parameters import Parameters, check_dns_ip
 from kubeharden.plan import Plan
 from kubeharden.podsecurity import PolicySet
 
-__all__ = ["make_plan", "service_range"]
+__all__ = ["make_plan", "service_range", "uses_policies"]
 
 
 def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan:
@@ -28,7 +28,7 @@ def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan
     draft.check_names()
     for step in parameters.steps:
         if step == "pod-security":
-            plan_policies(draft, policies)
+            plan_pod_security(draft, policies)
         else:
             plan_component(draft, step)
     return draft.plan()

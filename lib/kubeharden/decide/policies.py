@@ -12,12 +12,10 @@ from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.plan import NodeChange, ObjectChange, Remark
 from kubeharden.podsecurity import PolicySet, policy_objects, static_pod_namespaces, uncovered
 from kubeharden.podsecurity.objects import key_of, lacking, merged, served
-from kubeharden.releases import Release
 from kubeharden.resources import RESOURCES
 from kubeharden.service_files import unit_changes
 
 PSP_PLUGIN = "PodSecurityPolicy"
-PSP_LAST = Release(1, 24)
 
 
 def plan_policies(draft: Draft, policies: PolicySet) -> None:
@@ -36,14 +34,6 @@ class _Planner:
         self.draft, self.facts, self.policies = draft, draft.facts, policies
 
     def plan(self) -> None:
-        release = Release.parse(self.facts.cluster.version)
-        if release > PSP_LAST:
-            why = (
-                f"Kubernetes {release} has no PodSecurityPolicy (gone in 1.25); nothing is planned for this step. "
-                "Pod Security Admission takes its place"
-            )
-            self.draft.remarks.append(Remark("pod-security", why))
-            return
         after = self._policy_changes()
         found = api_servers(self.facts)
         for node, service in found:

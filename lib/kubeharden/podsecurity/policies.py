@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -71,10 +71,37 @@ class Policy(_Strict):
         return f"psp:{self.name}"
 
 
+Level = Literal["privileged", "baseline", "restricted"]
+
+
+class NamespaceWish(_Strict):
+    """The Pod Security Standard that somebody asks for in a namespace, and why."""
+
+    name: Annotated[str, Field(min_length=1)]
+    level: Level
+    reason: Annotated[str, Field(min_length=1)]
+
+
 class PolicySet(_Strict):
-    """All policies of a cluster."""
+    """What pod security a cluster is to have.
+
+    Attributes:
+        policies: the PodSecurityPolicies and who may use them.
+        namespaces: levels of Pod Security Admission that are asked for.
+        new_namespaces: the level of namespaces without labels, and of those in which nothing runs.
+    """
 
     policies: Annotated[list[Policy], Field(min_length=1)]
+    namespaces: list[NamespaceWish] = []
+    new_namespaces: Level = "baseline"
+
+    @model_validator(mode="after")
+    def _each_namespace_once(self) -> PolicySet:
+        names = [wish.name for wish in self.namespaces]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"namespaces names {', '.join(twice)} more than once")
+        return self
 
 
 def read_policies(path: Path) -> PolicySet:

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from kubeharden.errors import RehearsalError
 from kubeharden.rehearsal.api import status
@@ -61,7 +62,7 @@ class ApiServer:
         admit: called as ``admit(user, operation, object)`` before an object is created or updated,
             also on a dry run, but not for the status subresource. The operation is ``CREATE`` or
             ``UPDATE``, the object has apiVersion, kind and namespace and may be changed;
-            ``Forbidden`` refuses it.
+            ``Forbidden`` refuses it. What it returns are warnings for whoever asks.
         node_proxy: called as ``await node_proxy(node, path, query)`` for a GET of
             ``/api/v1/nodes/<node>/proxy<path>?<query>``; returns status, content type and body, or
             raises ConnectionError when the kubelet cannot be reached.
@@ -270,7 +271,10 @@ def _check_method(resource: Resource, target: Target, verb: str) -> None:
 
 def _response(answer: Reply) -> web.Response:
     # Without a charset, as the real server: clients compare the whole header.
-    headers = {"Content-Type": "application/json"}
+    headers = CIMultiDict({"Content-Type": "application/json"})
+    for warning in answer.warnings:
+        text = warning.replace("\\", "\\\\").replace('"', '\\"')
+        headers.add("Warning", f'299 - "{text}"')
     return web.Response(status=answer.code, body=answer.body.encode(), headers=headers)
 
 

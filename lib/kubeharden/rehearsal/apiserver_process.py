@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from kubeharden.rehearsal import pod_security
 from kubeharden.rehearsal.behaviour import (
     Started,
     Surroundings,
@@ -21,6 +22,7 @@ from kubeharden.rehearsal.behaviour import (
 from kubeharden.releases import Release, admission_plugins
 
 ADMISSION_CONTROL = "--admission-control"
+CONFIG_FILE = "--admission-control-config-file"
 ENABLE, DISABLE = "--enable-admission-plugins", "--disable-admission-plugins"
 _DEPRECATED = (
     "Use --enable-admission-plugins or --disable-admission-plugins instead. "
@@ -88,8 +90,8 @@ def start_apiserver(argv: Sequence[str], around: Surroundings) -> Started:
     """Start a kube-apiserver.
 
     Returns:
-        A component whose ``config`` has ``plugins``, the names of the admission plugins that are on, and
-        ``allowPrivileged``.
+        A component whose ``config`` has ``plugins``, the names of the admission plugins that are on,
+        ``podSecurity``, the configuration of that plugin, and ``allowPrivileged``.
 
     Raises:
         RefusedError: it does not start.
@@ -107,6 +109,10 @@ def start_apiserver(argv: Sequence[str], around: Surroundings) -> Started:
     for name in _FILE_FLAGS:
         for path in flags.get(name, ()):
             read_or_refuse(around, path, refuse)
+    pod_security_config: dict[str, Any] = {}
+    for path in flags.get(CONFIG_FILE, ())[-1:]:
+        text = read_or_refuse(around, path, refuse)
+        pod_security_config = pod_security.read_configuration(text, around.release, refuse)
     if "etcd.service" not in around.running:
         servers = ",".join(flags.get("--etcd-servers", ["http://127.0.0.1:2379"]))
         raise refuse(f"problem initializing API group: unable to reach etcd at {servers}: connection refused")
@@ -118,7 +124,8 @@ def start_apiserver(argv: Sequence[str], around: Surroundings) -> Started:
         log("I", "serve.go:96", f"Serving securely on 0.0.0.0:{flags.get('--secure-port', ['6443'])[-1]}"),
     ]
     allow_privileged = flags.get("--allow-privileged", ["false"])[-1] == "true"
-    return Started(lines, {"plugins": plugins, "allowPrivileged": allow_privileged}, seconds=0.2)
+    config = {"plugins": plugins, "podSecurity": pod_security_config, "allowPrivileged": allow_privileged}
+    return Started(lines, config, seconds=0.2)
 
 
 def plugins_on(flags: dict[str, list[str]], release: Release) -> list[str]:

@@ -13,6 +13,7 @@ from kubeharden.rehearsal import admission, rbac
 from kubeharden.rehearsal.api.requests import Access, User
 from kubeharden.rehearsal.kubelets import LEASE_NAMESPACE, LEASES, UNREADY_SECONDS, Kubelets, stamp
 from kubeharden.rehearsal.machine import Component, Machine
+from kubeharden.rehearsal.pod_security import PLUGIN, SINCE, PodSecurity
 from kubeharden.rehearsal.scenario import Scenario
 from kubeharden.rehearsal.store import Object, ObjectStore
 from kubeharden.rehearsal.workloads import Workloads
@@ -72,22 +73,26 @@ class Cluster:
         """Whether a user may do something: RBAC."""
         return rbac.allowed(self.store, user, access)
 
-    def admit(self, user: User, operation: str, obj: dict[str, Any]) -> None:
-        """The admission plugins that are on, in the API server's order.
+    def admit(self, user: User, operation: str, obj: dict[str, Any]) -> list[str]:
+        """The admission plugins that are on, in the API server's order; what is returned are warnings.
 
         Raises:
             Forbidden: a plugin refuses the object.
             ApiError: the object is invalid.
         """
-        if obj["kind"] != "Pod" or operation != "CREATE" or self._api is None:
-            return
-        plugins = self._api.config["plugins"]
-        if "ServiceAccount" in plugins:
-            admission.give_service_account(self.store, obj)
-        if "PodSecurityPolicy" in plugins:
-            admission.apply_pod_security_policy(self.store, user, obj)
-        if not self._api.config["allowPrivileged"]:
-            admission.refuse_privileged(self.store, obj)
+        if self._api is None:
+            return []
+        config = self._api.config
+        if obj["kind"] == "Pod" and operation == "CREATE":
+            if "ServiceAccount" in config["plugins"]:
+                admission.give_service_account(self.store, obj)
+            if "PodSecurityPolicy" in config["plugins"]:
+                admission.apply_pod_security_policy(self.store, user, obj)
+            if not config["allowPrivileged"]:
+                admission.refuse_privileged(self.store, obj)
+        if PLUGIN not in config["plugins"] or self.store.release < SINCE:
+            return []
+        return PodSecurity(self.store, config["podSecurity"]).admit(user, operation, obj)
 
     def component_started(self, machine: Machine, component: Component) -> None:
         """A component of a node serves."""
@@ -107,7 +112,11 @@ class Cluster:
     def _create(self, obj: Object, user: User) -> None:
         namespace = obj["metadata"]["namespace"]
         if self._created is None:
-            self.store.create(obj["kind"], obj, namespace, admit=lambda new: self.admit(user, "CREATE", new))
+
+            def admit(new: Object) -> None:
+                self.admit(user, "CREATE", new)
+
+            self.store.create(obj["kind"], obj, namespace, admit=admit)
             return
         obj["metadata"]["creationTimestamp"] = stamp(self._created)
         if obj["kind"] == "Pod":

@@ -61,7 +61,7 @@ service() { # NAME
   done
 
   pid=$(printf '%s\n' "$show" | property MainPID)
-  config=
+  config='' words=''
   if [ "${pid:-0}" != 0 ] && [ -r "$root/proc/$pid/cmdline" ]; then
     section cmdline "$1" <"$root/proc/$pid/cmdline"
     words=$(tr '\0' '\n' <"$root/proc/$pid/cmdline")
@@ -95,6 +95,10 @@ service() { # NAME
   journalctl -q --no-pager -o cat "$match" |
     grep -i -e 'has been deprecated' -e 'are deprecated' -e 'lenient decoding' | head -n 500 | section warnings "$1"
   case $1 in
+  kube-apiserver)
+    config=$(printf '%s\n' "$words" | argument admission-control-config-file)
+    file "${config:-/etc/kubernetes/admission.yaml}"
+    ;;
   kube-proxy) fetch http://127.0.0.1:10249/configz | section configz "$1" ;;
   kube-scheduler) fetch http://127.0.0.1:10251/configz | section configz "$1" ;;
   esac

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -32,7 +32,7 @@ from kubeharden.rehearsal.api.selectors import Matcher, matcher
 from kubeharden.rehearsal.store import Admit, ObjectStore
 from kubeharden.releases.release import Release
 
-AdmissionHook = Callable[[User, str, Object], None]
+AdmissionHook = Callable[[User, str, Object], Sequence[str] | None]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Call:
         body: the body as it came.
         media_type: the body's type, without parameters.
         agent: the program that asks, from the User-Agent header.
+        warnings: what admission has to say of an object that it admits.
     """
 
     user: User
@@ -58,14 +59,16 @@ class Call:
     body: bytes
     media_type: str
     agent: str
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What is sent back."""
+    """What is sent back; each of the warnings becomes a header of its own."""
 
     code: int
     body: str
+    warnings: tuple[str, ...] = ()
 
 
 def reply(obj: Any, code: int = HTTPStatus.OK) -> Reply:
@@ -106,7 +109,13 @@ class Endpoints:
             return self._review(call)
         if call.target.subresource == "eviction":
             return self._evict(call)
-        return self._verbs[call.access.verb](call)
+        answered = self._verbs[call.access.verb](call)
+        # Source: warnings to clients came with 1.19 (kubernetes/kubernetes PR 90935).
+        return (
+            replace(answered, warnings=tuple(call.warnings))
+            if self._store.release >= Release(1, 19)
+            else answered
+        )
 
     def _get(self, call: Call) -> Reply:
         return reply(self._store.get(call.resource, call.target.name, call.target.namespace))
@@ -249,7 +258,7 @@ class Endpoints:
 
         def admit(obj: Object) -> None:
             try:
-                hook(call.user, operation, obj)
+                call.warnings.extend(hook(call.user, operation, obj) or ())
             except status.Forbidden as refusal:
                 metadata = obj["metadata"]
                 # As the real messages do: the name is not yet made up when admission is asked.

@@ -1,0 +1,116 @@
+"""The API server's AdmissionConfiguration: what holds for namespaces without labels of their own. Pure.
+
+The file of ``--admission-control-config-file`` is for all admission plugins together; only PodSecurity's part is ours.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from kubeharden.errors import MigrationRefusedError
+from kubeharden.podsecurity.admission import MODES, stricter_or_same
+from kubeharden.podsecurity.standards import LEVELS
+from kubeharden.releases import Release
+
+PLUGIN = "PodSecurity"
+PATH = "/etc/kubernetes/admission.yaml"
+# k8s.io/apiserver/pkg/apis/apiserver: v1 of the outer file is accepted from 1.17 on.
+OUTER_VERSION = "apiserver.config.k8s.io/v1"
+OUTER_KIND, INNER_KIND = "AdmissionConfiguration", "PodSecurityConfiguration"
+GROUP = "pod-security.admission.config.k8s.io"
+_INNER_SINCE = (
+    (Release(1, 25), f"{GROUP}/v1"),
+    (Release(1, 23), f"{GROUP}/v1beta1"),
+    (Release(1, 22), f"{GROUP}/v1alpha1"),
+)
+
+
+def inner_version(release: Release) -> str:
+    """The newest apiVersion of PodSecurity's configuration that a release accepts.
+
+    v1alpha1 came with 1.22, v1beta1 with 1.23, v1 with 1.25 (k8s.io/pod-security-admission, admission/api).
+
+    Raises:
+        MigrationRefusedError: the release has no Pod Security Admission.
+    """
+    for since, version in _INNER_SINCE:
+        if release >= since:
+            return version
+    raise MigrationRefusedError(f"Kubernetes {release} has no Pod Security Admission; it came with 1.22")
+
+
+def configured(
+    release: Release, existing: Mapping[str, Any] | None, wanted: Mapping[str, str], version: str
+) -> dict[str, Any]:
+    """The file's content with these defaults for namespaces without labels.
+
+    Other plugins, exemptions, and defaults that are stricter than wanted stay as they are.
+
+    Args:
+        release: the API server's.
+        existing: what the file says now; None without one.
+        wanted: a level for each of enforce, audit and warn.
+        version: what the levels are pinned to, ``v1.25``.
+
+    Raises:
+        MigrationRefusedError: the existing file is none that this can be put into.
+    """
+    content = copy.deepcopy(dict(existing)) if existing else {"apiVersion": OUTER_VERSION, "kind": OUTER_KIND}
+    if content.get("kind") != OUTER_KIND:
+        raise MigrationRefusedError(
+            f"it is no {OUTER_KIND}, but {content.get('kind')!r}; mend it by hand first"
+        )
+    plugins = [*(content.get("plugins") or ())]
+    index = next((i for i, plugin in enumerate(plugins) if plugin.get("name") == PLUGIN), None)
+    ours: dict[str, Any] = plugins[index] if index is not None else {"name": PLUGIN}
+    if ours.get("path"):
+        raise MigrationRefusedError(
+            f"it keeps {PLUGIN}'s part in another file, {ours['path']}, which is not read here; "
+            "move that into its key configuration, or leave pod-security out of the steps"
+        )
+    before = ours.get("configuration") or {}
+    part = {
+        **before,
+        "apiVersion": _newest(before.get("apiVersion"), release),
+        "kind": INNER_KIND,
+        "defaults": _defaults(before.get("defaults") or {}, wanted, version),
+        "exemptions": before.get("exemptions") or {"usernames": [], "runtimeClasses": [], "namespaces": []},
+    }
+    if index is None:
+        plugins.append({**ours, "configuration": part})
+    else:
+        plugins[index] = {**ours, "configuration": part}
+    return {**content, "plugins": plugins}
+
+
+def defaults_of(content: Mapping[str, Any] | None) -> dict[str, str]:
+    """What holds for namespaces without labels by a file's content; without one, nothing is refused."""
+    for plugin in (content or {}).get("plugins") or ():
+        if plugin.get("name") == PLUGIN:
+            return dict((plugin.get("configuration") or {}).get("defaults") or {})
+    return {}
+
+
+def rendered(content: Mapping[str, Any]) -> str:
+    """The file's text."""
+    return yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=False)
+
+
+def _newest(there: str | None, release: Release) -> str:
+    """The apiVersion to write: one that is there stays as long as the release accepts it."""
+    newest = inner_version(release)
+    accepted = [version for since, version in _INNER_SINCE if release >= since]
+    return there if there in accepted else newest
+
+
+def _defaults(before: Mapping[str, str], wanted: Mapping[str, str], version: str) -> dict[str, str]:
+    result = dict(before)
+    for mode in MODES:
+        have = before.get(mode, LEVELS[0])
+        if have == wanted[mode] or not stricter_or_same(have, wanted[mode]):
+            result |= {mode: wanted[mode], f"{mode}-version": version}
+    return result

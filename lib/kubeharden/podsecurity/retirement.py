@@ -1,0 +1,84 @@
+"""What PodSecurityPolicy leaves behind when its plugin is off: policies, and RBAC that is about nothing else. Pure.
+
+1.25 serves no PodSecurityPolicy, and its API server does not start with the plugin. The policies that are still there
+then cannot be seen or deleted any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+Object = Mapping[str, Any]
+_GROUPS = {"policy", "extensions"}
+_BOOTSTRAP = "kubernetes.io/bootstrapping"  # the API server makes these again when it starts
+# Fields of a policy that change pods (pkg/security/podsecuritypolicy/provider.go); without the plugin, nobody does.
+_MUTATING_RULES = ("runAsUser", "runAsGroup", "seLinux", "supplementalGroups", "fsGroup")
+_MUTATING_FIELDS = ("defaultAddCapabilities", "requiredDropCapabilities", "readOnlyRootFilesystem")
+
+
+def leftovers(objects: Mapping[str, Iterable[Object]]) -> list[Object]:
+    """The objects that are of no use without PodSecurityPolicy, in the order in which they can go: bindings first.
+
+    A Role or ClusterRole is one of them if all its rules allow nothing but the use of policies, a binding if it
+    refers to such a role.
+    """
+    roles = [r for r in objects.get("roles", ()) if only_about_policies(r)]
+    cluster_roles = [r for r in objects.get("clusterroles", ()) if only_about_policies(r)]
+    known = {("Role", *_place(r)) for r in roles} | {("ClusterRole", *_place(r)) for r in cluster_roles}
+    bindings = [
+        binding
+        for resource in ("rolebindings", "clusterrolebindings")
+        for binding in objects.get(resource, ())
+        if _refers(binding) in known
+    ]
+    return [*bindings, *roles, *cluster_roles, *objects.get("podsecuritypolicies", ())]
+
+
+def only_about_policies(role: Object) -> bool:
+    """Whether a Role or ClusterRole allows the use of policies and nothing else."""
+    rules = role.get("rules") or ()
+    return (
+        bool(rules) and _BOOTSTRAP not in (role["metadata"].get("labels") or {}) and all(map(_is_use, rules))
+    )
+
+
+def also_about_policies(objects: Mapping[str, Iterable[Object]]) -> Iterator[str]:
+    """The roles that allow the use of named policies besides other things: they stay."""
+    for resource in ("roles", "clusterroles"):
+        for role in objects.get(resource, ()):
+            if not only_about_policies(role) and any(map(_is_use, role.get("rules") or ())):
+                yield f"{role['kind']} {'/'.join(filter(None, _place(role)))}"
+
+
+def mutating(policy: Object) -> list[str]:
+    """The fields of a policy that may change a pod."""
+    spec = policy.get("spec") or {}
+    found = [key for key in _MUTATING_RULES if (spec.get(key) or {}).get("rule", "RunAsAny") != "RunAsAny"]
+    found += [key for key in _MUTATING_FIELDS if spec.get(key)]
+    if spec.get("defaultAllowPrivilegeEscalation") is not None:
+        found.append("defaultAllowPrivilegeEscalation")
+    if spec.get("allowPrivilegeEscalation") is False:
+        found.append("allowPrivilegeEscalation")
+    if (spec.get("runtimeClass") or {}).get("defaultRuntimeClassName"):
+        found.append("runtimeClass.defaultRuntimeClassName")
+    annotations = policy["metadata"].get("annotations") or {}
+    return found + [key for key in annotations if key.endswith("/defaultProfileName")]
+
+
+def _is_use(rule: Object) -> bool:
+    return (
+        set(rule.get("apiGroups") or ()) <= _GROUPS
+        and set(rule.get("resources") or ()) == {"podsecuritypolicies"}
+        and set(rule.get("verbs") or ()) == {"use"}
+    )
+
+
+def _refers(binding: Object) -> tuple[str, str, str]:
+    ref = binding["roleRef"]
+    namespace = binding["metadata"].get("namespace", "") if ref["kind"] == "Role" else ""
+    return ref["kind"], namespace, ref["name"]
+
+
+def _place(item: Object) -> tuple[str, str]:
+    return item["metadata"].get("namespace", ""), item["metadata"]["name"]
