@@ -51,6 +51,13 @@ def with_config(change: NodeChange, text: str) -> NodeChange:
     return dataclasses.replace(change, files=files)
 
 
+def carry_out(nodes: Nodes, change: NodeChange, run: str) -> None:
+    """Begin a transaction and confirm it."""
+    begun = nodes.begin(change, run)
+    assert begun.outcome == "waiting", begun
+    assert nodes.confirm(change.node, run).outcome == "confirmed"
+
+
 def etc(rehearsal: Rehearsal, node: str) -> dict[str, bytes]:
     folder = rehearsal.directory / "nodes" / node / "etc"
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -157,15 +164,20 @@ def test_a_gateway_is_used_and_its_host_key_is_checked(
         assert len(nodes.observe()) == 2
 
 
-def test_a_change_is_applied_once_and_stale_the_second_time(article: Rehearsal) -> None:
+def test_a_change_is_carried_out_once_and_never_over_what_somebody_changed_since(article: Rehearsal) -> None:
     inventory = read_inventory(article.inventory)
     with Nodes(inventory) as nodes:
         change = planned(inventory, nodes, "kube-proxy", "k8s-node1")
-        assert nodes.apply(change, "r1").outcome == "applied"
+        carry_out(nodes, change, "r1")
         before = etc(article, "k8s-node1")
-        again = nodes.apply(change, "r2")
-    assert again.outcome == "stale"
-    assert "has changed since it was read" in again.words
+        again = nodes.begin(change, "r2")
+        unit = article.directory / "nodes/k8s-node1/etc/systemd/system/kube-proxy.service"
+        unit.write_text(unit.read_text() + "# by hand\n")
+        stale = nodes.begin(change, "r3")
+    assert again.outcome == "unchanged"
+    assert stale.outcome == "stale"
+    assert "has changed since it was read" in stale.words
+    unit.write_text(unit.read_text().removesuffix("# by hand\n"))
     assert etc(article, "k8s-node1") == before
 
 
@@ -174,10 +186,10 @@ def test_a_service_that_does_not_come_up_is_put_back(article: Rehearsal) -> None
     with Nodes(inventory) as nodes:
         change = planned(inventory, nodes, "kubelet", "k8s-node1")
         before = etc(article, "k8s-node1")
-        result = nodes.apply(with_config(change, "kind: Nonsense\napiVersion: v1\n"), "r1")
+        result = nodes.begin(with_config(change, "kind: Nonsense\napiVersion: v1\n"), "r1")
         after = nodes.observe(["k8s-node1"])[0]
-    assert result.outcome == "failed"
-    assert "the files are as before, and it runs as before" in result.words
+    assert result.outcome == "reverted"
+    assert "the files are as before, and kubelet runs as before" in result.words
     assert etc(article, "k8s-node1") == before
     assert after.services["kubelet"].running
     assert not any("--config" in word for word in after.services["kubelet"].cmdline)
@@ -188,7 +200,7 @@ def test_modes_are_kept_and_new_files_are_private(article: Rehearsal) -> None:
     unit = article.directory / "nodes/k8s-node1/etc/systemd/system/kubelet.service"
     unit.chmod(0o640)
     with Nodes(inventory) as nodes:
-        nodes.apply(planned(inventory, nodes, "kubelet", "k8s-node1"), "r1")
+        carry_out(nodes, planned(inventory, nodes, "kubelet", "k8s-node1"), "r1")
     assert oct(unit.stat().st_mode)[-3:] == "640"
     assert (
         oct((article.directory / "nodes/k8s-node1/etc/kubernetes/kubelet.conf").stat().st_mode)[-3:] == "600"
@@ -203,7 +215,7 @@ def test_a_link_is_followed_and_stays_a_link(article: Rehearsal) -> None:
     (units / "kubelet.service").symlink_to("../kept/kubelet.service")
     with Nodes(inventory) as nodes:
         change = planned(inventory, nodes, "kubelet", "k8s-node1")
-        assert nodes.apply(change, "r1").outcome == "applied"
+        carry_out(nodes, change, "r1")
     assert (units / "kubelet.service").is_symlink()
     assert "--config=/etc/kubernetes/kubelet.conf" in real.read_text()
 
@@ -218,7 +230,7 @@ def test_a_file_that_cannot_be_replaced_leaves_the_others_as_they_were(article: 
         before = etc(article, "k8s-node1")
         (article.directory / "nodes/k8s-node1/etc/kubernetes/blocked").mkdir()
         (article.directory / "nodes/k8s-node1/etc/kubernetes/blocked/full").touch()
-        result = nodes.apply(dataclasses.replace(change, files=(config, blocked)), "r1")
+        result = nodes.begin(dataclasses.replace(change, files=(config, blocked)), "r1")
         after = nodes.observe(["k8s-node1"])[0]
     assert result.outcome in ("stale", "failed")
     (article.directory / "nodes/k8s-node1/etc/kubernetes/blocked/full").unlink()
@@ -230,8 +242,8 @@ def test_nothing_is_left_beside_the_files(article: Rehearsal) -> None:
     inventory = read_inventory(article.inventory)
     with Nodes(inventory) as nodes:
         change = planned(inventory, nodes, "kubelet", "k8s-node1")
-        nodes.apply(with_config(change, "kind: Nonsense\n"), "r1")
-        nodes.apply(change, "r2")
+        nodes.begin(with_config(change, "kind: Nonsense\n"), "r1")
+        carry_out(nodes, change, "r2")
     assert not list((article.directory / "nodes").rglob("*.kubeharden-new"))
 
 
@@ -243,7 +255,7 @@ def test_a_sudo_password_is_used_and_never_shown(
     inventory = edited(article, "x", sudo="password")
     with Nodes(inventory) as nodes:
         change = planned(inventory, nodes, "kube-proxy", "k8s-node1")
-        assert nodes.apply(change, "r1").outcome == "applied"
+        carry_out(nodes, change, "r1")
     shown = "".join(capfd.readouterr())
     written = b"".join(etc(article, "k8s-node1").values())
     assert "hunter2horse" not in shown

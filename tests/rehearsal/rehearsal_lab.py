@@ -115,16 +115,22 @@ class Lab:
         return sections
 
     def apply(self, node: str, path: str, text: str, service: str, owner: str = "root root") -> str:
-        """Put one file in place with apply.sh and restart a service; what the script said."""
+        """Put one file in place with transaction.sh, restart a service, and confirm; what the script first said."""
         target = self.root(node) / path.lstrip("/")
         sha = hashlib.sha256(target.read_bytes()).hexdigest() if target.exists() else "absent"
         body = base64.encodebytes(text.encode()).decode()
         run = hashlib.sha256(text.encode()).hexdigest()[:12]
-        payload = (
-            f"kubeharden-payload\nrun {run}\nfile 644 {owner} {sha} {path}\n{body}.\n"
-            f"restart {service}\nsettle 0.3\nend\n"
-        )
-        return self.script(node, "apply", stdin=payload.encode()).out
+        said = self.begin(node, f"run {run}\nfile 644 {owner} {sha} {path}\n{body}.\nrestart {service}\n")
+        if said.startswith("@result waiting"):
+            confirmed = self.script(node, "transaction", f"confirm {run}").out
+            assert confirmed.startswith("@result confirmed"), confirmed
+        return said
+
+    def begin(self, node: str, lines: str) -> str:
+        """Begin a transaction; what the script said."""
+        script = base64.encodebytes((files("kubeharden") / "scripts/transaction.sh").read_bytes()).decode()
+        rest = f"script\n{script}.\nholder a test\nsettle 0.3\ndeadline 20\nend\n"
+        return self.script(node, "transaction", "begin", f"kubeharden-payload\n{lines}{rest}".encode()).out
 
     def show(self, node: str, unit: str, name: str) -> str:
         return self.run(node, f"systemctl show -p {name} {unit}").out.strip().partition("=")[2]

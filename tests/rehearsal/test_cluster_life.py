@@ -59,7 +59,7 @@ def switch_on_pod_security(lab) -> None:
     else:
         changed = unit.replace("=NodeRestriction", "=NodeRestriction,PodSecurityPolicy")
     assert changed != unit
-    assert lab.apply("k8s-master", API_UNIT, changed, "kube-apiserver").startswith("@result applied")
+    assert lab.apply("k8s-master", API_UNIT, changed, "kube-apiserver").startswith("@result waiting")
 
 
 def restart(lab, service: str, node: str = "k8s-master") -> None:
@@ -232,7 +232,7 @@ def test_a_scheduler_of_another_user_must_be_able_to_read_its_files(article_lab)
     unit = "/etc/systemd/system/kube-scheduler.service"
     text = (lab.root("k8s-master") / unit[1:]).read_text()
     as_user = text.replace("[Service]\n", "[Service]\nUser=kubernetes\nGroup=kubernetes\n")
-    assert lab.apply("k8s-master", unit, as_user, "kube-scheduler").startswith("@result applied")
+    assert lab.apply("k8s-master", unit, as_user, "kube-scheduler").startswith("@result waiting")
     lab.run("k8s-master", "sudo -n chown root:root $KUBEHARDEN_ROOT/etc/kubernetes/scheduler.kubeconfig")
     said = lab.apply("k8s-master", unit, as_user + "# changed\n", "kube-scheduler")
     assert "/etc/kubernetes/scheduler.kubeconfig: permission denied" in said

@@ -15,14 +15,18 @@ from kubeharden.rehearsal.behaviour import RefusedError
 from kubeharden.rehearsal.journalctl import journalctl
 from kubeharden.rehearsal.machine import ROOT, Machine
 from kubeharden.rehearsal.manager import Launch
-from kubeharden.rehearsal.systemctl import Reply, systemctl
+from kubeharden.rehearsal.systemctl import Reply, reboot, systemctl
+from kubeharden.rehearsal.systemd_tools import systemd_analyze, systemd_run
 from kubeharden.releases import release_table
 
 COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler", "kube-apiserver")
-NAMES = ("systemctl", "journalctl", "sudo", "chown", "stat", "id", "curl", "wget", "hostname", "cp")
+NAMES = (
+    *("systemctl", "systemd-run", "systemd-analyze", "journalctl", "reboot"),
+    *("sudo", "chown", "stat", "id", "curl", "wget", "hostname", "cp"),
+)
 # What would reach past the node's file tree to the host, whose programs these are.
 REFUSED = (
-    *("reboot", "shutdown", "poweroff", "halt", "init", "service", "systemd-run", "systemd-analyze"),
+    *("shutdown", "poweroff", "halt", "init", "service", "systemd-cat", "systemd-nspawn", "machinectl"),
     *("kubectl", "docker", "crictl", "ctr", "nerdctl", "iptables", "sysctl", "modprobe", "mount", "umount"),
     *("apt", "apt-get", "dpkg", "yum", "dnf", "rpm", "useradd", "usermod", "userdel", "passwd", "crontab"),
     *("pkill", "killall", "ps", "ss", "netstat", "ip"),
@@ -46,6 +50,12 @@ async def run(machine: Machine, user: str, here: Path, words: list[str]) -> Repl
     name, *arguments = words
     if name == "systemctl":
         return await systemctl(machine, user, arguments)
+    if name == "systemd-run":
+        return await systemd_run(machine, user, arguments)
+    if name == "reboot":
+        return await reboot(machine, user)
+    if name == "systemd-analyze":
+        return systemd_analyze(machine, arguments)
     if name == "journalctl":
         return journalctl(machine, user, arguments)
     if name in COMPONENTS:

@@ -18,6 +18,7 @@ from kubeharden.rehearsal.journal import Journal, JournalEntry
 from kubeharden.rehearsal.klog import Klog
 from kubeharden.rehearsal.manager import Launch, Manager, Outcome
 from kubeharden.rehearsal.owners import Owners
+from kubeharden.rehearsal.processes import SHELL, Scripts
 from kubeharden.rehearsal.scenario import Account, NodeSpec, Scenario
 from kubeharden.releases import Release
 
@@ -57,10 +58,15 @@ class Component:
 
 
 Hook = Callable[["Machine", Component], Awaitable[None]]
+OffHook = Callable[[], Awaitable[None]]
 
 
 async def _nothing(_machine: Machine, _component: Component) -> None:
     """The hook of a machine that is on its own."""
+
+
+async def _nobody() -> None:
+    """The same, where nobody is logged in."""
 
 
 class Machine:
@@ -72,6 +78,9 @@ class Machine:
         running: the components that serve, by unit.
         on_serving: called when a component serves.
         on_ended: called when one that served is gone.
+        on_off: called when its power goes: whoever is logged in is so no more.
+        is_on: whether its power is on.
+        scripts: the units that run scripts.
     """
 
     def __init__(self, scenario: Scenario, spec: NodeSpec, directory: Path) -> None:
@@ -83,10 +92,13 @@ class Machine:
         self.owners = Owners(self.root, self._state / "owners.json")
         self.journal = Journal(self._state / "journal.jsonl", spec.name)
         self.manager = Manager(self.root, self, clock)
+        self.scripts = Scripts(self.root, self._state / "bin", self._printed)
         self.running: dict[str, Component] = {}
         self._starting: dict[str, Component] = {}
         self.on_serving: Hook = _nothing
         self.on_ended: Hook = _nothing
+        self.on_off: OffHook = _nobody
+        self.is_on = True
         self.booted, self.boot_id = 0.0, ""
 
     @property
@@ -96,15 +108,34 @@ class Machine:
 
     def boot(self, time: float) -> None:
         """Start the machine as if it had been at ``time``, in seconds since the epoch."""
-        self.booted, self.boot_id = time, str(uuid.uuid4())
+        self._begin_boot(time)
         for path in sorted(p for p in self.root.rglob("*") if p.is_file() and not p.is_symlink()):
             rule = self.scenario.rule(str(path.relative_to(self.root)))
             if rule.owner != "root" or rule.group != "root":
                 self.owners.set(path, rule.owner, rule.group)
+        self.manager.boot(BOOT_ORDER, time + 11)
+
+    def _begin_boot(self, time: float) -> None:
+        self.booted, self.boot_id = time, str(uuid.uuid4())
         kernel = self.root / "proc/sys/kernel/random"
         kernel.mkdir(parents=True, exist_ok=True)
         (kernel / "boot_id").write_text(f"{self.boot_id}\n", encoding="utf-8")
-        self.manager.boot(BOOT_ORDER, time + 11)
+
+    async def cut_power(self) -> None:
+        """Everything that runs is gone at once, and the machine boots: what is enabled starts, scripts first."""
+        self.is_on = False
+        await self.on_off()
+        await self.scripts.cut()
+        await self.manager.cut()
+        self._begin_boot(clock())
+        self.manager.reload()
+        for name in self.manager.enabled(BOOT_ORDER):
+            unit = self.manager.loaded[name]
+            if unit.words("Service", "ExecStart")[:1] == [SHELL]:
+                await self.scripts.once(name, tuple(unit.words("Service", "ExecStart")))
+        self.is_on = True
+        await self.manager.start_enabled(BOOT_ORDER)
+        self.persist()
 
     def resume(self) -> None:
         """Go on where an earlier server stopped."""
@@ -112,6 +143,7 @@ class Machine:
         self.booted, self.boot_id = data["booted"], data["boot_id"]
         self._starting = {unit: Component(**row) for unit, row in data["components"].items()}
         self.manager.resume(data["manager"])
+        self.scripts.resume(data["timers"])
 
     def persist(self) -> None:
         """Put what has to outlive the server on disk."""
@@ -121,18 +153,23 @@ class Machine:
             "boot_id": self.boot_id,
             "components": {unit: vars(component) for unit, component in known.items()},
             "manager": self.manager.to_json(),
+            "timers": self.scripts.to_json(),
         }
         write_atomically(self._state / "machine.json", json.dumps(data))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop, with the state on disk."""
         self.manager.close()
         self.persist()
+        await self.scripts.cut()
         self.journal.close()
 
     def log(self, unit: str, message: str, time: float | None = None) -> None:
         """A message of systemd about a unit."""
         self._write(time or clock(), unit, 1, "systemd", message, "")
+
+    def _printed(self, unit: str, pid: int, text: str) -> None:
+        self._write(clock(), unit, pid, "sh", text, "")
 
     def _write(
         self, time: float, unit: str, pid: int, identifier: str, message: str, invocation: str

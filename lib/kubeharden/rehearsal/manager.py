@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
@@ -101,6 +102,25 @@ class Manager:
             if not self.loaded[name].masked:
                 self._spawn(name, time)
                 time += 0.7
+
+    def enabled(self, order: list[str]) -> list[str]:
+        """The services that start at boot: those that a target wants, as ``systemctl enable`` has it."""
+        wanted = {link.name for link in self.root.glob("etc/systemd/system/*.target.wants/*.service")}
+        names = [name for name, unit in self.loaded.items() if name in wanted and not unit.masked]
+        return sorted(names, key=lambda name: (name not in order, order.index(name) if name in order else 0))
+
+    async def start_enabled(self, order: list[str]) -> None:
+        """Start them; one that fails does not keep the others from it."""
+        for name in self.enabled(order):
+            with contextlib.suppress(JobError):
+                await self.start(name)
+
+    async def cut(self) -> None:
+        """What a power cut leaves of the services: nothing, and nobody says a word."""
+        for name in list(self.states):
+            self._cancel(name)
+            await self._processes.ended(name)
+        self.states.clear()
 
     def reload(self) -> None:
         """Read all unit files again: ``systemctl daemon-reload``."""

@@ -1,7 +1,7 @@
 """Who owns the files of a node, and who may read them.
 
 The files belong to whoever runs the rehearsal, so owners are kept in a table beside the tree. It goes by
-inode, so that an owner stays with its file when ``mv`` renames it, as apply.sh does. An inode that was
+inode, so that an owner stays with its file when ``mv`` renames it, as transaction.sh does. An inode that was
 freed and given to another file is told by path and time of modification.
 """
 

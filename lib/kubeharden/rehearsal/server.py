@@ -81,7 +81,7 @@ class RehearsalServer:
         if self._save is not None:
             self._save.cancel()
         for machine in self.machines.values():
-            machine.close()
+            await machine.close()
         await self._api.stop()
         self._api_address.close()
         self.save()
@@ -107,6 +107,7 @@ class RehearsalServer:
             place = self._state / "nodes" / name
             self._host_keys[name] = kept_key(place / "ssh_host_ed25519_key")
             self._servers[name] = NodeServer(machine, self._host_keys[name], client_key, place / "bin")
+            machine.on_off = self._servers[name].drop
         ports = await asyncio.gather(*(server.start() for server in self._servers.values()))
         return dict(zip(self._servers, ports, strict=True))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncssh
 
 from kubeharden.rehearsal.machine import Machine
+from kubeharden.rehearsal.processes import environment
 
 USER = "ops"
 HOST = "127.0.0.1"
@@ -20,10 +21,20 @@ _KEX = ["curve25519-sha256", "curve25519-sha256@libssh.org"]
 
 
 class _Login(asyncssh.SSHServer):
-    """Lets in the user ops with the rehearsal's key and nobody else."""
+    """Lets in the user ops with the rehearsal's key and nobody else, and nobody at all while the power is off."""
 
-    def __init__(self, key: asyncssh.SSHKey) -> None:
-        self._key = key.public_data
+    def __init__(self, server: NodeServer, key: asyncssh.SSHKey) -> None:
+        self._server, self._key = server, key.public_data
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._server.connections.add(conn)
+        self._connection = conn
+        if not self._server.machine.is_on:
+            conn.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._server.connections.discard(self._connection)
 
     def begin_auth(self, username: str) -> bool:
         del username
@@ -44,12 +55,17 @@ class NodeServer:
         host_key: its own key.
         client_key: the one key that opens it.
         shims: the folder with the commands that are the node's own.
+
+    Attributes:
+        machine: the node.
+        connections: those that are open.
     """
 
     def __init__(
         self, machine: Machine, host_key: asyncssh.SSHKey, client_key: asyncssh.SSHKey, shims: Path
     ) -> None:
-        self._machine, self._host_key, self._client_key = machine, host_key, client_key
+        self.machine, self._host_key, self._client_key = machine, host_key, client_key
+        self.connections: set[asyncssh.SSHServerConnection] = set()
         self._shims = shims
         self._children: set[asyncio.subprocess.Process] = set()
         self._acceptor: asyncssh.SSHAcceptor | None = None
@@ -59,7 +75,7 @@ class NodeServer:
         self._acceptor = await asyncssh.listen(
             HOST,
             0,
-            server_factory=lambda: _Login(self._client_key),
+            server_factory=lambda: _Login(self, self._client_key),
             server_host_keys=[self._host_key],
             process_factory=self._run,
             encoding=None,
@@ -81,10 +97,17 @@ class NodeServer:
         for child in list(self._children):
             _signal(child, signal.SIGKILL)
 
+    async def drop(self) -> None:
+        """Cut every connection, and kill what runs for them."""
+        for connection in list(self.connections):
+            connection.abort()
+        for child in list(self._children):
+            _signal(child, signal.SIGKILL)
+
     async def _run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         command = process.command
         argv = ["/bin/sh", "-c", command] if command is not None else ["/bin/sh"]
-        home = self._machine.root / "home" / USER
+        home = self.machine.root / "home" / USER
         home.mkdir(parents=True, exist_ok=True)
         child = await asyncio.create_subprocess_exec(
             *argv,
@@ -92,7 +115,7 @@ class NodeServer:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=home,
-            env=self._environment(home),
+            env=environment(self.machine.root, self._shims, USER),
             start_new_session=True,
         )
         self._children.add(child)
@@ -109,18 +132,6 @@ class NodeServer:
             feed.cancel()
             hangup.cancel()
             self._children.discard(child)
-
-    def _environment(self, home: Path) -> dict[str, str]:
-        path = f"{self._shims}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        return {
-            "KUBEHARDEN_ROOT": str(self._machine.root),
-            "PATH": path,
-            "HOME": str(home),
-            "USER": USER,
-            "LOGNAME": USER,
-            "SHELL": "/bin/sh",
-            "LANG": "C.UTF-8",
-        }
 
     async def _hang_up(
         self, process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process

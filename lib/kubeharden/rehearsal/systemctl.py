@@ -23,7 +23,17 @@ class Reply:
 
 
 _WITH_VALUE = {"-p", "--property", "-n", "--lines", "-o", "--output", "-t", "--type", "--state"}
-_CHANGES = {"start", "stop", "restart", "try-restart", "daemon-reload", "enable", "disable", "reset-failed"}
+_CHANGES = {
+    "start",
+    "stop",
+    "restart",
+    "try-restart",
+    "daemon-reload",
+    "enable",
+    "disable",
+    "reset-failed",
+    "reboot",
+}
 _STATUS_NOT_RUNNING, _STATUS_NO_UNIT = 3, 4
 
 
@@ -44,6 +54,8 @@ async def systemctl(machine: Machine, user: str, arguments: list[str]) -> Reply:
     if verb == "daemon-reload":
         machine.manager.reload()
         return Reply()
+    if verb == "reboot":
+        return await reboot(machine, user)
     if verb == "show":
         return Reply("\n".join(_show(machine, name, options) for name in names))
     question = _QUESTIONS.get(verb)
@@ -72,9 +84,22 @@ def _options(arguments: list[str]) -> tuple[dict[str, list[str]], list[str]]:
     return options, words
 
 
+async def reboot(machine: Machine, user: str) -> Reply:
+    """``reboot``, forced or not: whoever calls it does not live to see an answer."""
+    if user != "root":
+        return Reply(
+            error="Failed to set wall message, ignoring: Interactive authentication required.\n", status=1
+        )
+    await machine.cut_power()
+    return Reply()
+
+
 async def _jobs(machine: Machine, verb: str, names: list[str]) -> Reply:
     error = ""
     for name in names:
+        if machine.scripts.knows(name):
+            await _script_job(machine, verb, name)
+            continue
         loaded = machine.manager.loaded.get(name)
         if loaded is not None and verb != "stop" and units.changed_on_disk(machine.root, name, loaded):
             error += (
@@ -86,6 +111,15 @@ async def _jobs(machine: Machine, verb: str, names: list[str]) -> Reply:
         except JobError as failure:
             return Reply(error=f"{error}{failure}\n", status=failure.status)
     return Reply(error=error)
+
+
+async def _script_job(machine: Machine, verb: str, name: str) -> None:
+    if verb in ("start", "restart"):
+        await machine.scripts.start(name)
+    elif verb == "stop":
+        await machine.scripts.stop(name)
+    elif verb == "reset-failed":
+        machine.scripts.reset_failed(name)
 
 
 async def _job(machine: Machine, verb: str, name: str) -> None:
@@ -126,7 +160,8 @@ def _joined(replies: Iterable[Reply]) -> Reply:
 
 
 def _is_active(machine: Machine, name: str) -> Reply:
-    state = machine.manager.state(name).active
+    known = machine.scripts.knows(name)
+    state = machine.scripts.state(name) if known else machine.manager.state(name).active
     return Reply(f"{state}\n", status=0 if state == "active" else _STATUS_NOT_RUNNING)
 
 

@@ -1,0 +1,273 @@
+"""The transaction on a node, over real SSH: who decides, who is first, and what is left behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from kubeharden.rehearsal import Rehearsal
+from transactions import CONFIG, KEEPER, SERVICE, UNIT, Site, eventually, give_shell, swapped
+
+NODE = "k8s-node1"
+
+
+@pytest.fixture(scope="module", params=["dash", "bash"])
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A node whose sh is one or the other, with kube-proxy on a config file."""
+    shell = shutil.which(request.param)
+    if shell is None:
+        pytest.skip(f"there is no {request.param} on this machine")
+    with Rehearsal.start("article-1.10", tmp_path_factory.mktemp(request.param) / "r") as rehearsal:
+        give_shell(rehearsal, NODE, shell)
+        found = Site(rehearsal, NODE)
+        found.carry_out(found.change(1), "first")
+        yield found
+        found.nodes.close()
+
+
+@pytest.fixture(autouse=True)
+def run(request: pytest.FixtureRequest, site: Site) -> Iterator[str]:
+    """A name for a transaction; afterwards the node is free again and runs version 1."""
+    yield request.node.name.replace("[", ".").replace("]", "")
+    for transaction in site.nodes.state([NODE])[NODE]:
+        if transaction.open:
+            site.nodes.undo(NODE, transaction.run)
+    assert site.nodes.begin(site.change(1), f"after-{time.monotonic()}", 60).outcome in (
+        "waiting",
+        "unchanged",
+    )
+    for transaction in site.nodes.state([NODE])[NODE]:
+        if transaction.open:
+            assert site.nodes.confirm(NODE, transaction.run).outcome == "confirmed"
+    assert site.is_clean()
+
+
+def test_what_nobody_confirms_in_time_is_put_back_and_the_journal_says_so(site: Site, run: str) -> None:
+    before = site.files()
+    begun = site.nodes.begin(site.change(2), run, 3)
+    assert begun.outcome == "waiting"
+    assert "--v=2" in site.command_line()
+    assert site.path(KEEPER).exists()
+    assert eventually(lambda: "--v=1" in site.command_line() and site.files() == before)
+    assert eventually(site.is_clean)
+    words = "nobody confirmed it within 3.3 s; the files are as before, and kube-proxy runs as before"
+    assert words in site.run(f"journalctl -u kubeharden-{run}-revert.service -o cat")
+    late = site.nodes.confirm(NODE, run)
+    assert late.outcome == "reverted"
+    assert words in late.words
+
+
+def test_what_is_confirmed_stays(site: Site, run: str) -> None:
+    site.nodes.begin(site.change(2), run, 30)
+    assert site.run(f"systemctl is-active kubeharden-{run}-revert.timer") == "active\n"
+    assert site.nodes.confirm(NODE, run).outcome == "confirmed"
+    assert site.is_clean()
+    assert site.run(f"systemctl is-active kubeharden-{run}-revert.timer") == "inactive\n"
+    assert "--v=2" in site.command_line()
+    assert site.nodes.confirm(NODE, run).outcome == "confirmed"
+    assert site.nodes.undo(NODE, run).outcome == "confirmed"
+
+
+def test_undo_puts_back_at_once(site: Site, run: str) -> None:
+    before = site.files()
+    site.nodes.begin(site.change(2), run, 60)
+    undone = site.nodes.undo(NODE, run)
+    assert undone.outcome == "reverted"
+    assert "it was undone" in undone.words
+    assert site.files() == before
+    assert "--v=1" in site.command_line()
+    assert site.is_clean()
+
+
+def test_each_verb_is_one_round_trip(site: Site, run: str) -> None:
+    change = site.change(2)
+    start = site.nodes.round_trips[NODE]
+    site.nodes.observe([NODE])
+    site.nodes.begin(change, run, 30)
+    site.nodes.observe([NODE])
+    site.nodes.confirm(NODE, run)
+    assert site.nodes.round_trips[NODE] - start == 4
+
+
+def test_the_same_content_again_is_nothing_to_do(site: Site, run: str) -> None:
+    change = site.change(2)
+    site.carry_out(change, run)
+    pid = site.run(f"systemctl show -p MainPID {SERVICE}")
+    before = {path.name for path in site.path("/var/lib/kubeharden").iterdir()}
+    again = site.nodes.begin(change, f"{run}-again", 30)
+    assert again.outcome == "unchanged"
+    assert site.run(f"systemctl show -p MainPID {SERVICE}") == pid
+    assert {path.name for path in site.path("/var/lib/kubeharden").iterdir()} == before
+    # The same files with a process that is older than they are: it must be restarted.
+    site.run(f"systemctl restart {SERVICE}")
+    assert site.nodes.begin(site.change(2), f"{run}-restart", 30).outcome == "waiting"
+
+
+def test_a_second_run_is_told_who_holds_the_node(site: Site, run: str) -> None:
+    site.nodes.begin(site.change(2), run, 60)
+    busy = site.nodes.begin(site.change(3), f"{run}-second", 60)
+    assert busy.outcome == "busy"
+    [transaction] = [t for t in site.nodes.state([NODE])[NODE] if t.open]
+    assert transaction.run == run
+    assert transaction.state == "waiting"
+    assert f"this node is held by {transaction.holder} since {transaction.since}" in busy.words
+    assert f"sudo sh /var/lib/kubeharden/{run}/transaction.sh undo {run}" in busy.words
+    script = site.path(f"/var/lib/kubeharden/{run}/transaction.sh")
+    assert "@result reverted" in site.run(f"sh {script} undo {run}")
+    assert site.nodes.begin(site.change(3), f"{run}-third", 60).outcome == "waiting"
+
+
+def test_of_two_that_begin_at_once_one_has_the_node(site: Site, run: str) -> None:
+    changes = [site.change(2), site.change(3)]
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(lambda at: site.nodes.begin(changes[at], f"{run}-{at}", 30).outcome, (0, 1)))
+    assert sorted(outcomes) == ["busy", "waiting"]
+
+
+def test_the_same_call_again_follows_what_it_began(site: Site, run: str) -> None:
+    change = site.change(2)
+    first = site.nodes.begin(change, run, 60)
+    again = site.nodes.begin(change, run, 60)
+    assert again == first
+    assert again.outcome == "waiting"
+
+
+def test_a_service_that_dies_while_it_waits_is_put_back_before_anybody_asks(site: Site, run: str) -> None:
+    site.nodes.begin(site.change(2), run, 60)
+    site.run(f"systemctl restart {SERVICE}")
+    assert eventually(lambda: "--v=1" in site.command_line())
+    answer = site.nodes.confirm(NODE, run)
+    assert answer.outcome == "reverted"
+    assert "kube-proxy did not stay up while this waited to be confirmed" in answer.words
+
+
+def test_a_service_that_was_restarted_is_not_confirmed(site: Site, run: str) -> None:
+    site.nodes.begin(site.change(2), run, 60)
+    site.run(f"systemctl stop kubeharden-{run}.service")  # so that only confirm can see it
+    site.run(f"systemctl restart {SERVICE}")
+    answer = site.nodes.confirm(NODE, run)
+    assert answer.outcome == "reverted"
+    assert "was restarted since it was proved" in answer.words
+
+
+def test_after_a_reboot_the_node_has_its_old_files_before_the_service_starts(site: Site, run: str) -> None:
+    before = site.files()
+    site.nodes.begin(site.change(2), run, 600)
+    boot = site.path("/proc/sys/kernel/random/boot_id").read_text()
+    site.run("reboot -f")
+    assert eventually(lambda: site.path("/proc/sys/kernel/random/boot_id").read_text() != boot)
+    assert eventually(lambda: "--v=1" in site.command_line())
+    assert site.files() == before
+    assert site.is_clean()
+    journal = site.run("journalctl -u kubeharden-keeper.service -u kube-proxy.service -o cat").splitlines()
+    put_back = [at for at, line in enumerate(journal) if "the node was restarted before anybody" in line]
+    started = [at for at, line in enumerate(journal) if line.startswith("Started")]
+    assert put_back
+    assert put_back[-1] < started[-1]
+
+
+def test_a_config_that_the_program_refuses_changes_nothing(site: Site, run: str) -> None:
+    before, pid = site.files(), site.run(f"systemctl show -p MainPID {SERVICE}")
+    said = site.nodes.begin(site.change(2, config="kind: Other\napiVersion: v1\n"), run, 5)
+    assert said.outcome == "failed"
+    assert "kube-proxy refuses the new configuration" in said.words
+    assert "nothing was changed" in said.words
+    assert (site.files(), site.run(f"systemctl show -p MainPID {SERVICE}")) == (before, pid)
+
+
+def test_a_unit_that_systemd_refuses_changes_nothing(site: Site, run: str) -> None:
+    before, pid = site.files(), site.run(f"systemctl show -p MainPID {SERVICE}")
+    said = site.nodes.begin(site.change(2, unit="[Service]\nExecStart=/usr/bin/nothing-here\n"), run, 5)
+    assert said.outcome == "failed"
+    assert "systemd-analyze verify refuses the new unit" in said.words
+    assert (site.files(), site.run(f"systemctl show -p MainPID {SERVICE}")) == (before, pid)
+
+
+def test_a_unit_that_starts_and_dies_is_put_back_with_the_words_of_its_journal(site: Site, run: str) -> None:
+    before = site.files()
+    unit = site.path(UNIT).read_text().replace("--v=1", "--nonsense=1")
+    said = site.nodes.begin(dataclasses.replace(site.change(2, unit=unit), expected_argv=()), run, 30)
+    assert said.outcome == "reverted"
+    assert "unknown flag: --nonsense" in said.words
+    assert site.files() == before
+    assert "--v=1" in site.command_line()
+
+
+def test_mode_and_owner_come_back_and_a_third_content_is_kept(site: Site, run: str) -> None:
+    place = site.path(CONFIG)
+    place.chmod(0o640)
+    change = swapped(site.change(2), 0, mode="600")
+    site.nodes.begin(change, run, 60)
+    assert oct(place.stat().st_mode)[-3:] == "600"
+    old = change.files[0].before
+    assert old is not None
+    place.write_text("# by hand\n")
+    said = site.nodes.undo(NODE, run)
+    assert f"somebody had changed {CONFIG} meanwhile" in said.words
+    assert place.read_text() == old.content
+    assert oct(place.stat().st_mode)[-3:] == "640"
+    assert site.path(f"/var/lib/kubeharden/{run}/found.1").read_text() == "# by hand\n"
+
+
+def test_a_file_that_cannot_be_put_back_keeps_the_node_until_somebody_mends_it(site: Site, run: str) -> None:
+    before = site.files()
+    site.nodes.begin(site.change(2), run, 60)
+    place = site.path(UNIT)
+    new, next_change = place.read_text(), site.change(3)
+    place.unlink()
+    place.mkdir()  # a folder in the way cannot be replaced by a rename
+    (place / "full").touch()
+    said = site.nodes.undo(NODE, run)
+    assert said.outcome == "failed"
+    assert f"THESE FILES COULD NOT BE PUT BACK: {UNIT}" in said.words
+    assert site.nodes.begin(next_change, f"{run}-next", 60).outcome == "busy"
+    shutil.rmtree(place)
+    place.write_text(new)
+    assert site.nodes.undo(NODE, run).outcome == "reverted"
+    assert site.files() == before
+
+
+def test_backups_are_private_and_those_of_long_ago_go(site: Site, run: str) -> None:
+    base = site.path("/var/lib/kubeharden")
+    for number in range(25):
+        old = base / f"old-{number:02d}"
+        old.mkdir()
+        (old / "state").write_text("confirmed\n")
+    foreign = base / "not-ours"
+    foreign.mkdir()
+    old = site.path(UNIT).read_text()
+    site.carry_out(site.change(2), run)
+    assert foreign.exists()
+    assert len([p for p in base.iterdir() if (p / "state").exists()]) == 20
+    mine = base / run
+    assert oct(mine.stat().st_mode)[-3:] == "700"
+    assert (mine / "old.2").read_text() == old
+    foreign.rmdir()
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a b", "a;b", "-"])
+def test_a_run_with_a_strange_name_is_refused(site: Site, name: str) -> None:
+    said = site.nodes.begin(site.change(2), name, 30)
+    if name == "-":
+        assert said.outcome == "waiting"
+    else:
+        assert said.outcome == "failed"
+        assert "cannot be called" in said.words
+
+
+def test_a_payload_that_was_cut_off_changes_nothing(site: Site, run: str) -> None:
+    before = sorted(p.name for p in site.path("/var/lib/kubeharden").iterdir())
+    script = Path(__file__).parents[1] / "lib/kubeharden/scripts/transaction.sh"
+    copy = site.path("/root/transaction.sh")
+    copy.parent.mkdir(exist_ok=True)
+    copy.write_text(script.read_text())
+    said = site.run(f"sh -c 'printf \"kubeharden-payload\\nrun {run}\\n\" | sh {copy} begin'")
+    assert "@result failed" in said
+    assert "the payload was cut off; nothing was changed" in said
+    assert sorted(p.name for p in site.path("/var/lib/kubeharden").iterdir()) == before
