@@ -108,7 +108,16 @@ load() { # RUN
 }
 
 busied() { # RUN: something of it works
-  alive "kubeharden-$1.service" || alive "kubeharden-$1-revert.service"
+  alive "kubeharden-$1.service" || alive "kubeharden-$1-revert.service" || alive "$keeper"
+}
+
+is_cut_off() { # STATE: of one of which nothing works any more
+  case $1 in begun | arming | armed | restarting | reverting) return 0 ;; esac
+  return 1
+}
+
+rebooted_since() { # RUN began
+  [ -e "$base/$1/boot" ] && [ "$(cat "$root/proc/sys/kernel/random/boot_id")" != "$(cat "$base/$1/boot")" ]
 }
 
 is_over() { # STATE
@@ -197,16 +206,22 @@ follow() { # until it waits for the verdict or is over; a worker that is gone is
     case $now in
     waiting) answer "$now" "$(cat "$folder/words")" ;;
     stuck) answer failed "$(cat "$folder/words")" ;;
-    begun | arming | armed | restarting | reverting)
-      busied "$run" || [ "$(state)" != "$now" ] || start_revert 'its work was cut off'
-      ;;
     esac
+    if is_cut_off "$now" && ! busied "$run" && [ "$(state)" = "$now" ]; then start_revert 'its work was cut off'; fi
     if is_over "$now"; then
+      wait_for_release
       words=$(cat "$folder/words")
       # Nothing was changed, so nothing need be kept.
       case $now in stale | busy | unchanged) rm -rf "$folder" ;; esac
       answer "$now" "$words"
     fi
+    sleep 0.1
+  done
+}
+
+wait_for_release() { # what was to be done once it was over may have been cut off
+  while [ "$(holder_of_lock)" = "$run" ]; do
+    busied "$run" || (finish)
     sleep 0.1
   done
 }
@@ -419,14 +434,12 @@ take_lock() { # or says in "busy" who has it
   ln "$folder/settings" "$base/lock" 2>/dev/null && sync "$base" && return 0
   other=$(holder_of_lock)
   if known "$other" && [ "$other" != "$run" ]; then
+    # Its worker was killed, or the keeper after a reboot: nobody but the timer, if there still is one, would end
+    # it, so it is ended here and now.
+    if { is_cut_off "$(state "$other")" || rebooted_since "$other"; } && ! busied "$other"; then
+      end_the_dead "$other"
+    fi
     now=$(state "$other")
-    case $now in
-    begun | arming | armed | restarting | reverting)
-      # Its worker was killed: nobody but the timer would end it, so it is ended here and now.
-      busied "$other" || end_the_dead "$other"
-      now=$(state "$other")
-      ;;
-    esac
     if [ -n "$now" ] && ! is_over "$now"; then
       busy="this node is held by $(sed -n 's/^holder //p' "$base/lock") since $(sed -n 's/^since //p' "$base/lock") \
 (run $other, which is $now). It is over, one way or the other, $(sed -n 's/^deadline //p' "$base/lock") s after it \
@@ -502,7 +515,7 @@ UNIT
 }
 
 start_timer() { # OPTION...: again and again until it is over, should somebody kill it while it works
-  complaint=$(systemd-run --unit="kubeharden-$run-revert" --on-active="$(setting deadline)s" --on-unit-inactive=10s \
+  complaint=$(systemd-run --unit="kubeharden-$run-revert" --on-active="$(setting deadline)s" --on-unit-inactive=5s \
     "$@" /bin/sh "${folder#"$root"}/transaction.sh" revert "$run" 2>&1)
 }
 
@@ -547,7 +560,7 @@ confirm() {
 keep_it() {
   enter confirmed
   [ "$verb" = confirm ] || finish
-  ( finish )
+  (finish)
   answer confirmed "$(cat "$folder/words")"
 }
 
@@ -562,7 +575,10 @@ undo() {
 follow_revert() {
   while :; do
     now=$(state)
-    if is_over "$now"; then answer "$now" "$(cat "$folder/words")"; fi
+    if is_over "$now"; then
+      wait_for_release
+      answer "$now" "$(cat "$folder/words")"
+    fi
     [ "$now" != stuck ] || answer failed "$(cat "$folder/words")"
     alive "kubeharden-$run-revert.service" || [ "$(state)" != "$now" ] || start_revert 'it was undone'
     sleep 0.1
@@ -592,7 +608,7 @@ revert() {
 }
 
 boot() {
-  if [ "$(cat "$root/proc/sys/kernel/random/boot_id")" = "$(cat "$folder/boot")" ]; then exit 0; fi # the timer lives
+  rebooted_since "$run" || exit 0 # the timer lives
   if is_over "$(state)"; then finish; fi
   give_verdict revert
   [ "$(cat "$folder/verdict" 2>/dev/null)" != confirm ] || keep_it
