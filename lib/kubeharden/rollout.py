@@ -9,16 +9,11 @@ from contextlib import nullcontext
 from functools import partial
 
 from kubeharden.cluster import Cluster
-from kubeharden.errors import KubehardenError, NodeError, ProofError, StaleError
+from kubeharden.errors import KubehardenError, NodeError, StaleError
 from kubeharden.facts import Facts
-<<<<<<< HEAD
-from kubeharden.health import Health, Readiness
+from kubeharden.health import Before, Health, Readiness
 from kubeharden.lock import Lock
-from kubeharden.nodes import Applied, Nodes
-=======
 from kubeharden.nodes import Nodes
-from kubeharden.observe import observe_nodes
->>>>>>> 1c7527e (A change to a node is a transaction on that node: what nobody confirms in time, the node puts back by itself)
 from kubeharden.plan import NodeChange, ObjectChange, Plan
 from kubeharden.records import Record
 from kubeharden.results import Result
@@ -104,23 +99,10 @@ class Rollout:
         watch = Readiness(self.cluster, change.node, READINESS_SECONDS) if kubelet else None
         before = self.health.before(change, self.seen.node(change.node))
         with watch or nullcontext():
-<<<<<<< HEAD
-            applied: Applied = self.nodes.apply(change, f"{self.record.run}-{change.step}")
-            if applied.outcome == "stale":
-                raise StaleError(applied.words)
-            if applied.outcome != "applied":
-                raise NodeError(applied.words)
-            try:
-                seen = self.health.prove(change, before, applied.restarted, time.monotonic() + PROVE_SECONDS)
-            except ProofError as error:
-                raise ProofError(f"the change is in place, but {error}") from error
-        words = f"{applied.words}; {seen}" if seen else applied.words
-        return words if watch is None else f"{words}; node not Ready for {watch.seconds:.1f} s"
-=======
-            words = self._transaction(change, f"{self.record.run}-{change.step}")
+            words = self._transaction(change, f"{self.record.run}-{change.step}", before)
         return words if watch is None else f"{words}; node not Ready for {watch.seconds:.1f} s"
 
-    def _transaction(self, change: NodeChange, run: str) -> str:
+    def _transaction(self, change: NodeChange, run: str, before: Before) -> str:
         begun = self.nodes.begin(change, run)
         if begun.outcome == "stale":
             raise StaleError(begun.words)
@@ -129,36 +111,16 @@ class Rollout:
         if begun.outcome != "waiting":
             raise NodeError(begun.words)
         try:
-            self._proved(change, begun.restarted)
+            seen = self.health.prove(change, before, begun.restarted, time.monotonic() + PROVE_SECONDS)
         except BaseException as error:
             undone = self.nodes.undo(change.node, run)
             if isinstance(error, KubehardenError):
-                raise _public(error)(f"{error}; it was put back: {undone.words}") from error
+                raise _public(error)(f"{error}; {undone.words}") from error
             raise
         confirmed = self.nodes.confirm(change.node, run)
         if confirmed.outcome != "confirmed":
             raise NodeError(confirmed.words)
-        return begun.words
-
-    def _proved(self, change: NodeChange, restarted: str) -> None:
-        if change.service == "kube-apiserver":
-            self.cluster.wait_until_up()
-        elif change.service == "kubelet":
-            self.cluster.wait_until_ready(change.node, restarted)
-        problems = self._problems(change)
-        if problems:
-            raise ProofError("; ".join(problems))
-
-    def _problems(self, change: NodeChange) -> list[str]:
-        """What is not as promised; asked again for a while, since a server may need a moment to serve."""
-        end = time.monotonic() + SERVE_SECONDS
-        while True:
-            [node] = observe_nodes(self.nodes, self.cluster, [change.node], [change.service])
-            problems = unproved(change, node, self.seen.node(change.node))
-            if not problems or time.monotonic() > end:
-                return problems
-            time.sleep(0.5)
->>>>>>> 1c7527e (A change to a node is a transaction on that node: what nobody confirms in time, the node puts back by itself)
+        return f"{begun.words}; {seen}" if seen else begun.words
 
 
 def _public(error: KubehardenError) -> type[KubehardenError]:
