@@ -65,6 +65,8 @@ class Papermill:
         done = subprocess.run(
             [sys.executable, "-m", "papermill", source, notebook, *words, *given, "--no-progress-bar"],
             cwd=cwd,
+            # With this, ipykernel leaves alone what child processes print, as no user has it.
+            env={name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
             capture_output=True,
             text=True,
             timeout=240,

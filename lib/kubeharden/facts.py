@@ -197,7 +197,12 @@ def read_config(fact: FileFact) -> dict[str, Any]:
     try:
         content = yaml.safe_load(fact.content)
     except yaml.YAMLError as error:
-        raise UnitError(f"{fact.path} is no YAML: {error}") from None
+        # Without what stands there, which the error would quote.
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise UnitError(
+            f"{fact.path} is no YAML{where}: {getattr(error, 'problem', None) or error}"
+        ) from None
     if not isinstance(content, dict):
         raise UnitError(f"{fact.path} holds no configuration")
     return content
@@ -253,8 +258,10 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
 def _sections(name: str, answer: str) -> Iterator[tuple[list[str], str]]:
     lines = answer.splitlines()
     if "@end" not in lines:
-        tail = " ".join(lines[-3:]) or "nothing"
-        raise NodeError(f"{name}: the answer was cut off; it ends with: {tail}")
+        # Not what stands there: it is base64, in which no secret would be found.
+        headings = [line for line in lines if line.startswith("@")]
+        last = headings[-1] if headings else "nothing that the script says"
+        raise NodeError(f"{name}: the answer was cut off after {len(lines)} lines, in {last}")
     words: list[str] = []
     body: list[str] = []
     for line in lines:

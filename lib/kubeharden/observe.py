@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from kubeharden.cluster import Cluster
 from kubeharden.facts import SERVICES, Facts, NodeFacts
 from kubeharden.nodes import Nodes
+from kubeharden.redact import withhold
+from kubeharden.withheld import Withheld, withheld_in, withheld_on
 
 
 def observe(nodes: Nodes, cluster: Cluster) -> Facts:
@@ -15,7 +17,9 @@ def observe(nodes: Nodes, cluster: Cluster) -> Facts:
     Raises:
         KubehardenError: a node or the API server cannot be reached.
     """
-    return Facts(nodes=observe_nodes(nodes, cluster), cluster=cluster.observe())
+    seen = Facts(nodes=observe_nodes(nodes, cluster), cluster=cluster.observe())
+    _withhold(withheld_in(seen.cluster.objects))
+    return seen
 
 
 def observe_nodes(
@@ -32,7 +36,15 @@ def observe_nodes(
     Raises:
         NodeError: one or more cannot be reached or do not answer; all of them are named.
     """
-    return tuple(
+    seen = tuple(
         node.with_kubelet_configz(cluster.kubelet_config(node.name)) if node.service("kubelet") else node
         for node in nodes.observe(names, services)
     )
+    for node in seen:
+        _withhold(withheld_on(node))
+    return seen
+
+
+def _withhold(found: Withheld) -> None:
+    """What was just read and is not known to be harmless is in no output from here on."""
+    withhold(found.values, found.names, found.harmless)

@@ -16,13 +16,12 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from kubeharden.errors import KubehardenError
+from kubeharden import gate
 from kubeharden.inventory import read_inventory
 from kubeharden.parameters import Parameters, check_dns_ip, read_parameters
 from kubeharden.podsecurity import read_policies
 from kubeharden.project import POLICIES, find, project_folder
 from kubeharden.records import Record, hooks
-from kubeharden.redact import redact
 from kubeharden.rehearsal import Rehearsal, available, service_range
 from kubeharden.run import Run, verb
 
@@ -43,7 +42,7 @@ def start(namespace: Mapping[str, Any], *, looks_only: bool = False) -> Run:
         ParameterError: a parameter, the inventory or the policies file is wrong; nothing was contacted.
         RehearsalError: the rehearsal cluster cannot run.
     """
-    _short_errors(namespace)
+    gate.install(namespace)
     while _current:
         _current.pop().close()
     parameters = read_parameters(namespace, rehearsals=available(), looks_only=looks_only)
@@ -96,15 +95,3 @@ def _label(parameters: Parameters, looks_only: bool) -> str:
 
 def _rehearsal_folder(text: str) -> Path | None:
     return Path(text).expanduser().absolute() if text else None
-
-
-def _short_errors(namespace: Mapping[str, Any]) -> None:
-    """Show the errors that we raise on purpose as their message, without a traceback around it."""
-    shell = namespace["get_ipython"]() if "get_ipython" in namespace else None
-    if shell is not None:
-        shell.set_custom_exc(
-            (KubehardenError,),
-            lambda shell, kind, error, _trace, tb_offset=None: shell.showtraceback(  # noqa: ARG005
-                (kind, kind(redact(str(error))), None)
-            ),
-        )

@@ -13,11 +13,13 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import kubernetes.client
 import kubernetes.config
 import urllib3
+import yaml
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
@@ -88,7 +90,7 @@ class Client:
         self._api = kubernetes.client.ApiClient(settings)
         for value in self._api.configuration.api_key.values():
             remember(value.removeprefix("Bearer "))
-        remember(self._api.configuration.password)
+        _remember_credentials(Path(kubeconfig))
         self.user = _user_of(kubeconfig, context)
 
     def close(self) -> None:
@@ -252,6 +254,19 @@ def _refusal(answer: Answer, what: str, user: str) -> ClusterError | StaleError:
 def _reason(error: Exception) -> str:
     reason = getattr(error, "reason", None) or error
     return redact(str(reason)).partition(": ")[2] or redact(str(reason))
+
+
+def _remember_credentials(kubeconfig: Path) -> None:
+    """Keep the credentials of every user of a kubeconfig out of everything that is shown."""
+    users = yaml.safe_load(kubeconfig.read_text(encoding="utf-8")).get("users") or ()
+    for user in (entry.get("user") or {} for entry in users):
+        for key in ("token", "password", "client-key-data"):
+            remember(user.get(key))
+        provider, plugin = user.get("auth-provider") or {}, user.get("exec") or {}
+        for value in (provider.get("config") or {}).values():
+            remember(str(value))
+        for variable in plugin.get("env") or ():
+            remember(variable.get("value"))
 
 
 def _user_of(kubeconfig: str, context: str | None) -> str:

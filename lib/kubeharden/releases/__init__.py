@@ -18,6 +18,7 @@ from kubeharden.releases.tables import (
     Flag,
     ReleaseTable,
     admission_plugins,
+    known_types,
     release_table,
 )
 from kubeharden.releases.upgrades import UpgradeRule, upgrade_rules
@@ -33,6 +34,7 @@ __all__ = [
     "ReleaseTable",
     "UpgradeRule",
     "admission_plugins",
+    "known_types",
     "release_table",
     "upgrade_rules",
 ]

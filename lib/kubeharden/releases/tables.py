@@ -181,6 +181,25 @@ def release_table(component: str, release: str | Release, api_version: str = "")
 
 
 @cache
+def known_types(component: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """The types of all flags (with dashes) and of all fields (dotted paths) that any release of a component has.
+
+    Raises:
+        UnknownReleaseError: there is no table for the component.
+    """
+    if component not in COMPONENTS:
+        raise UnknownReleaseError(f"no table for {component!r}; there are tables for {', '.join(COMPONENTS)}")
+    raw = _raw(component)
+    flags = {name: str(row["type"]) for name, row in raw["flags"].items()}
+    fields = {
+        path: str(row["types"][-1]["type"] if "types" in row else row["type"])
+        for rows in raw["fields"].values()
+        for path, row in rows.items()
+    }
+    return flags, fields
+
+
+@cache
 def admission_plugins(release: str | Release) -> AdmissionPlugins:
     """The admission plugins of kube-apiserver in ``release``.
 

@@ -1,0 +1,207 @@
+"""What is not known to be harmless is withheld; what is known to be stays readable."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kubeharden import redact as gate
+from kubeharden import runbook
+from kubeharden.facts import FileFact, NodeFacts, ServiceFacts
+from kubeharden.redact import redact, redact_data, show_flags, withhold
+from kubeharden.rehearsal import available
+from kubeharden.releases import known_types
+from kubeharden.releases.tables import COMPONENTS
+from kubeharden.withheld import HARMLESS_TYPES, Withheld, harmless_flags, withheld_in, withheld_on
+
+UNIT = "/etc/systemd/system/kubelet.service"
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins as a process does: nothing is remembered or withheld."""
+    for name, empty in (
+        ("_known", {}),
+        ("_withheld", {}),
+        ("_harmless", set()),
+        ("_names", set()),
+        ("_shown_flags", set()),
+    ):
+        monkeypatch.setattr(gate, name, empty)
+    monkeypatch.setattr(gate, "_registered", [])
+
+
+def node(unit: str, cmdline: str = "", configz: dict | None = None, **others: str) -> NodeFacts:
+    """A node whose kubelet has this unit, this command line and these other files."""
+    contents = {UNIT: unit, **others}
+    service = ServiceFacts(
+        "kubelet",
+        show={"LoadState": "loaded", "FragmentPath": UNIT},
+        files={path: FileFact(path, "644", "root", "root", text) for path, text in contents.items()},
+        cmdline=tuple(cmdline.split()),
+        version="v1.20.2",
+    )
+    return NodeFacts("k8s-node1", False, services={"kubelet": service}, kubelet_configz=configz)
+
+
+def close(found: Withheld) -> None:
+    withhold(found.values, found.names, found.harmless)
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_every_flag_and_field_of_text_has_been_judged(component: str) -> None:
+    raw = yaml.safe_load((files("kubeharden") / "harmless.yaml").read_text())
+    for key, known in zip(("flags", "fields"), known_types(component), strict=True):
+        shown, withheld = (set(raw[key][component][word].split()) for word in ("shown", "withheld"))
+        assert not shown & withheld
+        assert shown | withheld <= set(known), "names that no release has"
+        of_text = {name for name, kind in known.items() if not HARMLESS_TYPES.fullmatch(kind)}
+        assert of_text <= shown | withheld
+
+
+def test_flags_that_are_known_stay_and_others_go() -> None:
+    line = (
+        "/usr/bin/kubelet --hostname-override=worker-7.example --node-labels=rack=b12-x --v=2 "
+        "--storage-driver-password=h --manifest-url=http://web/x?k=Zz9planted --made-up planted-value-1 --max-pods=60"
+    )
+    close(withheld_on(node(f"[Service]\nExecStart={line}\n", line)))
+    shown = redact(line)
+    for harmless in (
+        "worker-7.example",
+        "rack=b12-x",
+        "--v=2",
+        "--max-pods=60",
+        "--storage-driver-password=‹",
+    ):
+        assert harmless in shown
+    for secret in ("Zz9planted", "planted-value-1", "password=h "):
+        assert secret not in shown
+    assert "planted-value-1" not in redact("kubelet: cannot use planted-value-1: no such thing")
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        'Environment="A=two planted words-1" B=planted-b2\nExecStart=/usr/bin/kubelet',
+        "X-Note=two planted words-1 planted-b2\nExecStart=/usr/bin/kubelet",
+        "# the key is planted-b2 (two planted-words-1)\nExecStart=/usr/bin/kubelet",
+        "ExecStartPre=/usr/bin/curl -H 'two planted words-1' planted-b2\nExecStart=/usr/bin/kubelet",
+        "ExecStart=/bin/sh -c 'exec /usr/bin/kubelet --x planted-b2 --max-pods=60'",
+    ],
+)
+def test_units_keep_nothing_that_is_not_known(unit: str) -> None:
+    text = f"[Unit]\nDescription=Kubelet of rack b12\n[Service]\n{unit}\nRestart=always\n"
+    close(withheld_on(node(text)))
+    shown = redact(text)
+    assert "planted-b2" not in shown
+    assert "words-1" not in shown
+    assert "Description=Kubelet of rack b12" in shown
+    assert "Restart=always" in shown
+    assert "/usr/bin/kubelet" in shown or "/usr/bin/curl" in shown
+
+
+def test_environment_files_show_flags_and_no_values() -> None:
+    text = (
+        "# made by hand\nKUBELET_ARGS=--max-pods=60 --made-up=planted-1\nPIN=4711\nNOTE='planted two words'\n"
+    )
+    close(
+        withheld_on(
+            node("[Service]\nExecStart=/usr/bin/kubelet $KUBELET_ARGS\n", **{"/etc/default/kubelet": text})
+        )
+    )
+    shown = redact(text)
+    assert "KUBELET_ARGS=--max-pods=60 --made-up=‹redacted" in shown
+    for secret in ("planted-1", "4711", "planted two"):
+        assert secret not in shown
+    assert redact("ExecStart=/usr/bin/kubelet $KUBELET_ARGS") == "ExecStart=/usr/bin/kubelet $KUBELET_ARGS"
+    assert redact("4711 pods") == "4711 pods"  # a number is taken out only where it is the variable's value
+
+
+def test_config_files_show_the_fields_that_are_known() -> None:
+    config = {
+        "kind": "KubeletConfiguration",
+        "clusterDomain": "cluster.example",
+        "evictionHard": {"memory.available": "100Mi"},
+        "staticPodURLHeader": {"Authorization": ["planted-header-1"]},
+        "inventedField": "planted-field-2",
+    }
+    text = yaml.safe_dump(config)
+    found = withheld_on(
+        node("[Service]\nExecStart=/usr/bin/kubelet\n", **{"/etc/kubernetes/kubelet.conf": text})
+    )
+    close(found)
+    shown = redact(text)
+    assert "planted" not in shown
+    assert "cluster.example" in shown
+    assert "memory.available: 100Mi" in shown
+    # Some components serve their configuration by the names that the fields have in Go.
+    close(
+        withheld_on(node("", configz={"ClusterDomain": "other.example", "InventedField": "planted-field-3"}))
+    )
+    assert redact("other.example planted-field-3").startswith("other.example ‹redacted")
+
+
+def test_of_flags_in_any_text_only_those_that_are_known_keep_their_values() -> None:
+    show_flags(harmless_flags())
+    line = 'FLAG: --made-up="planted-1 two" --max-pods="60" --oidc-client-id=planted-2 --v=2 --storage-driver-password='
+    assert "planted" not in redact(line)
+    assert '--max-pods="60"' in redact(line)
+    assert redact(line).endswith("--v=2 --storage-driver-password=")
+
+
+def test_a_value_that_is_harmless_elsewhere_does_not_tear_words_apart() -> None:
+    unit = "[Unit]\nAfter=docker.service containerd.service\n[Service]\nEnvironment=A=containerd.service\n"
+    close(withheld_on(node(unit)))
+    shown = redact(unit)
+    assert "After=docker.service containerd.service" in shown
+    assert "Environment=A=‹redacted" in shown
+
+
+def test_what_objects_hold_in_variables_and_secrets_is_withheld() -> None:
+    pod = {
+        "kind": "Pod",
+        "metadata": {"name": "web-1", "namespace": "shop"},
+        "spec": {"containers": [{"name": "web", "env": [{"name": "A", "value": "planted-env-1"}]}]},
+    }
+    secret = {"kind": "Secret", "metadata": {"name": "web-tls"}, "data": {"any": "cGxhbnRlZC0y"}}
+    close(withheld_in({"pods": (pod,), "secrets": (secret,)}))
+    assert "planted-env-1" not in redact(str(pod))
+    assert "web-1" in redact(str(pod))
+    assert "cGxhbnRlZC0y" not in redact("error: cGxhbnRlZC0y")
+
+
+def test_secret_objects_are_known_in_data_and_in_text() -> None:
+    secret = {
+        "kind": "Secret",
+        "metadata": {
+            "name": "tls",
+            "annotations": {
+                "kubectl.kubernetes.io/last-applied-configuration": '{"kind": "Secret", "data": {"a": "cGxhbnRlZC0x"}}'
+            },
+        },
+        "data": {"tls.crt": "cGxhbnRlZC0x", "b": "cGxhbnRlZC0y"},
+        "stringData": {"c": "planted three"},
+    }
+    for shown in (
+        str(redact_data(secret)),
+        str(redact_data({"kind": "SecretList", "items": [{k: v for k, v in secret.items() if k != "kind"}]})),
+        redact(str({**secret, "metadata": {"name": "tls"}})),
+        redact(yaml.safe_dump({**secret, "metadata": {"name": "tls"}})),
+    ):
+        assert "cGxhbnRlZC0" not in shown
+        assert "planted three" not in shown
+        assert "tls" in shown
+
+
+@pytest.mark.parametrize("scenario", available())
+def test_nothing_of_a_cluster_without_secrets_is_withheld(scenario: str, tmp_path: Path) -> None:
+    places = {"rehearsal_dir": str(tmp_path / "rehearsal"), "output_dir": str(tmp_path / "records")}
+    run = runbook.start({"In": [""], "rehearsal": scenario, "mode": "plan", **places})
+    shown = f"{run.look()}{run.plan()}{''.join(str(run.show(step)) for step in run.parameters.steps)}{run.finish()}"
+    assert "--cgroup-driver" in shown
+    assert "‹redacted" not in shown
+    for path in run.record.folder.rglob("*.json*"):
+        assert "‹redacted" not in path.read_text()
