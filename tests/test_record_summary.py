@@ -91,6 +91,19 @@ def test_a_run_that_was_carried_out(tmp_path: Path) -> None:
     assert '+  "kind": "Role",' in role["diff"]
 
 
+def test_what_a_run_deletes_is_in_its_record(tmp_path: Path) -> None:
+    for _ in range(2):
+        run = started(tmp_path, rehearsal="psp-1.23", steps="[pod-security]", enforce="true")
+        run.look()
+        run.plan()
+        run.apply("pod-security")
+        run.finish()
+    changes = {change["subject"]: change for change in summary(run.record.folder)["changes"]}
+    [policy] = changes["PodSecurityPolicy host"]["objects"]
+    assert (policy["action"], policy["after"]) == ("delete", "absent")
+    assert '-  "kind": "PodSecurityPolicy",' in policy["diff"]
+
+
 def test_a_run_in_mode_plan_says_what_it_left(tmp_path: Path) -> None:
     run = started(tmp_path, mode="plan", steps="[kube-proxy]")
     run.look()

@@ -173,6 +173,7 @@ def test_what_was_kept_is_read_again(record: Record) -> None:
     record.keep(change)
     record.keep(ObjectChange("pod-security", manifest))
     record.keep(ObjectChange("pod-security", {**manifest, "rules": [1]}, before=manifest))
+    record.keep(ObjectChange.deletion("pod-security", {"apiVersion": "v1", **manifest}))
     past = read_run(record.folder)
     assert past.problems == ()
     assert past.running
@@ -185,11 +186,14 @@ def test_what_was_kept_is_read_again(record: Record) -> None:
     assert (unit.mode, unit.owner, unit.group, unit.redacted) == ("644", "root", "root", False)
     assert past.content("node-1", unit.before) == "a\n"
     assert past.content("node-1", unit.after) == "b\n"
-    created, updated = past.objects
+    created, updated, deleted = past.objects
     assert (created.action, created.name, created.before) == ("create", "Role weave/psp", "absent")
     assert past.object_content(created, "before") is None
     assert past.object_content(updated, "before") == manifest
     assert past.object_content(updated, "after") == {**manifest, "rules": [1]}
+    assert (deleted.action, deleted.after) == ("delete", "absent")
+    assert past.object_content(deleted, "before") == {"apiVersion": "v1", **manifest}
+    assert past.object_content(deleted, "after") is None
     record.close()
     assert not read_run(record.folder).running
 

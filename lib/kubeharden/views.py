@@ -276,17 +276,17 @@ def _not_in_effect(service: ServiceFacts) -> str:
 
 
 def _workload_table(facts: Facts) -> Table:
-    authorization = Authorization(facts.cluster.objects)
+    """Every workload; with the policies that it may use, where the release has any."""
+    objects = facts.cluster.objects
+    authorization = Authorization(objects)
     rows = []
-    for item in workloads(facts.cluster.objects):
+    for item in workloads(objects):
         policies = {name for asker in item.askers for name in authorization.usable(asker, item.namespace)}
         usable = ", ".join(sorted(policies)) or "none"
         rows.append((item.namespace, item.kind, item.name, str(item.pods), item.identity, usable))
-    return Table(
-        "Who runs what in the cluster",
-        ("Namespace", "Kind", "Name", "Pods", "As", "PodSecurityPolicies that may be used now"),
-        rows,
-    )
+    headings = ("Namespace", "Kind", "Name", "Pods", "As", "PodSecurityPolicies that may be used now")
+    columns = len(headings) if "podsecuritypolicies" in objects else len(headings) - 1
+    return Table("Who runs what in the cluster", headings[:columns], [row[:columns] for row in rows])
 
 
 def uncovered_text(uncovered: Sequence[str]) -> str:

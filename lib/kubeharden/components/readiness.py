@@ -240,6 +240,7 @@ def _admission(words: Sequence[str], release: Release) -> Iterator[Finding]:
 def _replacement(plugin: str) -> str:
     if plugin == "PodSecurityPolicy":
         return (
-            "go over to Pod Security Admission first (from 1.23 on), then take the plugin and its objects out"
+            "run harden.ipynb on 1.23 or 1.24 until it finds nothing to do in the step pod-security: Pod Security "
+            "Admission takes its place, then the plugin and its objects go"
         )
     return "take it out of the flag"

@@ -24,7 +24,7 @@ from kubeharden.podsecurity.workloads import KINDS, workloads
 Object = Mapping[str, Any]
 MODES = ("enforce", "audit", "warn")
 LABEL = "pod-security.kubernetes.io"
-SHOWN = 3  # violations of one workload that are named
+SHOWN = 3  # how many violations of a workload are named, and how many workloads
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,7 @@ class Offender:
     violations: tuple[Violation, ...]
 
     def __str__(self) -> str:
-        found = [f"{v.field} {v.found}".strip() for v in self.violations]
-        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        return f"{self.workload} ({', '.join(found[:SHOWN])}{more})"
+        return f"{self.workload} ({_some([f'{v.field} {v.found}'.strip() for v in self.violations], ', ')})"
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ class _Namespace:
         if level == "privileged" or ((enforce or announced) and not waiting):
             then = done
         if waiting:
-            names = "; ".join(map(str, waiting))
+            names = "; ".join(map(str, waiting))  # all of them: somebody has to mend each
             runs = "they run, and their pods would not start again"
             stricter = stricter_or_same(self.now.get("enforce", ""), level)
             self.remarks.append(
@@ -204,7 +202,7 @@ class _Namespace:
         offenders = self._offenders(stricter)
         if not offenders:
             return f"{stricter} would admit what is there" if self.there else "nothing runs there"
-        return f"{stricter} refuses {'; '.join(map(str, offenders))}"
+        return f"{stricter} refuses {_some(offenders, '; ')}"
 
     def _offenders(self, level: str) -> tuple[Offender, ...]:
         if level not in self._refused:
@@ -238,6 +236,11 @@ class _Namespace:
 
 
 _WAY_OUT = "Mend them, or ask for another level in the policies file (namespaces)"
+
+
+def _some(items: Sequence[object], separator: str) -> str:
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return separator.join(map(str, items[:SHOWN])) + more
 
 
 def _what_is_there(objects: Mapping[str, Iterable[Object]]) -> dict[str, list[tuple[str, Object]]]:

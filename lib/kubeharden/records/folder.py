@@ -5,7 +5,7 @@
 | ``journal.jsonl`` | what happened, see ``journal.py`` |
 | ``plan.json`` | the last plan, with its digest |
 | ``files.json``, ``files/<node>/<sha256>`` | the nodes' files before and after, named by the SHA-256 of each |
-| ``objects.json``, ``objects/<n>-before.json``, ``-after.json`` | API objects likewise; none before for a new one |
+| ``objects.json``, ``objects/<n>-before.json``, ``-after.json`` | API objects likewise, as far as they exist |
 
 A content in which the redaction finds a secret is kept redacted and marked as such, never raw: the bytes themselves
 are in the backup on the node. Files are written aside, put on disk and renamed, so that none is ever half-written.
@@ -62,9 +62,9 @@ class KeptFile:
 
 @dataclass(frozen=True)
 class KeptObject:
-    """An API object that a run meant to change: ``action`` is ``create`` or ``update``.
+    """An API object that a run meant to change: ``action`` is ``create``, ``update`` or ``delete``.
 
-    ``before`` and ``after`` are the SHA-256 of the object as JSON with sorted keys; ``absent`` for none before.
+    ``before`` and ``after`` are the SHA-256 of the object as JSON with sorted keys; ``absent`` for none.
     """
 
     number: int
@@ -170,7 +170,8 @@ class Record:
 
     def _kept_object(self, change: ObjectChange) -> KeptObject:
         number = len(self._objects) + 1
-        sides = {"before": change.before, "after": change.manifest}
+        after = None if change.delete else change.manifest
+        sides = {"before": change.before, "after": after}
         redacted = False
         for side, content in sides.items():
             if content is not None:
@@ -183,7 +184,7 @@ class Record:
             action=change.action,
             name=change.name,
             before=ABSENT if change.before is None else object_digest(change.before),
-            after=object_digest(change.manifest),
+            after=ABSENT if after is None else object_digest(after),
             redacted=redacted,
         )
 
