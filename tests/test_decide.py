@@ -30,7 +30,7 @@ from kubeharden.facts import (
     parse_observation,
 )
 from kubeharden.inventory import read_inventory
-from kubeharden.nodes import OBSERVE_SECONDS, Nodes, _script
+from kubeharden.nodes import OBSERVE_SECONDS, Nodes
 from kubeharden.parameters import Parameters
 from kubeharden.plan import Plan
 from kubeharden.podsecurity import read_policies
@@ -385,7 +385,7 @@ def write_facts(name: str, folder: Path) -> None:
         seen = cluster.observe()
         with Nodes(inventory) as nodes:
             for node in inventory.nodes:
-                answer = nodes._run(node, _script("observe"), ["observe", *SERVICES], "", OBSERVE_SECONDS)
+                answer = nodes._ssh.run(node, "observe", SERVICES, "", OBSERVE_SECONDS)
                 (folder / "facts" / f"{node.name}.txt").write_text(answer)
         content = {
             "version": seen.version,
