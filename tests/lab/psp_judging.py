@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from apiserver import ApiServer, Reply
-from psp_policies import allow, use_of
 from psp_rounds import MAKERS, NOBODY, POLICY_API, Request, Round
-from psp_stored import as_stored, comparable
 
-from kubeharden.podsecurity import PspDecision, evaluate_psp
+from kubeharden.podsecurity import PspDecision, evaluate_psp, least_privileged_policy
 from psp_examples import Example
+from psp_pods import pod
+from psp_policies import NAMESPACES, allow, use_of
+from psp_stored import as_stored, comparable, sync_profiles
 
 Object = dict[str, Any]
 
@@ -151,6 +155,53 @@ def _update(server: ApiServer, path: str, request: Request) -> Reply:
     return server.call("PUT", path, request.pod, user=request.user, groups=request.groups)
 
 
+# The least-privileged policy
+
+
+def judge_least(server: ApiServer, seed: int) -> str:
+    """Some pods, and the least-privileged policy for them on the server: what it does otherwise, empty if nothing.
+
+    The server must take the policy, and admit each of the pods by it as it is.
+    """
+    rng = random.Random(seed)
+    name = f"least-{seed}"
+    pods = [pod(rng, f"{name}-{number}", NAMESPACES[0]) for number in range(rng.choice([1, 1, 2, 3, 5]))]
+    for one in pods:
+        sync_profiles(one)
+    with granted(server, least_privileged_policy(pods, name=name)):
+        for one in pods:
+            reply, plain = create_once_known(server, Request(one, name, (MAKERS, name)))
+            if reply.code != 201:
+                return f"seed {seed}: {reply.code} {reply.message}"
+            if as_stored(one, name, one, plain) != comparable(reply.body):
+                return f"seed {seed}: the pod was changed: {json.dumps(reply.body)}"
+    return ""
+
+
+@contextmanager
+def granted(server: ApiServer, policy: Object) -> Iterator[None]:
+    """A policy on the server while the context lasts, for a group of its name."""
+    name = policy["metadata"]["name"]
+    made = [(POLICY_API, policy), *allow(name, use_of(name), name)]
+    for path, item in made:
+        server.must("POST", path, item)
+    yield
+    for path, item in made:
+        server.must("DELETE", f"{path}/{item['metadata']['name']}")
+
+
+def create_once_known(server: ApiServer, request: Request) -> tuple[Reply, Object]:
+    """As ``_create``; as long as the plugin does not know the policy and its grant, it refuses without a reason."""
+    answers: list[tuple[Reply, Object]] = []
+
+    def known() -> bool:
+        answers.append(_create(server, request))
+        return not answers[-1][0].message.endswith("unable to admit pod: []")
+
+    server.await_true(f"the policy of {request.user}", known)
+    return answers[-1]
+
+
 # By example
 
 
@@ -158,22 +209,8 @@ def judge_example(server: ApiServer, example: Example, number: int) -> str:
     """How the server disagrees with an example and what kubeharden says of it; empty if it does not."""
     name = f"example-{number}"
     policy = {**example.policy, "metadata": {**example.policy["metadata"], "name": name}}
-    made = [(POLICY_API, policy), *allow(name, use_of(name), name)]
-    for path, item in made:
-        server.must("POST", path, item)
     request = Request(example.pod, name, (MAKERS, name))
-    # Until the plugin knows of the policy and the grant, it refuses without a reason.
-    replies: list[tuple[Reply, Object]] = []
-
-    def known() -> bool:
-        replies.append(_create(server, request))
-        return not replies[-1][0].message.endswith("unable to admit pod: []")
-
-    if any("passes over" in reason for reason in example.reasons):
-        known()
-    else:
-        server.await_true(f"the policy of {example.name}", known)
-    for path, item in made:
-        server.must("DELETE", f"{path}/{item['metadata']['name']}")
-    decision = evaluate_psp(example.pod, [policy])
-    return compare(decision, replies[-1][0], example.pod, replies[-1][1])[1]
+    passed_over = any("passes over" in reason for reason in example.reasons)  # never a reason, then
+    with granted(server, policy):
+        reply, plain = _create(server, request) if passed_over else create_once_known(server, request)
+    return compare(evaluate_psp(example.pod, [policy]), reply, example.pod, plain)[1]

@@ -11,8 +11,6 @@ from functools import cache
 from typing import Any
 
 from apiserver import ApiServer
-from psp_pods import pod
-from psp_policies import NAMESPACES, RBAC_API, TEAMS, USERS, allow, anything, grant, policy, use_of
 
 from kubeharden.podsecurity import (
     Authorization,
@@ -22,6 +20,8 @@ from kubeharden.podsecurity import (
     evaluate_psp,
     prepare_psps,
 )
+from psp_pods import pod
+from psp_policies import NAMESPACES, RBAC_API, TEAMS, USERS, allow, anything, grant, policy, use_of
 
 Object = dict[str, Any]
 
@@ -31,7 +31,7 @@ COUNT, ALWAYS = "KUBEHARDEN_PSP_PODS", 2000
 ONE = "KUBEHARDEN_PSP_SEED"
 PODS = 250  # in one round
 POLICIES = 24
-GRANTS = 12
+GRANTS = 20
 MAKERS = "makers-of-pods"  # a group that may make pods, and that no grant names
 ANYTHING = "0-anything"  # a policy that allows everything, and comes before all others
 NOBODY = "nobody"  # a group that may use that policy, and no other

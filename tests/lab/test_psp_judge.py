@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from apiserver import ApiServer, missing
 from places import HERE
-from psp_judging import Tally, judge_creation, judge_example, judge_updates
+from psp_judging import Tally, judge_creation, judge_example, judge_least, judge_updates
 from psp_rounds import Round, prepare, seeds
 
 from psp_examples import examples
@@ -39,6 +39,7 @@ with ApiServer(Path(sys.argv[2])) as server:
     print(*(process.pid for process in server.processes), flush=True)
     time.sleep(600)
 """
+LEAST_POLICIES = 15  # for each round of the random pods
 OUTCOMES = {
     "admitted as it is",
     "admitted filled in",
@@ -69,6 +70,12 @@ def test_the_server_agrees_with_the_examples(server: ApiServer) -> None:
     found = server.each(numbered, lambda pair: judge_example(server, pair[1], pair[0]))
     wrong = [f"{example.name}: {words}" for (_, example), words in zip(numbered, found, strict=True) if words]
     assert not wrong, "\n\n".join(wrong)
+
+
+def test_the_server_admits_by_the_least_privileged_policy_what_it_was_made_from(server: ApiServer) -> None:
+    found = server.each(range(len(seeds()) * LEAST_POLICIES), lambda seed: judge_least(server, seed))
+    wrong = [words for words in found if words]
+    assert not wrong, "\n\n".join(wrong[:3])
 
 
 def test_nothing_is_left_when_the_test_is_killed(tmp_path: Path) -> None:

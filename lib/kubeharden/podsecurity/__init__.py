@@ -4,6 +4,7 @@ from kubeharden.podsecurity.authorization import Authorization, Identity, usable
 from kubeharden.podsecurity.default_policy import default_policies, default_policy_objects
 from kubeharden.podsecurity.policies import PolicySet, policy_objects, read_policies
 from kubeharden.podsecurity.psp import PreparedPolicies, PspDecision, evaluate_psp, prepare_psps
+from kubeharden.podsecurity.psp_least import least_privileged_policy
 from kubeharden.podsecurity.standards import Violation, evaluate_pss, smallest_change
 from kubeharden.podsecurity.workloads import Workload, static_pod_namespaces, uncovered, workloads
 
@@ -19,6 +20,7 @@ __all__ = [
     "default_policy_objects",
     "evaluate_psp",
     "evaluate_pss",
+    "least_privileged_policy",
     "policy_objects",
     "prepare_psps",
     "read_policies",

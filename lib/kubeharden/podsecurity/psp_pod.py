@@ -154,6 +154,11 @@ def notes_of(pod: Object) -> Mapping[str, str]:
     return (pod.get("metadata") or {}).get("annotations") or {}
 
 
+def name_of(container: Object) -> str:
+    """A container's name."""
+    return container.get("name") or ""
+
+
 def context(item: Object) -> Object:
     """The security context of a pod's spec or of a container; empty without one."""
     return item.get("securityContext") or {}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubeharden.podsecurity.psp_pod import containers, context, notes_of
+from kubeharden.podsecurity.psp_pod import containers, context, name_of, notes_of
 from kubeharden.podsecurity.psp_wording import annotation, forbidden, quoted
 
 SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
@@ -25,7 +25,7 @@ APPARMOR_ALLOWED = "apparmor.security.beta.kubernetes.io/allowedProfileNames"
 _ANY = "*"
 _LOCALHOST = "localhost/"
 # Two names of one profile since seccomp is a field of pods.
-_DEFAULTS = frozenset({"runtime/default", "docker/default"})
+DEFAULT_NAMES = frozenset({"runtime/default", "docker/default"})
 
 Object = dict[str, Any]
 
@@ -40,6 +40,27 @@ def profile_of_field(field: Mapping[str, Any] | None) -> str:
         case {"type": "Localhost", "localhostProfile": str(name)}:
             return _LOCALHOST + name
     return ""
+
+
+def pod_profile(pod: Object) -> str:
+    """The seccomp profile of a pod: its annotation, or its field; empty for none."""
+    return notes_of(pod).get(SECCOMP_POD) or profile_of_field(context(pod["spec"]).get("seccompProfile"))
+
+
+def container_profile(pod: Object, container: Object) -> str:
+    """The seccomp profile of a container: its field, its annotation, the pod's field or the pod's annotation."""
+    key, notes = SECCOMP_CONTAINER + name_of(container), notes_of(pod)
+    field, pod_field = (context(item).get("seccompProfile") for item in (container, pod["spec"]))
+    if field is not None:
+        return profile_of_field(field)
+    if key in notes:
+        return notes[key] or ""
+    return profile_of_field(pod_field) if pod_field is not None else notes.get(SECCOMP_POD) or ""
+
+
+def app_armor_profile(pod: Object, container: Object) -> str:
+    """The AppArmor profile of a container; empty for none."""
+    return notes_of(pod).get(APPARMOR_CONTAINER + name_of(container)) or ""
 
 
 def _listed(notes: Mapping[str, str], key: str) -> frozenset[str] | None:
@@ -66,8 +87,8 @@ class SeccompStrategy:
         """
         names = _listed(notes, SECCOMP_ALLOWED) or frozenset()
         allowed = names - {_ANY}
-        if same_defaults and allowed & _DEFAULTS:
-            allowed |= _DEFAULTS
+        if same_defaults and allowed & DEFAULT_NAMES:
+            allowed |= DEFAULT_NAMES
         return cls(notes.get(SECCOMP_DEFAULT) or "", allowed, _ANY in names, notes.get(SECCOMP_ALLOWED) or "")
 
     def generated(self, pod: Object) -> str:
@@ -77,25 +98,12 @@ class SeccompStrategy:
 
     def refusals(self, pod: Object) -> list[str]:
         """Why the pod's own profile may not be used."""
-        profile = notes_of(pod).get(SECCOMP_POD) or profile_of_field(
-            context(pod["spec"]).get("seccompProfile")
-        )
-        return self._refusals(profile, SECCOMP_POD)
+        return self._refusals(pod_profile(pod), SECCOMP_POD)
 
     def container_refusals(self, pod: Object, container: Object) -> list[str]:
-        """Why a container's profile may not be used: its field, its annotation, the pod's field or annotation."""
-        key = f"{SECCOMP_CONTAINER}{container.get('name') or ''}"
-        field, pod_field = (context(item).get("seccompProfile") for item in (container, pod["spec"]))
-        notes = notes_of(pod)
-        if field is not None:
-            profile = profile_of_field(field)
-        elif key in notes:
-            profile = notes[key] or ""
-        elif pod_field is not None:
-            profile = profile_of_field(pod_field)
-        else:
-            profile = notes.get(SECCOMP_POD) or ""
-        return self._refusals(profile, key)
+        """Why a container's profile may not be used."""
+        key = SECCOMP_CONTAINER + name_of(container)
+        return self._refusals(container_profile(pod, container), key)
 
     def _refusals(self, profile: str, key: str) -> list[str]:
         if self.any_allowed or profile in self.allowed or not (self.allowed or profile):
@@ -127,15 +135,14 @@ class AppArmorStrategy:
         """The annotations that are lacking: the default profile for every container without one."""
         if not self.default:
             return {}
-        keys = [f"{APPARMOR_CONTAINER}{container.get('name') or ''}" for _, container in containers(pod)]
+        keys = [APPARMOR_CONTAINER + name_of(container) for _, container in containers(pod)]
         return {key: self.default for key in keys if not notes_of(pod).get(key)}
 
     def refusals(self, pod: Object, container: Object) -> list[str]:
         """Why a container's profile may not be used."""
         if self.allowed is None:
             return []
-        key = f"{APPARMOR_CONTAINER}{container.get('name') or ''}"
-        profile = notes_of(pod).get(key) or ""
+        key, profile = APPARMOR_CONTAINER + name_of(container), app_armor_profile(pod, container)
         if not profile:
             return [forbidden(annotation(key), "AppArmor profile must be set")]
         if profile not in self.allowed:

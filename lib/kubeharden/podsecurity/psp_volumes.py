@@ -98,7 +98,7 @@ class VolumesStrategy:
     def _allows(self, kind: str, volume: Object) -> bool:
         """What a projected service account token shows, a policy that allows secrets allows too."""
         return not self.types.isdisjoint((ANY, kind)) or (
-            "secret" in self.types and kind == "projected" and _only_token(volume["projected"])
+            "secret" in self.types and kind == "projected" and only_token(volume["projected"])
         )
 
     def _host_path_refusals(self, pod: Object, path: str, volume: Object) -> list[str]:
@@ -121,7 +121,7 @@ def _driver_refusals(path: str, source: Object, allowed: tuple[str, ...], words:
     return [invalid(path, driver, words)] if allowed and driver not in allowed else []
 
 
-def _only_token(projected: Object) -> bool:
+def only_token(projected: Object) -> bool:
     """Whether a projected volume holds nothing but what the ServiceAccount plugin puts into one."""
     return all(map(_of_token, projected.get("sources") or ()))
 

@@ -30,8 +30,8 @@ def as_stored(filled_in: Object, policy: str, sent: Object, plain: Object) -> Ob
         plain: what the server made of it under a policy that allows everything.
     """
     result = copy.deepcopy(filled_in)
-    result["metadata"].setdefault("annotations", {})["kubernetes.io/psp"] = policy
-    _sync_profiles(result)
+    sync_profiles(result)
+    result["metadata"]["annotations"]["kubernetes.io/psp"] = policy
     return comparable(_with_defaults(result, sent, plain))
 
 
@@ -41,9 +41,9 @@ def comparable(pod: Object) -> Object:
     return {**pod, "metadata": metadata}
 
 
-def _sync_profiles(pod: Object) -> None:
-    """pkg/registry/core/pod/strategy.go, applySeccompVersionSkew."""
-    notes, spec = pod["metadata"]["annotations"], pod["spec"]
+def sync_profiles(pod: Object) -> None:
+    """Make annotations and fields say the same (pkg/registry/core/pod/strategy.go, applySeccompVersionSkew)."""
+    notes, spec = pod["metadata"].setdefault("annotations", {}), pod["spec"]
     items = [(POD_PROFILE, spec)]
     for key in ("initContainers", "containers"):
         items += [(CONTAINER_PROFILE + item["name"], item) for item in spec.get(key, ())]
