@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
@@ -21,8 +22,17 @@ def make_key(folder: Path, name: str = "key", passphrase: str = "") -> Path:
     return path
 
 
-def make_run(parent: Path, label: str = "CHG-1", *, finished: bool = True) -> Path:
-    """The folder of a run that restarted one kubelet."""
+def make_run(
+    parent: Path,
+    label: str = "CHG-1",
+    *,
+    finished: bool = True,
+    nodes: Sequence[str] = ("n1",),
+    about: str = "",
+    login: str = "ops",
+    kubernetes_user: str = "",
+) -> Path:
+    """The folder of a run that restarted the kubelets of some nodes, or did something about an object."""
     record = Record(parent, "lab", label)
     record.event(
         "run started",
@@ -32,12 +42,20 @@ def make_run(parent: Path, label: str = "CHG-1", *, finished: bool = True) -> Pa
         reason="a test",
         steps=["kubelet"],
         nodes=["n1", "n2"],
-        who={"login": "ops", "uid": 1000, "host": "desk"},
+        who={"login": login, "uid": 1000, "host": "desk"},
+        kubernetes_user=kubernetes_user,
     )
-    what = {"subject": "kubelet on n1", "node": "n1", "service": "kubelet", "step": "kubelet"}
-    record.event("started", **what)
+    for node in nodes:
+        what = {
+            "subject": about or f"kubelet on {node}",
+            "node": node,
+            "service": "kubelet",
+            "step": "kubelet",
+        }
+        record.event("started", **what)
+        if finished:
+            record.event("completed", **what, seconds=1.5, words="kubelet runs as process 7")
     if finished:
-        record.event("completed", **what, seconds=1.5, words="kubelet runs as process 7")
         record.event("finished", mode="apply", changed=["kubelet"], not_carried_out=[], why="")
     record.close()
     kept = record.folder / "files" / "n1"

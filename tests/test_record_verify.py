@@ -334,7 +334,6 @@ def test_verification_is_possible_with_coreutils_and_openssh_alone(
 def test_verifying_loads_neither_jupyter_nor_what_talks_to_machines(run: Path, key: Path) -> None:
     heavy = [
         "IPython",
-        "jinja2",
         "jupyter_client",
         "nbconvert",
         "nbformat",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from kubeharden import __version__
 from kubeharden.errors import KubehardenError, ParameterError, RecordError
 from kubeharden.project import project_folder
 from kubeharden.records.contents import JOURNAL, RECORD, RUN_NAME, runs_in
+from kubeharden.records.push import push
+from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register
+from kubeharden.records.show import comparison_view, register_view, run_view
 from kubeharden.records.signature import SIGNERS_VARIABLE, Signers, find_key, only_signer, public_part
 from kubeharden.records.verify import Verdict, verify, verify_folder
 from kubeharden.redact import redact
@@ -48,6 +52,11 @@ def _print(text: str) -> None:
     sys.stdout.write(f"{redact(text)}\n")
 
 
+def _print_json(content: object) -> None:
+    """Print what has passed the redaction when it was recorded; once more, it might be no JSON any longer."""
+    sys.stdout.write(f"{json.dumps(content, indent=1, ensure_ascii=False)}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kubeharden", description="Records of runs: seal, verify, list, show."
@@ -79,6 +88,42 @@ def _parser() -> argparse.ArgumentParser:
         help="the oldest run kept: what was before it is gone on purpose",
     )
     sub.set_defaults(command=_verify)
+
+    sub = commands.add_parser("records", help="which runs there are, and what became of each")
+    sub.add_argument("folder", nargs="?", default="", help="the folder of runs; else the project's outputs/")
+    sub.add_argument("--node", default="", help="runs that did something to this node")
+    sub.add_argument(
+        "--object",
+        default="",
+        dest="about",
+        metavar="TEXT",
+        help="... to this object or service, or to others so named",
+    )
+    sub.add_argument("--user", default="", help="runs of this login or Kubernetes user")
+    sub.add_argument(
+        "--since", default="", metavar="TIME", help="from this day, or time, on (UTC): 2026-11-01T08:30"
+    )
+    sub.add_argument("--until", default="", metavar="TIME", help="up to it, itself included")
+    sub.add_argument("--verify", action="store_true", help="verify each of them; some 10 ms a run")
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    _add_signers(sub)
+    sub.set_defaults(command=_records)
+
+    sub = commands.add_parser("show", help="one run: who, what, with what effect, and whether its seal holds")
+    sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
+    sub.add_argument("--json", action="store_true", help="the record itself")
+    _add_signers(sub)
+    sub.set_defaults(command=_show)
+
+    sub = commands.add_parser("diff", help="what tells two runs apart")
+    sub.add_argument("run", help="one run's folder or name")
+    sub.add_argument("other", help="another's")
+    sub.set_defaults(command=_diff)
+
+    sub = commands.add_parser("push", help="put a sealed run into S3, and read it back")
+    sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
+    sub.add_argument("url", help="s3://BUCKET/PREFIX")
+    sub.set_defaults(command=_push)
     return parser
 
 
@@ -111,6 +156,69 @@ def _verify(given: argparse.Namespace) -> int:
     for verdict in verdicts:
         _print(_verdict_text(verdict))
     return WELL if all(verdict.good for verdict in verdicts) else WRONG
+
+
+def _records(given: argparse.Namespace) -> int:
+    parent = _place(given.folder) if given.folder else project_folder() / "outputs"
+    wanted = Wanted(given.node, given.about, given.user, given.since, given.until)
+    entries = register(parent, wanted)
+    verdicts = None
+    if given.verify:
+        with _signers(given) as signers:
+            verdicts = {entry.run: verify(entry.folder, signers) for entry in entries if entry.sealed}
+    if given.json:
+        _print_json([_entry_json(entry, verdicts) for entry in entries])
+    else:
+        _print(str(register_view(entries, verdicts)))
+    return WELL if all(verdict.good for verdict in (verdicts or {}).values()) else WRONG
+
+
+def _entry_json(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> dict[str, object]:
+    """A row of the register; ``verified`` is null where nobody looked."""
+    verdict = (verdicts or {}).get(entry.run)
+    return {
+        "run": entry.run,
+        **vars(entry),
+        "folder": str(entry.folder),
+        "verified": None if verdict is None else verdict.good,
+        "wrong": [] if verdict is None else list(verdict.wrong),
+    }
+
+
+def _show(given: argparse.Namespace) -> int:
+    folder = _run(given.run)
+    if given.json:
+        _print_json(record_of(folder))
+        return WELL
+    verdict = _verdict_if_possible(folder, given)
+    _print(str(run_view(record_of(folder), verdict)))
+    return WELL if verdict is None or verdict.good or not verdict.sealed else WRONG
+
+
+def _verdict_if_possible(folder: Path, given: argparse.Namespace) -> Verdict | None:
+    """What verification finds; None where nobody said whose signatures count, and there is no key here."""
+    try:
+        with _signers(given) as signers:
+            return verify(folder, signers)
+    except ParameterError:
+        if given.key or given.allowed_signers:
+            raise
+        return None
+
+
+def _diff(given: argparse.Namespace) -> int:
+    one, other = _run(given.run), _run(given.other)
+    _print(str(comparison_view(one.name, other.name, compare_runs(one, other))))
+    return WELL
+
+
+def _push(given: argparse.Namespace) -> int:
+    done = push(_run(given.run), given.url)
+    were = f", {done.there} of them were there already" if done.there else ""
+    _print(
+        f"{done.place} has all {done.files} files of this run{were}; every byte was read back and compared."
+    )
+    return WELL
 
 
 def _verdicts(text: str, signers: Signers, oldest: str) -> list[Verdict]:

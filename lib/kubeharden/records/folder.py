@@ -272,7 +272,7 @@ def read_run(folder: Path) -> PastRun:
         files=tuple(files),
         objects=tuple(objects),
         problems=(*journal.problems, *(problem for problem in found if problem)),
-        running=_is_open(folder / JOURNAL),
+        running=is_open(folder / JOURNAL),
     )
 
 
@@ -346,7 +346,7 @@ def _read_list(path: Path, kind: type[Any]) -> tuple[Sequence[Any], str]:
         return (), f"{path.name} is no list of what a run kept: {error}"
 
 
-def _is_open(path: Path) -> bool:
+def is_open(path: Path) -> bool:
     """Whether a process has the journal open for writing: it holds a lock as long as it lives."""
     try:
         with path.open("rb") as file:

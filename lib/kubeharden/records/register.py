@@ -1,0 +1,256 @@
+"""The register: which runs there are, which of them match, and what tells two of them apart. Reading only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubeharden.errors import ParameterError
+from kubeharden.plan import sha256, unified_diff
+from kubeharden.records.contents import JOURNAL, is_sealed, read_record, runs_in
+from kubeharden.records.folder import KeptFile, PastRun, is_open, read_run
+from kubeharden.records.journal import read_journal
+from kubeharden.records.summary import build_record, result_of
+from kubeharden.redact import redact
+
+# What is compared of two records; of what was done, the changes and the files are.
+COMPARED = (
+    "cluster", "mode", "steps", "result", "change", "who", "kubernetes_user", "versions", "api_server", "systems",
+    "components", "parameters", "inventory", "notebook", "plan",
+)  # fmt: skip
+# A day, or a time of it, UTC.
+_TIME = re.compile(r"\d{4}-\d\d-\d\d(T\d\d(:\d\d(:\d\d)?)?)?")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run in the register.
+
+    Attributes:
+        folder: where it is.
+        started: UTC, like ``ended``, the time of its last event.
+        who: ``login@host``, and who they were before they became root.
+        users: every name that the run knows its operator by: login, ``SUDO_USER``, the Kubernetes user.
+        nodes: those that something was done to; in a run that did nothing, those that it looked at.
+        subjects: what was begun: ``kubelet on n1``, ``PodSecurityPolicy privileged``.
+        result: as ``summary.result_of`` says it.
+        sealed: whether it bears a seal; whether the seal holds is another question.
+    """
+
+    folder: Path
+    started: str
+    ended: str
+    who: str
+    users: tuple[str, ...]
+    cluster: str
+    change_id: str
+    mode: str
+    nodes: tuple[str, ...]
+    subjects: tuple[str, ...]
+    result: str
+    sealed: bool
+
+    @property
+    def run(self) -> str:
+        """Its name."""
+        return self.folder.name
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which runs are wanted; what is empty matches every run.
+
+    Attributes:
+        node: a node that something was done to, or was looked at by a run that did nothing.
+        about: part of what was begun, such as ``PodSecurityPolicy`` or ``kubelet on n1``.
+        user: a login, a ``SUDO_USER`` or a Kubernetes user.
+        since: the first day, or time, UTC: ``2026-11-01`` or ``2026-11-01T08:30``.
+        until: the last one, itself included.
+
+    Raises:
+        ParameterError: ``since`` or ``until`` is no such time.
+    """
+
+    node: str = ""
+    about: str = ""
+    user: str = ""
+    since: str = ""
+    until: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("since", "until"):
+            text = getattr(self, name)
+            if text and not _TIME.fullmatch(text):
+                raise ParameterError(
+                    f"{name}: {text!r} is no time; expected one like 2026-11-01 or 2026-11-01T08:30"
+                )
+
+    def matches(self, entry: Entry) -> bool:
+        """Whether a run is wanted."""
+        return (
+            (not self.node or self.node in entry.nodes)
+            and any(self.about.lower() in subject.lower() for subject in entry.subjects or ("",))
+            and (not self.user or self.user in entry.users)
+            and self.since <= entry.started
+            and (not self.until or entry.started[: len(self.until)] <= self.until)
+        )
+
+
+def register(parent: Path, wanted: Wanted | None = None) -> list[Entry]:
+    """The runs in a folder, the newest first; those that were cut off are there like the others.
+
+    Raises:
+        RecordError: there is no such folder.
+    """
+    entries = map(read_entry, reversed(runs_in(parent)))
+    return [entry for entry in entries if (wanted or Wanted()).matches(entry)]
+
+
+def read_entry(folder: Path) -> Entry:
+    """A run as its journal tells it, whatever state it was left in."""
+    path = folder / JOURNAL
+    past = PastRun(folder, folder.name, read_journal(path), None, (), (), (), running=is_open(path))
+    start = next(iter(past.of("run started")), {})
+    begun = past.of("started")
+    who = start.get("who") or {}
+    touched = tuple(dict.fromkeys(event["node"] for event in begun if event.get("node")))
+    return Entry(
+        folder=folder,
+        started=past.events[0]["time"] if past.events else "",
+        ended=past.events[-1]["time"] if past.events else "",
+        who=_who(who),
+        users=tuple(filter(None, (who.get("login"), who.get("sudo_user"), start.get("kubernetes_user")))),
+        cluster=start.get("cluster", ""),
+        change_id=start.get("change_id", ""),
+        mode=start.get("mode", ""),
+        nodes=touched or tuple(start.get("nodes", ())),
+        subjects=tuple(dict.fromkeys(event.get("subject", "") for event in begun)),
+        result=result_of(past),
+        sealed=is_sealed(folder),
+    )
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    """The record of a run: the sealed one, or made now from what its folder holds.
+
+    Raises:
+        RecordError: it is no run's folder, or a content that it names is missing.
+    """
+    return read_record(folder) if is_sealed(folder) else build_record(read_run(folder))
+
+
+@dataclass(frozen=True)
+class FileDifference:
+    """A file on a node that two looks are compared at: what is to be said of it, and a diff where there is one."""
+
+    node: str
+    path: str
+    words: str
+    diff: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What tells two runs apart.
+
+    Attributes:
+        facts: name, in the one, in the other: whatever differs of who, how and with what they ran.
+        changes: subject, what became of it in the one and in the other; empty where it was not begun.
+        files: what the one left on the nodes, against what the other did.
+    """
+
+    facts: tuple[tuple[str, str, str], ...]
+    changes: tuple[tuple[str, str, str], ...]
+    files: tuple[FileDifference, ...]
+
+
+def compare_runs(one: Path, other: Path) -> Comparison:
+    """Compare two runs.
+
+    Raises:
+        RecordError: one of them is no run's folder, or a content that it names is missing.
+    """
+    first, second = record_of(one), record_of(other)
+    facts, others = dict(_flat(first, COMPARED)), dict(_flat(second, COMPARED))
+    results, other_results = _results(first), _results(second)
+    past, other_past = read_run(one), read_run(other)
+    left, other_left = _left_by(past), _left_by(other_past)
+    return Comparison(
+        facts=tuple(
+            (name, facts.get(name, ""), others.get(name, ""))
+            for name in dict.fromkeys((*facts, *others))
+            if facts.get(name, "") != others.get(name, "")
+        ),
+        changes=tuple(
+            (subject, results.get(subject, ""), other_results.get(subject, ""))
+            for subject in dict.fromkeys((*results, *other_results))
+        ),
+        files=tuple(
+            FileDifference(*place, f"only in {(past if place in left else other_past).run}")
+            if (place in left) != (place in other_left)
+            else _between(past, left[place], other_past, other_left[place])
+            for place in dict.fromkeys((*left, *other_left))
+        ),
+    )
+
+
+def since_run(past: PastRun, node: str, now: Mapping[str, str]) -> list[FileDifference]:
+    """What is different on a node since a run, of the files that the run meant to change there.
+
+    Args:
+        past: the run.
+        node: the name of the node.
+        now: the content of the files that its services use now, by path.
+
+    Raises:
+        RecordError: a content that the run's folder names is missing.
+    """
+    return [_since(past, kept, now.get(kept.path)) for kept in _left_by(past).values() if kept.node == node]
+
+
+def _since(past: PastRun, kept: KeptFile, now: str | None) -> FileDifference:
+    if now is None:
+        return FileDifference(kept.node, kept.path, "is used by no service now, or is gone")
+    if sha256(now) == kept.after:
+        return FileDifference(kept.node, kept.path, "is as the run left it")
+    words = "is as it was before the run" if sha256(now) == kept.before else "has changed since"
+    left = past.content(kept.node, kept.after)
+    return FileDifference(kept.node, kept.path, words, unified_diff(kept.path, left, redact(now)))
+
+
+def _between(one: PastRun, kept: KeptFile, other: PastRun, again: KeptFile) -> FileDifference:
+    """What two runs left in the same place of a node."""
+    if kept.after == again.after:
+        return FileDifference(kept.node, kept.path, "the same")
+    texts = one.content(kept.node, kept.after), other.content(again.node, again.after)
+    return FileDifference(kept.node, kept.path, "different", unified_diff(kept.path, *texts))
+
+
+def _left_by(past: PastRun) -> dict[tuple[str, str], KeptFile]:
+    """The last thing that a run meant to leave in each place: node and path."""
+    return {(kept.node, kept.path): kept for kept in past.files}
+
+
+def _results(record: Mapping[str, Any]) -> dict[str, str]:
+    return {change["subject"]: change["result"] for change in record.get("changes", ())}
+
+
+def _flat(value: Any, names: Iterable[str] = (), prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The parts of plain data with their names, such as ``versions.python``; of a mapping, those named or all."""
+    if isinstance(value, Mapping):
+        for name in names or value:
+            yield from _flat(value.get(name), prefix=f"{prefix}.{name}" if prefix else name)
+    elif isinstance(value, (list, tuple)):
+        yield prefix, ", ".join(map(str, value))
+    else:
+        yield prefix, "" if value is None else str(value)
+
+
+def _who(who: Mapping[str, Any]) -> str:
+    if not who:
+        return ""
+    before = who.get("sudo_user")
+    return f"{who.get('login', '')}@{who.get('host', '')}{f' ({before} before sudo)' if before else ''}"
