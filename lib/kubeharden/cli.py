@@ -6,18 +6,18 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from kubeharden import __version__
-from kubeharden.errors import KubehardenError, ParameterError, RecordError
+from kubeharden.errors import KubehardenError, ParameterError
 from kubeharden.project import project_folder
 from kubeharden.records.contents import JOURNAL, RECORD, RUN_NAME, runs_in
 from kubeharden.records.push import push
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register
 from kubeharden.records.show import comparison_view, register_view, run_view
-from kubeharden.records.signature import SIGNERS_VARIABLE, Signers, find_key, only_signer, public_part
+from kubeharden.records.signature import Signers, chosen_signers, find_key
 from kubeharden.records.verify import Verdict, verify, verify_folder
 from kubeharden.redact import redact
 
@@ -131,11 +131,13 @@ def _add_signers(parser: argparse.ArgumentParser) -> None:
     whose = parser.add_mutually_exclusive_group()
     whose.add_argument(
         "--allowed-signers",
-        type=Path,
+        default="",
         metavar="FILE",
         help="whose signatures count: allowed signers, see ssh-keygen(1)",
     )
-    whose.add_argument("--key", type=Path, metavar="PUBKEY", help="the one public key whose signatures count")
+    whose.add_argument(
+        "--key", default="", metavar="PUBKEY", help="the one public key whose signatures count"
+    )
 
 
 def _seal(given: argparse.Namespace) -> int:
@@ -241,24 +243,8 @@ def _verdict_text(verdict: Verdict) -> str:
     )
 
 
-@contextmanager
-def _signers(given: argparse.Namespace) -> Iterator[Signers]:
-    """Whose signatures count: as the options say, else the environment, else the operator's own key."""
-    named = given.allowed_signers or (None if given.key else os.environ.get(SIGNERS_VARIABLE))
-    if named:
-        path = Path(named).expanduser()
-        if not path.is_file():
-            raise ParameterError(f"allowed signers: there is no file {str(path)!r}")
-        yield Signers(path)
-        return
-    try:
-        line = public_part(given.key or find_key())
-    except RecordError as error:
-        raise ParameterError(
-            f"whose signatures count? Give --key PUBKEY or --allowed-signers FILE ({error})"
-        ) from None
-    with only_signer(line) as signers:
-        yield signers
+def _signers(given: argparse.Namespace) -> AbstractContextManager[Signers]:
+    return chosen_signers(given.allowed_signers, given.key)
 
 
 def _place(text: str) -> Path:

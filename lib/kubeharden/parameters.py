@@ -97,12 +97,7 @@ def read_parameters(
             value and what is expected. All that is wrong is named at once.
     """
     known = list(LOOKING) if looks_only else [field.name for field in fields(Parameters)]
-    wrong: list[str] = []
-    for name in assigned_names(namespace.get("In", ()), known):
-        if name not in known and name in namespace:  # a cell that was mended and run again has deleted it
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {close[0]}?" if close else "."
-            wrong.append(f"{name}: there is no such parameter{hint} There are: {', '.join(known)}")
+    wrong = _unknown(namespace, known)
     values = {name: namespace[name] for name in known if name in namespace}
     for name, value in values.items():
         try:
@@ -116,6 +111,39 @@ def read_parameters(
     if looks_only:
         values["mode"] = "plan"
     return Parameters(**values)
+
+
+def read_texts(namespace: Mapping[str, Any], known: Sequence[str]) -> dict[str, str]:
+    """The parameters of a notebook whose parameters are all text.
+
+    Args:
+        namespace: ``globals()`` of the notebook.
+        known: the names of the parameters.
+
+    Raises:
+        ParameterError: an unknown name or another type.
+    """
+    values = {name: namespace[name] for name in known if name in namespace}
+    wrong = _unknown(namespace, known)
+    for name, value in values.items():
+        try:
+            values[name] = _text(name, value)
+        except ValueError as error:
+            wrong.append(f"{name}: {value!r} {error}")
+    if wrong:
+        raise ParameterError("the parameters are wrong:\n" + "\n".join(f"  {w}" for w in wrong))
+    return values
+
+
+def _unknown(namespace: Mapping[str, Any], known: Sequence[str]) -> list[str]:
+    """A sentence for each name that was given and is no parameter."""
+    wrong = []
+    for name in assigned_names(namespace.get("In", ()), known):
+        if name not in known and name in namespace:  # a cell that was mended and run again has deleted it
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {close[0]}?" if close else "."
+            wrong.append(f"{name}: there is no such parameter{hint} There are: {', '.join(known)}")
+    return wrong
 
 
 def check_dns_ip(dns_ip: str, service_ranges: Sequence[Network], source: str) -> None:
@@ -142,17 +170,21 @@ def _checked(name: str, value: Any, rehearsals: tuple[str, ...]) -> Any:
         return _steps(value)
     if name == "enforce":
         return _switch(value)
-    if not isinstance(value, str):
-        raise ValueError(
-            f"is a value of type {type(value).__name__}; expected text "
-            f"(papermill guesses types with -p; -r {name} VALUE keeps text as it is)"
-        )
-    text = value.strip()
+    text = _text(name, value)
     if name in _CHECKS and (text or name in ("mode", "profile", "pod_security")):
         _CHECKS[name](text)
     if name == "rehearsal":
         _one_of(text, rehearsals)
     return text
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(
+            f"is a value of type {type(value).__name__}; expected text "
+            f"(papermill guesses types with -p; -r {name} VALUE keeps text as it is)"
+        )
+    return value.strip()
 
 
 def _steps(value: Any) -> tuple[str, ...]:

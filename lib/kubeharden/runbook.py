@@ -6,6 +6,9 @@ run.plan()                        # what would be done; nothing has been changed
 run.apply("kubelet")              # carries out one step of that plan
 run.prove()                       # looks again and compares with what the plan promised
 run.finish()                      # closes the record
+
+past = runbook.records(globals()) # the runs that there were
+past.list(), past.show(), past.compare(), past.since()
 """
 
 from __future__ import annotations
@@ -19,13 +22,14 @@ from typing import Any
 from kubeharden import gate
 from kubeharden.inventory import read_inventory
 from kubeharden.parameters import Parameters, check_dns_ip, read_parameters
+from kubeharden.past import Records
 from kubeharden.podsecurity import read_policies
 from kubeharden.project import POLICIES, find, project_folder
 from kubeharden.records import Record, hooks
 from kubeharden.rehearsal import Rehearsal, available, service_range
 from kubeharden.run import Run, verb
 
-__all__ = ["Run", "start"]
+__all__ = ["Records", "Run", "records", "start"]
 
 _current: list[Run] = []  # at most one: the run that this notebook has open
 
@@ -84,6 +88,21 @@ def _notebook(looks_only: bool) -> Path | None:
     named = os.environ.get("JPY_SESSION_NAME", "")
     own = project_folder() / "notebooks" / ("upgrade-readiness.ipynb" if looks_only else "harden.ipynb")
     return next((path for path in (Path(named), own) if path.suffix == ".ipynb" and path.is_file()), None)
+
+
+@verb
+def records(namespace: Mapping[str, Any]) -> Records:
+    """The runs that there were; nothing is contacted.
+
+    Args:
+        namespace: the notebook's ``globals()``.
+
+    Raises:
+        ParameterError: a parameter is wrong.
+        RecordError: there is no such folder of runs.
+    """
+    _short_errors(namespace)
+    return Records(namespace)
 
 
 def _label(parameters: Parameters, looks_only: bool) -> str:

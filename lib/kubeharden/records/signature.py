@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubeharden.errors import RecordError
+from kubeharden.errors import ParameterError, RecordError
 
 NAMESPACE = "kubeharden-record"
 KEY_VARIABLE = "KUBEHARDEN_SIGNING_KEY"
@@ -130,6 +130,39 @@ def only_signer(line: str) -> Iterator[Signers]:
         file.write(f'{_ONLY} namespaces="{NAMESPACE}" {line}\n')
         file.flush()
         yield Signers(Path(file.name), _ONLY)
+
+
+@contextmanager
+def chosen_signers(allowed: str = "", key: str = "") -> Iterator[Signers]:
+    """Whose signatures count: those given, else ``KUBEHARDEN_ALLOWED_SIGNERS``, else the operator's own key.
+
+    Args:
+        allowed: a file of allowed signers.
+        key: the file of a public key, the only one that counts then.
+
+    Raises:
+        ParameterError: there is no such file, or nothing was given and the operator has no key.
+    """
+    named = allowed or ("" if key else os.environ.get(SIGNERS_VARIABLE, ""))
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise ParameterError(f"allowed signers: there is no file {str(path)!r}")
+        yield Signers(path)
+        return
+    try:
+        line = public_part(Path(key).expanduser() if key else find_key())
+    except RecordError as error:
+        raise ParameterError(
+            f"whose signatures count? A public key or a file of allowed signers must be given ({error})"
+        ) from None
+    with only_signer(line) as signers:
+        yield signers
+
+
+def is_public_key(path: Path) -> bool:
+    """Whether a file holds one public key, as ``.pub`` files do."""
+    return bool(_public_line(path))
 
 
 def signer_of(record: Path, signature: Path, signers: Signers, when: str) -> str:
