@@ -48,7 +48,6 @@ def make_run(
     for node in nodes:
         what = {
             "subject": about or f"kubelet on {node}",
-            "node": node,
             "service": "kubelet",
             "step": "kubelet",
         }

@@ -66,19 +66,20 @@ def complete(record: Record) -> Path:
 
 def test_runs_are_found_by_node_object_user_and_time(tmp_path: Path) -> None:
     make_run(tmp_path, "CHG-1", login="ann")
-    make_run(tmp_path, "CHG-2", nodes=["n7"], about="PodSecurityPolicy privileged")
+    make_run(tmp_path, "CHG-2", nodes=["n7"])
+    make_run(tmp_path, "CHG-2b", about="PodSecurityPolicy privileged")
     make_run(tmp_path, "CHG-3", login="ann", kubernetes_user="admin")
     (tmp_path / "README.md").write_text("no run")
     (tmp_path / "notes").mkdir()
-    assert names(tmp_path) == ["CHG-3", "CHG-2", "CHG-1"]
+    assert names(tmp_path) == ["CHG-3", "CHG-2b", "CHG-2", "CHG-1"]
     assert names(tmp_path, node="n7") == ["CHG-2"]
-    assert names(tmp_path, node="n2") == [], "it was looked at, and nothing was done to it"
-    assert names(tmp_path, about="podsecuritypolicy") == ["CHG-2"]
+    assert names(tmp_path, node="n2") == [], "all of them looked at it, and none did anything to it"
+    assert names(tmp_path, about="podsecuritypolicy") == ["CHG-2b"]
     assert names(tmp_path, about="kubelet on n1") == ["CHG-3", "CHG-1"]
     assert names(tmp_path, user="ann") == ["CHG-3", "CHG-1"]
     assert names(tmp_path, user="admin") == ["CHG-3"]
     today = register(tmp_path)[0].started[:10]
-    assert len(names(tmp_path, since=today, until=today)) == 3
+    assert len(names(tmp_path, since=today, until=today)) == 4
     assert names(tmp_path, until="2020-01-01") == []
     assert names(tmp_path, since="2999-01-01T08:30") == []
 

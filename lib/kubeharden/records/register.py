@@ -116,7 +116,7 @@ def read_entry(folder: Path) -> Entry:
     start = next(iter(past.of("run started")), {})
     begun = past.of("started")
     who = start.get("who") or {}
-    touched = tuple(dict.fromkeys(event["node"] for event in begun if event.get("node")))
+    touched = tuple(dict.fromkeys(filter(None, map(_node_of, begun))))
     return Entry(
         folder=folder,
         started=past.events[0]["time"] if past.events else "",
@@ -126,7 +126,7 @@ def read_entry(folder: Path) -> Entry:
         cluster=start.get("cluster", ""),
         change_id=start.get("change_id", ""),
         mode=start.get("mode", ""),
-        nodes=touched or tuple(start.get("nodes", ())),
+        nodes=touched if begun else tuple(start.get("nodes", ())),
         subjects=tuple(dict.fromkeys(event.get("subject", "") for event in begun)),
         result=result_of(past),
         sealed=is_sealed(folder),
@@ -247,6 +247,11 @@ def _flat(value: Any, names: Iterable[str] = (), prefix: str = "") -> Iterator[t
         yield prefix, ", ".join(map(str, value))
     else:
         yield prefix, "" if value is None else str(value)
+
+
+def _node_of(event: Mapping[str, Any]) -> str:
+    """The node that something was begun on, by the event or its subject (``kubelet on n1``); empty for objects."""
+    return event.get("node") or str(event.get("subject", "")).partition(" on ")[2]
 
 
 def _who(who: Mapping[str, Any]) -> str:

@@ -46,7 +46,7 @@ def run_view(record: Mapping[str, Any], verdict: Verdict | None = None) -> View:
     view.add(*(Message(text, BAD) for text in proof.get("problems", ())))
     view.add(*(Message(text, GOOD) for text in proof.get("confirmed", ())))
     for change in changes:
-        view.add(*(Diff(f"{change['node']}: {file['path']}", file["diff"]) for file in change["files"]))
+        view.add(*(Diff(f"{change['subject']}: {file['path']}", file["diff"]) for file in change["files"]))
         view.add(
             *(Diff(f"API: {item['action']} {change['subject']}", item["diff"]) for item in change["objects"])
         )
