@@ -32,7 +32,7 @@ from kubeharden.podsecurity import PolicySet
 from kubeharden.preflight import preflight
 from kubeharden.proof import compare
 from kubeharden.records import Record, hooks
-from kubeharden.records.gate import RUN_TYPE
+from kubeharden.records.executed import RUN_TYPE
 from kubeharden.redact import redact
 from kubeharden.rehearsal import Rehearsal, available
 from kubeharden.releases import LAST, Release

@@ -101,7 +101,7 @@ def records(namespace: Mapping[str, Any]) -> Records:
         ParameterError: a parameter is wrong.
         RecordError: there is no such folder of runs.
     """
-    _short_errors(namespace)
+    gate.install(namespace)
     return Records(namespace)
 
 

@@ -17,7 +17,7 @@ from papermill.log import logger
 from papermill.utils import merge_kwargs, remove_args
 
 from kubeharden.errors import RecordError
-from kubeharden.records import gate
+from kubeharden.records import executed
 from kubeharden.records.seal import seal
 from kubeharden.records.signature import find_key, try_key
 
@@ -26,7 +26,7 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]
     """Saves the notebook as papermill does, without secrets."""
 
     def save(self, **kwargs: Any) -> None:
-        gate.clean(kwargs.get("nb") or self.nb)
+        executed.clean(kwargs.get("nb") or self.nb)
         super().save(**kwargs)
 
 
@@ -34,7 +34,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
     """Logs what cells print (``--log-output``), without secrets."""
 
     def log_output_message(self, output: Any) -> None:
-        gate.clean_output(output)
+        executed.clean_output(output)
         super().log_output_message(output)
 
 
@@ -108,11 +108,11 @@ def _seal_all(notebook: Any, key: Path) -> None:
         RecordError: a run could not be sealed; it can be, with the notebook that papermill wrote.
     """
     with TemporaryDirectory(prefix="kubeharden-") as folder:
-        executed = Path(folder) / "executed.ipynb"
-        executed.write_text(gate.text_of(notebook), encoding="utf-8")
-        for run in gate.runs_of(notebook):
+        path = Path(folder) / "executed.ipynb"
+        path.write_text(executed.text_of(notebook), encoding="utf-8")
+        for run in executed.runs_of(notebook):
             try:
-                done = seal(Path(run["folder"]), executed, key)
+                done = seal(Path(run["folder"]), path, key)
             except RecordError as error:
                 raise RecordError(f"{run['run']} is not sealed: {error}") from None
             logger.info(f"Sealed: {done.folder}")

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import RecordError
-from kubeharden.redact import redact, redact_data
+from kubeharden.redact import redact_data
 
 # What the run shows of itself beside its table, for programs: {"run": …, "folder": …}.
 RUN_TYPE = "application/vnd.kubeharden.run+json"
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _MARK = re.compile(r"‹redacted sha256:[0-9a-f]{8}›")
 
 
@@ -103,10 +102,9 @@ def _clean_in(part: Any) -> None:
 
 @lru_cache(maxsize=4096)
 def _cleaned(key: str | int, text: str) -> str:
-    """The text under a key without its secrets; colours of a traceback may stand between a name and its value.
+    """The text under a key without its secrets.
 
     Cached, since a notebook is saved after every cell and most of it has passed here before.
     """
     [cleaned] = redact_data({str(key): text}).values()
-    plain = _ANSI.sub("", cleaned)
-    return str(cleaned if plain == cleaned or redact(plain) == plain else redact(plain))
+    return str(cleaned)
