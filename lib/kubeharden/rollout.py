@@ -90,8 +90,9 @@ class Rollout:
 
     def _object(self, change: ObjectChange) -> str:
         self.record.keep(change)
-        self.cluster.apply(change)
-        return {"create": "created", "update": "updated", "delete": "deleted"}[change.action]
+        warnings = self.cluster.apply(change)
+        done = {"create": "created", "update": "updated", "delete": "deleted"}[change.action]
+        return f"{done}; the API server warns: {'; '.join(warnings)}" if warnings else done
 
     def _node(self, change: NodeChange) -> str:
         self.record.keep(change)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,12 +44,14 @@ class Answer:
         text: the body, or why there is none.
         retry_after: seconds, where the server asks for them.
         sent: whether the server may have carried it out, although there is no answer.
+        warnings: what it warns of.
     """
 
     status: int
     text: str
     retry_after: float | None = None
     sent: bool = True
+    warnings: tuple[str, ...] = ()
 
     @property
     def good(self) -> bool:
@@ -106,6 +109,7 @@ class Client:
         query: list[tuple[str, str]] | None = None,
         what: str = "",
         again: bool = True,
+        warnings: list[str] | None = None,
     ) -> dict[str, Any]:
         """The JSON of the answer to a request.
 
@@ -116,12 +120,13 @@ class Client:
             query: names and values.
             what: what it is about, for messages; the path by default.
             again: whether it may be sent again when it fails in a way that passes.
+            warnings: where to put what the server warns of (its Warning headers, from 1.19 on).
 
         Raises:
             ClusterError: there is no answer, or the server refuses.
             StaleError: 409.
         """
-        text = self.text(path, method, body, query=query, what=what, again=again)
+        text = self.text(path, method, body, query=query, what=what, again=again, warnings=warnings)
         try:
             answer = json.loads(text)
         except json.JSONDecodeError:
@@ -139,12 +144,15 @@ class Client:
         query: list[tuple[str, str]] | None = None,
         what: str = "",
         again: bool = True,
+        warnings: list[str] | None = None,
     ) -> str:
         """The text of the answer to a request; arguments and errors are those of ``call``."""
         left_open = False
         for pause in (*_pauses(RETRIES if again else 0), None):
             answer = self._send(method, path, body, query or [])
             if answer.good:
+                if warnings is not None:
+                    warnings += answer.warnings
                 return answer.text
             if pause is None or not answer.passing:
                 break
@@ -187,7 +195,12 @@ class Client:
             return Answer(0, _reason(error), sent=not unsent)
         text = data.decode("utf-8", errors="replace") if isinstance(data, bytes) else str(data or "")
         wanted = str(response.getheader("Retry-After") or "")
-        return Answer(response.status, text, float(wanted) if wanted.isdigit() else None)
+        return Answer(
+            response.status,
+            text,
+            float(wanted) if wanted.isdigit() else None,
+            warnings=tuple(map(_warning, response.getheaders().getlist("Warning"))),
+        )
 
 
 class NotFoundError(ClusterError):
@@ -200,6 +213,12 @@ class ExpiredError(ClusterError):
 
 class TooManyRequestsError(ClusterError):
     """Not now (429): the server is busy, or a PodDisruptionBudget forbids an eviction."""
+
+
+def _warning(header: str) -> str:
+    """The text of a Warning header (RFC 7234): ``299 - "text"``, in which a backslash quotes the next character."""
+    quoted = re.search(r'"((?:[^"\\]|\\.)*)"', header)
+    return redact(re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else header)
 
 
 def _pauses(count: int) -> list[float]:

@@ -107,8 +107,10 @@ class Objects:
         path = self._place(manifest["kind"], "", manifest["metadata"].get("namespace", ""))
         return self._client.call("POST", path, manifest, what=what)
 
-    def replace(self, manifest: Mapping[str, Any], what: str = "") -> dict[str, Any]:
-        """Replace an object over the resourceVersion that the manifest names.
+    def replace(
+        self, manifest: Mapping[str, Any], what: str = "", warnings: list[str] | None = None
+    ) -> dict[str, Any]:
+        """Replace an object over the resourceVersion that the manifest names; what the server warns of is added.
 
         Raises:
             StaleError: it was changed by somebody since.
@@ -116,7 +118,7 @@ class Objects:
         """
         meta = manifest["metadata"]
         path = self._place(manifest["kind"], meta["name"], meta.get("namespace", ""))
-        return self._client.call("PUT", path, manifest, what=what)
+        return self._client.call("PUT", path, manifest, what=what, warnings=warnings)
 
     def patch(self, kind: str, name: str, patch: Mapping[str, Any], namespace: str = "") -> dict[str, Any]:
         """Merge into an object; a resourceVersion in the patch's metadata is the one that it must have.
@@ -189,19 +191,24 @@ class Objects:
         path = self._path(RESOURCES[kind], namespace or None)
         return [] if path is None else self._list(path, kind)
 
-    def apply(self, change: ObjectChange) -> None:
+    def apply(self, change: ObjectChange) -> list[str]:
         """Create, replace or delete an object; one that is to be deleted may be gone already.
+
+        Returns:
+            What the server warns of where an object is replaced: pods that a namespace's new labels would refuse.
 
         Raises:
             StaleError: it was changed by somebody since it was looked at.
             ClusterError: the server refuses.
         """
+        warnings: list[str] = []
         if change.delete and change.before is not None:
             self.delete(change.before)
         elif change.before is None:
             self.create(change.manifest, change.name)
         else:
-            self.replace(change.manifest, change.name)
+            self.replace(change.manifest, change.name, warnings)
+        return warnings
 
     def _place(self, kind: str, name: str, namespace: str) -> str:
         resource = RESOURCES[kind]

@@ -1,0 +1,78 @@
+"""Objects through the kubernetes client, against a rehearsal cluster: what goes, and what is warned of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kubeharden.cluster import Cluster
+from kubeharden.errors import StaleError
+from kubeharden.facts import ClusterFacts, Facts
+from kubeharden.plan import ObjectChange, Plan
+from kubeharden.podsecurity.admission import labelled
+from kubeharden.proof import compare
+from kubeharden.rehearsal import Rehearsal
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder: Path = tmp_path_factory.mktemp("objects")
+    with Rehearsal.start("containerd-1.25", folder) as rehearsal:
+        made = Cluster(str(rehearsal.directory / "admin.kubeconfig"))
+        yield made
+        made.close()
+
+
+def one(cluster: Cluster, kind: str, plural: str, name: str) -> dict:
+    [found] = [item for item in cluster.observe([kind]).of(plural) if item["metadata"]["name"] == name]
+    return dict(found)
+
+
+def a_role(name: str, *verbs: str) -> dict:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": name, "namespace": "weave"},
+        "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": [*verbs]}],
+    }
+
+
+def problems(before: ClusterFacts, after: ClusterFacts, change: ObjectChange) -> tuple[str, ...]:
+    plan = Plan(steps=("pod-security",), object_changes=(change,))
+    return compare(Facts((), before), Facts((), after), plan, applied=True).problems
+
+
+def test_an_object_is_deleted_once_and_that_is_proved(cluster: Cluster) -> None:
+    cluster.apply(ObjectChange("pod-security", a_role("spare", "get")))
+    before = cluster.observe()
+    change = ObjectChange.deletion("pod-security", one(cluster, "Role", "roles", "spare"))
+    assert problems(before, cluster.observe(), change) == ("Role weave/spare is still there",)
+    cluster.apply(change)
+    assert problems(before, cluster.observe(), change) == ()
+    cluster.apply(change)  # gone already: that is what was wanted
+
+
+def test_the_diff_of_a_deletion_shows_what_goes() -> None:
+    change = ObjectChange.deletion("pod-security", {**a_role("spare", "get"), "status": {}})
+    assert (change.action, change.name) == ("delete", "Role weave/spare")
+    assert change.diff.startswith("--- Role weave/spare (before)\n+++ /dev/null\n")
+    assert "-  - get\n" in change.diff
+    assert "rules" not in change.manifest
+
+
+def test_what_the_server_warns_of_comes_back_and_other_labels_stay(cluster: Cluster) -> None:
+    seen = one(cluster, "Namespace", "namespaces", "weave")
+    wanted = labelled(seen, {"enforce": "baseline", "enforce-version": "v1.25"})
+    warnings = cluster.apply(ObjectChange("pod-security", wanted, seen))
+    assert warnings[0] == (
+        'existing pods in namespace "weave" violate the new PodSecurity enforce level "baseline:v1.25"'
+    )
+    assert warnings[1].startswith("weave-scope-agent-")
+    assert "(and 1 other pod): host namespaces, hostPath volumes, privileged" in warnings[1]
+    labels = one(cluster, "Namespace", "namespaces", "weave")["metadata"]["labels"]
+    assert labels["kubernetes.io/metadata.name"] == "weave"
+    assert labels["pod-security.kubernetes.io/enforce"] == "baseline"
+    with pytest.raises(StaleError):
+        cluster.apply(ObjectChange("pod-security", wanted, seen))
