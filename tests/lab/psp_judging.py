@@ -14,6 +14,7 @@ from apiserver import ApiServer, Reply
 from psp_rounds import MAKERS, NOBODY, POLICY_API, Request, Round
 
 from kubeharden.podsecurity import PspDecision, evaluate_psp, least_privileged_policy
+from kubeharden.podsecurity.objects import served
 from psp_examples import Example
 from psp_pods import pod
 from psp_policies import NAMESPACES, allow, use_of
@@ -168,7 +169,10 @@ def judge_least(server: ApiServer, seed: int) -> str:
     pods = [pod(rng, f"{name}-{number}", NAMESPACES[0]) for number in range(rng.choice([1, 1, 2, 3, 5]))]
     for one in pods:
         sync_profiles(one)
-    with granted(server, least_privileged_policy(pods, name=name)):
+    policy = least_privileged_policy(pods, name=name)
+    with granted(server, policy) as stored:
+        if served(stored)["spec"] != served(policy)["spec"]:
+            return f"seed {seed}: the server keeps another policy: {json.dumps(stored)}"
         for one in pods:
             reply, plain = create_once_known(server, Request(one, name, (MAKERS, name)))
             if reply.code != 201:
@@ -179,13 +183,12 @@ def judge_least(server: ApiServer, seed: int) -> str:
 
 
 @contextmanager
-def granted(server: ApiServer, policy: Object) -> Iterator[None]:
-    """A policy on the server while the context lasts, for a group of its name."""
+def granted(server: ApiServer, policy: Object) -> Iterator[Object]:
+    """A policy on the server while the context lasts, for a group of its name: the policy as it is stored."""
     name = policy["metadata"]["name"]
     made = [(POLICY_API, policy), *allow(name, use_of(name), name)]
-    for path, item in made:
-        server.must("POST", path, item)
-    yield
+    stored, *_ = [server.must("POST", path, item) for path, item in made]
+    yield stored
     for path, item in made:
         server.must("DELETE", f"{path}/{item['metadata']['name']}")
 

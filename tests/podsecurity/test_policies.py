@@ -9,9 +9,19 @@ import yaml
 
 from kubeharden.errors import ParameterError
 from kubeharden.podsecurity import policy_objects, read_policies, uncovered, usable_policies
+from kubeharden.podsecurity.objects import merged, served
 
 ROOT = Path(__file__).parents[2]
 ARTICLE = ROOT / "tests" / "fixtures" / "article"
+
+
+SPEC = (
+    "{"
+    + ", ".join(
+        f"{key}: {{rule: RunAsAny}}" for key in ("seLinux", "runAsUser", "supplementalGroups", "fsGroup")
+    )
+    + "}"
+)
 
 
 def objects() -> list[dict]:
@@ -57,6 +67,43 @@ def test_mistakes_in_the_file_are_named(tmp_path: Path) -> None:
     path.write_text("policies:\n- {name: x, spec: {}, usedby: []}\n")
     with pytest.raises(ParameterError, match=r"policies.0.used_by"):
         read_policies(path)
+
+
+def test_a_spec_that_the_server_would_not_take_as_meant_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("policies:\n- {name: x, spec: {priviledged: true, seLinux: {rule: Any}}, used_by: []}\n")
+    with pytest.raises(ParameterError) as refused:
+        read_policies(path)
+    assert "policies.0.spec: " in str(refused.value)
+    for words in ("seLinux.rule: ", "runAsUser: is missing", "priviledged: there is no such key"):
+        assert words in str(refused.value)
+
+
+def test_annotations_of_a_policy_are_made_and_those_of_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(f"policies:\n- {{name: x, annotations: {{a: '1'}}, spec: {SPEC}, used_by: []}}\n")
+    [wanted] = policy_objects(read_policies(path))
+    assert wanted["metadata"] == {"name": "x", "annotations": {"a": "1"}}
+    lacks = {**wanted, "metadata": {"name": "x", "uid": "u", "annotations": {"b": "2"}}}
+    assert served(merged(lacks, wanted)) != served(lacks)
+    has = merged(lacks, wanted)
+    assert has["metadata"] == {"name": "x", "uid": "u", "annotations": {"a": "1", "b": "2"}}
+    assert served(merged(has, wanted)) == served(has)
+
+
+def test_empty_lists_and_what_is_not_there_are_the_same_to_a_server() -> None:
+    spec = {
+        "volumes": [],
+        "privileged": False,
+        "allowPrivilegeEscalation": False,
+        "runtimeClass": {"allowedRuntimeClassNames": None},
+        "allowedHostPaths": [{"pathPrefix": "/", "readOnly": False}],
+    }
+    assert served({"kind": "PodSecurityPolicy", "spec": spec})["spec"] == {
+        "allowPrivilegeEscalation": False,
+        "runtimeClass": {},
+        "allowedHostPaths": [{"pathPrefix": "/"}],
+    }
 
 
 def world(*more: dict) -> dict:
@@ -201,6 +248,6 @@ def test_workloads_that_may_use_no_policy_are_named() -> None:
 )
 def test_mistakes_in_the_levels_that_are_asked_for_are_named(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "p.yaml"
-    path.write_text(f"policies:\n- {{name: x, spec: {{}}, used_by: []}}\nnamespaces:\n{text}\n")
+    path.write_text(f"policies:\n- {{name: x, spec: {SPEC}, used_by: []}}\nnamespaces:\n{text}\n")
     with pytest.raises(ParameterError, match=words):
         read_policies(path)

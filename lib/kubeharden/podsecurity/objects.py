@@ -20,7 +20,7 @@ def lacking(manifest: Object, namespaces: set[str], accounts: set[tuple[str, str
 
 
 def merged(existing: Object, wanted: Object) -> dict[str, Any]:
-    """The existing object with what is wanted put in; subjects that others added to a binding stay."""
+    """The existing object with what is wanted put in; subjects of a binding and annotations that others added stay."""
     result = {**existing}
     for key, value in wanted.items():
         if key == "subjects":
@@ -29,6 +29,10 @@ def merged(existing: Object, wanted: Object) -> dict[str, Any]:
             result[key] = [*(existing.get(key) or ()), *missing]
         elif key == "spec":
             result[key] = {**value, **_server_defaults(existing.get(key) or {}, value)}
+        elif key == "metadata" and value.get("annotations"):
+            found = existing["metadata"]
+            annotations = {**(found.get("annotations") or {}), **value["annotations"]}
+            result[key] = {**found, "annotations": annotations}
         elif key not in ("metadata", "apiVersion", "kind"):
             result[key] = value
     return result
@@ -45,15 +49,27 @@ def _server_defaults(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> 
 
 
 def served(item: Object) -> dict[str, Any]:
-    """An object as a server gives it back: PodSecurityPolicySpec leaves out booleans that are false.
+    """An object as a server gives it back: a PodSecurityPolicy has no empty lists and no booleans that are false.
 
-    Its pointers (allowPrivilegeEscalation, defaultAllowPrivilegeEscalation) say false when they are.
+    Some of its lists come back as null. Its pointers (allowPrivilegeEscalation, defaultAllowPrivilegeEscalation) say
+    false when they are.
     """
     spec = item.get("spec")
     if item.get("kind") != "PodSecurityPolicy" or not isinstance(spec, Mapping):
         return dict(item)
-    kept = {k: v for k, v in spec.items() if v is not False or k.endswith("llowPrivilegeEscalation")}
-    return {**item, "spec": kept}
+    return {**item, "spec": _without_zeros(spec)}
+
+
+def _without_zeros(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_zeros(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        key: _without_zeros(item)
+        for key, item in value.items()
+        if item is not None and item != [] and (item is not False or key.endswith("llowPrivilegeEscalation"))
+    }
 
 
 def key_of(item: Object) -> tuple[str, str]:

@@ -6,10 +6,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from kubeharden.documents import mistakes, read_document
 from kubeharden.errors import ParameterError
+from kubeharden.podsecurity.psp_policy import PolicySpec
 
 # policy/v1beta1 holds PodSecurityPolicy from 1.10 to 1.24; RBAC on the group "policy" is right for all of
 # them (plugin/pkg/admission/security/podsecuritypolicy/admission.go, authorizedForPolicy).
@@ -59,11 +60,26 @@ class PolicyUser(_Strict):
 
 
 class Policy(_Strict):
-    """A PodSecurityPolicy and who may use it."""
+    """A PodSecurityPolicy and who may use it.
+
+    Attributes:
+        annotations: of the policy: the seccomp and AppArmor profiles that it allows are there, not in its spec.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+    annotations: dict[str, str] = {}
     spec: dict[str, Any]
     used_by: list[PolicyUser]
+
+    @field_validator("spec")
+    @classmethod
+    def _readable(cls, spec: dict[str, Any]) -> dict[str, Any]:
+        """A server drops a key that it does not know without a word, and with it what was meant."""
+        try:
+            PolicySpec.model_validate(spec)
+        except ValidationError as error:
+            raise ValueError("; ".join(mistakes(error).split("\n")).replace("  ", "")) from None
+        return spec
 
     @property
     def role_name(self) -> str:
@@ -140,7 +156,10 @@ def _policy(policy: Policy) -> dict[str, Any]:
     return {
         "apiVersion": PSP_API_VERSION,
         "kind": "PodSecurityPolicy",
-        "metadata": {"name": policy.name},
+        "metadata": {
+            "name": policy.name,
+            **({"annotations": policy.annotations} if policy.annotations else {}),
+        },
         "spec": policy.spec,
     }
 
