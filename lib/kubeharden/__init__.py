@@ -7,6 +7,7 @@ config file and what must stay a flag.
 from kubeharden._version import __version__
 from kubeharden.components import Effect, Finding, Migration, Profile, Setting, migrate, readiness
 from kubeharden.errors import (
+    ApprovalError,
     ClusterError,
     HostKeyError,
     KubehardenError,
@@ -25,6 +26,7 @@ from kubeharden.errors import (
 )
 
 __all__ = [
+    "ApprovalError",
     "ClusterError",
     "Effect",
     "Finding",

@@ -14,6 +14,7 @@
     ├── LockedError             somebody else's run has the cluster, or has taken it over: nothing more is written
     ├── StoppedError            a run was interrupted; the message says what became of the nodes in hand
     ├── ProofError              after a change, something is not as the plan promised
+    ├── ApprovalError           the plan is not the one that was approved, or an approval lacks: nothing was changed
     ├── RecordError             what happens cannot be recorded, or a record cannot be read
     ├── RehearsalError          the embedded rehearsal cluster cannot run
     └── UnexpectedError         something that nobody thought of; its message is the redacted traceback
@@ -78,6 +79,10 @@ class StoppedError(KubehardenError):
 
 class ProofError(KubehardenError):
     """After a change, something is not as the plan promised."""
+
+
+class ApprovalError(KubehardenError):
+    """The plan is not the one that was approved, or an approval lacks; nothing was changed."""
 
 
 class RecordError(KubehardenError):

@@ -61,6 +61,8 @@ class Inventory(_Strict):
 
     Attributes:
         settle_seconds: how long a service must run without a break after a restart.
+        require_approval: whether a plan must be approved before it is carried out.
+        approvers: a file of allowed signers (ssh-keygen(1)); with it, an approval must be signed by one of them.
         service_cluster_ip_range: the API server's; read from its unit where it is not given here.
     """
 
@@ -71,6 +73,8 @@ class Inventory(_Strict):
     nodes: Annotated[list[Node], Field(min_length=1)]
     service_cluster_ip_range: Annotated[Network, BeforeValidator(_network)] | None = None
     settle_seconds: Annotated[float, Field(ge=0, le=600, strict=False)] = 3
+    require_approval: bool = False
+    approvers: str | None = None
 
     @field_validator("nodes")
     @classmethod
@@ -114,11 +118,15 @@ def _with_absolute_paths(inventory: Inventory, folder: Path) -> Inventory:
             "known_hosts": absolute(inventory.ssh.known_hosts),
         }
     )
-    result = inventory.model_copy(update={"kubeconfig": absolute(inventory.kubeconfig), "ssh": ssh})
+    approvers = absolute(inventory.approvers)
+    result = inventory.model_copy(
+        update={"kubeconfig": absolute(inventory.kubeconfig), "ssh": ssh, "approvers": approvers}
+    )
     for what, text in (
         ("kubeconfig", result.kubeconfig),
         ("ssh.identity_file", ssh.identity_file),
         ("ssh.known_hosts", ssh.known_hosts),
+        ("approvers", approvers),
     ):
         if text is not None and not Path(text).is_file():
             raise ParameterError(f"inventory: {what} names {text}, but there is no such file")

@@ -47,6 +47,8 @@ class Parameters:
     pod_security: str = "auto"
     enforce: bool = False
     target_release: str = ""
+    approved_plan: str = ""
+    approval: str = ""
     change_id: str = ""
     reason: str = ""
     output_dir: str = ""
@@ -259,12 +261,18 @@ def _change_id(text: str) -> None:
         raise ValueError(f"is too long; expected at most {CHANGE_ID_LENGTH} characters")
 
 
+def _digest(text: str) -> None:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise ValueError("is no digest of a plan; expected the 64 digits that a run in mode plan shows")
+
+
 _CHECKS: dict[str, Callable[[str], None]] = {
     "dns_ip": _ip,
     "dns_domain": _domain,
     "cluster_cidr": _cidr,
     "pause_image": _image,
     "target_release": _release,
+    "approved_plan": _digest,
     "change_id": _change_id,
     "mode": lambda text: _one_of(text, MODES),
     "profile": lambda text: _one_of(text, Profile.names()),

@@ -15,6 +15,9 @@ from kubeharden.components import Finding, Migration
 from kubeharden.facts import FileFact
 from kubeharden.podsecurity.admission import NamespaceLevel
 
+# What the API server writes into an object's metadata (ObjectMeta of k8s.io/apimachinery, meta/v1).
+SERVER_METADATA = ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink")
+
 
 @dataclass(frozen=True)
 class FileChange:
@@ -108,6 +111,11 @@ class ObjectChange:
         return f"{self.manifest['kind']} {namespace}{meta['name']}"
 
     @property
+    def before_digest(self) -> str:
+        """SHA-256 of the object that it replaces or deletes, without what the server keeps in it; or ``absent``."""
+        return "absent" if self.before is None else digest_of(_without_server_parts(self.before))
+
+    @property
     def diff(self) -> str:
         """A unified diff of the object as YAML, without what the server keeps in it."""
         if self.delete and self.before is not None:
@@ -169,7 +177,7 @@ class Plan:
     @property
     def digest(self) -> str:
         """SHA-256 over what would be written and restarted: the same plan has the same digest."""
-        return sha256(json.dumps(self.as_json(), sort_keys=True, separators=(",", ":")))
+        return digest_of(self.as_json())
 
     def as_json(self) -> dict[str, Any]:
         """What would be written and restarted, as plain data."""
@@ -197,7 +205,12 @@ class Plan:
                 if change.needed
             ],
             "objects": [
-                {"step": change.step, "action": change.action, "manifest": change.manifest}
+                {
+                    "step": change.step,
+                    "action": change.action,
+                    "manifest": _without_server_parts(change.manifest),
+                    "before": change.before_digest,
+                }
                 for change in self.object_changes
             ],
         }
@@ -206,6 +219,11 @@ class Plan:
 def sha256(text: str) -> str:
     """The hexadecimal SHA-256 of a text as it stands in a file."""
     return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """SHA-256 of plain data, whatever the order of its keys."""
+    return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")))
 
 
 def unified_diff(name: str, before: str, after: str) -> str:
@@ -218,6 +236,12 @@ def unified_diff(name: str, before: str, after: str) -> str:
             tofile=name if after else "/dev/null",
         )
     )
+
+
+def _without_server_parts(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An object without what the server keeps in it, which may move between a plan and the same plan later."""
+    meta = {key: value for key, value in item["metadata"].items() if key not in SERVER_METADATA}
+    return {**{key: value for key, value in item.items() if key != "status"}, "metadata": meta}
 
 
 def _own_parts(item: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,13 +32,14 @@ from kubeharden.podsecurity import PolicySet
 from kubeharden.preflight import preflight
 from kubeharden.proof import compare
 from kubeharden.records import Record, hooks
+from kubeharden.records.approval import Approval, check_approved, check_signer
 from kubeharden.records.executed import RUN_TYPE
 from kubeharden.redact import redact
 from kubeharden.rehearsal import Rehearsal, available
 from kubeharden.releases import LAST, Release
 from kubeharden.results import Result
 from kubeharden.rollout import Rollout
-from kubeharden.run_views import ending_view, header_view, proof_view, record_message
+from kubeharden.run_views import approval_message, ending_view, header_view, proof_view, record_message
 from kubeharden.upgrade import upgrade_findings
 
 P = ParamSpec("P")
@@ -90,6 +91,7 @@ class Run:
         record: Record,
         rehearsal: Rehearsal | None,
         *,
+        approval: Approval | None = None,
         looks_only: bool = False,
     ) -> None:
         self.parameters, self.inventory, self.policies = parameters, inventory, policies
@@ -100,7 +102,8 @@ class Run:
         self._facts: Facts | None = None
         self._plan: Plan | None = None
         self._done: dict[str, list[Result]] = {}
-        self._finished = self._closed = False
+        self.approval = approval
+        self._approved = self._finished = self._closed = False
 
     @verb
     def check(self) -> View:
@@ -133,9 +136,13 @@ class Run:
         """
         self._plan = make_plan(self._seen(), self.parameters, self.policies)
         self._done.clear()
+        self._approved = False
         self.record.plan(self._plan)
         self.record.event("planned", **hooks.planned(self._plan))
-        return views.plan_view(self._plan)
+        view = views.plan_view(self._plan)
+        if self.approval is not None and self._plan.needed:
+            view.add(approval_message(self.approval.approver, same=self.approval.plan == self._plan.digest))
+        return view
 
     @verb
     def readiness(self) -> View:
@@ -165,6 +172,7 @@ class Run:
 
         Raises:
             MigrationRefusedError: the plan cannot be carried out; nothing was changed.
+            ApprovalError: it is not the plan that was approved; nothing was changed.
             KubehardenError: a node or an object failed; the later ones are untouched.
         """
         plan = self._planned()
@@ -189,6 +197,7 @@ class Run:
             )
         progress = Progress()
         if plan.of(step).needed:
+            self._hold_against_approval(plan)
             self._take_lock()
         rollout = Rollout(self._seen(), self.nodes, self.cluster, self.record, self.lock, progress.add)
         results = rollout.apply(plan.of(step))
@@ -275,6 +284,16 @@ class Run:
         except ClusterError as error:
             why = f"The lock of this run could not be given back, and is void a minute from now: {error}"
             show(View([Message(why, NOTE)]))
+
+    def _hold_against_approval(self, plan: Plan) -> None:
+        """Refuse a plan that is not the approved one, and what somebody approved for themselves."""
+        if self.approval is None or self._approved:
+            return
+        check_approved(plan, self.approval, self.record.folder.parent)
+        logins = {login["key"] for login in self.nodes.logins().values()}
+        check_signer(self.approval, logins)
+        self.record.event("approved", **hooks.approved(self.approval))
+        self._approved = True
 
     def _seen(self) -> Facts:
         if self._facts is None:

@@ -28,6 +28,13 @@ def header_view(
     return view
 
 
+def approval_message(approver: str, *, same: bool) -> Message:
+    """Whether a plan is the one that was approved."""
+    if same:
+        return Message(f"This is the plan that {approver or 'somebody'} approved.", GOOD)
+    return Message("This is NOT the plan that was approved: it will not be carried out.", BAD)
+
+
 def proof_view(proof: Proof) -> View:
     """What a second look found, problems first."""
     view = View()

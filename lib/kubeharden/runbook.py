@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden import gate
-from kubeharden.inventory import read_inventory
+from kubeharden.inventory import Inventory, read_inventory
 from kubeharden.parameters import Parameters, check_dns_ip, read_parameters
 from kubeharden.past import Records
 from kubeharden.podsecurity import read_policies
 from kubeharden.project import POLICIES, find, project_folder
 from kubeharden.records import Record, hooks
+from kubeharden.records.approval import Approval, find_approval, keys_at_hand
 from kubeharden.rehearsal import Rehearsal, available, service_range
 from kubeharden.run import Run, verb
 
@@ -44,6 +45,7 @@ def start(namespace: Mapping[str, Any], *, looks_only: bool = False) -> Run:
 
     Raises:
         ParameterError: a parameter, the inventory or the policies file is wrong; nothing was contacted.
+        ApprovalError: an approval is required and lacks, or does not count; likewise.
         RehearsalError: the rehearsal cluster cannot run.
     """
     gate.install(namespace)
@@ -64,6 +66,7 @@ def start(namespace: Mapping[str, Any], *, looks_only: bool = False) -> Run:
         rehearsal = Rehearsal.start(parameters.rehearsal, _rehearsal_folder(parameters.rehearsal_dir))
         inventory = read_inventory(rehearsal.inventory)
     try:
+        approval = None if looks_only else _approval(parameters, inventory)
         parent = (
             Path(parameters.output_dir).expanduser()
             if parameters.output_dir
@@ -71,7 +74,9 @@ def start(namespace: Mapping[str, Any], *, looks_only: bool = False) -> Run:
         )
         label = parameters.change_id or _label(parameters, looks_only)
         record = Record(parent, inventory.cluster, label)
-        run = Run(parameters, inventory, policies, record, rehearsal, looks_only=looks_only)
+        run = Run(
+            parameters, inventory, policies, record, rehearsal, approval=approval, looks_only=looks_only
+        )
     except BaseException:
         if rehearsal is not None:
             rehearsal.stop()
@@ -103,6 +108,21 @@ def records(namespace: Mapping[str, Any]) -> Records:
     """
     gate.install(namespace)
     return Records(namespace)
+
+
+def _approval(parameters: Parameters, inventory: Inventory) -> Approval | None:
+    """The approval that this run has; in mode plan it may do without.
+
+    Raises:
+        ApprovalError: it lacks, or does not count.
+    """
+    return find_approval(
+        parameters.approved_plan,
+        find(parameters.approval) if parameters.approval else None,
+        required=inventory.require_approval and parameters.mode == "apply",
+        approvers=inventory.approvers,
+        own_keys=lambda: keys_at_hand(inventory.ssh.identity_file),
+    )
 
 
 def _label(parameters: Parameters, looks_only: bool) -> str:

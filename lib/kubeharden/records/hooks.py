@@ -12,6 +12,7 @@ from kubeharden.inventory import Inventory
 from kubeharden.parameters import Parameters
 from kubeharden.plan import Plan
 from kubeharden.proof import Proof
+from kubeharden.records.approval import Approval
 from kubeharden.records.provenance import components, file_digest, versions, who
 from kubeharden.results import Checked
 
@@ -93,6 +94,16 @@ def _changes(part: Plan) -> list[dict[str, str]]:
             if c.needed
         ),
     ]
+
+
+def approved(approval: Approval) -> dict[str, Any]:
+    """Which plan was approved, how and by whom."""
+    return {
+        "plan": approval.plan,
+        "how": approval.how,
+        "approver": approval.approver,
+        "key": approval.key,
+    }
 
 
 def proved(proof: Proof, after: Facts) -> dict[str, Any]:

@@ -165,36 +165,37 @@ def is_public_key(path: Path) -> bool:
     return bool(_public_line(path))
 
 
-def signer_of(record: Path, signature: Path, signers: Signers, when: str) -> str:
+def signer_of(record: Path, signature: Path, signers: Signers, when: str, namespace: str = NAMESPACE) -> str:
     """Whose signature this is: the principal, as the file of allowed signers calls it.
 
     Args:
         record: the file that was signed.
         signature: the file with its signature.
-        when: the time of signing, ``YYYYmmddHHMMSSZ``: the signer's key must have been valid then.
+        when: the time of signing, ``YYYYmmddHHMMSSZ``: the signer's key must have been valid then; empty: now.
+        namespace: what the signature is for.
 
     Raises:
         RecordError: it is no signature of this file, or of nobody among the signers. Its message says which.
     """
     check_form(signature)
     at = ("-O", f"verify-time={when}") if when else ()
-    common = ("-n", NAMESPACE, "-s", str(signature))
+    common = ("-n", namespace, "-s", str(signature))
     principal = signers.principal
     if not principal:
         found = _keygen("find-principals", "-s", str(signature), "-f", str(signers.path), *at)
         if found.returncode:
-            raise RecordError(_why_not(record, signature))
+            raise RecordError(_why_not(record, signature, namespace))
         principal = found.stdout.decode().splitlines()[0]
     content = record.read_bytes()
     done = _keygen("verify", "-f", str(signers.path), "-I", principal, *common, *at, content=content)
     if done.returncode:
-        raise RecordError(_why_not(record, signature))
+        raise RecordError(_why_not(record, signature, namespace))
     return principal
 
 
-def fingerprint_in(signature: Path, record: Path) -> str:
+def fingerprint_in(signature: Path, record: Path, namespace: str = NAMESPACE) -> str:
     """``ED25519 key SHA256:…`` of the key that made a signature, whosever it is; empty if it is not of this file."""
-    done = _keygen("check-novalidate", "-n", NAMESPACE, "-s", str(signature), content=record.read_bytes())
+    done = _keygen("check-novalidate", "-n", namespace, "-s", str(signature), content=record.read_bytes())
     words = done.stdout.decode()
     return words.partition(" with ")[2].strip() if done.returncode == 0 else ""
 
@@ -220,8 +221,8 @@ def check_form(signature: Path) -> None:
         raise RecordError(f"{signature.name}: is no signature as ssh-keygen writes it")
 
 
-def _why_not(record: Path, signature: Path) -> str:
-    key = fingerprint_in(signature, record)
+def _why_not(record: Path, signature: Path, namespace: str) -> str:
+    key = fingerprint_in(signature, record, namespace)
     if key:
         return (
             f"{signature.name}: a foreign signature, made with {key}, which is not among the allowed signers"

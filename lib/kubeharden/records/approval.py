@@ -1,0 +1,199 @@
+"""Whether a plan is the one that was approved, and by whom.
+
+A plan is approved by its digest, which the parameter ``approved_plan`` names, or by a signature over the ``plan.json``
+of a run in mode ``plan``, made with ``ssh-keygen -Y sign -n kubeharden-approval`` by one of the inventory's
+``approvers`` with a key that is not one of those of whoever runs it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import subprocess
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubeharden.errors import ApprovalError, RecordError
+from kubeharden.plan import Plan, digest_of
+from kubeharden.records.folder import PLAN
+from kubeharden.records.signature import Signers, fingerprint, fingerprint_in, public_part, signer_of
+
+NAMESPACE = "kubeharden-approval"
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+AGENT_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Approval:
+    """An approval as it was given, before any plan is held against it.
+
+    Attributes:
+        plan: the digest of the plan that was approved.
+        how: ``approved_plan``, or ``signature``.
+        approver: as the file of approvers calls them; empty without a signature.
+        key: ``SHA256:…`` of the key that signed; empty likewise.
+        content: the plan that was approved, where it is known.
+    """
+
+    plan: str
+    how: str
+    approver: str = ""
+    key: str = ""
+    content: Mapping[str, Any] | None = None
+
+
+def find_approval(
+    approved_plan: str,
+    approval: Path | None,
+    *,
+    required: bool,
+    approvers: str | None,
+    own_keys: Callable[[], Collection[str]],
+) -> Approval | None:
+    """The approval that a run was given; None for none, where none is required.
+
+    Args:
+        approved_plan: the parameter: a digest, or empty.
+        approval: the parameter: a signature over a ``plan.json``, which lies beside it; or None.
+        required: whether there must be one; a signature, where there are approvers.
+        approvers: the file of allowed signers; None where there is none.
+        own_keys: gives the fingerprints (``SHA256:…``) of the keys of whoever runs it.
+
+    Raises:
+        ApprovalError: one is required and lacks, or the signature does not count.
+    """
+    if approval is not None:
+        found = _signed(approval, approvers)
+        check_signer(found, own_keys())
+        if approved_plan and approved_plan != found.plan:
+            raise ApprovalError(
+                f"approved_plan is {approved_plan}, but {approval} approves the plan {found.plan}; give the one that "
+                "belongs to the signature, or leave it out"
+            )
+        return found
+    if required and (approvers or not approved_plan):
+        needed = "a signature by one of its approvers (parameter approval)" if approvers else "approved_plan"
+        raise ApprovalError(
+            f"the inventory requires an approval, and there is none: run with mode=plan, have the plan looked at, and "
+            f"run again with {needed}. Nothing was touched"
+        )
+    return Approval(approved_plan, "approved_plan") if approved_plan else None
+
+
+def check_approved(plan: Plan, approval: Approval, runs: Path) -> None:
+    """Hold a plan against the one that was approved.
+
+    Args:
+        plan: what is about to be carried out.
+        approval: what was approved.
+        runs: the folder of all runs, in which the approved plan is looked for, so as to show what differs.
+
+    Raises:
+        ApprovalError: it is another plan; the message shows the difference where the approved one is found.
+    """
+    if plan.digest == approval.plan:
+        return
+    content = approval.content or _plan_of(runs, approval.plan)
+    if content is None:
+        difference = f"No run in {runs} has the approved plan: what differs cannot be shown."
+    else:
+        difference = f"What differs (- approved, + now):\n{plan_difference(content, plan.as_json())}"
+    raise ApprovalError(
+        f"this plan is not the one that was approved, and nothing was changed.\n  approved: {approval.plan}\n"
+        f"  now:      {plan.digest}\n{difference}"
+    )
+
+
+def plan_difference(approved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """A diff of two plans as ``plan.json`` has them, with a line for each value."""
+    before, after = (
+        json.dumps({key: value for key, value in plan.items() if key != "digest"}, indent=1, sort_keys=True)
+        for plan in (approved, now)
+    )
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=4)
+    return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
+
+
+def keys_at_hand(identity_file: str | None) -> frozenset[str]:
+    """Fingerprints of the keys that whoever runs this has: the one named, those of ``~/.ssh`` and of the agent."""
+    lines = []
+    files = sorted(Path("~/.ssh").expanduser().glob("*.pub"))
+    for path in [*([Path(identity_file)] if identity_file else []), *files]:
+        try:
+            lines.append(public_part(path))
+        except RecordError:  # a key with a passphrase and no public part beside it: the agent will know it
+            continue
+    try:
+        agent: subprocess.CompletedProcess[str] | None = subprocess.run(
+            ["ssh-add", "-L"], capture_output=True, text=True, timeout=AGENT_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        agent = None
+    lines += agent.stdout.splitlines() if agent is not None and agent.returncode == 0 else []
+    return frozenset(fingerprint(line).split()[1] for line in lines if len(line.split()) > 1)
+
+
+def check_signer(approval: Approval, own_keys: Collection[str]) -> None:
+    """Refuse what somebody approves for themselves.
+
+    Raises:
+        ApprovalError: the key that signed is one of ``own_keys``.
+    """
+    if approval.key and approval.key in own_keys:
+        raise ApprovalError(
+            f"the approval by {approval.approver} was signed with {approval.key}, a key of whoever runs this; expected "
+            "the signature of somebody else"
+        )
+
+
+def _signed(signature: Path, approvers: str | None) -> Approval:
+    """The approval in a signature file."""
+    plan = signature.with_suffix("")
+    if signature.suffix != ".sig" or not signature.is_file() or not plan.is_file():
+        raise ApprovalError(
+            f"approval: {signature} is no signature beside the plan that it signs; expected the plan.json.sig that "
+            f"`ssh-keygen -Y sign -f KEY -n {NAMESPACE} plan.json` makes"
+        )
+    if not approvers:
+        raise ApprovalError(
+            "approval: the inventory names no approvers; expected the path of a file of allowed signers (ssh-keygen(1))"
+        )
+    try:
+        signers = Signers(Path(approvers))
+        approver = signer_of(plan, signature, signers, "", namespace=NAMESPACE)
+        key = fingerprint_in(signature, plan, namespace=NAMESPACE)
+    except RecordError as error:
+        raise ApprovalError(f"approval: {error}") from None
+    found = _FINGERPRINT.search(key)
+    content = _content(plan)
+    return Approval(content["digest"], "signature", approver, found[0] if found else "", content)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """A plan that was signed. Its digest must be that of what stands in it: the approver read that, not the digest."""
+    try:
+        content = json.loads(path.read_bytes())
+        body = {key: value for key, value in content.items() if key != "digest"}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ApprovalError(f"approval: {path} is no plan: {error}") from None
+    if content.get("digest") != digest_of(body):
+        raise ApprovalError(
+            f"approval: what stands in {path} is not the plan whose digest it names: it was altered, or the redaction "
+            "took a secret out of it. Approve such a plan by its digest (approved_plan)"
+        )
+    return dict(content)
+
+
+def _plan_of(runs: Path, digest: str) -> dict[str, Any] | None:
+    """The plan with this digest, from the newest run that has it."""
+    for path in sorted(runs.glob(f"*/{PLAN}"), reverse=True):
+        try:
+            content = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(content, dict) and content.get("digest") == digest:
+            return content
+    return None

@@ -1,0 +1,237 @@
+"""An approved plan is carried out, any other is refused, and nobody approves for themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kubeharden import runbook
+from kubeharden.errors import ApprovalError, ParameterError
+from kubeharden.plan import ObjectChange, Plan
+from kubeharden.records import build_record, read_run
+from kubeharden.records.approval import Approval, check_approved, keys_at_hand
+from kubeharden.records.signature import fingerprint, public_part
+from kubeharden.rehearsal import Rehearsal, available
+
+Starts = Callable[..., runbook.Run]
+
+
+@pytest.fixture(autouse=True)
+def nobodys_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the keys nor the agent of whoever runs the tests."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+
+
+@pytest.fixture
+def starts(tmp_path: Path) -> Starts:
+    def start(**parameters: str) -> runbook.Run:
+        places = {"rehearsal_dir": str(tmp_path / "rehearsal"), "output_dir": str(tmp_path / "records")}
+        return runbook.start({"In": [""], **places, **parameters})
+
+    return start
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """The approver's key."""
+    path = tmp_path / "approver"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+    return path
+
+
+def planned(run: runbook.Run) -> tuple[str, Path]:
+    """Look, plan and finish; the plan's digest and its file."""
+    run.look()
+    shown = str(run.plan())
+    run.finish()
+    path = run.record.folder / "plan.json"
+    digest = json.loads(path.read_text())["digest"]
+    assert f"Digest of this plan: {digest}" in shown
+    return digest, path
+
+
+def signed(plan: Path, key: Path) -> Path:
+    subprocess.run(
+        ["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", "kubeharden-approval", plan],
+        check=True,
+        capture_output=True,
+    )
+    return plan.with_name("plan.json.sig")
+
+
+def inventory_with(rehearsal: Rehearsal, **changes: object) -> str:
+    path = rehearsal.inventory.with_name("edited.yaml")
+    path.write_text(yaml.safe_dump({**yaml.safe_load(rehearsal.inventory.read_text()), **changes}))
+    return str(path)
+
+
+def allowed(tmp_path: Path, key: Path) -> str:
+    path = tmp_path / "approvers"
+    path.write_text(f'chief@example.org namespaces="kubeharden-approval" {public_part(key)}\n')
+    return str(path)
+
+
+@pytest.mark.parametrize("scenario", available())
+def test_what_was_planned_is_carried_out_with_its_digest(scenario: str, starts: Starts) -> None:
+    digest, _ = planned(starts(rehearsal=scenario, mode="plan"))
+    run = starts(rehearsal=scenario, approved_plan=digest)
+    run.look()
+    assert "This is the plan that somebody approved." in str(run.plan())
+    run.apply("kube-scheduler")
+    run.finish()
+    [event] = read_run(run.record.folder).of("approved")
+    assert (event["plan"], event["how"]) == (digest, "approved_plan")
+    assert build_record(read_run(run.record.folder))["approval"]["plan"] == digest
+
+
+def test_a_plan_that_changed_since_is_refused_and_the_difference_is_shown(
+    starts: Starts, tmp_path: Path
+) -> None:
+    digest, _ = planned(starts(mode="plan"))
+    (tmp_path / "rehearsal/nodes/k8s-node1/etc/kubernetes/kube-proxy.conf").write_text("# by somebody else\n")
+    run = starts(approved_plan=digest)
+    run.look()
+    assert "This is NOT the plan that was approved" in str(run.plan())
+    with pytest.raises(
+        ApprovalError, match="not the one that was approved, and nothing was changed"
+    ) as error:
+        run.apply("kubelet")
+    changed = [line for line in str(error.value).splitlines() if line.startswith(("-", "+"))]
+    assert {line[:1] for line in changed} == {"-", "+"}
+    # The file that was to be written is taken now, so that another one is planned.
+    assert any('"path": "/etc/kubernetes/kube-proxy.conf"' in line for line in changed), str(error.value)
+    assert not (tmp_path / "rehearsal/nodes/k8s-node1/etc/kubernetes/kubelet.conf").exists()
+    assert read_run(run.record.folder).of("started", "approved") == []
+    run.close()
+
+
+def test_other_parameters_are_another_plan(starts: Starts) -> None:
+    digest, _ = planned(starts(mode="plan"))
+    run = starts(approved_plan=digest, profile="none")
+    run.look()
+    run.plan()
+    with pytest.raises(ApprovalError, match="What differs"):
+        run.apply("kubelet")
+    run.close()
+
+
+def test_where_an_approval_is_required_nothing_goes_without(starts: Starts, article: Rehearsal) -> None:
+    inventory = inventory_with(article, require_approval=True)
+    with pytest.raises(ApprovalError, match="requires an approval, and there is none: run with mode=plan"):
+        starts(inventory=inventory)
+    digest, _ = planned(starts(inventory=inventory, mode="plan"))
+    run = starts(inventory=inventory, approved_plan=digest)
+    run.look()
+    run.plan()
+    run.apply("kube-scheduler")
+    run.close()
+
+
+def test_a_signature_by_an_approver_counts(
+    starts: Starts, article: Rehearsal, tmp_path: Path, key: Path
+) -> None:
+    inventory = inventory_with(article, require_approval=True, approvers=allowed(tmp_path, key))
+    digest, plan = planned(starts(inventory=inventory, mode="plan"))
+    with pytest.raises(ApprovalError, match="a signature by one of its approvers"):
+        starts(inventory=inventory, approved_plan=digest)
+    with pytest.raises(ApprovalError, match="give the one that belongs to the signature"):
+        starts(inventory=inventory, approved_plan="0" * 64, approval=str(signed(plan, key)))
+    run = starts(inventory=inventory, approval=str(plan.with_name("plan.json.sig")))
+    run.look()
+    assert "This is the plan that chief@example.org approved." in str(run.plan())
+    run.apply("kube-scheduler")
+    run.finish()
+    record = build_record(read_run(run.record.folder))
+    assert record["change"]["approver"] == "chief@example.org"
+    assert record["approval"]["key"] == fingerprint(public_part(key)).split()[1]
+    assert record["approval"]["how"] == "signature"
+
+
+def test_signatures_that_do_not_count(starts: Starts, article: Rehearsal, tmp_path: Path, key: Path) -> None:
+    inventory = inventory_with(article, require_approval=True, approvers=allowed(tmp_path, key))
+    _, plan = planned(starts(inventory=inventory, mode="plan"))
+    signature = signed(plan, key)
+
+    def refused(match: str, **parameters: str) -> None:
+        with pytest.raises(ApprovalError, match=match):
+            starts(**{"inventory": inventory, "approval": str(signature), **parameters})
+
+    whole = plan.read_bytes()
+    plan.write_bytes(whole.replace(b'"mode": "644"', b'"mode": "666"'))
+    refused("was altered after it was signed")
+    # The approver reads what stands in the plan: its digest must belong to that.
+    signature.unlink()
+    signed(plan, key)
+    refused("is not the plan whose digest it names")
+    plan.write_bytes(whole)
+    other = tmp_path / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)
+    signature.unlink()
+    signed(plan, other)
+    refused("a foreign signature")
+    refused("is no signature beside the plan", approval=str(tmp_path / "nowhere.sig"))
+    refused("the inventory names no approvers", inventory=inventory_with(article))
+
+
+def test_nobody_approves_for_themselves(
+    starts: Starts, article: Rehearsal, tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh = yaml.safe_load(article.inventory.read_text())["ssh"]
+    login = article.inventory.parent / ssh["identity_file"]
+    inventory = inventory_with(article, require_approval=True, approvers=allowed(tmp_path, login))
+    _, plan = planned(starts(inventory=inventory, mode="plan"))
+    with pytest.raises(ApprovalError, match="a key of whoever runs this"):
+        starts(inventory=inventory, approval=str(signed(plan, login)))
+
+    (tmp_path / "home/.ssh").mkdir(parents=True)
+    own = fingerprint(public_part(key)).split()[1]
+    assert own not in keys_at_hand(None)
+    (tmp_path / "home/.ssh/id_ed25519.pub").write_text(public_part(key) + "\n")
+    assert own in keys_at_hand(None)
+    (tmp_path / "home/.ssh/id_ed25519.pub").unlink()
+    started = subprocess.run(["ssh-agent", "-s"], capture_output=True, text=True, check=True).stdout
+    agent = dict(part.split(";")[0].split("=") for part in started.splitlines() if part.startswith("SSH_"))
+    try:
+        for name, value in agent.items():
+            monkeypatch.setenv(name, value)
+        subprocess.run(["ssh-add", "-q", key], check=True)
+        assert own in keys_at_hand(None)
+    finally:
+        os.kill(int(agent["SSH_AGENT_PID"]), 15)
+
+
+def test_what_is_no_digest_is_refused_with_the_parameters(starts: Starts) -> None:
+    with pytest.raises(ParameterError, match="approved_plan: 'abc' is no digest of a plan"):
+        starts(approved_plan="abc")
+
+
+def test_a_digest_stands_over_what_the_server_moves_and_falls_with_content() -> None:
+    def plan(version: str, rules: list[str], before: list[str]) -> Plan:
+        meta = {"name": "psp", "namespace": "weave", "resourceVersion": version, "generation": int(version)}
+        role = {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": meta,
+            "rules": rules,
+        }
+        change = ObjectChange("pod-security", role, before={**role, "rules": before, "status": version})
+        return Plan(("pod-security",), object_changes=(change,))
+
+    digest = plan("1", ["a"], ["b"]).digest
+    assert plan("2", ["a"], ["b"]).digest == digest
+    assert plan("1", ["c"], ["b"]).digest != digest
+    assert plan("1", ["a"], ["c"]).digest != digest  # what somebody else made of it since is not written over
+
+
+def test_without_the_approved_plan_both_digests_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ApprovalError, match=f"approved: {'0' * 64}") as error:
+        check_approved(Plan(("kubelet",)), Approval("0" * 64, "approved_plan"), tmp_path)
+    assert Plan(("kubelet",)).digest in str(error.value)
+    assert "what differs cannot be shown" in str(error.value)
