@@ -22,7 +22,8 @@ from kubeharden.errors import ParameterError
 from kubeharden.facts import Facts, FileFact, NodeFacts
 from kubeharden.parameters import Parameters
 from kubeharden.plan import NodeChange, Plan
-from kubeharden.podsecurity.admission import shown
+from kubeharden.podsecurity.admission import LABEL, shown
+from kubeharden.proof import compare
 from kubeharden.resources import RESOURCES
 from test_decide import PLANS, POLICIES, read_facts
 
@@ -255,6 +256,36 @@ def test_an_exact_list_of_plugins_gets_the_plugin_and_loses_the_policies() -> No
     [change] = plan_of(facts, enforce=True).node_changes
     assert flag_value(change.expected_argv, "--enable-admission-plugins") == "NodeRestriction,PodSecurity"
     assert "ServiceAccount" in (flag_value(change.expected_argv, "--disable-admission-plugins") or "")
+
+
+def test_without_the_plugin_the_policies_still_stay_until_every_namespace_enforces() -> None:
+    facts = with_server(facts_of("psp-1.23"), "NodeRestriction,PodSecurityPolicy", "NodeRestriction")
+    first = plan_of(facts)
+    assert not [c for c in first.object_changes if c.delete]
+    assert "stay, until every namespace enforces a level" in first.remarks[0].text
+    facts = after(facts, first)
+    second = plan_of(facts)
+    assert not [c for c in second.object_changes if c.delete]
+    third = plan_of(after(facts, second))
+    assert "PodSecurityPolicy host" in [c.name for c in third.object_changes if c.delete]
+
+
+def test_labels_are_proved_and_what_is_enforced_is_said() -> None:
+    facts = facts_of("containerd-1.25")
+    plan = plan_of(facts, enforce=True)
+    now = after(facts, plan)
+    proof = compare(facts, now, plan, applied=True)
+    assert proof.problems == ()
+    assert "bank restricted:v1.25" in "".join(proof.confirmed)
+    namespaces = [dict(item) for item in now.cluster.of("namespaces")]
+    [shop] = [item for item in namespaces if item["metadata"]["name"] == "shop"]
+    shop["metadata"] = {**shop["metadata"], "labels": {f"{LABEL}/enforce": "privileged"}}
+    changed = dataclasses.replace(
+        now.cluster, objects={**now.cluster.objects, "namespaces": tuple(namespaces)}
+    )
+    assert compare(facts, Facts(now.nodes, changed), plan, applied=True).problems == (
+        "namespace shop has other pod security labels than planned: enforce=privileged",
+    )
 
 
 def test_with_a_later_release_in_view_the_policies_point_to_this_step() -> None:
