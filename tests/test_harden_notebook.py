@@ -209,7 +209,7 @@ def test_a_node_that_fails_stops_the_run_with_its_own_words(papermill: Papermill
     assert run.status != 0
     assert "kubelet on k8s-node2: kubelet did not come up" in run.error()
     assert "ca.crt" in run.error()
-    assert "Untouched because of it: k8s-node3, every later step" in run.error()
+    assert "Untouched because of it: k8s-node3, k8s-master, every later step" in run.error()
     nodes = folder / "nodes"
     assert (nodes / "k8s-node1/etc/kubernetes/kubelet.conf").exists()
     assert not (nodes / "k8s-node2/etc/kubernetes/kubelet.conf").exists()

@@ -67,6 +67,18 @@ def test_steps_as_papermill_passes_them_on_the_command_line(steps: str) -> None:
         ("target_release", "next", "names no Kubernetes release"),
         ("change_id", 4711, "-r change_id VALUE keeps text"),
         ("rehearsal_dir", ["/tmp"], "type list; expected text"),
+        ("batch_size", 0, "is no size of a batch; expected a number of nodes from 1 on, or a percentage"),
+        ("batch_size", "", "is no size of a batch"),
+        ("batch_size", "many", "is no size of a batch"),
+        ("batch_size", 2.5, "type float; expected text"),
+        ("batch_size", True, "type bool; expected text"),
+        ("max_failures", "0", "type str; expected a whole number"),
+        ("max_failures", -1, "is out of range; expected 0 to"),
+        ("max_failures", False, "type bool; expected a whole number"),
+        ("confirm_timeout", 1, "is out of range; expected 5 to 3600"),
+        ("drain_timeout", 60.0, "type float; expected a whole number"),
+        ("drain", "yes", "expected true or false"),
+        ("drain", 1, "expected true or false"),
     ],
 )
 def test_a_wrong_value_is_refused(name: str, value: object, expected: str) -> None:
@@ -74,6 +86,15 @@ def test_a_wrong_value_is_refused(name: str, value: object, expected: str) -> No
         read(**{name: value})
     assert f"{name}: {value!r}" in str(error.value)
     assert expected in str(error.value)
+
+
+def test_numbers_percentages_and_yes_or_no_as_papermill_passes_them() -> None:
+    assert (read(batch_size=3).batch_size, read(batch_size="25%").batch_size) == ("3", "25%")
+    assert (read(drain="true").drain, read(drain=True).drain, read(drain="False").drain) == (
+        True,
+        True,
+        False,
+    )
 
 
 def test_all_mistakes_are_named_at_once() -> None:

@@ -37,7 +37,7 @@ def test_verbs_out_of_order_are_refused_with_a_sentence(run: runbook.Run) -> Non
 def test_a_step_is_carried_out_once(run: runbook.Run) -> None:
     run.look()
     run.plan()
-    assert "carried out and proved" in str(run.apply("kube-proxy"))
+    assert "carried out, proved and confirmed" in str(run.apply("kube-proxy"))
     assert "was carried out in this run already" in str(run.apply("kube-proxy"))
     run.look()
     run.plan()

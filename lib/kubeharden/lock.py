@@ -82,6 +82,17 @@ class Lock:
         """Whether this run has it."""
         return self._mine is not None
 
+    def check_free(self) -> None:
+        """Before anything is looked at: nobody has it whose run goes on.
+
+        Raises:
+            LockedError: another run has it; the message says who, since when, and what to do about it.
+            ClusterError: the server cannot be reached, or refuses.
+        """
+        there = None if self.held else self._read()
+        if there is not None and not _holder(there).is_gone and not _holder(there).is_late(datetime.now(UTC)):
+            raise self._refusal(there)
+
     def acquire(self) -> str:
         """Take it, and keep renewing it; harmless when this run has it. Returns whose it was, if it was left over.
 

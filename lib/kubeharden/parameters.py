@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import difflib
 import ipaddress
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -18,6 +19,7 @@ from typing import Any
 from kubeharden.components import Profile
 from kubeharden.errors import ParameterError, UnknownReleaseError
 from kubeharden.inventory import Network
+from kubeharden.order import BatchSize
 from kubeharden.releases import Release
 
 STEPS = ("kubelet", "pod-security", "kube-proxy", "kube-scheduler")
@@ -49,6 +51,11 @@ class Parameters:
     target_release: str = ""
     approved_plan: str = ""
     approval: str = ""
+    batch_size: str = "1"
+    max_failures: int = 0
+    confirm_timeout: int = 120
+    drain: bool = False
+    drain_timeout: int = 300
     change_id: str = ""
     reason: str = ""
     output_dir: str = ""
@@ -167,13 +174,34 @@ def check_dns_ip(dns_ip: str, service_ranges: Sequence[Network], source: str) ->
         )
 
 
+def check_confirm_timeout(confirm_timeout: int, settle_seconds: float) -> None:
+    """Check that there is time to prove a change before its node puts itself back.
+
+    Args:
+        confirm_timeout: the parameter.
+        settle_seconds: the inventory's: the service settles, then its node, and then there is more to see.
+
+    Raises:
+        ParameterError: there is not.
+    """
+    if confirm_timeout < 4 * settle_seconds:
+        raise ParameterError(
+            f"confirm_timeout: {confirm_timeout} is too short for settle_seconds {settle_seconds:g} of the inventory; "
+            f"expected {math.ceil(4 * settle_seconds)} or more"
+        )
+
+
 def _checked(name: str, value: Any, rehearsals: tuple[str, ...]) -> Any:
     if name == "steps":
         return _steps(value)
-    if name == "enforce":
+    if name in _SWITCHES:
         return _switch(value)
+    if name in _NUMBERS:
+        return _number(value, *_NUMBERS[name])
+    if name == "batch_size" and isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)  # papermill -p makes a number of 3
     text = _text(name, value)
-    if name in _CHECKS and (text or name in ("mode", "profile", "pod_security")):
+    if name in _CHECKS and (text or name in _NEVER_EMPTY):
         _CHECKS[name](text)
     if name == "rehearsal":
         _one_of(text, rehearsals)
@@ -206,6 +234,14 @@ def _switch(value: Any) -> bool:
     if not isinstance(value, (bool, str)) or text not in ("true", "false"):
         raise ValueError("is neither true nor false; expected one of them")
     return text == "true"
+
+
+def _number(value: Any, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"is a value of type {type(value).__name__}; expected a whole number")
+    if not least <= value <= most:
+        raise ValueError(f"is out of range; expected {least} to {most}")
+    return value
 
 
 def _one_of(text: str, allowed: Sequence[str]) -> None:
@@ -256,6 +292,10 @@ def _release(text: str) -> None:
         raise ValueError(f"is no release to go to: {error}") from None
 
 
+def _batch_size(text: str) -> None:
+    BatchSize.parse(text)
+
+
 def _change_id(text: str) -> None:
     if len(text) > CHANGE_ID_LENGTH:
         raise ValueError(f"is too long; expected at most {CHANGE_ID_LENGTH} characters")
@@ -266,6 +306,10 @@ def _digest(text: str) -> None:
         raise ValueError("is no digest of a plan; expected the 64 digits that a run in mode plan shows")
 
 
+_SWITCHES = ("enforce", "drain")
+_NEVER_EMPTY = ("mode", "profile", "pod_security", "batch_size")
+# Lowest and highest; seconds but for max_failures.
+_NUMBERS = {"max_failures": (0, 10_000), "confirm_timeout": (5, 3600), "drain_timeout": (1, 86_400)}
 _CHECKS: dict[str, Callable[[str], None]] = {
     "dns_ip": _ip,
     "dns_domain": _domain,
@@ -273,6 +317,7 @@ _CHECKS: dict[str, Callable[[str], None]] = {
     "pause_image": _image,
     "target_release": _release,
     "approved_plan": _digest,
+    "batch_size": _batch_size,
     "change_id": _change_id,
     "mode": lambda text: _one_of(text, MODES),
     "profile": lambda text: _one_of(text, Profile.names()),

@@ -12,6 +12,7 @@ from kubeharden.parameters import Parameters
 from kubeharden.podsecurity import PolicySet, policy_objects
 from kubeharden.resources import RESOURCES
 from kubeharden.results import Checked
+from kubeharden.resume import open_changes
 
 # What goes once Pod Security Admission has taken the place of the policies.
 RETIRED = ("PodSecurityPolicy", "RoleBinding", "ClusterRoleBinding", "Role", "ClusterRole")
@@ -27,7 +28,7 @@ def preflight(
         ClusterError: the API server cannot be reached, does not know the user, or does not let them do what
             this run may have to do; all that is lacking is named.
     """
-    nodes.check()
+    changes = open_changes(nodes)
     names = ", ".join(node.name for node in inventory.nodes)
     version = cluster.version()
     needs = _needed(parameters, policies, cluster, version)
@@ -43,6 +44,10 @@ def preflight(
     return [
         Checked(f"SSH to {names}", "host keys known, logged in"),
         Checked(f"sudo on {names}", "becomes root"),
+        *(
+            Checked(node, f"a change is open, what is seen may be in between: {words}", good=False)
+            for node, words in changes.items()
+        ),
         Checked("API server", f"{version}, answers"),
         Checked(
             f"API user {cluster.user or '(unnamed)'}",
@@ -61,6 +66,8 @@ def _needed(
     if parameters.mode != "apply":
         return needed
     needed += [(verb, lock_kind(cluster), NAMESPACE) for verb in ("get", "create", "update", "delete")]
+    if parameters.drain:
+        needed += [("patch", "Node", ""), ("create", "Pod/eviction", "")]
     if "pod-security" not in parameters.steps:
         return needed
     if uses_policies(parameters, version):
@@ -75,10 +82,12 @@ def _needed(
     return needed
 
 
-def _lack(cluster: Cluster, verb: str, kind: str, namespace: str) -> str:
-    if cluster.may(verb, kind, namespace):
+def _lack(cluster: Cluster, verb: str, what: str, namespace: str) -> str:
+    kind, _, subresource = what.partition("/")
+    if cluster.may(verb, kind, namespace, subresource):
         return ""
-    return f"{verb} {RESOURCES[kind].plural}{f' in {namespace}' if namespace else ''}"
+    plural = f"{RESOURCES[kind].plural}{f'/{subresource}' if subresource else ''}"
+    return f"{verb} {plural}{f' in {namespace}' if namespace else ''}"
 
 
 def _configz(cluster: Cluster) -> Checked:

@@ -1,127 +1,278 @@
-"""Carry a plan out: one step after the other, one node after the other, and stop at the first that fails."""
+"""Carry a plan out: API objects first, then nodes in batches, each as a transaction that is proved and then kept.
+
+A node that fails is put back and reported. Once more nodes have failed than the run allows, the nodes of the batch
+in hand are finished, and the others are untouched.
+"""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
-from functools import partial
+from dataclasses import dataclass, field
+from typing import Any
 
 from kubeharden.cluster import Cluster
-from kubeharden.errors import KubehardenError, NodeError, StaleError
+from kubeharden.drain import Drain
+from kubeharden.errors import KubehardenError, NodeError, RevertedError, StaleError, StoppedError
 from kubeharden.facts import Facts
-from kubeharden.health import Before, Health, Readiness
+from kubeharden.health import Health, Readiness
+from kubeharden.interrupts import Stop, interrupts
 from kubeharden.lock import Lock
-from kubeharden.nodes import Nodes
+from kubeharden.nodes import MAX_THREADS, Begun, Nodes
+from kubeharden.order import BatchSize, Place, batches
 from kubeharden.plan import NodeChange, ObjectChange, Plan
 from kubeharden.records import Record
 from kubeharden.results import Result
 
-PROVE_SECONDS = 90
-READINESS_SECONDS = 0.2
+READINESS_SECONDS = 0.2  # between two looks at whether a node is Ready, for each node of a batch
+CONFIRM_SHARE = 0.8  # of confirm_timeout; what is not proved by then would be put back while it is confirmed
+
+Say = Callable[[Result], None]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How carefully a plan is carried out; see the parameters of these names.
+
+    Attributes:
+        settle: how many seconds a service, and its node, must stay as they should be.
+    """
+
+    batch_size: BatchSize = field(default_factory=BatchSize)
+    max_failures: int = 0
+    confirm_timeout: float = 120.0
+    drain: bool = False
+    drain_timeout: float = 300.0
+    settle: float = 3.0
 
 
 class Rollout:
-    """Applies plans to one cluster.
+    """Applies plans to one cluster, as one run.
 
     Args:
-        seen: what the plan was made from.
         nodes: the nodes.
         cluster: the API server.
         record: where to write what happens.
         lock: that this run has the cluster.
-        say: called with each result as it comes.
+        pace: how carefully.
     """
 
-    def __init__(
-        self,
-        seen: Facts,
-        nodes: Nodes,
-        cluster: Cluster,
-        record: Record,
-        lock: Lock,
-        say: Callable[[Result], None],
-    ) -> None:
-        self.seen, self.nodes, self.cluster, self.record, self.say = seen, nodes, cluster, record, say
-        self.lock = lock
-        self.health = Health(nodes, cluster, nodes.inventory.settle_seconds, threading.Event())
+    def __init__(self, nodes: Nodes, cluster: Cluster, record: Record, lock: Lock, pace: Pace) -> None:
+        self.nodes, self.cluster, self.record, self.lock, self.pace = nodes, cluster, record, lock, pace
+        self.failures: dict[str, KubehardenError] = {}  # over the whole run, by what they are about
 
-    def apply(self, plan: Plan) -> list[Result]:
-        """Carry out a plan: its API objects first, then its nodes in order.
+    def apply(self, plan: Plan, seen: Facts, say: Say) -> list[Result]:
+        """Carry out a plan: its API objects first, then its nodes batch after batch.
+
+        Args:
+            plan: what to do.
+            seen: what the plan was made from.
+            say: called with each result as it comes.
 
         Raises:
-            KubehardenError: something failed; what comes after it is untouched, and the message says so.
+            StoppedError: it was interrupted; the message says what became of the nodes in hand.
+            KubehardenError: an object failed, or more nodes than may; what comes after is untouched, and the
+                message says so.
         """
-        waiting = [change.node for change in plan.node_changes if change.needed]
-        objects = [
-            self._carry_out(change.name, partial(self._object, change), waiting)
-            for change in plan.object_changes
-        ]
-        return objects + [self._node_result(change, waiting) for change in plan.node_changes]
+        return _Application(self, plan, seen, say).carry_out()
 
-    def _node_result(self, change: NodeChange, waiting: list[str]) -> Result:
-        subject = f"{change.service} on {change.node}"
-        if not change.needed:
-            return self._said(Result(subject, "as it should be", "nothing to do, not restarted"))
-        waiting.remove(change.node)
-        return self._carry_out(subject, partial(self._node, change), waiting)
+    def drain(self, stop: Stop) -> Drain:
+        """What cordons, drains and uncordons nodes for this run, until ``stop`` is set."""
+        return Drain(self.cluster, self.record.run, self.pace.drain_timeout, stop, self.record.event)
 
-    def _carry_out(self, subject: str, work: Callable[[], str], waiting: list[str]) -> Result:
-        start = time.monotonic()
-        self.record.event("started", subject=subject)
-        try:
-            self.lock.check()
-            words = work()
-        except KubehardenError as error:
-            self.record.event("failed", subject=subject, error=str(error))
-            rest = ", ".join([*waiting, "every later step"])
-            raise _public(error)(
-                f"{subject}: {error}\nUntouched because of it: {rest}. Mend it and run again: what is done is found "
-                "done."
-            ) from error
-        result = Result(subject, "done", words, time.monotonic() - start)
-        self.record.event("completed", subject=subject, words=words, seconds=round(result.seconds, 3))
-        return self._said(result)
 
-    def _said(self, result: Result) -> Result:
+class _Application:
+    """One plan that is being carried out."""
+
+    def __init__(self, rollout: Rollout, plan: Plan, seen: Facts, say: Say) -> None:
+        self.rollout, self.plan, self.seen, self.say = rollout, plan, seen, say
+        self.record, self.pace = rollout.record, rollout.pace
+        self.stop = Stop()
+        self.health = Health(rollout.nodes, rollout.cluster, rollout.pace.settle, self.stop)
+        self.drain = rollout.drain(self.stop)
+        self.results: list[Result] = []
+        self.batches = list(self._batches())
+        self.waiting = [change.node for batch in self.batches for change in batch]
+
+    def carry_out(self) -> list[Result]:
+        with interrupts(self.stop):
+            for item in self.plan.object_changes:
+                self._object(item)
+                self._go_on()
+            for change in self.plan.node_changes:
+                if not change.needed:
+                    words = "nothing to do, not restarted"
+                    self._said(Result(_subject(change), "as it should be", words))
+            for batch in self.batches:
+                self._batch(batch)
+                self._go_on()
+        return self.results
+
+    def _batches(self) -> Iterator[list[NodeChange]]:
+        places = [Place(node.name, node.control_plane) for node in self.seen.nodes]
+        size = min(MAX_THREADS, self.pace.batch_size.of(len(places)))
+        needed = [change for change in self.plan.node_changes if change.needed]
+        for names in batches(places, [change.node for change in needed], size):
+            yield [change for change in needed if change.node in names]
+
+    def _go_on(self) -> None:
+        """After each step on the way: is there a reason not to go on?"""
+        failures = self.rollout.failures
+        if self.stop.is_set():
+            outcome = "; ".join(f"{r.subject}: {r.outcome}" for r in self.results if r.seconds) or "nothing"
+            raise StoppedError(
+                f"stopped by {self.stop.why}. In hand were, and are finished: {outcome}. {self._untouched()} Run "
+                "again to carry on: what is done is found done."
+            )
+        if len(failures) > self.pace.max_failures:
+            raise self._failed()
+
+    def _failed(self) -> KubehardenError:
+        errors = self.rollout.failures
+        allowed = f" ({len(errors)} failed, {self.pace.max_failures} may)" if self.pace.max_failures else ""
+        lines = "\n".join(f"{subject}: {error}" for subject, error in errors.items())
+        kind = _public(next(iter(errors.values())))
+        return kind(
+            f"{lines}\n{self._untouched()}{allowed} Mend it and run again: what is done is found done."
+        )
+
+    def _untouched(self) -> str:
+        return f"Untouched because of it: {', '.join([*self.waiting, 'every later step'])}."
+
+    def _said(self, result: Result) -> None:
+        self.results.append(result)
         self.say(result)
-        return result
 
-    def _object(self, change: ObjectChange) -> str:
-        self.record.keep(change)
-        warnings = self.cluster.apply(change)
-        done = {"create": "created", "update": "updated", "delete": "deleted"}[change.action]
-        return f"{done}; the API server warns: {'; '.join(warnings)}" if warnings else done
+    def _object(self, change: ObjectChange) -> None:
+        self.rollout.lock.check()
+        about = {"subject": change.name, "object": change.name, "step": change.step}
+        start = time.monotonic()
+        self.record.event("started", **about)
+        try:
+            self.record.keep(change)
+            warnings = self.rollout.cluster.apply(change)
+        except KubehardenError as error:
+            self.record.event("failed", **about, error=str(error))
+            words = str(error).removeprefix(f"{change.name}: ")
+            raise _public(error)(
+                f"{change.name}: {words}\n{self._untouched()} Mend it and run again: what is done is found done."
+            ) from error
+        words = {"create": "created", "update": "updated", "delete": "deleted"}[change.action]
+        if warnings:
+            words = f"{words}; the API server warns: {'; '.join(warnings)}"
+        seconds = time.monotonic() - start
+        self.record.event("completed", **about, words=words, seconds=round(seconds, 3))
+        self._said(Result(change.name, "done", words, seconds))
 
-    def _node(self, change: NodeChange) -> str:
+    def _batch(self, batch: Sequence[NodeChange]) -> None:
+        """Change some nodes at the same time; all of them are over when this returns."""
+        self.rollout.lock.check()
+        for change in batch:
+            self.waiting.remove(change.node)
+        self.record.event("batch", nodes=[change.node for change in batch], step=batch[0].step)
+        pool = ThreadPoolExecutor(len(batch), thread_name_prefix="node")
+        try:
+            futures = {pool.submit(self._node, change, len(batch)): change for change in batch}
+            for future in _as_they_come(futures):
+                self._said(future.result())
+        except KeyboardInterrupt:
+            names = ", ".join(change.node for change in batch)
+            raise StoppedError(
+                f"left at once, at the second Ctrl-C, with {names} in hand: what is not confirmed there puts itself "
+                f"back within {self.pace.confirm_timeout:g} seconds. {self._untouched()}"
+            ) from None
+        finally:
+            pool.shutdown(wait=False)
+
+    def _node(self, change: NodeChange, together: int) -> Result:
+        """Change one node; whatever becomes of it is in the journal, and a failure is counted."""
+        about: dict[str, Any] = {
+            "subject": _subject(change),
+            "node": change.node,
+            "service": change.service,
+            "step": change.step,
+        }
+        start = time.monotonic()
+        self.record.event("started", **about)
+        try:
+            words = self._changed(change, together)
+        except KubehardenError as error:
+            outcome = "reverted" if isinstance(error, RevertedError) else "failed"
+            seconds = time.monotonic() - start
+            self.record.event(outcome, **about, error=str(error), seconds=round(seconds, 3))
+            if not self.stop.is_set():
+                self.rollout.failures[_subject(change)] = error
+            return Result(_subject(change), outcome, str(error), seconds)
+        seconds = time.monotonic() - start
+        self.record.event("completed", **about, words=words, seconds=round(seconds, 3))
+        return Result(_subject(change), "done", words, seconds)
+
+    def _changed(self, change: NodeChange, together: int) -> str:
         self.record.keep(change)
         kubelet = change.service == "kubelet"
-        watch = Readiness(self.cluster, change.node, READINESS_SECONDS) if kubelet else None
-        before = self.health.before(change, self.seen.node(change.node))
-        with watch or nullcontext():
-            words = self._transaction(change, f"{self.record.run}-{change.step}", before)
+        every = READINESS_SECONDS * together
+        watch = Readiness(self.rollout.cluster, change.node, every) if kubelet else None
+        draining = kubelet and self.pace.drain
+        with self.drain.of(change.node) if draining else nullcontext(), watch or nullcontext():
+            words = self._transaction(change)
         return words if watch is None else f"{words}; node not Ready for {watch.seconds:.1f} s"
 
-    def _transaction(self, change: NodeChange, run: str, before: Before) -> str:
-        begun = self.nodes.begin(change, run)
-        if begun.outcome == "stale":
-            raise StaleError(begun.words)
-        if begun.outcome == "unchanged":
-            return begun.words
+    def _transaction(self, change: NodeChange) -> str:
+        """Begin on the node, prove from outside, and keep it; or put it back."""
+        nodes, run = self.rollout.nodes, f"{self.record.run}-{change.step}"
+        before = self.health.before(change, self.seen.node(change.node))
+        start = time.monotonic()
+        begun = self._begun(change, run)
         if begun.outcome != "waiting":
-            raise NodeError(begun.words)
+            return begun.words
         try:
-            seen = self.health.prove(change, before, begun.restarted, time.monotonic() + PROVE_SECONDS)
-        except BaseException as error:
-            undone = self.nodes.undo(change.node, run)
-            if isinstance(error, KubehardenError):
-                raise _public(error)(f"{error}; {undone.words}") from error
-            raise
-        confirmed = self.nodes.confirm(change.node, run)
-        if confirmed.outcome != "confirmed":
-            raise NodeError(confirmed.words)
+            seen = self.health.prove(
+                change, before, begun.restarted, start + CONFIRM_SHARE * self.pace.confirm_timeout
+            )
+            kept = nodes.confirm(change.node, run)
+        except KubehardenError as error:
+            raise self._undone(change, run, str(error)) from error
+        if kept.outcome != "confirmed":
+            raise RevertedError(f"it was proved too late: {kept.words}")
         return f"{begun.words}; {seen}" if seen else begun.words
+
+    def _begun(self, change: NodeChange, run: str) -> Begun:
+        """The change in place and waiting to be confirmed, or as it should be already."""
+        try:
+            begun = self.rollout.nodes.begin(change, run, self.pace.confirm_timeout)
+        except NodeError as error:
+            raise self._undone(change, run, str(error)) from error
+        if begun.outcome in {"waiting", "unchanged", "confirmed"}:
+            return begun
+        kinds = {"stale": StaleError, "reverted": RevertedError}
+        raise kinds.get(begun.outcome, NodeError)(begun.words)
+
+    def _undone(self, change: NodeChange, run: str, why: str) -> KubehardenError:
+        """Put a node back, and say what became of that; if it cannot be reached, it does so by itself."""
+        try:
+            undone = self.rollout.nodes.undo(change.node, run)
+        except NodeError as error:
+            return NodeError(
+                f"{why}. It cannot be put back from here ({error}); a node that got the change puts itself back "
+                f"within {self.pace.confirm_timeout:g} seconds of it"
+            )
+        if undone.outcome == "reverted":
+            return RevertedError(f"{why}. {undone.words}")
+        return NodeError(f"{why}. Putting it back, the node says: {undone.outcome}: {undone.words}")
+
+
+def _as_they_come(futures: dict[Future[Result], NodeChange]) -> Iterator[Future[Result]]:
+    """Futures in the order in which they are done; those done at once, in the order of the batch."""
+    left = set(futures)
+    while left:
+        done, left = wait(left, return_when=FIRST_COMPLETED)
+        yield from (future for future in futures if future in done)
+
+
+def _subject(change: NodeChange) -> str:
+    return f"{change.service} on {change.node}"
 
 
 def _public(error: KubehardenError) -> type[KubehardenError]:

@@ -21,11 +21,13 @@ from kubeharden.errors import (
     UnexpectedError,
 )
 from kubeharden.facts import Facts
+from kubeharden.interrupts import Stop
 from kubeharden.inventory import Inventory
 from kubeharden.live import Progress, show
 from kubeharden.lock import Lock
 from kubeharden.nodes import Nodes
 from kubeharden.observe import observe
+from kubeharden.order import BatchSize
 from kubeharden.parameters import Parameters
 from kubeharden.plan import Plan
 from kubeharden.podsecurity import PolicySet
@@ -38,9 +40,20 @@ from kubeharden.redact import redact
 from kubeharden.rehearsal import Rehearsal, available
 from kubeharden.releases import LAST, Release
 from kubeharden.results import Result
-from kubeharden.rollout import Rollout
-from kubeharden.run_views import approval_message, ending_view, header_view, proof_view, record_message
+from kubeharden.resume import uncordon_left_overs, wait_for_open_changes
+from kubeharden.rollout import Pace, Rollout
+from kubeharden.run_views import (
+    applied_view,
+    approval_message,
+    ending_view,
+    header_view,
+    proof_view,
+    record_message,
+)
 from kubeharden.upgrade import upgrade_findings
+
+# How long a node may take to be over with a change, once its time to be confirmed is up.
+OVER_SECONDS = 120
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -99,10 +112,12 @@ class Run:
         self.nodes = Nodes(inventory, ask_password)
         self.cluster = Cluster(inventory.kubeconfig, inventory.context)
         self.lock = Lock(self.cluster, record.run)
+        self.rollout = Rollout(self.nodes, self.cluster, record, self.lock, _pace(parameters, inventory))
         self._facts: Facts | None = None
         self._plan: Plan | None = None
         self._done: dict[str, list[Result]] = {}
         self.approval = approval
+        self._failed = ""  # the step that ended with an error since the last plan
         self._approved = self._finished = self._closed = False
 
     @verb
@@ -112,6 +127,10 @@ class Run:
         Raises:
             KubehardenError: something that this run may need does not work; what to do is said.
         """
+        if self.parameters.mode == "apply":
+            self.lock.check_free()
+            waited = wait_for_open_changes(self.nodes, self.parameters.confirm_timeout + OVER_SECONDS, _say)
+            self.record.event("waited", nodes=waited)
         found = preflight(self.parameters, self.inventory, self.policies, self.nodes, self.cluster)
         self.record.event("checked", **hooks.checked(found, self.nodes.logins()))
         return views.checks_view(found)
@@ -137,6 +156,8 @@ class Run:
         self._plan = make_plan(self._seen(), self.parameters, self.policies)
         self._done.clear()
         self._approved = False
+        self._failed = ""
+        self.rollout.failures.clear()
         self.record.plan(self._plan)
         self.record.event("planned", **hooks.planned(self._plan))
         view = views.plan_view(self._plan)
@@ -195,23 +216,20 @@ class Run:
                     )
                 ]
             )
-        progress = Progress()
-        if plan.of(step).needed:
+        if self._failed:
+            raise KubehardenError(
+                f"{self._failed} ended with an error, and the plan is from before it: look and plan again first"
+            )
+        part = plan.of(step)
+        if part.needed:
             self._hold_against_approval(plan)
             self._take_lock()
-        rollout = Rollout(self._seen(), self.nodes, self.cluster, self.record, self.lock, progress.add)
-        results = rollout.apply(plan.of(step))
-        self._done[step] = results
-        if not plan.of(step).needed:
-            return View(
-                [
-                    Message(
-                        f"{step}: everything was as it should be; nothing was changed, nothing restarted.",
-                        GOOD,
-                    )
-                ]
-            )
-        return View([Message(f"{step}: carried out and proved, one after the other.", GOOD)])
+        try:
+            self._done[step] = self.rollout.apply(part, self._seen(), Progress().add)
+        except KubehardenError:
+            self._failed = step
+            raise
+        return applied_view(step, self._done[step])
 
     @verb
     def prove(self) -> View:
@@ -276,14 +294,18 @@ class Run:
         left_over = self.lock.acquire()
         self.record.event("locked", took_over_from=left_over)
         if left_over:
-            show(View([Message(f"The cluster was locked by a run that is dead ({left_over}): taken over.")]))
+            _say(f"The cluster was locked by a run that is dead ({left_over}): taken over.")
+        uncordoned = uncordon_left_overs(self.rollout.drain(Stop()))
+        if uncordoned:
+            _say(
+                f"An earlier run had left these nodes cordoned; they are not any more: {', '.join(uncordoned)}."
+            )
 
     def _release_lock(self) -> None:
         try:
             self.lock.release()
         except ClusterError as error:
-            why = f"The lock of this run could not be given back, and is void a minute from now: {error}"
-            show(View([Message(why, NOTE)]))
+            _say(f"The lock of this run could not be given back, and is void a minute from now: {error}")
 
     def _hold_against_approval(self, plan: Plan) -> None:
         """Refuse a plan that is not the approved one, and what somebody approved for themselves."""
@@ -336,6 +358,21 @@ class Run:
                 (name, text, "this one" if name == p.rehearsal else "") for name, text in available().items()
             ]
         return header_view(rows, clusters, str(self.rehearsal.directory) if self.rehearsal else "")
+
+
+def _pace(parameters: Parameters, inventory: Inventory) -> Pace:
+    return Pace(
+        batch_size=BatchSize.parse(parameters.batch_size),
+        max_failures=parameters.max_failures,
+        confirm_timeout=parameters.confirm_timeout,
+        drain=parameters.drain,
+        drain_timeout=parameters.drain_timeout,
+        settle=inventory.settle_seconds,
+    )
+
+
+def _say(text: str) -> None:
+    show(View([Message(text, NOTE)]))
 
 
 def ask_password() -> str:

@@ -9,6 +9,7 @@ from kubeharden import display, views
 from kubeharden.display import BAD, GOOD, NOTE, Block, Message, Table, View
 from kubeharden.plan import Plan
 from kubeharden.proof import Proof
+from kubeharden.results import Result
 
 
 def header_view(
@@ -33,6 +34,25 @@ def approval_message(approver: str, *, same: bool) -> Message:
     if same:
         return Message(f"This is the plan that {approver or 'somebody'} approved.", GOOD)
     return Message("This is NOT the plan that was approved: it will not be carried out.", BAD)
+
+
+def applied_view(step: str, results: Sequence[Result]) -> View:
+    """What became of one step, in a sentence; the results themselves were shown as they came."""
+    bad = [result.subject for result in results if result.outcome not in ("done", "as it should be")]
+    if bad:
+        text = (
+            f"{step}: NOT carried out on {len(bad)}, which max_failures allows: {', '.join(bad)}. See above."
+        )
+        return View([Message(text, BAD)])
+    if all(result.outcome == "as it should be" for result in results):
+        return View(
+            [
+                Message(
+                    f"{step}: everything was as it should be; nothing was changed, nothing restarted.", GOOD
+                )
+            ]
+        )
+    return View([Message(f"{step}: carried out, proved and confirmed.", GOOD)])
 
 
 def proof_view(proof: Proof) -> View:

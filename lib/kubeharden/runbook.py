@@ -21,7 +21,7 @@ from typing import Any
 
 from kubeharden import gate
 from kubeharden.inventory import Inventory, read_inventory
-from kubeharden.parameters import Parameters, check_dns_ip, read_parameters
+from kubeharden.parameters import Parameters, check_confirm_timeout, check_dns_ip, read_parameters
 from kubeharden.past import Records
 from kubeharden.podsecurity import read_policies
 from kubeharden.project import POLICIES, find, project_folder
@@ -67,6 +67,7 @@ def start(namespace: Mapping[str, Any], *, looks_only: bool = False) -> Run:
         inventory = read_inventory(rehearsal.inventory)
     try:
         approval = None if looks_only else _approval(parameters, inventory)
+        check_confirm_timeout(parameters.confirm_timeout, inventory.settle_seconds)
         parent = (
             Path(parameters.output_dir).expanduser()
             if parameters.output_dir

@@ -141,8 +141,9 @@ class Objects:
         # A server before 1.14 ignores the resourceVersion here, which came later than the uid.
         wanted = {key: meta[key] for key in ("uid", "resourceVersion") if key in meta}
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": wanted}
+        where = f"{meta['namespace']}/" if meta.get("namespace") else ""
         try:
-            self._client.call("DELETE", path, options, what=f"{item['kind']} {meta['name']}")
+            self._client.call("DELETE", path, options, what=f"{item['kind']} {where}{meta['name']}")
         except NotFoundError:
             return
 

@@ -11,6 +11,7 @@ from kubeharden.decide.draft import Draft
 from kubeharden.errors import MigrationRefusedError
 from kubeharden.facts import NodeFacts, ServiceFacts
 from kubeharden.plan import FileChange, NodeChange, Remark
+from kubeharden.pods import singles
 from kubeharden.service_files import (
     SCHEDULER_USER,
     config_changes,
@@ -27,10 +28,21 @@ KUBELET_CLIENT = "--kubelet-client-certificate"
 def plan_component(draft: Draft, step: str) -> None:
     """Plan one component on every node that has it."""
     planner = _Planner(draft)
+    lonely = singles(draft.facts.cluster.objects) if step == "kubelet" else {}
     for node in draft.facts.nodes:
         service = node.service(step)
         if service is not None:
             draft.add(node, service, lambda n=node, s=service: planner.change(step, n, s))  # type: ignore[misc]
+    for change in draft.node_changes:
+        if change.step == step and change.needed and change.node in lonely:
+            draft.remarks.append(Remark(f"{step} on {change.node}", _alone(lonely[change.node])))
+
+
+def _alone(workloads: Sequence[str]) -> str:
+    return (
+        f"these workloads run one pod only, and it runs there: {', '.join(workloads)}. While the node is not Ready, "
+        "their Services may have no endpoint (kubernetes/kubernetes issue 78733)"
+    )
 
 
 class _Planner:

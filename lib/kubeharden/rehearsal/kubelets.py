@@ -141,8 +141,9 @@ class Kubelets:
             self._store.update("Node", node["metadata"]["name"], "", change, subresource="status")
 
     def schedule(self) -> None:
-        """kube-scheduler: a pod without a node gets the Ready one with the fewest pods."""
-        ready = [node["metadata"]["name"] for node in self._store.list("Node") if is_ready(node)]
+        """kube-scheduler: a pod without a node gets the one with the fewest pods that is Ready and not cordoned."""
+        nodes = [node for node in self._store.list("Node") if not node["spec"].get("unschedulable")]
+        ready = [node["metadata"]["name"] for node in nodes if is_ready(node)]
         pods = self._store.list("Pod")
         for pod in pods:
             if pod["spec"].get("nodeName") or not ready:

@@ -1,0 +1,211 @@
+"""Batches, failures and interruptions on rehearsal clusters: at any moment every node runs its old or its new
+configuration, and the next run carries on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from faults import between
+from kubeharden import runbook
+from kubeharden.errors import KubehardenError, NodeError, ProofError, RevertedError, StaleError, StoppedError
+from kubeharden.rehearsal import Rehearsal
+from rolling import events_of, has_config, inventory_of, planned_run, subjects
+from support import on_node
+
+NODES = ("k8s-master", "k8s-node1", "k8s-node2", "k8s-node3")
+
+
+@pytest.fixture
+def rehearsal(tmp_path: Path) -> Iterator[Rehearsal]:
+    """Four nodes, one of them of the control plane."""
+    with Rehearsal.start("handbuilt-1.20", tmp_path / "rehearsal") as running:
+        yield running
+
+
+@pytest.fixture
+def begin(rehearsal: Rehearsal, tmp_path: Path) -> Iterator[Callable[..., runbook.Run]]:
+    """Start a run that has looked and planned; all of them end with the test."""
+    runs: list[runbook.Run] = []
+
+    def begun(**given: object) -> runbook.Run:
+        given.setdefault("steps", ["kubelet"])
+        runs.append(planned_run(rehearsal, tmp_path / "records", **given))
+        return runs[-1]
+
+    yield begun
+    for run in runs:
+        run.close()
+
+
+def break_kubelet(rehearsal: Rehearsal, node: str) -> Path:
+    """Let a kubelet run on, and not start again: it reads this file only when it starts."""
+    path = rehearsal.directory / f"nodes/{node}/etc/kubernetes/pki/ca.crt"
+    path.unlink()
+    return path
+
+
+def states(run: runbook.Run) -> set[str]:
+    return {found.state for each in run.nodes.state().values() for found in each}
+
+
+def test_the_canary_then_batches_then_the_control_plane(begin: Callable[..., runbook.Run]) -> None:
+    run = begin(batch_size=2)
+    run.apply("kubelet")
+    assert [event["nodes"] for event in events_of(run, "batch")] == [
+        ["k8s-node1"],
+        ["k8s-node2", "k8s-node3"],
+        ["k8s-master"],
+    ]
+    order = [(e["action"], e["node"]) for e in events_of(run, "started", "completed")]
+    assert order[:2] == [("started", "k8s-node1"), ("completed", "k8s-node1")]
+    assert {node for action, node in order[2:4] if action == "started"} == {"k8s-node2", "k8s-node3"}
+    assert order[6:] == [("started", "k8s-master"), ("completed", "k8s-master")]
+    assert states(run) == {"confirmed"}
+    again = begin()
+    assert "nothing was changed, nothing restarted" in str(again.apply("kubelet"))
+
+
+def test_a_failed_node_is_put_back_and_the_others_are_untouched(
+    rehearsal: Rehearsal, begin: Callable[..., runbook.Run]
+) -> None:
+    broken = break_kubelet(rehearsal, "k8s-node2")
+    text = (rehearsal.directory / "nodes/k8s-node2/etc/systemd/system/kubelet.service").read_text()
+    run = begin(batch_size=2)
+    with pytest.raises(KubehardenError) as error:
+        run.apply("kubelet")
+    assert "kubelet on k8s-node2: " in str(error.value)
+    assert "ca.crt" in str(error.value)
+    assert "Untouched because of it: k8s-master, every later step" in str(error.value)
+    # Its batch was finished, what comes after it was not begun.
+    assert sorted(subjects(run, "completed")) == ["kubelet on k8s-node1", "kubelet on k8s-node3"]
+    assert {node for node in NODES if has_config(rehearsal, node)} == {"k8s-node1", "k8s-node3"}
+    assert (rehearsal.directory / "nodes/k8s-node2/etc/systemd/system/kubelet.service").read_text() == text
+
+    with pytest.raises(KubehardenError, match=r"kubelet ended with an error.*look and plan again first"):
+        run.apply("kubelet")
+    broken.write_text("-----BEGIN CERTIFICATE-----\n")
+    on_node(rehearsal, "k8s-node2", "systemctl start kubelet")
+    run.look()
+    run.plan()
+    run.apply("kubelet")
+    assert {node for node in NODES if has_config(rehearsal, node)} == set(NODES)
+
+
+def test_failures_are_counted_over_the_whole_run(
+    rehearsal: Rehearsal, begin: Callable[..., runbook.Run]
+) -> None:
+    break_kubelet(rehearsal, "k8s-node1")
+    run = begin(max_failures=1, steps=["kubelet", "kube-proxy"])
+    # The kube-proxy of node 2 does not start again either: it reads its kubeconfig when it starts.
+    (rehearsal.directory / "nodes/k8s-node2/etc/kubernetes/kube-proxy.kubeconfig").unlink()
+    shown = str(run.apply("kubelet"))
+    assert "NOT carried out on 1, which max_failures allows: kubelet on k8s-node1" in shown
+    assert {node for node in NODES if has_config(rehearsal, node)} == set(NODES) - {"k8s-node1"}
+    with pytest.raises(NodeError, match=r"\(2 failed, 1 may\)") as error:
+        run.apply("kube-proxy")
+    assert "kubelet on k8s-node1: " in str(error.value)
+    assert "kube-proxy on k8s-node2: " in str(error.value)
+    assert "Untouched because of it: k8s-node3, k8s-master, every later step" in str(error.value)
+    with pytest.raises(ProofError, match="k8s-node1"):  # a failure that is allowed is not forgotten
+        run.prove()
+
+
+def test_what_is_not_proved_from_outside_is_put_back(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    """The service runs, but the API never says that its node is Ready again."""
+    with between(rehearsal.directory / "admin.kubeconfig") as faults:
+        inventory = inventory_of(rehearsal, "faults", kubeconfig=str(faults.kubeconfig))
+        run = planned_run(rehearsal, tmp_path / "records", inventory, confirm_timeout=6, steps=["kubelet"])
+        faults.add("GET", "^/api/v1/nodes/k8s-node1$", 500, times=10_000)
+        with pytest.raises(RevertedError, match=r"it cannot be seen: .*500.*the files are as before"):
+            run.apply("kubelet")
+        assert subjects(run, "reverted") == ["kubelet on k8s-node1"]
+        run.close()
+    assert not any(has_config(rehearsal, node) for node in NODES)
+
+
+@pytest.mark.parametrize(
+    ("number", "word"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")], ids=["ctrl-c", "sigterm"]
+)
+def test_an_interrupted_run_puts_the_node_in_hand_back_and_says_so(
+    rehearsal: Rehearsal, begin: Callable[..., runbook.Run], number: int, word: str
+) -> None:
+    run = begin(steps=["kubelet"])
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    unit = rehearsal.directory / "nodes/k8s-node1/etc/systemd/system/kubelet.service"
+    text = unit.read_text()
+
+    def interrupt() -> None:
+        while unit.read_text() == text:  # until the new files are in place
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(StoppedError) as error:
+        run.apply("kubelet")
+    said = str(error.value)
+    assert f"stopped by {word}. In hand were, and are finished: kubelet on k8s-node1: reverted." in said
+    assert "Untouched because of it: k8s-node2, k8s-node3, k8s-master, every later step" in said
+    assert unit.read_text() == text
+    assert not any(has_config(rehearsal, node) for node in NODES)
+    assert subjects(run, "reverted") == ["kubelet on k8s-node1"]
+    assert {n: signal.getsignal(n) for n in before} == before
+    again = begin()
+    again.apply("kubelet")
+    assert all(has_config(rehearsal, node) for node in NODES)
+
+
+def test_a_change_that_a_dead_run_left_open_is_waited_for(
+    rehearsal: Rehearsal, begin: Callable[..., runbook.Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    dead = begin(confirm_timeout=5)
+    change = next(c for c in dead._planned().node_changes if c.node == "k8s-node1")
+    dead.nodes.begin(change, "dead-run", 5)
+    assert has_config(rehearsal, "k8s-node1")
+    run = begin()
+    assert events_of(run, "waited")[0]["nodes"] == ["k8s-node1"]
+    assert "A change is still open; it is waited for" in capsys.readouterr().out
+    assert not has_config(rehearsal, "k8s-node1")
+    run.apply("kubelet")
+    assert all(has_config(rehearsal, node) for node in NODES)
+
+
+def test_a_busy_and_stumbling_api_server_is_borne(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    with between(rehearsal.directory / "admin.kubeconfig") as faults:
+        inventory = inventory_of(rehearsal, "faults", kubeconfig=str(faults.kubeconfig))
+        run = planned_run(rehearsal, tmp_path / "records", inventory, dns_ip="10.0.0.10")
+        faults.add("POST", "/leases", 429, Retry_After="1")
+        faults.add("GET", "/api/v1/nodes/", 503, times=8)
+        faults.add("GET", "/api/v1/pods", 500, times=3)
+        faults.add("POST", "rbac|podsecuritypolicies", -1, times=2)
+        faults.add("GET", "/healthz", 502, times=2)
+        for step in run.parameters.steps:
+            run.apply(step)
+        assert "✘" not in str(run.prove())
+        assert not any(fault.times for fault in faults.faults), faults.faults
+        run.finish()
+
+
+def test_an_object_that_somebody_changed_since_is_not_overwritten(
+    rehearsal: Rehearsal, begin: Callable[..., runbook.Run]
+) -> None:
+    first = begin(steps=["pod-security"])
+    [change, *_] = first._planned().object_changes
+    theirs = dict(change.manifest)
+    first.cluster.create(theirs)
+    with pytest.raises(
+        StaleError, match=r"(?s)already exists.*Untouched because of it: k8s-master, every later step"
+    ):
+        first.apply("pod-security")
+    assert subjects(first, "failed") == [change.name]
+    server = rehearsal.directory / "nodes/k8s-master/etc/systemd/system/kube-apiserver.service"
+    assert "PodSecurityPolicy" not in server.read_text()
+    second = begin(steps=["pod-security"])
+    second.apply("pod-security")
+    assert "PodSecurityPolicy" in server.read_text()
