@@ -77,8 +77,8 @@ def test_steps_as_papermill_passes_them_on_the_command_line(steps: str) -> None:
         ("max_failures", False, "type bool; expected a whole number"),
         ("confirm_timeout", 1, "is out of range; expected 5 to 3600"),
         ("drain_timeout", 60.0, "type float; expected a whole number"),
-        ("drain", "yes", "expected true or false"),
-        ("drain", 1, "expected true or false"),
+        ("drain", "yes", "is neither true nor false"),
+        ("drain", 1, "is neither true nor false"),
     ],
 )
 def test_a_wrong_value_is_refused(name: str, value: object, expected: str) -> None:
