@@ -82,7 +82,7 @@ test-lab: setup
 	KUBEHARDEN_LAB=1 $(BIN)/pytest tests/lab -x -q
 
 ## make soak       what takes too long for CI: every test of tests/lab on one node and on three, 300 random flag sets
-##                 of each component on two, and 20,000 random pods (about 50 minutes)
+##                 of each component on two, 20,000 random pods, and 200 runs that are killed (about 65 minutes)
 soak: setup
 	@for nodes in 1 3; do \
 	  echo "soak: every test of tests/lab on a cluster of $$nodes"; \
@@ -93,4 +93,6 @@ soak: setup
 	KUBEHARDEN_LAB=1 KUBEHARDEN_FLAG_SETS=300 $(BIN)/pytest tests/lab/test_flag_sets.py -x -q
 	@echo "soak: 20,000 random pods, judged by the real API server"
 	KUBEHARDEN_LAB=1 KUBEHARDEN_PSP_PODS=20000 $(BIN)/pytest tests/lab/test_psp_judge.py -x -q
+	@echo "soak: 200 runs on a rehearsal cluster, killed at random moments"
+	KUBEHARDEN_KILLS=200 $(BIN)/pytest tests/test_record_kills.py -x -q
 	@$(MAKE) --no-print-directory lab-down
