@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,3 +89,11 @@ def on_node(rehearsal: Rehearsal, node: str, command: str) -> str:
     printed = out.read().decode() + err.read().decode()
     client.close()
     return printed
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until something holds; it is an error if it does not in that time."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.1)

@@ -75,8 +75,8 @@ def expected_plan(plan: Plan) -> dict:
         "verdicts": verdicts,
         "remarks": [f"{r.subject}: {r.text}" for r in plan.remarks],
         "refused": [f"{r.subject}: {r.text}" for r in plan.refused],
-        "uncovered": list(plan.uncovered),
         "namespaces": {n.namespace: f"{n.level}: {n.stage}" for n in plan.namespaces},
+        "breaking": [str(judged) for impact in plan.impacts for judged in impact.breaking],
     }
 
 
@@ -107,6 +107,7 @@ def test_the_same_facts_give_the_same_digest(folder: Path) -> None:
 # Variations on the article's cluster.
 
 ARTICLE = PLANS / "article-1.10"
+HANDBUILT = PLANS / "handbuilt-1.20"
 
 
 def with_service(
@@ -358,7 +359,7 @@ def test_static_pods_get_a_binding_for_the_nodes_that_make_their_mirror_pods() -
     assert change.manifest["subjects"] == [
         {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:nodes"}
     ]
-    assert plan.uncovered == ()
+    assert breaking(plan) == []
 
 
 def test_without_rbac_the_plugin_is_refused() -> None:
@@ -371,9 +372,122 @@ def test_without_rbac_the_plugin_is_refused() -> None:
     assert "no effect without RBAC" in refusals(decide(facts))
 
 
-def test_workloads_without_a_policy_are_named() -> None:
-    assert plan_of(ARTICLE).uncovered == ()
-    assert plan_of(PLANS / "handbuilt-1.20").uncovered == ("shop/web (Deployment, service account default)",)
+def breaking(plan: Plan) -> list[str]:
+    return [str(judged) for impact in plan.impacts for judged in impact.breaking]
+
+
+def test_the_articles_policies_admit_what_runs_on_the_articles_cluster() -> None:
+    plan = plan_of(ARTICLE)
+    [impact] = plan.impacts
+    assert [(str(j), j.policy) for j in impact.judged] == [
+        ("Deployment kube-system/coredns", "coredns"),
+        ("DaemonSet kube-system/weave-net", "privileged"),
+        ("DaemonSet weave/weave-scope-agent", "privileged"),
+        ("Deployment weave/weave-scope-app", "privileged"),
+    ]
+    assert plan.refused == ()
+
+
+def test_the_plugin_is_not_switched_on_while_something_in_use_would_break() -> None:
+    plan = plan_of(HANDBUILT)
+    assert breaking(plan) == ["Deployment shop/web"]
+    [refused] = plan.refused
+    assert "Deployment shop/web (3 pods): may use no policy" in refused.text
+    [proposed] = [r.text for r in plan.remarks if "default_policy=baseline would add" in r.text]
+    assert "admit 1 of the 1 workloads" in proposed
+
+
+@pytest.mark.parametrize("name", ["shop/web", "Deployment shop/web"])
+def test_what_is_accepted_may_break(name: str) -> None:
+    plan = plan_of(HANDBUILT, accept_breaking=(name,))
+    assert plan.refused == ()
+    assert breaking(plan) == ["Deployment shop/web"]
+
+
+def test_a_name_that_is_accepted_for_nothing_is_said() -> None:
+    plan = plan_of(HANDBUILT, accept_breaking=("shop/web", "shop/wbe", "StatefulSet shop/web"))
+    assert [r.subject for r in plan.remarks if "nothing of that name" in r.text] == [
+        "shop/wbe",
+        "StatefulSet shop/web",
+    ]
+
+
+def test_the_default_policy_is_in_the_plan_when_it_is_asked_for() -> None:
+    assert not any("unprivileged" in c.name for c in plan_of(HANDBUILT).object_changes)
+    plan = plan_of(HANDBUILT, default_policy="baseline")
+    assert [c.name for c in plan.object_changes if "unprivileged" in c.name] == [
+        "PodSecurityPolicy unprivileged-baseline",
+        "ClusterRole psp:unprivileged-baseline",
+        "ClusterRoleBinding authenticated:psp:unprivileged-baseline",
+    ]
+    assert breaking(plan) == []
+    assert plan.refused == ()
+    assert not [r for r in plan.remarks if "default_policy" in r.text]
+
+
+def test_workloads_with_a_policy_of_their_own_keep_it_under_a_default_policy() -> None:
+    for plan in (plan_of(HANDBUILT), plan_of(HANDBUILT, default_policy="baseline")):
+        by = {str(j): j.policy for j in plan.impacts[0].judged}
+        assert by["Deployment kube-system/coredns"] == "coredns"
+        assert by["DaemonSet kube-system/weave-net"] == "privileged"
+
+
+def test_where_the_plugin_is_on_already_nothing_is_refused() -> None:
+    facts = with_service(
+        read_facts(HANDBUILT),
+        "k8s-master",
+        "kube-apiserver",
+        lambda s: replaced(s, "NodeRestriction", "NodeRestriction,PodSecurityPolicy"),
+    )
+    plan = decide(facts)
+    assert breaking(plan) == ["Deployment shop/web"]
+    assert plan.refused == ()
+    assert plan.impacts[0].when == "while the admission plugin PodSecurityPolicy is on"
+
+
+def test_a_step_that_is_not_asked_for_is_not_judged() -> None:
+    plan = plan_of(HANDBUILT, steps=("kubelet",))
+    assert plan.impacts == ()
+    assert plan.refused == ()
+
+
+PSA = PLANS / "containerd-1.25"
+
+
+def test_a_default_policy_is_refused_where_namespaces_get_levels() -> None:
+    with pytest.raises(ParameterError, match="default_policy: 'baseline' is a PodSecurityPolicy"):
+        plan_of(PSA, default_policy="baseline")
+
+
+def with_a_miner(facts: Facts) -> Facts:
+    """The facts with a privileged Deployment in a namespace whose label says that baseline is announced."""
+    labels = {f"pod-security.kubernetes.io/{m}": "baseline" for m in ("warn", "audit")}
+    template = {
+        "spec": {"containers": [{"name": "m", "image": "m", "securityContext": {"privileged": True}}]}
+    }
+    miner = {"metadata": {"name": "miner", "namespace": "mine"}, "spec": {"template": template}}
+    objects = dict(facts.cluster.objects)
+    objects["namespaces"] += ({"metadata": {"name": "mine", "labels": labels}},)
+    objects["deployments"] += (miner,)
+    return dataclasses.replace(facts, cluster=dataclasses.replace(facts.cluster, objects=objects))
+
+
+@pytest.mark.parametrize(
+    ("accepted", "enforced"),
+    [((), False), (("mine/other",), False), (("mine/miner",), True), (("Deployment mine/miner",), True)],
+)
+def test_a_level_is_not_enforced_while_something_in_use_would_break(
+    accepted: tuple[str, ...], enforced: bool
+) -> None:
+    plan = decide(with_a_miner(read_facts(PSA)), enforce=True, accept_breaking=accepted)
+    [level] = [level for level in plan.namespaces if level.namespace == "mine"]
+    assert ("enforce" in level.then) == enforced
+    assert breaking(plan) == ["Deployment mine/miner"]
+    [judged] = [j for j in plan.impacts[0].judged if j.name == "miner"]
+    assert "privileged" in judged.reasons[0]
+    assert [r.subject for r in plan.remarks if "nothing of that name" in r.text] == [
+        name for name in accepted if name == "mine/other"
+    ]
 
 
 def write_facts(name: str, folder: Path) -> None:

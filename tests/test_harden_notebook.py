@@ -57,9 +57,8 @@ def starts_of(text: str) -> list[str]:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_apply_then_apply_again(papermill: Papermill, tmp_path: Path, name: str) -> None:
     folder = tmp_path / "rehearsal"
-    first = papermill(
-        "-p", "dns_ip", "10.0.0.10", rehearsal=name, rehearsal_dir=str(folder), change_id="CHG-1"
-    )
+    ours = {"rehearsal_dir": str(folder), "default_policy": "baseline" if name in WITH_POLICIES else "none"}
+    first = papermill("-p", "dns_ip", "10.0.0.10", rehearsal=name, change_id="CHG-1", **ours)
     assert first.status == 0, first.output
     assert "changed in the declared values and in nothing else" in first.shown("run.prove()")
     assert "CHG-1" in first.shown("runbook.start")
@@ -149,7 +148,8 @@ def test_plan_changes_nothing_anywhere(papermill: Papermill, tmp_path: Path, nam
     folder = tmp_path / "rehearsal"
     Rehearsal.start(name, folder).stop()
     before, versions = files_of(folder), versions_of(folder)
-    run = papermill("-p", "mode", "plan", rehearsal=name, rehearsal_dir=str(folder), cwd=ROOT)
+    words = ("-p", "mode", "plan", "-p", "default_policy", "baseline")
+    run = papermill(*words, rehearsal=name, rehearsal_dir=str(folder), cwd=ROOT)
     assert run.status == 0, run.output
     assert "write /etc/kubernetes/kubelet.conf" in run.shown("run.plan()")
     assert "was not carried out" in run.shown('run.apply("kubelet")')
@@ -205,7 +205,8 @@ def test_a_node_that_fails_stops_the_run_with_its_own_words(papermill: Papermill
     Rehearsal.start("handbuilt-1.20", folder).stop()
     # The kubelet of node 2 reads this file only when it starts.
     (folder / "nodes/k8s-node2/etc/kubernetes/pki/ca.crt").unlink()
-    run = papermill(rehearsal="handbuilt-1.20", rehearsal_dir=str(folder))
+    accepted = ("-p", "accept_breaking", "[shop/web]")
+    run = papermill(*accepted, rehearsal="handbuilt-1.20", rehearsal_dir=str(folder))
     assert run.status != 0
     assert "kubelet on k8s-node2: kubelet did not come up" in run.error()
     assert "ca.crt" in run.error()
@@ -223,7 +224,7 @@ def test_a_node_that_fails_stops_the_run_with_its_own_words(papermill: Papermill
     (nodes / "k8s-node2/etc/kubernetes/pki/ca.crt").write_text("-----BEGIN CERTIFICATE-----\n")
     with Rehearsal.start("handbuilt-1.20", folder) as rehearsal:
         on_node(rehearsal, "k8s-node2", "systemctl start kubelet")
-    again = papermill(rehearsal="handbuilt-1.20", rehearsal_dir=str(folder))
+    again = papermill(*accepted, rehearsal="handbuilt-1.20", rehearsal_dir=str(folder))
     assert again.status == 0, again.output
     assert re.search(r"kubelet on k8s-node1 +as it should be", again.shown('run.apply("kubelet")'))
 
@@ -245,6 +246,11 @@ def test_a_node_that_fails_stops_the_run_with_its_own_words(papermill: Papermill
         (["-p", "inventory", "nowhere.yaml"], "inventory: cannot read 'nowhere.yaml'"),
         (["-r", "enforce", "soon"], "enforce: 'soon' is neither true nor false"),
         (["-p", "pod_security", "off"], "pod_security: 'off' is not known; expected one of auto, psp, psa"),
+        (
+            ["-p", "default_policy", "strict"],
+            "default_policy: 'strict' is not known; expected one of restricted",
+        ),
+        (["-p", "accept_breaking", "[web]"], "holds 'web'; expected a name like shop/web"),
         (["-p", "profile", "cis"], "profile: 'cis' is not known; expected one of article, none"),
     ],
 )

@@ -183,6 +183,7 @@ def test_a_run_that_changes_nothing_takes_no_lock_and_one_that_does_gives_it_bac
     namespace = {
         "In": [""],
         "rehearsal": "handbuilt-1.20",
+        "accept_breaking": ["shop/web"],
         "rehearsal_dir": str(tmp_path / "rehearsal"),
         "output_dir": str(tmp_path / "records"),
     }

@@ -79,6 +79,12 @@ def test_steps_as_papermill_passes_them_on_the_command_line(steps: str) -> None:
         ("drain_timeout", 60.0, "type float; expected a whole number"),
         ("drain", "yes", "is neither true nor false"),
         ("drain", 1, "is neither true nor false"),
+        ("default_policy", "", "expected one of restricted, baseline, none"),
+        ("default_policy", "privileged", "expected one of restricted, baseline, none"),
+        ("accept_breaking", 3, "type int; expected a list of names like shop/web"),
+        ("accept_breaking", "[shop]", "holds 'shop'; expected a name like shop/web, or Deployment shop/web"),
+        ("accept_breaking", ["shop/web", None], "holds None"),
+        ("accept_breaking", ["a b c/d"], "holds 'a b c/d'"),
     ],
 )
 def test_a_wrong_value_is_refused(name: str, value: object, expected: str) -> None:
@@ -95,6 +101,15 @@ def test_numbers_percentages_and_yes_or_no_as_papermill_passes_them() -> None:
         True,
         False,
     )
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["[shop/web, Deployment shop/api]", "shop/web,Deployment shop/api", ["shop/web", "Deployment shop/api"]],
+)
+def test_what_may_break_as_papermill_passes_it_on_the_command_line(names: object) -> None:
+    assert read(accept_breaking=names).accept_breaking == ("shop/web", "Deployment shop/api")
+    assert read(accept_breaking=[]).accept_breaking == read().accept_breaking == ()
 
 
 def test_all_mistakes_are_named_at_once() -> None:

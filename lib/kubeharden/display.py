@@ -6,12 +6,13 @@ by the template engine, never by hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
 from jinja2 import Environment, Template
+from markupsafe import Markup
 from tabulate import tabulate
 
 from kubeharden.redact import redact
@@ -46,7 +47,30 @@ class Message:
     kind: str = NOTE
 
 
-Block = Table | Diff | Message
+@dataclass(frozen=True)
+class Listing:
+    """Text to be copied, folded away unless asked for."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing; ``draw`` makes an SVG element, and is called only where one can be shown.
+
+    Attributes:
+        draw: makes it.
+        alt: what is to be seen in it, in a sentence, for those who do not see it.
+        text: the same as plain text, for a terminal.
+    """
+
+    draw: Callable[[], str]
+    alt: str
+    text: str
+
+
+Block = Table | Diff | Message | Listing | Picture
 
 
 @dataclass
@@ -87,6 +111,10 @@ def _prepared(block: Block) -> dict[str, object]:
     if isinstance(block, Diff):
         lines = [(_line_kind(line), line) for line in redact(block.text).splitlines()]
         return {"type": "diff", "title": redact(block.title), "lines": lines, "open": block.open}
+    if isinstance(block, Listing):
+        return {"type": "listing", "title": redact(block.title), "text": redact(block.text)}
+    if isinstance(block, Picture):
+        return {"type": "picture", "svg": Markup(redact(block.draw())), "alt": redact(block.alt)}  # noqa: S704 - drawn here
     return {"type": "message", "text": redact(block.text), "kind": block.kind}
 
 
@@ -104,8 +132,10 @@ def _text(block: Block) -> str:
             disable_numparse=True,
         )
         return f"{block.title}\n{table}" if block.title else table
-    if isinstance(block, Diff):
+    if isinstance(block, Diff | Listing):
         return f"{block.title}\n{block.text}"
+    if isinstance(block, Picture):
+        return block.text
     return {GOOD: "✔ ", BAD: "✘ ", NOTE: "• "}[block.kind] + block.text
 
 

@@ -20,6 +20,7 @@ from kubeharden.components import Profile
 from kubeharden.errors import ParameterError, UnknownReleaseError
 from kubeharden.inventory import Network
 from kubeharden.order import BatchSize
+from kubeharden.podsecurity.default_policy import NONE, STRENGTHS
 from kubeharden.releases import Release
 
 STEPS = ("kubelet", "pod-security", "kube-proxy", "kube-scheduler")
@@ -48,6 +49,8 @@ class Parameters:
     policies: str = ""
     pod_security: str = "auto"
     enforce: bool = False
+    default_policy: str = NONE
+    accept_breaking: tuple[str, ...] = ()
     target_release: str = ""
     approved_plan: str = ""
     approval: str = ""
@@ -194,6 +197,8 @@ def check_confirm_timeout(confirm_timeout: int, settle_seconds: float) -> None:
 def _checked(name: str, value: Any, rehearsals: tuple[str, ...]) -> Any:
     if name == "steps":
         return _steps(value)
+    if name == "accept_breaking":
+        return _workloads(value)
     if name in _SWITCHES:
         return _switch(value)
     if name in _NUMBERS:
@@ -217,9 +222,25 @@ def _text(name: str, value: Any) -> str:
     return value.strip()
 
 
+def _words(value: Any) -> Any:
+    """The items of a list that papermill's -p leaves as text: ``[a, b]``."""
+    if isinstance(value, str):
+        return [word.strip(" '\"") for word in value.strip().strip("[]").split(",") if word.strip()]
+    return value
+
+
+def _workloads(value: Any) -> tuple[str, ...]:
+    value = _words(value)
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"is a value of type {type(value).__name__}; expected a list of names like shop/web")
+    for name in value:
+        if not isinstance(name, str) or not re.fullmatch(r"([A-Za-z]+ )?[a-z0-9.-]+/[A-Za-z0-9.:_-]+", name):
+            raise ValueError(f"holds {name!r}; expected a name like shop/web, or Deployment shop/web")
+    return tuple(dict.fromkeys(value))
+
+
 def _steps(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):  # papermill -p leaves "[a, b]" as text
-        value = [word.strip(" '\"") for word in value.strip().strip("[]").split(",") if word.strip()]
+    value = _words(value)
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"is a value of type {type(value).__name__}; expected a list of {', '.join(STEPS)}")
     for step in value:
@@ -307,7 +328,7 @@ def _digest(text: str) -> None:
 
 
 _SWITCHES = ("enforce", "drain")
-_NEVER_EMPTY = ("mode", "profile", "pod_security", "batch_size")
+_NEVER_EMPTY = ("mode", "profile", "pod_security", "default_policy", "batch_size")
 # Lowest and highest; seconds but for max_failures.
 _NUMBERS = {"max_failures": (0, 10_000), "confirm_timeout": (5, 3600), "drain_timeout": (1, 86_400)}
 _CHECKS: dict[str, Callable[[str], None]] = {
@@ -320,6 +341,7 @@ _CHECKS: dict[str, Callable[[str], None]] = {
     "batch_size": _batch_size,
     "change_id": _change_id,
     "mode": lambda text: _one_of(text, MODES),
+    "default_policy": lambda text: _one_of(text, (*STRENGTHS, NONE)),
     "profile": lambda text: _one_of(text, Profile.names()),
     "pod_security": lambda text: _one_of(text, POD_SECURITY),
 }

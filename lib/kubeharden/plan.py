@@ -6,13 +6,14 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from kubeharden.components import Finding, Migration
 from kubeharden.facts import FileFact
+from kubeharden.podsecurity import Impact
 from kubeharden.podsecurity.admission import NamespaceLevel
 
 # What the API server writes into an object's metadata (ObjectMeta of k8s.io/apimachinery, meta/v1).
@@ -141,8 +142,8 @@ class Plan:
         object_changes: API objects; they come before the node changes of their step.
         remarks: what a person must know before it is applied.
         refused: why it cannot be applied; empty when it can.
-        uncovered: workloads that may use no policy once the admission plugin is on.
         namespaces: the level of each namespace, where Pod Security Admission is planned.
+        impacts: what would become of every workload under what is planned, one for each kind of admission.
         target_release: the later release that was asked for; empty if none was.
         findings: what stands between the cluster as planned and that release, by node; an empty node is the API.
     """
@@ -152,8 +153,8 @@ class Plan:
     object_changes: tuple[ObjectChange, ...] = ()
     remarks: tuple[Remark, ...] = ()
     refused: tuple[Remark, ...] = ()
-    uncovered: tuple[str, ...] = field(default=())
     namespaces: tuple[NamespaceLevel, ...] = ()
+    impacts: tuple[Impact, ...] = ()
     target_release: str = ""
     findings: tuple[tuple[str, Finding], ...] = ()
 
@@ -165,8 +166,8 @@ class Plan:
             object_changes=tuple(c for c in self.object_changes if c.step == step),
             remarks=self.remarks,
             refused=self.refused,
-            uncovered=self.uncovered,
             namespaces=self.namespaces,
+            impacts=self.impacts,
         )
 
     @property

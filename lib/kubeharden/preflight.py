@@ -9,7 +9,7 @@ from kubeharden.inventory import Inventory
 from kubeharden.lock import NAMESPACE, lock_kind
 from kubeharden.nodes import Nodes
 from kubeharden.parameters import Parameters
-from kubeharden.podsecurity import PolicySet, policy_objects
+from kubeharden.podsecurity import PolicySet, default_policy_objects, policy_objects
 from kubeharden.resources import RESOURCES
 from kubeharden.results import Checked
 from kubeharden.resume import open_changes
@@ -71,7 +71,8 @@ def _needed(
     if "pod-security" not in parameters.steps:
         return needed
     if uses_policies(parameters, version):
-        places = {(o["kind"], o["metadata"].get("namespace", "")) for o in policy_objects(policies)}
+        objects = [*policy_objects(policies), *default_policy_objects(parameters.default_policy, version)]
+        places = {(o["kind"], o["metadata"].get("namespace", "")) for o in objects}
         needed += [
             (verb, kind, namespace) for kind, namespace in sorted(places) for verb in ("create", "update")
         ]

@@ -21,6 +21,7 @@ from kubeharden.errors import (
     UnexpectedError,
 )
 from kubeharden.facts import Facts
+from kubeharden.impact_views import impact_view
 from kubeharden.interrupts import Stop
 from kubeharden.inventory import Inventory
 from kubeharden.live import Progress, show
@@ -177,6 +178,13 @@ class Run:
         self.record.event("judged", target_release=str(target), findings=len(findings))
         view = views.findings_view(findings, str(target))
         return view.add(*views.releases_view(self._seen(), findings, target).blocks)
+
+    @verb
+    def impact(self) -> View:
+        """Who breaks under what is planned: what runs today and would not start again; nothing is changed."""
+        impacts = self._planned().impacts
+        self.record.event("judged pods", breaking=[str(j) for impact in impacts for j in impact.breaking])
+        return impact_view(impacts)
 
     @verb
     def show(self, step: str) -> View:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kubeharden import display, views
 from kubeharden.display import BAD, GOOD, NOTE, Block, Message, Table, View
+from kubeharden.impact_views import headline
 from kubeharden.plan import Plan
 from kubeharden.proof import Proof
 from kubeharden.results import Result
@@ -80,9 +81,7 @@ def ending_view(plan: Plan, mode: str, done: Sequence[str], left: Sequence[str])
     view = View(_ending(plan, mode, done, left))
     for step in done or (left if mode == "plan" else []):
         view.add(*views.summary_view(plan.of(step)).blocks)
-    if plan.uncovered and "pod-security" in plan.steps:
-        view.add(Message(views.uncovered_text(plan.uncovered), BAD))
-    return view
+    return view.add(*(headline(impact) for impact in plan.impacts if impact.breaking))
 
 
 def record_message(folder: Path) -> Message:

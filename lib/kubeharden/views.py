@@ -12,6 +12,7 @@ from kubeharden.components import Effect, Finding, Migration, Setting
 from kubeharden.display import BAD, GOOD, NOTE, Block, Diff, Message, Table, View
 from kubeharden.errors import UnitError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
+from kubeharden.impact_views import headline
 from kubeharden.plan import NodeChange, Plan
 from kubeharden.pod_security_view import namespaces_view
 from kubeharden.podsecurity import Authorization, workloads
@@ -78,13 +79,7 @@ def step_view(plan: Plan, step: str) -> View:
     """One step in full: the verdict on every setting, and every diff."""
     part, view = plan.of(step), View()
     if step == "pod-security":
-        view.add(*namespaces_view(plan.namespaces))
-        if plan.uncovered:
-            view.add(Message(uncovered_text(plan.uncovered), BAD))
-        elif part.needed and not plan.namespaces:
-            view.add(
-                Message("Once this is in place, every workload's service account may use a policy.", GOOD)
-            )
+        view.add(*map(headline, plan.impacts), *namespaces_view(plan.namespaces))
     for same in _alike(part.node_changes):
         names = ", ".join(change.node for change in same)
         change = same[0]
@@ -287,15 +282,6 @@ def _workload_table(facts: Facts) -> Table:
     headings = ("Namespace", "Kind", "Name", "Pods", "As", "PodSecurityPolicies that may be used now")
     columns = len(headings) if "podsecuritypolicies" in objects else len(headings) - 1
     return Table("Who runs what in the cluster", headings[:columns], [row[:columns] for row in rows])
-
-
-def uncovered_text(uncovered: Sequence[str]) -> str:
-    """What it means for workloads that they may use no policy."""
-    lines = "\n".join(f"  {workload}" for workload in uncovered)
-    return (
-        "These workloads may use no policy once the admission plugin is on. They KEEP RUNNING, and their pods "
-        f"WILL NOT START AGAIN after they end, are evicted or are updated:\n{lines}"
-    )
 
 
 def _changes_of(change: NodeChange) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 import yaml
 from tabulate import tabulate
 
-from kubeharden.podsecurity import Authorization, workloads
+from kubeharden.podsecurity import Authorization, Judged, default_policies, psp_impact, pss_impact, workloads
+from kubeharden.releases import Release
 from kubeharden.resources import RESOURCES
 
 CASES = Path(__file__).parents[1] / "fixtures" / "impact"
@@ -46,6 +47,24 @@ def who_makes_pods(folder: Path) -> str:
     return tabulate(rows, headers=headings, disable_numparse=True) + "\n"
 
 
+def what_would_become_of_them(folder: Path) -> str:
+    """Every workload under the folder's policies, or under its levels where it has some."""
+    objects = objects_in(folder / "objects.yaml")
+    if (folder / "levels.yaml").exists():
+        levels = yaml.safe_load((folder / "levels.yaml").read_text())
+        judged = pss_impact(objects, levels["levels"], levels["version"])
+    else:
+        judged = psp_impact(objects, Release.parse("1.20"), default_policies("1.20"))
+    rows = [(str(j), _fate(j), "\n".join(j.reasons or j.filled_in), j.smallest_change) for j in judged]
+    headings = ("Workload", "", "Why refused, or what is filled in", "Smallest change")
+    return tabulate(rows, headers=headings, disable_numparse=True) + "\n"
+
+
+def _fate(judged: Judged) -> str:
+    return f"by {judged.policy}" if judged.admitted else "BREAKS" if judged.breaks else "refused"
+
+
 if __name__ == "__main__":
     for case in FOLDERS:
         (case / "workloads.txt").write_text(who_makes_pods(case))
+        (case / "impact.txt").write_text(what_would_become_of_them(case))

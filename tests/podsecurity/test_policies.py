@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from kubeharden.errors import ParameterError
-from kubeharden.podsecurity import policy_objects, read_policies, uncovered, usable_policies
+from kubeharden.podsecurity import policy_objects, read_policies, usable_policies
 from kubeharden.podsecurity.objects import merged, served
 
 ROOT = Path(__file__).parents[2]
@@ -114,8 +114,6 @@ def world(*more: dict) -> dict:
         "RoleBinding": "rolebindings",
         "ClusterRole": "clusterroles",
         "ClusterRoleBinding": "clusterrolebindings",
-        "Deployment": "deployments",
-        "Pod": "pods",
     }
     result: dict[str, list] = {}
     for item in made:
@@ -184,58 +182,6 @@ def test_a_rule_for_everything_allows_every_policy() -> None:
     rule = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
     more = cluster_binding("User", "system:serviceaccount:shop:web", rule)
     assert usable_policies(world(*more), "shop", "web") == {"privileged", "coredns"}
-
-
-def deployment(namespace: str, name: str, account: str | None) -> dict:
-    spec = {"serviceAccountName": account} if account else {}
-    return {
-        "kind": "Deployment",
-        "metadata": {"namespace": namespace, "name": name},
-        "spec": {"template": {"spec": spec}},
-    }
-
-
-def test_workloads_that_may_use_no_policy_are_named() -> None:
-    owned = {
-        "kind": "Pod",
-        "metadata": {
-            "namespace": "shop",
-            "name": "web-1",
-            "ownerReferences": [{"controller": True, "kind": "Deployment", "name": "web"}],
-        },
-    }
-    custom = {
-        "kind": "Pod",
-        "metadata": {
-            "namespace": "shop",
-            "name": "db-0",
-            "ownerReferences": [{"controller": True, "kind": "Db"}],
-        },
-    }
-    bare = {"kind": "Pod", "metadata": {"namespace": "shop", "name": "toolbox"}, "spec": {}}
-    mirror = {
-        "kind": "Pod",
-        "metadata": {
-            "namespace": "kube-system",
-            "name": "etcd",
-            "annotations": {"kubernetes.io/config.mirror": "x"},
-        },
-    }
-    found = uncovered(
-        world(
-            custom,
-            deployment("shop", "web", None),
-            deployment("kube-system", "coredns", "coredns"),
-            owned,
-            bare,
-            mirror,
-        )
-    )
-    assert [str(w) for w in found] == [
-        "shop/db-0 (Db, service account default)",
-        "shop/toolbox (Pod, service account default)",
-        "shop/web (Deployment, service account default)",
-    ]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from kubeharden.components.kube_apiserver import (
     switches_on,
 )
 from kubeharden.decide.draft import Draft
+from kubeharden.decide.impact import judge_levels
 from kubeharden.decide.policies import PSP_PLUGIN, api_servers
 from kubeharden.errors import MigrationRefusedError, UnitError
 from kubeharden.facts import NodeFacts, ServiceFacts, read_config
@@ -67,8 +68,10 @@ class _Planner:
             self.policies.namespaces,
             self.policies.new_namespaces,
             enforce=self.draft.parameters.enforce,
+            accepted=self.draft.parameters.accept_breaking,
         )
         self.draft.namespaces = tuple(levels)
+        judge_levels(self.draft, self.objects, levels)
         items = {item["metadata"]["name"]: item for item in self.objects.get("namespaces", ())}
         for level in levels:
             item = items[level.namespace]

@@ -10,6 +10,7 @@ from kubeharden.errors import MigrationRefusedError, ParameterError, UnitError, 
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.parameters import STEPS, Parameters
 from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, Remark
+from kubeharden.podsecurity import Impact
 from kubeharden.podsecurity.admission import NamespaceLevel
 from kubeharden.service_files import pending_fields, pending_restart
 from kubeharden.upgrade import upgrade_findings
@@ -28,7 +29,7 @@ class Draft:
         parameters: what was asked for.
 
     Attributes:
-        node_changes, object_changes, remarks, refused, uncovered, namespaces: as in ``Plan``.
+        node_changes, object_changes, remarks, refused, namespaces, impacts: as in ``Plan``.
         lacking: the nodes that lack a value which no parameter gives, by the parameter's name.
     """
 
@@ -38,8 +39,8 @@ class Draft:
         self.object_changes: list[ObjectChange] = []
         self.remarks: list[Remark] = []
         self.refused: list[Remark] = []
-        self.uncovered: tuple[str, ...] = ()
         self.namespaces: tuple[NamespaceLevel, ...] = ()
+        self.impacts: list[Impact] = []
         self.lacking: dict[str, list[str]] = {}
 
     def check_names(self) -> None:
@@ -72,8 +73,8 @@ class Draft:
             object_changes=tuple(self.object_changes),
             remarks=tuple(self.remarks),
             refused=tuple(self.refused),
-            uncovered=self.uncovered,
             namespaces=self.namespaces,
+            impacts=tuple(self.impacts),
             target_release=self.parameters.target_release,
             findings=self._findings(),
         )

@@ -8,6 +8,7 @@ from kubeharden.decide.policies import plan_policies
 from kubeharden.errors import ParameterError
 from kubeharden.parameters import Parameters
 from kubeharden.podsecurity import PolicySet
+from kubeharden.podsecurity.default_policy import NONE
 from kubeharden.releases import Release
 
 # Pod Security Admission is on by default from 1.23 on; in 1.22 its feature gate is off, and labels have no effect.
@@ -37,6 +38,12 @@ def plan_pod_security(draft: Draft, policies: PolicySet) -> None:
         raise ParameterError(
             f"pod_security: 'psa' cannot be on Kubernetes {release}: Pod Security Admission is on from 1.23 on; "
             "expected auto or psp. Nothing was touched"
+        )
+    policy = draft.parameters.default_policy
+    if policy != NONE and not uses_policies(draft.parameters, draft.facts.cluster.version):
+        raise ParameterError(
+            f"default_policy: {policy!r} is a PodSecurityPolicy, and on Kubernetes {release} namespaces get levels "
+            "of Pod Security Admission; expected none (or pod_security psp, up to 1.24). Nothing was touched"
         )
     if uses_policies(draft.parameters, draft.facts.cluster.version):
         plan_policies(draft, policies)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kubeharden.components.kube_apiserver import enable_admission_plugin, flag_value
+from kubeharden.components.kube_apiserver import enable_admission_plugin, flag_value, switches_on
 from kubeharden.decide.draft import Draft
+from kubeharden.decide.impact import judge_policies
 from kubeharden.errors import MigrationRefusedError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.plan import NodeChange, ObjectChange, Remark
-from kubeharden.podsecurity import PolicySet, policy_objects, static_pod_namespaces, uncovered
+from kubeharden.podsecurity import (
+    PolicySet,
+    default_policy_objects,
+    policy_objects,
+    static_pod_namespaces,
+)
 from kubeharden.podsecurity.objects import key_of, lacking, merged, served
 from kubeharden.resources import RESOURCES
 from kubeharden.service_files import unit_changes
@@ -44,14 +50,18 @@ class _Planner:
                 f"the admission plugin {PSP_PLUGIN} must be switched on by hand"
             )
             self.draft.remarks.append(Remark("pod-security", why))
-        self.draft.uncovered = tuple(str(workload) for workload in uncovered(after))
+        judge_policies(self.draft, after, PSP_PLUGIN, switched_on=self._switched_on())
 
     def _policy_changes(self) -> dict[str, list[Mapping[str, Any]]]:
         """Plan the objects, and return the cluster's objects as they would be then."""
         objects = {name: list(items) for name, items in self.facts.cluster.objects.items()}
         namespaces = {item["metadata"]["name"] for item in objects.get("namespaces", ())}
         accounts = {key_of(item) for item in objects.get("serviceaccounts", ())}
-        for manifest in policy_objects(self.policies, static_pod_namespaces(objects)):
+        wanted = [
+            *policy_objects(self.policies, static_pod_namespaces(objects)),
+            *default_policy_objects(self.draft.parameters.default_policy, self.facts.cluster.version),
+        ]
+        for manifest in wanted:
             absent = lacking(manifest, namespaces, accounts)
             if absent:
                 self.draft.remarks.append(Remark(ObjectChange("", manifest).name, f"is left out: {absent}"))
@@ -69,7 +79,7 @@ class _Planner:
         if existing is None:
             self.draft.object_changes.append(ObjectChange("pod-security", manifest))
             return manifest
-        if manifest["kind"] == "RoleBinding" and existing.get("roleRef") != manifest["roleRef"]:
+        if "roleRef" in manifest and existing.get("roleRef") != manifest["roleRef"]:
             name = ObjectChange("", manifest).name
             role = existing.get("roleRef", {}).get("name")
             why = f"exists and binds {role}; a roleRef cannot be changed. Rename or delete it by hand first"
@@ -79,6 +89,10 @@ class _Planner:
         if served(wanted) != served(existing):
             self.draft.object_changes.append(ObjectChange("pod-security", wanted, existing))
         return wanted
+
+    def _switched_on(self) -> bool:
+        """Whether this plan switches the plugin on: an API server that runs now has it off."""
+        return any(not switches_on(service.cmdline, PSP_PLUGIN) for _, service in api_servers(self.facts))
 
     def _admission(self, node: NodeFacts, service: ServiceFacts) -> NodeChange:
         argv = service.unit_argv()

@@ -19,7 +19,7 @@ from typing import Any
 
 from kubeharden.podsecurity.policies import NamespaceWish
 from kubeharden.podsecurity.standards import LATEST, LEVELS, Violation, evaluate_pss
-from kubeharden.podsecurity.workloads import KINDS, workloads
+from kubeharden.podsecurity.workloads import KINDS, names_of, workloads
 
 Object = Mapping[str, Any]
 MODES = ("enforce", "audit", "warn")
@@ -73,6 +73,12 @@ class NamespaceLevel:
         return "enforce" in self.now
 
     @property
+    def in_the_end(self) -> str:
+        """The level that is enforced once this is done: the wanted one, or a stricter one that is there already."""
+        enforced = self.then.get("enforce", "")
+        return enforced if stricter_or_same(enforced, self.level) else self.level
+
+    @property
     def stage(self) -> str:
         """What this run does and what the next will, in words."""
         changed = [mode for mode in MODES if shown(self.now, mode) != shown(self.then, mode)]
@@ -103,7 +109,7 @@ def namespace_levels(
         wishes: the levels that somebody asks for.
         default: the level of namespaces in which nothing runs.
         enforce: whether to enforce at once what has not been announced by an earlier run.
-        accepted: workloads as ``namespace/name`` that may be refused.
+        accepted: workloads that may be refused, as ``shop/web`` or ``Deployment shop/web``.
     """
     asked = {wish.name: wish for wish in wishes}
     there = _what_is_there(objects)
@@ -215,7 +221,8 @@ class _Namespace:
         return self._refused[level]
 
     def _is_accepted(self, offender: Offender) -> bool:
-        return f"{self.name}/{offender.workload.partition(' ')[2]}" in self.accepted
+        kind, _, name = offender.workload.partition(" ")
+        return not names_of(kind, self.name, name).isdisjoint(self.accepted)
 
     def _is_set(self, mode: str, level: str) -> bool:
         """Whether a mode was set to that level, or a stricter one, before this run."""
@@ -235,7 +242,9 @@ class _Namespace:
         labels |= {mode: level, f"{mode}-version": self.version}
 
 
-_WAY_OUT = "Mend them, or ask for another level in the policies file (namespaces)"
+_WAY_OUT = (
+    "Mend them, ask for another level in the policies file (namespaces), or name them in accept_breaking"
+)
 
 
 def _some(items: Sequence[object], separator: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubeharden.podsecurity.authorization import Identity, usable_policies
+from kubeharden.podsecurity.authorization import Identity
 
 Object = Mapping[str, Any]
 Key = tuple[str, str, str]  # kind, namespace, name
@@ -109,20 +109,9 @@ def static_pod_namespaces(objects: Mapping[str, Iterable[Object]]) -> frozenset[
     return frozenset(pod["metadata"]["namespace"] for pod in objects.get("pods", ()) if _is_mirror(pod))
 
 
-def uncovered(objects: Mapping[str, Iterable[Object]]) -> list[Workload]:
-    """The workloads whose service account may use no policy at all: they run on, and will not start again.
-
-    Mirror pods of static pods are left out: the kubelet creates them as the node's user.
-    """
-    policies: dict[tuple[str, str], frozenset[str]] = {}
-    result = []
-    for workload in workloads(objects):
-        account = (workload.namespace, workload.service_account)
-        if account not in policies:
-            policies[account] = usable_policies(objects, *account)
-        if not policies[account] and not workload.mirror:
-            result.append(workload)
-    return result
+def names_of(kind: str, namespace: str, name: str) -> frozenset[str]:
+    """How a person may name a workload: ``Deployment shop/web``, or ``shop/web`` whatever kind it is."""
+    return frozenset({f"{kind} {namespace}/{name}", f"{namespace}/{name}"})
 
 
 class _Makers:

@@ -75,7 +75,7 @@ def planned(plan: Plan) -> dict[str, Any]:
         "needed": plan.needed,
         "refused": [f"{remark.subject}: {remark.text}" for remark in plan.refused],
         "remarks": [f"{remark.subject}: {remark.text}" for remark in plan.remarks],
-        "uncovered": list(plan.uncovered),
+        "breaking": [str(judged) for impact in plan.impacts for judged in impact.breaking],
         "changes": [change for step in plan.steps for change in _changes(plan.of(step))],
     }
 

@@ -59,7 +59,7 @@ def build_record(past: PastRun) -> dict[str, Any]:
             "digest": plan.get("digest", ""),
             "refused": plan.get("refused", []),
             "remarks": plan.get("remarks", []),
-            "uncovered": plan.get("uncovered", []),
+            "breaking": plan.get("breaking", []),
         },
         "changes": changes,
         "not_done": _not_done(past, changes),
