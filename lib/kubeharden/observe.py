@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kubeharden.cluster import Cluster
+from kubeharden.cluster import Cluster, Told
 from kubeharden.facts import SERVICES, Facts, NodeFacts
 from kubeharden.nodes import Nodes
 from kubeharden.redact import withhold
 from kubeharden.withheld import Withheld, withheld_in, withheld_on
 
 
-def observe(nodes: Nodes, cluster: Cluster) -> Facts:
+def observe(nodes: Nodes, cluster: Cluster, told: Told | None = None) -> Facts:
     """Read every node and the cluster; nothing is changed.
+
+    Args:
+        nodes: the nodes.
+        cluster: the API server.
+        told: called after each page of a list.
 
     Raises:
         KubehardenError: a node or the API server cannot be reached.
     """
-    seen = Facts(nodes=observe_nodes(nodes, cluster), cluster=cluster.observe())
+    seen = Facts(nodes=observe_nodes(nodes, cluster), cluster=cluster.observe(told=told))
     _withhold(withheld_in(seen.cluster.objects))
     return seen
 

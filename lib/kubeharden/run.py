@@ -24,7 +24,7 @@ from kubeharden.facts import Facts
 from kubeharden.impact_views import impact_view
 from kubeharden.interrupts import Stop
 from kubeharden.inventory import Inventory
-from kubeharden.live import Progress, show
+from kubeharden.live import Progress, Reading, show
 from kubeharden.lock import Lock
 from kubeharden.nodes import Nodes
 from kubeharden.observe import observe
@@ -143,7 +143,7 @@ class Run:
         Raises:
             KubehardenError: a node or the API server cannot be reached.
         """
-        self._facts = observe(self.nodes, self.cluster)
+        self._facts = observe(self.nodes, self.cluster, Reading())
         self.record.event("observed", **hooks.observed(self._facts))
         return views.facts_view(self._facts)
 
@@ -246,7 +246,7 @@ class Run:
         Raises:
             ProofError: something is not as promised. What was found is shown first.
         """
-        after = observe(self.nodes, self.cluster)
+        after = observe(self.nodes, self.cluster, Reading())
         proof = compare(self._seen(), after, self._planned(), applied=self.parameters.mode == "apply")
         self.record.event("proved", **hooks.proved(proof, after))
         view = proof_view(proof)

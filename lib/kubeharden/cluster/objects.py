@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from kubeharden.cluster.client import Client, ExpiredError, NotFoundError, TooManyRequestsError
+from kubeharden.cluster.keeping import Keeper, without_unneeded
 from kubeharden.errors import ClusterError
 from kubeharden.facts import ClusterFacts
 from kubeharden.plan import ObjectChange
 from kubeharden.resources import RESOURCES, Resource
 
 PAGE = 500
-# Kept out of facts: nobody here needs what is in them, and it would only make facts big.
-UNNEEDED = ("managedFields",)
+# Told after each page: what is read, how many of it there are so far, and how many in all (None: not known yet).
+Told = Callable[[str, int, int | None], None]
+Keep = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
 class Objects:
@@ -40,19 +42,27 @@ class Objects:
         """What the server says it is, such as ``v1.10.0``."""
         return str(self._client.call("GET", "/version")["gitVersion"])
 
-    def observe(self, kinds: Iterable[str] | None = None) -> ClusterFacts:
+    def observe(self, kinds: Iterable[str] | None = None, told: Told | None = None) -> ClusterFacts:
         """All objects of the given kinds, in pages; by default of every kind that a plan is made from.
+
+        Of pods, what they are judged by is kept (see ``keeping``). Parts that are equal are one part: nobody may write
+        to these objects.
+
+        Args:
+            kinds: which kinds.
+            told: called after each page.
 
         Raises:
             ClusterError: the server cannot be reached, or refuses.
         """
         version = self.version()
         objects = {}
+        keeper = Keeper()
         for kind in kinds or (resource.kind for resource in RESOURCES.values() if resource.observed):
             resource = RESOURCES[kind]
             path = self._path(resource)
             if path is not None:
-                objects[resource.plural] = tuple(self._list(path, kind))
+                objects[resource.plural] = tuple(self._list(path, kind, keeper.keep, told))
         return ClusterFacts(version=version, user=self.user, objects=objects)
 
     def may(self, verb: str, kind: str, namespace: str = "", subresource: str = "") -> bool:
@@ -245,22 +255,36 @@ class Objects:
                 self._served[base] = {}
         return self._served[base]
 
-    def _list(self, path: str, kind: str) -> list[dict[str, Any]]:
+    def _list(
+        self, path: str, kind: str, keep: Keep = without_unneeded, told: Told | None = None
+    ) -> list[dict[str, Any]]:
         """Every object there, in pages; from the beginning again if the pages outlive the server's memory."""
         try:
-            return list(self._pages(path, kind))
+            return list(self._pages(path, kind, keep=keep, told=told))
         except ExpiredError:
-            return list(self._pages(path, kind))
+            return list(self._pages(path, kind, keep=keep, told=told))
 
-    def _pages(self, path: str, kind: str, query: Iterable[tuple[str, str]] = ()) -> Iterator[dict[str, Any]]:
-        token = ""
+    def _pages(
+        self,
+        path: str,
+        kind: str,
+        query: Iterable[tuple[str, str]] = (),
+        keep: Keep = without_unneeded,
+        told: Told | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        token, done = "", 0
         while True:
             words = [*query, ("limit", str(PAGE)), *([("continue", token)] if token else [])]
             page = self._client.call("GET", path, query=words)
-            for item in page.get("items") or ():
-                for key in UNNEEDED:
-                    item["metadata"].pop(key, None)
-                yield {"apiVersion": page.get("apiVersion"), "kind": kind, **item}
-            token = (page.get("metadata") or {}).get("continue") or ""
+            items = page.get("items") or ()
+            for item in items:
+                yield {"apiVersion": page.get("apiVersion"), "kind": kind, **keep(kind, item)}
+            metadata = page.get("metadata") or {}
+            token = metadata.get("continue") or ""
+            done += len(items)
+            if told is not None:
+                # How many remain is said from 1.16 on (1.15: where a gate is on; ListMeta.remainingItemCount).
+                more = metadata.get("remainingItemCount") if token else 0
+                told(RESOURCES[kind].plural, done, None if more is None else done + more)
             if not token:
                 return
