@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kubeharden.cluster import Cluster
 from kubeharden.components import Effect
@@ -430,6 +431,22 @@ def test_workloads_with_a_policy_of_their_own_keep_it_under_a_default_policy() -
         by = {str(j): j.policy for j in plan.impacts[0].judged}
         assert by["Deployment kube-system/coredns"] == "coredns"
         assert by["DaemonSet kube-system/weave-net"] == "privileged"
+
+
+def test_the_policy_that_is_proposed_admits_what_broke_once_it_is_in_the_policies_file(
+    tmp_path: Path,
+) -> None:
+    [(title, text)] = plan_of(HANDBUILT).impacts[0].proposals
+    assert "service account shop:default" in title
+    file = yaml.safe_load((ROOT / "parameters" / "pod-security.yaml").read_text())
+    [proposed] = yaml.safe_load(text)
+    assert proposed["spec"]["privileged"] is False
+    file["policies"].append(proposed)
+    (tmp_path / "policies.yaml").write_text(yaml.safe_dump(file))
+    policies = read_policies(tmp_path / "policies.yaml")
+    plan = make_plan(read_facts(HANDBUILT), Parameters(), policies)
+    assert (breaking(plan), plan.refused, plan.impacts[0].proposals) == ([], (), ())
+    assert {str(j): j.policy for j in plan.impacts[0].judged}["Deployment shop/web"] == "shop-default"
 
 
 def test_where_the_plugin_is_on_already_nothing_is_refused() -> None:

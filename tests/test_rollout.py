@@ -36,6 +36,7 @@ def begin(rehearsal: Rehearsal, tmp_path: Path) -> Iterator[Callable[..., runboo
 
     def begun(**given: object) -> runbook.Run:
         given.setdefault("steps", ["kubelet"])
+        given.setdefault("accept_breaking", ["shop/web"])
         runs.append(planned_run(rehearsal, tmp_path / "records", **given))
         return runs[-1]
 

@@ -13,6 +13,7 @@ from kubeharden.podsecurity import (
     breaking,
     default_policies,
     idle_names,
+    proposals,
     psp_impact,
     pss_impact,
 )
@@ -36,7 +37,7 @@ def judge_policies(draft: Draft, objects: Objects, plugin: str, *, switched_on: 
     release = Release.parse(draft.facts.cluster.version)
     judged = tuple(psp_impact(objects, release, default_policies(release)))
     when = f"{'once' if switched_on else 'while'} the admission plugin {plugin} is on"
-    draft.impacts.append(Impact(plugin, when, judged))
+    draft.impacts.append(Impact(plugin, when, judged, proposals(objects, release, judged)))
     found = breaking(judged)
     if draft.parameters.default_policy == "none":
         _propose(draft, found)

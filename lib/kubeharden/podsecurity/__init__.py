@@ -2,7 +2,15 @@
 
 from kubeharden.podsecurity.authorization import Authorization, Identity, usable_policies
 from kubeharden.podsecurity.default_policy import default_policies, default_policy_objects
-from kubeharden.podsecurity.impact import Impact, Judged, breaking, idle_names, psp_impact, pss_impact
+from kubeharden.podsecurity.impact import (
+    Impact,
+    Judged,
+    breaking,
+    idle_names,
+    proposals,
+    psp_impact,
+    pss_impact,
+)
 from kubeharden.podsecurity.policies import PolicySet, policy_objects, read_policies
 from kubeharden.podsecurity.psp import PreparedPolicies, PspDecision, evaluate_psp, prepare_psps
 from kubeharden.podsecurity.psp_least import least_privileged_policy
@@ -28,6 +36,7 @@ __all__ = [
     "least_privileged_policy",
     "policy_objects",
     "prepare_psps",
+    "proposals",
     "psp_impact",
     "pss_impact",
     "read_policies",

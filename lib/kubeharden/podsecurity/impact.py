@@ -11,9 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 from kubeharden.podsecurity.authorization import Authorization
 from kubeharden.podsecurity.creation import as_created
 from kubeharden.podsecurity.psp import PreparedPolicies, PspDecision, evaluate_psp, prepare_psps
+from kubeharden.podsecurity.psp_least import least_privileged_policy
 from kubeharden.podsecurity.psp_pod import with_defaults
 from kubeharden.podsecurity.standards import evaluate_pss, smallest_change
 from kubeharden.podsecurity.workloads import Workload, names_of, workloads
@@ -99,6 +102,41 @@ def psp_impact(
     """
     judge = _PspJudge(objects, release, presets or {})
     return [judge.of(workload) for workload in each(workloads(objects))]
+
+
+def proposals(objects: Objects, release: Release, judged: Iterable[Judged]) -> tuple[tuple[str, str], ...]:
+    """The least-privileged policy for each service account whose workloads break, as an item of a policies file.
+
+    It admits all that runs or would run under that account as it is, so that no pod of it depends on which of two
+    policies is tried first.
+
+    Args:
+        objects: as for ``psp_impact``.
+        release: of the API server.
+        judged: what came of it.
+
+    Returns:
+        Title and YAML of each, by namespace and account.
+    """
+    wanted = {(j.namespace, j.service_account) for j in judged if j.breaks and j.service_account}
+    accounts, pods = _accounts(objects), dict[tuple[str, str], list[dict[str, Any]]]()
+    for workload in workloads(objects):
+        key = workload.namespace, workload.service_account
+        if key in wanted and workload.in_use:
+            pods.setdefault(key, []).append(_created(workload, accounts, release))
+    return tuple(_proposal(*key, pods[key], release) for key in sorted(pods))
+
+
+def _proposal(namespace: str, account: str, pods: list[dict[str, Any]], release: Release) -> tuple[str, str]:
+    policy = least_privileged_policy(pods, name=f"{namespace}-{account}", release=release)
+    metadata = policy["metadata"]
+    item = {
+        **metadata,
+        "spec": policy["spec"],
+        "used_by": [{"namespace": namespace, "service_account": account}],
+    }
+    title = f"For policies: in the policies file, the least that service account {namespace}:{account} needs"
+    return title, yaml.safe_dump([item], sort_keys=False, default_flow_style=False)
 
 
 def pss_impact(
