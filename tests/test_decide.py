@@ -438,6 +438,7 @@ def test_the_policy_that_is_proposed_admits_what_broke_once_it_is_in_the_policie
 ) -> None:
     [(title, text)] = plan_of(HANDBUILT).impacts[0].proposals
     assert "service account shop:default" in title
+    assert "&id" not in text
     file = yaml.safe_load((ROOT / "parameters" / "pod-security.yaml").read_text())
     [proposed] = yaml.safe_load(text)
     assert proposed["spec"]["privileged"] is False

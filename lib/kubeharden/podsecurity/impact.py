@@ -136,7 +136,8 @@ def _proposal(namespace: str, account: str, pods: list[dict[str, Any]], release:
         "used_by": [{"namespace": namespace, "service_account": account}],
     }
     title = f"For policies: in the policies file, the least that service account {namespace}:{account} needs"
-    return title, yaml.safe_dump([item], sort_keys=False, default_flow_style=False)
+    plain = json.loads(json.dumps([item]))  # nothing in it twice, or YAML would write anchors
+    return title, yaml.safe_dump(plain, sort_keys=False, default_flow_style=False)
 
 
 def pss_impact(
