@@ -82,12 +82,15 @@ test-lab: setup
 	KUBEHARDEN_LAB=1 $(BIN)/pytest tests/lab -x -q
 
 ## make soak       what takes too long for CI: every test of tests/lab on one node and on three, 300 random flag sets
-##                 of each component on two, 20,000 random pods, and 200 runs that are killed (about 65 minutes)
+##                 of each component on two, 20,000 random pods, 200 runs that are killed, and every crash point of a
+##                 transaction (about 2 hours)
 soak: setup
 	@for nodes in 1 3; do \
 	  echo "soak: every test of tests/lab on a cluster of $$nodes"; \
 	  $(MAKE) --no-print-directory lab-down test-lab NODES=$$nodes || exit 1; \
 	done
+	@echo "soak: a transaction is cut at every command of its script, in every way"
+	KUBEHARDEN_CRASH_POINTS=all $(BIN)/pytest -n 2 tests/crash -q
 	@echo "soak: 300 random flag sets of each component, judged by the real binaries"
 	@$(MAKE) --no-print-directory lab-down lab NODES=2
 	KUBEHARDEN_LAB=1 KUBEHARDEN_FLAG_SETS=300 $(BIN)/pytest tests/lab/test_flag_sets.py -x -q

@@ -17,9 +17,9 @@ from transactions import CONFIG, KEEPER, SERVICE, UNIT, Site, eventually, give_s
 NODE = "k8s-node1"
 
 
-@pytest.fixture(scope="module", params=["dash", "bash"])
+@pytest.fixture(scope="module", params=["dash", "bash", "busybox"])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A node whose sh is one or the other, with kube-proxy on a config file."""
+    """A node whose sh and tools are these, with kube-proxy on a config file."""
     shell = shutil.which(request.param)
     if shell is None:
         pytest.skip(f"there is no {request.param} on this machine")

@@ -20,6 +20,11 @@ SERVICE = "kube-proxy"
 UNIT = f"/etc/systemd/system/{SERVICE}.service"
 CONFIG = f"/etc/kubernetes/{SERVICE}.conf"
 KEEPER = "/etc/systemd/system/kubeharden-keeper.service"
+# What the scripts call besides systemd's commands.
+TOOLS = frozenset(
+    "awk base64 cat chmod chown cp cut date find grep head ln ls mkdir mv readlink rm sed sha256sum sleep sort stat "
+    "sync timeout tr uname".split()
+)
 _UNIT = f"""[Unit]
 Description=Kubernetes Kube Proxy
 
@@ -113,8 +118,9 @@ class Site:
     def is_clean(self) -> bool:
         """Whether nothing of a transaction is left that holds the node or would change it."""
         staged = [*self.root.rglob("*.kubeharden-new"), *self.root.rglob("kubeharden-keeper.*")]
-        locked = self.path("/var/lib/kubeharden/lock").exists()
-        return not staged and not locked and not any(t.open for t in self.nodes.state([self.name])[self.name])
+        base = self.path("/var/lib/kubeharden")
+        states = {place.read_text().strip() for place in base.glob("*/state")}
+        return not staged and not (base / "lock").exists() and states <= {"confirmed", "reverted", "failed"}
 
 
 def eventually(check: Callable[[], Any], seconds: float = 15) -> Any:
@@ -133,9 +139,13 @@ def swapped(change: NodeChange, index: int, **what: Any) -> NodeChange:
 
 
 def give_shell(rehearsal: Rehearsal, node: str, path: str) -> None:
-    """Make a node's ``sh`` another program."""
-    link = rehearsal.directory / f"state/nodes/{node}/bin/sh"
-    link.unlink(missing_ok=True)
-    link.symlink_to(path)
-    said = subprocess.run([link, "-c", "echo here"], capture_output=True, text=True, check=True)
+    """Make a node's ``sh`` another program; with busybox, the tools that its scripts call are busybox' as well."""
+    shims = rehearsal.directory / f"state/nodes/{node}/bin"
+    names = ["sh"]
+    if Path(path).name == "busybox":
+        listed = subprocess.run([path, "--list"], capture_output=True, text=True, check=True).stdout.split()
+        names = [name for name in listed if name in TOOLS and not (shims / name).exists()] + names
+    for name in names:
+        (shims / name).symlink_to(path)
+    said = subprocess.run([shims / "sh", "-c", "echo here"], capture_output=True, text=True, check=True)
     assert said.stdout == "here\n"

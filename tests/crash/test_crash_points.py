@@ -1,0 +1,208 @@
+"""A transaction that is cut at any of its commands leaves a node that is whole, healthy by itself, and free.
+
+Every command that the script calls on a node is a point, in each of the roles that it runs in. At each, one of four
+things happens: every process of the script is killed with SIGKILL, the connection is cut, the controller is killed with
+SIGKILL, or the node loses its power and boots. KUBEHARDEN_CRASH_POINTS says how many points of each role and kind
+are tried, evenly spread from a random one on: 2 by default, ``all`` in ``make soak``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from cutting import Cutter, Wire
+
+from kubeharden.errors import NodeError
+from kubeharden.plan import NodeChange
+from kubeharden.rehearsal import Rehearsal
+from transactions import CONFIG, SERVICE, UNIT, Site, eventually
+
+NODE = "k8s-node1"
+HERE = Path(__file__).parent
+TRIED = os.environ.get("KUBEHARDEN_CRASH_POINTS", "2")
+CONFIRM_SECONDS = 4
+# The promise is two minutes. What counts here besides the timer is a machine that does other things too.
+HEALTHY_SECONDS = 120
+# What a crash can meet: the kind, and the role that the script is in. A controller and a connection have no part in
+# what a node does by itself.
+POINTS = [
+    *(("script", role) for role in ("begin", "work", "confirm", "revert", "boot")),
+    *(("connection", role) for role in ("begin", "work", "confirm", "revert")),
+    *(("controller", role) for role in ("begin", "work", "confirm", "revert")),
+    *(("power", role) for role in ("begin", "work", "confirm", "revert", "boot")),
+]
+
+
+@dataclass
+class Stage:
+    """A node with a cutter, reached over a wire that can be cut."""
+
+    site: Site
+    cutter: Cutter
+    wire: Wire
+    folder: Path
+    version: int = 1
+    runs: int = 0
+
+    def next_change(self) -> NodeChange:
+        return self.site.change(1 if self.version == 2 else 2)
+
+    def name(self) -> str:
+        self.runs += 1
+        return f"run-{self.runs}"
+
+    def texts(self) -> tuple[str, str]:
+        return self.site.path(CONFIG).read_text(), self.site.path(UNIT).read_text()
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    folder = tmp_path_factory.mktemp("crash")
+    with Rehearsal.start("article-1.10", folder / "r") as rehearsal:
+        raw = yaml.safe_load(rehearsal.inventory.read_text())
+        raw["settle_seconds"] = 0.1
+        node = next(row for row in raw["nodes"] if row["name"] == NODE)
+        (folder / "wrappers").parent.mkdir(exist_ok=True)
+        wire = Wire(node["port"], folder / "wrappers")
+        known = rehearsal.directory / "known_hosts"
+        line = next(row for row in known.read_text().splitlines() if f":{node['port']} " in row)
+        known.write_text(f"{known.read_text()}{line.replace(str(node['port']), str(wire.port), 1)}\n")
+        node["port"] = wire.port
+        inventory = rehearsal.directory / "wired.yaml"
+        inventory.write_text(yaml.safe_dump(raw))
+        site = Site(rehearsal, NODE, inventory)
+        site.carry_out(site.change(1), "first")
+        yield Stage(site, Cutter(site, folder / "wrappers"), wire, folder)
+        site.nodes.close()
+        wire.close()
+
+
+def act(stage: Stage, role: str, kind: str, change: NodeChange, run: str) -> None:
+    """Do what calls the script in a role; whatever becomes of it."""
+    verdict = {"confirm": "confirm", "revert": "undo"}.get(role, "none")
+    if kind == "controller":
+        file = stage.folder / run
+        file.write_bytes(pickle.dumps(change))
+        words = [stage.site.rehearsal.directory / "wired.yaml", stage.cutter.folder, verdict, file]
+        environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+        command = [sys.executable, HERE / "controller.py", *words]
+        done = subprocess.run(command, timeout=120, check=False, env=environment)
+        assert done.returncode in (0, -signal.SIGKILL)
+        return
+    nodes = stage.site.nodes
+    with contextlib.suppress(NodeError):  # its connection or its script is gone
+        begun = nodes.begin(change, run, 600 if role == "boot" else CONFIRM_SECONDS)
+        if begun.outcome == "waiting" and verdict == "confirm":
+            nodes.confirm(NODE, run)
+        elif begun.outcome == "waiting" and verdict == "undo":
+            nodes.undo(NODE, run)
+    if role == "boot":
+        reboot(stage)
+
+
+def reboot(stage: Stage) -> None:
+    stage.site.run("reboot -f")
+    stage.site.nodes.close()
+
+
+def crash(stage: Stage, role: str, kind: str, number: int) -> bool:
+    """One point: cut there, look, and run again. Whether there was such a point."""
+    site, old, run = stage.site, stage.texts(), stage.name()
+    change = stage.next_change()
+    new = tuple(file.after for file in change.files)
+    stage.cutter.aim(role, number, kind)
+    act(stage, role, kind, change, run)
+    fired = stage.cutter.fired
+    # Every file is old or new, and whole.
+    assert all(text in both for text, both in zip(stage.texts(), zip(old, new, strict=True), strict=True))
+    # Without help, the service runs what the files say, all old or all new.
+    began = time.monotonic()
+    assert eventually(lambda: is_healthy(stage, old, new), HEALTHY_SECONDS), describe(stage, run)
+    assert time.monotonic() - began < HEALTHY_SECONDS
+    # The next run carries on, and leaves a node that is free.
+    stage.cutter.aim("nobody", 0, "nothing")
+    again = f"{run}-again"
+    assert eventually(lambda: begins(stage, change, again), HEALTHY_SECONDS), describe(stage, run)
+    assert stage.texts() == new, describe(stage, run)
+    assert eventually(site.is_clean), describe(stage, run)
+    stage.version = 3 - stage.version
+    return fired
+
+
+def is_healthy(stage: Stage, old: tuple[str, ...], new: tuple[str, ...]) -> bool:
+    texts = stage.texts()
+    version = texts[1].partition("--v=")[2][:1]
+    return texts in (old, new) and f"--v={version}" in stage.site.command_line()
+
+
+def begins(stage: Stage, change: NodeChange, run: str) -> bool:
+    """A second run, as a person would call it: it looks again first, and waits where the node is still at it."""
+    site = stage.site
+    wanted = site.change(1 if stage.version == 2 else 2)
+    try:
+        begun = site.nodes.begin(wanted, run, 60)
+        if begun.outcome == "waiting":
+            begun = site.nodes.confirm(NODE, run)
+    except NodeError:
+        return False  # it boots
+    # It is told so where the node is still at it, or has put something back since it looked.
+    assert begun.outcome in ("confirmed", "unchanged", "busy", "stale"), begun
+    return begun.outcome in ("confirmed", "unchanged")
+
+
+def describe(stage: Stage, run: str) -> str:
+    """What somebody needs to know who has to mend it."""
+    folder = stage.site.path(f"/var/lib/kubeharden/{run}")
+    state = {
+        p.name: p.read_text()[:200]
+        for p in folder.glob("*")
+        if p.name in ("state", "verdict", "why", "words")
+    }
+    journal = stage.site.run("journalctl -o short -n 40")
+    return f"{run}: {state}\n{stage.site.run(f'systemctl show {SERVICE}')}\n{journal}"
+
+
+def last(stage: Stage, role: str) -> int:
+    """How many commands the script calls in a role. A session that waits calls the same ones again and again, as
+    does a worker that watches: these are points once."""
+    stage.cutter.aim(role, 10**6, "nothing")
+    run, change = stage.name(), stage.next_change()
+    assert stage.site.nodes.begin(change, run, 600).outcome == "waiting"
+    count = stage.cutter.count
+    if role in ("confirm", "revert"):
+        stage.cutter.aim(role, 10**6, "nothing")
+        {"confirm": stage.site.nodes.confirm, "revert": stage.site.nodes.undo}[role](NODE, run)
+        count = stage.cutter.count
+    if role == "boot":
+        reboot(stage)
+        assert eventually(lambda: stage.site.path(UNIT).read_text() == change.files[1].before.content)
+        assert eventually(stage.site.is_clean)
+        return stage.cutter.count
+    if role == "confirm":
+        stage.version = 3 - stage.version
+    else:
+        stage.site.nodes.undo(NODE, run)
+    return count
+
+
+@pytest.mark.parametrize(("kind", "role"), POINTS)
+def test_cut_at_a_command(stage: Stage, kind: str, role: str, request: pytest.FixtureRequest) -> None:
+    count = last(stage, role)
+    tried = count if TRIED == "all" else min(int(TRIED), count)
+    seed = random.randrange(count)
+    points = sorted((seed + round(at * count / tried)) % count + 1 for at in range(tried))
+    fired = [number for number in points if crash(stage, role, kind, number)]
+    assert fired, f"none of the points {points} was reached"
+    request.node.user_properties.append(("crash points", (len(fired), count)))

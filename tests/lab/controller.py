@@ -1,0 +1,17 @@
+"""A controller in a process of its own, to be killed: controller.py FILE RUN, with a pickled change in FILE."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+
+from places import INVENTORY
+
+from kubeharden.inventory import read_inventory
+from kubeharden.nodes import Nodes
+
+if __name__ == "__main__":
+    change, confirm_timeout = pickle.loads(Path(sys.argv[1]).read_bytes())
+    with Nodes(read_inventory(INVENTORY)) as nodes:
+        nodes.begin(change, sys.argv[2], confirm_timeout)

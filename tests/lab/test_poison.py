@@ -1,0 +1,138 @@
+"""Poisoned changes on the real cluster: each is put back by the node itself, and nothing else is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from changes import Hands, hands
+from cluster import kubectl, wait_for_nodes
+from machines import ssh
+from places import MASTER, Node, existing
+from truth import look
+
+from kubeharden.errors import KubehardenError
+from kubeharden.plan import NodeChange
+
+CONFIG = "/etc/kubernetes/kubelet.conf"
+EVER = datetime.min.replace(tzinfo=UTC)
+GOOD = """apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+authentication: {x509: {clientCAFile: /etc/kubernetes/pki/ca.crt}}
+authorization: {mode: Webhook}
+"""
+
+
+@pytest.fixture(scope="module")
+def worker(fresh_lab: None) -> Node:
+    return existing()[-1]
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Callable[..., Hands]]:
+    """The library's hands on the lab, with a settling time."""
+    with hands(tmp_path) as make:
+        yield make
+
+
+def poisoned(carry_out: Callable[[NodeChange], None], change: NodeChange) -> str:
+    """Carry a change out that fails; the words. Nothing of any node has changed, and nothing else was restarted."""
+    before = look()
+    with pytest.raises(KubehardenError) as caught:
+        carry_out(change)
+    wait_for_nodes(existing(), EVER)
+    after = look()
+    backups = "/var/lib/kubeharden/"
+    assert {key: digest for key, digest in after.files.items() if not key[1].startswith(backups)} == {
+        key: digest for key, digest in before.files.items() if not key[1].startswith(backups)
+    }
+    touched = {key for key in before.starts if after.starts.get(key) != before.starts[key]}
+    assert touched <= {(change.node, change.service)}
+    assert after.configz == before.configz
+    assert after.containers == before.containers
+    return str(caught.value)
+
+
+def test_a_config_that_the_kubelet_rejects(worker: Node, at: Callable[..., Hands]) -> None:
+    hand = at()
+    words = poisoned(hand.roll_out, hand.kubelet_on_a_file(worker, CONFIG, f"{GOOD}maxPods: many\n"))
+    assert "kubelet did not come up; the files are as before, and kubelet runs as before" in words
+
+
+def test_a_kubelet_that_crashes_after_twenty_seconds(worker: Node, at: Callable[..., Hands]) -> None:
+    hand = at(settle=25)
+
+    def doomed(unit: str) -> str:
+        return unit.replace("ExecStart=/usr/bin/kubelet", "ExecStart=/usr/bin/timeout 20 /usr/bin/kubelet")
+
+    words = poisoned(hand.roll_out, hand.edited(worker, "kubelet", doomed))
+    assert "kubelet did not come up; the files are as before, and kubelet runs as before" in words
+
+
+def test_a_kubelet_that_runs_and_whose_node_is_not_ready(worker: Node, at: Callable[..., Hands]) -> None:
+    """Its kubeconfig names a certificate authority that has not signed the API server's certificate."""
+    ssh(
+        worker,
+        "sudo sh -c 'cd /etc/kubernetes && openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=wrong -days 2 "
+        '-keyout /dev/null -out wrong-ca.crt 2>/dev/null && sed "s#certificate-authority-data:.*#'
+        "certificate-authority: /etc/kubernetes/wrong-ca.crt#\" kubelet.kubeconfig >wrong.kubeconfig'",
+    )
+    hand = at()
+
+    def misled(unit: str) -> str:
+        return unit.replace("kubernetes/kubelet.kubeconfig", "kubernetes/wrong.kubeconfig")
+
+    words = poisoned(hand.roll_out, hand.edited(worker, "kubelet", misled))
+    assert "the files are as before, and kubelet runs as before" in words
+
+
+@contextmanager
+def mounted(node: Node, *commands: str, undone: str) -> Iterator[None]:
+    for command in commands:
+        ssh(node, f"sudo sh -c '{command}'")
+    try:
+        yield
+    finally:
+        ssh(node, f"sudo sh -c '{undone}'")
+
+
+def test_a_full_disk(worker: Node, at: Callable[..., Hands]) -> None:
+    hand = at()
+    change = hand.kubelet_on_a_file(worker, CONFIG, GOOD + "# filling\n" * 20_000)
+    with mounted(
+        worker,
+        "cp -a /etc/kubernetes /run/kept && mount -t tmpfs -o size=256k tmpfs /etc/kubernetes",
+        "cp -a /run/kept/. /etc/kubernetes/",
+        "dd if=/dev/zero of=/etc/kubernetes/full bs=4k 2>/dev/null || true",
+        undone="umount -l /etc/kubernetes && rm -rf /run/kept",
+    ):
+        words = poisoned(hand.roll_out, change)
+    assert f"cannot write {CONFIG}" in words
+    assert "No space left on device" in words
+    assert "nothing was changed" in words
+
+
+def test_a_read_only_etc(worker: Node, at: Callable[..., Hands]) -> None:
+    hand = at()
+    with mounted(worker, "mount --bind /etc /etc && mount -o remount,ro,bind /etc", undone="umount -l /etc"):
+        words = poisoned(hand.roll_out, hand.edited(worker, "kube-proxy", lambda unit: f"{unit}# more\n"))
+    assert "Read-only file system" in words
+    assert "nothing was changed" in words
+
+
+def test_an_api_server_whose_flags_are_wrong(fresh_lab: None, at: Callable[..., Hands]) -> None:
+    hand = at()
+    master = next(node for node in existing() if node.name == MASTER)
+
+    def wrong(unit: str) -> str:
+        return unit.replace("--admission-control=", "--admission-control=NoSuchPlugin,")
+
+    words = poisoned(hand.roll_out, hand.edited(master, "kube-apiserver", wrong))
+    assert (
+        "kube-apiserver did not come up; the files are as before, and kube-apiserver runs as before" in words
+    )
+    assert "NoSuchPlugin" in words
+    assert kubectl("get", "--raw", "/readyz").strip() == "ok"
