@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from places import BRIDGE, CACHE, CGROUP, CONTROLLERS, LAB, PREFIX
+from places import BRIDGE, CACHE, CGROUP, CONTROLLERS, LAB, PREFIX, Node
 from steps import LabError, run, step, wait
 
 
@@ -24,14 +24,39 @@ def cgroups() -> Iterator[Path]:
     return CONTROLLERS.glob(f"*/{CGROUP}")
 
 
-def processes() -> set[int]:
-    """Every process of the lab: nodes, what runs on them, and containers."""
+def processes(node: Node | None = None) -> set[int]:
+    """Every process of the lab or of one node: systemd, what runs there, and containers."""
     found: set[int] = set()
     for group in cgroups():
-        for folder, _, _ in os.walk(group):
+        for folder, _, _ in os.walk(group / node.name if node else group):
             with contextlib.suppress(OSError):
                 found.update(map(int, (Path(folder) / "cgroup.procs").read_text().split()))
     return found - {0, os.getpid()}
+
+
+def switch_off(node: Node) -> None:
+    """Take away what a node leaves that was told to reboot: systemd-nspawn ends here, and does not start it again."""
+    wait(f"{node.name} to go down", lambda: _still("systemd-nspawn", processes(node)), seconds=90)
+    for pid in processes(node):  # containers' own
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait(f"{node.name} to be off", lambda: "some processes still run" if processes(node) else "", seconds=30)
+    for place in mounts():
+        if place.startswith(f"{node.folder}/"):
+            run("umount", "--lazy", place, check=False)
+    for group in cgroups():
+        for folder, _, _ in os.walk(group / node.name, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
+    _remove_marks(node.machine)
+
+
+def _still(name: str, pids: set[int]) -> str:
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text().strip() == name:
+                return f"{name} runs as process {pid}"
+    return ""
 
 
 def mounts() -> list[str]:
@@ -63,10 +88,10 @@ def remains() -> list[str]:
     ]
 
 
-def _marks() -> list[Path]:
+def _marks(machine: str = f"{PREFIX}-*") -> list[Path]:
     """What systemd-nspawn leaves in /run when it is killed."""
     run_folder = Path("/run/systemd/nspawn")
-    return [*run_folder.glob(f"*/{PREFIX}-*"), *run_folder.glob(f"*/.#{PREFIX}-*")]
+    return [*run_folder.glob(f"*/{machine}"), *run_folder.glob(f"*/.#{machine}")]
 
 
 def stop_nodes() -> None:
@@ -87,7 +112,11 @@ def stop_nodes() -> None:
     for name in links():
         run("ip", "link", "delete", name, check=False)  # the other end of a veth goes with the first
     wait("the lab's cgroups to be empty", _remove_cgroups, seconds=20, every=0.1)
-    for path in _marks():
+    _remove_marks()
+
+
+def _remove_marks(machine: str = f"{PREFIX}-*") -> None:
+    for path in _marks(machine):
         run("umount", "--lazy", path, check=False)
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

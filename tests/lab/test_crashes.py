@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import leftovers
 import pytest
 from changes import Hands, hands
 from cluster import wait_for_nodes
-from machines import ssh
+from machines import boot, ssh
 from places import HERE, Node, existing
 from steps import wait
 from truth import look
@@ -142,6 +143,8 @@ def test_the_node_is_rebooted(hand: Hands, worker: Node, tmp_path: Path) -> None
     def cut() -> None:
         assert begin(hand, change, "rebooted").outcome == "waiting"
         ssh(worker, "sudo systemctl reboot", check=False)
+        leftovers.switch_off(worker)
+        boot([worker])
 
     mended(hand, worker, change, "rebooted", cut)
     assert "the node was restarted before anybody confirmed" in ssh(

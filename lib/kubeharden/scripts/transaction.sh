@@ -205,6 +205,7 @@ follow() { # until it waits for the verdict or is over; a worker that is gone is
     now=$(state)
     case $now in
     waiting) answer "$now" "$(cat "$folder/words")" ;;
+    '') answer failed 'another transaction took its place before it began; nothing was changed' ;;
     stuck) answer failed "$(cat "$folder/words")" ;;
     esac
     if is_cut_off "$now" && ! busied "$run" && [ "$(state)" = "$now" ]; then start_revert 'its work was cut off'; fi
@@ -472,7 +473,7 @@ release() {
   if [ "$(holder_of_lock)" = "$run" ]; then rm -f "$base/lock"; fi
 }
 
-prune() { # folders of long ago, and what a cut connection left
+prune() { # folders of long ago, and what a session left that was cut off before the work began
   for other in "$base"/.incoming.*; do
     kill -0 "${other##*.}" 2>/dev/null || rm -rf "$other"
   done
@@ -482,7 +483,9 @@ prune() { # folders of long ago, and what a cut connection left
     # One without a state is not of this script; an open one holds the lock, which is this run's.
     if [ -e "$base/$other/state" ] && [ "$other" != "$run" ]; then
       count=$((count + 1))
-      [ "$count" -lt "$kept" ] || rm -rf "${base:?}/$other"
+      if [ "$count" -ge "$kept" ] || { [ "$(state "$other")" = begun ] && ! busied "$other"; }; then
+        rm -rf "${base:?}/$other"
+      fi
     fi
   done
 }
@@ -662,7 +665,8 @@ list() {
     other=${other%/state}
     load "${other##*/}"
     now=$(state)
-    if is_over "$now"; then open=closed; else open=open; fi
+    open=closed
+    if ! is_over "$now" && { [ "$(holder_of_lock)" = "$run" ] || busied "$run"; }; then open=open; fi
     printf '@transaction %s %s %s %s %s %s\n' "$run" "$open" "$now" "$service" "$(setting since)" "$(setting holder)"
   done
   printf '@end\n'
