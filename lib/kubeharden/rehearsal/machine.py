@@ -129,12 +129,13 @@ class Machine:
         await self.manager.cut()
         self._begin_boot(clock())
         self.manager.reload()
-        for name in self.manager.enabled(BOOT_ORDER):
-            unit = self.manager.loaded[name]
-            if unit.words("Service", "ExecStart")[:1] == [SHELL]:
-                await self.scripts.once(name, tuple(unit.words("Service", "ExecStart")))
+        enabled = self.manager.enabled(BOOT_ORDER)
+        commands = {name: self.manager.loaded[name].words("Service", "ExecStart") for name in enabled}
+        scripts = [name for name in enabled if commands[name][:1] == [SHELL]]
+        for name in scripts:
+            await self.scripts.once(name, tuple(commands[name]))
         self.is_on = True
-        await self.manager.start_enabled(BOOT_ORDER)
+        await self.manager.start_all([name for name in enabled if name not in scripts])
         self.persist()
 
     def resume(self) -> None:

@@ -109,9 +109,9 @@ class Manager:
         names = [name for name, unit in self.loaded.items() if name in wanted and not unit.masked]
         return sorted(names, key=lambda name: (name not in order, order.index(name) if name in order else 0))
 
-    async def start_enabled(self, order: list[str]) -> None:
-        """Start them; one that fails does not keep the others from it."""
-        for name in self.enabled(order):
+    async def start_all(self, order: list[str]) -> None:
+        """Start services in that order; one that fails does not keep the others from it."""
+        for name in order:
             with contextlib.suppress(JobError):
                 await self.start(name)
 

@@ -494,7 +494,7 @@ prune() { # folders of long ago, and what a session left that was cut off before
 
 arm() {
   complaint=$(write_keeper 2>&1) || return 1
-  start_timer --timer-property=AccuracySec=100ms || start_timer || return 1 # systemd before 227 lacks the option
+  start_timer "$(setting deadline)" || return 1
   alive "kubeharden-$run-revert.timer"
 }
 
@@ -517,9 +517,16 @@ UNIT
     ln -sf "../$keeper" "$wants/$keeper" && sync "$units" "$wants"
 }
 
-start_timer() { # OPTION...: again and again until it is over, should somebody kill it while it works
-  complaint=$(systemd-run --unit="kubeharden-$run-revert" --on-active="$(setting deadline)s" --on-unit-inactive=5s \
-    "$@" /bin/sh "${folder#"$root"}/transaction.sh" revert "$run" 2>&1)
+start_timer() { # SECONDS
+  # systemd before 227 lacks the option, and is up to a minute late.
+  run_timer "$1" --timer-property=AccuracySec=100ms || run_timer "$1"
+}
+
+run_timer() { # SECONDS [OPTION]: again and again until it is over, should somebody kill it while it works
+  later=$1
+  shift
+  complaint=$(systemd-run --unit="kubeharden-$run-revert" --on-active="${later}s" --on-unit-inactive=5s "$@" \
+    /bin/sh "${folder#"$root"}/transaction.sh" revert "$run" 2>&1)
 }
 
 disarm() {
@@ -594,6 +601,7 @@ revert() {
   now=$(state)
   if is_over "$now"; then finish; fi
   [ ! -e "$base/lock" ] || [ "$(holder_of_lock)" = "$run" ] || exit 0 # these files are another's by now
+  ! alive "$keeper" || exit 0                                         # after a reboot: it is still at it
   give_verdict revert
   [ "$(cat "$folder/verdict" 2>/dev/null)" != confirm ] || keep_it
   systemctl stop "kubeharden-$run.service" 2>/dev/null # it must not go on beside this
@@ -615,6 +623,7 @@ boot() {
   if is_over "$(state)"; then finish; fi
   give_verdict revert
   [ "$(cat "$folder/verdict" 2>/dev/null)" != confirm ] || keep_it
+  start_timer 20 # should somebody kill this
   enter reverting
   put_all_back
   systemctl daemon-reload
