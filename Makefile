@@ -82,9 +82,11 @@ test-lab: setup
 	KUBEHARDEN_LAB=1 $(BIN)/pytest tests/lab -x -q
 
 ## make soak       what takes too long for CI: every test of tests/lab on one node and on three, 300 random flag sets
-##                 of each component on two, 20,000 random pods, 200 runs that are killed, and every crash point of a
-##                 transaction (about 2 hours)
+##                 of each component on two, 20,000 random pods, 200 runs that are killed, every crash point of a
+##                 transaction, and every byte of a sealed run (more than 2 hours)
 soak: setup
+	@echo "soak: every byte of a sealed run, its page and its record included, is flipped and found"
+	KUBEHARDEN_EVERY_BYTE=1 $(BIN)/pytest tests/test_record_verify.py -x -q -k every_byte
 	@for nodes in 1 3; do \
 	  echo "soak: every test of tests/lab on a cluster of $$nodes"; \
 	  $(MAKE) --no-print-directory lab-down test-lab NODES=$$nodes || exit 1; \

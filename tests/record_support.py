@@ -42,7 +42,7 @@ def make_run(
         reason="a test",
         steps=["kubelet"],
         nodes=["n1", "n2"],
-        who={"login": login, "uid": 1000, "host": "desk"},
+        who={"login": login, "uid": 1000, "host": "desk", "sudo_user": ""},
         kubernetes_user=kubernetes_user,
     )
     for node in nodes:

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import nbformat
 import pytest
 from nbformat import v4
 
+from kubeharden.records import record_schema
 from kubeharden.rehearsal import Rehearsal
 from record_support import make_key
 from support import Papermill
@@ -34,7 +36,9 @@ def kubeharden(*words: object) -> subprocess.CompletedProcess[str]:
 
 def sealed_record(records: Path) -> dict:
     [run] = records.iterdir()
-    return json.loads((run / "record.json").read_text())
+    record = json.loads((run / "record.json").read_text())
+    jsonschema.validate(record, record_schema())
+    return record
 
 
 def test_a_run_is_sealed_when_it_ends(papermill: Papermill, tmp_path: Path) -> None:

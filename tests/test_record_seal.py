@@ -9,11 +9,12 @@ import re
 import stat
 from pathlib import Path
 
+import jsonschema
 import nbformat
 import pytest
 
 from kubeharden.errors import RecordError
-from kubeharden.records import Record
+from kubeharden.records import Record, record_schema
 from kubeharden.records.seal import seal
 from kubeharden.records.signature import find_key, only_signer, public_part, sign, try_key
 from kubeharden.records.verify import Verdict, verify
@@ -46,7 +47,9 @@ def test_a_sealed_run_verifies_and_is_read_only(run: Path, key: Path, tmp_path: 
     assert {"journal.jsonl", "notebook.ipynb", "notebook.html"} < set(done.seal.files)
     assert {stat.S_IMODE((run / name).stat().st_mode) for name in files} == {0o400}
     assert {stat.S_IMODE(path.stat().st_mode) for path in (run, run / "files")} == {0o700}
-    assert json.loads((run / "record.json").read_text())["run"] == run.name
+    record = json.loads((run / "record.json").read_text())
+    assert record["run"] == run.name
+    jsonschema.validate(record, record_schema())
 
 
 def test_secrets_in_the_notebook_are_taken_out_of_all_that_is_sealed(
