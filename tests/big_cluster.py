@@ -294,6 +294,7 @@ def _policies() -> list[Object]:
         **rules,
         "privileged": True,
         "hostNetwork": True,
+        "hostPorts": [{"min": 0, "max": 65535}],  # those of a pod on the host's network are its containers'
         "hostPID": True,
         "hostIPC": True,
         "allowedCapabilities": ["*"],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ from kubeharden import live
 from kubeharden.cluster import Cluster
 from kubeharden.cluster.keeping import ONE_TOKEN_NAME, Keeper
 from kubeharden.cluster.objects import PAGE
+from support import ROOT
 
 PODS, TEMPLATES = 2000, 300
 PODS_PATH = "^/api/v1/pods"
@@ -143,3 +146,10 @@ def test_in_a_notebook_one_output_holds_how_it_ended() -> None:
     [output] = notebook.cells[0].outputs
     assert output.output_type == "display_data"
     assert re.match(r"reading pods: 100%.* 1500/1500 ", output.data["text/plain"])
+
+
+def test_the_bench_finds_what_was_planted_and_nothing_else() -> None:
+    command = [sys.executable, "tests/bench/many_pods.py", "--pods", "1500", "--templates", "400"]
+    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert "1500 pods of" in said
+    assert "each of them planted and none missed" in said

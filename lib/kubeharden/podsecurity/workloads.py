@@ -40,6 +40,9 @@ CONTROLLERS = {
 CONTROLLER_MANAGER = "system:kube-controller-manager"
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 _FINISHED = ("Succeeded", "Failed")
+# In the name of every annotation by which a pod is judged: seccomp's, AppArmor's, that of sysctls
+# (pkg/apis/core/annotation_key_constants.go). Others may differ in every pod, such as the address that CNI gave it.
+_JUDGED = "security."
 
 
 @dataclass(frozen=True)
@@ -214,7 +217,8 @@ def _likeness(pod: Object) -> str:
     spec = {
         key: value for key, value in (pod.get("spec") or {}).items() if key not in ("nodeName", "hostname")
     }
-    return repr((spec, pod["metadata"].get("annotations")))
+    notes = pod["metadata"].get("annotations") or {}
+    return repr((spec, [(key, value) for key, value in notes.items() if _JUDGED in key]))
 
 
 def _runs(pod: Object) -> bool:
