@@ -21,7 +21,7 @@ LAST, ANNOTATIONS = "v1.24", "v1.18"
 PREPARED = {name: prepare_psps([psp], LAST) for name, psp in default_policies(LAST).items()}
 # What default-policies.yaml says that a PodSecurityPolicy cannot say.
 BEYOND = {
-    "baseline": {"appArmorProfile", "seLinuxOptions", "windowsHostProcess"},
+    "baseline": {"appArmorProfile", "seLinuxOptions", "seccompProfile_baseline", "windowsHostProcess"},
     "restricted": {"appArmorProfile", "windowsHostProcess"},
 }
 
@@ -140,3 +140,10 @@ def test_no_policy_and_no_such_policy() -> None:
     assert default_policy_objects(NONE) == []
     with pytest.raises(ParameterError, match="restricted, baseline, none"):
         default_policy_objects("privileged")
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_no_profile_in_a_list_is_an_empty_name(strength: str) -> None:
+    """The API server refuses such a policy (ValidatePodSecurityPolicySpecificAnnotations of pkg/apis/policy)."""
+    for text in default_policies(LAST)[strength]["metadata"]["annotations"].values():
+        assert all(text.split(","))
