@@ -65,7 +65,7 @@ def test_the_diff_of_a_deletion_shows_what_goes() -> None:
 def test_what_the_server_warns_of_comes_back_and_other_labels_stay(cluster: Cluster) -> None:
     seen = one(cluster, "Namespace", "namespaces", "weave")
     wanted = labelled(seen, {"enforce": "baseline", "enforce-version": "v1.25"})
-    warnings = cluster.apply(ObjectChange("pod-security", wanted, seen))
+    warnings = cluster.apply(ObjectChange("pod-security", wanted, seen)).warnings
     assert warnings[0] == (
         'existing pods in namespace "weave" violate the new PodSecurity enforce level "baseline:v1.25"'
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubeharden.parameters import LOOKING, Parameters
+from kubeharden.parameters import LOOKING, ROLLING_BACK, Parameters, RollbackParameters
 from kubeharden.rehearsal import available
 
 ROOT = Path(__file__).parents[1]
@@ -104,6 +104,13 @@ def test_a_notebook_that_only_looks_has_some_of_the_same_parameters() -> None:
     library = {f.name: f.default for f in fields(Parameters)}
     assert tuple(cell) == LOOKING
     assert cell == {name: library[name] for name in LOOKING}
+
+
+def test_the_notebook_that_puts_back_has_some_of_the_same_parameters() -> None:
+    cell = {name: ast.literal_eval(default) for name, default, _ in parameters_cell("rollback.ipynb")}
+    library = {f.name: f.default for f in fields(RollbackParameters)}
+    assert tuple(cell) == ROLLING_BACK
+    assert cell == {name: library[name] for name in ROLLING_BACK}
 
 
 def test_papermill_shows_every_parameter_with_its_type_and_help() -> None:

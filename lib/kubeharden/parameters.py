@@ -29,6 +29,24 @@ POD_SECURITY = ("auto", "psp", "psa")
 CHANGE_ID_LENGTH = 80  # it becomes part of a folder's name
 # The parameters of a notebook that only looks.
 LOOKING = ("inventory", "rehearsal", "rehearsal_dir", "target_release", "change_id", "reason", "output_dir")
+# The parameters of a notebook that puts back what a run changed.
+ROLLING_BACK = (
+    "record",
+    "inventory",
+    "rehearsal",
+    "rehearsal_dir",
+    "mode",
+    "approved_plan",
+    "approval",
+    "batch_size",
+    "max_failures",
+    "confirm_timeout",
+    "drain",
+    "drain_timeout",
+    "change_id",
+    "reason",
+    "output_dir",
+)
 INJECTED = "# Parameters"  # the first line of the cell that papermill injects
 
 
@@ -64,6 +82,17 @@ class Parameters:
     output_dir: str = ""
 
 
+@dataclass(frozen=True)
+class RollbackParameters(Parameters):
+    """The parameters of ``rollback.ipynb``: those of ``ROLLING_BACK``; the others are not asked for.
+
+    Attributes:
+        record: the folder of the run to put back.
+    """
+
+    record: str = ""
+
+
 def assigned_names(sources: Iterable[str], known: Sequence[str]) -> list[str]:
     """The names assigned in papermill's injected cell and in every cell that assigns a parameter.
 
@@ -95,7 +124,11 @@ def _top_level_assignments(source: str) -> list[str]:
 
 
 def read_parameters(
-    namespace: Mapping[str, Any], *, rehearsals: Iterable[str], looks_only: bool = False
+    namespace: Mapping[str, Any],
+    *,
+    rehearsals: Iterable[str],
+    looks_only: bool = False,
+    rolls_back: bool = False,
 ) -> Parameters:
     """The parameters in a notebook's global names.
 
@@ -103,14 +136,19 @@ def read_parameters(
         namespace: ``globals()`` of the notebook; ``In`` in it holds the cells that have run.
         rehearsals: the names of the rehearsal clusters that there are.
         looks_only: the notebook has the parameters of ``LOOKING`` alone, and its mode is ``plan``.
+        rolls_back: the notebook has those of ``ROLLING_BACK``, and ``RollbackParameters`` come back.
 
     Raises:
         ParameterError: an unknown name, a wrong type, a value that cannot be; it names the parameter, the
             value and what is expected. All that is wrong is named at once.
     """
-    known = list(LOOKING) if looks_only else [field.name for field in fields(Parameters)]
+    known = [field.name for field in fields(Parameters)]
+    if looks_only or rolls_back:
+        known = list(LOOKING if looks_only else ROLLING_BACK)
     wrong = _unknown(namespace, known)
     values = {name: namespace[name] for name in known if name in namespace}
+    if rolls_back:
+        values.setdefault("record", "")
     for name, value in values.items():
         try:
             values[name] = _checked(name, value, tuple(rehearsals))
@@ -122,7 +160,7 @@ def read_parameters(
         )
     if looks_only:
         values["mode"] = "plan"
-    return Parameters(**values)
+    return RollbackParameters(**values) if rolls_back else Parameters(**values)
 
 
 def read_texts(namespace: Mapping[str, Any], known: Sequence[str]) -> dict[str, str]:
@@ -313,6 +351,11 @@ def _release(text: str) -> None:
         raise ValueError(f"is no release to go to: {error}") from None
 
 
+def _record(text: str) -> None:
+    if not text:
+        raise ValueError("is empty; expected the folder of a run, one of those in outputs/")
+
+
 def _batch_size(text: str) -> None:
     BatchSize.parse(text)
 
@@ -328,7 +371,7 @@ def _digest(text: str) -> None:
 
 
 _SWITCHES = ("enforce", "drain")
-_NEVER_EMPTY = ("mode", "profile", "pod_security", "default_policy", "batch_size")
+_NEVER_EMPTY = ("record", "mode", "profile", "pod_security", "default_policy", "batch_size")
 # Lowest and highest; seconds but for max_failures.
 _NUMBERS = {"max_failures": (0, 10_000), "confirm_timeout": (5, 3600), "drain_timeout": (1, 86_400)}
 _CHECKS: dict[str, Callable[[str], None]] = {
@@ -339,6 +382,7 @@ _CHECKS: dict[str, Callable[[str], None]] = {
     "target_release": _release,
     "approved_plan": _digest,
     "batch_size": _batch_size,
+    "record": _record,
     "change_id": _change_id,
     "mode": lambda text: _one_of(text, MODES),
     "default_policy": lambda text: _one_of(text, (*STRENGTHS, NONE)),

@@ -22,7 +22,11 @@ SERVER_METADATA = ("resourceVersion", "uid", "creationTimestamp", "generation", 
 
 @dataclass(frozen=True)
 class FileChange:
-    """A file to write on a node; ``before`` is None where there is none yet."""
+    """A file to write on a node, or to remove; ``before`` is None where there is none yet.
+
+    Attributes:
+        gone: whether it is to be removed; ``after`` is empty then.
+    """
 
     path: str
     before: FileFact | None
@@ -30,11 +34,17 @@ class FileChange:
     mode: str
     owner: str
     group: str
+    gone: bool = False
 
     @property
     def before_digest(self) -> str:
         """SHA-256 of the content it replaces, or ``absent``."""
         return "absent" if self.before is None else sha256(self.before.content)
+
+    @property
+    def after_digest(self) -> str:
+        """SHA-256 of the content that it is to have, or ``absent``."""
+        return "absent" if self.gone else sha256(self.after)
 
     @property
     def diff(self) -> str:
@@ -194,7 +204,7 @@ class Plan:
                         {
                             "path": file.path,
                             "before": file.before_digest,
-                            "after": sha256(file.after),
+                            "after": file.after_digest,
                             "mode": file.mode,
                             "owner": file.owner,
                             "group": file.group,
@@ -215,6 +225,19 @@ class Plan:
                 for change in self.object_changes
             ],
         }
+
+
+def own_state(item: Mapping[str, Any]) -> dict[str, Any]:
+    """What people and runs decide of an API object: without status, and without what the server keeps in it."""
+    meta = item["metadata"]
+    kept = {key: meta[key] for key in ("name", "namespace", "labels", "annotations") if meta.get(key)}
+    rest = {key: value for key, value in item.items() if key not in ("apiVersion", "metadata", "status")}
+    return {**rest, "metadata": kept}
+
+
+def state_digest(item: Mapping[str, Any]) -> str:
+    """SHA-256 of what people and runs decide of an API object: another one, once somebody has changed it."""
+    return sha256(json.dumps(own_state(item), sort_keys=True, separators=(",", ":")))
 
 
 def sha256(text: str) -> str:

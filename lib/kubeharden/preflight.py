@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kubeharden.cluster import Cluster
 from kubeharden.decide import uses_policies
 from kubeharden.errors import ClusterError
@@ -19,9 +21,18 @@ RETIRED = ("PodSecurityPolicy", "RoleBinding", "ClusterRoleBinding", "Role", "Cl
 
 
 def preflight(
-    parameters: Parameters, inventory: Inventory, policies: PolicySet, nodes: Nodes, cluster: Cluster
+    parameters: Parameters,
+    inventory: Inventory,
+    policies: PolicySet,
+    nodes: Nodes,
+    cluster: Cluster,
+    more: Sequence[tuple[str, str, str]] = (),
 ) -> list[Checked]:
     """Check the nodes and the API; nothing is changed.
+
+    Args:
+        more: what else this run may have to do: verb, kind and namespace.
+        parameters, inventory, policies, nodes, cluster: those of the run.
 
     Raises:
         NodeError: a node cannot be reached, shows a wrong host key, or does not let the user become root.
@@ -32,7 +43,7 @@ def preflight(
     names = ", ".join(node.name for node in inventory.nodes)
     version = cluster.version()
     needs = _needed(parameters, policies, cluster, version)
-    lacks = (_lack(cluster, *needed) for needed in needs)
+    lacks = (_lack(cluster, *needed) for needed in (*needs, *more))
     lacking = [text for text in lacks if text]
     if lacking:
         raise ClusterError(

@@ -123,6 +123,11 @@ def _redacted(text: str) -> str:
     return _BEARER.sub(lambda m: f"{m[1]} {_mark(m[2])}", text)
 
 
+def is_whole(text: str) -> bool:
+    """Whether a text has no mark of something that was taken out of it."""
+    return re.search(_MARK, text) is None
+
+
 def redact_data(value: Any) -> Any:
     """Plain data without its secrets: each text by itself, so that what is made of it (JSON, YAML) stays valid.
 

@@ -22,7 +22,7 @@ from kubeharden.interrupts import Stop, interrupts
 from kubeharden.lock import Lock
 from kubeharden.nodes import MAX_THREADS, Begun, Nodes
 from kubeharden.order import BatchSize, Place, batches
-from kubeharden.plan import NodeChange, ObjectChange, Plan
+from kubeharden.plan import NodeChange, ObjectChange, Plan, state_digest
 from kubeharden.records import Record
 from kubeharden.results import Result
 
@@ -152,7 +152,7 @@ class _Application:
         self.record.event("started", **about)
         try:
             self.record.keep(change)
-            warnings = self.rollout.cluster.apply(change)
+            written = self.rollout.cluster.apply(change)
         except KubehardenError as error:
             self.record.event("failed", **about, error=str(error))
             words = str(error).removeprefix(f"{change.name}: ")
@@ -160,10 +160,11 @@ class _Application:
                 f"{change.name}: {words}\n{self._untouched()} Mend it and run again: what is done is found done."
             ) from error
         words = {"create": "created", "update": "updated", "delete": "deleted"}[change.action]
-        if warnings:
-            words = f"{words}; the API server warns: {'; '.join(warnings)}"
+        if written.warnings:
+            words = f"{words}; the API server warns: {'; '.join(written.warnings)}"
         seconds = time.monotonic() - start
-        self.record.event("completed", **about, words=words, seconds=round(seconds, 3))
+        state = state_digest(written.item) if written.item else "absent"
+        self.record.event("completed", **about, words=words, seconds=round(seconds, 3), state=state)
         self._said(Result(change.name, "done", words, seconds))
 
     def _batch(self, batch: Sequence[NodeChange]) -> None:

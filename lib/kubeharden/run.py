@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -132,7 +132,9 @@ class Run:
             self.lock.check_free()
             waited = wait_for_open_changes(self.nodes, self.parameters.confirm_timeout + OVER_SECONDS, _say)
             self.record.event("waited", nodes=waited)
-        found = preflight(self.parameters, self.inventory, self.policies, self.nodes, self.cluster)
+        found = preflight(
+            self.parameters, self.inventory, self.policies, self.nodes, self.cluster, self._rights()
+        )
         self.record.event("checked", **hooks.checked(found, self.nodes.logins()))
         return views.checks_view(found)
 
@@ -154,7 +156,7 @@ class Run:
         Raises:
             ParameterError: a parameter does not fit this cluster.
         """
-        self._plan = make_plan(self._seen(), self.parameters, self.policies)
+        self._plan = self._make_plan()
         self._done.clear()
         self._approved = False
         self._failed = ""
@@ -232,12 +234,15 @@ class Run:
         if part.needed:
             self._hold_against_approval(plan)
             self._take_lock()
+        progress, results = Progress(), []
         try:
-            self._done[step] = self.rollout.apply(part, self._seen(), Progress().add)
+            for piece in self._pieces(part):
+                results += self.rollout.apply(piece, self._seen(), progress.add)
         except KubehardenError:
             self._failed = step
             raise
-        return applied_view(step, self._done[step])
+        self._done[step] = results
+        return applied_view(step, results)
 
     @verb
     def prove(self) -> View:
@@ -295,6 +300,17 @@ class Run:
     def is_over(self) -> bool:
         """Whether ``finish`` or ``close`` has been called."""
         return self._closed
+
+    def _rights(self) -> list[tuple[str, str, str]]:
+        """What else this run may have to do: verb, kind and namespace."""
+        return []
+
+    def _make_plan(self) -> Plan:
+        return make_plan(self._seen(), self.parameters, self.policies)
+
+    def _pieces(self, part: Plan) -> Iterable[Plan]:
+        """A step, in pieces that are carried out one after the other."""
+        return [part]
 
     def _take_lock(self) -> None:
         if self.lock.held:

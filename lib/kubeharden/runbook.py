@@ -14,23 +14,31 @@ past.list(), past.show(), past.compare(), past.since()
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from kubeharden import gate
 from kubeharden.inventory import Inventory, read_inventory
-from kubeharden.parameters import Parameters, check_confirm_timeout, check_dns_ip, read_parameters
+from kubeharden.parameters import (
+    Parameters,
+    RollbackParameters,
+    check_confirm_timeout,
+    check_dns_ip,
+    read_parameters,
+)
 from kubeharden.past import Records
 from kubeharden.podsecurity import read_policies
 from kubeharden.project import POLICIES, find, project_folder
-from kubeharden.records import Record, hooks
+from kubeharden.records import Record, hooks, read_run
 from kubeharden.records.approval import Approval, find_approval, keys_at_hand
 from kubeharden.rehearsal import Rehearsal, available, service_range
+from kubeharden.rollback_run import RollbackRun, check_past
 from kubeharden.run import Run, verb
 
-__all__ = ["Records", "Run", "records", "start"]
+__all__ = ["Records", "RollbackRun", "Run", "records", "start", "start_rollback"]
 
 _current: list[Run] = []  # at most one: the run that this notebook has open
 
@@ -48,13 +56,53 @@ def start(namespace: Mapping[str, Any], *, looks_only: bool = False) -> Run:
         ApprovalError: an approval is required and lacks, or does not count; likewise.
         RehearsalError: the rehearsal cluster cannot run.
     """
-    gate.install(namespace)
-    while _current:
-        _current.pop().close()
+    _end_the_last(namespace)
     parameters = read_parameters(namespace, rehearsals=available(), looks_only=looks_only)
     policies = read_policies(
         find(parameters.policies) if parameters.policies else project_folder() / POLICIES
     )
+    with _opened(parameters) as (inventory, rehearsal):
+        approval = None if looks_only else _approval(parameters, inventory)
+        record = _record(parameters, inventory, parameters.change_id or _label(parameters, looks_only))
+        run = Run(
+            parameters, inventory, policies, record, rehearsal, approval=approval, looks_only=looks_only
+        )
+    _started(run, "upgrade-readiness" if looks_only else "harden")
+    return run
+
+
+@verb
+def start_rollback(namespace: Mapping[str, Any]) -> RollbackRun:
+    """Likewise for a run that puts back what another one changed: the one whose folder ``record`` names.
+
+    Raises:
+        ParameterError: a parameter or the inventory is wrong, or the record is of another cluster; nothing was
+            contacted.
+        RecordError: the record cannot be read.
+        ApprovalError: an approval is required and lacks, or does not count.
+        RehearsalError: the rehearsal cluster cannot run.
+    """
+    _end_the_last(namespace)
+    parameters = read_parameters(namespace, rehearsals=available(), rolls_back=True)
+    past = read_run(find(cast("RollbackParameters", parameters).record))
+    with _opened(parameters) as (inventory, rehearsal):
+        check_past(past, inventory.cluster)
+        approval = _approval(parameters, inventory)
+        record = _record(parameters, inventory, parameters.change_id or "rollback")
+        run = RollbackRun(parameters, inventory, past, record, rehearsal, approval)
+    _started(run, "rollback")
+    return run
+
+
+def _end_the_last(namespace: Mapping[str, Any]) -> None:
+    gate.install(namespace)
+    while _current:
+        _current.pop().close()
+
+
+@contextmanager
+def _opened(parameters: Parameters) -> Iterator[tuple[Inventory, Rehearsal | None]]:
+    """The inventory; a rehearsal that was started for it ends again if what follows fails."""
     rehearsal = None
     if parameters.inventory != "rehearsal":
         inventory = read_inventory(find(parameters.inventory))
@@ -66,33 +114,32 @@ def start(namespace: Mapping[str, Any], *, looks_only: bool = False) -> Run:
         rehearsal = Rehearsal.start(parameters.rehearsal, _rehearsal_folder(parameters.rehearsal_dir))
         inventory = read_inventory(rehearsal.inventory)
     try:
-        approval = None if looks_only else _approval(parameters, inventory)
         check_confirm_timeout(parameters.confirm_timeout, inventory.settle_seconds)
-        parent = (
-            Path(parameters.output_dir).expanduser()
-            if parameters.output_dir
-            else project_folder() / "outputs"
-        )
-        label = parameters.change_id or _label(parameters, looks_only)
-        record = Record(parent, inventory.cluster, label)
-        run = Run(
-            parameters, inventory, policies, record, rehearsal, approval=approval, looks_only=looks_only
-        )
+        yield inventory, rehearsal
     except BaseException:
         if rehearsal is not None:
             rehearsal.stop()
         raise
+
+
+def _record(parameters: Parameters, inventory: Inventory, label: str) -> Record:
+    given = parameters.output_dir
+    parent = Path(given).expanduser() if given else project_folder() / "outputs"
+    return Record(parent, inventory.cluster, label)
+
+
+def _started(run: Run, notebook: str) -> None:
     _current.append(run)
-    source = rehearsal.inventory if rehearsal else find(parameters.inventory)
-    started = hooks.run_started(parameters, inventory, source, _notebook(looks_only), run.cluster.user)
-    record.event("run started", **started)
-    return run
+    p = run.parameters
+    source = run.rehearsal.inventory if run.rehearsal else find(p.inventory)
+    event = hooks.run_started(p, run.inventory, source, _notebook(notebook), run.cluster.user)
+    run.record.event("run started", **event)
 
 
-def _notebook(looks_only: bool) -> Path | None:
+def _notebook(name: str) -> Path | None:
     """The notebook that runs: Jupyter says which, papermill does not; then it is one of the project's."""
     named = os.environ.get("JPY_SESSION_NAME", "")
-    own = project_folder() / "notebooks" / ("upgrade-readiness.ipynb" if looks_only else "harden.ipynb")
+    own = project_folder() / "notebooks" / f"{name}.ipynb"
     return next((path for path in (Path(named), own) if path.suffix == ".ipynb" and path.is_file()), None)
 
 

@@ -13,7 +13,7 @@ from kubeharden.display import BAD, GOOD, NOTE, Block, Diff, Message, Table, Vie
 from kubeharden.errors import UnitError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.impact_views import headline
-from kubeharden.plan import NodeChange, Plan
+from kubeharden.plan import FileChange, NodeChange, Plan
 from kubeharden.pod_security_view import namespaces_view
 from kubeharden.podsecurity import Authorization, workloads
 from kubeharden.releases import Release
@@ -287,8 +287,13 @@ def _workload_table(facts: Facts) -> Table:
 def _changes_of(change: NodeChange) -> str:
     if not change.needed:
         return "as it should be"
-    what = [f"{'write' if file.before is None else 'change'} {file.path}" for file in change.files]
-    return "\n".join([*what, "restart"])
+    return "\n".join([*(f"{_word(file)} {file.path}" for file in change.files), "restart"])
+
+
+def _word(file: FileChange) -> str:
+    if file.gone:
+        return "remove"
+    return "write" if file.before is None else "change"
 
 
 def _alike(changes: Sequence[NodeChange]) -> list[list[NodeChange]]:

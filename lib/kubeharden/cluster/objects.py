@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from kubeharden.cluster.client import Client, ExpiredError, NotFoundError, TooManyRequestsError
@@ -16,6 +17,19 @@ PAGE = 500
 # Told after each page: what is read, how many of it there are so far, and how many in all (None: not known yet).
 Told = Callable[[str, int, int | None], None]
 Keep = Callable[[str, dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of an object.
+
+    Attributes:
+        item: as the server has it now; None where it was deleted.
+        warnings: what the server warns of where it was replaced: pods that a namespace's new labels would refuse.
+    """
+
+    item: dict[str, Any] | None
+    warnings: tuple[str, ...] = ()
 
 
 class Objects:
@@ -202,24 +216,21 @@ class Objects:
         path = self._path(RESOURCES[kind], namespace or None)
         return [] if path is None else self._list(path, kind)
 
-    def apply(self, change: ObjectChange) -> list[str]:
+    def apply(self, change: ObjectChange) -> Written:
         """Create, replace or delete an object; one that is to be deleted may be gone already.
-
-        Returns:
-            What the server warns of where an object is replaced: pods that a namespace's new labels would refuse.
 
         Raises:
             StaleError: it was changed by somebody since it was looked at.
             ClusterError: the server refuses.
         """
-        warnings: list[str] = []
         if change.delete and change.before is not None:
             self.delete(change.before)
-        elif change.before is None:
-            self.create(change.manifest, change.name)
-        else:
-            self.replace(change.manifest, change.name, warnings)
-        return warnings
+            return Written(None)
+        if change.before is None:
+            return Written({"kind": change.manifest["kind"], **self.create(change.manifest, change.name)})
+        warnings: list[str] = []
+        item = self.replace(change.manifest, change.name, warnings)
+        return Written({"kind": change.manifest["kind"], **item}, tuple(warnings))
 
     def _place(self, kind: str, name: str, namespace: str) -> str:
         resource = RESOURCES[kind]

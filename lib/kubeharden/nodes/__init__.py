@@ -16,7 +16,15 @@ from kubeharden.errors import HostKeyError, NodeError
 from kubeharden.facts import SERVICES, NodeFacts, parse_observation
 from kubeharden.inventory import Inventory, Node
 from kubeharden.nodes.ssh import SUDO_PASSWORD_VARIABLE, Ssh, script_text
-from kubeharden.nodes.transaction import Begun, Transaction, naming, payload, read_result, read_transactions
+from kubeharden.nodes.transaction import (
+    Begun,
+    Transaction,
+    naming,
+    payload,
+    read_backup,
+    read_result,
+    read_transactions,
+)
 from kubeharden.plan import NodeChange
 
 __all__ = ["CONFIRM_SECONDS", "SUDO_PASSWORD_VARIABLE", "Begun", "Nodes", "Transaction"]
@@ -163,6 +171,16 @@ class Nodes:
             return node.name, read_transactions(node.name, answer)
 
         return dict(_all(ask, self._named(names)))
+
+    def backup(self, node: str, run: str, digest: str) -> str | None:
+        """What a transaction backed up on its node, by the SHA-256 of the content; None where it is not there.
+
+        Raises:
+            NodeError: the node cannot be reached, or the backup is damaged.
+        """
+        wanted = f"{naming(run)}{digest}\n"
+        answer = self._ssh.run(self._node(node), "transaction", ["old"], wanted, OBSERVE_SECONDS)
+        return read_backup(node, digest, answer)
 
     def _verdict(self, node: str, verb: str, run: str) -> Begun:
         seconds = self.inventory.settle_seconds + TRANSACTION_SECONDS

@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass
 
 from kubeharden.errors import NodeError
-from kubeharden.plan import FileChange, NodeChange
+from kubeharden.plan import FileChange, NodeChange, sha256
 from kubeharden.redact import redact
 
 PAYLOAD_MARK = "kubeharden-payload\n"
@@ -69,6 +69,9 @@ def payload(change: NodeChange, run: str, holder: str, settle: float, deadline: 
     """
     lines = [f"run {run}", "script", _encoded(script), f"holder {' '.join(holder.split())}"]
     for file in change.files:
+        if file.gone:
+            lines.append(f"remove {file.before_digest} {file.path}")
+            continue
         lines.append(f"file {file.mode} {file.owner} {file.group} {file.before_digest} {file.path}")
         lines.append(_encoded(file.after))
     if _is_checked(change):
@@ -115,6 +118,26 @@ def read_transactions(node: str, text: str) -> tuple[Transaction, ...]:
             run, is_open, state, service, since, holder = line.split(" ", 6)[1:]
             found.append(Transaction(run, is_open == "open", state, service, since, redact(holder)))
     return tuple(found)
+
+
+def read_backup(node: str, digest: str, text: str) -> str | None:
+    """The answer of ``transaction.sh old``: the content with that SHA-256, or None where the node has none.
+
+    Raises:
+        NodeError: it was cut off, or is another content.
+    """
+    if "@result failed" in text:  # it does not know that transaction, or not any more
+        return None
+    _, found, body = text.partition("@old\n")
+    if not text.endswith("@end\n") or not found:
+        raise NodeError(f"{node}: did not say what it has backed up")
+    encoded = body.removesuffix("@end\n")
+    if not encoded:
+        return None
+    content = base64.b64decode(encoded).decode("utf-8", errors="surrogateescape")
+    if sha256(content) != digest:
+        raise NodeError(f"{node}: the backup {digest} is damaged: its content has another digest")
+    return content
 
 
 def _is_checked(change: NodeChange) -> bool:

@@ -151,7 +151,8 @@ class Record:
         folder = self.folder / "files" / change.node
         was = file.before
         redacted = [_keep_text(folder, was.content)] if was is not None else []
-        redacted.append(_keep_text(folder, file.after))
+        if not file.gone:
+            redacted.append(_keep_text(folder, file.after))
         return KeptFile(
             node=change.node,
             service=change.service,
@@ -161,7 +162,7 @@ class Record:
             owner=file.owner,
             group=file.group,
             before=file.before_digest,
-            after=sha256(file.after),
+            after=file.after_digest,
             redacted=any(redacted),
             before_mode="" if was is None else was.mode,
             before_owner="" if was is None else was.owner,

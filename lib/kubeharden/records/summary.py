@@ -162,7 +162,9 @@ def _same_object(item: KeptObject, change: Mapping[str, Any]) -> bool:
 
 
 def _file(past: PastRun, file: KeptFile) -> dict[str, Any]:
-    before = "" if file.before == ABSENT else past.content(file.node, file.before)
+    before, after = (
+        "" if digest == ABSENT else past.content(file.node, digest) for digest in (file.before, file.after)
+    )
     return {
         "path": file.path,
         "mode": file.mode,
@@ -171,7 +173,7 @@ def _file(past: PastRun, file: KeptFile) -> dict[str, Any]:
         "before": file.before,
         "after": file.after,
         "redacted": file.redacted,
-        "diff": unified_diff(file.path, before, past.content(file.node, file.after)),
+        "diff": unified_diff(file.path, before, after),
     }
 
 

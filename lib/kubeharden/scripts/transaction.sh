@@ -4,6 +4,7 @@
 #   sh -c "$(cat transaction.sh)" transaction begin <PAYLOAD   starts one and follows it until it waits or is over
 #   … confirm | undo            the change stays, or is put back at once; RUN as an argument, or as a payload "run RUN"
 #   … state                     the transactions that this node knows, one a line
+#   … old <RUN, SHA             what it has backed up with that digest, in base64 between "@old" and "@end"
 #
 # Sent over SSH, these only start the work and look at it. The work itself is done by a copy of this script in
 # /var/lib/kubeharden/RUN, in units of systemd, so that no connection and no controller is needed for it:
@@ -20,6 +21,7 @@
 #   script, then base64 and "."    this script
 #   holder TEXT                    who has the node while the change is open
 #   file MODE OWNER GROUP SHA PATH the new file, then base64 and "."; SHA is that of the file it replaces, or "absent"
+#   remove SHA PATH                a file that is to go
 #   argv, then base64 and "."      the new command line, one word a line, where the program can check its file
 #   restart SERVICE                after daemon-reload
 #   settle SECONDS                 how long it must run without a break
@@ -157,6 +159,13 @@ WORDS
       decode "new.$count"
       printf '%s\n' "$count $mode $owner $group $sha $(digest "$folder/new.$count") $path" >>"$folder/files"
       ;;
+    "remove "*)
+      count=$((count + 1))
+      read -r sha path <<WORDS
+${line#remove }
+WORDS
+      printf '%s\n' "$count - - - $sha absent $path" >>"$folder/files"
+      ;;
     end) complete=yes && break ;;
     *) printf '%s\n' "$line" >>"$folder/settings" ;;
     esac
@@ -293,7 +302,9 @@ start_revert() { # WHY
 
 is_fresh() { [ "$(digest "$real")" = "$sha" ]; }
 
-is_installed() { [ "$(digest "$real")" = "$new" ] && [ "$(owners "$real")" = "$mode $owner $group" ]; }
+is_installed() {
+  [ "$(digest "$real")" = "$new" ] && { [ "$new" = absent ] || [ "$(owners "$real")" = "$mode $owner $group" ]; }
+}
 
 unchanged() { # the files are in place, and the process was started by a transaction that put the same in place
   [ -s "$folder/files" ] && each is_installed || return 1
@@ -312,6 +323,7 @@ back_up() {
 }
 
 stage() { # beside its target, so that the rename stays on one file system
+  [ "$new" != absent ] || return 0
   mkdir -p "${real%/*}" &&
     cp "$folder/new.$index" "$beside" &&
     chmod "$mode" "$beside" &&
@@ -321,7 +333,9 @@ stage() { # beside its target, so that the rename stays on one file system
 
 unstage() { rm -f "$beside"; }
 
-install_file() { mv -f "$beside" "$real" && sync "${real%/*}"; }
+install_file() {
+  if [ "$new" = absent ]; then rm -f "$real"; else mv -f "$beside" "$real"; fi && sync "${real%/*}"
+}
 
 # --- check: what systemd and the program itself say of the new files, before they are in place ----------------
 
@@ -330,6 +344,7 @@ check() { # what cannot be checked on this node passes
 }
 
 copy_for_check() { # systemd looks for drop-ins beside a unit, so its part of the tree is kept
+  [ "$new" != absent ] || return 0
   case $path in
   */systemd/system/*) copy=$folder/check/${path##*/systemd/system/} ;;
   *) copy=$folder/check/config.$index ;;
@@ -677,6 +692,18 @@ list() {
     open=closed
     if ! is_over "$now" && { [ "$(holder_of_lock)" = "$run" ] || busied "$run"; }; then open=open; fi
     printf '@transaction %s %s %s %s %s %s\n' "$run" "$open" "$now" "$service" "$(setting since)" "$(setting holder)"
+  done
+  printf '@end\n'
+}
+
+old() { # <SHA, in the line after the run's
+  read -r sha
+  printf '@old\n'
+  for file in "$folder"/old.*; do
+    if [ -e "$file" ] && [ "$(digest "$file")" = "$sha" ]; then
+      base64 <"$file"
+      break
+    fi
   done
   printf '@end\n'
 }

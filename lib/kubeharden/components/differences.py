@@ -1,0 +1,30 @@
+"""Which fields of the effective configuration change between one way to start a component and another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kubeharden.components.effective import effective_config
+from kubeharden.components.flags import split_flags
+from kubeharden.components.migration import changes
+from kubeharden.releases import Release, release_table
+from kubeharden.releases.tables import COMPONENTS
+
+Start = tuple[Sequence[str], Mapping[str, Any] | None]  # a command line, and the content of its config file
+
+
+def changed_fields(component: str, release: Release, before: Start, after: Start) -> tuple[str, ...]:
+    """The paths of the fields whose effective value differs; none for a component without a config file.
+
+    Raises:
+        UnitError: a command line cannot be read.
+    """
+    if component not in COMPONENTS:
+        return ()
+    table = release_table(component, release)
+    old, new = (
+        effective_config(table, split_flags(list(argv)[1:], table), config)
+        for argv, config in (before, after)
+    )
+    return tuple(changes(table, old, new))
