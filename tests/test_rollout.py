@@ -180,7 +180,9 @@ def test_a_change_that_a_dead_run_left_open_is_waited_for(
 def test_a_busy_and_stumbling_api_server_is_borne(rehearsal: Rehearsal, tmp_path: Path) -> None:
     with between(rehearsal.directory / "admin.kubeconfig") as faults:
         inventory = inventory_of(rehearsal, "faults", kubeconfig=str(faults.kubeconfig))
-        run = planned_run(rehearsal, tmp_path / "records", inventory, dns_ip="10.0.0.10")
+        run = planned_run(
+            rehearsal, tmp_path / "records", inventory, dns_ip="10.0.0.10", accept_breaking=["shop/web"]
+        )
         faults.add("POST", "/leases", 429, Retry_After="1")
         faults.add("GET", "/api/v1/nodes/", 503, times=8)
         faults.add("GET", "/api/v1/pods", 500, times=3)
