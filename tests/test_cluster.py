@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from faults import CUT, HANG, Faults, between
 from kubeharden.cluster import Cluster, client
 from kubeharden.errors import ClusterError, StaleError
 from kubeharden.plan import ObjectChange
+from kubeharden.redact import redact
 from kubeharden.rehearsal import Rehearsal
 
 CONFIG_MAPS = "/api/v1/namespaces/kube-system/configmaps"
@@ -143,3 +146,34 @@ def test_a_server_that_is_not_there_is_said_soon(
     with pytest.raises(ClusterError, match=r"cannot reach the API server.*[Cc]onnection refused"):
         other.version()
     other.close()
+
+
+def test_what_a_plugin_is_told_is_withheld_and_ordinary_words_stay(tmp_path: Path) -> None:
+    told = {
+        "AWS_PROFILE": "default",
+        "AWS_REGION": "eu-west-1",
+        "AWS_SDK_LOAD_CONFIG": "true",
+        "CODE": "xk-94-Qpz7",
+    }
+    told["CLIENT_SECRET"] = "hunterhorse"
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1beta1",
+        "command": "false",
+        "env": [{"name": name, "value": value} for name, value in told.items()],
+    }
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "unused", "user": {"exec": plugin}}, {"name": "u", "user": {}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(kubeconfig))
+    Cluster(str(path)).close()
+    plain = '{"namespace": "default", "value": true, "node": "ip-10-0-0-1.eu-west-1.compute.internal"}'
+    assert redact(plain) == plain
+    shown = redact("tried xk-94-Qpz7 and hunterhorse")
+    assert "xk-94-Qpz7" not in shown
+    assert "hunterhorse" not in shown

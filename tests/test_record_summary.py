@@ -154,6 +154,17 @@ def test_a_run_that_was_left_or_cut_off(tmp_path: Path) -> None:
     assert summary(again.record.folder)["result"] == "abandoned"
 
 
+def test_a_run_that_planned_again_after_its_changes_did_something(tmp_path: Path) -> None:
+    record = Record(tmp_path, "lab", "harden")
+    record.event("run started", mode="apply")
+    record.event("started", subject="kubelet on n1")
+    record.event("completed", subject="kubelet on n1", words="done", seconds=1.0)
+    record.event("planned", digest="0" * 64, changes=[])
+    record.event("finished", mode="apply", changed=[], not_carried_out=[], why="")
+    record.close()
+    assert build_record(read_run(record.folder))["result"] == "done"
+
+
 def test_a_folder_without_a_whole_line_has_a_record(tmp_path: Path) -> None:
     record = Record(tmp_path, "lab", "harden")
     record.close()

@@ -26,6 +26,7 @@ from kubernetes.config.config_exception import ConfigException
 
 from kubeharden.errors import ClusterError, StaleError
 from kubeharden.redact import redact, remember
+from kubeharden.withheld import is_distinct
 
 TIMEOUT_SECONDS = (5, 30)  # to connect, to answer
 RETRIES = 4
@@ -275,6 +276,11 @@ def _reason(error: Exception) -> str:
     return redact(str(reason)).partition(": ")[2] or redact(str(reason))
 
 
+# What the plugins of clouds are told that is no secret, and is part of the names of nodes.
+_PLUGIN_SETTINGS = ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_STS_REGIONAL_ENDPOINTS")
+_SECRET_NAME = re.compile(r"(?i)secret|token|password|key")
+
+
 def _remember_credentials(kubeconfig: Path) -> None:
     """Keep the credentials of every user of a kubeconfig out of everything that is shown."""
     users = yaml.safe_load(kubeconfig.read_text(encoding="utf-8")).get("users") or ()
@@ -282,10 +288,16 @@ def _remember_credentials(kubeconfig: Path) -> None:
         for key in ("token", "password", "client-key-data"):
             remember(user.get(key))
         provider, plugin = user.get("auth-provider") or {}, user.get("exec") or {}
-        for value in (provider.get("config") or {}).values():
-            remember(str(value))
-        for variable in plugin.get("env") or ():
-            remember(variable.get("value"))
+        settings = {**(provider.get("config") or {}), **_variables(plugin)}
+        for name, value in settings.items():
+            # "default" or "true", taken out wherever it stands, would spoil every record.
+            distinct = name not in _PLUGIN_SETTINGS and is_distinct(str(value or ""))
+            if distinct or _SECRET_NAME.search(name):
+                remember(str(value or ""))
+
+
+def _variables(plugin: Mapping[str, Any]) -> dict[str, Any]:
+    return {variable["name"]: variable.get("value") for variable in plugin.get("env") or ()}
 
 
 def _user_of(kubeconfig: str, context: str | None) -> str:

@@ -84,7 +84,8 @@ def result_of(past: PastRun) -> str:
         return "planned"
     if end.get("not_carried_out"):
         return "partly done"
-    return "done" if end.get("changed") else "nothing to do"
+    # A second plan in the same run knows nothing of what was carried out before it: the events do.
+    return "done" if end.get("changed") or past.of("completed") else "nothing to do"
 
 
 def _unfinished(past: PastRun) -> str:
