@@ -197,3 +197,18 @@ def test_mistakes_in_the_levels_that_are_asked_for_are_named(tmp_path: Path, tex
     path.write_text(f"policies:\n- {{name: x, spec: {SPEC}, used_by: []}}\nnamespaces:\n{text}\n")
     with pytest.raises(ParameterError, match=words):
         read_policies(path)
+
+
+def test_a_seccomp_profile_that_a_server_would_refuse_is_refused_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "policies.yaml"
+    key = "seccomp.security.alpha.kubernetes.io/allowedProfileNames"
+    for names in ("'*'", "'runtime/default,localhost/x.json'"):
+        path.write_text(
+            f"policies:\n- {{name: x, annotations: {{{key}: {names}}}, spec: {SPEC}, used_by: []}}\n"
+        )
+        read_policies(path)
+    path.write_text(
+        f"policies:\n- {{name: x, annotations: {{{key}: 'runtime/default,'}}, spec: {SPEC}, used_by: []}}\n"
+    )
+    with pytest.raises(ParameterError, match="names the profile ''; expected "):
+        read_policies(path)

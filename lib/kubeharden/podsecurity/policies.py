@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from kubeharden.documents import mistakes, read_document
 from kubeharden.errors import ParameterError
 from kubeharden.podsecurity.psp_policy import PolicySpec
+from kubeharden.podsecurity.psp_profiles import SECCOMP_ALLOWED
 
 # policy/v1beta1 holds PodSecurityPolicy from 1.10 to 1.24; RBAC on the group "policy" is right for all of
 # them (plugin/pkg/admission/security/podsecuritypolicy/admission.go, authorizedForPolicy).
@@ -18,6 +19,7 @@ PSP_API_VERSION = "policy/v1beta1"
 PSP_GROUP = "policy"
 RBAC_API_VERSION = "rbac.authorization.k8s.io/v1"
 RBAC_GROUP = "rbac.authorization.k8s.io"
+SECCOMP_NAMES = ("*", "runtime/default", "docker/default", "unconfined")
 
 
 class _Strict(BaseModel):
@@ -80,6 +82,17 @@ class Policy(_Strict):
         except ValidationError as error:
             raise ValueError("; ".join(mistakes(error).split("\n")).replace("  ", "")) from None
         return spec
+
+    @field_validator("annotations")
+    @classmethod
+    def _known_profiles(cls, annotations: dict[str, str]) -> dict[str, str]:
+        """A server refuses a policy with a seccomp profile that is none (pkg/apis/policy/validation/validation.go)."""
+        allowed = annotations.get(SECCOMP_ALLOWED, "")
+        for name in allowed.split(",") if allowed else ():
+            if name not in SECCOMP_NAMES and not name.startswith("localhost/"):
+                expected = f"{', '.join(SECCOMP_NAMES)} or localhost/FILE"
+                raise ValueError(f"{SECCOMP_ALLOWED} names the profile {name!r}; expected {expected}")
+        return annotations
 
     @property
     def role_name(self) -> str:
