@@ -16,7 +16,7 @@ from kubeharden.nodes import Nodes
 from kubeharden.observe import observe
 from kubeharden.plan import FileChange, NodeChange, Plan
 from kubeharden.records import Record
-from kubeharden.rollout import Rollout
+from kubeharden.rollout import Pace, Rollout
 
 
 class Hands:
@@ -61,8 +61,9 @@ class Hands:
             stack.callback(record.close)
             lock.acquire()
             stack.callback(lock.release)
-            rollout = Rollout(self.facts, self.nodes, self.cluster, record, lock, lambda _: None)
-            rollout.apply(Plan((change.step,), (change,)))
+            pace = Pace(settle=self.inventory.settle_seconds)
+            rollout = Rollout(self.nodes, self.cluster, record, lock, pace)
+            rollout.apply(Plan((change.step,), (change,)), self.facts, lambda _: None)
 
 
 @contextmanager
