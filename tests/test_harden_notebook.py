@@ -148,7 +148,8 @@ def test_plan_changes_nothing_anywhere(papermill: Papermill, tmp_path: Path, nam
     folder = tmp_path / "rehearsal"
     Rehearsal.start(name, folder).stop()
     before, versions = files_of(folder), versions_of(folder)
-    words = ("-p", "mode", "plan", "-p", "default_policy", "baseline")
+    wanted = "baseline" if name in WITH_POLICIES else "none"
+    words = ("-p", "mode", "plan", "-p", "default_policy", wanted)
     run = papermill(*words, rehearsal=name, rehearsal_dir=str(folder), cwd=ROOT)
     assert run.status == 0, run.output
     assert "write /etc/kubernetes/kubelet.conf" in run.shown("run.plan()")

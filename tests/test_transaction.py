@@ -126,8 +126,9 @@ def test_a_second_run_is_told_who_holds_the_node(site: Site, run: str) -> None:
 def test_of_two_that_begin_at_once_one_has_the_node(site: Site, run: str) -> None:
     changes = [site.change(2), site.change(3)]
     with ThreadPoolExecutor(2) as pool:
-        outcomes = list(pool.map(lambda at: site.nodes.begin(changes[at], f"{run}-{at}", 30).outcome, (0, 1)))
-    assert sorted(outcomes) == ["busy", "waiting"]
+        begun = list(pool.map(lambda at: site.nodes.begin(changes[at], f"{run}-{at}", 30), (0, 1)))
+    outcomes = [one.outcome for one in begun]
+    assert sorted(outcomes) == ["busy", "waiting"], begun
 
 
 def test_the_same_call_again_follows_what_it_began(site: Site, run: str) -> None:
