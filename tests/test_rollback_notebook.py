@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kubeharden import runbook
-from kubeharden.errors import MigrationRefusedError, ParameterError, RecordError
+from kubeharden.errors import MigrationRefusedError, ParameterError, RecordError, StaleError
 from kubeharden.records import read_run
 from kubeharden.rehearsal import Rehearsal
 from kubeharden.rollback_run import check_past
@@ -149,6 +149,22 @@ def test_an_object_that_somebody_changed_since_is_refused_with_the_difference(
         found = back.cluster.get("Role", "psp:privileged", "weave")
         assert found is not None
         assert found["rules"][0]["resourceNames"] == ["privileged", "another"]
+
+
+def test_what_somebody_else_had_made_first_is_left_alone(
+    tmp_path: Path, roll_back: Callable[..., runbook.RollbackRun]
+) -> None:
+    """The run meant to create the very same object, and was refused: it is not the run's to delete."""
+    with Rehearsal.start("article-1.10", tmp_path / "rehearsal") as rehearsal:
+        run = planned_run(rehearsal, tmp_path / "records", steps=["pod-security"])
+        theirs = run._planned().object_changes[0].manifest
+        run.cluster.create(dict(theirs))
+        with pytest.raises(StaleError, match="already exists"):
+            run.apply("pod-security")
+        run.close()
+        back = roll_back(rehearsal, run.record.folder)
+        back.roll_back()
+        assert back.cluster.get(theirs["kind"], theirs["metadata"]["name"]) is not None
 
 
 def test_a_rollback_can_be_rolled_back(tmp_path: Path, roll_back: Callable[..., runbook.RollbackRun]) -> None:

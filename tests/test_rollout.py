@@ -14,7 +14,17 @@ import pytest
 
 from faults import between
 from kubeharden import runbook
-from kubeharden.errors import KubehardenError, NodeError, ProofError, RevertedError, StaleError, StoppedError
+from kubeharden.errors import (
+    KubehardenError,
+    LockedError,
+    NodeError,
+    ProofError,
+    RevertedError,
+    StaleError,
+    StoppedError,
+    UnexpectedError,
+)
+from kubeharden.nodes import Begun
 from kubeharden.rehearsal import Rehearsal
 from rolling import events_of, has_config, inventory_of, planned_run, subjects
 from support import on_node
@@ -128,6 +138,49 @@ def test_what_is_not_proved_from_outside_is_put_back(rehearsal: Rehearsal, tmp_p
             run.apply("kubelet")
         assert subjects(run, "reverted") == ["kubelet on k8s-node1"]
         run.close()
+    assert not any(has_config(rehearsal, node) for node in NODES)
+
+
+def test_what_could_not_be_put_back_is_not_called_reverted(
+    begin: Callable[..., runbook.Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin(confirm_timeout=6)
+    answer = Begun("failed", "THESE FILES COULD NOT BE PUT BACK")
+    monkeypatch.setattr(run.nodes, "confirm", lambda *_: answer)
+    with pytest.raises(NodeError, match="could not be confirmed any more: THESE FILES"):
+        run.apply("kubelet")
+    assert subjects(run, "failed") == ["kubelet on k8s-node1"]
+    assert subjects(run, "reverted") == []
+
+
+def test_what_nobody_thought_of_is_in_the_journal_too(
+    begin: Callable[..., runbook.Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("no such device")
+
+    run = begin()
+    monkeypatch.setattr(run.nodes, "begin", broken)
+    with pytest.raises(UnexpectedError, match="no such device"):
+        run.apply("kubelet")
+    [event] = events_of(run, "failed")
+    assert (event["node"], event["error"]) == ("k8s-node1", "OSError: no such device")
+
+
+def test_a_lock_that_was_lost_while_a_node_was_drained_stops_before_the_node_is_changed(
+    rehearsal: Rehearsal, begin: Callable[..., runbook.Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin()
+    answers = iter([None])  # the batch begins with the lock; a check later it is gone
+
+    def check() -> None:
+        if next(answers, "gone"):
+            raise LockedError("somebody else has the cluster")
+
+    monkeypatch.setattr(run.lock, "check", check)
+    with pytest.raises(LockedError):
+        run.apply("kubelet")
+    assert subjects(run, "failed") == ["kubelet on k8s-node1"]
     assert not any(has_config(rehearsal, node) for node in NODES)
 
 

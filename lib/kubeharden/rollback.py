@@ -148,8 +148,10 @@ class _Builder:
         after: Mapping[str, Any] | None,
         now: Mapping[str, Any] | None,
     ) -> None:
-        if (before is None and now is None) or (
-            before and now and object_digest(before) == object_digest(now)
+        if (
+            (before is None and now is None)
+            or (before and now and object_digest(before) == object_digest(now))
+            or self._was_refused(kept)
         ):
             return
         if before is None and now is not None and after is not None:
@@ -164,6 +166,11 @@ class _Builder:
             manifest = _restored(before, after or {}, now)
             if manifest is not None:
                 self.object_changes.append(ObjectChange(step, _whole(manifest), now))
+
+    def _was_refused(self, kept: KeptObject) -> bool:
+        """Whether the run never got it written: what is there now is somebody else's, however alike it is."""
+        said = {event["action"] for event in self.past.events if event.get("subject") == kept.name}
+        return "failed" in said and "completed" not in said
 
     def _there(self, like: Mapping[str, Any]) -> Mapping[str, Any] | None:
         meta = like["metadata"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,14 +145,26 @@ class _Application:
         self.results.append(result)
         self.say(result)
 
+    @contextmanager
+    def _told(self, about: dict[str, Any]) -> Iterator[None]:
+        """Say in the journal that something failed, whatever a library raised: it must not end with "started"."""
+        try:
+            yield
+        except KubehardenError:
+            raise  # told by whoever knows what became of it
+        except Exception as error:
+            self.record.event("failed", **about, error=f"{type(error).__name__}: {error}")
+            raise
+
     def _object(self, change: ObjectChange) -> None:
         self.rollout.lock.check()
         about = {"subject": change.name, "object": change.name, "step": change.step}
         start = time.monotonic()
         self.record.event("started", **about)
         try:
-            self.record.keep(change)
-            written = self.rollout.cluster.apply(change)
+            with self._told(about):
+                self.record.keep(change)
+                written = self.rollout.cluster.apply(change)
         except KubehardenError as error:
             self.record.event("failed", **about, error=str(error))
             words = str(error).removeprefix(f"{change.name}: ")
@@ -198,7 +210,8 @@ class _Application:
         start = time.monotonic()
         self.record.event("started", **about)
         try:
-            words = self._changed(change, together)
+            with self._told(about):
+                words = self._changed(change, together)
         except KubehardenError as error:
             outcome = "reverted" if isinstance(error, RevertedError) else "failed"
             seconds = time.monotonic() - start
@@ -222,6 +235,7 @@ class _Application:
 
     def _transaction(self, change: NodeChange) -> str:
         """Begin on the node, prove from outside, and keep it; or put it back."""
+        self.rollout.lock.check()  # draining may have taken minutes
         nodes, run = self.rollout.nodes, f"{self.record.run}-{change.step}"
         before = self.health.before(change, self.seen.node(change.node))
         start = time.monotonic()
@@ -236,7 +250,8 @@ class _Application:
         except KubehardenError as error:
             raise self._undone(change, run, str(error)) from error
         if kept.outcome != "confirmed":
-            raise RevertedError(f"it was proved too late: {kept.words}")
+            kind = RevertedError if kept.outcome == "reverted" else NodeError
+            raise kind(f"it was proved, but could not be confirmed any more: {kept.words}")
         return f"{begun.words}; {seen}" if seen else begun.words
 
     def _begun(self, change: NodeChange, run: str) -> Begun:
