@@ -16,7 +16,7 @@ import pytest
 from kubeharden import lock as room
 from kubeharden import runbook
 from kubeharden.cluster import Cluster
-from kubeharden.errors import LockedError
+from kubeharden.errors import ClusterError, LockedError
 from kubeharden.lock import NAME, NAMESPACE, Lock, lock_kind
 from kubeharden.rehearsal import Rehearsal
 
@@ -134,6 +134,51 @@ def test_one_that_is_not_renewed_any_more_is_taken_over_and_its_run_stops(
         cluster.get(lock_kind(cluster), NAME, NAMESPACE) is not None
     )  # it is not the silent one's to delete
     other.release()
+
+
+def test_a_lock_whose_renewer_slept_is_found_lost_at_the_next_check(cluster: Cluster) -> None:
+    asleep = Lock(cluster, "asleep", duration=1, renew=600.0)
+    asleep.acquire()
+    time.sleep(1.2)
+    other = Lock(cluster, "other", renew=0.1)
+    other.acquire()
+    with pytest.raises(LockedError, match=r"has lost the cluster to .*run other"):
+        asleep.check()
+    asleep.release()
+    other.check()
+    other.release()
+
+
+def test_a_lock_whose_renewer_slept_is_renewed_by_the_check_where_nobody_took_it(cluster: Cluster) -> None:
+    asleep = Lock(cluster, "asleep", duration=1, renew=600.0)
+    asleep.acquire()
+    before = cluster.get(lock_kind(cluster), NAME, NAMESPACE)
+    time.sleep(1.2)
+    asleep.check()
+    after = cluster.get(lock_kind(cluster), NAME, NAMESPACE)
+    assert before is not None
+    assert after is not None
+    assert after["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
+    asleep.release()
+
+
+def test_a_lapsed_lock_that_cannot_be_renewed_stops_its_run(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asleep = Lock(cluster, "asleep", duration=1, renew=600.0)
+    asleep.acquire()
+
+    def unreachable(body: object) -> dict:
+        raise ClusterError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster, "replace", unreachable)
+        asleep.check()  # it holds still
+        time.sleep(1.2)
+        with pytest.raises(ClusterError, match="not renewed for 1 seconds and cannot be renewed now"):
+            asleep.check()
+    asleep.check()
+    asleep.release()
 
 
 def test_one_that_is_late_by_our_clock_but_renewed_by_its_own_is_left_alone(cluster: Cluster) -> None:

@@ -11,6 +11,7 @@ import getpass
 import os
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from kubeharden.errors import ClusterError, LockedError, StaleError
 NAMESPACE, NAME = "kube-system", "kubeharden"
 DURATION_SECONDS = 60
 RENEW_SECONDS = 15.0
+AGAIN_SECONDS = 0.5  # between two tries to renew what has lapsed
 PROCESS = "kubeharden/process"  # the annotation that tells a run of this very machine
 
 
@@ -74,6 +76,8 @@ class Lock:
         self._since = ""
         self._mine: dict[str, Any] | None = None
         self._taken_over = ""
+        self._renewed = 0.0  # by the wall clock: a monotonic one may stand still while the machine sleeps
+        self._renewing = threading.Lock()
         self._released = threading.Event()
         self._renewer: threading.Thread | None = None
 
@@ -109,22 +113,41 @@ class Lock:
             self._check_left_over(there, holder)
             left_over = f"{holder.who}, not renewed since {holder.renewed}"
         self._since = _now()
+        at = time.time()
         try:
             written = self.cluster.replace(self._object(there)) if there else self._create()
         except StaleError:
             raise self._refusal(self._read()) from None
-        self._mine = {"kind": self._kind(), **written}
+        self._mine, self._renewed = {"kind": self._kind(), **written}, at
         self._released.clear()
         self._renewer = threading.Thread(target=self._keep, daemon=True)
         self._renewer.start()
         return left_over
 
     def check(self) -> None:
-        """Before something is written: nobody has taken it over.
+        """Before something is written: nobody has taken it over; harmless when this run does not have it.
+
+        The renewer may be late: this machine slept, or the server did not answer. So what was not renewed lately is
+        renewed here first, and what has lapsed is tried for its duration once more.
 
         Raises:
-            LockedError: somebody has.
+            LockedError: somebody has taken it over.
+            ClusterError: it has lapsed, and cannot be renewed.
         """
+        end = time.monotonic() + self._duration
+        while self.held and not self._taken_over and not self._is_younger(min(self._every, self._duration)):
+            try:
+                self._renew()
+            except ClusterError as error:
+                if self._is_younger(self._duration):
+                    break  # nobody may take it over yet
+                if time.monotonic() > end:
+                    raise ClusterError(
+                        f"this run's lock was not renewed for {self._duration} seconds and cannot be renewed now, so "
+                        f"another run may have the cluster: nothing more is changed. See that the API server answers, "
+                        f"then run again ({error})"
+                    ) from error
+                self._released.wait(AGAIN_SECONDS)
         if self._taken_over:
             raise LockedError(
                 f"this run has lost the cluster to {self._taken_over}: it could not renew its lock in time, and "
@@ -140,7 +163,8 @@ class Lock:
         self._released.set()
         if self._renewer is not None:
             self._renewer.join()
-        mine, self._mine = self._mine, None
+        with self._renewing:
+            mine, self._mine = self._mine, None
         if mine is not None and not self._taken_over:
             try:
                 self.cluster.delete(mine)
@@ -176,28 +200,39 @@ class Lock:
     def _keep(self) -> None:
         """Renew until released. What fails is tried again; what somebody else has taken is theirs."""
         while not self._released.wait(self._every):
-            if self._mine is None:
-                return
             try:
-                self._mine = {"kind": self._kind(), **self.cluster.replace(self._object(self._mine))}
-            except StaleError:
-                there = self._try_read()
-                if there is not None and self._is_mine(_holder(there)):
-                    self._mine = there
-                    continue
-                self._taken_over = _holder(there).who if there else "somebody who deleted its lock"
-                return
+                self._renew()
             except ClusterError:
                 continue  # as long as it is not renewed it gets older; the next time may do
+            if self._mine is None or self._taken_over:
+                return
+
+    def _renew(self) -> None:
+        """Renew it now, or find out who has taken it over.
+
+        Raises:
+            ClusterError: the server cannot be reached, or refuses: whose it is is not known.
+        """
+        with self._renewing:
+            if self._mine is None or self._taken_over:
+                return
+            at = time.time()
+            try:
+                self._mine = {"kind": self._kind(), **self.cluster.replace(self._object(self._mine))}
+                self._renewed = at
+            except StaleError:
+                there = self._read()
+                if there is not None and self._is_mine(_holder(there)):
+                    self._mine = there  # a renewal whose answer was lost; the next one goes over it
+                else:
+                    self._taken_over = _holder(there).who if there else "somebody who deleted its lock"
+
+    def _is_younger(self, seconds: float) -> bool:
+        """Whether it was renewed less than so many seconds ago; not where the clock was set back meanwhile."""
+        return 0 <= time.time() - self._renewed < seconds
 
     def _is_mine(self, holder: Holder) -> bool:
         return (holder.who, holder.process) == (self._who, self._process)
-
-    def _try_read(self) -> dict[str, Any] | None:
-        try:
-            return self._read()
-        except ClusterError:
-            return self._mine
 
     def _read(self) -> dict[str, Any] | None:
         return self.cluster.get(self._kind(), NAME, NAMESPACE)
