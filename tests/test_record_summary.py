@@ -165,6 +165,30 @@ def test_a_run_that_planned_again_after_its_changes_did_something(tmp_path: Path
     assert build_record(read_run(record.folder))["result"] == "done"
 
 
+@pytest.mark.parametrize("outcome", ["failed", "reverted"])
+def test_a_change_that_failed_and_was_not_mended_is_not_done(tmp_path: Path, outcome: str) -> None:
+    """``max_failures`` allows it: the run ends as it should, and that node has not got its change."""
+
+    def result(*outcomes: str, problems: tuple[str, ...] = ()) -> str:
+        record = Record(tmp_path, "lab", "harden")
+        record.event("run started", cluster="lab", mode="apply", steps=["kubelet"])
+        for number, action in enumerate(("completed", *outcomes)):
+            about = {"subject": f"kubelet on n{min(number, 1)}", "step": "kubelet"}
+            record.event("started", **about)
+            record.event(action, **about, seconds=1.0)
+        rest: dict[str, Any] = {"confirmed": [], "notes": [], "services": [], "differences": []}
+        for found in (["what a later look did not find any more"], list(problems)):
+            record.event("proved", problems=found, components={}, **rest)
+        record.event("finished", mode="apply", changed=["kubelet"], not_carried_out=[], why="")
+        record.close()
+        return str(summary(record.folder)["result"])
+
+    assert result(outcome) == "partly done"
+    assert result(outcome, "completed") == "done", "mended by a second look and plan"
+    assert result("completed", outcome) == "partly done"
+    assert result("completed", problems=("n1: it is not as planned",)) == "partly done"
+
+
 def test_a_folder_without_a_whole_line_has_a_record(tmp_path: Path) -> None:
     record = Record(tmp_path, "lab", "harden")
     record.close()

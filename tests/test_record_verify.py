@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from kubeharden.records.contents import altered, read_record, read_seal
 from kubeharden.records.seal import seal
-from kubeharden.records.signature import Signers, only_signer, public_part
+from kubeharden.records.signature import Signers, fingerprint, only_signer, public_part, sign
 from kubeharden.records.verify import Verdict, verify, verify_folder
 from record_support import make_key, make_notebook, make_run
 
@@ -218,6 +218,22 @@ def test_a_foreign_signature_is_told_from_a_changed_record(
     sealed.write_bytes(sealed.read_bytes().replace(b'"number": 1', b'"number": 2'))
     wrong = verify(run, signers).wrong
     assert "record.json: was altered after it was signed, or its signature was" in wrong
+
+
+def test_a_record_that_names_another_key_than_its_signatures_is_wrong(
+    run: Path, key: Path, tmp_path: Path
+) -> None:
+    """Both may sign; what one signed cannot pass for the other's."""
+    bob = make_key(tmp_path, "bob")
+    allowed = tmp_path / "allowed"
+    allowed.write_text(f"alice {public_part(key)}\nbob {public_part(bob)}\n")
+    assert verify(run, Signers(allowed)).wrong == ()
+    (run / "record.json.sig").unlink()
+    sign(run / "record.json", bob)
+    verdict = verify(run, Signers(allowed))
+    bobs, alices = fingerprint(public_part(bob)), fingerprint(public_part(key))
+    assert verdict.signer == "bob"
+    assert verdict.wrong == (f"record.json.sig: was made with {bobs}, and record.json says {alices}",)
 
 
 def test_a_signature_for_something_else_does_not_count(run: Path, signers: Signers, key: Path) -> None:

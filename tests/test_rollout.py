@@ -14,6 +14,7 @@ import pytest
 
 from faults import between
 from kubeharden import runbook
+from kubeharden.display import GOOD, Message
 from kubeharden.errors import (
     KubehardenError,
     LockedError,
@@ -126,6 +127,31 @@ def test_failures_are_counted_over_the_whole_run(
     assert "Untouched because of it: k8s-node3, k8s-master, every later step" in str(error.value)
     with pytest.raises(ProofError, match="k8s-node1"):  # a failure that is allowed is not forgotten
         run.prove()
+
+
+def test_the_end_of_a_run_says_what_was_changed_and_what_failed(
+    rehearsal: Rehearsal, begin: Callable[..., runbook.Run]
+) -> None:
+    broken = break_kubelet(rehearsal, "k8s-node1")
+    partly = begin(max_failures=1)
+    partly.apply("kubelet")
+    ending = partly.finish()
+    assert "Failed and NOT carried out: kubelet on k8s-node1." in str(ending)
+    assert "k8s-node2: /etc/kubernetes/kubelet.conf" in str(ending)
+    assert "k8s-node1: /etc/kubernetes/kubelet.conf" not in str(ending)
+    assert not [block for block in ending.blocks if isinstance(block, Message) and block.kind == GOOD]
+
+    broken.write_text("-----BEGIN CERTIFICATE-----\n")
+    on_node(rehearsal, "k8s-node1", "systemctl start kubelet")
+    run = begin()
+    run.apply("kubelet")
+    run.look()
+    assert "There is nothing to do" in str(run.plan())
+    shown = str(run.finish())
+    assert "Carried out: kubelet. This is what was changed:" in shown
+    assert "k8s-node1: /etc/kubernetes/kubelet.conf" in shown
+    assert "Nothing had to be done" not in shown
+    assert [event["changed"] for event in events_of(run, "finished")] == [["kubelet"]]
 
 
 def test_what_is_not_proved_from_outside_is_put_back(rehearsal: Rehearsal, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -178,6 +178,14 @@ class Plan:
             refused=self.refused,
             namespaces=self.namespaces,
             impacts=self.impacts,
+        )
+
+    def about(self, subjects: Collection[str]) -> Plan:
+        """The part of the plan that changes these: names of objects, and services as in ``kubelet on node``."""
+        return replace(
+            self,
+            node_changes=tuple(c for c in self.node_changes if f"{c.service} on {c.node}" in subjects),
+            object_changes=tuple(c for c in self.object_changes if c.name in subjects),
         )
 
     @property

@@ -116,7 +116,8 @@ class Run:
         self.rollout = Rollout(self.nodes, self.cluster, record, self.lock, _pace(parameters, inventory))
         self._facts: Facts | None = None
         self._plan: Plan | None = None
-        self._done: dict[str, list[Result]] = {}
+        self._done: set[str] = set()  # the steps that were carried out since the last plan
+        self._changed: list[Plan] = []  # what was carried out in this run, whatever was planned since
         self.approval = approval
         self._failed = ""  # the step that ended with an error since the last plan
         self._approved = self._finished = self._closed = False
@@ -234,14 +235,21 @@ class Run:
         if part.needed:
             self._hold_against_approval(plan)
             self._take_lock()
-        progress, results = Progress(), []
+        progress, results = Progress(), list[Result]()
+
+        def came(result: Result) -> None:
+            results.append(result)
+            progress.add(result)
+
         try:
             for piece in self._pieces(part):
-                results += self.rollout.apply(piece, self._seen(), progress.add)
+                self.rollout.apply(piece, self._seen(), came)
         except KubehardenError:
             self._failed = step
             raise
-        self._done[step] = results
+        finally:
+            self._changed.append(part.about({r.subject for r in results if r.outcome == "done"}))
+        self._done.add(step)
         return applied_view(step, results)
 
     @verb
@@ -272,12 +280,13 @@ class Run:
             seen = Message("Nothing was changed anywhere: this runbook only looks.", GOOD)
             return View([seen, record_message(self.record.folder)])
         plan = self._planned()
-        done = [step for step in plan.steps if step in self._done and plan.of(step).needed]
+        changed = [part for part in self._changed if part.needed]
+        done = list(dict.fromkeys(step for part in changed for step in part.steps))
         left = [step for step in plan.steps if step not in self._done and plan.of(step).needed]
         self.record.event("finished", **hooks.finished(plan, self.parameters.mode, done, left))
         self._finished = True
         self.close()
-        view = ending_view(plan, self.parameters.mode, done, left)
+        view = ending_view(plan, self.parameters.mode, changed, left, tuple(self.rollout.failures))
         return view.add(record_message(self.record.folder))
 
     def close(self) -> None:

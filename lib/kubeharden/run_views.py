@@ -69,18 +69,22 @@ def proof_view(proof: Proof) -> View:
     return view
 
 
-def ending_view(plan: Plan, mode: str, done: Sequence[str], left: Sequence[str]) -> View:
+def ending_view(
+    plan: Plan, mode: str, changed: Sequence[Plan], left: Sequence[str], failed: Sequence[str]
+) -> View:
     """What became of the plan as a whole, and the diffs of what was (or, in mode plan, would be) changed.
 
     Args:
-        plan: the whole plan.
+        plan: the whole plan, the last one of the run.
         mode: ``apply`` or ``plan``.
-        done: the steps that were carried out.
-        left: the steps that had something to do and were not.
+        changed: what was carried out in the run, under this plan or an earlier one, part by part.
+        left: the steps that had something to do and were not carried out, or not to their end.
+        failed: the services on nodes that failed since the plan was made.
     """
-    view = View(_ending(plan, mode, done, left))
-    for step in done or (left if mode == "plan" else []):
-        view.add(*views.summary_view(plan.of(step)).blocks)
+    done = list(dict.fromkeys(step for part in changed for step in part.steps))
+    view = View(_ending(plan, mode, done, left, failed))
+    for part in changed or ([plan.of(step) for step in left] if mode == "plan" else []):
+        view.add(*views.summary_view(part).blocks)
     return view.add(*(headline(impact) for impact in plan.impacts if impact.breaking))
 
 
@@ -92,19 +96,25 @@ def record_message(folder: Path) -> Message:
     )
 
 
-def _ending(plan: Plan, mode: str, done: Sequence[str], left: Sequence[str]) -> list[Block]:
+def _ending(
+    plan: Plan, mode: str, done: Sequence[str], left: Sequence[str], failed: Sequence[str]
+) -> list[Block]:
     """What became of the plan as a whole, in a sentence or two."""
     if plan.refused and mode == "plan":
         return [
             Message("Nothing was changed. This plan would be refused; see what is red in section 4.", BAD)
         ]
-    if not plan.needed:
+    if not plan.needed and not done:
         return [Message("Nothing had to be done: no file, no object and no process was changed.", GOOD)]
     if mode == "plan":
         return [Message("Nothing was changed anywhere. This is what mode=apply would change:", NOTE)]
     ending: list[Block] = []
+    if failed:
+        ending.append(Message(f"Failed and NOT carried out: {', '.join(failed)}.", BAD))
     if left:
-        ending.append(Message(f"Planned and NOT carried out: {', '.join(left)}.", BAD))
+        names = (f"{step} (not to its end)" if step in done else step for step in left)
+        ending.append(Message(f"Planned and NOT carried out: {', '.join(names)}.", BAD))
     if done:
-        ending.append(Message(f"Carried out: {', '.join(done)}. This is what was changed:", GOOD))
+        kind = NOTE if failed or left else GOOD
+        ending.append(Message(f"Carried out: {', '.join(done)}. This is what was changed:", kind))
     return ending

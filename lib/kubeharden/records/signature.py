@@ -200,8 +200,27 @@ def fingerprint_in(signature: Path, record: Path, namespace: str = NAMESPACE) ->
     return words.partition(" with ")[2].strip() if done.returncode == 0 else ""
 
 
-def check_form(signature: Path) -> None:
-    """Hold the file to the one form that ssh-keygen writes.
+def key_in(signature: Path) -> str:
+    """``ssh-ed25519 SHA256:…`` of the key that a signature carries, as ``fingerprint`` gives it.
+
+    The public key is the first field after the version, and its first field is its type: PROTOCOL.sshsig, section 3,
+    and RFC 4253, section 6.6. That it made the signature is for ``signer_of`` to say.
+
+    Raises:
+        RecordError: the file is not in the form that ssh-keygen writes.
+    """
+    key = _field(check_form(signature)[len(_MAGIC) :])
+    kind = _field(key).decode("ascii", errors="replace")
+    return fingerprint(f"{kind} {base64.b64encode(key).decode()}")
+
+
+def _field(data: bytes) -> bytes:
+    """The first string of SSH's wire format: four bytes of length, then so many bytes (RFC 4251, section 5)."""
+    return data[4 : 4 + int.from_bytes(data[:4], "big")]
+
+
+def check_form(signature: Path) -> bytes:
+    """Hold the file to the one form that ssh-keygen writes; what it holds, decoded.
 
     What ssh-keygen reads is more than what it writes: other line ends, another version, spare bits. Nothing of that is
     signed, so a byte that was changed there would pass unnoticed.
@@ -219,6 +238,7 @@ def check_form(signature: Path) -> None:
     body = b"".join(lines[at : at + _WIDTH] + b"\n" for at in range(0, len(lines), _WIDTH))
     if text != begin + body + end or not blob.startswith(_MAGIC):
         raise RecordError(f"{signature.name}: is no signature as ssh-keygen writes it")
+    return blob
 
 
 def _why_not(record: Path, signature: Path, namespace: str) -> str:

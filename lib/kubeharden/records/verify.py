@@ -21,7 +21,7 @@ from kubeharden.records.contents import (
     runs_in,
 )
 from kubeharden.records.journal import read_journal
-from kubeharden.records.signature import Signers, signer_of
+from kubeharden.records.signature import Signers, key_in, signer_of
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,9 @@ def verify(folder: Path, signers: Signers, oldest: str = "") -> Verdict:
     signer = ""
     try:
         signer = signer_of(folder / RECORD, folder / SIGNATURE, signers, _when(seal))
+        made_with = key_in(folder / SIGNATURE)
+        if made_with != seal.key:
+            wrong.append(f"{SIGNATURE}: was made with {made_with}, and {RECORD} says {seal.key}")
     except RecordError as error:
         wrong.append(str(error))
     broken, notes = ([], []) if seal.run == oldest else _predecessor(folder, seal)
