@@ -41,6 +41,10 @@ async def _serve(scenario: Scenario, directory: Directory, with_stdin: bool) -> 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        # Under nohup. What is ignored stays so in children, and no shell can trap it; a handler does not. So the nodes'
+        # sessions can be hung up on, as sshd's can, and this process still cannot.
+        signal.signal(signal.SIGHUP, lambda *_: None)
     if with_stdin:
         loop.add_reader(0, lambda: None if os.read(0, 4096) else stopped.set())
     server = RehearsalServer(scenario, directory)
