@@ -78,6 +78,11 @@ class NodeChange:
     pending: tuple[str, ...] = ()
 
     @property
+    def subject(self) -> str:
+        """``kubelet on k8s-node1``: what it is called wherever something is said of it."""
+        return f"{self.service} on {self.node}"
+
+    @property
     def needed(self) -> bool:
         """Whether there is anything to do."""
         return bool(self.files or self.restart)
@@ -184,7 +189,7 @@ class Plan:
         """The part of the plan that changes these: names of objects, and services as in ``kubelet on node``."""
         return replace(
             self,
-            node_changes=tuple(c for c in self.node_changes if f"{c.service} on {c.node}" in subjects),
+            node_changes=tuple(c for c in self.node_changes if c.subject in subjects),
             object_changes=tuple(c for c in self.object_changes if c.name in subjects),
         )
 

@@ -55,7 +55,7 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
     if applied:
         for change in plan.node_changes:
             subject, old, new = (
-                f"{change.service} on {change.node}",
+                change.subject,
                 before.node(change.node),
                 after.node(change.node),
             )
@@ -84,7 +84,7 @@ def _unavoidable(after: Facts, plan: Plan) -> Iterator[str]:
     for change in plan.node_changes:
         found = after.node(change.node).service(change.service)
         for warning in found.warnings if found and change.migration is None else ():
-            yield f"{change.service} on {change.node} warns of what this runbook does not move: {warning}"
+            yield f"{change.subject} warns of what this runbook does not move: {warning}"
 
 
 def _verifiable(change: NodeChange, after: Facts) -> bool:
@@ -235,11 +235,11 @@ def _confirmations(
         yield "Nothing has changed: the effective configuration and the processes are what they were."
         return
     if plan.node_changes:
-        names = (f"{change.service} on {change.node}" for change in plan.node_changes)
+        names = (change.subject for change in plan.node_changes)
         yield f"Running with the command line that was planned: {', '.join(names)}."
     verified = [c for c in plan.node_changes if c.expected_config is not None and _verifiable(c, after)]
     if verified:
-        names = (f"{change.service} on {change.node}" for change in verified)
+        names = (change.subject for change in verified)
         yield f"Every value of the config file is in effect: {', '.join(names)}."
     if differences:
         yield "The effective configuration changed in the declared values and in nothing else."

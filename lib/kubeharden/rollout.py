@@ -104,7 +104,7 @@ class _Application:
             for change in self.plan.node_changes:
                 if not change.needed:
                     words = "nothing to do, not restarted"
-                    self._said(Result(_subject(change), "as it should be", words))
+                    self._said(Result(change.subject, "as it should be", words))
             for batch in self.batches:
                 self._batch(batch)
                 self._go_on()
@@ -202,7 +202,7 @@ class _Application:
     def _node(self, change: NodeChange, together: int) -> Result:
         """Change one node; whatever becomes of it is in the journal, and a failure is counted."""
         about: dict[str, Any] = {
-            "subject": _subject(change),
+            "subject": change.subject,
             "node": change.node,
             "service": change.service,
             "step": change.step,
@@ -217,11 +217,11 @@ class _Application:
             seconds = time.monotonic() - start
             self.record.event(outcome, **about, error=str(error), seconds=round(seconds, 3))
             if not self.stop.is_set():
-                self.rollout.failures[_subject(change)] = error
-            return Result(_subject(change), outcome, str(error), seconds)
+                self.rollout.failures[change.subject] = error
+            return Result(change.subject, outcome, str(error), seconds)
         seconds = time.monotonic() - start
         self.record.event("completed", **about, words=words, seconds=round(seconds, 3))
-        return Result(_subject(change), "done", words, seconds)
+        return Result(change.subject, "done", words, seconds)
 
     def _changed(self, change: NodeChange, together: int) -> str:
         self.record.keep(change)
@@ -285,10 +285,6 @@ def _as_they_come(futures: dict[Future[Result], NodeChange]) -> Iterator[Future[
     while left:
         done, left = wait(left, return_when=FIRST_COMPLETED)
         yield from (future for future in futures if future in done)
-
-
-def _subject(change: NodeChange) -> str:
-    return f"{change.service} on {change.node}"
 
 
 def _public(error: KubehardenError) -> type[KubehardenError]:

@@ -87,7 +87,7 @@ def _changes(part: Plan) -> list[dict[str, str]]:
         *(
             {
                 "step": c.step,
-                "subject": f"{c.service} on {c.node}",
+                "subject": c.subject,
                 "action": "write and restart" if c.files else "restart",
             }
             for c in part.node_changes
