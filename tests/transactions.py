@@ -117,8 +117,9 @@ class Site:
 
     def is_clean(self) -> bool:
         """Whether nothing of a transaction is left that holds the node or would change it."""
-        staged = [*self.root.rglob("*.kubeharden-new"), *self.root.rglob("kubeharden-keeper.*")]
         base = self.path("/var/lib/kubeharden")
+        staged = [*self.root.rglob("*.kubeharden-new"), *self.root.rglob("kubeharden-keeper.*")]
+        staged += base.glob(".incoming.*")
         states = {place.read_text().strip() for place in base.glob("*/state")}
         return not staged and not (base / "lock").exists() and states <= {"confirmed", "reverted", "failed"}
 

@@ -1,7 +1,8 @@
 """Real SSH servers on loopback for the benches, each with a node's file tree of its own.
 
 Every contender meets the same servers: OpenSSH, one key exchange (curve25519, so that nobody pays for another's
-default), login by one key. What these benches leave out, systemd restarting a service, is a stub that answers at once
+default), login by one key, and an empty home: the start-up files of root's shell, whatever they do here, would be read
+anew for every command. What these benches leave out, systemd restarting a service, is a stub that answers at once
 (``stubs/``); the files, the shells and the connections are real.
 """
 
@@ -40,7 +41,7 @@ UsePAM no
 MaxStartups 1000
 PermitRootLogin yes
 LogLevel ERROR
-SetEnv KUBEHARDEN_ROOT={root} PATH={stubs}:/usr/sbin:/usr/bin:/sbin:/bin
+SetEnv HOME={root}/root KUBEHARDEN_ROOT={root} PATH={stubs}:/usr/sbin:/usr/bin:/sbin:/bin
 """
 
 
@@ -72,7 +73,7 @@ class Farm:
         """Every node as it was before the first run."""
         for server in self.servers:
             shutil.rmtree(server.root, ignore_errors=True)
-            for path in ("etc/kubernetes", "etc/systemd/system/kubelet.service.d", "proc", "run", "var/lib"):
+            for path in ("etc/kubernetes", "etc/systemd/system/kubelet.service.d", "proc", "root", "run", "var/lib"):
                 (server.root / path).mkdir(parents=True)
             (server.root / "etc/systemd/system/kubelet.service").write_text(UNIT)
             (server.root / "etc/hostname").write_text(f"{server.name}\n")

@@ -490,7 +490,8 @@ release() {
 
 prune() { # folders of long ago, and what a session left that was cut off before the work began
   for other in "$base"/.incoming.*; do
-    kill -0 "${other##*.}" 2>/dev/null || rm -rf "$other"
+    # By its command line: one that was killed, but not yet waited for, still has its number, as may a stranger.
+    grep -qs kubeharden-payload "/proc/${other##*.}/cmdline" || rm -rf "$other"
   done
   count=0
   # Names of runs have no blanks: see known.
