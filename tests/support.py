@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import paramiko
 
@@ -17,6 +18,29 @@ from kubeharden.inventory import read_inventory
 from kubeharden.rehearsal import Rehearsal
 
 ROOT = Path(__file__).parents[1]
+# A privileged Deployment that no policy is for; its image is never pulled, where images are real.
+MINER: dict[str, Any] = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "miner", "namespace": "shop"},
+    "spec": {
+        "replicas": 1,
+        "selector": {"matchLabels": {"app": "miner"}},
+        "template": {
+            "metadata": {"labels": {"app": "miner"}},
+            "spec": {
+                "containers": [
+                    {
+                        "name": "miner",
+                        "image": "nginx:1.19",
+                        "imagePullPolicy": "Never",
+                        "securityContext": {"privileged": True},
+                    }
+                ]
+            },
+        },
+    },
+}
 
 
 @dataclass

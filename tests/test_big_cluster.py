@@ -19,8 +19,9 @@ from big_cluster import serving
 from faults import Faults, between
 from kubeharden import live
 from kubeharden.cluster import Cluster
-from kubeharden.cluster.keeping import ONE_TOKEN_NAME, Keeper
+from kubeharden.cluster.keeping import Keeper
 from kubeharden.cluster.objects import PAGE
+from kubeharden.podsecurity.creation import ONE_PROJECTED_NAME
 from support import ROOT
 
 PODS, TEMPLATES = 2000, 300
@@ -73,7 +74,7 @@ def test_a_pod_is_kept_with_what_it_is_judged_by(cluster: Cluster) -> None:
         for key in ("name", "namespace", "labels", "annotations", "ownerReferences"):
             assert pod["metadata"][key] == whole["metadata"][key]
         assert "managedFields" not in pod["metadata"]
-        named = re.sub(r"kube-api-access-[a-z0-9]{5}", ONE_TOKEN_NAME, repr(whole["spec"]))
+        named = re.sub(r"kube-api-access-[a-z0-9]{5}", ONE_PROJECTED_NAME, repr(whole["spec"]))
         assert repr(pod["spec"]) == named
 
 

@@ -13,25 +13,7 @@ from kubeharden.errors import MigrationRefusedError
 from kubeharden.inventory import read_inventory
 from kubeharden.plan import ObjectChange
 from kubeharden.rehearsal import Rehearsal
-from support import wait_until
-
-MINER = {
-    "apiVersion": "apps/v1",
-    "kind": "Deployment",
-    "metadata": {"name": "miner", "namespace": "shop"},
-    "spec": {
-        "replicas": 1,
-        "selector": {"matchLabels": {"app": "miner"}},
-        "template": {
-            "metadata": {"labels": {"app": "miner"}},
-            "spec": {
-                "containers": [
-                    {"name": "miner", "image": "nginx:1.19", "securityContext": {"privileged": True}}
-                ]
-            },
-        },
-    },
-}
+from support import MINER, wait_until
 
 
 @pytest.fixture

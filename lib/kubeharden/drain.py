@@ -15,7 +15,8 @@ from typing import Any
 from kubeharden.cluster import Cluster
 from kubeharden.errors import ClusterError, StaleError, StoppedError
 from kubeharden.interrupts import Stop
-from kubeharden.pods import controller_of, is_daemons, is_mirror, is_over, name_of
+from kubeharden.pods import is_daemons, is_over, name_of
+from kubeharden.podsecurity.workloads import controller_of, is_mirror
 
 CORDONED_BY = "kubeharden/cordoned-by"  # the annotation with the run that cordoned the node
 RETRY_SECONDS = 1.0

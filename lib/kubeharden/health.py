@@ -18,7 +18,8 @@ from kubeharden.facts import NodeFacts, ServiceFacts
 from kubeharden.nodes import Nodes
 from kubeharden.observe import observe_nodes
 from kubeharden.plan import NodeChange
-from kubeharden.pods import controller_of, not_again
+from kubeharden.pods import not_again
+from kubeharden.podsecurity.workloads import controller_of
 from kubeharden.proof import unproved
 
 POLL_SECONDS = 0.2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kubeharden.podsecurity.workloads import MIRROR_ANNOTATION
+from kubeharden.podsecurity.workloads import controller_of, is_mirror
 
 Pod = Mapping[str, Any]
 Objects = Mapping[str, Iterable[Mapping[str, Any]]]
@@ -14,12 +14,6 @@ Objects = Mapping[str, Iterable[Mapping[str, Any]]]
 def name_of(pod: Pod) -> str:
     """``kube-system/weave-net-x7k2p``."""
     return f"{pod['metadata'].get('namespace', '')}/{pod['metadata']['name']}"
-
-
-def controller_of(item: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The owner reference that controls an object."""
-    references = item["metadata"].get("ownerReferences") or ()
-    return next((reference for reference in references if reference.get("controller")), None)
 
 
 def is_ready(pod: Pod) -> bool:
@@ -37,11 +31,6 @@ def is_over(pod: Pod) -> bool:
 def is_daemons(pod: Pod) -> bool:
     """Whether a DaemonSet keeps it on its node."""
     return (controller_of(pod) or {}).get("kind") == "DaemonSet"
-
-
-def is_mirror(pod: Pod) -> bool:
-    """Whether it is the API's picture of a static pod, which the kubelet alone can end."""
-    return MIRROR_ANNOTATION in (pod["metadata"].get("annotations") or {})
 
 
 def not_again(node: str, before: Sequence[Pod], now: Sequence[Pod]) -> list[str]:

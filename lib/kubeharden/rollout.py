@@ -63,7 +63,7 @@ class Rollout:
         self.nodes, self.cluster, self.record, self.lock, self.pace = nodes, cluster, record, lock, pace
         self.failures: dict[str, KubehardenError] = {}  # over the whole run, by what they are about
 
-    def apply(self, plan: Plan, seen: Facts, say: Say) -> list[Result]:
+    def apply(self, plan: Plan, seen: Facts, say: Say) -> None:
         """Carry out a plan: its API objects first, then its nodes batch after batch.
 
         Args:
@@ -76,7 +76,7 @@ class Rollout:
             KubehardenError: an object failed, or more nodes than may; what comes after is untouched, and the
                 message says so.
         """
-        return _Application(self, plan, seen, say).carry_out()
+        _Application(self, plan, seen, say).carry_out()
 
     def drain(self, stop: Stop) -> Drain:
         """What cordons, drains and uncordons nodes for this run, until ``stop`` is set."""
@@ -96,7 +96,7 @@ class _Application:
         self.batches = list(self._batches())
         self.waiting = [change.node for batch in self.batches for change in batch]
 
-    def carry_out(self) -> list[Result]:
+    def carry_out(self) -> None:
         with interrupts(self.stop):
             for item in self.plan.object_changes:
                 self._object(item)
@@ -108,7 +108,6 @@ class _Application:
             for batch in self.batches:
                 self._batch(batch)
                 self._go_on()
-        return self.results
 
     def _batches(self) -> Iterator[list[NodeChange]]:
         places = [Place(node.name, node.control_plane) for node in self.seen.nodes]

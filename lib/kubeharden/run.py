@@ -50,6 +50,7 @@ from kubeharden.run_views import (
     header_view,
     proof_view,
     record_message,
+    steps_of,
 )
 from kubeharden.upgrade import upgrade_findings
 
@@ -65,11 +66,11 @@ def verb(method: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(method)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        if args and isinstance(args[0], Run) and args[0].is_over:
+        run = args[0] if args and isinstance(args[0], Run) else None
+        if run is not None and run.is_over:
             raise KubehardenError(
                 "this run is over: run the cell with runbook.start(globals()) for a new one"
             )
-        run = args[0] if args and isinstance(args[0], Run) else None
         try:
             return method(*args, **kwargs)
         except KubehardenError as error:
@@ -281,9 +282,8 @@ class Run:
             return View([seen, record_message(self.record.folder)])
         plan = self._planned()
         changed = [part for part in self._changed if part.needed]
-        done = list(dict.fromkeys(step for part in changed for step in part.steps))
         left = [step for step in plan.steps if step not in self._done and plan.of(step).needed]
-        self.record.event("finished", **hooks.finished(plan, self.parameters.mode, done, left))
+        self.record.event("finished", **hooks.finished(plan, self.parameters.mode, steps_of(changed), left))
         self._finished = True
         self.close()
         view = ending_view(plan, self.parameters.mode, changed, left, tuple(self.rollout.failures))

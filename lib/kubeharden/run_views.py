@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kubeharden import display, views
@@ -81,11 +81,15 @@ def ending_view(
         left: the steps that had something to do and were not carried out, or not to their end.
         failed: the services on nodes that failed since the plan was made.
     """
-    done = list(dict.fromkeys(step for part in changed for step in part.steps))
-    view = View(_ending(plan, mode, done, left, failed))
+    view = View(_ending(plan, mode, steps_of(changed), left, failed))
     for part in changed or ([plan.of(step) for step in left] if mode == "plan" else []):
         view.add(*views.summary_view(part).blocks)
     return view.add(*(headline(impact) for impact in plan.impacts if impact.breaking))
+
+
+def steps_of(parts: Iterable[Plan]) -> list[str]:
+    """The steps of parts of plans, each once, in their order."""
+    return list(dict.fromkeys(step for part in parts for step in part.steps))
 
 
 def record_message(folder: Path) -> Message:

@@ -73,7 +73,14 @@ class Farm:
         """Every node as it was before the first run."""
         for server in self.servers:
             shutil.rmtree(server.root, ignore_errors=True)
-            for path in ("etc/kubernetes", "etc/systemd/system/kubelet.service.d", "proc", "root", "run", "var/lib"):
+            for path in (
+                "etc/kubernetes",
+                "etc/systemd/system/kubelet.service.d",
+                "proc",
+                "root",
+                "run",
+                "var/lib",
+            ):
                 (server.root / path).mkdir(parents=True)
             (server.root / "etc/systemd/system/kubelet.service").write_text(UNIT)
             (server.root / "etc/hostname").write_text(f"{server.name}\n")

@@ -5,35 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from cluster import get, kubectl
 from runs import Runbook, lab
 from steps import wait
 
-MINER: dict[str, Any] = {
-    "apiVersion": "apps/v1",
-    "kind": "Deployment",
-    "metadata": {"name": "miner", "namespace": "shop"},
-    "spec": {
-        "replicas": 1,
-        "selector": {"matchLabels": {"app": "miner"}},
-        "template": {
-            "metadata": {"labels": {"app": "miner"}},
-            "spec": {
-                "containers": [
-                    {
-                        "name": "miner",
-                        "image": "nginx:1.19",
-                        "imagePullPolicy": "Never",
-                        "securityContext": {"privileged": True},
-                    }
-                ]
-            },
-        },
-    },
-}
+from support import MINER
 
 
 @pytest.fixture

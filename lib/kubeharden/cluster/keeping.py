@@ -6,9 +6,10 @@ Most of what remains is equal in all pods of one template, and is kept once.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
+
+from kubeharden.podsecurity.creation import ONE_PROJECTED_NAME, PROJECTED_NAME
 
 # Nobody here needs it, of any object.
 UNNEEDED = "managedFields"
@@ -23,10 +24,6 @@ POD_METADATA = (
     "deletionTimestamp",
 )
 POD_STATUS = ("phase",)
-# From 1.21 on, the ServiceAccount plugin gives the token's volume of every single pod a name that ends at random, so
-# that no two pods would be equal (plugin/pkg/admission/serviceaccount/admission.go). The ending means nothing.
-TOKEN_NAME = re.compile(r"kube-api-access-[a-z0-9]{5}")
-ONE_TOKEN_NAME = "kube-api-access-00000"  # noqa: S105 - the name of a volume
 
 
 def without_unneeded(_kind: str, item: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +57,9 @@ class Keeper:
         long as this lives.
         """
         if isinstance(value, str):
-            return self._plain.setdefault(value, ONE_TOKEN_NAME if TOKEN_NAME.fullmatch(value) else value)
+            # The token's volume has a name that ends at random in every single pod: no two of them would be equal.
+            kept = ONE_PROJECTED_NAME if PROJECTED_NAME.fullmatch(value) else value
+            return self._plain.setdefault(value, kept)
         if isinstance(value, dict):
             made = {key: self._shared(part) for key, part in value.items()}
             return self._parts.setdefault((dict, *made, *map(id, made.values())), made)

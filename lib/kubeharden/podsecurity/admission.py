@@ -12,14 +12,13 @@ reaches a namespace that cannot live with it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from kubeharden.podsecurity.policies import NamespaceWish
 from kubeharden.podsecurity.standards import LATEST, LEVELS, Violation, evaluate_pss
-from kubeharden.podsecurity.workloads import KINDS, names_of, workloads
+from kubeharden.podsecurity.workloads import KINDS, likeness, names_of, pods_by_maker, runs, workloads
 
 Object = Mapping[str, Any]
 MODES = ("enforce", "audit", "warn")
@@ -263,40 +262,12 @@ def _what_is_there(objects: Mapping[str, Iterable[Object]]) -> dict[str, list[tu
         result.setdefault(workload.namespace, []).append(
             (f"{workload.kind} {workload.name}", workload.template)
         )
-    makers = {
-        (kind, item["metadata"].get("namespace"), item["metadata"]["name"]): item
-        for kind, resource in (("ReplicaSet", "replicasets"), ("Job", "jobs"))
-        for item in objects.get(resource, ())
-    }
-    seen = set()
-    for pod in objects.get("pods", ()):
-        meta, spec = pod["metadata"], pod.get("spec") or {}
-        if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
-            continue
-        name = " ".join(_maker(pod, makers))
-        alike = {key: value for key, value in spec.items() if key not in ("nodeName", "hostname")}
-        key = (meta["namespace"], name, json.dumps([alike, meta.get("annotations")], sort_keys=True))
-        if key not in seen:
-            seen.add(key)
-            result.setdefault(meta["namespace"], []).append((name, pod))
+    for (kind, namespace, name), pods in pods_by_maker(objects).items():
+        different = {likeness(pod): pod for pod in pods if runs(pod)}
+        found = [(f"{kind} {name}", pod) for pod in different.values()]
+        if found:
+            result.setdefault(namespace, []).extend(found)
     return result
-
-
-def _maker(pod: Object, makers: Mapping[tuple[str, Any, str], Object]) -> tuple[str, str]:
-    """Kind and name of what a person calls the maker of a pod: the Deployment, not its ReplicaSet."""
-    kind, name, item = "Pod", str(pod["metadata"]["name"]), pod
-    while (owner := _controller_of(item)) is not None and owner["kind"] != "Node":
-        kind, name = str(owner["kind"]), str(owner["name"])
-        above = makers.get((kind, pod["metadata"]["namespace"], name))
-        if above is None:
-            break
-        item = above
-    return kind, name
-
-
-def _controller_of(item: Object) -> Object | None:
-    owners = item["metadata"].get("ownerReferences") or ()
-    return next((owner for owner in owners if owner.get("controller")), None)
 
 
 def unwanted(levels: Sequence[NamespaceLevel], wishes: Iterable[NamespaceWish]) -> Iterator[str]:

@@ -16,8 +16,9 @@ from kubeharden.releases import Release
 Object = Mapping[str, Any]
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - where a token is, not what it is
 PROJECTED_TOKENS = Release(1, 21)
-# The names that the plugin gives to the volume: up to 1.20 that of the account's secret.
-_PROJECTED_NAME = re.compile(r"kube-api-access-[a-z0-9]{5}")
+# The names that the plugin gives to the volume: up to 1.20 that of the account's secret. The ending means nothing.
+PROJECTED_NAME = re.compile(r"kube-api-access-[a-z0-9]{5}")
+ONE_PROJECTED_NAME = "kube-api-access-00000"
 _CONTAINERS = ("initContainers", "containers")
 # What admission wrote on a pod that runs: a pod made anew does not have it.
 _WRITTEN = ("kubernetes.io/psp", "kubernetes.io/limit-ranger")
@@ -75,7 +76,7 @@ def _is_token(volume: Object, secret_name: re.Pattern[str]) -> bool:
     name = volume.get("name", "")
     if "secret" in volume:
         return bool(secret_name.fullmatch(name)) and volume["secret"].get("secretName") == name
-    return "projected" in volume and bool(_PROJECTED_NAME.fullmatch(name))
+    return "projected" in volume and bool(PROJECTED_NAME.fullmatch(name))
 
 
 def _without_mounts(container: Object, names: set[str]) -> Object:
@@ -107,7 +108,7 @@ def _with_mount(container: Object, mount: Object) -> Object:
 
 def _token(account: str, release: Release) -> tuple[dict[str, Any], dict[str, Any]]:
     if release >= PROJECTED_TOKENS:
-        name = "kube-api-access-00000"
+        name = ONE_PROJECTED_NAME
         volume: dict[str, Any] = {
             "name": name,
             "projected": {"defaultMode": 420, "sources": _TOKEN_SOURCES},

@@ -87,14 +87,8 @@ def workloads(objects: Mapping[str, Iterable[Object]]) -> list[Workload]:
     Args:
         objects: the resources of ``TEMPLATES``, ``pods`` and ``serviceaccounts``, as plain dicts.
     """
-    items = {
-        (kind, *_place(item)): item
-        for resource, (kind, _) in TEMPLATES.items()
-        for item in objects.get(resource, ())
-    }
-    pods: dict[Key, list[Object]] = {}
-    for pod in objects.get("pods", ()):
-        pods.setdefault(_maker(pod, items), []).append(pod)
+    items = _templated(objects)
+    pods = _by_maker(objects.get("pods", ()), items)
     makers = _Makers(objects)
     found = [
         makers.of_template(key, item, pods.get(key, ()))
@@ -107,9 +101,18 @@ def workloads(objects: Mapping[str, Iterable[Object]]) -> list[Workload]:
     return sorted(found, key=lambda w: (w.namespace, w.name, w.kind))
 
 
+def pods_by_maker(objects: Mapping[str, Iterable[Object]]) -> dict[Key, list[Object]]:
+    """All pods by what a person calls their maker: the Deployment, not its ReplicaSet; the pod itself without one.
+
+    Args:
+        objects: the resources of ``TEMPLATES`` and ``pods``, as plain dicts.
+    """
+    return _by_maker(objects.get("pods", ()), _templated(objects))
+
+
 def static_pod_namespaces(objects: Mapping[str, Iterable[Object]]) -> frozenset[str]:
     """The namespaces with mirror pods of static pods."""
-    return frozenset(pod["metadata"]["namespace"] for pod in objects.get("pods", ()) if _is_mirror(pod))
+    return frozenset(pod["metadata"]["namespace"] for pod in objects.get("pods", ()) if is_mirror(pod))
 
 
 def names_of(kind: str, namespace: str, name: str) -> frozenset[str]:
@@ -132,7 +135,7 @@ class _Makers:
         for step in dict(TEMPLATES.values())[kind]:
             template = (template or {}).get(step)
         template = template or {}
-        running = sum(map(_runs, pods))
+        running = sum(map(runs, pods))
         return Workload(
             kind=kind,
             namespace=namespace,
@@ -149,12 +152,12 @@ class _Makers:
         kind, namespace, name = key
         alike: dict[str, list[Object]] = {}
         for pod in pods:
-            alike.setdefault(_likeness(pod), []).append(pod)
+            alike.setdefault(likeness(pod), []).append(pod)
         return [self._of_pod(kind, namespace, name, same) for same in alike.values()]
 
     def _of_pod(self, kind: str, namespace: str, name: str, same: list[Object]) -> Workload:
-        pod, running = same[0], sum(map(_runs, same))
-        mirror = _is_mirror(pod)
+        pod, running = same[0], sum(map(runs, same))
+        mirror = is_mirror(pod)
         node = Identity.of_node((pod.get("spec") or {}).get("nodeName", ""))
         return Workload(
             kind=kind,
@@ -175,9 +178,24 @@ class _Makers:
         return Identity.of_user(CONTROLLER_MANAGER)
 
 
+def _templated(objects: Mapping[str, Iterable[Object]]) -> dict[Key, Object]:
+    return {
+        (kind, *_place(item)): item
+        for resource, (kind, _) in TEMPLATES.items()
+        for item in objects.get(resource, ())
+    }
+
+
+def _by_maker(pods: Iterable[Object], items: Mapping[Key, Object]) -> dict[Key, list[Object]]:
+    found: dict[Key, list[Object]] = {}
+    for pod in pods:
+        found.setdefault(_maker(pod, items), []).append(pod)
+    return found
+
+
 def _maker(pod: Object, items: Mapping[Key, Object]) -> Key:
     """What a person calls the maker of a pod: the Deployment, not its ReplicaSet; the pod itself without one."""
-    owner = None if _is_mirror(pod) else _controller_of(pod)
+    owner = None if is_mirror(pod) else controller_of(pod)
     namespace, name = _place(pod)
     if owner is None:
         return "Pod", namespace, name
@@ -186,7 +204,7 @@ def _maker(pod: Object, items: Mapping[Key, Object]) -> Key:
 
 def _root(key: Key, items: Mapping[Key, Object]) -> Key:
     """The workload at the end of a chain of owners; what a custom resource owns stands for itself."""
-    while key in items and (owner := _controller_of(items[key])) is not None:
+    while key in items and (owner := controller_of(items[key])) is not None:
         above = (owner["kind"], key[1], owner.get("name", ""))
         if owner["kind"] not in KINDS or above not in items:
             break
@@ -194,7 +212,8 @@ def _root(key: Key, items: Mapping[Key, Object]) -> Key:
     return key
 
 
-def _controller_of(item: Object) -> Object | None:
+def controller_of(item: Object) -> Object | None:
+    """The owner reference that controls an object."""
     owners = item["metadata"].get("ownerReferences") or ()
     return next((owner for owner in owners if owner.get("controller")), None)
 
@@ -212,7 +231,7 @@ def _makes_pods(kind: str, item: Object) -> bool:
     return bool(spec.get("replicas", 1))
 
 
-def _likeness(pod: Object) -> str:
+def likeness(pod: Object) -> str:
     """What two pods of one maker have in common where one answer is enough for both."""
     spec = {
         key: value for key, value in (pod.get("spec") or {}).items() if key not in ("nodeName", "hostname")
@@ -221,11 +240,13 @@ def _likeness(pod: Object) -> str:
     return repr((spec, [(key, value) for key, value in notes.items() if _JUDGED in key]))
 
 
-def _runs(pod: Object) -> bool:
+def runs(pod: Object) -> bool:
+    """Whether it has not ended."""
     return (pod.get("status") or {}).get("phase") not in _FINISHED
 
 
-def _is_mirror(pod: Object) -> bool:
+def is_mirror(pod: Object) -> bool:
+    """Whether it is the API's picture of a static pod, which the kubelet alone can end."""
     return MIRROR_ANNOTATION in (pod["metadata"].get("annotations") or {})
 
 
