@@ -17,17 +17,32 @@ import yaml
 
 CUT = -1  # the request is carried out, and the connection ends without an answer
 HANG = -2  # the request is carried out, and the answer does not come in time
+ALWAYS = 1_000_000  # times
 
 
 @dataclass
 class Fault:
-    """What is to go wrong: with which requests, how, and how often."""
+    """What is to go wrong: with which requests (each, or every third …), how, and how often."""
 
     method: str
     path: str
     status: int
     times: int = 1
+    body: bytes = b'{"message": "as the test wants it"}'
+    every: int = 1
     headers: dict[str, str] = field(default_factory=dict)
+    met: int = 0  # requests that it is about
+    last: float = 0.0  # when it went wrong last, by the monotonic clock
+
+    def now(self, method: str, path: str) -> bool:
+        if self.times <= 0 or self.method != method or not re.search(self.path, path):
+            return False
+        self.met += 1
+        if self.met % self.every:
+            return False
+        self.times -= 1
+        self.last = time.monotonic()
+        return True
 
 
 @dataclass
@@ -38,20 +53,26 @@ class Faults:
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[float, str, str]] = field(default_factory=list)
 
-    def add(self, method: str, path: str, status: int, times: int = 1, **headers: str) -> None:
+    def add(
+        self,
+        method: str,
+        path: str,
+        status: int,
+        times: int = 1,
+        body: bytes = Fault.body,
+        *,
+        every: int = 1,
+        **headers: str,
+    ) -> None:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.faults.append(Fault(method, path, status, times, named))
+        self.faults.append(Fault(method, path, status, times, body, every, named))
 
     def count(self, method: str, path: str) -> int:
         return sum(m == method and re.search(path, p) is not None for _, m, p in self.requests)
 
     def take(self, method: str, path: str) -> Fault | None:
         self.requests.append((time.monotonic(), method, path))
-        for fault in self.faults:
-            if fault.times > 0 and fault.method == method and re.search(fault.path, path):
-                fault.times -= 1
-                return fault
-        return None
+        return next((fault for fault in self.faults if fault.now(method, path)), None)
 
 
 @contextmanager
@@ -68,7 +89,7 @@ def between(kubeconfig: Path, hang_seconds: float = 1.0) -> Iterator[Faults]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             fault = faults.take(self.command, self.path)
             if fault is not None and fault.status > 0:
-                self.answer(fault.status, b'{"message": "as the test wants it"}', fault.headers)
+                self.answer(fault.status, fault.body, fault.headers)
                 return
             link = http.client.HTTPConnection(target.hostname or "", target.port, timeout=30)
             kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}

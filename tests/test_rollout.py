@@ -84,6 +84,32 @@ def test_the_canary_then_batches_then_the_control_plane(begin: Callable[..., run
     assert "nothing was changed, nothing restarted" in str(again.apply("kubelet"))
 
 
+def test_a_healthy_node_costs_four_round_trips_and_one_that_is_done_costs_one(
+    begin: Callable[..., runbook.Run],
+) -> None:
+    """Observe, begin, look and confirm; the check before and the proof after a whole run are apart from that."""
+    run = begin(batch_size="100%")
+    start = run.nodes.round_trips
+    assert start == dict.fromkeys(NODES, 3)  # the check: log in, and what is left open there; then observe
+    run.apply("kubelet")
+    # Begin, look at what runs now, confirm.
+    assert spent(run, start) == dict.fromkeys(NODES, 3)
+    again = begin()
+    start = again.nodes.round_trips
+    again.look()
+    assert spent(again, start) == dict.fromkeys(NODES, 1)
+    again.plan()
+    again.apply("kubelet")
+    assert spent(again, start) == dict.fromkeys(NODES, 1)
+    again.prove()
+    assert spent(again, start) == dict.fromkeys(NODES, 2)
+
+
+def spent(run: runbook.Run, start: dict[str, int]) -> dict[str, int]:
+    """The round trips to each node since."""
+    return {node: count - start.get(node, 0) for node, count in run.nodes.round_trips.items()}
+
+
 def test_a_failed_node_is_put_back_and_the_others_are_untouched(
     rehearsal: Rehearsal, begin: Callable[..., runbook.Run]
 ) -> None:

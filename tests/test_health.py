@@ -1,0 +1,216 @@
+"""Each gate that a changed node must pass before it may keep its change, on its own, on a rehearsal cluster.
+
+All tests prove the same kubelet, which was changed and is healthy: what each one makes wrong is the only thing wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from faults import ALWAYS, Faults, between
+from kubeharden import runbook
+from kubeharden.errors import ProofError
+from kubeharden.health import Before, Health
+from kubeharden.observe import observe_nodes
+from kubeharden.plan import NodeChange
+from kubeharden.rehearsal import Rehearsal
+from rolling import inventory_of, planned_run
+from support import on_node, wait_until
+
+NODE, RESTARTED_BY_ITSELF = "k8s-node1", "k8s-node2"
+LONG_AGO, NOT_YET = "2000-01-01T00:00:00Z", "2100-01-01T00:00:00Z"
+ON_NODE = f"^/api/v1/nodes/{NODE}"
+
+
+@dataclass
+class Changed:
+    """A cluster whose kubelets were changed, with what is between it and the one who proves."""
+
+    rehearsal: Rehearsal
+    run: runbook.Run
+    faults: Faults
+
+    def change(self, node: str = NODE) -> NodeChange:
+        return next(c for c in self.run._planned().node_changes if c.node == node and c.service == "kubelet")
+
+    def health(self, settle: float = 0.2) -> Health:
+        return Health(self.run.nodes, self.run.cluster, settle, threading.Event())
+
+    def before(self, node: str = NODE) -> Before:
+        """The node as it was before its change, and its pods as they are: a healthy cluster keeps them."""
+        return self.health().before(self.change(node), self.run._seen().node(node))
+
+    def prove(
+        self,
+        change: NodeChange | None = None,
+        before: Before | None = None,
+        restarted: str = LONG_AGO,
+        *,
+        settle: float = 0.2,
+        seconds: float = 3,
+    ) -> str:
+        end = time.monotonic() + seconds
+        return self.health(settle).prove(change or self.change(), before or self.before(), restarted, end)
+
+    def node_object(self, ready: str) -> bytes:
+        """The Node as the API has it, but for its condition Ready."""
+        node = self.run.cluster.get("Node", NODE)
+        for condition in node["status"]["conditions"]:
+            if condition["type"] == "Ready":
+                condition["status"] = ready
+        return json.dumps(node).encode()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changed]:
+    folder = tmp_path_factory.mktemp("health")
+    with (
+        Rehearsal.start("handbuilt-1.20", folder / "rehearsal") as rehearsal,
+        between(rehearsal.directory / "admin.kubeconfig") as faults,
+    ):
+        inventory = inventory_of(rehearsal, "faults", kubeconfig=str(faults.kubeconfig))
+        run = planned_run(
+            rehearsal, folder / "records", inventory, steps=["kubelet"], accept_breaking=["shop/web"]
+        )
+        run.apply("kubelet")
+        yield Changed(rehearsal, run, faults)
+        run.close()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_wrong_any_more(cluster: Changed) -> Iterator[None]:
+    yield
+    cluster.faults.faults.clear()
+
+
+def shown(cluster: Changed, name: str) -> str:
+    return on_node(cluster.rehearsal, RESTARTED_BY_ITSELF, f"systemctl show -p {name} kubelet")
+
+
+def test_a_healthy_node_is_proved(cluster: Changed) -> None:
+    """What the others rely on: where nothing is made wrong, nothing is."""
+    assert "Ready for 0.2 s with a new heartbeat" in cluster.prove(seconds=30)
+
+
+def test_the_process_of_before_is_no_proof(cluster: Changed) -> None:
+    [now] = observe_nodes(cluster.run.nodes, cluster.run.cluster, [NODE], ["kubelet"])
+    pid = now.service("kubelet").main_pid
+    with pytest.raises(ProofError, match=f"process {pid} is the one that ran before: it was not restarted"):
+        cluster.prove(before=replace(cluster.before(), facts=now))
+
+
+def test_a_process_that_systemd_had_to_restart_is_no_proof(cluster: Changed) -> None:
+    before, change = cluster.before(RESTARTED_BY_ITSELF), cluster.change(RESTARTED_BY_ITSELF)
+    cluster.prove(change, before, seconds=30)
+    authority = cluster.rehearsal.directory / f"nodes/{RESTARTED_BY_ITSELF}/etc/kubernetes/pki/ca.crt"
+    text = authority.read_text()
+    authority.unlink()  # the kubelet reads it when it starts, and ends without it
+    on_node(cluster.rehearsal, RESTARTED_BY_ITSELF, "systemctl restart kubelet")
+    wait_until(lambda: "auto-restart" in shown(cluster, "SubState"))
+    authority.write_text(text)
+    wait_until(lambda: "ActiveState=active" in shown(cluster, "ActiveState"))
+    assert shown(cluster, "NRestarts") == "NRestarts=1\n"
+    with pytest.raises(ProofError, match="it has been restarted by systemd 1 times since"):
+        cluster.prove(change, before, seconds=5)
+
+
+def test_ready_by_the_word_of_the_old_kubelet_is_no_proof(cluster: Changed) -> None:
+    start = time.monotonic()
+    with pytest.raises(ProofError, match=rf"last heartbeat is of 2\S+, before the restart \({NOT_YET}\)"):
+        cluster.prove(restarted=NOT_YET, seconds=1)
+    assert time.monotonic() - start < 10  # it gave up when it had to
+
+
+def test_a_node_that_is_not_ready_is_not_proved(cluster: Changed) -> None:
+    cluster.faults.add("GET", f"{ON_NODE}$", 200, ALWAYS, cluster.node_object("False"))
+    with pytest.raises(ProofError, match="the node is not Ready; look at `journalctl -u kubelet` there"):
+        cluster.prove(seconds=1)
+
+
+def test_a_node_that_does_not_stay_ready_is_not_proved(cluster: Changed) -> None:
+    cluster.faults.add("GET", f"{ON_NODE}$", 200, ALWAYS, cluster.node_object("False"), every=3)
+    with pytest.raises(ProofError, match=r"the node does not stay Ready for 1\.5 seconds"):
+        cluster.prove(settle=1.5, seconds=4)
+
+
+def test_a_break_while_it_settles_starts_the_time_anew(cluster: Changed) -> None:
+    settle = 1.5
+    cluster.faults.add("GET", f"{ON_NODE}$", 200, 1, cluster.node_object("False"), every=3)
+    cluster.prove(settle=settle, seconds=30)
+    [fault] = cluster.faults.faults
+    looks = [at for at, _, path in cluster.faults.requests if path == f"/api/v1/nodes/{NODE}"]
+    assert not fault.times
+    assert looks[-1] - fault.last >= settle - 0.2  # the last look is within a pause of the end
+
+
+def test_a_kubelet_that_is_not_ok_is_not_proved(cluster: Changed) -> None:
+    said = b"[-]syncloop failed: sync Loop took longer than expected"
+    cluster.faults.add("GET", f"{ON_NODE}/proxy/healthz", 200, ALWAYS, said)
+    with pytest.raises(ProofError, match=r"the kubelet's /healthz says \[-\]syncloop failed"):
+        cluster.prove(seconds=1)
+    cluster.faults.faults.clear()
+    cluster.faults.add("GET", f"{ON_NODE}/proxy/healthz", 500, ALWAYS)
+    with pytest.raises(ProofError, match=r"it cannot be seen: .*500"):
+        cluster.prove(seconds=1)
+
+
+def test_another_effective_configuration_is_not_proved(cluster: Changed) -> None:
+    change = cluster.change()
+    wanted = {**change.expected_config, "maxPods": 42}
+    with pytest.raises(ProofError, match=r"maxPods is \d+ in effect, not 42"):
+        cluster.prove(replace(change, expected_config=wanted), seconds=1)
+
+
+def test_a_configuration_that_can_no_longer_be_read_is_not_proved(cluster: Changed) -> None:
+    cluster.faults.add("GET", f"{ON_NODE}/proxy/configz", 403, ALWAYS)
+    with pytest.raises(ProofError, match="could be read before, and cannot be read any more"):
+        cluster.prove(seconds=1)
+
+
+def test_another_command_line_is_not_proved(cluster: Changed) -> None:
+    change = cluster.change()
+    planned = replace(change, expected_argv=(*change.expected_argv, "--v=9"))
+    with pytest.raises(ProofError, match="it runs with another command line than planned"):
+        cluster.prove(planned, seconds=1)
+
+
+def test_a_pod_that_is_gone_is_named(cluster: Changed) -> None:
+    before = cluster.before()
+    alone: dict[str, Any] = {
+        "metadata": {"namespace": "shop", "name": "alone", "uid": "of-a-pod-that-is-gone"},
+        "spec": {"nodeName": NODE},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    with pytest.raises(ProofError, match="shop/alone is gone, and nothing makes it anew"):
+        cluster.prove(before=replace(before, pods=(*before.pods, alone)), seconds=1)
+
+
+def test_a_daemonsets_pod_counts_by_its_owner(cluster: Changed) -> None:
+    """It comes back with another name; until it does, it is missed by its old one."""
+    before = cluster.before()
+    daemon = next(
+        pod
+        for pod in before.pods
+        if pod["spec"].get("nodeName") == NODE
+        and any(owner["kind"] == "DaemonSet" for owner in pod["metadata"].get("ownerReferences", ()))
+    )
+    meta = daemon["metadata"]
+    path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
+    cluster.run.cluster._client.call("DELETE", path)
+    cluster.prove(before=before, seconds=30)
+    there = {pod["metadata"]["name"] for pod in cluster.run.cluster.pods_on(NODE)}
+    assert meta["name"] not in there
+
+    cluster.faults.add("GET", "^/api/v1/pods", 200, ALWAYS, b'{"metadata": {}, "items": []}')
+    cluster.faults.add(
+        "GET", f"^/api/v1/namespaces/{meta['namespace']}/pods", 200, ALWAYS, b'{"metadata": {}, "items": []}'
+    )
+    with pytest.raises(ProofError, match=f"{meta['namespace']}/{meta['name']} was ready before and is gone"):
+        cluster.prove(before=before, seconds=1)
