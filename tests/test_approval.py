@@ -124,6 +124,41 @@ def test_other_parameters_are_another_plan(starts: Starts) -> None:
     run.close()
 
 
+def test_an_approval_for_one_cluster_is_refused_on_another_that_is_the_same_to_the_letter(
+    starts: Starts, tmp_path: Path
+) -> None:
+    """The same nodes, files and objects: the second is a copy of the first, but for what makes it another cluster."""
+    digests: dict[str, str] = {}
+    uids: dict[str, str] = {}
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        Rehearsal.start("article-1.10", folder).stop()
+        objects = json.loads((folder / "cluster.json").read_text())["items"]
+        [uids[name]] = [o["metadata"]["uid"] for o in objects if o["metadata"]["name"] == "kube-system"]
+    assert uids["a"] != uids["b"]
+    with Rehearsal.start("article-1.10", tmp_path / "a") as one:
+        inventory = inventory_with(one, cluster="a")
+        digests["a"], _ = planned(starts(inventory=inventory, mode="plan"))
+        digests["again"], _ = planned(starts(inventory=inventory, mode="plan"))
+        digests["renamed"], _ = planned(starts(inventory=inventory_with(one, cluster="b"), mode="plan"))
+    assert digests["a"] == digests["again"] != digests["renamed"]
+    with Rehearsal.start("article-1.10", tmp_path / "b") as other:
+        run = starts(inventory=inventory_with(other, cluster="b"), approved_plan=digests["a"])
+        run.look()
+        assert "This is NOT the plan that was approved" in str(run.plan())
+        sentence = (
+            rf"is for the cluster a \(kube-system has the UID {uids['a']}\), and this is the cluster b "
+            rf"\(kube-system has the UID {uids['b']}\): an approval counts on its own cluster"
+        )
+        with pytest.raises(ApprovalError, match=sentence):
+            run.apply("kubelet")
+        assert read_run(run.record.folder).of("started", "approved") == []
+        run.close()
+        # The name alone is what an inventory says, and two may say the same.
+        digests["namesake"], _ = planned(starts(inventory=inventory_with(other, cluster="a"), mode="plan"))
+    assert digests["namesake"] != digests["a"]
+
+
 def test_where_an_approval_is_required_nothing_goes_without(starts: Starts, article: Rehearsal) -> None:
     inventory = inventory_with(article, require_approval=True)
     with pytest.raises(ApprovalError, match="requires an approval, and there is none: run with mode=plan"):

@@ -50,7 +50,7 @@ def read_facts(folder: Path) -> Facts:
         node = parse_observation(path.stem, path.stem in cluster["control_plane"], path.read_text())
         nodes.append(node.with_kubelet_configz(configz[path.stem]))
     objects = {kind: tuple(items) for kind, items in cluster["objects"].items()}
-    return Facts(tuple(nodes), ClusterFacts(cluster["version"], cluster["user"], objects))
+    return Facts(tuple(nodes), ClusterFacts(cluster["version"], cluster["user"], objects, folder.name))
 
 
 def plan_of(folder: Path, **parameters: object) -> Plan:

@@ -165,11 +165,26 @@ class NodeFacts:
 
 @dataclass(frozen=True)
 class ClusterFacts:
-    """The API objects that matter here, as plain dicts keyed by resource name (``pods``, ``roles`` …)."""
+    """The API objects that matter here, as plain dicts keyed by resource name (``pods``, ``roles`` …).
+
+    Attributes:
+        name: what the inventory calls the cluster.
+    """
 
     version: str
     user: str
     objects: Mapping[str, tuple[Mapping[str, Any], ...]]
+    name: str = ""
+
+    @property
+    def uid(self) -> str:
+        """The UID of the namespace kube-system, by which clusters are told apart; empty where it was not seen.
+
+        A cluster has no UID of its own; that namespace lives as long as the cluster does, whatever becomes of its
+        address and its certificates (semantic conventions of OpenTelemetry, ``k8s.cluster.uid``).
+        """
+        metadata = (namespace["metadata"] for namespace in self.of("namespaces"))
+        return next((str(meta.get("uid", "")) for meta in metadata if meta["name"] == "kube-system"), "")
 
     def of(self, resource: str) -> tuple[Mapping[str, Any], ...]:
         """All objects of one resource, such as ``rolebindings``."""

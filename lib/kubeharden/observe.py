@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from kubeharden.cluster import Cluster, Told
 from kubeharden.facts import SERVICES, Facts, NodeFacts
@@ -22,7 +23,8 @@ def observe(nodes: Nodes, cluster: Cluster, told: Told | None = None) -> Facts:
     Raises:
         KubehardenError: a node or the API server cannot be reached.
     """
-    seen = Facts(nodes=observe_nodes(nodes, cluster), cluster=cluster.observe(told=told))
+    found = replace(cluster.observe(told=told), name=nodes.inventory.cluster)
+    seen = Facts(nodes=observe_nodes(nodes, cluster), cluster=found)
     _withhold(withheld_in(seen.cluster.objects))
     return seen
 

@@ -161,6 +161,8 @@ class Plan:
         impacts: what would become of every workload under what is planned, one for each kind of admission.
         target_release: the later release that was asked for; empty if none was.
         findings: what stands between the cluster as planned and that release, by node; an empty node is the API.
+        cluster: what the inventory calls the cluster.
+        cluster_uid: the UID of its namespace kube-system.
     """
 
     steps: tuple[str, ...]
@@ -172,6 +174,8 @@ class Plan:
     impacts: tuple[Impact, ...] = ()
     target_release: str = ""
     findings: tuple[tuple[str, Finding], ...] = ()
+    cluster: str = ""
+    cluster_uid: str = ""
 
     def of(self, step: str) -> Plan:
         """The part of the plan that is one step."""
@@ -200,12 +204,13 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over what would be written and restarted: the same plan has the same digest."""
+        """SHA-256 over what would be written and restarted, and where: the same plan has the same digest."""
         return digest_of(self.as_json())
 
     def as_json(self) -> dict[str, Any]:
-        """What would be written and restarted, as plain data."""
+        """What would be written and restarted, and on which cluster, as plain data."""
         return {
+            "cluster": {"name": self.cluster, "uid": self.cluster_uid},
             "steps": list(self.steps),
             "nodes": [
                 {

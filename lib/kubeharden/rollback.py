@@ -54,6 +54,8 @@ def rollback_plan(past: PastRun, facts: Facts, backup: Backup) -> Plan:
         node_changes=tuple(builder.node_changes),
         object_changes=tuple(builder.object_changes),
         refused=tuple(builder.refused),
+        cluster=facts.cluster.name,
+        cluster_uid=facts.cluster.uid,
     )
 
 

@@ -77,6 +77,8 @@ class Draft:
             impacts=tuple(self.impacts),
             target_release=self.parameters.target_release,
             findings=self._findings(),
+            cluster=self.facts.cluster.name,
+            cluster_uid=self.facts.cluster.uid,
         )
 
     def _findings(self) -> tuple[tuple[str, Finding], ...]:

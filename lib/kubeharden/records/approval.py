@@ -92,15 +92,23 @@ def check_approved(plan: Plan, approval: Approval, runs: Path) -> None:
         runs: the folder of all runs, in which the approved plan is looked for, so as to show what differs.
 
     Raises:
-        ApprovalError: it is another plan; the message shows the difference where the approved one is found.
+        ApprovalError: it is another plan, or one for another cluster; the message shows the difference where the
+            approved one is found.
     """
     if plan.digest == approval.plan:
         return
     content = approval.content or _plan_of(runs, approval.plan)
+    now = plan.as_json()
+    approved_for = (content or {}).get("cluster", now["cluster"])  # a plan of an earlier version names none
+    if approved_for != now["cluster"]:
+        raise ApprovalError(
+            f"the plan that was approved is for {_cluster(approved_for)}, and this is {_cluster(now['cluster'])}: an "
+            "approval counts on its own cluster, and nothing was changed"
+        )
     if content is None:
         difference = f"No run in {runs} has the approved plan: what differs cannot be shown."
     else:
-        difference = f"What differs (- approved, + now):\n{plan_difference(content, plan.as_json())}"
+        difference = f"What differs (- approved, + now):\n{plan_difference(content, now)}"
     raise ApprovalError(
         f"this plan is not the one that was approved, and nothing was changed.\n  approved: {approval.plan}\n"
         f"  now:      {plan.digest}\n{difference}"
@@ -147,6 +155,11 @@ def check_signer(approval: Approval, own_keys: Collection[str]) -> None:
             f"the approval by {approval.approver} was signed with {approval.key}, a key of whoever runs this; expected "
             "the signature of somebody else"
         )
+
+
+def _cluster(identity: Mapping[str, str]) -> str:
+    """A cluster in words: its name alone may be that of another one, too."""
+    return f"the cluster {identity['name']} (kube-system has the UID {identity['uid'] or 'unknown'})"
 
 
 def _signed(signature: Path, approvers: str | None) -> Approval:
