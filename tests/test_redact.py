@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from kubeharden.display import Diff, Message, Table, View
-from kubeharden.redact import redact, remember
+from kubeharden.redact import redact, redact_data, remember
 
 TOKEN = "abcdef.0123456789abcdef"
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJlIn0.c2lnbmF0dXJl"
@@ -57,6 +59,71 @@ def test_what_is_no_secret_stays(text: str) -> None:
 def test_a_remembered_secret_is_taken_out_wherever_it_stands() -> None:
     remember("correct-horse-battery")
     assert "correct-horse-battery" not in redact("said: correct-horse-battery!")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "k8s-node1 is one of two nodes",
+        "Internode, nodePort, NODE",
+        '{"path": "/var/lib/nodes/x"}',
+    ],
+)
+def test_a_password_that_is_a_word_does_not_tear_others_apart(text: str) -> None:
+    remember("node")
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password=node",
+        "node\n",
+        "node",
+        "echo node|sudo -S true",
+        "ops:node@host",
+        "two nodes, node",
+        "DB_node_X",
+        "mysql -pnode -h db",
+        r"Permission denied\nnode\n",
+        r'{"said": "\u001b[31mnode\u001b[0m"}',
+        r"\x0anode",
+        "?p=%0Anode",
+        "\x1b[31mnode\x1b[0m",
+        "bm9kZQ==",
+    ],
+)
+def test_a_password_that_is_a_word_is_taken_out_where_it_is_one(text: str) -> None:
+    remember("node")
+    assert "redacted" in redact(text)
+    left = re.sub(r"‹redacted sha256:\w{8}›", "", redact(text))
+    assert "node" not in left.replace("nodes", "")
+    assert "bm9k" not in left
+
+
+@pytest.mark.parametrize("secret", ["Tr0ub4dor", "a!b?", "correct-horse-battery", "hunter2horse", "a" * 16])
+def test_a_password_that_no_text_has_by_chance_is_taken_out_of_words_too(secret: str) -> None:
+    remember(secret)
+    assert secret not in redact(f"x{secret}y9{secret}0")
+
+
+def test_a_short_number_is_no_part_of_a_digest() -> None:
+    for secret in ("1234", "cafe", "0dd5"):
+        remember(secret)
+    digest = "ab1234cafe00dd5f" * 4
+    assert redact(digest) == digest
+    assert redact("pin 1234") != "pin 1234"
+    assert redact("cafe, 0dd5").count("redacted") == 2
+
+
+def test_fields_keep_their_names_whatever_the_password_is() -> None:
+    remember("node")
+    remember("Tr0ub4dor")
+    shown = redact_data({"node": "k8s-node1", "said": "node", "Tr0ub4dor": [{"node": "node"}]})
+    assert shown["node"] == "k8s-node1"
+    assert str(shown).count("'node'") == 2
+    assert "'node': '‹redacted" in str(shown)
+    assert "Tr0ub4dor" not in str(shown)
 
 
 def test_every_block_of_a_view_passes_the_gate_and_is_escaped() -> None:

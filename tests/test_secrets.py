@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from kubeharden.nodes import SUDO_PASSWORD_VARIABLE
+from kubeharden.records import read_run
 from kubeharden.rehearsal import Rehearsal
 from support import ROOT, Executed, Papermill, on_node
 
@@ -177,6 +179,41 @@ def test_a_run_that_looks_and_one_that_is_carried_out_hold_no_secret(
     [kept] = run.records.glob("*/files.json")
     redacted = {(entry["service"], entry["redacted"]) for entry in json.loads(kept.read_text())}
     assert {("kubelet", True), ("kube-apiserver", True), ("kube-proxy", False)} <= redacted
+
+
+@pytest.mark.parametrize(("word", "mode"), [("node", "apply"), ("idle", "plan")])
+def test_a_password_that_is_a_word_leaves_the_record_whole_and_stands_in_no_value(
+    papermill: Papermill, article: Rehearsal, monkeypatch: pytest.MonkeyPatch, word: str, mode: str
+) -> None:
+    inventory = yaml.safe_load(article.inventory.read_text())
+    inventory["ssh"]["sudo"] = "password"
+    edited = article.inventory.with_name("edited.yaml")
+    edited.write_text(yaml.safe_dump(inventory))
+    monkeypatch.setenv(SUDO_PASSWORD_VARIABLE, word)
+    run = papermill("--log-output", inventory=str(edited), mode=mode)
+    assert run.status == 0, run.output
+    [record] = [path.parent for path in run.records.glob("*/journal.jsonl")]
+    past = read_run(record)
+    assert past.problems == ()
+    assert past.of("finished")
+    assert {node for event in past.of("observed") for node in event["nodes"]} == {"k8s-master", "k8s-node1"}
+    shown = "\n".join(text for _, text in run.cells())
+    assert "k8s-node1" in shown
+    kept = [json.loads(path.read_text()) for path in record.rglob("*.json")]
+    outputs = [cell.get("outputs") for cell in json.loads(run.notebook.read_text())["cells"]]
+    for text in texts([*past.events, *kept, *outputs]):
+        assert not re.search(rf"(?<![A-Za-z0-9]){word}(?![A-Za-z0-9])", text), text
+
+
+def texts(value: object) -> Iterator[str]:
+    """Every text in plain data; the names of fields are none."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from texts(item)
+    elif isinstance(value, str):
+        yield value
 
 
 def test_a_run_that_fails_holds_no_secret(papermill: Papermill, planted: Planted) -> None:

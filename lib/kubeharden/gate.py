@@ -68,6 +68,8 @@ class _Messages:
         if kind == "stream":
             return {**content, "text": self._printed(str(content.get("name")), str(content.get("text", "")))}
         passed = redact_data(content)
+        # Words of the protocol, which a client waits for: idle, busy, ok, error.
+        passed |= {key: content[key] for key in ("execution_state", "status") if key in content}
         data = content.get("data")
         if isinstance(data, Mapping):  # pictures are base64, in which nothing is to be found
             passed["data"] |= {mime: data[mime] for mime in data if mime in ("image/png", "image/jpeg")}

@@ -14,6 +14,7 @@ import math
 import re
 import secrets
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -52,9 +53,18 @@ _MARK = r"‹redacted sha256:[0-9a-f]{8}›"
 # What is no value: the beginning of an object.
 _PLAIN = re.compile(rf"""{_MARK}|(?!\{{["'\s\\}}])[^\s"'}}\\]+""")
 _NO_SECRETS = {"true", "false", "True", "False", "null", "None"}
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_COLOURS = re.compile(r"(?:\x1b|\\x1b|\\u001b)\[[0-9;]*m")
 LEAST = 4  # characters; anything shorter would tear ordinary words apart
-LONG = 12  # characters; anything shorter is taken out only where it is a word of its own
+LONG = 12  # characters; what is withheld and shorter is taken out only where it is a word of its own
+# What is like a word, a name or a part of a digest is a part of longer ones by chance: it is taken out only where it is
+# a word of its own. Of any other secret, no text has it by chance.
+_ORDINARY = re.compile(r"(?=.{1,15}\Z)(?:[A-Za-z]+\d*|[0-9a-fA-F]+)(?:[._-](?:[A-Za-z]+\d*|[0-9a-fA-F]+))*")
+# A word begins here although a letter or a digit stands before: the end of what JSON, Python or a URL write for a
+# character (as in "\\nword" and "%20word"), or a short option with its value (-pword).
+_BEGINS = (
+    r"(?:(?<![A-Za-z0-9])|(?<=\\[abfnrtv])|(?<=\\x[0-9a-f]{2})|(?<=\\u[0-9a-f]{4})"
+    r"|(?<=%[0-9A-F]{2})|(?<=(?<![\w-])-[A-Za-z]))"
+)
 
 # Marks differ from run to run, so that nobody can try passwords against them afterwards.
 _key = secrets.token_bytes(32)
@@ -106,12 +116,13 @@ def redact(text: str) -> str:
     return _redacted(text)
 
 
-def _redacted(text: str) -> str:
-    for spelling in sorted((s for s in tuple(_known) if s in text), key=len, reverse=True):
-        text = text.replace(spelling, _mark(_known[spelling]))
+def _redacted(text: str, *, is_key: bool = False) -> str:
+    known = [s for s in tuple(_known) if s in text and not (is_key and _is_ordinary(s))]
+    for spelling in sorted(known, key=len, reverse=True):
+        text = _places(spelling, words=_is_ordinary(spelling)).sub(_mark(_known[spelling]), text)
     found = [s for s, value in tuple(_withheld.items()) if s in text and value not in _harmless]
     for spelling in sorted(found, key=len, reverse=True):
-        text = _word(spelling).sub(_mark(_withheld[spelling]), text)
+        text = _places(spelling, words=len(spelling) < LONG).sub(_mark(_withheld[spelling]), text)
     for form in _FORMS:
         text = form.sub(lambda match: _mark(match[0]), text)
     text = _USERINFO.sub(lambda match: match[1] + _mark(match[2]), text)
@@ -132,13 +143,15 @@ def redact_data(value: Any) -> Any:
     """Plain data without its secrets: each text by itself, so that what is made of it (JSON, YAML) stays valid.
 
     What stands under a key that names a secret is taken out whole, and so are the data of a Secret and the values of
-    environment variables. What is no plain data becomes its text.
+    environment variables. What is no plain data becomes its text. Ordinary words stay in keys: these are names of
+    fields, the same whatever the secret is, and nobody could read a record without them.
     """
     if isinstance(value, Mapping):
         secret = str(value.get("kind", "")).startswith("Secret")
         variable = set(value) == {"name", "value"}
         return {
-            redact(str(key)): _redacted_item(str(key), item, secret, variable) for key, item in value.items()
+            _redacted(str(key), is_key=True): _redacted_item(str(key), item, secret, variable)
+            for key, item in value.items()
         }
     if isinstance(value, (list, tuple, set, frozenset)):
         return [redact_data(item) for item in value]
@@ -185,9 +198,16 @@ def _spellings(secret: str) -> dict[str, str]:
     return dict.fromkeys({*ways, base64.b64encode(data).decode("ascii")}, secret)
 
 
-def _word(text: str) -> re.Pattern[str]:
-    escaped = re.escape(text)
-    return re.compile(escaped if len(text) >= LONG else rf"(?<![A-Za-z0-9]){escaped}(?![A-Za-z0-9])")
+def _is_ordinary(secret: str) -> bool:
+    return _ORDINARY.fullmatch(secret) is not None
+
+
+@cache
+def _places(text: str, *, words: bool) -> re.Pattern[str]:
+    """Where a text stands: anywhere, or only as a word of its own."""
+    before = _BEGINS if words and text[0].isalnum() else ""
+    after = "(?![A-Za-z0-9])" if words and text[-1].isalnum() else ""
+    return re.compile(f"{before}{re.escape(text)}{after}")
 
 
 def _before_values(names: Iterable[str]) -> Iterable[re.Pattern[str]]:
