@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
@@ -66,6 +67,8 @@ except RuntimeError:
 os.system("cat " + str(nodes / "etc/default/kubelet"))
 ---
 {{"kind": "Secret", "metadata": {{"name": "x"}}, "data": {{"any": {secret}}}}}
+---
+print("copied:", __import__("base64").b64decode({secret}).decode())
 ---
 run._facts
 ---
@@ -148,7 +151,8 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Planted
         assert tokens
         edited = rehearsal.inventory.with_name("edited.yaml")
         edited.write_text(yaml.safe_dump(inventory))
-        yield Planted(rehearsal, edited, [*(s.encode() for s in SECRETS.values()), *tokens])
+        secrets = [*(s.encode() for s in SECRETS.values()), base64.b64decode(SECRETS["Secret"]), *tokens]
+        yield Planted(rehearsal, edited, secrets)
 
 
 def produced(run: Executed) -> bytes:
@@ -251,6 +255,7 @@ def test_cells_that_somebody_adds_hold_no_secret(
         "'env': [",
         "CLOUD_SECRET=",
         "'any': '‹",
+        "copied: ‹",
     ):
         assert word in run.notebook.read_text(), word
     assert_clean(run, planted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,11 +12,13 @@ import yaml
 
 from kubeharden import redact as gate
 from kubeharden import runbook
+from kubeharden.cluster.client import Client
 from kubeharden.facts import FileFact, NodeFacts, ServiceFacts
 from kubeharden.redact import redact, redact_data, show_flags, withhold
 from kubeharden.rehearsal import available
 from kubeharden.releases import known_types
 from kubeharden.releases.tables import COMPONENTS
+from kubeharden.resources import RESOURCES
 from kubeharden.withheld import HARMLESS_TYPES, Withheld, harmless_flags, withheld_in, withheld_on
 
 UNIT = "/etc/systemd/system/kubelet.service"
@@ -171,6 +175,48 @@ def test_what_objects_hold_in_variables_and_secrets_is_withheld() -> None:
     assert "planted-env-1" not in redact(str(pod))
     assert "web-1" in redact(str(pod))
     assert "cGxhbnRlZC0y" not in redact("error: cGxhbnRlZC0y")
+    assert redact("error: cannot parse planted-2!").startswith("error: cannot parse ‹")
+
+
+@pytest.mark.parametrize("show", [redact_data, str, yaml.safe_dump], ids=["data", "text", "YAML"])
+def test_what_a_secret_that_was_shown_says_is_withheld_wherever_it_was_copied(
+    show: Callable[[dict], object],
+) -> None:
+    data = {"password": "planted 2!", "namespace": "kube-system", "short": "two"}
+    encoded = {key: base64.b64encode(text.encode()).decode() for key, text in data.items()}
+    before = "in kube-system: cannot use planted 2! as it is, nor two of them"
+    assert redact(before) == before
+    shown = show({"kind": "Secret", "metadata": {"name": "web"}, "data": encoded})
+    assert "planted 2!" not in redact(str(shown))
+    after = redact(before)
+    assert "planted" not in after
+    assert after.startswith("in kube-system: cannot use ‹redacted")
+    assert after.endswith("› as it is, nor two of them")
+    assert encoded["password"] not in redact(f"it is {encoded['password']}")
+
+
+def test_no_secret_is_ever_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no such resource for the client, and no run asks for one."""
+    asked: list[str] = []
+    text = Client.text
+
+    def listening(client: Client, path: str, *rest: object, **named: object) -> str:
+        asked.append(path)
+        return text(client, path, *rest, **named)
+
+    monkeypatch.setattr(Client, "text", listening)
+    places = {"rehearsal_dir": str(tmp_path / "rehearsal"), "output_dir": str(tmp_path / "records")}
+    run = runbook.start({"In": [""], **places})
+    run.check()
+    run.look()
+    run.plan()
+    for step in run.parameters.steps:
+        run.apply(step)
+    run.prove()
+    run.finish()
+    assert any(path.endswith("/pods") for path in asked)
+    assert not [path for path in asked if "secrets" in path]
+    assert "Secret" not in RESOURCES
 
 
 def test_secret_objects_are_known_in_data_and_in_text() -> None:

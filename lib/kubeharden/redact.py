@@ -54,6 +54,7 @@ _MARK = r"‹redacted sha256:[0-9a-f]{8}›"
 _PLAIN = re.compile(rf"""{_MARK}|(?!\{{["'\s\\}}])[^\s"'}}\\]+""")
 _NO_SECRETS = {"true", "false", "True", "False", "null", "None"}
 _COLOURS = re.compile(r"(?:\x1b|\\x1b|\\u001b)\[[0-9;]*m")
+LEAST_DECODED = 8  # characters of what a Secret holds; shorter texts are base64 by chance
 LEAST = 4  # characters; anything shorter would tear ordinary words apart
 LONG = 12  # characters; what is withheld and shorter is taken out only where it is a word of its own
 # What is like a word, a name or a part of a digest is a part of longer ones by chance: it is taken out only where it is
@@ -97,6 +98,15 @@ def withhold(values: Iterable[str], names: Iterable[str], harmless: Iterable[str
     if not _names.issuperset(new := set(names)):
         _names.update(new)
         _registered[:] = _before_values(_names)
+
+
+def decoded(value: str) -> str:
+    """What a value of a Secret's ``data`` says, where that is a text of some length; else empty."""
+    try:
+        text = base64.b64decode(value, validate=True).decode()
+    except ValueError:
+        return ""
+    return text if len(text) >= LEAST_DECODED else ""
 
 
 def show_flags(names: Iterable[str]) -> None:
@@ -167,6 +177,8 @@ def _redacted_item(key: str, item: Any, secret: bool, variable: bool) -> Any:
             for part in item
         ]
     if secret and key in ("data", "stringData"):
+        for value in item.values() if isinstance(item, Mapping) else ():
+            _hold(str(value))
         return _all(item)
     if key == "kubectl.kubernetes.io/last-applied-configuration":
         return _applied(str(item))
@@ -181,6 +193,16 @@ def _all(item: Any) -> Any:
     if isinstance(item, (list, tuple)):
         return [_all(part) for part in item]
     return item if item is None or item == "" or isinstance(item, bool) else _mark(str(item))
+
+
+def _hold(value: str) -> str:
+    """The mark of a value of a Secret that is shown; it is withheld from now on, as it is and as what it says.
+
+    It may have been copied to where nothing tells what it is. Ordinary words, such as a namespace, stay.
+    """
+    texts = (text for text in (value, decoded(value)) if len(text) >= LEAST_DECODED)
+    withhold((text for text in texts if not _is_ordinary(text)), (), ())
+    return _mark(value)
 
 
 def _applied(text: str) -> str:
@@ -272,9 +294,9 @@ def _secret_objects(text: str) -> str:
     if not _SECRET_KIND.search(text):
         return text
     inner = _SECRET_ITEM
-    text = _SECRET_MAP.sub(lambda m: m[1] + inner.sub(lambda i: i[1] + _mark(i[2]), m[2]) + "}", text)
+    text = _SECRET_MAP.sub(lambda m: m[1] + inner.sub(lambda i: i[1] + _hold(i[2]), m[2]) + "}", text)
     return _SECRET_YAML.sub(
-        lambda m: f"{m[1]}{m[2]}{m[3]}:\n" + re.sub(r"(?m)(: *)(\S.*)$", lambda i: i[1] + _mark(i[2]), m[4]),
+        lambda m: f"{m[1]}{m[2]}{m[3]}:\n" + re.sub(r"(?m)(: *)(\S.*)$", lambda i: i[1] + _hold(i[2]), m[4]),
         text,
     )
 

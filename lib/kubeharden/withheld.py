@@ -18,6 +18,7 @@ import yaml
 
 from kubeharden import systemd
 from kubeharden.facts import NodeFacts, ServiceFacts
+from kubeharden.redact import decoded
 from kubeharden.releases import known_types
 from kubeharden.releases.tables import COMPONENTS
 
@@ -100,8 +101,9 @@ def withheld_in(objects: Mapping[str, Iterable[Mapping[str, Any]]]) -> Withheld:
             found.allow(str(word or ""))
         if item.get("kind") == "Secret":
             for key in ("data", "stringData"):
-                for value in (item.get(key) or {}).values():
-                    found.hold(str(value))
+                for value in map(str, (item.get(key) or {}).values()):
+                    found.hold(value)
+                    found.hold(decoded(value))
         for value in _variables(item):
             found.hold(value)
     return found
