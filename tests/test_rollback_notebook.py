@@ -130,6 +130,29 @@ def test_what_somebody_else_changed_since_is_refused_with_the_difference(
     assert files_of(rehearsal.directory) == before
 
 
+def test_another_cluster_of_the_same_name_is_left_alone(
+    hardened: tuple, roll_back: Callable[..., runbook.RollbackRun]
+) -> None:
+    """Files and objects to the letter as that run left them, on a cluster that it never saw."""
+    rehearsal, record, _, _ = hardened
+    rehearsal.stop()
+    path = rehearsal.directory / "cluster.json"
+    content = json.loads(path.read_text())
+    [meta] = [i["metadata"] for i in content["items"] if i["metadata"]["name"] == "kube-system"]
+    was, meta["uid"] = meta["uid"], "11111111-2222-3333-4444-555555555555"
+    path.write_text(json.dumps(content))
+    with Rehearsal.start("article-1.10", rehearsal.directory) as other:
+        before = files_of(other.directory)
+        run = roll_back(other, record)
+        with pytest.raises(
+            MigrationRefusedError,
+            match=f"cluster article-1.10: is another cluster than .*{meta['uid']}, and that one's had {was}",
+        ):
+            run.roll_back()
+        assert files_of(other.directory) == before
+        run.close()
+
+
 def test_an_object_that_somebody_changed_since_is_refused_with_the_difference(
     tmp_path: Path, roll_back: Callable[..., runbook.RollbackRun]
 ) -> None:

@@ -53,10 +53,21 @@ def rollback_plan(past: PastRun, facts: Facts, backup: Backup) -> Plan:
         steps=tuple(reversed(STEPS)),
         node_changes=tuple(builder.node_changes),
         object_changes=tuple(builder.object_changes),
-        refused=tuple(builder.refused),
+        refused=(*_other_cluster(past, facts), *builder.refused),
         cluster=facts.cluster.name,
         cluster_uid=facts.cluster.uid,
     )
+
+
+def _other_cluster(past: PastRun, facts: Facts) -> Iterator[Remark]:
+    """Why a record cannot be used on a cluster that has the right name and is another one."""
+    was = ((past.plan or {}).get("cluster") or {}).get("uid", "")  # an earlier version did not say
+    if was and was != facts.cluster.uid:
+        why = (
+            f"is another cluster than the one that {past.run} is the record of: its kube-system has the UID "
+            f"{facts.cluster.uid or 'unknown'}, and that one's had {was}"
+        )
+        yield Remark(f"cluster {facts.cluster.name}", why)
 
 
 def parts(plan: Plan) -> Iterator[Plan]:
