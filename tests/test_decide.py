@@ -518,7 +518,7 @@ def write_facts(name: str, folder: Path) -> None:
         with Nodes(inventory) as nodes:
             for node in inventory.nodes:
                 answer = nodes._ssh.run(node, "observe", SERVICES, "", OBSERVE_SECONDS)
-                (folder / "facts" / f"{node.name}.txt").write_text(answer)
+                (folder / "facts" / f"{node.name}.txt").write_bytes(answer)
         content = {
             "version": seen.version,
             "user": seen.user,

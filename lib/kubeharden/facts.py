@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -226,6 +224,11 @@ def read_config(fact: FileFact) -> dict[str, Any]:
 def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
     """The facts in the answer of ``scripts/observe.sh``.
 
+    Args:
+        name: of the node.
+        control_plane: as the inventory says.
+        answer: bytes that are no UTF-8 stand in it as ``surrogateescape`` has them.
+
     Raises:
         NodeError: the answer was cut off or is none.
     """
@@ -259,7 +262,7 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
                 name=service,
                 show=show,
                 files=files[service],
-                cmdline=tuple(values.get(("cmdline", service), "").split("\0")[:-1]),
+                cmdline=_words(values.get(("cmdline", service), "")),
                 version=_version(values.get(("version", service), "")),
                 warnings=tuple(values.get(("warnings", service), "").splitlines()),
                 configz=_configz(values.get(("configz", service), "")),
@@ -271,32 +274,24 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
 
 
 def _sections(name: str, answer: str) -> Iterator[tuple[list[str], str]]:
-    lines = answer.splitlines()
-    if "@end" not in lines:
-        # Not what stands there: it is base64, in which no secret would be found.
-        headings = [line for line in lines if line.startswith("@")]
-        last = headings[-1] if headings else "nothing that the script says"
-        raise NodeError(f"{name}: the answer was cut off after {len(lines)} lines, in {last}")
-    words: list[str] = []
-    body: list[str] = []
-    for line in lines:
-        if line.startswith("@"):
-            if words:
-                yield words, _decoded(name, words, body)
-            words, body = line[1:].split(" "), []
-        elif words:
-            body.append(line)
-
-
-def _decoded(name: str, words: list[str], body: list[str]) -> str:
-    try:
-        return base64.b64decode("".join(body), validate=True).decode("utf-8", errors="surrogateescape")
-    except binascii.Error:
-        raise NodeError(f"{name}: the section {' '.join(words)} of its answer is damaged") from None
+    # What a login shell prints before it is not of the script.
+    _, found, rest = answer.partition("@observation ")
+    mark, _, text = rest.partition("\n")
+    sections = [part.partition("\n") for part in text.split(f"\n{mark} ")[1:]]
+    if not found or not sections or sections[-1][0] != "end":
+        last = sections[-1][0] if sections else "nothing that the script says"
+        raise NodeError(f"{name}: the answer was cut off after {len(answer)} characters, in {last}")
+    for head, _, body in sections[:-1]:
+        yield head.split(" "), body
 
 
 def _properties(text: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """A command line, one word a line; a newline within a word is the character 1."""
+    return tuple(word.replace("\1", "\n") for word in text.split("\n")[:-1])
 
 
 def _version(text: str) -> str:

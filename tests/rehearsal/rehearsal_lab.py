@@ -105,13 +105,14 @@ class Lab:
         """The sections of observe.sh: head (without file modes) to text."""
         result = self.script(node, "observe", SERVICES)
         assert (result.status, result.err) == (0, "")
-        assert result.out.endswith("@end\n")
+        mark = result.out.partition("\n")[0].removeprefix("@observation ")
+        assert result.out.endswith(f"\n{mark} end\n")
         sections = {}
-        for part in result.out.split("@")[1:]:
+        for part in result.out.split(f"\n{mark} ")[1:]:
             head, _, body = part.partition("\n")
             words = head.split()
             key = f"file {words[-1]}" if words[0] == "file" else head
-            sections[key] = base64.b64decode(body).decode()
+            sections[key] = body
         return sections
 
     def apply(self, node: str, path: str, text: str, service: str, owner: str = "root root") -> str:

@@ -44,7 +44,7 @@ class TestObserve:
                 assert "ActiveState=active" in sections[f"show {service}"]
                 version = every.api("GET", "/api/v1/nodes")[1]["items"][0]["status"]["nodeInfo"]
                 assert sections[f"version {service}"] == f"Kubernetes {version['kubeletVersion']}\n"
-                assert sections[f"cmdline {service}"].startswith(f"/usr/bin/{service}\0")
+                assert sections[f"cmdline {service}"].startswith(f"/usr/bin/{service}\n")
                 assert sections[f"file /etc/systemd/system/{service}.service"]
 
     def test_the_kubelet_logs_the_warnings_of_the_article_in_its_order(self, observed):
@@ -84,13 +84,13 @@ class TestObserve:
     def test_a_drop_in_with_an_environment_file_is_in_force(self, handbuilt):
         lab = handbuilt
         sections = lab.observe("k8s-node2")
-        assert "--max-pods=40\0" in sections["cmdline kubelet"]
+        assert "--max-pods=40\n" in sections["cmdline kubelet"]
         assert (
-            "--eviction-hard=memory.available<200Mi,nodefs.available<10%\0" in (sections["cmdline kubelet"])
+            "--eviction-hard=memory.available<200Mi,nodefs.available<10%\n" in (sections["cmdline kubelet"])
         )
         assert "EnvironmentFiles=/etc/default/kubelet (ignore_errors=yes)" in sections["show kubelet"]
         assert "KUBELET_EXTRA_ARGS" in sections["file /etc/default/kubelet"]
-        assert "--max-pods=60\0" in lab.observe("k8s-node1")["cmdline kubelet"]
+        assert "--max-pods=60\n" in lab.observe("k8s-node1")["cmdline kubelet"]
 
 
 class TestApply:

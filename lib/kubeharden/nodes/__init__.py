@@ -97,7 +97,8 @@ class Nodes:
 
         def look(node: Node) -> NodeFacts:
             answer = self._ssh.run(node, "observe", services, "", OBSERVE_SECONDS)
-            return parse_observation(node.name, node.control_plane, answer)
+            text = answer.decode("utf-8", errors="surrogateescape")  # files are written back as they were
+            return parse_observation(node.name, node.control_plane, text)
 
         return _all(look, self._named(names))
 
@@ -127,7 +128,7 @@ class Nodes:
             script_text("transaction", comments=True),
         )
         seconds = 2 * settle + confirm_timeout + TRANSACTION_SECONDS  # it may settle twice: forth and back
-        answer = self._ssh.run(self._node(change.node), "transaction", ["begin"], text, seconds)
+        answer = self._transaction(self._node(change.node), "begin", text, seconds)
         return read_result(change.node, change.service, answer)
 
     def confirm(self, node: str, run: str) -> Begun:
@@ -167,7 +168,7 @@ class Nodes:
         """
 
         def ask(node: Node) -> tuple[str, tuple[Transaction, ...]]:
-            answer = self._ssh.run(node, "transaction", ["state"], "", OBSERVE_SECONDS)
+            answer = self._transaction(node, "state", "", OBSERVE_SECONDS)
             return node.name, read_transactions(node.name, answer)
 
         return dict(_all(ask, self._named(names)))
@@ -179,13 +180,16 @@ class Nodes:
             NodeError: the node cannot be reached, or the backup is damaged.
         """
         wanted = f"{naming(run)}{digest}\n"
-        answer = self._ssh.run(self._node(node), "transaction", ["old"], wanted, OBSERVE_SECONDS)
+        answer = self._transaction(self._node(node), "old", wanted, OBSERVE_SECONDS)
         return read_backup(node, digest, answer)
 
     def _verdict(self, node: str, verb: str, run: str) -> Begun:
         seconds = self.inventory.settle_seconds + TRANSACTION_SECONDS
-        answer = self._ssh.run(self._node(node), "transaction", [verb], naming(run), seconds)
+        answer = self._transaction(self._node(node), verb, naming(run), seconds)
         return read_result(node, "", answer)
+
+    def _transaction(self, node: Node, verb: str, text: str, seconds: float) -> str:
+        return self._ssh.run(node, "transaction", [verb], text, seconds).decode(errors="replace")
 
     def _node(self, name: str) -> Node:
         return next(node for node in self.inventory.nodes if node.name == name)

@@ -26,6 +26,8 @@ from kubeharden.redact import redact, remember
 
 KEEPALIVE_SECONDS = 15
 SUDO_PASSWORD_VARIABLE = "KUBEHARDEN_SUDO_PASSWORD"  # noqa: S105 - the name of a variable, not a password
+# invoke decodes what comes, whatever it is; by this one every byte is a character, and comes back as it was.
+_BYTES = "latin-1"
 
 # paramiko's own thread logs tracebacks of connections that end; they are raised where they matter.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -82,7 +84,7 @@ class Ssh:
             connections[f"gateway {self._shared.host}"] = self._shared
         return {name: _login(connection) for name, connection in connections.items() if connection.transport}
 
-    def run(self, node: Node, name: str, arguments: Sequence[str], payload: str, seconds: float) -> str:
+    def run(self, node: Node, name: str, arguments: Sequence[str], payload: str, seconds: float) -> bytes:
         """Run one of the scripts on a node as root; what it printed.
 
         Args:
@@ -107,14 +109,15 @@ class Ssh:
         runner.payload = lines.encode("utf-8", errors="surrogateescape")
         try:
             result = runner.run(
-                command, hide=True, warn=True, in_stream=False, timeout=round(seconds), encoding="utf-8"
+                command, hide=True, warn=True, in_stream=False, timeout=round(seconds), encoding=_BYTES
             )
         except Exception as error:
             self._connections.pop(node.name, None)
             raise NodeError(f"{node.name}: the connection broke while it worked: {short(error)}") from error
         if result.exited != 0:
-            raise NodeError(_refusal(node, connection.user, result.exited, result.stderr or result.stdout))
-        return str(result.stdout)
+            words = (result.stderr or result.stdout).encode(_BYTES).decode(errors="replace")
+            raise NodeError(_refusal(node, connection.user, result.exited, words))
+        return bytes(result.stdout.encode(_BYTES))
 
     def _connection(self, node: Node) -> Connection:
         with self._lock:

@@ -2,29 +2,42 @@
 #
 #   sh -c "$(cat observe.sh)" observe SERVICE...
 #
-# Prints sections: a line "@KIND ARGUMENTS", then base64 text, up to the next "@". The end is "@end",
-# so that an answer that was cut off is known as such. Only paths are read from kubeconfig files, never
-# what they hold. KUBEHARDEN_ROOT is set on rehearsal nodes only: their file tree lives below it.
+# Prints "@observation MARK", then sections: a line "MARK KIND ARGUMENTS", then bytes as they are, up to a newline and
+# the next MARK, which is of this one call and thus in no file. The end is "MARK end", so that an answer that was cut
+# off is known as such. Only paths are read from kubeconfig files, never what they hold. On a node with work to do,
+# programs are what takes time: what the shell can do itself, it does. KUBEHARDEN_ROOT is set on rehearsal nodes only:
+# their file tree lives below it.
 set -u
 LC_ALL=C
 export LC_ALL
 root=${KUBEHARDEN_ROOT:-}
+newline='
+'
+read -r mark </proc/sys/kernel/random/uuid
 
-section() { # KIND ARGUMENTS... <content
-  printf '@%s\n' "$*"
-  base64
+section() { # KIND ARGUMENTS...: what is printed from here on
+  printf '\n%s %s\n' "$mark" "$*"
 }
 
-owners() { # ARGUMENTS OF STAT: mode, owner and group; by number where the system knows no name
-  stat -c '%a %U %u %G %g' "$@" | awk '{ print $1, ($2 == "UNKNOWN" ? $3 : $2), ($4 == "UNKNOWN" ? $5 : $4) }'
+files() { # PATH...: their content with mode, owner and group, or that there is none
+  count=$#
+  for path in "$@"; do
+    if [ -f "$root$path" ]; then set -- "$@" "$root$path"; else section absent "$path"; fi
+  done
+  shift "$count"
+  [ $# -gt 0 ] || return 0
+  # By number where the system knows no name.
+  stat -L -c '%a %U %u %G %g %n' "$@" | while read -r mode owner uid group gid path; do
+    [ "$owner" != UNKNOWN ] || owner=$uid
+    [ "$group" != UNKNOWN ] || group=$gid
+    section file "$mode" "$owner" "$group" "${path#"$root"}"
+    cat "$path"
+  done
 }
 
-file() { # PATH: its content with mode, owner and group, or that there is none
-  if [ -f "$root$1" ]; then
-    section file "$(owners -L "$root$1")" "$1" <"$root$1"
-  else
-    printf '@absent %s\n' "$1"
-  fi
+line_of() { # FILE: sets "line" to its first one
+  line=''
+  { read -r line <"$1"; } 2>/dev/null
 }
 
 fetch() { # URL
@@ -35,92 +48,137 @@ fetch() { # URL
   fi 2>/dev/null
 }
 
-property() { # NAME <output of systemctl show
-  sed -n "s/^$1=//p"
+argument() { # NAME: sets "value" to the last one of --NAME on the command line in "words"
+  value='' wanted=''
+  while IFS= read -r word; do
+    if [ -n "$wanted" ]; then
+      value=$word wanted=''
+      continue
+    fi
+    case $word in
+    "--$1") wanted=yes ;;
+    "--$1="*) value=${word#*=} ;;
+    esac
+  done <<WORDS
+$words
+WORDS
 }
 
-argument() { # NAME <command line, one word a line: the last value of --NAME
-  awk -v name="--$1" '
-    wanted { value = $0; wanted = 0; next }
-    $0 == name { wanted = 1; next }
-    index($0, name "=") == 1 { value = substr($0, length(name) + 2) }
-    END { print value }'
+properties() { # of systemd, in "show"
+  loaded='' fragment='' drop_ins='' environment='' pid=0 invocation=''
+  while IFS= read -r line; do
+    case $line in
+    LoadState=*) loaded=${line#*=} ;;
+    FragmentPath=*) fragment=${line#*=} ;;
+    DropInPaths=*) drop_ins=${line#*=} ;;
+    EnvironmentFile=* | EnvironmentFiles=*)
+      line=${line#*=}
+      environment="$environment ${line% (ignore_errors=*}"
+      ;;
+    MainPID=*) pid=${line#*=} ;;
+    InvocationID=*) invocation=${line#*=} ;;
+    esac
+  done <<SHOW
+$show
+SHOW
 }
 
 service() { # NAME
   show=$(systemctl show -p LoadState,ActiveState,SubState,Result,MainPID,NRestarts,InvocationID \
     -p FragmentPath,DropInPaths,EnvironmentFiles,User,Group,NeedDaemonReload,ExecMainStartTimestamp \
     -p ExecMainStartTimestampMonotonic "$1.service")
-  printf '%s\n' "$show" | section show "$1"
-  [ "$(printf '%s\n' "$show" | property LoadState)" = loaded ] || return 0
+  section show "$1"
+  printf '%s' "$show"
+  properties
+  [ "$loaded" = loaded ] || return 0
 
-  for path in $(printf '%s\n' "$show" | property FragmentPath) \
-    $(printf '%s\n' "$show" | property DropInPaths) \
-    $(printf '%s\n' "$show" | property 'EnvironmentFiles\{0,1\}' | sed 's/ (ignore_errors=.*//'); do
-    file "$path"
-  done
-
-  pid=$(printf '%s\n' "$show" | property MainPID)
-  config='' words=''
-  if [ "${pid:-0}" != 0 ] && [ -r "$root/proc/$pid/cmdline" ]; then
-    section cmdline "$1" <"$root/proc/$pid/cmdline"
-    words=$(tr '\0' '\n' <"$root/proc/$pid/cmdline")
-    binary=$(printf '%s\n' "$words" | head -n 1)
-    config=$(printf '%s\n' "$words" | argument config)
-    kubeconfig=$(printf '%s\n' "$words" | argument kubeconfig)
-  else
-    binary=/usr/bin/$1
-    kubeconfig=
+  config='' kubeconfig='' words='' binary=/usr/bin/$1
+  if [ "$pid" != 0 ] && [ -r "$root/proc/$pid/cmdline" ]; then
+    # One word a line; a newline within a word is \001. The dot keeps the newlines at the end.
+    words=$(tr '\0\n' '\n\001' <"$root/proc/$pid/cmdline" && echo .)
+    words=${words%.}
+    section cmdline "$1"
+    printf '%s' "$words"
+    binary=${words%%"$newline"*}
+    argument config
+    config=$value
+    argument kubeconfig
+    kubeconfig=$value
   fi
   case $binary in /*) binary=$root$binary ;; esac
-  "$binary" --version 2>/dev/null | section version "$1"
+  section version "$1"
+  "$binary" --version 2>/dev/null
 
-  [ -z "$config" ] || file "$config"
-  [ "$config" = "/etc/kubernetes/$1.conf" ] || file "/etc/kubernetes/$1.conf"
-  if [ -n "$config" ] && [ -f "$root$config" ] && [ -z "$kubeconfig" ]; then
-    kubeconfig=$(sed -n 's/^ *"\{0,1\}kubeconfig"\{0,1\}: *//p' "$root$config" | head -n 1 | tr -d "\"' ")
+  # systemd's lists of paths are separated by blanks.
+  # shellcheck disable=SC2086
+  set -- "$1" $fragment $drop_ins $environment ${config:+"$config"}
+  name=$1
+  shift
+  [ "$config" = "/etc/kubernetes/$name.conf" ] || set -- "$@" "/etc/kubernetes/$name.conf"
+  if [ "$name" = kube-apiserver ]; then
+    argument admission-control-config-file
+    set -- "$@" "${value:-/etc/kubernetes/admission.yaml}"
   fi
-  if [ -n "$kubeconfig" ] && [ -f "$root$kubeconfig" ]; then
-    {
-      printf '%s\n' "$kubeconfig"
-      sed -n 's/^ *\(client-certificate\|client-key\|certificate-authority\|tokenFile\): *//p' "$root$kubeconfig" |
-        tr -d "\"' "
-    } | section credentials "$1"
-  fi
+  files "$@"
+  credentials "$name"
 
-  invocation=$(printf '%s\n' "$show" | property InvocationID)
+  section warnings "$name"
   # Before systemd 232 there are no invocations to tell the runs of a service by.
   match=_PID=$pid
   [ -z "$invocation" ] || match=_SYSTEMD_INVOCATION_ID=$invocation
   journalctl -q --no-pager -o cat "$match" |
-    grep -i -e 'has been deprecated' -e 'are deprecated' -e 'lenient decoding' | head -n 500 | section warnings "$1"
-  case $1 in
-  kube-apiserver)
-    config=$(printf '%s\n' "$words" | argument admission-control-config-file)
-    file "${config:-/etc/kubernetes/admission.yaml}"
-    ;;
-  kube-proxy) fetch http://127.0.0.1:10249/configz | section configz "$1" ;;
-  kube-scheduler) fetch http://127.0.0.1:10251/configz | section configz "$1" ;;
+    grep -i -m 500 -e 'has been deprecated' -e 'are deprecated' -e 'lenient decoding'
+  case $name in
+  kube-proxy) section configz "$name" && fetch http://127.0.0.1:10249/configz ;;
+  kube-scheduler) section configz "$name" && fetch http://127.0.0.1:10251/configz ;;
   esac
 }
 
-{
-  printf 'hostname=%s\n' "$(cat "$root/etc/hostname" 2>/dev/null || uname -n)"
-  printf 'os=%s\n' "$(sed -n 's/^PRETTY_NAME=//p' "$root/etc/os-release" 2>/dev/null | tr -d '"')"
-  printf 'systemd=%s\n' "$(systemctl --version | head -n 1)"
-  printf 'boot=%s\n' "$(cat "$root/proc/sys/kernel/random/boot_id" 2>/dev/null)"
-  # Where there is no hierarchy at all, nothing is said.
-  [ ! -d "$root/sys/fs/cgroup" ] || printf 'cgroup=%s\n' \
-    "$([ -f "$root/sys/fs/cgroup/cgroup.controllers" ] && echo v2 || echo v1)"
-  printf 'kubernetes_user=%s\n' "$(id -Gn kubernetes 2>/dev/null)"
-} | section host
+credentials() { # SERVICE: the paths that its kubeconfig names, and its own
+  if [ -n "$config" ] && [ -f "$root$config" ] && [ -z "$kubeconfig" ]; then
+    kubeconfig=$(sed -n "/^ *\"\{0,1\}kubeconfig\"\{0,1\}: */{s///;s/[\"' ]//g;p;q;}" "$root$config")
+  fi
+  [ -n "$kubeconfig" ] && [ -f "$root$kubeconfig" ] || return 0
+  section credentials "$1"
+  printf '%s\n' "$kubeconfig"
+  sed -n "/^ *\(client-certificate\|client-key\|certificate-authority\|tokenFile\): */{s///;s/[\"' ]//g;p;}" \
+    "$root$kubeconfig"
+}
 
-for name in "$@"; do
-  service "$name"
+host() {
+  line_of "$root/etc/hostname"
+  printf 'hostname=%s\n' "${line:-$(uname -n)}"
+  os=''
+  if [ -r "$root/etc/os-release" ]; then
+    while IFS= read -r line; do
+      case $line in PRETTY_NAME=*) os=${line#*=} ;; esac
+    done <"$root/etc/os-release"
+  fi
+  os=${os#\"}
+  printf 'os=%s\n' "${os%\"}"
+  line=$(systemctl --version)
+  printf 'systemd=%s\n' "${line%%"$newline"*}"
+  line_of "$root/proc/sys/kernel/random/boot_id"
+  printf 'boot=%s\n' "$line"
+  # Where there is no hierarchy at all, nothing is said.
+  if [ -f "$root/sys/fs/cgroup/cgroup.controllers" ]; then
+    printf 'cgroup=v2\n'
+  elif [ -d "$root/sys/fs/cgroup" ]; then
+    printf 'cgroup=v1\n'
+  fi
+  printf 'kubernetes_user=%s\n' "$(id -Gn kubernetes 2>/dev/null)"
+}
+
+printf '@observation %s\n' "$mark"
+section host
+host
+for each in "$@"; do
+  service "$each"
 done
 
 # Modes and owners, for the question whether an unprivileged service user could read what it needs.
 if cd "$root/etc/kubernetes" 2>/dev/null; then
-  find . -maxdepth 4 -exec stat -L -c '%a %U %G %n' {} + 2>/dev/null | section modes /etc/kubernetes
+  section modes /etc/kubernetes
+  find . -maxdepth 4 -exec stat -L -c '%a %U %G %n' {} + 2>/dev/null
 fi
-printf '@end\n'
+section end

@@ -46,7 +46,7 @@
 #              └────────┴────────┴───────────┴────→ reverting → reverted, failed or stuck
 #
 # What decides between confirm and revert is the file "verdict": a hard link, which only one of them can make.
-# KUBEHARDEN_ROOT: see observe.sh.
+# KUBEHARDEN_ROOT: see observe.sh. What the shell can do itself, it does: on a node with work to do, programs take time.
 set -u
 LC_ALL=C
 export LC_ALL
@@ -65,36 +65,52 @@ answer() { # WORD MESSAGE
   exit 0
 }
 
-put() { # NAME <content: a file of this transaction, whole or not at all, on disk when this returns
-  cat >"$folder/$1.$$" && sync "$folder/$1.$$" && mv -f "$folder/$1.$$" "$folder/$1" && sync "$folder"
+note() { # NAME TEXT: a file of this transaction; the next state brings it to the disk
+  printf '%s\n' "$2" >"$folder/$1"
 }
 
-state() { # [RUN]
-  cat "$base/${1:-$run}/state" 2>/dev/null
+enter() { # STATE [NOTE...]: whole or not at all, and on disk with its notes when this returns
+  printf '%s\n' "$1" >"$folder/state.$$" || return 1
+  shift
+  for name in "$@"; do
+    shift
+    set -- "$@" "$folder/$name"
+  done
+  sync "$folder/state.$$" "$@" && mv -f "$folder/state.$$" "$folder/state" && sync "$folder"
 }
 
-enter() { # STATE
-  printf '%s\n' "$1" | put state
+recall() { # [RUN]: sets "now" to its state; empty where there is none
+  now=''
+  { read -r now <"$base/${1:-$run}/state"; } 2>/dev/null
 }
 
-setting() { # NAME
-  sed -n "s/^$1 //p" "$folder/settings"
+is_now() { # STATE [RUN]
+  recall "${2:-}"
+  [ "$now" = "$1" ]
 }
 
-digest() { # FILE
-  if [ -e "$1" ]; then sha256sum <"$1" | cut -d ' ' -f 1; else echo absent; fi
+digest() { # FILE: sets "sum"
+  sum=absent
+  [ ! -e "$1" ] || { sum=$(sha256sum <"$1") && sum=${sum%% *}; }
 }
 
-owners() { # FILE: mode, owner and group; by number where the system knows no name
-  stat -c '%a %U %u %G %g' "$1" | awk '{ print $1, ($2 == "UNKNOWN" ? $3 : $2), ($4 == "UNKNOWN" ? $5 : $4) }'
+owners() { # FILE: sets "owned" to mode, owner and group; by number where the system knows no name
+  owned=$(stat -c '%a %U %u %G %g' "$1") || return 1
+  # shellcheck disable=SC2086
+  set -- $owned
+  [ "$2" != UNKNOWN ] || set -- "$1" "$3" "$3" "$4" "$5"
+  [ "$4" != UNKNOWN ] || set -- "$1" "$2" "$3" "$5"
+  owned="$1 $2 $4"
 }
 
 identity() { # of the process that runs: another one, or the same restarted, gives another text
   systemctl show -p MainPID -p NRestarts -p ActiveState -p ExecMainStartTimestamp "$service.service"
 }
 
-alive() { # UNIT
-  case $(systemctl is-active "$1") in active | activating | deactivating) return 0 ;; esac
+alive() { # UNIT...: any of them
+  for word in $(systemctl is-active "$@"); do
+    case $word in active | activating | deactivating) return 0 ;; esac
+  done
   return 1
 }
 
@@ -105,12 +121,22 @@ known() { # RUN: a name that may stand in a path and in the name of a unit
 load() { # RUN
   run=$1
   folder=$base/$run
-  service=$(setting restart)
-  settle=$(setting settle)
+  service='' settle='' deadline='' since='' holder=''
+  {
+    while IFS= read -r line; do
+      case $line in
+      "restart "*) service=${line#* } ;;
+      "settle "*) settle=${line#* } ;;
+      "deadline "*) deadline=${line#* } ;;
+      "since "*) since=${line#* } ;;
+      "holder "*) holder=${line#* } ;;
+      esac
+    done <"$folder/settings"
+  } 2>/dev/null
 }
 
 busied() { # RUN: something of it works
-  alive "kubeharden-$1.service" || alive "kubeharden-$1-revert.service" || alive "$keeper"
+  alive "kubeharden-$1.service" "kubeharden-$1-revert.service" "$keeper"
 }
 
 is_cut_off() { # STATE: of one of which nothing works any more
@@ -119,7 +145,8 @@ is_cut_off() { # STATE: of one of which nothing works any more
 }
 
 rebooted_since() { # RUN began
-  [ -e "$base/$1/boot" ] && [ "$(cat "$root/proc/sys/kernel/random/boot_id")" != "$(cat "$base/$1/boot")" ]
+  { read -r boot <"$root/proc/sys/kernel/random/boot_id" && read -r began_in <"$base/$1/boot"; } 2>/dev/null &&
+    [ "$boot" != "$began_in" ]
 }
 
 is_over() { # STATE
@@ -129,7 +156,7 @@ is_over() { # STATE
 
 each() { # FUNCTION [TABLE]: for every file, in order, until one fails; what it says is kept as the complaint
   while IFS=' ' read -r index mode owner group sha new path; do
-    real=$(readlink -f "$root$path") || real=$root$path
+    IFS= read -r real <"$folder/real.$index"
     # Hidden, so that nobody who reads the folder takes it for one of his: the kubelet reads its manifests so.
     beside=${real%/*}/.${real##*/}.kubeharden-new
     "$1" </dev/null >"$folder/complaint" 2>&1 || {
@@ -157,14 +184,15 @@ receive() { # the payload, as a folder that appears only when it is whole
 ${line#file }
 WORDS
       decode "new.$count"
-      printf '%s\n' "$count $mode $owner $group $sha $(digest "$folder/new.$count") $path" >>"$folder/files"
+      digest "$folder/new.$count"
+      place "$count $mode $owner $group $sha $sum $path"
       ;;
     "remove "*)
       count=$((count + 1))
       read -r sha path <<WORDS
 ${line#remove }
 WORDS
-      printf '%s\n' "$count - - - $sha absent $path" >>"$folder/files"
+      place "$count - - - $sha absent $path"
       ;;
     end) complete=yes && break ;;
     *) printf '%s\n' "$line" >>"$folder/settings" ;;
@@ -175,17 +203,24 @@ WORDS
   {
     printf 'run %s\nsince %s\n' "$run" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >>"$folder/settings" &&
       sort -rn "$folder/files" >"$folder/reversed" &&
-      cat "$root/proc/sys/kernel/random/boot_id" >"$folder/boot" &&
-      enter begun
+      read -r boot <"$root/proc/sys/kernel/random/boot_id" && note boot "$boot" &&
+      enter begun boot settings files reversed
   } || refuse_payload "cannot write below ${base#"$root"}"
   incoming=$folder
   folder=$base/$run
-  case $(state) in
+  recall
+  case $now in
   reverted | failed) mv "$folder" "$folder.$(date +%s)" ;; # a new attempt
   esac
   # There already: this very transaction was begun before, and the answer to that was lost.
   if [ -e "$folder/state" ]; then rm -rf "$incoming"; else rm -rf "$folder" && mv "$incoming" "$folder"; fi
   sync "$base"
+}
+
+place() { # LINE of "files", with "path"; where that really is stays what it is now
+  printf '%s\n' "$1" >>"$folder/files" &&
+    { readlink -f "$root$path" || printf '%s\n' "$root$path"; } >"$folder/real.$count" ||
+    refuse_payload "cannot write below ${base#"$root"}"
 }
 
 decode() { # NAME <lines of base64 up to "."
@@ -201,7 +236,7 @@ refuse_payload() { # WHY
 begin() {
   receive
   load "$run"
-  if [ "$(state)" = begun ] && ! alive "kubeharden-$run.service" && [ "$(holder_of_lock)" != "$run" ]; then
+  if is_now begun && ! alive "kubeharden-$run.service" && ! has_lock "$run"; then
     systemctl reset-failed "kubeharden-$run.service" 2>/dev/null
     systemd-run --unit="kubeharden-$run" /bin/sh "${folder#"$root"}/transaction.sh" work "$run" \
       >"$folder/complaint" 2>&1 || refuse_payload "systemd-run does not start the work: $(cat "$folder/complaint")"
@@ -210,14 +245,14 @@ begin() {
 }
 
 follow() { # until it waits for the verdict or is over; a worker that is gone is not waited for
+  looks=0
   while :; do
-    now=$(state)
+    recall
     case $now in
     waiting) answer "$now" "$(cat "$folder/words")" ;;
     '') answer failed 'another transaction took its place before it began; nothing was changed' ;;
     stuck) answer failed "$(cat "$folder/words")" ;;
     esac
-    if is_cut_off "$now" && ! busied "$run" && [ "$(state)" = "$now" ]; then start_revert 'its work was cut off'; fi
     if is_over "$now"; then
       wait_for_release
       words=$(cat "$folder/words")
@@ -225,12 +260,17 @@ follow() { # until it waits for the verdict or is over; a worker that is gone is
       case $now in stale | busy | unchanged) rm -rf "$folder" ;; esac
       answer "$now" "$words"
     fi
+    looks=$((looks + 1))
+    was=$now
+    if [ $((looks % 5)) = 0 ] && is_cut_off "$now" && ! busied "$run" && is_now "$was"; then
+      start_revert 'its work was cut off'
+    fi
     sleep 0.1
   done
 }
 
 wait_for_release() { # what was to be done once it was over may have been cut off
-  while [ "$(holder_of_lock)" = "$run" ]; do
+  while has_lock "$run"; do
     busied "$run" || (finish)
     sleep 0.1
   done
@@ -243,35 +283,37 @@ work() {
   prune
   if unchanged; then conclude unchanged "the files are as they should be, and $service runs with them"; fi
   each is_fresh || conclude stale "$path has changed since it was read; nothing was changed"
-  each back_up || give_up "cannot back up $path to ${folder#"$root"}: $complaint"
+  { each back_up && sync_backups; } || give_up "cannot back up $path to ${folder#"$root"}: $complaint"
   each stage || give_up "cannot write $path: $complaint"
   check || give_up "$complaint"
   { enter arming && arm; } || give_up "cannot arm the timer that would put it back: $complaint"
   enter armed || give_up "cannot write below ${base#"$root"}"
 
-  each install_file || fail "cannot replace $path: $complaint"
+  { each install_file && each sync_place; } || fail "cannot replace $path: $complaint"
   enter restarting || fail "cannot write below ${base#"$root"}"
-  date -u +%Y-%m-%dT%H:%M:%SZ | put restarted
+  note restarted "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
   if ! restart || ! settled; then
-    journalctl -q --no-pager -o cat -u "$service.service" -n 30 | put journal
+    note journal "$(journalctl -q --no-pager -o cat -u "$service.service" -n 30)"
     fail "$service did not come up"
   fi
-  identity | put process
-  echo "$service runs as process $pid" | put words
-  enter waiting || fail "cannot write below ${base#"$root"}"
-  while [ "$(state)" = waiting ]; do
+  process=$(identity)
+  note process "$process"
+  note words "$service runs as process $pid"
+  enter waiting restarted process words || fail "cannot write below ${base#"$root"}"
+  while is_now waiting; do
     sleep 1
-    [ "$(identity)" = "$(cat "$folder/process")" ] || fail "$service did not stay up while this waited to be confirmed"
+    [ "$(identity)" = "$process" ] || fail "$service did not stay up while this waited to be confirmed"
   done
-  echo "kubeharden: $run: $service: $(state)"
+  echo "kubeharden: $run: $service: $now"
 }
 
 conclude() { # STATE WORDS: it is over
-  {
-    echo "$2"
-    [ ! -e "$folder/journal" ] || { echo 'Its journal says:' && cat "$folder/journal"; }
-  } | put words
-  enter "$1"
+  words=$2
+  [ ! -e "$folder/journal" ] || words="$2
+Its journal says:
+$(cat "$folder/journal")"
+  note words "$words"
+  enter "$1" words
   echo "kubeharden: $run: $service: $1: $2"
   finish
 }
@@ -294,23 +336,29 @@ fail() { # WHY: puts everything back, in the unit that does that whoever asks fo
 }
 
 start_revert() { # WHY
-  echo "$1" | put why
+  note why "$1" && sync "$folder/why" "$folder"
   systemctl start "kubeharden-$run-revert.service" 2>/dev/null && return # the timer's, if there is one
   systemctl reset-failed "kubeharden-$run-revert.service" 2>/dev/null
   systemd-run --unit="kubeharden-$run-revert" /bin/sh "${folder#"$root"}/transaction.sh" revert "$run" 2>/dev/null
 }
 
-is_fresh() { [ "$(digest "$real")" = "$sha" ]; }
+is_fresh() {
+  digest "$real"
+  [ "$sum" = "$sha" ]
+}
 
 is_installed() {
-  [ "$(digest "$real")" = "$new" ] && { [ "$new" = absent ] || [ "$(owners "$real")" = "$mode $owner $group" ]; }
+  digest "$real"
+  [ "$sum" = "$new" ] || return 1
+  [ "$new" = absent ] || { owners "$real" && [ "$owned" = "$mode $owner $group" ]; }
 }
 
 unchanged() { # the files are in place, and the process was started by a transaction that put the same in place
   [ -s "$folder/files" ] && each is_installed || return 1
+  process=$(identity)
   for other in "$base"/*/process; do
     other=${other%/process}
-    if [ "$(state "${other##*/}")" = confirmed ] && [ "$(identity)" = "$(cat "$other/process")" ] &&
+    if is_now confirmed "${other##*/}" && [ "$process" = "$(cat "$other/process")" ] &&
       [ "$(cut -d ' ' -f 1-4,6- "$other/files")" = "$(cut -d ' ' -f 1-4,6- "$folder/files")" ]; then
       return 0
     fi
@@ -318,13 +366,18 @@ unchanged() { # the files are in place, and the process was started by a transac
   return 1
 }
 
-back_up() {
-  [ "$sha" = absent ] || { cp -p "$real" "$folder/old.$index" && sync "$folder/old.$index" "$folder"; }
+back_up() { [ "$sha" = absent ] || cp -p "$real" "$folder/old.$index"; }
+
+sync_backups() {
+  for old in "$folder"/old.*; do
+    set -- "$@" "$old"
+  done
+  [ ! -e "$1" ] || complaint=$(sync "$@" "$folder" 2>&1)
 }
 
 stage() { # beside its target, so that the rename stays on one file system
   [ "$new" != absent ] || return 0
-  mkdir -p "${real%/*}" &&
+  { [ -d "${real%/*}" ] || mkdir -p "${real%/*}"; } &&
     cp "$folder/new.$index" "$beside" &&
     chmod "$mode" "$beside" &&
     chown "$owner:$group" "$beside" &&
@@ -333,28 +386,28 @@ stage() { # beside its target, so that the rename stays on one file system
 
 unstage() { rm -f "$beside"; }
 
-install_file() {
-  if [ "$new" = absent ]; then rm -f "$real"; else mv -f "$beside" "$real"; fi && sync "${real%/*}"
-}
+install_file() { if [ "$new" = absent ]; then rm -f "$real"; else mv -f "$beside" "$real"; fi; }
+
+sync_place() { [ ! -d "${real%/*}" ] || sync "${real%/*}"; }
 
 # --- check: what systemd and the program itself say of the new files, before they are in place ----------------
 
 check() { # what cannot be checked on this node passes
+  has_unit=''
   mkdir -p "$folder/check" && each copy_for_check && check_unit && check_config
 }
 
 copy_for_check() { # systemd looks for drop-ins beside a unit, so its part of the tree is kept
+  copy=$folder/check/config.$index
+  case $path in */systemd/system/*) has_unit=yes copy=$folder/check/${path##*/systemd/system/} ;; esac
   [ "$new" != absent ] || return 0
-  case $path in
-  */systemd/system/*) copy=$folder/check/${path##*/systemd/system/} ;;
-  *) copy=$folder/check/config.$index ;;
-  esac
-  mkdir -p "${copy%/*}" && cp "$folder/new.$index" "$copy"
+  { [ -d "${copy%/*}" ] || mkdir -p "${copy%/*}"; } && cp "$folder/new.$index" "$copy"
 }
 
 check_unit() {
-  grep -q ' [^ ]*/systemd/system/[^ ]*$' "$folder/files" && command -v systemd-analyze >/dev/null || return 0
-  fragment=$(systemctl show -p FragmentPath "$service.service" | sed -n 's/^FragmentPath=//p')
+  [ -n "$has_unit" ] && command -v systemd-analyze >/dev/null || return 0
+  fragment=$(systemctl show -p FragmentPath "$service.service")
+  fragment=${fragment#FragmentPath=}
   [ -e "$folder/check/$service.service" ] || cp "$root$fragment" "$folder/check/$service.service"
   complaint="systemd-analyze verify refuses the new unit: $(
     systemd-analyze --man=no verify "${folder#"$root"}/check/$service.service" 2>&1
@@ -444,18 +497,26 @@ settled() { # runs as a new process, and as the same one for as long as it must
 
 # --- one at a time --------------------------------------------------------------------------------------------
 
-holder_of_lock() { sed -n 's/^run //p' "$base/lock" 2>/dev/null; }
+whose() { # FILE: sets "holding" to the run that a lock names; empty where there is none
+  holding=''
+  { while IFS= read -r line; do case $line in "run "*) holding=${line#* } ;; esac; done <"$1"; } 2>/dev/null
+}
+
+has_lock() { # RUN
+  whose "$base/lock"
+  [ "$holding" = "$1" ]
+}
 
 take_lock() { # or says in "busy" who has it
   ln "$folder/settings" "$base/lock" 2>/dev/null && sync "$base" && return 0
-  other=$(holder_of_lock)
+  whose "$base/lock"
+  other=$holding
   if known "$other" && [ "$other" != "$run" ]; then
     # Its worker was killed, or the keeper after a reboot: nobody but the timer, if there still is one, would end
     # it, so it is ended here and now.
-    if { is_cut_off "$(state "$other")" || rebooted_since "$other"; } && ! busied "$other"; then
-      end_the_dead "$other"
-    fi
-    now=$(state "$other")
+    recall "$other"
+    if { is_cut_off "$now" || rebooted_since "$other"; } && ! busied "$other"; then end_the_dead "$other"; fi
+    recall "$other"
     if [ -n "$now" ] && ! is_over "$now"; then
       busy="this node is held by $(sed -n 's/^holder //p' "$base/lock") since $(sed -n 's/^since //p' "$base/lock") \
 (run $other, which is $now). It is over, one way or the other, $(sed -n 's/^deadline //p' "$base/lock") s after it \
@@ -465,7 +526,7 @@ sudo sh ${base#"$root"}/$other/transaction.sh undo $other. Nothing was changed"
     fi
   fi
   # Its transaction is over: it is no lock. Whoever moves it away may try once more.
-  mv "$base/lock" "$folder/broken" 2>/dev/null && [ "$(sed -n 's/^run //p' "$folder/broken")" != "$other" ] &&
+  mv "$base/lock" "$folder/broken" 2>/dev/null && whose "$folder/broken" && [ "$holding" != "$other" ] &&
     ln "$folder/broken" "$base/lock" # somebody else's, taken in between
   ln "$folder/settings" "$base/lock" 2>/dev/null && sync "$base" && return 0
   busy='another transaction has just begun on this node. Nothing was changed'
@@ -477,7 +538,7 @@ end_the_dead() { # RUN
   load "$1"
   start_revert 'its work was cut off'
   waited=0
-  while ! is_over "$(state)" && [ "$waited" -lt 600 ]; do
+  while recall && ! is_over "$now" && [ "$waited" -lt 600 ]; do
     waited=$((waited + 1))
     sleep 0.1
   done
@@ -485,7 +546,7 @@ end_the_dead() { # RUN
 }
 
 release() {
-  if [ "$(holder_of_lock)" = "$run" ]; then rm -f "$base/lock"; fi
+  if has_lock "$run"; then rm -f "$base/lock"; fi
 }
 
 prune() { # folders of long ago, and what a session left that was cut off before the work began
@@ -499,7 +560,7 @@ prune() { # folders of long ago, and what a session left that was cut off before
     # One without a state is not of this script; an open one holds the lock, which is this run's.
     if [ -e "$base/$other/state" ] && [ "$other" != "$run" ]; then
       count=$((count + 1))
-      if [ "$count" -ge "$kept" ] || { [ "$(state "$other")" = begun ] && ! busied "$other"; }; then
+      if [ "$count" -ge "$kept" ] || { is_now begun "$other" && ! busied "$other"; }; then
         rm -rf "${base:?}/$other"
       fi
     fi
@@ -510,7 +571,7 @@ prune() { # folders of long ago, and what a session left that was cut off before
 
 arm() {
   complaint=$(write_keeper 2>&1) || return 1
-  start_timer "$(setting deadline)" || return 1
+  start_timer "$deadline" || return 1
   alive "kubeharden-$run-revert.timer"
 }
 
@@ -547,7 +608,7 @@ run_timer() { # SECONDS [OPTION]: again and again until it is over, should someb
 
 disarm() {
   for place in "$units/$keeper.new" "$units/$keeper"; do
-    if grep -q " boot $run\$" "$place" 2>/dev/null; then # and not another transaction's
+    if [ -e "$place" ] && grep -q " boot $run\$" "$place"; then # and not another transaction's
       rm -f "$wants/$keeper" "$place" && sync "$units" "$wants"
     fi
   done
@@ -556,7 +617,7 @@ disarm() {
 }
 
 clean() { # what only an open transaction needs; the backups stay
-  rm -rf "$folder"/new.* "$folder/check" "$folder/complaint" "$folder/broken" "$folder/argv"
+  rm -rf "$folder"/new.* "$folder"/real.* "$folder/check" "$folder/complaint" "$folder/broken" "$folder/argv"
 }
 
 # --- the verdict ----------------------------------------------------------------------------------------------
@@ -565,11 +626,17 @@ give_verdict() { # WORD: whether this is the verdict, given now or before
   echo "$1" >"$folder/verdict.$$" && sync "$folder/verdict.$$"
   ln "$folder/verdict.$$" "$folder/verdict" 2>/dev/null && sync "$folder"
   rm -f "$folder/verdict.$$"
-  [ "$(cat "$folder/verdict" 2>/dev/null)" = "$1" ]
+  is_verdict "$1"
+}
+
+is_verdict() { # WORD
+  verdict=''
+  { read -r verdict <"$folder/verdict"; } 2>/dev/null
+  [ "$verdict" = "$1" ]
 }
 
 confirm() {
-  now=$(state)
+  recall
   if [ "$now" = waiting ]; then
     if [ "$(identity)" != "$(cat "$folder/process")" ]; then
       start_revert "$service was restarted since it was proved"
@@ -591,7 +658,7 @@ keep_it() {
 }
 
 undo() {
-  now=$(state)
+  recall
   if [ -z "$now" ]; then answer failed "this node knows no run $run"; fi
   [ "$now" != stuck ] || enter reverting
   is_over "$now" || start_revert 'it was undone'
@@ -600,13 +667,14 @@ undo() {
 
 follow_revert() {
   while :; do
-    now=$(state)
+    recall
     if is_over "$now"; then
       wait_for_release
       answer "$now" "$(cat "$folder/words")"
     fi
     [ "$now" != stuck ] || answer failed "$(cat "$folder/words")"
-    alive "kubeharden-$run-revert.service" || [ "$(state)" != "$now" ] || start_revert 'it was undone'
+    was=$now
+    alive "kubeharden-$run-revert.service" || ! is_now "$was" || start_revert 'it was undone'
     sleep 0.1
   done
 }
@@ -614,17 +682,17 @@ follow_revert() {
 # --- putting back ---------------------------------------------------------------------------------------------
 
 revert() {
-  now=$(state)
+  recall
   if is_over "$now"; then finish; fi
-  [ ! -e "$base/lock" ] || [ "$(holder_of_lock)" = "$run" ] || exit 0 # these files are another's by now
-  ! alive "$keeper" || exit 0                                         # after a reboot: it is still at it
+  [ ! -e "$base/lock" ] || has_lock "$run" || exit 0 # these files are another's by now
+  ! alive "$keeper" || exit 0                        # after a reboot: it is still at it
   give_verdict revert
-  [ "$(cat "$folder/verdict" 2>/dev/null)" != confirm ] || keep_it
+  ! is_verdict confirm || keep_it
   systemctl stop "kubeharden-$run.service" 2>/dev/null # it must not go on beside this
-  now=$(state)                                         # it may have come further until it was stopped
+  recall                                               # it may have come further until it was stopped
   enter reverting
   put_all_back
-  why=$(cat "$folder/why" 2>/dev/null) || why="nobody confirmed it within $(setting deadline) s"
+  why=$(cat "$folder/why" 2>/dev/null) || why="nobody confirmed it within $deadline s"
   case $now in
   begun | arming | armed) conclude reverted "$why; $after, and $service was not restarted" ;;
   esac
@@ -636,9 +704,10 @@ revert() {
 
 boot() {
   rebooted_since "$run" || exit 0 # the timer lives
-  if is_over "$(state)"; then finish; fi
+  recall
+  if is_over "$now"; then finish; fi
   give_verdict revert
-  [ "$(cat "$folder/verdict" 2>/dev/null)" != confirm ] || keep_it
+  ! is_verdict confirm || keep_it
   start_timer 20 # should somebody kill this
   enter reverting
   put_all_back
@@ -653,9 +722,9 @@ put_all_back() { # or it stays open, with a keeper that tries again after a rebo
   : >"$folder/lost"
   each put_back reversed
   if [ -s "$folder/lost" ]; then
-    echo "THESE FILES COULD NOT BE PUT BACK: $(cat "$folder/lost")(their old content is in ${folder#"$root"}). \
-Mend that, then, on the node: sudo sh ${folder#"$root"}/transaction.sh undo $run" | put words
-    enter stuck
+    note words "THESE FILES COULD NOT BE PUT BACK: $(cat "$folder/lost")(their old content is in ${folder#"$root"}). \
+Mend that, then, on the node: sudo sh ${folder#"$root"}/transaction.sh undo $run"
+    enter stuck words
     echo "kubeharden: $run: $service: $(cat "$folder/words")"
     exit 0
   fi
@@ -667,16 +736,22 @@ put_back() { # goes on over a file that cannot be put back: the others still can
   unstage
   if [ "$sha" = absent ]; then
     save_a_third && rm -f "$real"
-  elif ! is_fresh || [ "$(owners "$real")" != "$(owners "$folder/old.$index")" ]; then
+  elif ! is_fresh || ! is_as_backed_up; then
     save_a_third && cp -p "$folder/old.$index" "$beside" && sync "$beside" && mv -f "$beside" "$real"
   fi
-  [ ! -d "${real%/*}" ] || sync "${real%/*}"
+  sync_place
   is_fresh || printf '%s ' "$path" >>"$folder/lost"
 }
 
+is_as_backed_up() { # mode and owners
+  owners "$folder/old.$index"
+  was_owned=$owned
+  owners "$real" && [ "$owned" = "$was_owned" ]
+}
+
 save_a_third() { # content that is neither the old nor the new
-  current=$(digest "$real")
-  case $current in
+  digest "$real"
+  case $sum in
   "$sha" | "$new" | absent) ;;
   *) cp -p "$real" "$folder/found.$index" && printf '%s ' "$path" >>"$folder/found" ;;
   esac
@@ -689,10 +764,10 @@ list() {
     [ -e "$other" ] || continue
     other=${other%/state}
     load "${other##*/}"
-    now=$(state)
+    recall
     open=closed
-    if ! is_over "$now" && { [ "$(holder_of_lock)" = "$run" ] || busied "$run"; }; then open=open; fi
-    printf '@transaction %s %s %s %s %s %s\n' "$run" "$open" "$now" "$service" "$(setting since)" "$(setting holder)"
+    if ! is_over "$now" && { has_lock "$run" || busied "$run"; }; then open=open; fi
+    printf '@transaction %s %s %s %s %s %s\n' "$run" "$open" "$now" "$service" "$since" "$holder"
   done
   printf '@end\n'
 }
@@ -701,7 +776,8 @@ old() { # <SHA, in the line after the run's
   read -r sha
   printf '@old\n'
   for file in "$folder"/old.*; do
-    if [ -e "$file" ] && [ "$(digest "$file")" = "$sha" ]; then
+    [ ! -e "$file" ] || digest "$file"
+    if [ -e "$file" ] && [ "$sum" = "$sha" ]; then
       base64 <"$file"
       break
     fi
