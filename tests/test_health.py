@@ -1,6 +1,7 @@
 """Each gate that a changed node must pass before it may keep its change, on its own, on a rehearsal cluster.
 
-All tests prove the same kubelet, which was changed and is healthy: what each one makes wrong is the only thing wrong.
+The first tests prove the same kubelet, which was changed and is healthy: what each one makes wrong is the only thing
+wrong. Those at the end prove an API server behind an address where another one may answer: the API does, all the time.
 """
 
 from __future__ import annotations
@@ -10,21 +11,22 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from faults import ALWAYS, Faults, between
 from kubeharden import runbook
-from kubeharden.errors import ProofError
+from kubeharden.errors import ProofError, RevertedError
 from kubeharden.health import Before, Health
 from kubeharden.observe import observe_nodes
 from kubeharden.plan import NodeChange
 from kubeharden.rehearsal import Rehearsal
-from rolling import inventory_of, planned_run
+from rolling import events_of, inventory_of, planned_run, subjects
 from support import on_node, wait_until
 
-NODE, RESTARTED_BY_ITSELF = "k8s-node1", "k8s-node2"
+NODE, RESTARTED_BY_ITSELF, MASTER = "k8s-node1", "k8s-node2", "k8s-master"
 LONG_AGO, NOT_YET = "2000-01-01T00:00:00Z", "2100-01-01T00:00:00Z"
 ON_NODE = f"^/api/v1/nodes/{NODE}"
 
@@ -214,3 +216,114 @@ def test_a_daemonsets_pod_counts_by_its_owner(cluster: Changed) -> None:
     )
     with pytest.raises(ProofError, match=f"{meta['namespace']}/{meta['name']} was ready before and is gone"):
         cluster.prove(before=before, seconds=1)
+
+
+class Balanced:
+    """A changed API server, behind an address where another one answers whatever becomes of it."""
+
+    def __init__(self, rehearsal: Rehearsal, run: runbook.Run) -> None:
+        self.rehearsal, self.run = rehearsal, run
+        [self.change] = (c for c in run._planned().node_changes if c.service == "kube-apiserver")
+
+    @property
+    def unit(self) -> Path:
+        return self.rehearsal.directory / f"nodes/{MASTER}/etc/systemd/system/kube-apiserver.service"
+
+    def shim(self, name: str, text: str) -> None:
+        """Put another program in the place of one on the control-plane node."""
+        [path] = self.rehearsal.directory.rglob(f"nodes/{MASTER}/bin/{name}")
+        path.write_text(f"#!/bin/sh\n{text}\n")
+
+    def systemctl(self, words: str) -> None:
+        on_node(self.rehearsal, MASTER, f"systemctl {words}")
+
+    def prove(self, settle: float = 0.2, seconds: float = 3) -> str:
+        health = Health(self.run.nodes, self.run.cluster, settle, threading.Event())
+        before = Before(self.run._seen().node(MASTER))
+        return health.prove(self.change, before, LONG_AGO, time.monotonic() + seconds)
+
+
+@pytest.fixture
+def balanced(tmp_path: Path) -> Iterator[Balanced]:
+    with (
+        Rehearsal.start("handbuilt-1.20", tmp_path / "rehearsal") as rehearsal,
+        between(rehearsal.directory / "admin.kubeconfig") as faults,
+    ):
+        faults.add("GET", "^/healthz$", 200, ALWAYS, b"ok")
+        inventory = inventory_of(rehearsal, "faults", kubeconfig=str(faults.kubeconfig))
+        run = planned_run(
+            rehearsal, tmp_path / "records", inventory, steps=["pod-security"], accept_breaking=["shop/web"]
+        )
+        yield Balanced(rehearsal, run)
+        run.close()
+
+
+def test_an_api_server_is_asked_on_its_own_node(balanced: Balanced) -> None:
+    balanced.run.apply("pod-security")
+    assert (
+        f"its own server answered /healthz with 200 for {balanced.run.inventory.settle_seconds:g} s"
+        in words_of(balanced.run)
+    )
+    settle, start = 1.5, time.monotonic()
+    assert balanced.prove(settle, 30) == "its own server answered /healthz with 200 for 1.5 s"
+    assert time.monotonic() - start >= settle
+
+
+def words_of(run: runbook.Run) -> str:
+    """What is said of the API server that was changed."""
+    [event] = [e for e in events_of(run, "completed") if e["subject"] == f"kube-apiserver on {MASTER}"]
+    return str(event["words"])
+
+
+def test_an_api_server_that_wants_a_credential_serves(balanced: Balanced) -> None:
+    text = balanced.unit.read_text()
+    balanced.unit.write_text(
+        text.replace("kube-apiserver \\", "kube-apiserver \\\n  --anonymous-auth=false \\", 1)
+    )
+    balanced.systemctl("daemon-reload")
+    balanced.systemctl("restart kube-apiserver")
+    balanced.run.look()
+    balanced.run.plan()
+    balanced.run.apply("pod-security")
+    assert "its own server answered /healthz with 401" in words_of(balanced.run)
+
+
+def test_an_api_server_that_another_one_answers_for_is_not_proved(balanced: Balanced) -> None:
+    balanced.run.apply("pod-security")
+    balanced.systemctl("stop etcd")
+    with pytest.raises(ProofError, match=r"^it answers /healthz on its own node with 500$"):
+        balanced.prove()
+    balanced.run.look()
+    with pytest.raises(ProofError, match=f"{MASTER}: it answers /healthz on its own node with 500"):
+        balanced.run.prove()
+    balanced.systemctl("stop kube-apiserver")
+    with pytest.raises(ProofError, match=r"^it does not run$"):
+        balanced.prove()
+
+
+def test_an_api_server_that_does_not_stay_healthy_is_not_proved(balanced: Balanced) -> None:
+    balanced.run.apply("pod-security")
+    # Every third answer is a bad one.
+    count = balanced.rehearsal.directory / "count"
+    balanced.shim("curl", f"echo >>{count}; [ $(($(wc -l <{count}) % 3)) = 0 ] && printf 500 || printf 200")
+    with pytest.raises(ProofError, match="its own server does not stay healthy for 5 seconds"):
+        balanced.prove(settle=5, seconds=5)
+
+
+def test_where_nobody_can_ask_an_api_server_the_proof_says_so(balanced: Balanced) -> None:
+    balanced.shim("curl", "exit 127")
+    balanced.run.apply("pod-security")
+    assert "the API answers; the node has neither curl nor wget to ask its own server" in words_of(
+        balanced.run
+    )
+    assert f"kube-apiserver on {MASTER} could not be asked on its own node" in str(balanced.run.prove())
+
+
+def test_an_api_server_that_another_one_answers_for_is_put_back(balanced: Balanced) -> None:
+    old = balanced.unit.read_text()
+    balanced.shim("curl", f"grep -q PodSecurityPolicy {balanced.unit} && printf 000 || printf 200")
+    balanced.run.rollout.pace = replace(balanced.run.rollout.pace, confirm_timeout=6)
+    with pytest.raises(RevertedError, match="it does not answer /healthz on its own node"):
+        balanced.run.apply("pod-security")
+    assert balanced.unit.read_text() == old
+    assert subjects(balanced.run, "reverted") == [f"kube-apiserver on {MASTER}"]

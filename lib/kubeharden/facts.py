@@ -41,6 +41,8 @@ class ServiceFacts:
         version: ``v1.10.0``; empty when the binary did not say.
         warnings: the deprecation warnings of the running process.
         configz: the effective configuration that it serves itself, if it does.
+        healthz: the HTTP status of a kube-apiserver's ``/healthz``, asked on its own node: ``200``; ``000`` where it
+            did not answer (curl's ``%{http_code}``); empty where nobody could ask, or for another service.
         credentials: its kubeconfig's path, then the paths that the kubeconfig names.
     """
 
@@ -51,6 +53,7 @@ class ServiceFacts:
     version: str = ""
     warnings: tuple[str, ...] = ()
     configz: Mapping[str, Any] | None = None
+    healthz: str = ""
     credentials: tuple[str, ...] = ()
 
     @property
@@ -266,6 +269,7 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
                 version=_version(values.get(("version", service), "")),
                 warnings=tuple(values.get(("warnings", service), "").splitlines()),
                 configz=_configz(values.get(("configz", service), "")),
+                healthz=values.get(("healthz", service), "").strip(),
                 credentials=tuple(dict.fromkeys(values.get(("credentials", service), "").split("\n")[:-1])),
             )
             for service, show in shows.items()

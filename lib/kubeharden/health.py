@@ -20,7 +20,7 @@ from kubeharden.observe import observe_nodes
 from kubeharden.plan import NodeChange
 from kubeharden.pods import not_again
 from kubeharden.podsecurity.workloads import controller_of
-from kubeharden.proof import unproved
+from kubeharden.proof import not_serving, unproved
 
 POLL_SECONDS = 0.2
 SERVE_SECONDS = 15  # how long a component may take until it serves its effective configuration
@@ -73,15 +73,19 @@ class Health:
             ProofError: something does not hold at that time.
             StoppedError: the run is to end.
         """
+        served = ""
         if change.service == "kube-apiserver":
             self.cluster.wait_until_up(max(1.0, end - time.monotonic()))
+            served = self._stay_serving(change.node, end)
         if change.service == "kubelet":
             self._wait(lambda: self._not_reported(change.node, restarted), end)
             self._wait(lambda: self._unhealthy(change.node), end)
-            self._stay_ready(change.node, restarted, end)
+            self._stay(
+                lambda: self._not_reported(change.node, restarted), "the node does not stay Ready", end
+            )
         self._wait(lambda: self._not_as_planned(change, before), min(end, time.monotonic() + SERVE_SECONDS))
         if change.service != "kubelet":
-            return ""
+            return served
         self._wait(lambda: self._pods_missing(change.node, before), end)
         return (
             f"Ready for {self.settle:g} s with a new heartbeat, {_count(before, change.node)} pods as before"
@@ -117,20 +121,41 @@ class Health:
         said = self.cluster.kubelet_health(node)
         return "" if said in {"", "ok"} else f"the kubelet's /healthz says {said[:200]}"
 
-    def _stay_ready(self, node: str, restarted: str, end: float) -> None:
-        """Ready without a break for as long as it must settle; each break starts the time anew."""
+    def _stay(self, problem: Callable[[], str], words: str, end: float) -> None:
+        """No problem for as long as it must settle; each break starts the time anew."""
         since = time.monotonic()
         while time.monotonic() < since + self.settle:
             self._pause()
             try:
-                problem = self._not_reported(node, restarted)
+                found = problem()
             except ClusterError:
                 continue  # a stumbling API server is no word against the node
-            if problem:
-                self._wait(lambda: self._not_reported(node, restarted), end)
+            except NodeError as error:
+                found = str(error)
+            if found:
+                self._wait(problem, end)
                 since = time.monotonic()
             if time.monotonic() > end:
-                raise ProofError(f"the node does not stay Ready for {self.settle:g} seconds")
+                raise ProofError(f"{words} for {self.settle:g} seconds")
+
+    def _stay_serving(self, node: str, end: float) -> str:
+        """The node's own API server serves and goes on to: behind one address, another may answer in its place."""
+        said = ""
+
+        def problem() -> str:
+            nonlocal said
+            [found] = observe_nodes(self.nodes, self.cluster, [node], ["kube-apiserver"])
+            server = found.service("kube-apiserver")
+            if server is None or not server.running:
+                return "it does not run"
+            said = server.healthz
+            return not_serving(server)
+
+        self._wait(problem, end)
+        if not said:
+            return "the API answers; the node has neither curl nor wget to ask its own server"
+        self._stay(problem, "its own server does not stay healthy", end)
+        return f"its own server answered /healthz with {said} for {self.settle:g} s"
 
     def _not_as_planned(self, change: NodeChange, before: Before) -> str:
         [node] = observe_nodes(self.nodes, self.cluster, [change.node], [change.service])

@@ -9,11 +9,14 @@ from typing import Any
 
 from kubeharden import systemd
 from kubeharden.components.proof import mismatches, same_field
-from kubeharden.facts import Facts, NodeFacts
+from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.plan import NodeChange, Plan
 from kubeharden.podsecurity import usable_policies
 from kubeharden.podsecurity.admission import labels_of, shown
 from kubeharden.releases import release_table
+
+# What a kube-apiserver that serves says to /healthz: with 401 and 403 it refuses only whoever brings no credential.
+SERVING = ("200", "401", "403")
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,13 @@ def _unverified(after: Facts, plan: Plan) -> Iterator[str]:
             f"{service} on {', '.join(names)} does not serve its effective configuration: that its file is in "
             "effect is not verified, only that it runs with it"
         )
+    for change in plan.node_changes:
+        server = after.node(change.node).service(change.service)
+        if change.service == "kube-apiserver" and server is not None and not server.healthz:
+            yield (
+                f"{change.subject} could not be asked on its own node (no curl, no wget): that the API answers is "
+                "known, and not which server it is that does"
+            )
 
 
 def unproved(change: NodeChange, node: NodeFacts, before: NodeFacts) -> list[str]:
@@ -124,7 +134,21 @@ def unproved(change: NodeChange, node: NodeFacts, before: NodeFacts) -> list[str
             problems.append(f"{path} is {got!r} in effect, not {wanted!r}")
     if effective is None and before.effective_config(change.service) is not None:
         problems.append("its effective configuration could be read before, and cannot be read any more")
+    if silent := not_serving(service):
+        problems.append(silent)
     return problems
+
+
+def not_serving(service: ServiceFacts) -> str:
+    """Why a kube-apiserver does not serve, by its own word on its own node.
+
+    Nothing where it serves, and where it could not be asked: there may be neither curl nor wget.
+    """
+    if service.healthz in ("", *SERVING):
+        return ""
+    if service.healthz == "000":
+        return "it does not answer /healthz on its own node"
+    return f"it answers /healthz on its own node with {service.healthz}"
 
 
 def _differences(before: NodeFacts, after: NodeFacts, plan: Plan) -> Iterator[tuple[str, ...]]:

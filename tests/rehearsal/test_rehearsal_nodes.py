@@ -276,6 +276,14 @@ class TestCommands:
         assert article_lab.run("k8s-node1", "curl -sf http://127.0.0.1:10251/healthz").status == 7
         assert article_lab.run("k8s-node1", "curl -sf http://127.0.0.1:10249/nothing").status == 22
 
+    def test_curl_and_wget_ask_the_api_server_of_this_node(self, article_lab):
+        asked = "curl -sk -o /dev/null -w '%{http_code}' https://127.0.0.1:6443"
+        assert article_lab.run("k8s-master", f"{asked}/healthz").out == "200"
+        assert article_lab.run("k8s-master", f"{asked}/nothing").out == "404"
+        assert article_lab.run("k8s-node1", f"{asked}/healthz").out == "000"
+        told = article_lab.run("k8s-master", "wget -qS -O /dev/null https://127.0.0.1:6443/nothing")
+        assert (told.status, told.err.split()[1]) == (8, "404")
+
     def test_what_would_reach_the_host_is_refused(self, article_lab):
         for name in ("shutdown", "systemd-nspawn", "kubectl get nodes"):
             said = article_lab.run("k8s-node1", f"sudo -n {name}")

@@ -91,7 +91,8 @@ def start_apiserver(argv: Sequence[str], around: Surroundings) -> Started:
 
     Returns:
         A component whose ``config`` has ``plugins``, the names of the admission plugins that are on,
-        ``podSecurity``, the configuration of that plugin, and ``allowPrivileged``.
+        ``podSecurity``, the configuration of that plugin, ``allowPrivileged``, ``securePort`` and ``anonymous``,
+        whether it hears who brings no credential.
 
     Raises:
         RefusedError: it does not start.
@@ -117,14 +118,21 @@ def start_apiserver(argv: Sequence[str], around: Surroundings) -> Started:
         servers = ",".join(flags.get("--etcd-servers", ["http://127.0.0.1:2379"]))
         raise refuse(f"problem initializing API group: unable to reach etcd at {servers}: connection refused")
     plugins = plugins_on(flags, around.release)
+    port = flags.get("--secure-port", ["6443"])[-1]
     log = around.log.line
     lines += [
         log("I", "server.go:135", f"Version: {around.version}"),
         log("I", "plugins.go:158", f"Loaded {len(plugins)} admission controller(s): {','.join(plugins)}."),
-        log("I", "serve.go:96", f"Serving securely on 0.0.0.0:{flags.get('--secure-port', ['6443'])[-1]}"),
+        log("I", "serve.go:96", f"Serving securely on 0.0.0.0:{port}"),
     ]
     allow_privileged = flags.get("--allow-privileged", ["false"])[-1] == "true"
-    config = {"plugins": plugins, "podSecurity": pod_security_config, "allowPrivileged": allow_privileged}
+    config = {
+        "plugins": plugins,
+        "podSecurity": pod_security_config,
+        "allowPrivileged": allow_privileged,
+        "securePort": int(port),
+        "anonymous": flags.get("--anonymous-auth", ["true"])[-1] != "false",
+    }
     return Started(lines, config, seconds=0.2)
 
 

@@ -181,11 +181,17 @@ def _curl(machine: Machine, _user: str, _here: Path, arguments: list[str]) -> Re
     parts = urlsplit(url)
     if parts.hostname not in ("127.0.0.1", "localhost"):
         return Reply(error=f"curl: (6) Could not resolve host: {parts.hostname}\n", status=_CURL_NO_HOST)
-    answer = machine.http(parts.port or 80, parts.path or "/") if parts.scheme == "http" else None
+    secure = parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    answer = (machine.https if secure else machine.http)(port, parts.path or "/")
+    style = _option(arguments, "-w")
     if answer is None:
-        words = f"Failed to connect to {parts.hostname} port {parts.port or 80}: Connection refused"
-        return Reply(error=f"curl: (7) {words}\n", status=_CURL_REFUSED)
+        words = f"Failed to connect to {parts.hostname} port {port}: Connection refused"
+        told = style.replace("%{http_code}", "000")
+        return Reply(told, f"curl: (7) {words}\n", _CURL_REFUSED)
     status, body = answer
+    if style:
+        body = ("" if _option(arguments, "-o") else body) + style.replace("%{http_code}", str(status))
     if fail and status >= _HTTP_OK_BELOW:
         words = f"curl: (22) The requested URL returned error: {status}\n"
         return Reply(error=words, status=_CURL_HTTP_ERROR)
@@ -193,11 +199,16 @@ def _curl(machine: Machine, _user: str, _here: Path, arguments: list[str]) -> Re
 
 
 def _wget(machine: Machine, user: str, here: Path, arguments: list[str]) -> Reply:
-    """``wget -qO- URL``: what scripts use where there is no curl."""
+    """``wget -qO- URL``, with ``-S`` too: what scripts use where there is no curl."""
     url = [word for word in arguments if "://" in word]
     reply = _curl(machine, user, here, ["-f", *url])
+    body = "" if "/dev/null" in arguments else reply.output
     statuses = {0: 0, _CURL_HTTP_ERROR: _WGET_HTTP_ERROR}
-    return Reply(reply.output, "", statuses.get(reply.status, _WGET_NETWORK))
+    status = statuses.get(reply.status, _WGET_NETWORK)
+    if not any(word.startswith("-") and "S" in word for word in arguments) or status == _WGET_NETWORK:
+        return Reply(body, "", status)
+    code = _curl(machine, user, here, ["-o", "/dev/null", "-w", "%{http_code}", *url]).output
+    return Reply(body, f"  HTTP/1.1 {code} \n", status)
 
 
 def _sudo_mode(machine: Machine, _user: str, _here: Path, _arguments: list[str]) -> Reply:

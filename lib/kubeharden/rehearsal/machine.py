@@ -286,6 +286,17 @@ class Machine:
                 return answer
         return None
 
+    def https(self, port: int, path: str) -> tuple[int, str] | None:
+        """The same with TLS, where only an API server listens; it is asked without a credential."""
+        server = self.component("kube-apiserver")
+        if server is None or port != server.config.get("securePort"):
+            return None
+        if not server.config.get("anonymous", True):
+            return 401, '{"kind":"Status","status":"Failure","message":"Unauthorized","code":401}\n'
+        if path == "/healthz" and "etcd.service" not in self.running:
+            return 500, "[+]ping ok\n[-]etcd failed: reason withheld\nhealthz check failed\n"
+        return _health(path)
+
 
 def shown_config(component: Component) -> dict[str, Any]:
     """The effective configuration without what is only kept beside it."""

@@ -48,6 +48,18 @@ fetch() { # URL
   fi 2>/dev/null
 }
 
+status() { # URL: its HTTP status, 000 where nothing answers; nothing where there is no way to ask
+  if command -v curl >/dev/null; then
+    curl -sk --noproxy '*' --max-time 5 -o /dev/null -w '%{http_code}' "$1"
+  elif command -v wget >/dev/null; then
+    answer=$(wget -qS --no-proxy --no-check-certificate -T 5 -t 1 -O /dev/null "$1" 2>&1)
+    case $? in
+    4) printf 000 ;; # by its manual, of the network
+    *) printf '%s\n' "$answer" | sed -n 's/^ *HTTP[^ ]* \([0-9]*\).*/\1/p' ;;
+    esac
+  fi 2>/dev/null
+}
+
 argument() { # NAME: sets "value" to the last one of --NAME on the command line in "words"
   value='' wanted=''
   while IFS= read -r word; do
@@ -129,9 +141,21 @@ service() { # NAME
   journalctl -q --no-pager -o cat "$match" |
     grep -i -m 500 -e 'has been deprecated' -e 'are deprecated' -e 'lenient decoding'
   case $name in
+  kube-apiserver) [ -z "$words" ] || healthz ;;
   kube-proxy) section configz "$name" && fetch http://127.0.0.1:10249/configz ;;
   kube-scheduler) section configz "$name" && fetch http://127.0.0.1:10251/configz ;;
   esac
+}
+
+healthz() { # what the kube-apiserver whose command line is in "words" answers where it listens; it may listen nowhere
+  argument bind-address
+  case $value in
+  '' | 0.0.0.0 | ::) address=127.0.0.1 ;;
+  *:*) address=[$value] ;;
+  *) address=$value ;;
+  esac
+  argument secure-port
+  [ "$value" = 0 ] || { section healthz kube-apiserver && status "https://$address:${value:-6443}/healthz"; }
 }
 
 credentials() { # SERVICE: the paths that its kubeconfig names, and its own
