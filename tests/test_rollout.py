@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from faults import between
+from faults import ALWAYS, Faults, between
 from kubeharden import runbook
 from kubeharden.display import GOOD, Message
 from kubeharden.errors import (
+    ClusterError,
     KubehardenError,
     LockedError,
     NodeError,
@@ -28,7 +29,7 @@ from kubeharden.errors import (
 from kubeharden.nodes import Begun
 from kubeharden.rehearsal import Rehearsal
 from rolling import events_of, has_config, inventory_of, planned_run, subjects
-from support import on_node
+from support import on_node, wait_until
 
 NODES = ("k8s-master", "k8s-node1", "k8s-node2", "k8s-node3")
 
@@ -153,6 +154,92 @@ def test_failures_are_counted_over_the_whole_run(
     assert "Untouched because of it: k8s-node3, k8s-master, every later step" in str(error.value)
     with pytest.raises(ProofError, match="k8s-node1"):  # a failure that is allowed is not forgotten
         run.prove()
+
+
+def run_again(rehearsal: Rehearsal, broken: Path) -> None:
+    """Mend what ``break_kubelet`` broke on the first node."""
+    broken.write_text("-----BEGIN CERTIFICATE-----\n")
+    on_node(rehearsal, "k8s-node1", "systemctl start kubelet")
+
+
+def test_a_second_plan_does_not_let_a_run_fail_anew(
+    rehearsal: Rehearsal, begin: Callable[..., runbook.Run]
+) -> None:
+    broken = break_kubelet(rehearsal, "k8s-node1")
+    (rehearsal.directory / "nodes/k8s-node2/etc/kubernetes/kube-proxy.kubeconfig").unlink()
+    run = begin(max_failures=1, steps=["kubelet", "kube-proxy"])
+    run.apply("kubelet")
+    run_again(rehearsal, broken)
+    break_kubelet(rehearsal, "k8s-node1")
+    run.look()
+    run.plan()
+    with pytest.raises(NodeError, match=r"\(2 failed, 1 may\)") as error:
+        run.apply("kube-proxy")
+    assert "kubelet on k8s-node1: " in str(error.value)
+    assert "kube-proxy on k8s-node2: " in str(error.value)
+    ending = str(run.finish())
+    assert "Failed and NOT carried out: kubelet on k8s-node1, kube-proxy on k8s-node2." in ending
+
+    fresh = begin(max_failures=1, steps=["kubelet"])
+    assert "NOT carried out on 1, which max_failures allows" in str(fresh.apply("kubelet"))
+
+
+def test_what_was_mended_in_a_run_still_counts_as_failed(
+    rehearsal: Rehearsal, begin: Callable[..., runbook.Run]
+) -> None:
+    broken = break_kubelet(rehearsal, "k8s-node1")
+    (rehearsal.directory / "nodes/k8s-node2/etc/kubernetes/kube-proxy.kubeconfig").unlink()
+    run = begin(max_failures=1, steps=["kubelet", "kube-proxy"])
+    run.apply("kubelet")
+    run_again(rehearsal, broken)
+    run.look()
+    run.plan()
+    assert "carried out, proved and confirmed" in str(run.apply("kubelet"))
+    with pytest.raises(NodeError, match=r"\(2 failed, 1 may\)") as error:
+        run.apply("kube-proxy")
+    assert "kubelet on k8s-node1" not in str(error.value)
+    assert "Failed and NOT carried out: kube-proxy on k8s-node2." in str(run.finish())
+
+
+def no_uncordoning(run: runbook.Run, faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a node be cordoned and drained, and then not be uncordoned any more."""
+    monkeypatch.setattr("kubeharden.drain.UNCORDON_SECONDS", 2.0)
+
+    def refuse() -> None:
+        wait_until(lambda: bool(events_of(run, "drained")), 120)
+        faults.add("PATCH", "/nodes/k8s-node1$", 500, ALWAYS)
+
+    threading.Thread(target=refuse, daemon=True).start()
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["changed", "failed"])
+def test_a_node_that_stays_cordoned_is_named_beside_what_became_of_its_change(
+    rehearsal: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, broken: bool
+) -> None:
+    with between(rehearsal.directory / "admin.kubeconfig") as faults:
+        inventory = inventory_of(rehearsal, "faults", kubeconfig=str(faults.kubeconfig))
+        given = {"steps": ["kubelet"], "drain": True, "accept_breaking": ["shop/web"]}
+        run = planned_run(rehearsal, tmp_path / "records", inventory, **given)
+        if broken:
+            break_kubelet(rehearsal, "k8s-node1")
+        no_uncordoning(run, faults, monkeypatch)
+        with pytest.raises(NodeError if broken else ClusterError) as error:
+            run.apply("kubelet")
+        said = str(error.value)
+        assert "uncordoning k8s-node1: k8s-node1 could not be uncordoned: " in said
+        assert "Run: kubectl uncordon k8s-node1" in said
+        assert "Untouched because of it: k8s-node2, k8s-node3, k8s-master" in said
+        assert ("kubelet on k8s-node1: " in said and "ca.crt" in said) == broken
+        what = ["kubelet on k8s-node1"]
+        assert subjects(run, "completed") == ([] if broken else what)
+        assert subjects(run, "failed") == [*(what if broken else []), "uncordoning k8s-node1"]
+        assert has_config(rehearsal, "k8s-node1") != broken
+        assert "uncordoning k8s-node1" in str(run.finish())
+        faults.faults.clear()
+        again = planned_run(rehearsal, tmp_path / "records", inventory, **given)
+        again._take_lock()
+        assert [event["node"] for event in events_of(again, "uncordoned")] == ["k8s-node1"]
+        again.close()
 
 
 def test_the_end_of_a_run_says_what_was_changed_and_what_failed(

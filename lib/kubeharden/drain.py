@@ -3,6 +3,12 @@
 As `kubectl drain --ignore-daemonsets --delete-emptydir-data` does, with evictions, which respect
 PodDisruptionBudgets. Pods of DaemonSets and mirror pods stay. A pod that nothing would make anew ends the drain
 before any other is evicted.
+
+A node that is cordoned here bears two annotations: by which run, and when. Only that cordon is taken away again.
+A later one, of a person who had uncordoned the node, is told by its time: from 1.12 on, the node lifecycle controller
+gives a cordoned node a taint with the time when it was added, and takes that away when the node is uncordoned
+(TaintNodesByCondition; SwapNodeControllerTaint in pkg/controller/util/node). Where there is no such taint, the first
+annotation alone counts.
 """
 
 from __future__ import annotations
@@ -15,12 +21,19 @@ from typing import Any
 from kubeharden.cluster import Cluster
 from kubeharden.errors import ClusterError, StaleError, StoppedError
 from kubeharden.interrupts import Stop
-from kubeharden.pods import is_daemons, is_over, name_of
+from kubeharden.pods import is_daemons, is_ending, is_over, name_of
 from kubeharden.podsecurity.workloads import controller_of, is_mirror
+from kubeharden.releases import Release
 
 CORDONED_BY = "kubeharden/cordoned-by"  # the annotation with the run that cordoned the node
+CORDONED_AT = "kubeharden/cordoned-at"  # the one with the time of the taint that came of it
+UNSCHEDULABLE = "node.kubernetes.io/unschedulable"  # that taint
+TAINTS_SINCE = Release(1, 12)
+TAINT_SECONDS = 3.0  # how long the controller may take
 RETRY_SECONDS = 1.0
 STALE_RETRIES = 20  # a kubelet writes its node's status in between
+UNCORDON_SECONDS = 60.0  # how long it is tried
+_ENDING = "is ending"
 
 
 class Drain:
@@ -32,6 +45,10 @@ class Drain:
         timeout: how many seconds draining one node may take.
         stop: set when the run is to end.
         event: called with what happens: an action, and the node.
+
+    Attributes:
+        stuck: by node, why it could not be uncordoned after it was drained.
+        kept: the nodes that stay cordoned, because somebody has cordoned them anew since a run did.
     """
 
     def __init__(
@@ -39,67 +56,99 @@ class Drain:
     ) -> None:
         self.cluster, self.run, self.timeout, self.stop = cluster, run, timeout, stop
         self.event = event
+        self.stuck: dict[str, ClusterError] = {}
+        self.kept: list[str] = []
 
     @contextmanager
     def of(self, node: str) -> Iterator[None]:
         """Have a node without pods that others could run, and uncordoned again afterwards if it was before.
 
+        A node that cannot be uncordoned is in ``stuck`` afterwards, and hides nothing of what else went wrong, or well.
+
         Raises:
             ClusterError: it cannot be drained in time; the message names the pods that are left.
             StoppedError: the run is to end.
         """
-        cordoned = self._cordon(node)
         try:
+            self._cordon(node)
             self._evict_all(node)
             self.event("drained", node=node)
             yield
         finally:
-            if cordoned:
+            try:
                 self.uncordon(node)
+            except ClusterError as error:
+                self.stuck[node] = error
 
-    def uncordon(self, node: str) -> None:
+    def uncordon(self, node: str) -> bool:
         """Let pods come to a node again that a run had cordoned; any other is left as it is.
 
-        Raises:
-            ClusterError: the server refuses, or cannot be reached.
-        """
-        for _ in range(STALE_RETRIES):
-            item = self._node(node)
-            if CORDONED_BY not in (item["metadata"].get("annotations") or {}):
-                return
-            if self._patched(item, unschedulable=None, mark=None):
-                self.event("uncordoned", node=node)
-                return
-        raise ClusterError(f"{node} stays cordoned: it changes too often. Run: kubectl uncordon {node}")
+        It is tried for a minute. A node that somebody has uncordoned since, or cordoned anew, only loses its marks.
 
-    def left_cordoned(self) -> list[str]:
-        """The nodes that a run has cordoned and not uncordoned: it was killed, or goes on."""
+        Returns:
+            Whether it was cordoned by a run until now.
+
+        Raises:
+            ClusterError: the server refuses, or cannot be reached; the message has the command that is left to do.
+        """
+        end = time.monotonic() + UNCORDON_SECONDS
+        ours = False
+        while True:
+            try:
+                item = self.cluster.get("Node", node)
+                if item is None or CORDONED_BY not in _annotations(item):
+                    break  # it never was, or only the answer to what was asked is lost
+                ours = _is_cordoned(item) and _annotations(item).get(CORDONED_AT) in (None, _tainted_at(item))
+                wanted = {"unschedulable": None} if ours else {}
+                if self._patched(item, wanted, {CORDONED_BY: None, CORDONED_AT: None}):
+                    self.kept += [node] if _is_cordoned(item) and not ours else []
+                    break
+                problem = "it changes too often"
+            except ClusterError as error:
+                problem = str(error)
+            if time.monotonic() > end:
+                raise ClusterError(f"{node} could not be uncordoned: {problem}. Run: kubectl uncordon {node}")
+            time.sleep(RETRY_SECONDS)
+        if ours or node in self.kept:
+            self.event("uncordoned" if ours else "left cordoned", node=node)
+        return ours
+
+    def marked(self) -> list[str]:
+        """The nodes that bear the mark of a run: it goes on, or was killed, or could not uncordon them."""
         return [
             item["metadata"]["name"]
             for item in self.cluster.items("Node")
-            if CORDONED_BY in (item["metadata"].get("annotations") or {})
+            if CORDONED_BY in _annotations(item)
         ]
 
-    def _cordon(self, node: str) -> bool:
-        """Keep new pods away; whether it is this run that does. A node that was cordoned stays so."""
+    def _cordon(self, node: str) -> None:
+        """Keep new pods away, and say whose cordon that is. A node that was cordoned stays so."""
         for _ in range(STALE_RETRIES):
             item = self._node(node)
-            if item.get("spec", {}).get("unschedulable"):
-                return CORDONED_BY in (item["metadata"].get("annotations") or {})
-            if self._patched(item, unschedulable=True, mark=self.run):
+            if _is_cordoned(item):
+                return
+            if self._patched(item, {"unschedulable": True}, {CORDONED_BY: self.run, CORDONED_AT: None}):
                 self.event("cordoned", node=node)
-                return True
+                self._note_time(node)
+                return
         raise ClusterError(f"{node} cannot be cordoned: it changes too often")
 
-    def _patched(self, item: Mapping[str, Any], unschedulable: bool | None, mark: str | None) -> bool:
-        """Write both at once over what was read; False where somebody else wrote meanwhile."""
-        meta = {
-            "resourceVersion": item["metadata"]["resourceVersion"],
-            "annotations": {CORDONED_BY: mark},
-        }
-        patch = {"metadata": meta, "spec": {"unschedulable": unschedulable}}
+    def _note_time(self, node: str) -> None:
+        """Write beside the mark when the controller saw this cordon: by that it is told from a later one."""
+        if Release.parse(self.cluster.version()) < TAINTS_SINCE:
+            return
+        end = time.monotonic() + TAINT_SECONDS
+        while time.monotonic() < end and not self.stop.wait(RETRY_SECONDS / 10):
+            item = self._node(node)
+            added = _tainted_at(item)
+            if added and self._patched(item, {}, {CORDONED_AT: added}):
+                return
+
+    def _patched(self, item: Mapping[str, Any], spec: Mapping[str, Any], marks: Mapping[str, Any]) -> bool:
+        """Write all at once over what was read; False where somebody else wrote meanwhile."""
+        meta = {"resourceVersion": item["metadata"]["resourceVersion"], "annotations": marks}
         try:
-            self.cluster.patch("Node", item["metadata"]["name"], patch)
+            self.cluster.patch("Node", item["metadata"]["name"], {"metadata": meta, "spec": spec})
         except StaleError:
             return False
         return True
@@ -111,23 +160,30 @@ class Drain:
         return item
 
     def _evict_all(self, node: str) -> None:
-        lonely = [name_of(pod) for pod in self._to_go(node) if controller_of(pod) is None]
+        lonely = [
+            name_of(pod) for pod in self._to_go(node) if controller_of(pod) is None and not is_ending(pod)
+        ]
         if lonely:
             raise ClusterError(
                 f"{node} is not drained: nothing would make these pods anew: {', '.join(lonely)}. Delete or move them "
                 "first, or run with drain off"
             )
         end = time.monotonic() + self.timeout
-        asked: set[str] = set()
+        waiting_for: dict[str, str] = {}  # by uid: why a pod is still there
         while left := self._to_go(node):
             for pod in left:
                 uid = pod["metadata"]["uid"]
-                if uid not in asked and self.cluster.evict(pod):
-                    asked.add(uid)
+                if is_ending(pod):
+                    waiting_for[uid] = _ENDING
+                elif waiting_for.get(uid) != _ENDING and time.monotonic() <= end:
+                    waiting_for[uid] = self.cluster.evict(pod) or _ENDING
             if time.monotonic() > end:
+                pods = ", ".join(
+                    f"{name_of(pod)} ({waiting_for.get(pod['metadata']['uid'], 'not asked yet')})"
+                    for pod in left
+                )
                 raise ClusterError(
-                    f"{node} is not drained after {self.timeout:g} seconds; these pods are still there: "
-                    f"{', '.join(_waiting_for(pod, asked) for pod in left)}"
+                    f"{node} is not drained after {self.timeout:g} seconds; these pods are still there: {pods}"
                 )
             if self.stop.wait(RETRY_SECONDS):
                 raise StoppedError("the run was stopped while this node was drained; it is as before")
@@ -137,12 +193,19 @@ class Drain:
         return [
             pod
             for pod in self.cluster.pods_on(node)
-            if not is_daemons(pod)
-            and not is_mirror(pod)
-            and ("deletionTimestamp" in pod["metadata"] or not is_over(pod))
+            if not is_daemons(pod) and not is_mirror(pod) and (is_ending(pod) or not is_over(pod))
         ]
 
 
-def _waiting_for(pod: Mapping[str, Any], asked: set[str]) -> str:
-    why = "is ending" if pod["metadata"]["uid"] in asked else "its PodDisruptionBudget allows no eviction"
-    return f"{name_of(pod)} ({why})"
+def _annotations(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    return node["metadata"].get("annotations") or {}
+
+
+def _is_cordoned(node: Mapping[str, Any]) -> bool:
+    return bool(node.get("spec", {}).get("unschedulable"))
+
+
+def _tainted_at(node: Mapping[str, Any]) -> str:
+    """When a node got the taint of one that is cordoned; empty where it has none, or none with a time."""
+    taints = node.get("spec", {}).get("taints") or ()
+    return next((str(taint.get("timeAdded") or "") for taint in taints if taint["key"] == UNSCHEDULABLE), "")

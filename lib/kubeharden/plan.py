@@ -203,6 +203,12 @@ class Plan:
         return bool(self.object_changes) or any(change.needed for change in self.node_changes)
 
     @property
+    def subjects(self) -> frozenset[str]:
+        """What there is something to do about: names of objects, and services as in ``kubelet on node``."""
+        changes = {change.subject for change in self.node_changes if change.needed}
+        return frozenset(changes | {change.name for change in self.object_changes})
+
+    @property
     def digest(self) -> str:
         """SHA-256 over what would be written and restarted, and where: the same plan has the same digest."""
         return digest_of(self.as_json())

@@ -25,7 +25,12 @@ def is_ready(pod: Pod) -> bool:
 def is_over(pod: Pod) -> bool:
     """Whether it has done its work, or is on its way out."""
     phase = (pod.get("status") or {}).get("phase")
-    return phase in {"Succeeded", "Failed"} or "deletionTimestamp" in pod["metadata"]
+    return phase in {"Succeeded", "Failed"} or is_ending(pod)
+
+
+def is_ending(pod: Pod) -> bool:
+    """Whether it is on its way out."""
+    return "deletionTimestamp" in pod["metadata"]
 
 
 def is_daemons(pod: Pod) -> bool:

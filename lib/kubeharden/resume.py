@@ -59,14 +59,11 @@ def wait_for_open_changes(nodes: Nodes, seconds: float, say: Callable[[str], Non
 
 
 def uncordon_left_overs(drain: Drain) -> list[str]:
-    """Uncordon what dead runs have left cordoned; the names of the nodes.
+    """Uncordon what dead runs have left cordoned; the names of the nodes. What people have cordoned since stays so.
 
     Only whoever has the cluster's lock may call this: a run that goes on has its nodes cordoned, too.
 
     Raises:
         ClusterError: the server refuses, or cannot be reached.
     """
-    left = drain.left_cordoned()
-    for node in left:
-        drain.uncordon(node)
-    return left
+    return [node for node in drain.marked() if drain.uncordon(node)]

@@ -15,8 +15,16 @@ from typing import Any
 
 from kubeharden.cluster import Cluster
 from kubeharden.drain import Drain
-from kubeharden.errors import KubehardenError, NodeError, RevertedError, StaleError, StoppedError
+from kubeharden.errors import (
+    ClusterError,
+    KubehardenError,
+    NodeError,
+    RevertedError,
+    StaleError,
+    StoppedError,
+)
 from kubeharden.facts import Facts
+from kubeharden.failures import Failures
 from kubeharden.health import Health, Readiness
 from kubeharden.interrupts import Stop, interrupts
 from kubeharden.lock import Lock
@@ -61,7 +69,7 @@ class Rollout:
 
     def __init__(self, nodes: Nodes, cluster: Cluster, record: Record, lock: Lock, pace: Pace) -> None:
         self.nodes, self.cluster, self.record, self.lock, self.pace = nodes, cluster, record, lock, pace
-        self.failures: dict[str, KubehardenError] = {}  # over the whole run, by what they are about
+        self.failures = Failures()  # over the whole run, whatever is planned anew in it
 
     def apply(self, plan: Plan, seen: Facts, say: Say) -> None:
         """Carry out a plan: its API objects first, then its nodes batch after batch.
@@ -93,6 +101,8 @@ class _Application:
         self.health = Health(rollout.nodes, rollout.cluster, rollout.pace.settle, self.stop)
         self.drain = rollout.drain(self.stop)
         self.results: list[Result] = []
+        self.failed: list[str] = []  # what failed under this plan, of nodes
+        self.stuck: list[ClusterError] = []  # why a node stays cordoned
         self.batches = list(self._batches())
         self.waiting = [change.node for batch in self.batches for change in batch]
 
@@ -118,22 +128,22 @@ class _Application:
 
     def _go_on(self) -> None:
         """After each step on the way: is there a reason not to go on?"""
-        failures = self.rollout.failures
         if self.stop.is_set():
             outcome = "; ".join(f"{r.subject}: {r.outcome}" for r in self.results if r.seconds) or "nothing"
+            stuck = "".join(f" {error}." for error in self.stuck)
             raise StoppedError(
-                f"stopped by {self.stop.why}. In hand were, and are finished: {outcome}. {self._untouched()} Run "
-                "again to carry on: what is done is found done."
+                f"stopped by {self.stop.why}. In hand were, and are finished: {outcome}.{stuck} {self._untouched()} "
+                "Run again to carry on: what is done is found done."
             )
-        if len(failures) > self.pace.max_failures:
+        if self.failed and self.rollout.failures.count > self.pace.max_failures:
             raise self._failed()
 
     def _failed(self) -> KubehardenError:
-        errors = self.rollout.failures
-        allowed = f" ({len(errors)} failed, {self.pace.max_failures} may)" if self.pace.max_failures else ""
+        count, may = self.rollout.failures.count, self.pace.max_failures
+        errors = self.rollout.failures.left
+        allowed = f" ({count} failed, {may} may)" if may else ""
         lines = "\n".join(f"{subject}: {error}" for subject, error in errors.items())
-        kind = _public(next(iter(errors.values())))
-        return kind(
+        return _public(errors[self.failed[0]])(
             f"{lines}\n{self._untouched()}{allowed} Mend it and run again: what is done is found done."
         )
 
@@ -166,6 +176,7 @@ class _Application:
                 written = self.rollout.cluster.apply(change)
         except KubehardenError as error:
             self.record.event("failed", **about, error=str(error))
+            self.rollout.failures.add(change.name, error, on_node=False)
             words = str(error).removeprefix(f"{change.name}: ")
             raise _public(error)(
                 f"{change.name}: {words}\n{self._untouched()} Mend it and run again: what is done is found done."
@@ -176,6 +187,7 @@ class _Application:
         seconds = time.monotonic() - start
         state = state_digest(written.item) if written.item else "absent"
         self.record.event("completed", **about, words=words, seconds=round(seconds, 3), state=state)
+        self.rollout.failures.mend([change.name])
         self._said(Result(change.name, "done", words, seconds))
 
     def _batch(self, batch: Sequence[NodeChange]) -> None:
@@ -186,9 +198,10 @@ class _Application:
         self.record.event("batch", nodes=[change.node for change in batch], step=batch[0].step)
         pool = ThreadPoolExecutor(len(batch), thread_name_prefix="node")
         try:
-            futures = {pool.submit(self._node, change, len(batch)): change for change in batch}
+            futures = [pool.submit(self._in_hand, change, len(batch)) for change in batch]
             for future in _as_they_come(futures):
-                self._said(future.result())
+                for result in future.result():
+                    self._said(result)
         except KeyboardInterrupt:
             names = ", ".join(change.node for change in batch)
             raise StoppedError(
@@ -197,6 +210,32 @@ class _Application:
             ) from None
         finally:
             pool.shutdown(wait=False)
+
+    def _in_hand(self, change: NodeChange, together: int) -> list[Result]:
+        """Change one node; where it stays cordoned, that is a failure of its own."""
+        result = self._node(change, together)
+        subject = f"uncordoning {change.node}"
+        error = self.drain.stuck.pop(change.node, None)
+        if error is not None:
+            return [result, self._stuck(change, subject, error)]
+        if self._drains(change):
+            self.rollout.failures.mend([subject])
+        return [result]
+
+    def _stuck(self, change: NodeChange, subject: str, error: ClusterError) -> Result:
+        about = {"subject": subject, "node": change.node, "step": change.step}
+        self.record.event("started", **about)
+        self.record.event("failed", **about, error=str(error))
+        self.stuck.append(error)
+        self._counted(subject, error)
+        return Result(subject, "failed", str(error))
+
+    def _drains(self, change: NodeChange) -> bool:
+        return change.service == "kubelet" and self.pace.drain
+
+    def _counted(self, subject: str, error: KubehardenError) -> None:
+        self.failed.append(subject)
+        self.rollout.failures.add(subject, error)
 
     def _node(self, change: NodeChange, together: int) -> Result:
         """Change one node; whatever becomes of it is in the journal, and a failure is counted."""
@@ -216,10 +255,11 @@ class _Application:
             seconds = time.monotonic() - start
             self.record.event(outcome, **about, error=str(error), seconds=round(seconds, 3))
             if not self.stop.is_set():
-                self.rollout.failures[change.subject] = error
+                self._counted(change.subject, error)
             return Result(change.subject, outcome, str(error), seconds)
         seconds = time.monotonic() - start
         self.record.event("completed", **about, words=words, seconds=round(seconds, 3))
+        self.rollout.failures.mend([change.subject])
         return Result(change.subject, "done", words, seconds)
 
     def _changed(self, change: NodeChange, together: int) -> str:
@@ -227,9 +267,11 @@ class _Application:
         kubelet = change.service == "kubelet"
         every = READINESS_SECONDS * together
         watch = Readiness(self.rollout.cluster, change.node, every) if kubelet else None
-        draining = kubelet and self.pace.drain
-        with self.drain.of(change.node) if draining else nullcontext(), watch or nullcontext():
+        drained = self.drain.of(change.node) if self._drains(change) else nullcontext()
+        with drained, watch or nullcontext():
             words = self._transaction(change)
+        if change.node in self.drain.kept:
+            words += "; the node stays cordoned, as somebody has cordoned it anew meanwhile"
         return words if watch is None else f"{words}; node not Ready for {watch.seconds:.1f} s"
 
     def _transaction(self, change: NodeChange) -> str:
@@ -278,7 +320,7 @@ class _Application:
         return NodeError(f"{why}. Putting it back, the node says: {undone.outcome}: {undone.words}")
 
 
-def _as_they_come(futures: dict[Future[Result], NodeChange]) -> Iterator[Future[Result]]:
+def _as_they_come(futures: Sequence[Future[list[Result]]]) -> Iterator[Future[list[Result]]]:
     """Futures in the order in which they are done; those done at once, in the order of the batch."""
     left = set(futures)
     while left:

@@ -158,11 +158,13 @@ class Run:
         Raises:
             ParameterError: a parameter does not fit this cluster.
         """
-        self._plan = self._make_plan()
+        plan = self._make_plan()
+        if self._plan is not None:
+            self.rollout.failures.mend(self._plan.subjects - plan.subjects)
+        self._plan = plan
         self._done.clear()
         self._approved = False
         self._failed = ""
-        self.rollout.failures.clear()
         self.record.plan(self._plan)
         self.record.event("planned", **hooks.planned(self._plan))
         view = views.plan_view(self._plan)
@@ -286,7 +288,7 @@ class Run:
         self.record.event("finished", **hooks.finished(plan, self.parameters.mode, steps_of(changed), left))
         self._finished = True
         self.close()
-        view = ending_view(plan, self.parameters.mode, changed, left, tuple(self.rollout.failures))
+        view = ending_view(plan, self.parameters.mode, changed, left, tuple(self.rollout.failures.left))
         return view.add(record_message(self.record.folder))
 
     def close(self) -> None:
@@ -328,10 +330,16 @@ class Run:
         self.record.event("locked", took_over_from=left_over)
         if left_over:
             _say(f"The cluster was locked by a run that is dead ({left_over}): taken over.")
-        uncordoned = uncordon_left_overs(self.rollout.drain(Stop()))
+        drain = self.rollout.drain(Stop())
+        uncordoned = uncordon_left_overs(drain)
         if uncordoned:
             _say(
                 f"An earlier run had left these nodes cordoned; they are not any more: {', '.join(uncordoned)}."
+            )
+        if drain.kept:
+            _say(
+                "An earlier run had cordoned these nodes, and somebody has cordoned them anew since: they stay so: "
+                f"{', '.join(drain.kept)}."
             )
 
     def _release_lock(self) -> None:

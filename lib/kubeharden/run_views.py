@@ -79,7 +79,7 @@ def ending_view(
         mode: ``apply`` or ``plan``.
         changed: what was carried out in the run, under this plan or an earlier one, part by part.
         left: the steps that had something to do and were not carried out, or not to their end.
-        failed: the services on nodes that failed since the plan was made.
+        failed: what failed in the run and is not mended: objects, services on nodes.
     """
     view = View(_ending(plan, mode, steps_of(changed), left, failed))
     for part in changed or ([plan.of(step) for step in left] if mode == "plan" else []):

@@ -212,6 +212,10 @@ class ExpiredError(ClusterError):
     """The rest of a list is not to be had any more (410)."""
 
 
+class PassingError(ClusterError):
+    """Not this time: there was no answer, or one (5xx) that may well be another in a moment."""
+
+
 class TooManyRequestsError(ClusterError):
     """Not now (429): the server is busy, or a PodDisruptionBudget forbids an eviction."""
 
@@ -244,7 +248,7 @@ def _carries(there: Any, sent: Any) -> bool:
 
 def _refusal(answer: Answer, what: str, user: str) -> ClusterError | StaleError:
     if answer.status == 0:
-        return ClusterError(f"cannot reach the API server: {answer.text}")
+        return PassingError(f"cannot reach the API server: {answer.text}")
     try:
         message = str(json.loads(answer.text).get("message") or answer.text)
     except (json.JSONDecodeError, AttributeError):
@@ -268,7 +272,8 @@ def _refusal(answer: Answer, what: str, user: str) -> ClusterError | StaleError:
             return ExpiredError(f"{what}: {message}")
         case 429:
             return TooManyRequestsError(f"{what}: the API server answered 429: {message}")
-    return ClusterError(f"{what}: the API server answered {answer.status}: {message}")
+    kind = PassingError if answer.passing else ClusterError
+    return kind(f"{what}: the API server answered {answer.status}: {message}")
 
 
 def _reason(error: Exception) -> str:

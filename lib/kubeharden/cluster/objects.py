@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubeharden.cluster.client import Client, ExpiredError, NotFoundError, TooManyRequestsError
+from kubeharden.cluster.client import Client, ExpiredError, NotFoundError, PassingError, TooManyRequestsError
 from kubeharden.cluster.keeping import Keeper, without_unneeded
-from kubeharden.errors import ClusterError
+from kubeharden.errors import ClusterError, StaleError
 from kubeharden.facts import ClusterFacts
 from kubeharden.plan import ObjectChange
 from kubeharden.resources import RESOURCES, Resource
@@ -171,8 +171,11 @@ class Objects:
         except NotFoundError:
             return
 
-    def evict(self, pod: Mapping[str, Any]) -> bool:
-        """Ask for a pod's end; False where a PodDisruptionBudget (or the server's load) forbids it for now.
+    def evict(self, pod: Mapping[str, Any]) -> str:
+        """Ask for a pod's end, once; empty where that was taken up, else why it was not this time.
+
+        It may be another time: a PodDisruptionBudget (or the server's load) forbids it for now, its count was changed
+        by somebody else meanwhile (409), the server stumbles, or there was no answer.
 
         The apiVersion is the one that discovery gives for ``pods/eviction``: policy/v1 from 1.22 on
         (kubernetes.io, "API-initiated Eviction").
@@ -194,10 +197,12 @@ class Objects:
         try:
             self._client.call("POST", path, eviction, what=what, again=False)
         except NotFoundError:
-            return True
+            return ""
         except TooManyRequestsError:
-            return False
-        return True
+            return "its PodDisruptionBudget allows no eviction"
+        except (PassingError, StaleError) as error:
+            return str(error)
+        return ""
 
     def pods_on(self, node: str) -> list[dict[str, Any]]:
         """The pods of one node.

@@ -153,6 +153,7 @@ class Cluster:
             return
         if self._runs("kube-controller-manager"):
             self._workloads.reconcile()
+            self._kubelets.taint_cordoned_nodes()
         if self._runs("kube-scheduler"):
             self._kubelets.schedule()
         for machine in self._machines:

@@ -18,6 +18,8 @@ from kubeharden.releases import Release
 # nodes these are some seconds and 40 s (node-monitor-grace-period); heartbeats here come ten times as often.
 UNREADY_SECONDS, GRACE_SECONDS = 0.3, 2.0
 LEASES = Release(1, 14)
+TAINTS = Release(1, 12)
+_UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 LEASE_NAMESPACE = "kube-node-lease"
 _CONDITIONS = {
     "MemoryPressure": ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
@@ -139,6 +141,22 @@ class Kubelets:
                 return current
 
             self._store.update("Node", node["metadata"]["name"], "", change, subresource="status")
+
+    def taint_cordoned_nodes(self) -> None:
+        """The node lifecycle controller, from 1.12 on: a cordoned node has a taint with its time, and no other has."""
+        for node in self._store.list("Node") if self._store.release >= TAINTS else ():
+            others = [t for t in node["spec"].get("taints") or () if t["key"] != _UNSCHEDULABLE["key"]]
+            tainted = len(others) < len(node["spec"].get("taints") or ())
+            cordoned = bool(node["spec"].get("unschedulable"))
+            if cordoned == tainted:
+                continue
+            added = [{**_UNSCHEDULABLE, "timeAdded": stamp(clock())}] if cordoned else []
+
+            def change(current: Object, taints: list[dict[str, str]] = others + added) -> Object:
+                current["spec"]["taints"] = taints
+                return current
+
+            self._store.update("Node", node["metadata"]["name"], "", change)
 
     def schedule(self) -> None:
         """kube-scheduler: a pod without a node gets the one with the fewest pods that is Ready and not cordoned."""
