@@ -19,7 +19,7 @@ from kubeharden.records import PastRun, build_record, read_run, record_schema
 
 KILLS = int(os.environ.get("KUBEHARDEN_KILLS", "20"))
 SEED = int(os.environ.get("KUBEHARDEN_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
-LINES = 36  # about as many as the journal of a whole run has
+LINES = 42  # about as many as the journal of a whole run has
 DRIVER = """
 import sys
 from kubeharden import runbook
