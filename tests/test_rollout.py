@@ -27,6 +27,9 @@ from kubeharden.errors import (
     UnexpectedError,
 )
 from kubeharden.nodes import Begun
+from kubeharden.records import build_record, read_run
+from kubeharden.records.register import register
+from kubeharden.records.show import register_view
 from kubeharden.rehearsal import Rehearsal
 from rolling import events_of, has_config, inventory_of, planned_run, subjects
 from support import on_node, wait_until
@@ -399,6 +402,16 @@ def test_an_object_that_somebody_changed_since_is_not_overwritten(
     ):
         first.apply("pod-security")
     assert subjects(first, "failed") == [change.name]
+    assert f"Failed and NOT carried out: {change.name}." in str(first.finish())
+    [ended] = events_of(first, "finished")
+    assert (ended["failed"], ended["why"]) == ([change.name], f"{change.name} failed before")
+    [entry] = register(first.record.folder.parent)
+    assert (entry.result, entry.failed) == ("partly done", (change.name,))
+    assert f"partly done; failed: {change.name}" in str(register_view([entry]))
+    record = build_record(read_run(first.record.folder))
+    [failed] = [done for done in record["changes"] if done["subject"] == change.name]
+    assert failed["result"] == "failed"
+    assert {item["why"] for item in record["not_done"]} == {f"{change.name} failed before"}
     server = rehearsal.directory / "nodes/k8s-master/etc/systemd/system/kube-apiserver.service"
     assert "PodSecurityPolicy" not in server.read_text()
     second = begin(steps=["pod-security"])

@@ -285,10 +285,12 @@ class Run:
         plan = self._planned()
         changed = [part for part in self._changed if part.needed]
         left = [step for step in plan.steps if step not in self._done and plan.of(step).needed]
-        self.record.event("finished", **hooks.finished(plan, self.parameters.mode, steps_of(changed), left))
+        failed = tuple(self.rollout.failures.left)
+        ending = hooks.finished(plan, self.parameters.mode, steps_of(changed), left, failed)
+        self.record.event("finished", **ending)
         self._finished = True
         self.close()
-        view = ending_view(plan, self.parameters.mode, changed, left, tuple(self.rollout.failures.left))
+        view = ending_view(plan, self.parameters.mode, changed, left, failed)
         return view.add(record_message(self.record.folder))
 
     def close(self) -> None:

@@ -118,17 +118,22 @@ def proved(proof: Proof, after: Facts) -> dict[str, Any]:
     }
 
 
-def finished(plan: Plan, mode: str, done: Sequence[str], left: Sequence[str]) -> dict[str, Any]:
+def finished(
+    plan: Plan, mode: str, done: Sequence[str], left: Sequence[str], failed: Sequence[str]
+) -> dict[str, Any]:
     """How it ended: the steps that were carried out, and those that had something to do and were not, and why."""
     return {
         "mode": mode,
         "changed": list(done),
         "not_carried_out": list(left),
-        "why": _why(plan, mode) if left else "",
+        "failed": list(failed),
+        "why": _why(plan, mode, failed) if left else "",
     }
 
 
-def _why(plan: Plan, mode: str) -> str:
+def _why(plan: Plan, mode: str, failed: Sequence[str]) -> str:
     if plan.refused:
         return "the plan is refused: " + "; ".join(f"{r.subject}: {r.text}" for r in plan.refused)
+    if failed:
+        return f"{', '.join(failed)} failed before"
     return "mode is plan" if mode == "plan" else "nobody ran these steps"

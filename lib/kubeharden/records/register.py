@@ -13,7 +13,7 @@ from kubeharden.plan import sha256, unified_diff
 from kubeharden.records.contents import JOURNAL, is_sealed, read_record, runs_in
 from kubeharden.records.folder import KeptFile, PastRun, is_open, read_run
 from kubeharden.records.journal import read_journal
-from kubeharden.records.summary import build_record, result_of
+from kubeharden.records.summary import build_record, result_of, unmended
 from kubeharden.redact import redact
 
 # What is compared of two records; of what was done, the changes and the files are.
@@ -37,6 +37,7 @@ class Entry:
         nodes: those that something was done to; in a run that did nothing, those that it looked at.
         subjects: what was begun: ``kubelet on n1``, ``PodSecurityPolicy privileged``.
         result: as ``summary.result_of`` says it.
+        failed: what failed or was put back, and was not mended in the same run.
         sealed: whether it bears a seal; whether the seal holds is another question.
     """
 
@@ -51,6 +52,7 @@ class Entry:
     nodes: tuple[str, ...]
     subjects: tuple[str, ...]
     result: str
+    failed: tuple[str, ...]
     sealed: bool
 
     @property
@@ -129,6 +131,7 @@ def read_entry(folder: Path) -> Entry:
         nodes=touched if begun else tuple(start.get("nodes", ())),
         subjects=tuple(dict.fromkeys(event.get("subject", "") for event in begun)),
         result=result_of(past),
+        failed=tuple(dict.fromkeys(unmended(past))),
         sealed=is_sealed(folder),
     )
 

@@ -89,7 +89,7 @@ def _row(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> tuple[str, ...
         entry.change_id or "–",
         entry.mode,
         _names(entry.nodes),
-        entry.result,
+        f"{entry.result}; failed: {_names(entry.failed)}" if entry.failed else entry.result,
         _seal(entry, verdicts),
     )
 

@@ -82,20 +82,20 @@ def result_of(past: PastRun) -> str:
         return _unfinished(past)
     if end.get("mode") == "plan":
         return "planned"
-    if end.get("not_carried_out") or _unmended(past) or (_last(past, "proved") or {}).get("problems"):
+    if end.get("not_carried_out") or unmended(past) or (_last(past, "proved") or {}).get("problems"):
         return "partly done"
     # A second plan in the same run knows nothing of what was carried out before it: the events do.
     return "done" if end.get("changed") or past.of("completed") else "nothing to do"
 
 
-def _unmended(past: PastRun) -> bool:
-    """Whether something failed, or was put back, and was not carried out later in the same run."""
+def unmended(past: PastRun) -> list[str]:
+    """What failed, or was put back, and was not carried out later in the same run: objects, services on nodes."""
     last = {
         (event.get("step"), event.get("subject")): event["action"]
         for event in past.events
         if event["action"] in OUTCOMES
     }
-    return any(outcome != "completed" for outcome in last.values())
+    return [str(subject) for (_, subject), outcome in last.items() if outcome != "completed"]
 
 
 def _unfinished(past: PastRun) -> str:
