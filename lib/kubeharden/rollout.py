@@ -277,7 +277,7 @@ class _Application:
     def _transaction(self, change: NodeChange) -> str:
         """Begin on the node, prove from outside, and keep it; or put it back."""
         self.rollout.lock.check()  # draining may have taken minutes
-        nodes, run = self.rollout.nodes, f"{self.record.run}-{change.step}"
+        run = f"{self.record.run}-{change.step}"
         before = self.health.before(change, self.seen.node(change.node))
         start = time.monotonic()
         begun = self._begun(change, run)
@@ -287,13 +287,26 @@ class _Application:
             seen = self.health.prove(
                 change, before, begun.restarted, start + CONFIRM_SHARE * self.pace.confirm_timeout
             )
-            kept = nodes.confirm(change.node, run)
         except KubehardenError as error:
             raise self._undone(change, run, str(error)) from error
+        kept = self._kept(change, run)
         if kept.outcome != "confirmed":
             kind = RevertedError if kept.outcome == "reverted" else NodeError
             raise kind(f"it was proved, but could not be confirmed any more: {kept.words}")
         return f"{begun.words}; {seen}" if seen else begun.words
+
+    def _kept(self, change: NodeChange, run: str) -> Begun:
+        """The confirmation; where its answer is lost, the node is asked once more what it made of it."""
+        try:
+            return self.rollout.nodes.confirm(change.node, run)
+        except NodeError:
+            try:
+                return self.rollout.nodes.confirm(change.node, run)
+            except NodeError as error:
+                raise NodeError(
+                    f"it was proved, and whether the node got the confirmation is not known ({error}): it keeps the "
+                    f"change if it did, and else puts itself back within {self.pace.confirm_timeout:g} seconds"
+                ) from error
 
     def _begun(self, change: NodeChange, run: str) -> Begun:
         """The change in place and waiting to be confirmed, or as it should be already."""

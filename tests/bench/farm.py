@@ -3,7 +3,8 @@
 Every contender meets the same servers: OpenSSH, one key exchange (curve25519, so that nobody pays for another's
 default), login by one key, and an empty home: the start-up files of root's shell, whatever they do here, would be read
 anew for every command. What these benches leave out, systemd restarting a service, is a stub that answers at once
-(``stubs/``); the files, the shells and the connections are real.
+(``stubs/``); the files, the shells and the connections are real. Each server listens on a second port too, where a
+node's scripts may be answered for (``answers/``).
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STUBS = Path(__file__).parent / "stubs"
+ANSWERS = Path(__file__).parent / "answers"
 FIRST_PORT = 22000  # below the ports that outgoing connections get
+FIRST_ANSWERED = 26000
 START_SECONDS = 30
 UNIT = """[Unit]
 Description=Kubernetes Kubelet
@@ -41,7 +44,7 @@ UsePAM no
 MaxStartups 1000
 PermitRootLogin yes
 LogLevel ERROR
-SetEnv HOME={root}/root KUBEHARDEN_ROOT={root} PATH={stubs}:/usr/sbin:/usr/bin:/sbin:/bin
+SetEnv HOME={root}/root KUBEHARDEN_ROOT={root} PATH={path}/usr/sbin:/usr/bin:/sbin:/bin
 """
 
 
@@ -51,6 +54,7 @@ class Server:
 
     name: str
     port: int
+    answered: int  # the port where its scripts may be answered for
     root: Path
 
 
@@ -105,22 +109,24 @@ def farm(count: int) -> Iterator[Farm]:
         for name in ("host_key", "client_key"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
         servers = [
-            Server(f"node{number}", FIRST_PORT + number, folder / "nodes" / f"node{number}")
+            Server(
+                f"node{number}", FIRST_PORT + number, FIRST_ANSWERED + number, folder / f"nodes/node{number}"
+            )
             for number in range(count)
         ]
         public = (folder / "host_key.pub").read_text().split()[:2]
-        lines = [f"[127.0.0.1]:{server.port} {' '.join(public)}\n" for server in servers]
+        ports = [port for server in servers for port in (server.port, server.answered)]
+        lines = [f"[127.0.0.1]:{port} {' '.join(public)}\n" for port in ports]
         (folder / "known_hosts").write_text("".join(lines))
         made = Farm(folder, servers)
         made.reset()
         for server in servers:
-            config = folder / f"{server.name}.conf"
-            config.write_text(
-                SSHD_CONFIG.format(folder=folder, port=server.port, root=server.root, stubs=STUBS)
-            )
-            processes.append(subprocess.Popen([sshd, "-D", "-q", "-f", config]))
-        for server in servers:
-            _wait_for(server.port)
+            for port, path in ((server.port, f"{STUBS}:"), (server.answered, f"{ANSWERS}:{STUBS}:")):
+                config = folder / f"{port}.conf"
+                config.write_text(SSHD_CONFIG.format(folder=folder, port=port, root=server.root, path=path))
+                processes.append(subprocess.Popen([sshd, "-D", "-q", "-f", config]))
+        for port in ports:
+            _wait_for(port)
         yield made
     finally:
         for process in processes:

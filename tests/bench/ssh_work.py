@@ -12,8 +12,13 @@ node first, backs up, puts everything on disk, arms its revert, proves, and conf
 
 Equal for all: the servers, the key exchange, 32 at a time, a process of its own for each run, start-up of Python and
 imports included. The contenders take turns, round by round; medians are printed, with the least and the most. The
-column "SSH work" is the time within the process from the first connection to the last answer, where the contender
+column "connected" is the time within the process from the first connection to the last answer, where the contender
 can tell it: for kubeharden and for the floor, which is bare paramiko doing one connect and one exec.
+
+What all the nodes do, this one machine does. "kubeharden, answered" is the same run of kubeharden with the nodes' own
+work left out: what their scripts answer is what they answered in a run before, so that what is left is the SSH work:
+connections, commands, payloads, answers, and what the controller makes of them. It is what the floor can be held
+against; the rest of "connected" is the work of the nodes, which each of them does for itself elsewhere.
 """
 
 from __future__ import annotations
@@ -36,6 +41,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PEERS = ROOT / "build" / "peers"
 THREADS = 32
+FLOOR, KUBEHARDEN, ANSWERED = "floor", "kubeharden", "kubeharden, answered"
 FILES = {
     "/etc/kubernetes/kubelet.conf": "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
     + "".join(f"# a line like those of a config file, number {number}\n" for number in range(80)),
@@ -64,7 +70,11 @@ def _spread(seconds: Sequence[float]) -> str:
 
 def command(name: str, bench: Path, fresh: Path) -> tuple[list[str | Path], dict[str, str]]:
     """The command line and the environment of one run of a contender."""
-    own = {"kubeharden": HERE / "one_kubeharden.py", "floor": HERE / "one_floor.py"}
+    own = {
+        KUBEHARDEN: HERE / "one_kubeharden.py",
+        ANSWERED: HERE / "one_kubeharden.py",
+        FLOOR: HERE / "one_floor.py",
+    }
     if name in own:
         return [sys.executable, own[name], bench], {}
     if name == "pyinfra":
@@ -87,7 +97,7 @@ def run(name: str, bench: Path, fresh: Path, timings: Timings) -> None:
     timings.whole.append(time.perf_counter() - start)
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-    if name in ("kubeharden", "floor"):
+    if name in (FLOOR, KUBEHARDEN, ANSWERED):
         timings.ssh.append(float(done.stdout.split()[-1]))
 
 
@@ -103,28 +113,47 @@ def measure(count: int, rounds: int, names: Sequence[str]) -> dict[tuple[str, st
     """Timings by contender and kind of run, the contenders taking turns; the first round does not count."""
     with farm(count) as servers:
         bench = servers.folder / "bench.json"
-        bench.write_text(json.dumps(facts(servers)))
+        for name in names:
+            bench.with_name(f"{name}.json").write_text(json.dumps(facts(servers, answered=name == ANSWERED)))
         bench.with_name("hosts.json").write_text(json.dumps(_hosts(servers)))
         for number in range(rounds + 1):
             if number <= 1:
                 results = {(name, kind): Timings() for name in names for kind in ("first", "second")}
             for name in names:
                 servers.reset()
+                if name == ANSWERED:
+                    keep_answers(servers, bench)
                 fresh = servers.folder / f"{name[:3]}{number}"
                 for kind in ("first", "second"):
-                    run(name, bench, fresh, results[name, kind])
-                if name != "floor":
+                    run(name, bench.with_name(f"{name}.json"), fresh, results[name, kind])
+                if name not in (FLOOR, ANSWERED):
                     check(servers, name)
     return results
 
 
-def facts(servers: Farm) -> dict[str, object]:
+def keep_answers(servers: Farm, bench: Path) -> None:
+    """Two runs whose answers are kept, and given from then on."""
+    folders = [server.root / "answers" for server in servers.servers]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "keep").touch()
+    for _ in ("first", "second"):
+        run(ANSWERED, bench.with_name(f"{ANSWERED}.json"), servers.folder, Timings())
+    for folder in folders:
+        (folder / "keep").rename(folder / "give")
+        (folder / "number").unlink()
+
+
+def facts(servers: Farm, *, answered: bool = False) -> dict[str, object]:
     """What a contender needs to know of the servers."""
     return {
         "key": str(servers.key),
         "known_hosts": str(servers.known_hosts),
         "files": FILES,
-        "servers": [{"name": s.name, "port": s.port, "root": str(s.root)} for s in servers.servers],
+        "servers": [
+            {"name": s.name, "port": s.answered if answered else s.port, "root": str(s.root)}
+            for s in servers.servers
+        ],
     }
 
 
@@ -159,7 +188,7 @@ def main() -> None:
     )
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 10, 50])
     parser.add_argument("--rounds", type=int, default=5)
-    names = ["floor", "kubeharden", "pyinfra", "ansible"]
+    names = [FLOOR, ANSWERED, KUBEHARDEN, "pyinfra", "ansible"]
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     given = parser.parse_args()
     make_peers()
@@ -167,10 +196,10 @@ def main() -> None:
         results = measure(count, given.rounds, given.only)
         sys.stdout.write(
             f"\n{count} nodes, {given.rounds} rounds; seconds: median (least–most)\n"
-            f"{'':24}{'whole process':>20}   {'SSH work':>20}\n"
+            f"{'':32}{'whole process':>20}   {'connected':>20}\n"
         )
         for (name, kind), timings in results.items():
-            sys.stdout.write(f"{name:<12}{kind + ' run':<12}{timings.row()}\n")
+            sys.stdout.write(f"{name:<20}{kind + ' run':<12}{timings.row()}\n")
         sys.stdout.flush()
 
 

@@ -2,13 +2,13 @@
 
 Every command that the script calls on a node is a point, in each of the roles that it runs in. At each, one of four
 things happens: every process of the script is killed with SIGKILL, the connection is cut, the controller is killed with
-SIGKILL, or the node loses its power and boots. KUBEHARDEN_CRASH_POINTS says how many points of each role and kind
+SIGKILL, or the node loses its power and boots. What is cut is a change as a run carries it out, and what its record
+and the node say of it must be what the files are. KUBEHARDEN_CRASH_POINTS says how many points of each role and kind
 are tried, evenly spread from a random one on: 2 by default, ``all`` in ``make soak``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import random
@@ -17,15 +17,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import yaml
+from carrying import carry_out
 from cutting import Cutter, Wire
 
 from kubeharden.errors import NodeError
 from kubeharden.plan import NodeChange
+from kubeharden.records import build_record, read_run
+from kubeharden.records.summary import CUT_OFF
 from kubeharden.rehearsal import Rehearsal
 from transactions import CONFIG, SERVICE, UNIT, Site, eventually
 
@@ -33,6 +36,8 @@ NODE = "k8s-node1"
 HERE = Path(__file__).parent
 TRIED = os.environ.get("KUBEHARDEN_CRASH_POINTS", "2")
 CONFIRM_SECONDS = 4
+# A change that is to be put back is one that cannot be proved: the run gives up after most of this.
+UNPROVED_SECONDS = 2.5
 # The promise is two minutes. What counts here besides the timer is a machine that does other things too.
 HEALTHY_SECONDS = 120
 # What a crash can meet: the kind, and the role that the script is in. A controller and a connection have no part in
@@ -89,27 +94,27 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         wire.close()
 
 
-def act(stage: Stage, role: str, kind: str, change: NodeChange, run: str) -> None:
-    """Do what calls the script in a role; whatever becomes of it."""
-    verdict = {"confirm": "confirm", "revert": "undo"}.get(role, "none")
-    if kind == "controller":
-        file = stage.folder / run
-        file.write_bytes(pickle.dumps(change))
-        words = [stage.site.rehearsal.directory / "wired.yaml", stage.cutter.folder, verdict, file]
-        environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-        command = [sys.executable, HERE / "controller.py", *words]
-        done = subprocess.run(command, timeout=120, check=False, env=environment)
-        assert done.returncode in (0, -signal.SIGKILL)
-        return
-    nodes = stage.site.nodes
-    with contextlib.suppress(NodeError):  # its connection or its script is gone
-        begun = nodes.begin(change, run, 600 if role == "boot" else CONFIRM_SECONDS)
-        if begun.outcome == "waiting" and verdict == "confirm":
-            nodes.confirm(NODE, run)
-        elif begun.outcome == "waiting" and verdict == "undo":
-            nodes.undo(NODE, run)
-    if role == "boot":
+def act(stage: Stage, role: str, kind: str, change: NodeChange, run: str) -> Path | None:
+    """Do what calls the script in a role, whatever becomes of it; where its record is, if it leaves one."""
+    nodes, records = stage.site.nodes, stage.folder / f"{run}-records"
+    if role == "boot":  # the controller has no part in it
+        assert nodes.begin(change, run, 600).outcome == "waiting"
         reboot(stage)
+        return None
+    seconds = CONFIRM_SECONDS
+    if role == "revert":
+        change, seconds = replace(change, expected_argv=("/usr/bin/kube-proxy", "--v=0")), UNPROVED_SECONDS
+    if kind != "controller":
+        carry_out(stage.site.inventory, nodes, change, records, seconds)
+        return records
+    file = stage.folder / run
+    file.write_bytes(pickle.dumps(change))
+    words = [stage.site.rehearsal.directory / "wired.yaml", stage.cutter.folder, str(seconds), file, records]
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    command = [sys.executable, HERE / "controller.py", *words]
+    done = subprocess.run(command, timeout=120, check=False, env=environment)
+    assert done.returncode in (0, -signal.SIGKILL)
+    return records
 
 
 def reboot(stage: Stage) -> None:
@@ -123,7 +128,7 @@ def crash(stage: Stage, role: str, kind: str, number: int) -> bool:
     change = stage.next_change()
     new = tuple(file.after for file in change.files)
     stage.cutter.aim(role, number, kind)
-    act(stage, role, kind, change, run)
+    records = act(stage, role, kind, change, run)
     fired = stage.cutter.fired
     # Every file is old or new, and whole.
     assert all(text in both for text, both in zip(stage.texts(), zip(old, new, strict=True), strict=True))
@@ -131,6 +136,9 @@ def crash(stage: Stage, role: str, kind: str, number: int) -> bool:
     began = time.monotonic()
     assert eventually(lambda: is_healthy(stage, old, new), HEALTHY_SECONDS), describe(stage, run)
     assert time.monotonic() - began < HEALTHY_SECONDS
+    # What the record and the node say became of it is what the files are.
+    if records is not None:
+        assert eventually(lambda: is_told(stage, records, old, new), HEALTHY_SECONDS), describe(stage, run)
     # The next run carries on, and leaves a node that is free.
     stage.cutter.aim("nobody", 0, "nothing")
     again = f"{run}-again"
@@ -145,6 +153,29 @@ def is_healthy(stage: Stage, old: tuple[str, ...], new: tuple[str, ...]) -> bool
     texts = stage.texts()
     version = texts[1].partition("--v=")[2][:1]
     return texts in (old, new) and f"--v={version}" in stage.site.command_line()
+
+
+def is_told(stage: Stage, records: Path, old: tuple[str, ...], new: tuple[str, ...]) -> bool:
+    """Whether the transaction is over, or nothing is left of it; that what is said of it is true is asserted."""
+    [folder] = records.iterdir()
+    past = read_run(folder)
+    try:
+        known = stage.site.nodes.state([NODE])[NODE]
+    except NodeError:
+        return False  # it boots
+    mine = [transaction for transaction in known if transaction.run.startswith(past.run)]
+    if any(transaction.open for transaction in mine) or stage.texts() not in (old, new):
+        return False
+    texts = stage.texts()
+    for transaction in mine:  # one that never came further than "begun" has changed nothing
+        assert texts == (new if transaction.state == "confirmed" else old), transaction
+    results = [change["result"] for change in build_record(past)["changes"]]
+    possible = {"completed": {new}, "reverted": {old}}
+    assert past.problems == ()
+    assert results
+    assert set(results) <= {"completed", "reverted", "failed", CUT_OFF}
+    assert all(texts in possible.get(result, {old, new}) for result in results), (results, texts)
+    return True
 
 
 def begins(stage: Stage, change: NodeChange, run: str) -> bool:

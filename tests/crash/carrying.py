@@ -1,0 +1,44 @@
+"""Carries one change out as a run does: with its lock, its proof and its record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kubeharden.cluster import Cluster
+from kubeharden.errors import KubehardenError
+from kubeharden.facts import ClusterFacts, Facts
+from kubeharden.inventory import Inventory
+from kubeharden.lock import Lock
+from kubeharden.nodes import Nodes
+from kubeharden.plan import NodeChange, Plan
+from kubeharden.records import Record
+from kubeharden.rollout import Pace, Rollout
+
+
+def carry_out(inventory: Inventory, nodes: Nodes, change: NodeChange, records: Path, seconds: float) -> None:
+    """Carry it out; what becomes of it is in the only folder below ``records`` then.
+
+    Args:
+        inventory: where the API server is.
+        nodes: the way to the node.
+        change: what to do.
+        records: a folder that is not there yet.
+        seconds: how long the node waits to be confirmed.
+    """
+    cluster = Cluster(inventory.kubeconfig)
+    record = Record(records, inventory.cluster, change.node)
+    lock = Lock(cluster, record.run)
+    plan = Plan((change.step,), node_changes=(change,))
+    record.plan(plan)
+    record.event("planned", digest=plan.digest, steps=list(plan.steps))
+    try:
+        lock.acquire()
+        seen = Facts(tuple(nodes.observe([change.node], [change.service])), ClusterFacts("", "", {}))
+        rollout = Rollout(nodes, cluster, record, lock, Pace(confirm_timeout=seconds, settle=0.1))
+        rollout.apply(plan, seen, lambda result: None)
+    except KubehardenError as error:
+        record.event("run failed", error=str(error))
+    finally:
+        lock.release()
+        record.close()
+        cluster.close()
