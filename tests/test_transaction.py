@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -129,6 +130,22 @@ def test_of_two_that_begin_at_once_one_has_the_node(site: Site, run: str) -> Non
         begun = list(pool.map(lambda at: site.nodes.begin(changes[at], f"{run}-{at}", 30), (0, 1)))
     outcomes = [one.outcome for one in begun]
     assert sorted(outcomes) == ["busy", "waiting"], begun
+
+
+def test_what_a_session_is_about_to_start_is_left_to_it_and_goes_once_the_session_is_gone(
+    site: Site, run: str
+) -> None:
+    site.carry_out(site.change(2), run)
+    folder = site.path(f"/var/lib/kubeharden/{run}-slow")
+    with subprocess.Popen(["/bin/sh", "-c", "sleep 60; : kubeharden-payload"]) as session:
+        folder.mkdir()
+        (folder / "session").write_text(f"{session.pid}\n")
+        (folder / "state").write_text("begun\n")
+        site.carry_out(site.change(3), f"{run}-second")
+        assert folder.exists()
+        session.kill()
+    site.carry_out(site.change(2), f"{run}-third")
+    assert not folder.exists()
 
 
 def test_the_same_call_again_follows_what_it_began(site: Site, run: str) -> None:

@@ -11,6 +11,7 @@ from cluster import get, kubectl
 from runs import Runbook, lab
 from steps import wait
 
+from kubeharden.podsecurity.default_policy import STRENGTHS, default_policies
 from support import MINER
 
 
@@ -49,6 +50,14 @@ def policies_in_force() -> dict[str, str]:
 def refused(deployment: str) -> bool:
     status = get("deployment", "-n", "shop", deployment)["status"]
     return any("unable to admit pod" in c.get("message", "") for c in status.get("conditions", ()))
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_the_api_server_takes_each_default_policy_as_it_is(fresh_lab: None, strength: str) -> None:
+    policy = default_policies("1.20")[strength]
+    said = kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", text=json.dumps(policy))
+    spec = json.loads(said)["spec"]
+    assert {key: spec.get(key) for key in policy["spec"]} == policy["spec"]
 
 
 def test_the_table_names_who_breaks_and_the_api_server_agrees_with_every_row(

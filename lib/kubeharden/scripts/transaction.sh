@@ -203,7 +203,7 @@ WORDS
   {
     printf 'run %s\nsince %s\n' "$run" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >>"$folder/settings" &&
       sort -rn "$folder/files" >"$folder/reversed" &&
-      read -r boot <"$root/proc/sys/kernel/random/boot_id" && note boot "$boot" &&
+      read -r boot <"$root/proc/sys/kernel/random/boot_id" && note boot "$boot" && note session $$ &&
       enter begun boot settings files reversed
   } || refuse_payload "cannot write below ${base#"$root"}"
   incoming=$folder
@@ -551,8 +551,7 @@ release() {
 
 prune() { # folders of long ago, and what a session left that was cut off before the work began
   for other in "$base"/.incoming.*; do
-    # By its command line: one that was killed, but not yet waited for, still has its number, as may a stranger.
-    grep -qs kubeharden-payload "/proc/${other##*.}/cmdline" || rm -rf "$other"
+    in_session "${other##*.}" || rm -rf "$other"
   done
   count=0
   # Names of runs have no blanks: see known.
@@ -560,11 +559,20 @@ prune() { # folders of long ago, and what a session left that was cut off before
     # One without a state is not of this script; an open one holds the lock, which is this run's.
     if [ -e "$base/$other/state" ] && [ "$other" != "$run" ]; then
       count=$((count + 1))
-      if [ "$count" -ge "$kept" ] || { is_now begun "$other" && ! busied "$other"; }; then
-        rm -rf "${base:?}/$other"
-      fi
+      if [ "$count" -ge "$kept" ] || { is_now begun "$other" && is_left "$other"; }; then rm -rf "${base:?}/$other"; fi
     fi
   done
+}
+
+is_left() { # RUN: nothing works on it, and nobody is about to start its work
+  session=''
+  { read -r session <"$base/$1/session"; } 2>/dev/null
+  ! in_session "$session" && ! busied "$1"
+}
+
+in_session() { # PROCESS: whether it is a session of this script
+  # By its command line: one that was killed, but not yet waited for, still has its number, as may a stranger.
+  grep -qs kubeharden-payload "/proc/$1/cmdline"
 }
 
 # --- armed: what puts it back whatever happens ----------------------------------------------------------------
