@@ -8,10 +8,11 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
+from kubeharden.nodes.session import script_text
+from kubeharden.nodes.transaction import archive
 from kubeharden.rehearsal import Rehearsal
 from transactions import CONFIG, KEEPER, SERVICE, UNIT, Site, eventually, give_shell, swapped
 
@@ -137,7 +138,7 @@ def test_what_a_session_is_about_to_start_is_left_to_it_and_goes_once_the_sessio
 ) -> None:
     site.carry_out(site.change(2), run)
     folder = site.path(f"/var/lib/kubeharden/{run}-slow")
-    with subprocess.Popen(["/bin/sh", "-c", "sleep 60; : kubeharden-payload"]) as session:
+    with subprocess.Popen(["/bin/sh", "-c", "sleep 60; : kubeharden-session"]) as session:
         folder.mkdir()
         (folder / "session").write_text(f"{session.pid}\n")
         (folder / "state").write_text("begun\n")
@@ -279,13 +280,18 @@ def test_a_run_with_a_strange_name_is_refused(site: Site, name: str) -> None:
         assert "cannot be called" in said.words
 
 
-def test_a_payload_that_was_cut_off_changes_nothing(site: Site, run: str) -> None:
+def test_an_archive_that_was_cut_off_or_torn_changes_nothing(site: Site, run: str) -> None:
     before = sorted(p.name for p in site.path("/var/lib/kubeharden").iterdir())
-    script = Path(__file__).parents[1] / "lib/kubeharden/scripts/transaction.sh"
     copy = site.path("/root/transaction.sh")
     copy.parent.mkdir(exist_ok=True)
-    copy.write_text(script.read_text())
-    said = site.run(f"sh -c 'printf \"kubeharden-payload\\nrun {run}\\n\" | sh {copy} begin'")
-    assert "@result failed" in said
-    assert "the payload was cut off; nothing was changed" in said
-    assert sorted(p.name for p in site.path("/var/lib/kubeharden").iterdir()) == before
+    copy.write_text(script_text("transaction"))
+    whole = archive(site.change(2), run, "a test", 0.1, 30, script_text("transaction"))
+    members = whole.rstrip(b"\0")
+    flipped = members.replace(b"--v=2", b"--v=3")
+    for content in (b"", whole[:700], whole[: len(members) // 2], members[:-20], flipped):
+        site.path("/root/payload").write_bytes(content)
+        said = site.run(f"sh {copy} begin <{site.path('/root/payload')}")
+        assert "@result failed" in said
+        assert "what was sent did not arrive whole" in said
+        assert said.rstrip().endswith("nothing was changed")
+        assert sorted(p.name for p in site.path("/var/lib/kubeharden").iterdir()) == before

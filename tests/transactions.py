@@ -22,8 +22,8 @@ CONFIG = f"/etc/kubernetes/{SERVICE}.conf"
 KEEPER = "/etc/systemd/system/kubeharden-keeper.service"
 # What the scripts call besides systemd's commands.
 TOOLS = frozenset(
-    "awk base64 cat chmod chown cp cut date find grep head ln ls mkdir mv readlink rm sed sha256sum sleep sort stat "
-    "sync timeout tr uname".split()
+    "base64 cat cp cut date find grep head install ln ls mkdir mkfifo mv readlink rm sed sha256sum sleep stat sync tar "
+    "timeout tr uname".split()
 )
 _UNIT = f"""[Unit]
 Description=Kubernetes Kube Proxy
@@ -120,7 +120,7 @@ class Site:
         base = self.path("/var/lib/kubeharden")
         staged = [*self.root.rglob("*.kubeharden-new"), *self.root.rglob("kubeharden-keeper.*")]
         staged += base.glob(".incoming.*")
-        states = {place.read_text().strip() for place in base.glob("*/state")}
+        states = {place.read_text().split()[-1] for place in base.glob("*/state")}
         return not staged and not (base / "lock").exists() and states <= {"confirmed", "reverted", "failed"}
 
 

@@ -12,39 +12,26 @@ import socket
 import threading
 from pathlib import Path
 
-from transactions import Site
+from transactions import TOOLS, Site
 
-# What transaction.sh calls that is not built into a shell.
-COMMANDS = (
-    *(
-        "awk",
-        "base64",
-        "cat",
-        "chmod",
-        "chown",
-        "cp",
-        "cut",
-        "date",
-        "grep",
-        "journalctl",
-        "ln",
-        "ls",
-        "mkdir",
-        "mv",
-    ),
-    *("readlink", "rm", "sed", "sha256sum", "sleep", "sort", "stat", "sync", "systemctl", "systemd-analyze"),
-    *("systemd-run", "timeout"),
-)
+# What transaction.sh calls: systemd's programs, and what else is not built into a shell.
+COMMANDS = ("journalctl", "systemctl", "systemd-analyze", "systemd-run", *sorted(TOOLS))
 # The roles that the script runs in: the two that are sent over SSH and change something, and the three units.
 ROLES = ("begin", "work", "confirm", "revert", "boot")
 
-# "exec" keeps the process, so that the numbers that are noted stay those of the shells that run the script.
+# "exec" keeps the process, so that the numbers that are noted stay those of the shells that run the script. In a
+# session the role is that of each request: the line of the script that takes its verb notes it.
 SHELL = """#!/bin/dash
 PATH={folder}:$PATH
 export PATH
+if [ "${{3:-}}" = kubeharden-session ]; then
+  note='verb=$1 CRASH_ROLE=$1; export CRASH_ROLE; echo $$ >>{folder}/pids'
+  text=$(printf '%s\\n' "$2" | /usr/bin/sed "s|^verb=.1\\$|$note|")
+  exec /bin/dash "$1" "$text" "$3"
+fi
 CRASH_ROLE=
 for word in "$@"; do
-  case $word in begin | work | confirm | undo | revert | boot) CRASH_ROLE=$word ;; esac
+  case $word in work | revert | boot) CRASH_ROLE=$word ;; esac
 done
 export CRASH_ROLE
 [ -z "$CRASH_ROLE" ] || echo $$ >>{folder}/pids

@@ -89,6 +89,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         inventory.write_text(yaml.safe_dump(raw))
         site = Site(rehearsal, NODE, inventory)
         site.carry_out(site.change(1), "first")
+        site.nodes.close()  # its session has not seen the wrappers
         yield Stage(site, Cutter(site, folder / "wrappers"), wire, folder)
         site.nodes.close()
         wire.close()

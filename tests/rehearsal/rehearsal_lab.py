@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import json
@@ -14,7 +13,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,10 @@ import paramiko
 import pytest
 import yaml
 
+from kubeharden.facts import FileFact
+from kubeharden.nodes.session import script_text
+from kubeharden.nodes.transaction import archive
+from kubeharden.plan import FileChange, NodeChange
 from kubeharden.rehearsal import Rehearsal, available
 
 SERVICES = "kubelet kube-proxy kube-scheduler kube-apiserver"
@@ -97,8 +99,7 @@ class Lab:
         return Result(status, out.decode(), err.decode())
 
     def script(self, node: str, name: str, arguments: str = "", stdin: bytes = b"") -> Result:
-        text = (files("kubeharden") / "scripts" / f"{name}.sh").read_text()
-        command = f"sudo -n /bin/sh -c {shlex.quote(text)} {name} {arguments}"
+        command = f"sudo -n /bin/sh -c {shlex.quote(script_text(name))} {name} {arguments}"
         return self.run(node, command, stdin)
 
     def observe(self, node: str) -> dict[str, str]:
@@ -118,20 +119,19 @@ class Lab:
     def apply(self, node: str, path: str, text: str, service: str, owner: str = "root root") -> str:
         """Put one file in place with transaction.sh, restart a service, and confirm; what the script first said."""
         target = self.root(node) / path.lstrip("/")
-        sha = hashlib.sha256(target.read_bytes()).hexdigest() if target.exists() else "absent"
-        body = base64.encodebytes(text.encode()).decode()
         run = hashlib.sha256(text.encode()).hexdigest()[:12]
-        said = self.begin(node, f"run {run}\nfile 644 {owner} {sha} {path}\n{body}.\nrestart {service}\n")
+        before = FileFact(path, "644", *owner.split(), target.read_text()) if target.exists() else None
+        file = FileChange(path, before, text, "644", *owner.split())
+        said = self.begin(node, NodeChange(service, node, service, (file,), "a test changes it"), run)
         if said.startswith("@result waiting"):
             confirmed = self.script(node, "transaction", f"confirm {run}").out
             assert confirmed.startswith("@result confirmed"), confirmed
         return said
 
-    def begin(self, node: str, lines: str) -> str:
+    def begin(self, node: str, change: NodeChange, run: str) -> str:
         """Begin a transaction; what the script said."""
-        script = base64.encodebytes((files("kubeharden") / "scripts/transaction.sh").read_bytes()).decode()
-        rest = f"script\n{script}.\nholder a test\nsettle 0.3\ndeadline 20\nend\n"
-        return self.script(node, "transaction", "begin", f"kubeharden-payload\n{lines}{rest}".encode()).out
+        content = archive(change, run, "a test", 0.3, 20, script_text("transaction"))
+        return self.script(node, "transaction", "begin", content).out
 
     def show(self, node: str, unit: str, name: str) -> str:
         return self.run(node, f"systemctl show -p {name} {unit}").out.strip().partition("=")[2]

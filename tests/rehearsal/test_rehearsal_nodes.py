@@ -13,6 +13,7 @@ import pytest
 import yaml
 from fabric import Connection
 
+from kubeharden.plan import FileChange, NodeChange
 from kubeharden.rehearsal import SCENARIOS
 
 pytest_plugins = ["rehearsal_lab"]
@@ -119,8 +120,9 @@ class TestApply:
         assert article_lab.show("k8s-master", "kubelet", "ActiveState") == "active"
 
     def test_a_file_that_changed_meanwhile_is_left_alone(self, article_lab):
-        file = "file 644 root root absent /etc/hostname\nQQo=\n.\n"
-        said = article_lab.begin("k8s-node1", f"run stale\n{file}restart kubelet\n")
+        file = FileChange("/etc/hostname", None, "A\n", "644", "root", "root")
+        change = NodeChange("kubelet", "k8s-node1", "kubelet", (file,), "a test changes it")
+        said = article_lab.begin("k8s-node1", change, "stale")
         assert said.startswith("@result stale \n/etc/hostname has changed")
 
     def test_owners_go_with_a_file_over_renames_and_come_back_from_the_backup(self, article_lab):

@@ -1,6 +1,7 @@
 """Nodes over SSH: look at them, and change them in transactions.
 
-Two scripts run on a node, each in one round trip: ``scripts/observe.sh`` and ``scripts/transaction.sh``.
+Two scripts run on a node, each in one round trip: ``scripts/observe.sh`` and ``scripts/transaction.sh``. One SSH
+session answers for both, as often as they are asked (``scripts/session.sh``).
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import TypeVar
 from kubeharden.errors import HostKeyError, NodeError
 from kubeharden.facts import SERVICES, NodeFacts, parse_observation
 from kubeharden.inventory import Inventory, Node
-from kubeharden.nodes.ssh import SUDO_PASSWORD_VARIABLE, Ssh, script_text
+from kubeharden.nodes.session import script_text
+from kubeharden.nodes.ssh import SUDO_PASSWORD_VARIABLE, Ssh
 from kubeharden.nodes.transaction import (
     Begun,
     Transaction,
+    archive,
     naming,
-    payload,
     read_backup,
     read_result,
     read_transactions,
@@ -80,7 +82,7 @@ class Nodes:
         Raises:
             NodeError: that does not work on one or more of them; all are named.
         """
-        _all(lambda node: self._ssh.run(node, "", [], "", OBSERVE_SECONDS), self.inventory.nodes)
+        _all(lambda node: self._ssh.run(node, "check", [], b"", OBSERVE_SECONDS), self.inventory.nodes)
 
     def observe(
         self, names: Iterable[str] | None = None, services: Sequence[str] = SERVICES
@@ -96,7 +98,7 @@ class Nodes:
         """
 
         def look(node: Node) -> NodeFacts:
-            answer = self._ssh.run(node, "observe", services, "", OBSERVE_SECONDS)
+            answer = self._ssh.run(node, "observe", services, b"", OBSERVE_SECONDS)
             text = answer.decode("utf-8", errors="surrogateescape")  # files are written back as they were
             return parse_observation(node.name, node.control_plane, text)
 
@@ -119,16 +121,10 @@ class Nodes:
             NodeError: the node cannot be reached, or did not say what became of it.
         """
         settle = self.inventory.settle_seconds
-        text = payload(
-            change,
-            run,
-            _holder(),
-            settle,
-            settle + confirm_timeout,
-            script_text("transaction", comments=True),
-        )
+        deadline = settle + confirm_timeout
+        content = archive(change, run, _holder(), settle, deadline, script_text("transaction"))
         seconds = 2 * settle + confirm_timeout + TRANSACTION_SECONDS  # it may settle twice: forth and back
-        answer = self._transaction(self._node(change.node), "begin", text, seconds)
+        answer = self._transaction(self._node(change.node), "begin", content, seconds)
         return read_result(change.node, change.service, answer)
 
     def confirm(self, node: str, run: str) -> Begun:
@@ -168,7 +164,7 @@ class Nodes:
         """
 
         def ask(node: Node) -> tuple[str, tuple[Transaction, ...]]:
-            answer = self._transaction(node, "state", "", OBSERVE_SECONDS)
+            answer = self._transaction(node, "state", b"", OBSERVE_SECONDS)
             return node.name, read_transactions(node.name, answer)
 
         return dict(_all(ask, self._named(names)))
@@ -179,7 +175,7 @@ class Nodes:
         Raises:
             NodeError: the node cannot be reached, or the backup is damaged.
         """
-        wanted = f"{naming(run)}{digest}\n"
+        wanted = naming(run) + f"{digest}\n".encode()
         answer = self._transaction(self._node(node), "old", wanted, OBSERVE_SECONDS)
         return read_backup(node, digest, answer)
 
@@ -188,8 +184,8 @@ class Nodes:
         answer = self._transaction(self._node(node), verb, naming(run), seconds)
         return read_result(node, "", answer)
 
-    def _transaction(self, node: Node, verb: str, text: str, seconds: float) -> str:
-        return self._ssh.run(node, "transaction", [verb], text, seconds).decode(errors="replace")
+    def _transaction(self, node: Node, verb: str, payload: bytes, seconds: float) -> str:
+        return self._ssh.run(node, "transaction", [verb], payload, seconds).decode(errors="replace")
 
     def _node(self, name: str) -> Node:
         return next(node for node in self.inventory.nodes if node.name == name)

@@ -8,40 +8,24 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from typing import Any
 
 import paramiko
 from fabric import Config, Connection
-from fabric.runners import Remote
 
 from kubeharden.errors import HostKeyError, NodeError
 from kubeharden.inventory import Inventory, Node
 from kubeharden.nodes.known_hosts import Reject, read_known_hosts
+from kubeharden.nodes.session import Session
 from kubeharden.redact import redact, remember
 
 KEEPALIVE_SECONDS = 15
 SUDO_PASSWORD_VARIABLE = "KUBEHARDEN_SUDO_PASSWORD"  # noqa: S105 - the name of a variable, not a password
-# invoke decodes what comes, whatever it is; by this one every byte is a character, and comes back as it was.
-_BYTES = "latin-1"
-
 # paramiko's own thread logs tracebacks of connections that end; they are raised where they matter.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
-
-
-class _Runner(Remote):  # type: ignore[misc]
-    """Runs a command with its standard input sent at once; invoke itself sends it byte by byte."""
-
-    payload = b""
-
-    def start(self, command: str, shell: str, env: dict[str, str], timeout: int | None = None) -> None:
-        super().start(command, shell, env, timeout)
-        self.channel.sendall(self.payload)
-        self.channel.shutdown_write()
 
 
 class Ssh:
@@ -60,6 +44,7 @@ class Ssh:
         self.round_trips: dict[str, int] = {}
         self._known = read_known_hosts(inventory.ssh.known_hosts)
         self._connections: dict[str, Connection] = {}
+        self._idle: dict[str, list[Session]] = {}
         self._lock = threading.Lock()
         self._gateway_lock = threading.Lock()
         self._shared: Connection | None = None
@@ -70,6 +55,7 @@ class Ssh:
         for connection in self._connections.values():
             _close(connection)
         self._connections.clear()
+        self._idle.clear()
 
     def logins(self) -> dict[str, dict[str, str]]:
         """How each node with an open connection was logged in to; the gateway is among them by its name.
@@ -84,12 +70,12 @@ class Ssh:
             connections[f"gateway {self._shared.host}"] = self._shared
         return {name: _login(connection) for name, connection in connections.items() if connection.transport}
 
-    def run(self, node: Node, name: str, arguments: Sequence[str], payload: str, seconds: float) -> bytes:
+    def run(self, node: Node, name: str, arguments: Sequence[str], payload: bytes, seconds: float) -> bytes:
         """Run one of the scripts on a node as root; what it printed.
 
         Args:
             node: where.
-            name: the script, ``observe`` or ``transaction``; empty for one that does nothing.
+            name: the script, ``observe`` or ``transaction``; ``check`` for one that does nothing.
             arguments: constant words.
             payload: its standard input.
             seconds: how long it may take.
@@ -99,25 +85,38 @@ class Ssh:
         """
         connection = self._connection(node)
         self.round_trips[node.name] = self.round_trips.get(node.name, 0) + 1
-        script = script_text(name) if name else "exit 0"
-        command = f"sh -c {shlex.quote(script)} {name or 'check'} {shlex.join(arguments)}"
-        lines = payload
-        if connection.user != "root":
-            command = f"{'sudo -S -k -p ' + shlex.quote('') if self._password else 'sudo -n'} -- {command}"
-            lines = f"{self._password}\n{payload}" if self._password else payload
-        runner = _Runner(context=connection)
-        runner.payload = lines.encode("utf-8", errors="surrogateescape")
         try:
-            result = runner.run(
-                command, hide=True, warn=True, in_stream=False, timeout=round(seconds), encoding=_BYTES
-            )
+            session = self._session(node, connection)
+            answer = session.ask(name, arguments, payload, seconds)
         except Exception as error:
-            self._connections.pop(node.name, None)
+            self._forget(node)
             raise NodeError(f"{node.name}: the connection broke while it worked: {short(error)}") from error
-        if result.exited != 0:
-            words = (result.stderr or result.stdout).encode(_BYTES).decode(errors="replace")
-            raise NodeError(_refusal(node, connection.user, result.exited, words))
-        return bytes(result.stdout.encode(_BYTES))
+        with self._lock:
+            self._idle.setdefault(node.name, []).append(session)
+        if answer.status != 0:
+            words = answer.complaints or answer.output.decode(errors="replace")
+            raise NodeError(_refusal(node, connection.user, answer.status, words))
+        return answer.output
+
+    def _session(self, node: Node, connection: Connection) -> Session:
+        """One that nobody uses just now, or a new one."""
+        with self._lock:
+            idle = [session for session in self._idle.pop(node.name, []) if session.is_open]
+            session = idle.pop() if idle else None
+            self._idle[node.name] = idle
+        if session is not None:
+            return session
+        sudo: list[str] = []
+        if connection.user != "root":
+            sudo = ["sudo", "-S", "-k", "-p", "", "--"] if self._password else ["sudo", "-n", "--"]
+        channel = connection.transport.open_session(timeout=self.inventory.ssh.connect_timeout)
+        return Session(channel, sudo, self._password if sudo else None)
+
+    def _forget(self, node: Node) -> None:
+        """A connection that broke, with its sessions; what is used by others just now breaks or ends by itself."""
+        with self._lock:
+            self._connections.pop(node.name, None)
+            self._idle.pop(node.name, None)
 
     def _connection(self, node: Node) -> Connection:
         with self._lock:
@@ -126,6 +125,7 @@ class Ssh:
             connection = self._open(node)
             with self._lock:
                 self._connections[node.name] = connection
+                self._idle.pop(node.name, None)  # sessions of one that broke
         return connection
 
     def _open(self, node: Node) -> Connection:
@@ -218,14 +218,6 @@ def _close(connection: Connection) -> None:
     connection.close()
     if isinstance(connection.gateway, Connection):
         _close(connection.gateway)
-
-
-def script_text(name: str, *, comments: bool = False) -> str:
-    """A script of ``scripts/``; without comments as it goes into a command."""
-    text = (files("kubeharden") / "scripts" / f"{name}.sh").read_text(encoding="utf-8")
-    if comments:
-        return text
-    return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
 
 
 def _password(ask: Callable[[], str] | None) -> str:

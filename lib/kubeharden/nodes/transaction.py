@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
+import io
+import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kubeharden.errors import NodeError
 from kubeharden.plan import FileChange, NodeChange, sha256
 from kubeharden.redact import redact
 
-PAYLOAD_MARK = "kubeharden-payload\n"
+# Below it systemd looks for drop-ins beside a unit, so its check needs that part of the tree.
+UNITS = "/systemd/system/"
 # Those that read a config file, write what they make of it with --write-config-to, and end. The kubelet has no such
 # flag: its file is checked with the tables, before there is a plan.
 WRITES_CONFIG = ("kube-proxy", "kube-scheduler")
@@ -56,8 +60,8 @@ class Transaction:
     holder: str
 
 
-def payload(change: NodeChange, run: str, holder: str, settle: float, deadline: float, script: str) -> str:
-    """The standard input of ``transaction.sh begin``.
+def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: float, script: str) -> bytes:
+    """The standard input of ``transaction.sh begin``: an archive of tar, as that script's head describes it.
 
     Args:
         change: what to do.
@@ -67,22 +71,37 @@ def payload(change: NodeChange, run: str, holder: str, settle: float, deadline: 
         deadline: after how many seconds the node puts back what nobody has confirmed.
         script: the text of the script, of which the node keeps a copy.
     """
-    lines = [f"run {run}", "script", _encoded(script), f"holder {' '.join(holder.split())}"]
-    for file in change.files:
-        if file.gone:
-            lines.append(f"remove {file.before_digest} {file.path}")
-            continue
-        lines.append(f"file {file.mode} {file.owner} {file.group} {file.before_digest} {file.path}")
-        lines.append(_encoded(file.after))
+    settings = {
+        "run": run,
+        "holder": " ".join(holder.split()),
+        "restart": change.service,
+        "settle": f"{settle:g}",
+        "deadline": f"{deadline:g}",
+    }
+    rows = [_row(number, file) for number, file in enumerate(change.files, start=1)]
+    texts = {
+        "transaction.sh": script,
+        "settings": _lines(f"{name} {value}" for name, value in settings.items()),
+        "files": _lines(rows),
+        "reversed": _lines(reversed(rows)),
+        "confirm": "confirm\n",
+        "revert": "revert\n",
+    }
+    for number, file in enumerate(change.files, start=1):
+        if not file.gone:
+            texts[f"new.{number}"] = file.after
+            _, is_unit, below = file.path.rpartition(UNITS)
+            if is_unit:
+                texts[f"check/{below}"] = file.after
     if _is_checked(change):
-        lines += ["argv", _encoded("".join(f"{word}\n" for word in change.expected_argv))]
-    lines += [f"restart {change.service}", f"settle {settle:g}", f"deadline {deadline:g}", "end"]
-    return PAYLOAD_MARK + "\n".join(lines) + "\n"
+        texts["argv"] = _lines(change.expected_argv)
+    texts["digests"] = _lines(f"{sha256(text)}  {name}" for name, text in texts.items())
+    return _tar(texts)
 
 
-def naming(run: str) -> str:
+def naming(run: str) -> bytes:
     """The standard input of ``transaction.sh confirm`` and ``undo``."""
-    return f"{PAYLOAD_MARK}run {run}\n"
+    return f"run {run}\n".encode()
 
 
 def read_result(node: str, service: str, text: str) -> Begun:
@@ -150,6 +169,24 @@ def _names(words: tuple[str, ...], file: FileChange) -> bool:
     return f"--config={file.path}" in words or file.path in words
 
 
-def _encoded(text: str) -> str:
-    content = base64.encodebytes(text.encode("utf-8", errors="surrogateescape")).decode("ascii")
-    return content + "."
+def _row(number: int, file: FileChange) -> str:
+    if file.gone:
+        return f"{number} - - - {file.before_digest} absent {file.path}"
+    owned = f"{file.mode} {file.owner} {file.group}"
+    return f"{number} {owned} {file.before_digest} {file.after_digest} {file.path}"
+
+
+def _lines(words: Iterable[str]) -> str:
+    return "".join(f"{word}\n" for word in words)
+
+
+def _tar(texts: dict[str, str]) -> bytes:
+    """An archive of private files; what differs from one to the next is their content only."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as made:
+        for name, text in texts.items():
+            content = text.encode("utf-8", errors="surrogateescape")
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o600
+            made.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()

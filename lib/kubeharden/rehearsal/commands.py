@@ -22,7 +22,7 @@ from kubeharden.releases import release_table
 COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler", "kube-apiserver")
 NAMES = (
     *("systemctl", "systemd-run", "systemd-analyze", "journalctl", "reboot"),
-    *("sudo", "chown", "stat", "id", "curl", "wget", "hostname", "cp"),
+    *("sudo", "chown", "stat", "id", "curl", "wget", "hostname", "cp", "install"),
 )
 # What would reach past the node's file tree to the host, whose programs these are.
 REFUSED = (
@@ -149,11 +149,8 @@ def _chown(machine: Machine, user: str, here: Path, arguments: list[str]) -> Rep
         targets = ", ".join(f"'{path}'" for path in words[1:])
         return Reply(error=f"chown: changing ownership of {targets}: Operation not permitted\n", status=1)
     owner, _, group = words[0].partition(":")
-    if owner and owner not in machine.accounts:
-        return Reply(error=f"chown: invalid user: ‘{words[0]}’\n", status=1)
-    groups = {name for account in machine.accounts.values() for name in account.groups}
-    if group and group not in groups:
-        return Reply(error=f"chown: invalid group: ‘{words[0]}’\n", status=1)
+    if strange := _strange(machine, owner, group):
+        return Reply(error=f"chown: invalid {strange}: ‘{words[0]}’\n", status=1)
     error = ""
     for path in words[1:]:
         try:
@@ -162,6 +159,25 @@ def _chown(machine: Machine, user: str, here: Path, arguments: list[str]) -> Rep
         except FileNotFoundError:
             error += f"chown: cannot access '{path}': No such file or directory\n"
     return Reply(error=error, status=1 if error else 0)
+
+
+def _strange(machine: Machine, owner: str, group: str) -> str:
+    """Whether the node does not know the ``user`` or the ``group``; either may be empty."""
+    if owner and owner not in machine.accounts:
+        return "user"
+    groups = {name for account in machine.accounts.values() for name in account.groups}
+    return "group" if group and group not in groups else ""
+
+
+def _install(machine: Machine, _user: str, here: Path, arguments: list[str]) -> Reply:
+    """After the host's own install: the owners, who are of the node."""
+    owner, group = _option(arguments, "-o") or "root", _option(arguments, "-g") or "root"
+    if strange := _strange(machine, owner, group):
+        return Reply(
+            error=f"install: invalid {strange}: ‘{owner if strange == 'user' else group}’\n", status=1
+        )
+    machine.owners.set(here / arguments[-1], owner, group)
+    return Reply()
 
 
 def _cp(machine: Machine, _user: str, here: Path, arguments: list[str]) -> Reply:
@@ -225,6 +241,7 @@ _COMMANDS: dict[str, Callable[[Machine, str, Path, list[str]], Reply]] = {
     "stat": _stat,
     "chown": _chown,
     "cp": _cp,
+    "install": _install,
     "curl": _curl,
     "wget": _wget,
     "sudo-mode": _sudo_mode,

@@ -1,36 +1,41 @@
 # Changes the files of one service on this node and restarts it, as one transaction: unless somebody confirms the
 # change in time, the node puts everything back by itself.
 #
-#   sh -c "$(cat transaction.sh)" transaction begin <PAYLOAD   starts one and follows it until it waits or is over
-#   … confirm | undo            the change stays, or is put back at once; RUN as an argument, or as a payload "run RUN"
-#   … state                     the transactions that this node knows, one a line
-#   … old <RUN, SHA             what it has backed up with that digest, in base64 between "@old" and "@end"
+#   sh transaction.sh begin <ARCHIVE     starts one and follows it until it waits or is over
+#   … confirm | undo                     the change stays, or is put back at once; RUN as an argument, or as a line "run RUN"
+#   … state                              the transactions that this node knows, one a line
+#   … old <RUN, SHA                      what it has backed up with that digest, in base64 between "@old" and "@end"
 #
-# Sent over SSH, these only start the work and look at it. The work itself is done by a copy of this script in
-# /var/lib/kubeharden/RUN, in units of systemd, so that no connection and no controller is needed for it:
+# Sent over SSH (see session.sh), these only start the work and look at it. The work itself is done by a copy of this
+# script in /var/lib/kubeharden/RUN, in units of systemd, so that no connection and no controller is needed for it:
 #
 #   work RUN     kubeharden-RUN.service, transient: stage, check, back up, arm, rename into place, restart, watch
 #   revert RUN   kubeharden-RUN-revert.service, started by its timer, by a worker that failed, or by undo
 #   boot RUN     kubeharden-keeper.service, a unit file that is there only while a change is open: after a reboot,
 #                when transient units are gone, it puts the files back before the service starts
 #
-# The payload follows a line "kubeharden-payload" (what stands before it is not ours: sudo's password where sudo did
-# not ask for one). No value of it is ever part of a command line.
+# The archive (of tar) is that folder, made by the controller (nodes/transaction.py). No value of it is ever part of a
+# command line. In it are:
 #
-#   run ID                         names the folder below /var/lib/kubeharden
-#   script, then base64 and "."    this script
-#   holder TEXT                    who has the node while the change is open
-#   file MODE OWNER GROUP SHA PATH the new file, then base64 and "."; SHA is that of the file it replaces, or "absent"
-#   remove SHA PATH                a file that is to go
-#   argv, then base64 and "."      the new command line, one word a line, where the program can check its file
-#   restart SERVICE                after daemon-reload
-#   settle SECONDS                 how long it must run without a break
-#   deadline SECONDS               how long until the node puts back what nobody has confirmed
-#   end
+#   transaction.sh    this script
+#   settings          lines of a name and a value:
+#                       run ID             names the folder below /var/lib/kubeharden
+#                       holder TEXT        who has the node while the change is open
+#                       restart SERVICE    after daemon-reload
+#                       settle SECONDS     how long it must run without a break
+#                       deadline SECONDS   how long until the node puts back what nobody has confirmed
+#   files             a line each: NUMBER MODE OWNER GROUP BEFORE AFTER PATH, with the SHA-256 of the content that is to
+#                     be replaced and of that which replaces it; "absent" is a file that is not there
+#   reversed          the same lines, the last one first
+#   new.NUMBER        the new content
+#   check/…           the new units once more, in folders as systemd wants them: its own check looks for drop-ins there
+#   argv              the new command line, one word a line, where the program can check its file
+#   confirm, revert   the two verdicts, each the word and a newline
+#   digests           of all the others, as sha256sum -c reads them; it comes last
 #
-# Files are put in place in the order of the payload, config files before the unit that names them, and put back in
-# the reverse order. A path that is a symbolic link is followed. Prints "@result WORD TIME", then words. TIME is when
-# the service was restarted (RFC 3339, UTC, this node's clock). WORD:
+# Files are put in place in the order of "files", config files before the unit that names them, and put back in the
+# reverse order. A path that is a symbolic link is followed. Prints "@result WORD TIME", then words. TIME is when the
+# service was restarted (RFC 3339, UTC, this node's clock). WORD:
 #
 #   waiting    it runs with the new files; confirm it
 #   stale      a file is no longer what the plan was made against; nothing was changed
@@ -40,13 +45,14 @@
 #   reverted   it was changed and is as it was before
 #   confirmed  the change stays
 #
-# The states of a transaction, each an atomic rename, on disk before what comes after it:
+# The states of a transaction, each a line at the end of the file "state" and on disk before what comes after it:
 #
 #   begun → arming → armed → restarting → waiting → confirmed          (busy, stale, unchanged, failed: from begun)
 #              └────────┴────────┴───────────┴────→ reverting → reverted, failed or stuck
 #
-# What decides between confirm and revert is the file "verdict": a hard link, which only one of them can make.
-# KUBEHARDEN_ROOT: see observe.sh. What the shell can do itself, it does: on a node with work to do, programs take time.
+# What decides between confirm and revert is the file "verdict": a hard link to one of the two words, which only one of
+# them can make. KUBEHARDEN_ROOT: see observe.sh. On a node with work to do, programs take time, and waiting for the disk
+# takes more: what the shell can do itself, it does, and what must be on disk goes there in as few calls as can be.
 set -u
 LC_ALL=C
 export LC_ALL
@@ -60,8 +66,19 @@ kept=20 # folders of transactions, with their backups
 
 # --- small things ---------------------------------------------------------------------------------------------
 
-answer() { # WORD MESSAGE
-  printf '@result %s %s\n%s\n' "$1" "$(cat "$folder/restarted" 2>/dev/null)" "$2"
+show() { # FILE, as it is; nothing where there is none
+  [ ! -e "$1" ] || while IFS= read -r line || [ -n "$line" ]; do printf '%s\n' "$line"; done <"$1"
+}
+
+first_line() { # FILE: sets "line"; empty where there is none
+  line=''
+  { IFS= read -r line <"$1"; } 2>/dev/null
+}
+
+answer() { # WORD [MESSAGE]: or what the transaction says of itself
+  first_line "$folder/restarted"
+  printf '@result %s %s\n' "$1" "$line"
+  if [ $# -gt 1 ]; then printf '%s\n' "$2"; else show "$folder/words"; fi
   exit 0
 }
 
@@ -69,19 +86,28 @@ note() { # NAME TEXT: a file of this transaction; the next state brings it to th
   printf '%s\n' "$2" >"$folder/$1"
 }
 
-enter() { # STATE [NOTE...]: whole or not at all, and on disk with its notes when this returns
-  printf '%s\n' "$1" >"$folder/state.$$" || return 1
+say() { # STATE: not yet on disk
+  now=$1
+  # What a power cut or a full disk leaves of a line is none of the states, and the next line does not go on with it.
+  printf '\n%s\n' "$1" >>"$folder/state"
+}
+
+enter() { # STATE [PATH...]: on disk, and these before it, when this returns
+  say "$1" || return 1
   shift
-  for name in "$@"; do
-    shift
-    set -- "$@" "$folder/$name"
-  done
-  sync "$folder/state.$$" "$@" && mv -f "$folder/state.$$" "$folder/state" && sync "$folder"
+  sync "$@" "$folder/state" "$folder"
 }
 
 recall() { # [RUN]: sets "now" to its state; empty where there is none
   now=''
-  { read -r now <"$base/${1:-$run}/state"; } 2>/dev/null
+  {
+    while read -r line; do
+      case $line in
+      begun | arming | armed | restarting | waiting | reverting | stuck) now=$line ;;
+      confirmed | reverted | failed | stale | busy | unchanged) now=$line ;;
+      esac
+    done <"$base/${1:-$run}/state"
+  } 2>/dev/null
 }
 
 is_now() { # STATE [RUN]
@@ -103,10 +129,6 @@ owners() { # FILE: sets "owned" to mode, owner and group; by number where the sy
   owned="$1 $2 $4"
 }
 
-identity() { # of the process that runs: another one, or the same restarted, gives another text
-  systemctl show -p MainPID -p NRestarts -p ActiveState -p ExecMainStartTimestamp "$service.service"
-}
-
 alive() { # UNIT...: any of them
   for word in $(systemctl is-active "$@"); do
     case $word in active | activating | deactivating) return 0 ;; esac
@@ -121,10 +143,11 @@ known() { # RUN: a name that may stand in a path and in the name of a unit
 load() { # RUN
   run=$1
   folder=$base/$run
-  service='' settle='' deadline='' since='' holder=''
+  named='' service='' settle='' deadline='' since='' holder=''
   {
     while IFS= read -r line; do
       case $line in
+      "run "*) named=${line#* } ;;
       "restart "*) service=${line#* } ;;
       "settle "*) settle=${line#* } ;;
       "deadline "*) deadline=${line#* } ;;
@@ -145,8 +168,10 @@ is_cut_off() { # STATE: of one of which nothing works any more
 }
 
 rebooted_since() { # RUN began
-  { read -r boot <"$root/proc/sys/kernel/random/boot_id" && read -r began_in <"$base/$1/boot"; } 2>/dev/null &&
-    [ "$boot" != "$began_in" ]
+  first_line "$base/$1/boot"
+  began_in=$line
+  first_line "$root/proc/sys/kernel/random/boot_id"
+  [ -n "$began_in" ] && [ -n "$line" ] && [ "$line" != "$began_in" ]
 }
 
 is_over() { # STATE
@@ -156,117 +181,111 @@ is_over() { # STATE
 
 each() { # FUNCTION [TABLE]: for every file, in order, until one fails; what it says is kept as the complaint
   while IFS=' ' read -r index mode owner group sha new path; do
-    IFS= read -r real <"$folder/real.$index"
+    find_real
     # Hidden, so that nobody who reads the folder takes it for one of his: the kubelet reads its manifests so.
     beside=${real%/*}/.${real##*/}.kubeharden-new
     "$1" </dev/null >"$folder/complaint" 2>&1 || {
-      complaint=$(cat "$folder/complaint")
+      complaint=$(show "$folder/complaint")
       return 1
     }
   done <"$folder/${2:-files}"
 }
 
-# --- begin: takes the payload, starts the work, follows it ----------------------------------------------------
+find_real() { # sets "real": where a path really is; where a link led when this began
+  real=$root$path
+  [ ! -e "$folder/real.$index" ] || IFS= read -r real <"$folder/real.$index"
+}
 
-receive() { # the payload, as a folder that appears only when it is whole
-  run='' count=0 complete=''
+# --- begin: takes the archive, starts the work, follows it ----------------------------------------------------
+
+receive() { # the archive, as a folder that appears only when it is whole
   folder=$base/.incoming.$$
-  while IFS= read -r line && [ "$line" != kubeharden-payload ]; do :; done
-  { mkdir -p "$folder" && : >"$folder/files"; } || refuse_payload "cannot write below ${base#"$root"}"
-  while IFS= read -r line; do
-    case $line in
-    "run "*) run=${line#run } ;;
-    script) decode transaction.sh ;;
-    argv) decode argv ;;
-    "file "*)
-      count=$((count + 1))
-      read -r mode owner group sha path <<WORDS
-${line#file }
-WORDS
-      decode "new.$count"
-      digest "$folder/new.$count"
-      place "$count $mode $owner $group $sha $sum $path"
-      ;;
-    "remove "*)
-      count=$((count + 1))
-      read -r sha path <<WORDS
-${line#remove }
-WORDS
-      place "$count - - - $sha absent $path"
-      ;;
-    end) complete=yes && break ;;
-    *) printf '%s\n' "$line" >>"$folder/settings" ;;
-    esac
-  done
-  [ -n "$complete" ] || refuse_payload 'the payload was cut off'
-  known "$run" || refuse_payload "a run cannot be called '$run'"
+  [ ! -e "$folder" ] || rm -rf "$folder" # this session was cut off in here before
+  { [ -d "$base" ] || mkdir -p "$base"; } && mkdir "$folder" && : >"$folder/complaint" ||
+    refuse_payload "cannot write below ${base#"$root"}"
+  tar -xmof - -C "$folder" 2>"$folder/complaint" && [ -s "$folder/digests" ] &&
+    (cd "$folder" && sha256sum -c digests >>complaint 2>&1) || refuse_payload "what was sent did not arrive whole, or \
+cannot be written below ${base#"$root"}: $(show "$folder/complaint")"
+  incoming=${folder##*/}
+  load "$incoming"
+  known "$named" || refuse_payload "a run cannot be called '$named'"
   {
-    printf 'run %s\nsince %s\n' "$run" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >>"$folder/settings" &&
-      sort -rn "$folder/files" >"$folder/reversed" &&
-      read -r boot <"$root/proc/sys/kernel/random/boot_id" && note boot "$boot" && note session $$ &&
-      enter begun boot settings files reversed
+    printf 'since %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >>"$folder/settings" &&
+      first_line "$root/proc/sys/kernel/random/boot_id" && note boot "$line" && note session $$ &&
+      mkfifo "$folder/working" && each note_real && printf 'begun\n' >"$folder/state"
   } || refuse_payload "cannot write below ${base#"$root"}"
-  incoming=$folder
-  folder=$base/$run
-  recall
+  is_new=yes
+  recall "$named"
   case $now in
-  reverted | failed) mv "$folder" "$folder.$(date +%s)" ;; # a new attempt
+  reverted | failed) mv "$base/$named" "$base/$named.$(date +%s)" ;; # a new attempt
+  # This very transaction was begun before, and the answer to that was lost.
+  ?*) is_new='' ;;
   esac
-  # There already: this very transaction was begun before, and the answer to that was lost.
-  if [ -e "$folder/state" ]; then rm -rf "$incoming"; else rm -rf "$folder" && mv "$incoming" "$folder"; fi
-  sync "$base"
+  if [ -n "$is_new" ]; then
+    [ ! -e "$base/$named" ] || rm -rf "${base:?}/$named"
+    mv "$folder" "$base/$named"
+  else
+    rm -rf "$folder"
+  fi
+  load "$named"
 }
 
-place() { # LINE of "files", with "path"; where that really is stays what it is now
-  printf '%s\n' "$1" >>"$folder/files" &&
-    { readlink -f "$root$path" || printf '%s\n' "$root$path"; } >"$folder/real.$count" ||
-    refuse_payload "cannot write below ${base#"$root"}"
-}
-
-decode() { # NAME <lines of base64 up to "."
-  while IFS= read -r line && [ "$line" != . ]; do printf '%s\n' "$line"; done | base64 -d >"$folder/$1" ||
-    refuse_payload "cannot write below ${base#"$root"}"
+note_real() { # where a link leads, stays what it is now
+  [ ! -h "$real" ] || readlink -f "$real" >"$folder/real.$index" || printf '%s\n' "$real" >"$folder/real.$index"
 }
 
 refuse_payload() { # WHY
+  why=$1
   rm -rf "$folder"
-  answer failed "$1; nothing was changed"
+  answer failed "$why; nothing was changed"
 }
 
 begin() {
   receive
-  load "$run"
-  if is_now begun && ! alive "kubeharden-$run.service" && ! has_lock "$run"; then
-    systemctl reset-failed "kubeharden-$run.service" 2>/dev/null
-    systemd-run --unit="kubeharden-$run" /bin/sh "${folder#"$root"}/transaction.sh" work "$run" \
-      >"$folder/complaint" 2>&1 || refuse_payload "systemd-run does not start the work: $(cat "$folder/complaint")"
+  if [ -p "$folder/working" ]; then exec 8<>"$folder/working"; else exec 8</dev/null; fi # open: no word of it is lost
+  if [ -n "$is_new" ] || { is_now begun && ! alive "kubeharden-$run.service" && ! has_lock "$run"; }; then
+    start_work || refuse_payload "systemd-run does not start the work: $complaint"
   fi
   follow
 }
 
+start_work() {
+  run_work && return
+  systemctl reset-failed "kubeharden-$run.service" 2>/dev/null # of an attempt before, perhaps
+  run_work
+}
+
+run_work() {
+  complaint=$(systemd-run --unit="kubeharden-$run" /bin/sh "${folder#"$root"}/transaction.sh" work "$run" 2>&1)
+}
+
 follow() { # until it waits for the verdict or is over; a worker that is gone is not waited for
-  looks=0
   while :; do
     recall
     case $now in
-    waiting) answer "$now" "$(cat "$folder/words")" ;;
+    waiting | stuck) give_account ;;
     '') answer failed 'another transaction took its place before it began; nothing was changed' ;;
-    stuck) answer failed "$(cat "$folder/words")" ;;
     esac
     if is_over "$now"; then
       wait_for_release
-      words=$(cat "$folder/words")
       # Nothing was changed, so nothing need be kept.
-      case $now in stale | busy | unchanged) rm -rf "$folder" ;; esac
-      answer "$now" "$words"
+      case $now in stale | busy | unchanged) (give_account) && rm -rf "$folder" && exit 0 ;; esac
+      give_account
     fi
-    looks=$((looks + 1))
     was=$now
-    if [ $((looks % 5)) = 0 ] && is_cut_off "$now" && ! busied "$run" && is_now "$was"; then
+    if ! timeout 1 head -n 1 <&8 >/dev/null && is_cut_off "$now" && ! busied "$run" && is_now "$was"; then
       start_revert 'its work was cut off'
     fi
-    sleep 0.1
   done
+}
+
+give_account() { # what the transaction says of itself
+  [ "$now" != stuck ] || answer failed
+  answer "$now"
+}
+
+tell() { # whoever follows that there is something to see
+  [ ! -p "$folder/working" ] || echo "$now" 1<>"$folder/working"
 }
 
 wait_for_release() { # what was to be done once it was over may have been cut off
@@ -279,30 +298,36 @@ wait_for_release() { # what was to be done once it was over may have been cut of
 # --- work: in a unit of its own -------------------------------------------------------------------------------
 
 work() {
+  is_now begun || exit 0
   take_lock || conclude busy "$busy"
   prune
-  if unchanged; then conclude unchanged "the files are as they should be, and $service runs with them"; fi
-  each is_fresh || conclude stale "$path has changed since it was read; nothing was changed"
-  { each back_up && sync_backups; } || give_up "cannot back up $path to ${folder#"$root"}: $complaint"
+  compare_all
+  if [ -n "$same" ] && was_started_with_these; then
+    conclude unchanged "the files are as they should be, and $service runs with them"
+  fi
+  [ -z "$stale" ] || conclude stale "$stale has changed since it was read; nothing was changed"
+  each back_up || give_up "cannot back up $path to ${folder#"$root"}: $complaint"
   each stage || give_up "cannot write $path: $complaint"
   check || give_up "$complaint"
-  { enter arming && arm; } || give_up "cannot arm the timer that would put it back: $complaint"
-  enter armed || give_up "cannot write below ${base#"$root"}"
+  sync_staged || give_up "cannot write what is to be put in place: $complaint"
+  arm || give_up "cannot arm the timer that would put it back: $complaint"
 
-  { each install_file && each sync_place; } || fail "cannot replace $path: $complaint"
-  enter restarting || fail "cannot write below ${base#"$root"}"
+  each install_file || fail "cannot replace $path: $complaint"
+  { say restarting && sync_places; } || fail "cannot write below ${base#"$root"}: $complaint"
   note restarted "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
   if ! restart || ! settled; then
     note journal "$(journalctl -q --no-pager -o cat -u "$service.service" -n 30)"
     fail "$service did not come up"
   fi
-  process=$(identity)
+  process=$identity
   note process "$process"
   note words "$service runs as process $pid"
-  enter waiting restarted process words || fail "cannot write below ${base#"$root"}"
+  enter waiting "$folder/restarted" "$folder/process" "$folder/words" || fail "cannot write below ${base#"$root"}"
+  tell
   while is_now waiting; do
     sleep 1
-    [ "$(identity)" = "$process" ] || fail "$service did not stay up while this waited to be confirmed"
+    look
+    [ "$identity" = "$process" ] || fail "$service did not stay up while this waited to be confirmed"
   done
   echo "kubeharden: $run: $service: $now"
 }
@@ -311,18 +336,38 @@ conclude() { # STATE WORDS: it is over
   words=$2
   [ ! -e "$folder/journal" ] || words="$2
 Its journal says:
-$(cat "$folder/journal")"
+$(show "$folder/journal")"
   note words "$words"
-  enter "$1" words
+  enter "$1" "$folder/words"
   echo "kubeharden: $run: $service: $1: $2"
   finish
 }
 
 finish() { # what is left to do once it is over; again, should it have been cut off
-  disarm
-  clean
-  release
+  [ ! -p "$folder/working" ] || exec 9<>"$folder/working"
+  systemctl stop "kubeharden-$run-revert.timer" 2>/dev/null
+  systemctl reset-failed "kubeharden-$run.service" "kubeharden-$run-revert.service" 2>/dev/null
+  set --
+  for place in "$units/$keeper.new" "$units/$keeper"; do
+    if is_my_keeper "$place"; then set -- "$@" "$wants/$keeper" "$place"; fi
+  done
+  kept_me=$#
+  # What only an open transaction needs; the backups stay. The lock goes last: from then on the node is another's.
+  set -- "$@" "$folder"/new.* "$folder"/real.* "$folder/check" "$folder/written" "$folder/complaint" \
+    "$folder/broken" "$folder/argv" "$folder/working"
+  if has_lock "$run"; then set -- "$@" "$base/lock"; fi
+  rm -rf "$@"
+  [ "$kept_me" = 0 ] || sync "$units" "$wants"
+  { echo over >&9; } 2>/dev/null
   exit 0
+}
+
+is_my_keeper() { # FILE: and not another transaction's
+  [ -e "$1" ] || return 1
+  while IFS= read -r line; do
+    case $line in *" boot $run") return 0 ;; esac
+  done <"$1"
+  return 1
 }
 
 give_up() { # WHY: before anything was renamed
@@ -342,23 +387,28 @@ start_revert() { # WHY
   systemd-run --unit="kubeharden-$run-revert" /bin/sh "${folder#"$root"}/transaction.sh" revert "$run" 2>/dev/null
 }
 
-is_fresh() {
-  digest "$real"
-  [ "$sum" = "$sha" ]
+compare_all() { # with what there is now: sets "same" where all is in place, and "stale" to a file that somebody changed
+  same=yes stale=''
+  [ -s "$folder/files" ] || same=''
+  each compare
 }
 
-is_installed() {
+compare() {
   digest "$real"
-  [ "$sum" = "$new" ] || return 1
-  [ "$new" = absent ] || { owners "$real" && [ "$owned" = "$mode $owner $group" ]; }
+  [ "$sum" = "$sha" ] || stale=${stale:-$path}
+  if [ "$sum" != "$new" ]; then
+    same=''
+  elif [ "$new" != absent ] && [ -n "$same" ]; then
+    owners "$real" && [ "$owned" = "$mode $owner $group" ] || same=''
+  fi
 }
 
-unchanged() { # the files are in place, and the process was started by a transaction that put the same in place
-  [ -s "$folder/files" ] && each is_installed || return 1
-  process=$(identity)
+was_started_with_these() { # the process, by a transaction that put the same in place
+  look
   for other in "$base"/*/process; do
     other=${other%/process}
-    if is_now confirmed "${other##*/}" && [ "$process" = "$(cat "$other/process")" ] &&
+    first_line "$other/process"
+    if [ "$line" = "$identity" ] && is_now confirmed "${other##*/}" &&
       [ "$(cut -d ' ' -f 1-4,6- "$other/files")" = "$(cut -d ' ' -f 1-4,6- "$folder/files")" ]; then
       return 0
     fi
@@ -368,20 +418,33 @@ unchanged() { # the files are in place, and the process was started by a transac
 
 back_up() { [ "$sha" = absent ] || cp -p "$real" "$folder/old.$index"; }
 
-sync_backups() {
-  for old in "$folder"/old.*; do
-    set -- "$@" "$old"
+sync_staged() { # and what it takes to put everything back: all that must be on disk before anything is put in place
+  set -- "$folder/transaction.sh" "$folder/settings" "$folder/files" "$folder/reversed" "$folder/boot"
+  set -- "$@" "$folder/confirm" "$folder/revert" "$folder/state" "$folder" "$base"
+  for file in "$folder"/old.* "$folder"/real.*; do
+    [ ! -e "$file" ] || set -- "$@" "$file"
   done
-  [ ! -e "$1" ] || complaint=$(sync "$@" "$folder" 2>&1)
+  while IFS=' ' read -r index _ _ _ _ _ path; do
+    find_real
+    file=${real%/*}/.${real##*/}.kubeharden-new
+    [ ! -e "$file" ] || set -- "$@" "$file"
+  done <"$folder/files"
+  complaint=$(sync "$@" 2>&1)
+}
+
+sync_places() { # the folders in which files were put, with the state
+  set --
+  while IFS=' ' read -r index _ _ _ _ _ path; do
+    find_real
+    [ ! -d "${real%/*}" ] || set -- "$@" "${real%/*}"
+  done <"$folder/files"
+  complaint=$(sync "$@" "$folder/state" 2>&1)
 }
 
 stage() { # beside its target, so that the rename stays on one file system
   [ "$new" != absent ] || return 0
   { [ -d "${real%/*}" ] || mkdir -p "${real%/*}"; } &&
-    cp "$folder/new.$index" "$beside" &&
-    chmod "$mode" "$beside" &&
-    chown "$owner:$group" "$beside" &&
-    sync "$beside"
+    install -m "$mode" -o "$owner" -g "$group" "$folder/new.$index" "$beside"
 }
 
 unstage() { rm -f "$beside"; }
@@ -393,32 +456,32 @@ sync_place() { [ ! -d "${real%/*}" ] || sync "${real%/*}"; }
 # --- check: what systemd and the program itself say of the new files, before they are in place ----------------
 
 check() { # what cannot be checked on this node passes
-  has_unit=''
-  mkdir -p "$folder/check" && each copy_for_check && check_unit && check_config
-}
-
-copy_for_check() { # systemd looks for drop-ins beside a unit, so its part of the tree is kept
-  copy=$folder/check/config.$index
-  case $path in */systemd/system/*) has_unit=yes copy=$folder/check/${path##*/systemd/system/} ;; esac
-  [ "$new" != absent ] || return 0
-  { [ -d "${copy%/*}" ] || mkdir -p "${copy%/*}"; } && cp "$folder/new.$index" "$copy"
+  check_unit && check_config
 }
 
 check_unit() {
-  [ -n "$has_unit" ] && command -v systemd-analyze >/dev/null || return 0
-  fragment=$(systemctl show -p FragmentPath "$service.service")
-  fragment=${fragment#FragmentPath=}
-  [ -e "$folder/check/$service.service" ] || cp "$root$fragment" "$folder/check/$service.service"
+  [ -d "$folder/check" ] && command -v systemd-analyze >/dev/null || return 0
+  fragment=''
+  if [ ! -e "$folder/check/$service.service" ]; then
+    find_fragment
+    cp "$root$fragment" "$folder/check/$service.service"
+  fi
   complaint="systemd-analyze verify refuses the new unit: $(
     systemd-analyze --man=no verify "${folder#"$root"}/check/$service.service" 2>&1
   )" && return 0
   # What it does not like in the unit that runs either is no reason.
+  [ -n "$fragment" ] || find_fragment
   ! systemd-analyze --man=no verify "$fragment" >/dev/null 2>&1
+}
+
+find_fragment() {
+  fragment=$(systemctl show -p FragmentPath "$service.service")
+  fragment=${fragment#FragmentPath=}
 }
 
 check_config() { # kube-proxy and kube-scheduler read their file, say what is wrong with it, and end
   [ -s "$folder/argv" ] || return 0
-  set -- --write-config-to="${folder#"$root"}/check/written"
+  set -- --write-config-to="${folder#"$root"}/written"
   program=''
   while IFS= read -r word; do
     if [ -n "$program" ]; then set -- "$@" "$(checked "$word")"; else program=$word; fi
@@ -434,28 +497,30 @@ check_config() { # kube-proxy and kube-scheduler read their file, say what is wr
   return 1
 }
 
-checked() { # WORD of the command line, with the copy's path for that of a file that is to be replaced
+checked() { # WORD of the command line, with the path of its new content for that of a file that is to be replaced
   word=$1
   while IFS=' ' read -r index _ _ _ _ _ path; do
-    case $1 in "$path" | --config="$path") word=${1%"$path"}${folder#"$root"}/check/config.$index ;; esac
+    case $1 in "$path" | --config="$path") word=${1%"$path"}${folder#"$root"}/new.$index ;; esac
   done <"$folder/files"
   printf '%s\n' "$word"
 }
 
 # --- the service ----------------------------------------------------------------------------------------------
 
-look() { # sets pid, active, sub and restarts
-  pid=0 active='' sub='' restarts=''
+look() { # sets pid, active, sub and restarts, and "identity": another process, or the same restarted, has another
+  pid=0 active='' sub='' restarts='' started=''
   while IFS='=' read -r name value; do
     case $name in
     MainPID) pid=$value ;;
     ActiveState) active=$value ;;
     SubState) sub=$value ;;
     NRestarts) restarts=$value ;;
+    ExecMainStartTimestamp) started=$value ;;
     esac
   done <<SHOWN
-$(systemctl show -p MainPID -p ActiveState -p SubState -p NRestarts "$service.service")
+$(systemctl show -p MainPID -p ActiveState -p SubState -p NRestarts -p ExecMainStartTimestamp "$service.service")
 SHOWN
+  identity="$pid $active $restarts $started"
 }
 
 restart() {
@@ -508,7 +573,7 @@ has_lock() { # RUN
 }
 
 take_lock() { # or says in "busy" who has it
-  ln "$folder/settings" "$base/lock" 2>/dev/null && sync "$base" && return 0
+  ln "$folder/settings" "$base/lock" 2>/dev/null && return 0
   whose "$base/lock"
   other=$holding
   if known "$other" && [ "$other" != "$run" ]; then
@@ -528,7 +593,7 @@ sudo sh ${base#"$root"}/$other/transaction.sh undo $other. Nothing was changed"
   # Its transaction is over: it is no lock. Whoever moves it away may try once more.
   mv "$base/lock" "$folder/broken" 2>/dev/null && whose "$folder/broken" && [ "$holding" != "$other" ] &&
     ln "$folder/broken" "$base/lock" # somebody else's, taken in between
-  ln "$folder/settings" "$base/lock" 2>/dev/null && sync "$base" && return 0
+  ln "$folder/settings" "$base/lock" 2>/dev/null && return 0
   busy='another transaction has just begun on this node. Nothing was changed'
   return 1
 }
@@ -545,61 +610,70 @@ end_the_dead() { # RUN
   load "$mine"
 }
 
-release() {
-  if has_lock "$run"; then rm -f "$base/lock"; fi
-}
-
 prune() { # folders of long ago, and what a session left that was cut off before the work began
   for other in "$base"/.incoming.*; do
-    in_session "${other##*.}" || rm -rf "$other"
+    [ ! -e "$other" ] || in_session "${other##*.}" || rm -rf "$other"
   done
+  count=0
+  for other in "$base"/*/state; do
+    other=${other%/state}
+    other=${other##*/}
+    [ "$other" != "$run" ] || continue
+    count=$((count + 1))
+    recall "$other"
+    # Before that state was on disk, there may have been a power cut.
+    case $now in '' | begun) ! is_left "$other" || rm -rf "${base:?}/$other" ;; esac
+  done
+  [ "$count" -lt "$kept" ] || prune_by_age
+}
+
+prune_by_age() {
   count=0
   # Names of runs have no blanks: see known.
   for other in $(cd "$base" && ls -1t); do
     # One without a state is not of this script; an open one holds the lock, which is this run's.
     if [ -e "$base/$other/state" ] && [ "$other" != "$run" ]; then
       count=$((count + 1))
-      if [ "$count" -ge "$kept" ] || { is_now begun "$other" && is_left "$other"; }; then rm -rf "${base:?}/$other"; fi
+      [ "$count" -lt "$kept" ] || rm -rf "${base:?}/$other"
     fi
   done
 }
 
 is_left() { # RUN: nothing works on it, and nobody is about to start its work
-  session=''
-  { read -r session <"$base/$1/session"; } 2>/dev/null
-  ! in_session "$session" && ! busied "$1"
+  first_line "$base/$1/session"
+  ! in_session "$line" && ! busied "$1"
 }
 
 in_session() { # PROCESS: whether it is a session of this script
   # By its command line: one that was killed, but not yet waited for, still has its number, as may a stranger.
-  grep -qs kubeharden-payload "/proc/$1/cmdline"
+  grep -qs kubeharden-session "/proc/$1/cmdline"
 }
 
 # --- armed: what puts it back whatever happens ----------------------------------------------------------------
 
 arm() {
-  complaint=$(write_keeper 2>&1) || return 1
-  start_timer "$deadline" || return 1
-  alive "kubeharden-$run-revert.timer"
+  { write_keeper && start_timer "$deadline" && alive "kubeharden-$run-revert.timer"; } >"$folder/complaint" 2>&1 &&
+    say armed && sync "$units" "$wants" "$folder/state" && return
+  complaint=$(show "$folder/complaint")
+  return 1
 }
 
 write_keeper() {
-  mkdir -p "$wants" && cat >"$units/$keeper.new" <<UNIT || return 1
-# Of kubeharden. It is here while a change to $service waits to be confirmed, and goes with it.
-[Unit]
-Description=kubeharden: after a reboot, puts back the files of $service that nobody had confirmed
-Before=$service.service
-RequiresMountsFor=/var/lib/kubeharden
-
-[Service]
-Type=oneshot
-ExecStart=/bin/sh ${folder#"$root"}/transaction.sh boot $run
-
-[Install]
-WantedBy=multi-user.target
-UNIT
-  chmod 644 "$units/$keeper.new" && sync "$units/$keeper.new" && mv -f "$units/$keeper.new" "$units/$keeper" &&
-    ln -sf "../$keeper" "$wants/$keeper" && sync "$units" "$wants"
+  [ -d "$wants" ] || mkdir -p "$wants" || return 1
+  say arming || return 1
+  # Others may read it, as the units beside it.
+  (umask 022 && printf '%s\n' "# Of kubeharden. It is here while a change to $service waits to be confirmed, and goes with it." \
+    '[Unit]' \
+    "Description=kubeharden: after a reboot, puts back the files of $service that nobody had confirmed" \
+    "Before=$service.service" \
+    'RequiresMountsFor=/var/lib/kubeharden' '' \
+    '[Service]' \
+    'Type=oneshot' \
+    "ExecStart=/bin/sh ${folder#"$root"}/transaction.sh boot $run" '' \
+    '[Install]' \
+    'WantedBy=multi-user.target' >"$units/$keeper.new") || return 1
+  sync "$folder/state" "$units/$keeper.new" && mv -f "$units/$keeper.new" "$units/$keeper" &&
+    ln -sf "../$keeper" "$wants/$keeper"
 }
 
 start_timer() { # SECONDS
@@ -610,59 +684,43 @@ start_timer() { # SECONDS
 run_timer() { # SECONDS [OPTION]: again and again until it is over, should somebody kill it while it works
   later=$1
   shift
-  complaint=$(systemd-run --unit="kubeharden-$run-revert" --on-active="${later}s" --on-unit-inactive=5s "$@" \
-    /bin/sh "${folder#"$root"}/transaction.sh" revert "$run" 2>&1)
-}
-
-disarm() {
-  for place in "$units/$keeper.new" "$units/$keeper"; do
-    if [ -e "$place" ] && grep -q " boot $run\$" "$place"; then # and not another transaction's
-      rm -f "$wants/$keeper" "$place" && sync "$units" "$wants"
-    fi
-  done
-  systemctl stop "kubeharden-$run-revert.timer" 2>/dev/null
-  systemctl reset-failed "kubeharden-$run.service" "kubeharden-$run-revert.service" 2>/dev/null
-}
-
-clean() { # what only an open transaction needs; the backups stay
-  rm -rf "$folder"/new.* "$folder"/real.* "$folder/check" "$folder/complaint" "$folder/broken" "$folder/argv"
+  systemd-run --unit="kubeharden-$run-revert" --on-active="${later}s" --on-unit-inactive=5s "$@" \
+    /bin/sh "${folder#"$root"}/transaction.sh" revert "$run"
 }
 
 # --- the verdict ----------------------------------------------------------------------------------------------
 
-give_verdict() { # WORD: whether this is the verdict, given now or before
-  echo "$1" >"$folder/verdict.$$" && sync "$folder/verdict.$$"
-  ln "$folder/verdict.$$" "$folder/verdict" 2>/dev/null && sync "$folder"
-  rm -f "$folder/verdict.$$"
+give_verdict() { # WORD: whether this is the verdict, given now or before; the state that follows brings it to the disk
+  ln "$folder/$1" "$folder/verdict" 2>/dev/null
   is_verdict "$1"
 }
 
 is_verdict() { # WORD
-  verdict=''
-  { read -r verdict <"$folder/verdict"; } 2>/dev/null
-  [ "$verdict" = "$1" ]
+  first_line "$folder/verdict"
+  [ "$line" = "$1" ]
 }
 
 confirm() {
   recall
   if [ "$now" = waiting ]; then
-    if [ "$(identity)" != "$(cat "$folder/process")" ]; then
+    look
+    first_line "$folder/process"
+    if [ "$identity" != "$line" ]; then
       start_revert "$service was restarted since it was proved"
       follow_revert
     fi
     give_verdict confirm && keep_it
     follow_revert # the node was quicker
   fi
-  [ "$now" != confirmed ] || answer confirmed "$(cat "$folder/words")"
   is_over "$now" || follow_revert
-  answer "$now" "$(cat "$folder/words")"
+  answer "$now"
 }
 
 keep_it() {
   enter confirmed
   [ "$verb" = confirm ] || finish
   (finish)
-  answer confirmed "$(cat "$folder/words")"
+  answer confirmed
 }
 
 undo() {
@@ -678,9 +736,9 @@ follow_revert() {
     recall
     if is_over "$now"; then
       wait_for_release
-      answer "$now" "$(cat "$folder/words")"
+      answer "$now"
     fi
-    [ "$now" != stuck ] || answer failed "$(cat "$folder/words")"
+    [ "$now" != stuck ] || answer failed
     was=$now
     alive "kubeharden-$run-revert.service" || ! is_now "$was" || start_revert 'it was undone'
     sleep 0.1
@@ -700,7 +758,8 @@ revert() {
   recall                                               # it may have come further until it was stopped
   enter reverting
   put_all_back
-  why=$(cat "$folder/why" 2>/dev/null) || why="nobody confirmed it within $deadline s"
+  why=$(show "$folder/why")
+  why=${why:-nobody confirmed it within $deadline s}
   case $now in
   begun | arming | armed) conclude reverted "$why; $after, and $service was not restarted" ;;
   esac
@@ -730,14 +789,22 @@ put_all_back() { # or it stays open, with a keeper that tries again after a rebo
   : >"$folder/lost"
   each put_back reversed
   if [ -s "$folder/lost" ]; then
-    note words "THESE FILES COULD NOT BE PUT BACK: $(cat "$folder/lost")(their old content is in ${folder#"$root"}). \
+    note words "THESE FILES COULD NOT BE PUT BACK: $(show "$folder/lost")(their old content is in ${folder#"$root"}). \
 Mend that, then, on the node: sudo sh ${folder#"$root"}/transaction.sh undo $run"
-    enter stuck words
-    echo "kubeharden: $run: $service: $(cat "$folder/words")"
+    enter stuck "$folder/words"
+    tell
+    echo "kubeharden: $run: $service: $(show "$folder/words")"
     exit 0
   fi
   after='the files are as before'
-  [ ! -s "$folder/found" ] || after="$after (somebody had changed $(cat "$folder/found")meanwhile: see ${folder#"$root"})"
+  [ ! -s "$folder/found" ] || after="$after (somebody had changed $(show "$folder/found")meanwhile: see ${folder#"$root"})"
+}
+
+sync_place() { [ ! -d "${real%/*}" ] || sync "${real%/*}"; }
+
+is_fresh() {
+  digest "$real"
+  [ "$sum" = "$sha" ]
 }
 
 put_back() { # goes on over a file that cannot be put back: the others still can
@@ -801,10 +868,7 @@ begin) begin ;;
 state) list ;;
 *)
   run=${2:-}
-  if [ -z "$run" ]; then
-    while IFS= read -r line && [ "$line" != kubeharden-payload ]; do :; done
-    read -r line && run=${line#run }
-  fi
+  if [ -z "$run" ] && read -r line; then run=${line#run }; fi
   folder=$base/$run
   if ! known "$run" || [ ! -e "$folder/state" ]; then answer failed "this node knows no run '$run'"; fi
   load "$run"
