@@ -10,21 +10,21 @@ from kubeharden.errors import KubehardenError
 class Failures:
     """What failed in one run, by what it is about.
 
-    What is mended in the same run is not said any more, but still counts: a run that may fail on one node may do so
-    once, however often it is planned anew.
+    What is mended in the same run is not said any more, but its node still counts: a run that may fail on one node
+    may fail there, in however many services, and nowhere else, however often it is planned anew.
     """
 
     def __init__(self) -> None:
         self._errors: dict[str, KubehardenError] = {}
-        self._on_nodes: set[str] = set()
+        self._nodes: set[str] = set()
         self._mended: set[str] = set()
 
-    def add(self, subject: str, error: KubehardenError, *, on_node: bool = True) -> None:
-        """Something failed; ``on_node`` is whether that is a failure of a node, of which so many are allowed."""
+    def add(self, subject: str, error: KubehardenError, node: str = "") -> None:
+        """Something failed; ``node`` is where, if that is a failure of a node, of which so many are allowed."""
         self._errors[subject] = error
         self._mended.discard(subject)
-        if on_node:
-            self._on_nodes.add(subject)
+        if node:
+            self._nodes.add(node)
 
     def mend(self, subjects: Iterable[str]) -> None:
         """These are as they should be now; what did not fail may be among them."""
@@ -32,8 +32,8 @@ class Failures:
 
     @property
     def count(self) -> int:
-        """How often nodes have failed, mended or not."""
-        return len(self._on_nodes)
+        """How many nodes have failed, mended or not."""
+        return len(self._nodes)
 
     @property
     def left(self) -> dict[str, KubehardenError]:

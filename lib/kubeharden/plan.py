@@ -7,14 +7,16 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from kubeharden.components import Finding, Migration
 from kubeharden.facts import FileFact
-from kubeharden.podsecurity import Impact
-from kubeharden.podsecurity.admission import NamespaceLevel
+
+if TYPE_CHECKING:  # a process that only changes nodes need not read the rules of pod security
+    from kubeharden.podsecurity import Impact
+    from kubeharden.podsecurity.admission import NamespaceLevel
 
 # What the API server writes into an object's metadata (ObjectMeta of k8s.io/apimachinery, meta/v1).
 SERVER_METADATA = ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink")

@@ -176,7 +176,7 @@ class _Application:
                 written = self.rollout.cluster.apply(change)
         except KubehardenError as error:
             self.record.event("failed", **about, error=str(error))
-            self.rollout.failures.add(change.name, error, on_node=False)
+            self.rollout.failures.add(change.name, error)
             words = str(error).removeprefix(f"{change.name}: ")
             raise _public(error)(
                 f"{change.name}: {words}\n{self._untouched()} Mend it and run again: what is done is found done."
@@ -227,15 +227,15 @@ class _Application:
         self.record.event("started", **about)
         self.record.event("failed", **about, error=str(error))
         self.stuck.append(error)
-        self._counted(subject, error)
+        self._counted(subject, error, change.node)
         return Result(subject, "failed", str(error))
 
     def _drains(self, change: NodeChange) -> bool:
         return change.service == "kubelet" and self.pace.drain
 
-    def _counted(self, subject: str, error: KubehardenError) -> None:
+    def _counted(self, subject: str, error: KubehardenError, node: str) -> None:
         self.failed.append(subject)
-        self.rollout.failures.add(subject, error)
+        self.rollout.failures.add(subject, error, node)
 
     def _node(self, change: NodeChange, together: int) -> Result:
         """Change one node; whatever becomes of it is in the journal, and a failure is counted."""
@@ -255,7 +255,7 @@ class _Application:
             seconds = time.monotonic() - start
             self.record.event(outcome, **about, error=str(error), seconds=round(seconds, 3))
             if not self.stop.is_set():
-                self._counted(change.subject, error)
+                self._counted(change.subject, error, change.node)
             return Result(change.subject, outcome, str(error), seconds)
         seconds = time.monotonic() - start
         self.record.event("completed", **about, words=words, seconds=round(seconds, 3))

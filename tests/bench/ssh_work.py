@@ -26,6 +26,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -140,8 +141,16 @@ def keep_answers(servers: Farm, bench: Path) -> None:
     for _ in ("first", "second"):
         run(ANSWERED, bench.with_name(f"{ANSWERED}.json"), servers.folder, Timings())
     for folder in folders:
+        for session in ("1", "2"):
+            for number, answer in enumerate(_answers((folder / session).read_bytes()), start=1):
+                (folder / f"{session}.{number}").write_bytes(answer)
         (folder / "keep").rename(folder / "give")
         (folder / "number").unlink()
+
+
+def _answers(said: bytes) -> list[bytes]:
+    """What the scripts printed in a session, one answer after the other: see session.sh."""
+    return [answer for answer, _ in re.findall(rb"(?s)(.*?)\n([0-9a-f]{32}) 0\n\n\2 end\n", said)]
 
 
 def facts(servers: Farm, *, answered: bool = False) -> dict[str, object]:

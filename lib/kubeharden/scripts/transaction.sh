@@ -324,8 +324,10 @@ work() {
   note words "$service runs as process $pid"
   enter waiting "$folder/restarted" "$folder/process" "$folder/words" || fail "cannot write below ${base#"$root"}"
   tell
-  while is_now waiting; do
+  while
     sleep 1
+    is_now waiting
+  do
     look
     [ "$identity" = "$process" ] || fail "$service did not stay up while this waited to be confirmed"
   done
@@ -345,8 +347,6 @@ $(show "$folder/journal")"
 
 finish() { # what is left to do once it is over; again, should it have been cut off
   [ ! -p "$folder/working" ] || exec 9<>"$folder/working"
-  systemctl stop "kubeharden-$run-revert.timer" 2>/dev/null
-  systemctl reset-failed "kubeharden-$run.service" "kubeharden-$run-revert.service" 2>/dev/null
   set --
   for place in "$units/$keeper.new" "$units/$keeper"; do
     if is_my_keeper "$place"; then set -- "$@" "$wants/$keeper" "$place"; fi
@@ -358,6 +358,9 @@ finish() { # what is left to do once it is over; again, should it have been cut 
   if has_lock "$run"; then set -- "$@" "$base/lock"; fi
   rm -rf "$@"
   [ "$kept_me" = 0 ] || sync "$units" "$wants"
+  # The timer lives until then: should this be cut off, it does it again.
+  systemctl stop "kubeharden-$run-revert.timer" 2>/dev/null
+  systemctl reset-failed "kubeharden-$run.service" "kubeharden-$run-revert.service" 2>/dev/null
   { echo over >&9; } 2>/dev/null
   exit 0
 }
