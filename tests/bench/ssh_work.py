@@ -15,10 +15,11 @@ imports included. The contenders take turns, round by round; medians are printed
 column "connected" is the time within the process from the first connection to the last answer, where the contender
 can tell it: for kubeharden and for the floor, which is bare paramiko doing one connect and one exec.
 
-What all the nodes do, this one machine does. "kubeharden, answered" is the same run of kubeharden with the nodes' own
-work left out: what their scripts answer is what they answered in a run before, so that what is left is the SSH work:
-connections, commands, payloads, answers, and what the controller makes of them. It is what the floor can be held
-against; the rest of "connected" is the work of the nodes, which each of them does for itself elsewhere.
+What all the nodes do, this one machine does. "Answered" is the same run with the nodes' own work left out: what their
+shells answer is what they answered in a run before, so that what is left is the SSH work: connections, commands,
+payloads, answers, and what the contender makes of them. It is what the floor can be held against; the rest is the work
+of the nodes, which each of them does for itself elsewhere. (Ansible's files have other names in each run, so it cannot
+be answered for.)
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PEERS = ROOT / "build" / "peers"
 THREADS = 32
-FLOOR, KUBEHARDEN, ANSWERED = "floor", "kubeharden", "kubeharden, answered"
+FLOOR, KUBEHARDEN, PYINFRA, ANSIBLE = "floor", "kubeharden", "pyinfra", "ansible"
+ANSWERED = ", answered"
 FILES = {
     "/etc/kubernetes/kubelet.conf": "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
     + "".join(f"# a line like those of a config file, number {number}\n" for number in range(80)),
@@ -71,14 +73,11 @@ def _spread(seconds: Sequence[float]) -> str:
 
 def command(name: str, bench: Path, fresh: Path) -> tuple[list[str | Path], dict[str, str]]:
     """The command line and the environment of one run of a contender."""
-    own = {
-        KUBEHARDEN: HERE / "one_kubeharden.py",
-        ANSWERED: HERE / "one_kubeharden.py",
-        FLOOR: HERE / "one_floor.py",
-    }
+    name = name.removesuffix(ANSWERED)
+    own = {KUBEHARDEN: HERE / "one_kubeharden.py", FLOOR: HERE / "one_floor.py"}
     if name in own:
         return [sys.executable, own[name], bench], {}
-    if name == "pyinfra":
+    if name == PYINFRA:
         words = [PEERS / "bin/pyinfra", "-y", "--parallel", str(THREADS)]
         return [*words, HERE / "peers/inventory.py", HERE / "peers/deploy.py"], {"BENCH": str(bench)}
     words = [PEERS / "bin/ansible-playbook", "-i", bench.with_name("hosts.json"), "-f", str(THREADS)]
@@ -98,7 +97,7 @@ def run(name: str, bench: Path, fresh: Path, timings: Timings) -> None:
     timings.whole.append(time.perf_counter() - start)
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-    if name in (FLOOR, KUBEHARDEN, ANSWERED):
+    if name.removesuffix(ANSWERED) in (FLOOR, KUBEHARDEN):
         timings.ssh.append(float(done.stdout.split()[-1]))
 
 
@@ -115,41 +114,43 @@ def measure(count: int, rounds: int, names: Sequence[str]) -> dict[tuple[str, st
     with farm(count) as servers:
         bench = servers.folder / "bench.json"
         for name in names:
-            bench.with_name(f"{name}.json").write_text(json.dumps(facts(servers, answered=name == ANSWERED)))
+            bench.with_name(f"{name}.json").write_text(
+                json.dumps(facts(servers, answered=name.endswith(ANSWERED)))
+            )
         bench.with_name("hosts.json").write_text(json.dumps(_hosts(servers)))
         for number in range(rounds + 1):
             if number <= 1:
                 results = {(name, kind): Timings() for name in names for kind in ("first", "second")}
             for name in names:
                 servers.reset()
-                if name == ANSWERED:
-                    keep_answers(servers, bench)
+                if name.endswith(ANSWERED):
+                    keep_answers(servers, name)
                 fresh = servers.folder / f"{name[:3]}{number}"
                 for kind in ("first", "second"):
                     run(name, bench.with_name(f"{name}.json"), fresh, results[name, kind])
-                if name not in (FLOOR, ANSWERED):
+                if name != FLOOR and not name.endswith(ANSWERED):
                     check(servers, name)
     return results
 
 
-def keep_answers(servers: Farm, bench: Path) -> None:
-    """Two runs whose answers are kept, and given from then on."""
+def keep_answers(servers: Farm, name: str) -> None:
+    """Two runs of a contender whose answers are kept, and given from then on."""
     folders = [server.root / "answers" for server in servers.servers]
     for folder in folders:
         folder.mkdir()
         (folder / "keep").touch()
     for _ in ("first", "second"):
-        run(ANSWERED, bench.with_name(f"{ANSWERED}.json"), servers.folder, Timings())
+        run(name, servers.folder / f"{name}.json", servers.folder, Timings())
     for folder in folders:
-        for session in ("1", "2"):
-            for number, answer in enumerate(_answers((folder / session).read_bytes()), start=1):
-                (folder / f"{session}.{number}").write_bytes(answer)
+        for kept in (path for path in folder.iterdir() if path.name.isdigit()):
+            for number, answer in enumerate(_answers(kept.read_bytes()), start=1):
+                kept.with_name(f"{kept.name}.{number}").write_bytes(answer)
         (folder / "keep").rename(folder / "give")
         (folder / "number").unlink()
 
 
 def _answers(said: bytes) -> list[bytes]:
-    """What the scripts printed in a session, one answer after the other: see session.sh."""
+    """What the scripts printed in a session of kubeharden, one answer after the other: see session.sh."""
     return [answer for answer, _ in re.findall(rb"(?s)(.*?)\n([0-9a-f]{32}) 0\n\n\2 end\n", said)]
 
 
@@ -197,7 +198,7 @@ def main() -> None:
     )
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 10, 50])
     parser.add_argument("--rounds", type=int, default=5)
-    names = [FLOOR, ANSWERED, KUBEHARDEN, "pyinfra", "ansible"]
+    names = [FLOOR, KUBEHARDEN + ANSWERED, PYINFRA + ANSWERED, KUBEHARDEN, PYINFRA, ANSIBLE]
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     given = parser.parse_args()
     make_peers()
@@ -208,7 +209,7 @@ def main() -> None:
             f"{'':32}{'whole process':>20}   {'connected':>20}\n"
         )
         for (name, kind), timings in results.items():
-            sys.stdout.write(f"{name:<20}{kind + ' run':<12}{timings.row()}\n")
+            sys.stdout.write(f"{name:<21}{kind + ' run':<11}{timings.row()}\n")
         sys.stdout.flush()
 
 
