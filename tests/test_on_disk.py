@@ -103,10 +103,11 @@ def test_forth_and_confirmed(trace: Trace) -> None:
 
     assert site.nodes.confirm(NODE, RUN).outcome == "confirmed"
     calls = trace.calls()
-    freed = at(calls, "rm", f"{BASE}/lock", KEEPER)
-    assert are_synced(calls[:freed], f"{FOLDER}/state", FOLDER)
+    cleared = at(calls, "rm", KEEPER)
     stopped = at(calls, "systemctl", "stop", f"kubeharden-{RUN}-revert.timer")
-    assert are_synced(calls[freed:stopped], UNITS, f"{UNITS}/multi-user.target.wants")
+    assert cleared < stopped < at(calls, "rm", f"{BASE}/lock")
+    assert are_synced(calls[:cleared], f"{FOLDER}/state", FOLDER)
+    assert are_synced(calls[cleared:stopped], UNITS, f"{UNITS}/multi-user.target.wants")
     site.nodes.close()
 
 
@@ -118,11 +119,11 @@ def test_back(trace: Trace) -> None:
     calls = trace.calls()
     unit, config = at(calls, "mv", staged(UNIT), UNIT), at(calls, "mv", staged(CONFIG), CONFIG)
     restarted = at(calls, "systemctl", "restart", f"{SERVICE}.service")
-    freed = at(calls, "rm", f"{BASE}/lock", KEEPER)
-    assert unit < config < restarted < freed
+    cleared = at(calls, "rm", KEEPER)
+    assert unit < config < restarted < cleared
 
     assert are_synced(calls[:unit], f"{FOLDER}/why", f"{FOLDER}/state", FOLDER, staged(UNIT))
     assert are_synced(calls[unit:config], UNITS, staged(CONFIG))
     assert are_synced(calls[config:restarted], "/etc/kubernetes")
-    assert are_synced(calls[restarted:freed], f"{FOLDER}/words", f"{FOLDER}/state", FOLDER)
+    assert are_synced(calls[restarted:cleared], f"{FOLDER}/words", f"{FOLDER}/state", FOLDER)
     site.nodes.close()

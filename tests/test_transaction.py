@@ -8,9 +8,12 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from kubeharden.nodes import Transaction
 from kubeharden.nodes.session import script_text
 from kubeharden.nodes.transaction import archive
 from kubeharden.rehearsal import Rehearsal
@@ -232,6 +235,52 @@ def test_mode_and_owner_come_back_and_a_third_content_is_kept(site: Site, run: s
     assert place.read_text() == old.content
     assert oct(place.stat().st_mode)[-3:] == "640"
     assert site.path(f"/var/lib/kubeharden/{run}/found.1").read_text() == "# by hand\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "state"), [("ln", "begun"), ("systemd-analyze", "begun"), ("mv", "armed")]
+)
+def test_a_service_that_was_not_restarted_yet_is_not_restarted_by_undoing(
+    site: Site, run: str, command: str, state: str, tmp_path: Path
+) -> None:
+    """The worker is stopped in the middle of the first such command for one of the files or the lock."""
+    change = site.change(2)
+    before, pid = site.files(), site.run(f"systemctl show -p MainPID {SERVICE}")
+    with slow(site, command, tmp_path / command), ThreadPoolExecutor(1) as pool:
+        begun = pool.submit(site.nodes.begin, change, run, 60)
+        assert eventually(lambda: (seen := at(site, run)) is not None and seen.state == state)
+        time.sleep(0.3)  # until the command waits
+        if command == "ln":  # somebody else's, since: it is none of this run's business
+            site.path(CONFIG).write_text("# by hand\n")
+            before = site.files()
+        undone = site.nodes.undo(NODE, run)
+    assert undone == begun.result()
+    assert undone.outcome == "reverted"
+    assert "the files are as before, and kube-proxy was not restarted" in undone.words
+    assert (site.files(), site.run(f"systemctl show -p MainPID {SERVICE}")) == (before, pid)
+
+
+@contextmanager
+def slow(site: Site, command: str, aside: Path) -> Iterator[None]:
+    """A command that waits for a minute, the first time that it is about one of the files, or the lock."""
+    shim = site.rehearsal.directory / f"state/nodes/{NODE}/bin/{command}"
+    was_there = shim.is_symlink() or shim.exists()
+    if was_there:
+        shim.rename(aside)
+    else:
+        aside.symlink_to(shutil.which(command) or command)
+    waits = f"*kubeharden-new* | *verify* | *lock) mkdir {aside}-waited 2>/dev/null && sleep 60 ;;"
+    shim.write_text(f'#!/bin/sh\ncase "$*" in *keeper*) ;; {waits} esac\nexec {aside} "$@"\n')
+    shim.chmod(0o755)
+    yield
+    shim.unlink()
+    if was_there:
+        aside.rename(shim)
+
+
+def at(site: Site, run: str) -> Transaction | None:
+    """What the node says of a transaction."""
+    return next((t for t in site.nodes.state([NODE])[NODE] if t.run == run), None)
 
 
 def test_a_file_that_cannot_be_put_back_keeps_the_node_until_somebody_mends_it(site: Site, run: str) -> None:

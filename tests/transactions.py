@@ -107,8 +107,10 @@ class Site:
     def command_line(self) -> list[str]:
         """That of the process that systemd says runs; empty where none does."""
         pid = self.run(f"systemctl show -p MainPID {SERVICE}").strip().partition("=")[2]
-        place = self.path(f"/proc/{pid}/cmdline")
-        return place.read_text().rstrip("\0").split("\0") if pid != "0" and place.exists() else []
+        try:
+            return self.path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+        except FileNotFoundError:  # there is none, or it has just ended
+            return []
 
     def files(self) -> dict[str, str]:
         """Every file below /etc."""

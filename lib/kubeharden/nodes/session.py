@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shlex
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,15 +37,31 @@ class Session:
 
     Args:
         channel: on which nothing runs yet.
+        seconds: how long the server may take to accept its command.
         sudo: the words that make the rest of a command line run as root; none for a login as root.
         password: sudo's, if it needs one.
+
+    Raises:
+        paramiko.SSHException: the server refuses, or takes longer.
     """
 
-    def __init__(self, channel: paramiko.Channel, sudo: Sequence[str] = (), password: str | None = None):
+    def __init__(
+        self,
+        channel: paramiko.Channel,
+        seconds: float,
+        sudo: Sequence[str] = (),
+        password: str | None = None,
+    ) -> None:
         self._channel = channel
         self._first = b"" if password is None else f"{password}\n".encode()
         prefix = f"{shlex.join(sudo)} " if sudo else ""
-        channel.exec_command(prefix + command())
+        # paramiko itself would wait for ever for a server that is there and says nothing.
+        patience = threading.Timer(seconds, channel.close)
+        patience.start()
+        try:
+            channel.exec_command(prefix + command())
+        finally:
+            patience.cancel()
 
     @property
     def is_open(self) -> bool:
@@ -83,20 +100,23 @@ class Session:
             except TimeoutError:
                 raise TimeoutError(f"no answer within {seconds:.0f} s") from None
             if not data:
-                return self._ended(bytes(said))
+                return self._ended(bytes(said), end)
             said += data
         output, _, rest = bytes(said.removesuffix(last)).rpartition(f"\n{mark} ".encode())
         status, _, complaints = rest.decode(errors="replace").partition("\n")
         return Answer(int(status), output, complaints)
 
-    def _ended(self, said: bytes) -> Answer:
+    def _ended(self, said: bytes, end: float) -> Answer:
         """Why there will be no answer: sudo refused, or there is no shell, or it was killed."""
         complaints = b""
         while data := self._channel.recv_stderr(_CHUNK):
             complaints += data
-        status = self._channel.recv_exit_status()
-        if status < 0:
-            raise EOFError("the session was cut off")
+        self._channel.status_event.wait(max(0.0, end - time.monotonic()))
+        if (
+            self._channel.exit_status <= 0
+        ):  # none is known, or it was not this session's command that ended well
+            raise EOFError("the session ended without an answer")
+        status = self._channel.exit_status
         return Answer(status, b"", (complaints or said).decode(errors="replace"))
 
 

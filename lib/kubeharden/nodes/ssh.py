@@ -52,10 +52,12 @@ class Ssh:
 
     def close(self) -> None:
         """Close all connections."""
-        for connection in self._connections.values():
+        with self._lock:
+            connections = list(self._connections.values())
+            self._connections.clear()
+            self._idle.clear()
+        for connection in connections:
             _close(connection)
-        self._connections.clear()
-        self._idle.clear()
 
     def logins(self) -> dict[str, dict[str, str]]:
         """How each node with an open connection was logged in to; the gateway is among them by its name.
@@ -85,14 +87,14 @@ class Ssh:
         """
         connection = self._connection(node)
         self.round_trips[node.name] = self.round_trips.get(node.name, 0) + 1
+        session = None
         try:
             session = self._session(node, connection)
             answer = session.ask(name, arguments, payload, seconds)
         except Exception as error:
-            self._forget(node)
+            self._forget(node, connection, session)
             raise NodeError(f"{node.name}: the connection broke while it worked: {short(error)}") from error
-        with self._lock:
-            self._idle.setdefault(node.name, []).append(session)
+        self._keep(node, connection, session)
         if answer.status != 0:
             words = answer.complaints or answer.output.decode(errors="replace")
             raise NodeError(_refusal(node, connection.user, answer.status, words))
@@ -109,14 +111,26 @@ class Ssh:
         sudo: list[str] = []
         if connection.user != "root":
             sudo = ["sudo", "-S", "-k", "-p", "", "--"] if self._password else ["sudo", "-n", "--"]
-        channel = connection.transport.open_session(timeout=self.inventory.ssh.connect_timeout)
-        return Session(channel, sudo, self._password if sudo else None)
+        seconds = self.inventory.ssh.connect_timeout
+        channel = connection.transport.open_session(timeout=seconds)
+        return Session(channel, seconds, sudo, self._password if sudo else None)
 
-    def _forget(self, node: Node) -> None:
-        """A connection that broke, with its sessions; what is used by others just now breaks or ends by itself."""
+    def _keep(self, node: Node, connection: Connection, session: Session) -> None:
+        """For whoever asks this node next, unless its connection is another one by now."""
         with self._lock:
-            self._connections.pop(node.name, None)
-            self._idle.pop(node.name, None)
+            if self._connections.get(node.name) is connection:
+                self._idle.setdefault(node.name, []).append(session)
+                return
+        session.close()
+
+    def _forget(self, node: Node, connection: Connection, session: Session | None) -> None:
+        """A connection that broke, with its sessions."""
+        with self._lock:
+            if self._connections.get(node.name) is connection:
+                del self._connections[node.name]
+                self._idle.pop(node.name, None)
+        if session is not None:
+            session.close()
 
     def _connection(self, node: Node) -> Connection:
         with self._lock:

@@ -87,7 +87,6 @@ note() { # NAME TEXT: a file of this transaction; the next state brings it to th
 }
 
 say() { # STATE: not yet on disk
-  now=$1
   # What a power cut or a full disk leaves of a line is none of the states, and the next line does not go on with it.
   printf '\n%s\n' "$1" >>"$folder/state"
 }
@@ -98,13 +97,14 @@ enter() { # STATE [PATH...]: on disk, and these before it, when this returns
   sync "$@" "$folder/state" "$folder"
 }
 
-recall() { # [RUN]: sets "now" to its state; empty where there is none
-  now=''
+recall() { # [RUN]: sets "now" to its state, empty where there is none, and "reached" to how far it came
+  now='' reached=''
   {
     while read -r line; do
       case $line in
-      begun | arming | armed | restarting | waiting | reverting | stuck) now=$line ;;
-      confirmed | reverted | failed | stale | busy | unchanged) now=$line ;;
+      armed) now=$line reached=files ;;
+      restarting | waiting) now=$line reached=service ;;
+      begun | arming | reverting | stuck | confirmed | reverted | failed | stale | busy | unchanged) now=$line ;;
       esac
     done <"$base/${1:-$run}/state"
   } 2>/dev/null
@@ -236,6 +236,7 @@ note_real() { # where a link leads, stays what it is now
 
 refuse_payload() { # WHY
   why=$1
+  cat >/dev/null # the rest of what was sent is not to be taken for the next request
   rm -rf "$folder"
   answer failed "$why; nothing was changed"
 }
@@ -244,7 +245,7 @@ begin() {
   receive
   if [ -p "$folder/working" ]; then exec 8<>"$folder/working"; else exec 8</dev/null; fi # open: no word of it is lost
   if [ -n "$is_new" ] || { is_now begun && ! alive "kubeharden-$run.service" && ! has_lock "$run"; }; then
-    start_work || refuse_payload "systemd-run does not start the work: $complaint"
+    start_work || is_at_work || refuse_payload "systemd-run does not start the work: $complaint"
   fi
   follow
 }
@@ -257,6 +258,10 @@ start_work() {
 
 run_work() {
   complaint=$(systemd-run --unit="kubeharden-$run" /bin/sh "${folder#"$root"}/transaction.sh" work "$run" 2>&1)
+}
+
+is_at_work() { # started nevertheless, by a systemd-run that was killed, or for somebody who begins the same
+  alive "kubeharden-$run.service" || ! is_now begun || has_lock "$run"
 }
 
 follow() { # until it waits for the verdict or is over; a worker that is gone is not waited for
@@ -273,10 +278,16 @@ follow() { # until it waits for the verdict or is over; a worker that is gone is
       give_account
     fi
     was=$now
-    if ! timeout 1 head -n 1 <&8 >/dev/null && is_cut_off "$now" && ! busied "$run" && is_now "$was"; then
+    if ! hear && is_cut_off "$now" && ! busied "$run" && is_now "$was"; then
       start_revert 'its work was cut off'
     fi
   done
+}
+
+hear() { # whether it tells something, within a second
+  [ -p "$folder/working" ] || { sleep 1 && return 1; }
+  # Without fd 8: should "timeout" be killed, it ends with this session.
+  timeout 1 head -n 1 <"$folder/working" 8<&- >/dev/null 2>&1
 }
 
 give_account() { # what the transaction says of itself
@@ -285,7 +296,7 @@ give_account() { # what the transaction says of itself
 }
 
 tell() { # whoever follows that there is something to see
-  [ ! -p "$folder/working" ] || echo "$now" 1<>"$folder/working"
+  [ ! -p "$folder/working" ] || echo look 1<>"$folder/working"
 }
 
 wait_for_release() { # what was to be done once it was over may have been cut off
@@ -340,7 +351,7 @@ conclude() { # STATE WORDS: it is over
 Its journal says:
 $(show "$folder/journal")"
   note words "$words"
-  enter "$1" "$folder/words"
+  enter "$1" "$folder/words" || exit 1 # to be tried again by whoever meets it next
   echo "kubeharden: $run: $service: $1: $2"
   finish
 }
@@ -352,15 +363,15 @@ finish() { # what is left to do once it is over; again, should it have been cut 
     if is_my_keeper "$place"; then set -- "$@" "$wants/$keeper" "$place"; fi
   done
   kept_me=$#
-  # What only an open transaction needs; the backups stay. The lock goes last: from then on the node is another's.
+  # What only an open transaction needs; the backups stay.
   set -- "$@" "$folder"/new.* "$folder"/real.* "$folder/check" "$folder/written" "$folder/complaint" \
     "$folder/broken" "$folder/argv" "$folder/working"
-  if has_lock "$run"; then set -- "$@" "$base/lock"; fi
   rm -rf "$@"
   [ "$kept_me" = 0 ] || sync "$units" "$wants"
-  # The timer lives until then: should this be cut off, it does it again.
+  # Should this have been cut off until here, the timer does it again. From the lock on, the node is another's.
   systemctl stop "kubeharden-$run-revert.timer" 2>/dev/null
   systemctl reset-failed "kubeharden-$run.service" "kubeharden-$run-revert.service" 2>/dev/null
+  if has_lock "$run"; then rm -f "$base/lock"; fi
   { echo over >&9; } 2>/dev/null
   exit 0
 }
@@ -453,8 +464,6 @@ stage() { # beside its target, so that the rename stays on one file system
 unstage() { rm -f "$beside"; }
 
 install_file() { if [ "$new" = absent ]; then rm -f "$real"; else mv -f "$beside" "$real"; fi; }
-
-sync_place() { [ ! -d "${real%/*}" ] || sync "${real%/*}"; }
 
 # --- check: what systemd and the program itself say of the new files, before they are in place ----------------
 
@@ -720,7 +729,7 @@ confirm() {
 }
 
 keep_it() {
-  enter confirmed
+  enter confirmed || exit 1 # whoever comes next finds the verdict
   [ "$verb" = confirm ] || finish
   (finish)
   answer confirmed
@@ -763,9 +772,7 @@ revert() {
   put_all_back
   why=$(show "$folder/why")
   why=${why:-nobody confirmed it within $deadline s}
-  case $now in
-  begun | arming | armed) conclude reverted "$why; $after, and $service was not restarted" ;;
-  esac
+  [ "$reached" = service ] || conclude reverted "$why; $after, and $service was not restarted"
   if restart && settled; then
     conclude reverted "$why; $after, and $service runs as before"
   fi
@@ -789,17 +796,21 @@ boot() {
 }
 
 put_all_back() { # or it stays open, with a keeper that tries again after a reboot
-  : >"$folder/lost"
-  each put_back reversed
-  if [ -s "$folder/lost" ]; then
-    note words "THESE FILES COULD NOT BE PUT BACK: $(show "$folder/lost")(their old content is in ${folder#"$root"}). \
+  after='the files are as before'
+  if [ -z "$reached" ]; then # whatever is there now, nothing of it is from here
+    each unstage
+    return
+  fi
+  lost=''
+  each put_back reversed || lost="$lost$path "
+  if [ -n "$lost" ]; then
+    note words "THESE FILES COULD NOT BE PUT BACK: $lost(their old content is in ${folder#"$root"}). \
 Mend that, then, on the node: sudo sh ${folder#"$root"}/transaction.sh undo $run"
     enter stuck "$folder/words"
     tell
     echo "kubeharden: $run: $service: $(show "$folder/words")"
     exit 0
   fi
-  after='the files are as before'
   [ ! -s "$folder/found" ] || after="$after (somebody had changed $(show "$folder/found")meanwhile: see ${folder#"$root"})"
 }
 
@@ -818,7 +829,7 @@ put_back() { # goes on over a file that cannot be put back: the others still can
     save_a_third && cp -p "$folder/old.$index" "$beside" && sync "$beside" && mv -f "$beside" "$real"
   fi
   sync_place
-  is_fresh || printf '%s ' "$path" >>"$folder/lost"
+  is_fresh || lost="$lost$path " # not in a file: the disk may be full
 }
 
 is_as_backed_up() { # mode and owners
