@@ -51,6 +51,7 @@ class Nodes:
     def __init__(self, inventory: Inventory, ask_password: Callable[[], str] | None = None) -> None:
         self.inventory = inventory
         self._ssh = Ssh(inventory, ask_password)
+        self._script = script_text("transaction")
 
     def __enter__(self) -> Nodes:
         return self
@@ -122,7 +123,7 @@ class Nodes:
         """
         settle = self.inventory.settle_seconds
         deadline = settle + confirm_timeout
-        content = archive(change, run, _holder(), settle, deadline, script_text("transaction"))
+        content = archive(change, run, _holder(), settle, deadline, self._script)
         seconds = 2 * settle + confirm_timeout + TRANSACTION_SECONDS  # it may settle twice: forth and back
         answer = self._transaction(self._node(change.node), "begin", content, seconds)
         return read_result(change.node, change.service, answer)

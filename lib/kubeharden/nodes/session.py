@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 
 import paramiko
@@ -37,7 +36,8 @@ class Session:
 
     Args:
         channel: on which nothing runs yet.
-        seconds: how long the server may take to accept its command.
+        command: see ``command``.
+        seconds: how long the server may take to accept it.
         sudo: the words that make the rest of a command line run as root; none for a login as root.
         password: sudo's, if it needs one.
 
@@ -48,6 +48,7 @@ class Session:
     def __init__(
         self,
         channel: paramiko.Channel,
+        command: str,
         seconds: float,
         sudo: Sequence[str] = (),
         password: str | None = None,
@@ -59,7 +60,7 @@ class Session:
         patience = threading.Timer(seconds, channel.close)
         patience.start()
         try:
-            channel.exec_command(prefix + command())
+            channel.exec_command(prefix + command)
         finally:
             patience.cancel()
 
@@ -120,7 +121,6 @@ class Session:
         return Answer(status, b"", (complaints or said).decode(errors="replace"))
 
 
-@cache
 def command() -> str:
     """The command of a session: the scripts as functions, then that which calls them. It is a constant."""
     functions = [f"{name}() {{\n{_stripped(name)}\n}}" for name in SCRIPTS]

@@ -19,7 +19,7 @@ from fabric import Config, Connection
 from kubeharden.errors import HostKeyError, NodeError
 from kubeharden.inventory import Inventory, Node
 from kubeharden.nodes.known_hosts import Reject, read_known_hosts
-from kubeharden.nodes.session import Session
+from kubeharden.nodes.session import Session, command
 from kubeharden.redact import redact, remember
 
 KEEPALIVE_SECONDS = 15
@@ -43,6 +43,8 @@ class Ssh:
         self.inventory = inventory
         self.round_trips: dict[str, int] = {}
         self._known = read_known_hosts(inventory.ssh.known_hosts)
+        # Read and put together once: with many nodes, doing so for each of them takes longer than connecting.
+        self._config, self._command = Config(), command()
         self._connections: dict[str, Connection] = {}
         self._idle: dict[str, list[Session]] = {}
         self._lock = threading.Lock()
@@ -113,7 +115,7 @@ class Ssh:
             sudo = ["sudo", "-S", "-k", "-p", "", "--"] if self._password else ["sudo", "-n", "--"]
         seconds = self.inventory.ssh.connect_timeout
         channel = connection.transport.open_session(timeout=seconds)
-        return Session(channel, seconds, sudo, self._password if sudo else None)
+        return Session(channel, self._command, seconds, sudo, self._password if sudo else None)
 
     def _keep(self, node: Node, connection: Connection, session: Session) -> None:
         """For whoever asks this node next, unless its connection is another one by now."""
@@ -156,7 +158,7 @@ class Ssh:
             user=ssh.user,
             port=node.port or ssh.port,
             gateway=self._gateway(kwargs),
-            config=Config(),
+            config=self._config,
             connect_timeout=ssh.connect_timeout,
             connect_kwargs=kwargs,
         )
@@ -195,7 +197,10 @@ class Ssh:
         with self._gateway_lock:
             if self._shared is None or not self._shared.is_connected:
                 self._shared = Connection(
-                    ssh.gateway, connect_timeout=ssh.connect_timeout, connect_kwargs=dict(kwargs)
+                    ssh.gateway,
+                    config=self._config,
+                    connect_timeout=ssh.connect_timeout,
+                    connect_kwargs=dict(kwargs),
                 )
                 self._reach(self._shared, f"gateway {self._shared.host}")
             return self._shared
