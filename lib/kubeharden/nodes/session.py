@@ -113,11 +113,9 @@ class Session:
         while data := self._channel.recv_stderr(_CHUNK):
             complaints += data
         self._channel.status_event.wait(max(0.0, end - time.monotonic()))
-        if (
-            self._channel.exit_status <= 0
-        ):  # none is known, or it was not this session's command that ended well
-            raise EOFError("the session ended without an answer")
         status = self._channel.exit_status
+        if status <= 0:  # none is known, or it was something else that ended well
+            raise EOFError("the session ended without an answer")
         return Answer(status, b"", (complaints or said).decode(errors="replace"))
 
 

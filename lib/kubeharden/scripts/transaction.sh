@@ -206,8 +206,7 @@ receive() { # the archive, as a folder that appears only when it is whole
   tar -xmof - -C "$folder" 2>"$folder/complaint" && [ -s "$folder/digests" ] &&
     (cd "$folder" && sha256sum -c digests >>complaint 2>&1) || refuse_payload "what was sent did not arrive whole, or \
 cannot be written below ${base#"$root"}: $(show "$folder/complaint")"
-  incoming=${folder##*/}
-  load "$incoming"
+  load "${folder##*/}"
   known "$named" || refuse_payload "a run cannot be called '$named'"
   {
     printf 'since %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >>"$folder/settings" &&
@@ -235,16 +234,15 @@ note_real() { # where a link leads, stays what it is now
 }
 
 refuse_payload() { # WHY
-  why=$1
   cat >/dev/null # the rest of what was sent is not to be taken for the next request
   rm -rf "$folder"
-  answer failed "$why; nothing was changed"
+  answer failed "$1; nothing was changed"
 }
 
 begin() {
   receive
   if [ -p "$folder/working" ]; then exec 8<>"$folder/working"; else exec 8</dev/null; fi # open: no word of it is lost
-  if [ -n "$is_new" ] || { is_now begun && ! alive "kubeharden-$run.service" && ! has_lock "$run"; }; then
+  if [ -n "$is_new" ] || ! is_at_work; then
     start_work || is_at_work || refuse_payload "systemd-run does not start the work: $complaint"
   fi
   follow
@@ -260,8 +258,8 @@ run_work() {
   complaint=$(systemd-run --unit="kubeharden-$run" /bin/sh "${folder#"$root"}/transaction.sh" work "$run" 2>&1)
 }
 
-is_at_work() { # started nevertheless, by a systemd-run that was killed, or for somebody who begins the same
-  alive "kubeharden-$run.service" || ! is_now begun || has_lock "$run"
+is_at_work() { # or past it: for somebody who began the same, or by a systemd-run that was killed once it had started it
+  ! is_now begun || has_lock "$run" || alive "kubeharden-$run.service"
 }
 
 follow() { # until it waits for the verdict or is over; a worker that is gone is not waited for
