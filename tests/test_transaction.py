@@ -336,7 +336,7 @@ def test_an_archive_that_was_cut_off_or_torn_changes_nothing(site: Site, run: st
     copy.write_text(script_text("transaction"))
     whole = archive(site.change(2), run, "a test", 0.1, 30, script_text("transaction"))
     members = whole.rstrip(b"\0")
-    flipped = members.replace(b"--v=2", b"--v=3")
+    flipped = whole.replace(b"--v=2", b"--v=3")
     for content in (b"", whole[:700], whole[: len(members) // 2], members[:-20], flipped):
         site.path("/root/payload").write_bytes(content)
         said = site.run(f"sh {copy} begin <{site.path('/root/payload')}")
