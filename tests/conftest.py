@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeharden import redact
+from kubeharden.redaction import redact
 from kubeharden.rehearsal import Rehearsal
 from support import Papermill
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from kubeharden.podsecurity.checks_baseline import CAPABILITIES, SYSCTLS_1_32
-from kubeharden.podsecurity.checks_restricted import VOLUMES
+from kubeharden.podsecurity.pss.baseline import CAPABILITIES, SYSCTLS_1_32
+from kubeharden.podsecurity.pss.restricted import VOLUMES
 
 _FLAG = st.sampled_from([True, False, None])
 _OTHER_VOLUMES = ("hostPath", "nfs", "gitRepo", "flexVolume")

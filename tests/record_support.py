@@ -10,7 +10,7 @@ import nbformat
 from nbformat import v4
 
 from kubeharden.records import Record
-from kubeharden.records.executed import RUN_TYPE
+from kubeharden.records.executed_notebook import RUN_TYPE
 
 
 def make_key(folder: Path, name: str = "key", passphrase: str = "") -> Path:

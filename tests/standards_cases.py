@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from kubeharden.podsecurity.standards import CHECKS, NEWEST
+from kubeharden.podsecurity.pss.standards import CHECKS, NEWEST
 
 FIXTURES = Path(__file__).parent / "fixtures" / "standards"
 OTHERS = {"init": ("initContainers", "setup"), "ephemeral": ("ephemeralContainers", "debug")}

@@ -14,7 +14,7 @@ from typing import Any
 
 import paramiko
 
-from kubeharden.inventory import read_inventory
+from kubeharden.inputs.inventory import read_inventory
 from kubeharden.rehearsal import Rehearsal
 
 ROOT = Path(__file__).parents[1]

@@ -17,11 +17,11 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from big_cluster import serving
 from faults import Faults, between
-from kubeharden import live
-from kubeharden.cluster import Cluster
-from kubeharden.cluster.keeping import Keeper
-from kubeharden.cluster.objects import PAGE
-from kubeharden.podsecurity.creation import ONE_PROJECTED_NAME
+from kubeharden.edges.cluster import Cluster
+from kubeharden.edges.cluster.compact import Keeper
+from kubeharden.edges.cluster.objects import PAGE
+from kubeharden.kube.admitted_pod import ONE_PROJECTED_NAME
+from kubeharden.show import live
 from support import ROOT
 
 PODS, TEMPLATES = 2000, 300
@@ -136,7 +136,7 @@ def test_no_bar_where_nobody_looks(cluster: Cluster, capfd: pytest.CaptureFixtur
 
 def test_in_a_notebook_one_output_holds_how_it_ended() -> None:
     code = """
-    from kubeharden.live import Reading
+    from kubeharden.show.live import Reading
     told = Reading()
     told.MOMENT_SECONDS = 0
     for done in (500, 1000, 1500):

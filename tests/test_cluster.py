@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from faults import CUT, HANG, Faults, between
-from kubeharden.cluster import Cluster, client
+from kubeharden.edges.cluster import Cluster, client
 from kubeharden.errors import ClusterError, StaleError
 from kubeharden.plan import ObjectChange
-from kubeharden.redact import redact
+from kubeharden.redaction.redact import redact
 from kubeharden.rehearsal import Rehearsal
 
 CONFIG_MAPS = "/api/v1/namespaces/kube-system/configmaps"

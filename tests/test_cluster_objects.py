@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kubeharden.cluster import Cluster
+from kubeharden.edges.cluster import Cluster
 from kubeharden.errors import StaleError
 from kubeharden.facts import ClusterFacts, Facts
 from kubeharden.plan import ObjectChange, Plan
-from kubeharden.podsecurity.admission import labelled
-from kubeharden.proof import compare
+from kubeharden.plan.proof import compare
+from kubeharden.podsecurity.levels import labelled
 from kubeharden.rehearsal import Rehearsal
 
 

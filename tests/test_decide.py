@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubeharden.cluster import Cluster
 from kubeharden.components import Effect
-from kubeharden.decide import make_plan
+from kubeharden.edges.cluster import Cluster
+from kubeharden.edges.nodes import OBSERVE_SECONDS, Nodes
 from kubeharden.errors import ParameterError
 from kubeharden.facts import (
     SERVICES,
@@ -30,10 +30,10 @@ from kubeharden.facts import (
     ServiceFacts,
     parse_observation,
 )
-from kubeharden.inventory import read_inventory
-from kubeharden.nodes import OBSERVE_SECONDS, Nodes
-from kubeharden.parameters import Parameters
+from kubeharden.inputs.inventory import read_inventory
+from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import Plan
+from kubeharden.plan.decide import make_plan
 from kubeharden.podsecurity import read_policies
 from kubeharden.rehearsal import Rehearsal, available
 

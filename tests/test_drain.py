@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from faults import CUT, HANG, Faults, between
-from kubeharden.cluster import Cluster, client
-from kubeharden.drain import CORDONED_AT, CORDONED_BY, Drain
+from kubeharden.edges.cluster import Cluster, client
 from kubeharden.errors import ClusterError, StoppedError
-from kubeharden.interrupts import Stop
 from kubeharden.rehearsal import Rehearsal
-from kubeharden.resume import uncordon_left_overs
+from kubeharden.rollout.drain import CORDONED_AT, CORDONED_BY, Drain
+from kubeharden.rollout.interrupts import Stop
+from kubeharden.rollout.leftovers import uncordon_left_overs
 from rolling import events_of, planned_run
 from support import wait_until
 
@@ -289,7 +289,7 @@ def test_uncordoning_is_tried_again(faults: Faults, stumbling: Cluster) -> None:
 def test_a_node_that_cannot_be_uncordoned_hides_no_other_error(
     faults: Faults, stumbling: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kubeharden.drain.UNCORDON_SECONDS", 1.0)
+    monkeypatch.setattr("kubeharden.rollout.drain.UNCORDON_SECONDS", 1.0)
 
     def fail() -> None:
         faults.add("PATCH", f"/nodes/{NODE}$", 500, times=1000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubeharden.errors import ClusterError, NodeError
-from kubeharden.failures import Failures
+from kubeharden.rollout.failures import Failures
 
 
 def test_a_node_counts_once_however_much_fails_there() -> None:

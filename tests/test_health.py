@@ -18,11 +18,11 @@ import pytest
 
 from faults import ALWAYS, Faults, between
 from kubeharden import runbook
+from kubeharden.edges.observe import observe_nodes
 from kubeharden.errors import ProofError, RevertedError
-from kubeharden.health import Before, Health
-from kubeharden.observe import observe_nodes
 from kubeharden.plan import NodeChange
 from kubeharden.rehearsal import Rehearsal
+from kubeharden.rollout.health import Before, Health
 from rolling import events_of, inventory_of, planned_run, subjects
 from support import on_node, wait_until
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from kubeharden import runbook
-from kubeharden.cluster import Cluster
+from kubeharden.edges.cluster import Cluster
 from kubeharden.errors import MigrationRefusedError
-from kubeharden.inventory import read_inventory
+from kubeharden.inputs.inventory import read_inventory
 from kubeharden.plan import ObjectChange
 from kubeharden.rehearsal import Rehearsal
 from support import MINER, wait_until

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from kubeharden.inventory import read_inventory
-from kubeharden.nodes import Nodes
+from kubeharden.edges.nodes import Nodes
+from kubeharden.inputs.inventory import read_inventory
 from kubeharden.records import build_record, read_run
 from kubeharden.rehearsal import Rehearsal
 from support import ROOT, wait_until

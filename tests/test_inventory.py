@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kubeharden.errors import ParameterError
-from kubeharden.inventory import read_inventory
+from kubeharden.inputs.inventory import read_inventory
 
 GOOD = """\
 cluster: lab

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from kubeharden import lock as room
 from kubeharden import runbook
-from kubeharden.cluster import Cluster
+from kubeharden.edges.cluster import Cluster
 from kubeharden.errors import ClusterError, LockedError
-from kubeharden.lock import NAME, NAMESPACE, Lock, lock_kind
 from kubeharden.rehearsal import Rehearsal
+from kubeharden.rollout import lock as room
+from kubeharden.rollout.lock import NAME, NAMESPACE, Lock, lock_kind
 
 
 @pytest.fixture(scope="module", params=["article-1.10", "handbuilt-1.20"])

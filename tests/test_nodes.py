@@ -14,14 +14,14 @@ import asyncssh
 import pytest
 import yaml
 
-from kubeharden.cluster import Cluster
-from kubeharden.decide import make_plan
+from kubeharden.edges.cluster import Cluster
+from kubeharden.edges.nodes import SUDO_PASSWORD_VARIABLE, Nodes
 from kubeharden.errors import HostKeyError, NodeError
 from kubeharden.facts import Facts
-from kubeharden.inventory import Inventory, read_inventory
-from kubeharden.nodes import SUDO_PASSWORD_VARIABLE, Nodes
-from kubeharden.parameters import Parameters
+from kubeharden.inputs.inventory import Inventory, read_inventory
+from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import NodeChange
+from kubeharden.plan.decide import make_plan
 from kubeharden.podsecurity import read_policies
 from kubeharden.rehearsal import Rehearsal
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeharden.order import BatchSize, Place, batches
+from kubeharden.inputs.batch_size import BatchSize
+from kubeharden.rollout.order import Place, batches
 
 WORKERS = [Place(f"w{number}", control_plane=False) for number in range(1, 8)]
 MASTERS = [Place(f"m{number}", control_plane=True) for number in range(1, 4)]

@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from kubeharden.errors import ParameterError
-from kubeharden.parameters import STEPS, Parameters, assigned_names, check_dns_ip, read_parameters
+from kubeharden.inputs.parameters import STEPS, Parameters, assigned_names, check_dns_ip, read_parameters
 
 REHEARSALS = ("article-1.10", "containerd-1.24")
 

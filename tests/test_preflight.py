@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from kubeharden.cluster import Cluster
+from kubeharden.edges.cluster import Cluster
+from kubeharden.edges.nodes import Nodes
 from kubeharden.errors import ClusterError
-from kubeharden.inventory import read_inventory
-from kubeharden.nodes import Nodes
-from kubeharden.parameters import Parameters
+from kubeharden.inputs.inventory import read_inventory
+from kubeharden.inputs.parameters import Parameters
+from kubeharden.plan.results import Checked
 from kubeharden.podsecurity import read_policies
-from kubeharden.preflight import preflight
 from kubeharden.rehearsal import Rehearsal
-from kubeharden.results import Checked
+from kubeharden.runs.preflight import preflight
 
 POLICIES = read_policies(Path(__file__).parents[1] / "parameters" / "pod-security.yaml")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubeharden.parameters import LOOKING, ROLLING_BACK, Parameters, RollbackParameters
+from kubeharden.inputs.parameters import LOOKING, ROLLING_BACK, Parameters, RollbackParameters
 from kubeharden.rehearsal import available
 
 ROOT = Path(__file__).parents[1]
@@ -143,7 +143,7 @@ def test_the_release_tables_are_what_the_script_makes() -> None:
 
 def test_scripts_run_under_dash_and_bash_and_pass_shellcheck() -> None:
 
-    scripts = sorted((ROOT / "lib" / "kubeharden" / "scripts").glob("*.sh"))
+    scripts = sorted((ROOT / "lib" / "kubeharden").rglob("*.sh"))
     assert scripts
     for shell in filter(shutil.which, ("dash", "bash", "sh")):
         for script in scripts:

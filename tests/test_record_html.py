@@ -12,8 +12,8 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from kubeharden.display import BAD, Diff, Message, Table, View
 from kubeharden.records.html import POLICY, render
+from kubeharden.show.display import BAD, Diff, Message, Table, View
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # What a browser would fetch, but for what is in the page itself.

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kubeharden.records.contents import altered, read_record, read_seal
+from kubeharden.records.archive import altered, read_record, read_seal
 from kubeharden.records.seal import seal
 from kubeharden.records.signature import Signers, fingerprint, only_signer, public_part, sign
 from kubeharden.records.verify import Verdict, verify, verify_folder

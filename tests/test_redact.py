@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from kubeharden.display import Diff, Message, Table, View
-from kubeharden.redact import redact, redact_data, remember
+from kubeharden.redaction.redact import redact, redact_data, remember
+from kubeharden.show.display import Diff, Message, Table, View
 
 TOKEN = "abcdef.0123456789abcdef"
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJlIn0.c2lnbmF0dXJl"

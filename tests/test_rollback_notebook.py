@@ -12,7 +12,7 @@ from kubeharden import runbook
 from kubeharden.errors import MigrationRefusedError, ParameterError, RecordError, StaleError
 from kubeharden.records import read_run
 from kubeharden.rehearsal import Rehearsal
-from kubeharden.rollback_run import check_past
+from kubeharden.runs.rollback import check_past
 from rolling import planned_run
 from support import ROOT, Papermill
 

@@ -14,7 +14,7 @@ import pytest
 
 from faults import ALWAYS, Faults, between
 from kubeharden import runbook
-from kubeharden.display import GOOD, Message
+from kubeharden.edges.nodes import Begun
 from kubeharden.errors import (
     ClusterError,
     KubehardenError,
@@ -26,11 +26,11 @@ from kubeharden.errors import (
     StoppedError,
     UnexpectedError,
 )
-from kubeharden.nodes import Begun
 from kubeharden.records import build_record, read_run
 from kubeharden.records.register import register
-from kubeharden.records.show import register_view
 from kubeharden.rehearsal import Rehearsal
+from kubeharden.show.display import GOOD, Message
+from kubeharden.show.records_view import register_view
 from rolling import events_of, has_config, inventory_of, planned_run, subjects
 from support import on_node, wait_until
 
@@ -206,7 +206,7 @@ def test_what_was_mended_in_a_run_still_counts_as_failed(
 
 def no_uncordoning(run: runbook.Run, faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a node be cordoned and drained, and then not be uncordoned any more."""
-    monkeypatch.setattr("kubeharden.drain.UNCORDON_SECONDS", 2.0)
+    monkeypatch.setattr("kubeharden.rollout.drain.UNCORDON_SECONDS", 2.0)
 
     def refuse() -> None:
         wait_until(lambda: bool(events_of(run, "drained")), 120)

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 import yaml
 
-from kubeharden.nodes import SUDO_PASSWORD_VARIABLE
+from kubeharden.edges.nodes import SUDO_PASSWORD_VARIABLE
 from kubeharden.records import read_run
 from kubeharden.rehearsal import Rehearsal
 from support import ROOT, Executed, Papermill, on_node

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from kubeharden.edges.nodes.session import command
 from kubeharden.errors import NodeError
-from kubeharden.nodes.session import command
 from kubeharden.rehearsal import Rehearsal
 from transactions import Site, eventually
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kubeharden.components.units import Service, Unit, parse_environment_file, quote, split_command, unwrapped
 from kubeharden.errors import UnitError
-from kubeharden.systemd import Service, Unit, parse_environment_file, quote, split_command, unwrapped
 
 UNIT = """\
 # A comment that stays.

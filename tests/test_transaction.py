@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from kubeharden.nodes import Transaction
-from kubeharden.nodes.session import script_text
-from kubeharden.nodes.transaction import archive
+from kubeharden.edges.nodes import Transaction
+from kubeharden.edges.nodes.session import script_text
+from kubeharden.edges.nodes.transaction import archive
 from kubeharden.rehearsal import Rehearsal
 from transactions import CONFIG, KEEPER, SERVICE, UNIT, Site, eventually, give_shell, swapped
 

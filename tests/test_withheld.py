@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubeharden import redact as gate
 from kubeharden import runbook
-from kubeharden.cluster.client import Client
+from kubeharden.edges.cluster.client import Client
 from kubeharden.facts import FileFact, NodeFacts, ServiceFacts
-from kubeharden.redact import redact, redact_data, show_flags, withhold
+from kubeharden.facts.sensitive import HARMLESS_TYPES, Withheld, harmless_flags, withheld_in, withheld_on
+from kubeharden.kube.resources import RESOURCES
+from kubeharden.redaction import redact as gate
+from kubeharden.redaction.redact import redact, redact_data, show_flags, withhold
 from kubeharden.rehearsal import available
 from kubeharden.releases import known_types
 from kubeharden.releases.tables import COMPONENTS
-from kubeharden.resources import RESOURCES
-from kubeharden.withheld import HARMLESS_TYPES, Withheld, harmless_flags, withheld_in, withheld_on
 
 UNIT = "/etc/systemd/system/kubelet.service"
 
@@ -57,7 +57,7 @@ def close(found: Withheld) -> None:
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_every_flag_and_field_of_text_has_been_judged(component: str) -> None:
-    raw = yaml.safe_load((files("kubeharden") / "harmless.yaml").read_text())
+    raw = yaml.safe_load((files("kubeharden.facts") / "harmless.yaml").read_text())
     for key, known in zip(("flags", "fields"), known_types(component), strict=True):
         shown, withheld = (set(raw[key][component][word].split()) for word in ("shown", "withheld"))
         assert not shown & withheld

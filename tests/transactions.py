@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kubeharden.edges.nodes import Nodes
 from kubeharden.facts import FileFact
-from kubeharden.inventory import Inventory, read_inventory
-from kubeharden.nodes import Nodes
+from kubeharden.inputs.inventory import Inventory, read_inventory
 from kubeharden.plan import FileChange, NodeChange
 from kubeharden.rehearsal import Rehearsal
 from kubeharden.rehearsal.processes import environment

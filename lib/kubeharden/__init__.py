@@ -4,7 +4,6 @@ Notebooks use ``kubeharden.runbook``. Without a cluster, ``kubeharden.migrate`` 
 config file and what must stay a flag.
 """
 
-from kubeharden._version import __version__
 from kubeharden.components import Effect, Finding, Migration, Profile, Setting, migrate, readiness
 from kubeharden.errors import (
     ApprovalError,
@@ -26,6 +25,8 @@ from kubeharden.errors import (
     UnknownApiVersionError,
     UnknownReleaseError,
 )
+
+__version__ = "0.1.0"
 
 __all__ = [
     "ApprovalError",

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from kubeharden import __version__
 from kubeharden.errors import KubehardenError, ParameterError
-from kubeharden.project import project_folder
-from kubeharden.records.contents import JOURNAL, RECORD, RUN_NAME, runs_in
+from kubeharden.inputs.project import project_folder
+from kubeharden.records.archive import JOURNAL, RECORD, RUN_NAME, runs_in
 from kubeharden.records.push import push
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register
-from kubeharden.records.show import comparison_view, register_view, run_view
 from kubeharden.records.signature import Signers, chosen_signers, find_key
 from kubeharden.records.verify import Verdict, verify, verify_folder
-from kubeharden.redact import redact
+from kubeharden.redaction.redact import redact
+from kubeharden.show.records_view import comparison_view, register_view, run_view
 
 WELL, WRONG, USAGE = 0, 1, 2
 

@@ -20,23 +20,23 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, cast
 
-from kubeharden import gate
-from kubeharden.inventory import Inventory, read_inventory
-from kubeharden.parameters import (
+from kubeharden.inputs.inventory import Inventory, read_inventory
+from kubeharden.inputs.parameters import (
     Parameters,
     RollbackParameters,
     check_confirm_timeout,
     check_dns_ip,
     read_parameters,
 )
-from kubeharden.past import Records
+from kubeharden.inputs.project import POLICIES, find, project_folder
 from kubeharden.podsecurity import read_policies
-from kubeharden.project import POLICIES, find, project_folder
 from kubeharden.records import Record, hooks, read_run
 from kubeharden.records.approval import Approval, find_approval, keys_at_hand
 from kubeharden.rehearsal import Rehearsal, available, service_range
-from kubeharden.rollback_run import RollbackRun, check_past
-from kubeharden.run import Run, verb
+from kubeharden.runs.past_runs import Records
+from kubeharden.runs.rollback import RollbackRun, check_past
+from kubeharden.runs.run import Run, verb
+from kubeharden.show import output_guard
 
 __all__ = ["Records", "RollbackRun", "Run", "records", "start", "start_rollback"]
 
@@ -95,7 +95,7 @@ def start_rollback(namespace: Mapping[str, Any]) -> RollbackRun:
 
 
 def _end_the_last(namespace: Mapping[str, Any]) -> None:
-    gate.install(namespace)
+    output_guard.install(namespace)
     while _current:
         _current.pop().close()
 
@@ -154,7 +154,7 @@ def records(namespace: Mapping[str, Any]) -> Records:
         ParameterError: a parameter is wrong.
         RecordError: there is no such folder of runs.
     """
-    gate.install(namespace)
+    output_guard.install(namespace)
     return Records(namespace)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from big_cluster import NAMESPACES, serving
-from kubeharden.cluster import Cluster
+from kubeharden.edges.cluster import Cluster
 from kubeharden.podsecurity import breaking, psp_impact, pss_impact
 from kubeharden.releases import Release
 

@@ -11,9 +11,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from kubeharden.edges.nodes import Nodes
 from kubeharden.facts import NodeFacts
-from kubeharden.inventory import Inventory, Node, Ssh
-from kubeharden.nodes import Nodes
+from kubeharden.inputs.inventory import Inventory, Node, Ssh
 from kubeharden.plan import FileChange, NodeChange
 
 bench = json.loads(Path(sys.argv[1]).read_text())

@@ -9,8 +9,8 @@ import yaml
 
 from kubeharden.components import migrate, paths
 from kubeharden.components.flags import split_flags
+from kubeharden.components.units import Service, Unit
 from kubeharden.releases import release_table
-from kubeharden.systemd import Service, Unit
 
 ARTICLE = Path(__file__).parents[1] / "fixtures" / "article"
 

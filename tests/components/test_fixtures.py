@@ -24,11 +24,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script, too
 from flag_values import flag_value
 from kubeharden import migrate
 from kubeharden.components.migration import Migration, Setting
+from kubeharden.components.units import Unit
 from kubeharden.errors import KubehardenError
 from kubeharden.facts import FileFact, ServiceFacts
+from kubeharden.plan.service_files import config_target
 from kubeharden.releases import release_table
-from kubeharden.service_files import config_target
-from kubeharden.systemd import Unit
 
 MIGRATION = Path(__file__).parents[1] / "fixtures" / "migration"
 FOLDERS = sorted(path.parent for path in MIGRATION.glob("*/*/unit"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kubeharden.components.kube_apiserver import enable_admission_plugin, flag_value
+from kubeharden.components.admission_plugins import enable_admission_plugin, flag_value
 from kubeharden.errors import MigrationRefusedError
 
 OLD = (

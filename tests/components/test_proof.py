@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kubeharden.components.proof import mismatches, same_field
+from kubeharden.components.mismatches import mismatches, same_field
 from kubeharden.releases import release_table
 
 

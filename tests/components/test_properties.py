@@ -23,10 +23,10 @@ from flag_sets import flag_set
 from kubeharden import Migration, migrate
 from kubeharden.components import render
 from kubeharden.components.profile import ComponentProfile
+from kubeharden.components.units import Service, Unit, split_command
 from kubeharden.components.validate import problems
 from kubeharden.components.values import duration_ns, format_duration, parse_text
 from kubeharden.releases import Flag, Release, ReleaseTable, release_table
-from kubeharden.systemd import Service, Unit, split_command
 
 COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler")
 VERDICTS = ("moved", "kept", "dropped", "hardened", "refused")

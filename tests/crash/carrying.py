@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kubeharden.cluster import Cluster
+from kubeharden.edges.cluster import Cluster
+from kubeharden.edges.nodes import Nodes
 from kubeharden.errors import KubehardenError
 from kubeharden.facts import ClusterFacts, Facts
-from kubeharden.inventory import Inventory
-from kubeharden.lock import Lock
-from kubeharden.nodes import Nodes
+from kubeharden.inputs.inventory import Inventory
 from kubeharden.plan import NodeChange, Plan
 from kubeharden.records import Record
-from kubeharden.rollout import Pace, Rollout
+from kubeharden.rollout.lock import Lock
+from kubeharden.rollout.rollout import Pace, Rollout
 
 
 def carry_out(inventory: Inventory, nodes: Nodes, change: NodeChange, records: Path, seconds: float) -> None:

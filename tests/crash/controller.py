@@ -12,8 +12,8 @@ from pathlib import Path
 from carrying import carry_out
 from cutting import controller_is
 
-from kubeharden.inventory import read_inventory
-from kubeharden.nodes import Nodes
+from kubeharden.edges.nodes import Nodes
+from kubeharden.inputs.inventory import read_inventory
 
 if __name__ == "__main__":
     inventory, folder, seconds, file, records = map(Path, sys.argv[1:])

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from places import INVENTORY, Node
 
-from kubeharden.cluster import Cluster
+from kubeharden.edges.cluster import Cluster
+from kubeharden.edges.nodes import Nodes
+from kubeharden.edges.observe import observe
 from kubeharden.facts import Facts
-from kubeharden.inventory import read_inventory
-from kubeharden.lock import Lock
-from kubeharden.nodes import Nodes
-from kubeharden.observe import observe
+from kubeharden.inputs.inventory import read_inventory
 from kubeharden.plan import FileChange, NodeChange, Plan
 from kubeharden.records import Record
-from kubeharden.rollout import Pace, Rollout
+from kubeharden.rollout.lock import Lock
+from kubeharden.rollout.rollout import Pace, Rollout
 
 
 class Hands:

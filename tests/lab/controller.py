@@ -8,8 +8,8 @@ from pathlib import Path
 
 from places import INVENTORY
 
-from kubeharden.inventory import read_inventory
-from kubeharden.nodes import Nodes
+from kubeharden.edges.nodes import Nodes
+from kubeharden.inputs.inventory import read_inventory
 
 if __name__ == "__main__":
     change, confirm_timeout = pickle.loads(Path(sys.argv[1]).read_bytes())

@@ -13,8 +13,8 @@ from typing import Any
 from apiserver import ApiServer, Reply
 from psp_rounds import MAKERS, NOBODY, POLICY_API, Request, Round
 
+from kubeharden.kube.manifests import served
 from kubeharden.podsecurity import PspDecision, evaluate_psp, least_privileged_policy
-from kubeharden.podsecurity.objects import served
 from psp_examples import Example
 from psp_pods import pod
 from psp_policies import NAMESPACES, allow, use_of

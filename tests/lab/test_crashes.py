@@ -22,8 +22,8 @@ from places import HERE, Node, existing
 from steps import wait
 from truth import look
 
+from kubeharden.edges.nodes import Begun
 from kubeharden.errors import NodeError
-from kubeharden.nodes import Begun
 from kubeharden.plan import NodeChange
 
 CONFIRM_SECONDS = 6

@@ -11,7 +11,8 @@ from cluster import get, kubectl
 from runs import Runbook, lab
 from steps import wait
 
-from kubeharden.podsecurity.default_policy import STRENGTHS, default_policies
+from kubeharden.inputs.parameters import STRENGTHS
+from kubeharden.podsecurity.default_policy import default_policies
 from support import MINER
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import yaml
 from tabulate import tabulate
 
+from kubeharden.kube.resources import RESOURCES
 from kubeharden.podsecurity import Authorization, Judged, default_policies, psp_impact, pss_impact, workloads
 from kubeharden.releases import Release
-from kubeharden.resources import RESOURCES
 
 CASES = Path(__file__).parents[1] / "fixtures" / "impact"
 FOLDERS = sorted(path for path in CASES.iterdir() if path.is_dir())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeharden.podsecurity.admission import (
+from kubeharden.podsecurity.levels import (
     LABEL,
     MODES,
     NamespaceLevel,
@@ -16,7 +16,7 @@ from kubeharden.podsecurity.admission import (
     stricter_or_same,
 )
 from kubeharden.podsecurity.policies import NamespaceWish
-from kubeharden.podsecurity.standards import LEVELS
+from kubeharden.podsecurity.pss.standards import LEVELS
 
 STRICT = {
     "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},

@@ -16,15 +16,15 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from kubeharden.components.kube_apiserver import flag_value
-from kubeharden.decide import make_plan
+from kubeharden.components.admission_plugins import flag_value
 from kubeharden.errors import ParameterError
 from kubeharden.facts import Facts, FileFact, NodeFacts
-from kubeharden.parameters import Parameters
+from kubeharden.inputs.parameters import Parameters
+from kubeharden.kube.resources import RESOURCES
 from kubeharden.plan import NodeChange, Plan
-from kubeharden.podsecurity.admission import LABEL, shown
-from kubeharden.proof import compare
-from kubeharden.resources import RESOURCES
+from kubeharden.plan.decide import make_plan
+from kubeharden.plan.proof import compare
+from kubeharden.podsecurity.levels import LABEL, shown
 from test_decide import PLANS, POLICIES, read_facts
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "admission"

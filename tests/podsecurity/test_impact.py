@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from impact_cases import FOLDERS, objects_in, what_would_become_of_them
 
-from kubeharden.impact_views import impact_view
+from kubeharden.kube.admitted_pod import TOKEN_PATH, as_created, without_token
+from kubeharden.kube.workloads import KINDS
 from kubeharden.podsecurity import Impact, Judged, breaking, default_policies, idle_names, psp_impact
-from kubeharden.podsecurity.creation import TOKEN_PATH, as_created, without_token
-from kubeharden.podsecurity.workloads import KINDS
 from kubeharden.releases import Release
+from kubeharden.show.impact_views import impact_view
 
 CASES = FOLDERS[0].parent
 

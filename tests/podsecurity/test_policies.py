@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from kubeharden.errors import ParameterError
+from kubeharden.kube.manifests import merged, served
 from kubeharden.podsecurity import policy_objects, read_policies, usable_policies
-from kubeharden.podsecurity.objects import merged, served
 
 ROOT = Path(__file__).parents[2]
 ARTICLE = ROOT / "tests" / "fixtures" / "article"

@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from kubeharden.podsecurity import evaluate_psp
-from kubeharden.podsecurity.psp_policy import PolicySpec
+from kubeharden.podsecurity.psp.policy import PolicySpec
 from psp_examples import Example, examples
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from kubeharden import ParameterError
 from kubeharden.podsecurity import evaluate_psp, least_privileged_policy
-from kubeharden.podsecurity.psp_sysctls import safe_sysctls
+from kubeharden.podsecurity.psp.sysctls import safe_sysctls
 from kubeharden.releases import Release
 from psp_pods import pod as random_pod
 from psp_policies import APPARMOR, CAPABILITIES, LABELS, LEVELS, SECCOMP

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from kubeharden.errors import ParameterError
-from kubeharden.podsecurity import Violation, evaluate_pss, smallest_change, standards
-from kubeharden.podsecurity.standards import CHECKS, NEWEST
+from kubeharden.podsecurity import Violation, evaluate_pss, smallest_change
+from kubeharden.podsecurity.pss import standards
+from kubeharden.podsecurity.pss.standards import CHECKS, NEWEST
 from standards_cases import FIXTURES, LAST, Case, cases, documents
 
 CASES = list(cases())

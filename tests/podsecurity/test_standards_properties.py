@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from generated_pods import json_like, near_pods, pods
 from kubeharden.errors import ParameterError
 from kubeharden.podsecurity import evaluate_pss, smallest_change
-from kubeharden.podsecurity.standards import CHECKS
+from kubeharden.podsecurity.pss.standards import CHECKS
 from standards_cases import cases, documents
 
 FIXED = settings(deadline=None, derandomize=True, print_blob=True, max_examples=300)

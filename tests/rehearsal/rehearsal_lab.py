@@ -20,9 +20,9 @@ import paramiko
 import pytest
 import yaml
 
+from kubeharden.edges.nodes.session import script_text
+from kubeharden.edges.nodes.transaction import archive
 from kubeharden.facts import FileFact
-from kubeharden.nodes.session import script_text
-from kubeharden.nodes.transaction import archive
 from kubeharden.plan import FileChange, NodeChange
 from kubeharden.rehearsal import Rehearsal, available
 

@@ -13,9 +13,9 @@ from enum import Enum
 from typing import Any
 
 from kubeharden.components import paths
+from kubeharden.components.admission_plugins import DISABLE, ENABLE, OLD, flag_value
 from kubeharden.components.effective import decode, effective_config
 from kubeharden.components.flags import FlagUse, split_flags, value_of
-from kubeharden.components.kube_apiserver import DISABLE, ENABLE, OLD, flag_value
 from kubeharden.components.validate import names_port, problems
 from kubeharden.components.values import same_value
 from kubeharden.releases import (

@@ -1,6 +1,7 @@
 """Pod security: the policies, who may use them, and what they and the Standards say of a pod. Pure."""
 
-from kubeharden.podsecurity.authorization import Authorization, Identity, usable_policies
+from kubeharden.kube.rbac import Authorization, Identity, usable_policies
+from kubeharden.kube.workloads import Workload, static_pod_namespaces, workloads
 from kubeharden.podsecurity.default_policy import default_policies, default_policy_objects
 from kubeharden.podsecurity.impact import (
     Impact,
@@ -12,10 +13,9 @@ from kubeharden.podsecurity.impact import (
     pss_impact,
 )
 from kubeharden.podsecurity.policies import PolicySet, policy_objects, read_policies
-from kubeharden.podsecurity.psp import PreparedPolicies, PspDecision, evaluate_psp, prepare_psps
-from kubeharden.podsecurity.psp_least import least_privileged_policy
-from kubeharden.podsecurity.standards import Violation, evaluate_pss, smallest_change
-from kubeharden.podsecurity.workloads import Workload, static_pod_namespaces, workloads
+from kubeharden.podsecurity.psp.evaluate import PreparedPolicies, PspDecision, evaluate_psp, prepare_psps
+from kubeharden.podsecurity.psp.least import least_privileged_policy
+from kubeharden.podsecurity.pss.standards import Violation, evaluate_pss, smallest_change
 
 __all__ = [
     "Authorization",

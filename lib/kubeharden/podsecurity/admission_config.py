@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from kubeharden.errors import MigrationRefusedError
-from kubeharden.podsecurity.admission import MODES, stricter_or_same
-from kubeharden.podsecurity.standards import LEVELS
+from kubeharden.podsecurity.levels import MODES, stricter_or_same
+from kubeharden.podsecurity.pss.standards import LEVELS
 from kubeharden.releases import Release
 
 PLUGIN = "PodSecurity"

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from kubeharden.errors import ParameterError
+from kubeharden.inputs.parameters import NONE, STRENGTHS
 from kubeharden.podsecurity.policies import (
     PSP_API_VERSION,
     PSP_GROUP,
@@ -22,9 +23,6 @@ from kubeharden.podsecurity.policies import (
 )
 from kubeharden.releases import FIRST, Release
 
-NONE = "none"
-# The strictest first.
-STRENGTHS = ("restricted", "baseline")
 EVERYBODY = "system:authenticated"
 
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
-from kubeharden.podsecurity.authorization import Authorization
-from kubeharden.podsecurity.creation import as_created
-from kubeharden.podsecurity.psp import PreparedPolicies, PspDecision, evaluate_psp, prepare_psps
-from kubeharden.podsecurity.psp_least import least_privileged_policy
-from kubeharden.podsecurity.psp_pod import with_defaults
-from kubeharden.podsecurity.standards import evaluate_pss, smallest_change
-from kubeharden.podsecurity.workloads import Workload, names_of, workloads
+from kubeharden.kube.admitted_pod import as_created
+from kubeharden.kube.rbac import Authorization
+from kubeharden.kube.workloads import Workload, names_of, workloads
+from kubeharden.podsecurity.psp.evaluate import PreparedPolicies, PspDecision, evaluate_psp, prepare_psps
+from kubeharden.podsecurity.psp.least import least_privileged_policy
+from kubeharden.podsecurity.psp.pod import with_defaults
+from kubeharden.podsecurity.pss.standards import evaluate_pss, smallest_change
 from kubeharden.releases import LAST, Release
 
 Object = Mapping[str, Any]

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from kubeharden.documents import mistakes, read_document
 from kubeharden.errors import ParameterError
-from kubeharden.podsecurity.psp_policy import PolicySpec
-from kubeharden.podsecurity.psp_profiles import SECCOMP_ALLOWED
+from kubeharden.inputs.documents import mistakes, read_document
+from kubeharden.podsecurity.psp.policy import PolicySpec
+from kubeharden.podsecurity.psp.profiles import SECCOMP_ALLOWED
 
 # policy/v1beta1 holds PodSecurityPolicy from 1.10 to 1.24; RBAC on the group "policy" is right for all of
 # them (plugin/pkg/admission/security/podsecuritypolicy/admission.go, authorizedForPolicy).

@@ -17,7 +17,7 @@ from papermill.log import logger
 from papermill.utils import merge_kwargs, remove_args
 
 from kubeharden.errors import RecordError
-from kubeharden.records import executed
+from kubeharden.records import executed_notebook
 from kubeharden.records.seal import seal
 from kubeharden.records.signature import find_key, try_key
 
@@ -26,7 +26,7 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]
     """Saves the notebook as papermill does, without secrets."""
 
     def save(self, **kwargs: Any) -> None:
-        executed.clean(kwargs.get("nb") or self.nb)
+        executed_notebook.clean(kwargs.get("nb") or self.nb)
         super().save(**kwargs)
 
 
@@ -34,7 +34,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
     """Logs what cells print (``--log-output``), without secrets."""
 
     def log_output_message(self, output: Any) -> None:
-        executed.clean_output(output)
+        executed_notebook.clean_output(output)
         super().log_output_message(output)
 
 
@@ -109,8 +109,8 @@ def _seal_all(notebook: Any, key: Path) -> None:
     """
     with TemporaryDirectory(prefix="kubeharden-") as folder:
         path = Path(folder) / "executed.ipynb"
-        path.write_text(executed.text_of(notebook), encoding="utf-8")
-        for run in executed.runs_of(notebook):
+        path.write_text(executed_notebook.text_of(notebook), encoding="utf-8")
+        for run in executed_notebook.runs_of(notebook):
             try:
                 done = seal(Path(run["folder"]), path, key)
             except RecordError as error:

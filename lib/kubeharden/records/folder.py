@@ -27,7 +27,7 @@ from typing import Any
 from kubeharden.errors import ParameterError, RecordError
 from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, sha256
 from kubeharden.records.journal import Journal, JournalWriter, read_journal, sync_folder
-from kubeharden.redact import redact, redact_data
+from kubeharden.redaction.redact import redact, redact_data
 
 ABSENT = "absent"  # instead of a digest: there is no such file
 JOURNAL, PLAN, FILES, OBJECTS = "journal.jsonl", "plan.json", "files.json", "objects.json"

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden.facts import Facts
-from kubeharden.inventory import Inventory
-from kubeharden.parameters import Parameters
+from kubeharden.inputs.inventory import Inventory
+from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import Plan
-from kubeharden.proof import Proof
+from kubeharden.plan.proof import Proof
+from kubeharden.plan.results import Checked
 from kubeharden.records.approval import Approval
 from kubeharden.records.provenance import components, file_digest, versions, who
-from kubeharden.results import Checked
 
 
 def run_started(

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import RecordError
-from kubeharden.redact import redact_data
+from kubeharden.redaction.redact import redact_data
 
 OWN_KEYS = ("seq", "time", "action", "run", "previous")
 

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from kubeharden._version import __version__
+from kubeharden import __version__
 from kubeharden.facts import Facts
 
 # What a run goes through, besides kubeharden itself and Python.

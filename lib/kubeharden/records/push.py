@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kubeharden.errors import ParameterError, RecordError
-from kubeharden.records.contents import RECORD, SIGNATURE, Seal, altered, digest, read_record, read_seal
+from kubeharden.records.archive import RECORD, SIGNATURE, Seal, altered, digest, read_record, read_seal
 
 T = TypeVar("T")
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from kubeharden.errors import ParameterError
 from kubeharden.plan import sha256, unified_diff
-from kubeharden.records.contents import JOURNAL, is_sealed, read_record, runs_in
+from kubeharden.records.archive import JOURNAL, is_sealed, read_record, runs_in
 from kubeharden.records.folder import KeptFile, PastRun, is_open, read_run
 from kubeharden.records.journal import read_journal
 from kubeharden.records.summary import build_record, result_of, unmended
-from kubeharden.redact import redact
+from kubeharden.redaction.redact import redact
 
 # What is compared of two records; of what was done, the changes and the files are.
 COMPARED = (

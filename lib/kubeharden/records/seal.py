@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kubeharden.errors import RecordError
-from kubeharden.records import executed
-from kubeharden.records.contents import (
+from kubeharden.records import executed_notebook
+from kubeharden.records.archive import (
     JOURNAL,
     NOTEBOOK,
     PAGE,
@@ -80,11 +80,11 @@ def seal(folder: Path, notebook: Path | None, key: Path, *, may_ask: bool = Fals
 
 def _contents(path: Path, run: str) -> dict[str, bytes]:
     """The notebook and its page, without secrets, as they will be stored."""
-    notebook = executed.read_notebook(path)
-    executed.check_notebook(notebook, run)
-    executed.clean(notebook)
+    notebook = executed_notebook.read_notebook(path)
+    executed_notebook.check_notebook(notebook, run)
+    executed_notebook.clean(notebook)
     page = render(notebook, run)
-    return {NOTEBOOK: executed.text_of(notebook).encode(), PAGE: page.encode()}
+    return {NOTEBOOK: executed_notebook.text_of(notebook).encode(), PAGE: page.encode()}
 
 
 def _seal(past: PastRun, contents: dict[str, bytes], key: Path, may_ask: bool) -> Sealed:
@@ -170,7 +170,8 @@ def _again(folder: Path, contents: dict[str, bytes]) -> Sealed:
             f"{made.run} was sealed on {made.sealed} and has been altered since: {'; '.join(wrong)}"
         )
     if contents and not (
-        made.notebook and executed.same((folder / NOTEBOOK).read_text("utf-8"), contents[NOTEBOOK].decode())
+        made.notebook
+        and executed_notebook.same((folder / NOTEBOOK).read_text("utf-8"), contents[NOTEBOOK].decode())
     ):
         raise RecordError(
             f"{made.run} was sealed on {made.sealed}, with another notebook; a seal is not replaced"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kubeharden.errors import RecordError
-from kubeharden.records.contents import (
+from kubeharden.records.archive import (
     JOURNAL,
     RECORD,
     RUN_NAME,

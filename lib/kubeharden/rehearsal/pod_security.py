@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from kubeharden.podsecurity.standards import LATEST, LEVELS, Violation, evaluate_pss
-from kubeharden.podsecurity.workloads import TEMPLATES
+from kubeharden.kube.workloads import TEMPLATES
+from kubeharden.podsecurity.pss.standards import LATEST, LEVELS, Violation, evaluate_pss
 from kubeharden.rehearsal.api.requests import User
 from kubeharden.rehearsal.api.status import Cause, Forbidden, invalid
 from kubeharden.rehearsal.behaviour import RefusedError

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from kubeharden.components.units import Service, Unit
 from kubeharden.errors import UnitError
 from kubeharden.rehearsal import units
 from kubeharden.rehearsal.machine import Machine
 from kubeharden.rehearsal.processes import ScriptError
 from kubeharden.rehearsal.systemctl import Reply
-from kubeharden.systemd import Service, Unit
 
 
 async def systemd_run(machine: Machine, user: str, arguments: list[str]) -> Reply:

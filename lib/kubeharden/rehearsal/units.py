@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kubeharden.systemd import Service, Unit
+from kubeharden.components.units import Service, Unit
 
 FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zµ]*)")

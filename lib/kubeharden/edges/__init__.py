@@ -1,0 +1,1 @@
+"""What talks to machines: nodes over SSH, and the API server."""

@@ -1,0 +1,311 @@
+"""Requests to one API server as one user: what they say when they fail, and when they are sent again.
+
+A request is sent again only where that cannot do harm. GET and DELETE are idempotent, and so is a PUT, since
+it carries a resourceVersion. A POST that creates is sent again, too: a second one meets the first with 409, and
+then it is looked whether what is there is what was sent. 429 means that the server did not begin with it: any
+request is sent again, after the server's own Retry-After (k8s.io/apiserver/pkg/server/filters/maxinflight.go).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kubernetes.client
+import kubernetes.config
+import urllib3
+import yaml
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config.config_exception import ConfigException
+
+from kubeharden.errors import ClusterError, StaleError
+from kubeharden.facts.sensitive import is_distinct
+from kubeharden.redaction.redact import redact, remember
+
+TIMEOUT_SECONDS = (5, 30)  # to connect, to answer
+RETRIES = 4
+FIRST_PAUSE_SECONDS = 0.25  # doubled each time
+LONGEST_PAUSE_SECONDS = 60.0  # whatever Retry-After says
+TOO_MANY_REQUESTS = 429
+MERGE_PATCH = "application/merge-patch+json"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one request that was sent once: a status with its text, or no answer at all.
+
+    Attributes:
+        status: of HTTP; 0 where there was no answer.
+        text: the body, or why there is none.
+        retry_after: seconds, where the server asks for them.
+        sent: whether the server may have carried it out, although there is no answer.
+        warnings: what it warns of.
+    """
+
+    status: int
+    text: str
+    retry_after: float | None = None
+    sent: bool = True
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def good(self) -> bool:
+        """Whether the server did what it was asked to."""
+        return 0 < self.status < 400  # noqa: PLR2004
+
+    @property
+    def passing(self) -> bool:
+        """Whether it may well be different in a moment."""
+        return self.status in {0, TOO_MANY_REQUESTS} or self.status >= 500  # noqa: PLR2004
+
+    @property
+    def open(self) -> bool:
+        """Whether it is not known if it was carried out."""
+        return self.status >= 500 or (self.status == 0 and self.sent)  # noqa: PLR2004
+
+
+class Client:
+    """Requests to one API server, as one user.
+
+    Args:
+        kubeconfig: the path of a kubeconfig file.
+        context: a context in it; None for its current one.
+
+    Raises:
+        ClusterError: the kubeconfig cannot be used.
+    """
+
+    def __init__(self, kubeconfig: str, context: str | None = None) -> None:
+        # urllib3 by itself would send a GET again and a POST not, and take four seconds for a timeout of one.
+        settings = kubernetes.client.Configuration()
+        settings.retries = urllib3.Retry(total=0, redirect=0)
+        try:
+            kubernetes.config.load_kube_config(
+                kubeconfig, context, client_configuration=settings, persist_config=False
+            )
+        except (ConfigException, OSError, ValueError) as error:
+            raise ClusterError(f"cannot use the kubeconfig {kubeconfig}: {redact(str(error))}") from None
+        self._api = kubernetes.client.ApiClient(settings)
+        for value in self._api.configuration.api_key.values():
+            remember(value.removeprefix("Bearer "))
+        _remember_credentials(Path(kubeconfig))
+        self.user = _user_of(kubeconfig, context)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._api.rest_client.pool_manager.clear()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        query: list[tuple[str, str]] | None = None,
+        what: str = "",
+        again: bool = True,
+        warnings: list[str] | None = None,
+    ) -> dict[str, Any]:
+        """The JSON of the answer to a request.
+
+        Args:
+            method: of HTTP.
+            path: from ``/api`` or ``/apis`` on.
+            body: an object.
+            query: names and values.
+            what: what it is about, for messages; the path by default.
+            again: whether it may be sent again when it fails in a way that passes.
+            warnings: where to put what the server warns of (its Warning headers, from 1.19 on).
+
+        Raises:
+            ClusterError: there is no answer, or the server refuses.
+            StaleError: 409.
+        """
+        text = self.text(path, method, body, query=query, what=what, again=again, warnings=warnings)
+        try:
+            answer = json.loads(text)
+        except json.JSONDecodeError:
+            raise ClusterError(
+                f"{what or path}: the server's answer is no JSON: {redact(text[:200])}"
+            ) from None
+        return dict(answer)
+
+    def text(
+        self,
+        path: str,
+        method: str = "GET",
+        body: Mapping[str, Any] | None = None,
+        *,
+        query: list[tuple[str, str]] | None = None,
+        what: str = "",
+        again: bool = True,
+        warnings: list[str] | None = None,
+    ) -> str:
+        """The text of the answer to a request; arguments and errors are those of ``call``."""
+        left_open = False
+        for pause in (*_pauses(RETRIES if again else 0), None):
+            answer = self._send(method, path, body, query or [])
+            if answer.good:
+                if warnings is not None:
+                    warnings += answer.warnings
+                return answer.text
+            if pause is None or not answer.passing:
+                break
+            left_open = left_open or answer.open
+            time.sleep(min(answer.retry_after or pause, LONGEST_PAUSE_SECONDS))
+        if left_open and method == "DELETE" and answer.status == 404:  # noqa: PLR2004 - the first one did it
+            return "{}"
+        if left_open and answer.status == 409 and body:  # noqa: PLR2004
+            return self._found(method, path, body, answer, what)
+        raise _refusal(answer, what or path, self.user)
+
+    def _found(self, method: str, path: str, body: Mapping[str, Any], answer: Answer, what: str) -> str:
+        """A write met 409 after one whose answer was lost: if what is there is what was sent, that one did it."""
+        place = f"{path}/{body['metadata']['name']}" if method == "POST" else path
+        there = self._send("GET", place, None, [])
+        if there.good and _carries(json.loads(there.text), _sent_part(body)):
+            return there.text
+        raise _refusal(answer, what or path, self.user)
+
+    def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None, query: list[tuple[str, str]]
+    ) -> Answer:
+        content = MERGE_PATCH if method == "PATCH" else "application/json"
+        request = self._api.param_serialize(
+            method,
+            path,
+            query_params=query,
+            header_params={"Accept": "application/json", "Content-Type": content},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            response = self._api.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
+            data = response.read()
+        except (urllib3.exceptions.HTTPError, ApiException) as error:
+            reason = getattr(error, "reason", None) or error
+            unsent = isinstance(
+                reason, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
+            )
+            return Answer(0, _reason(error), sent=not unsent)
+        text = data.decode("utf-8", errors="replace") if isinstance(data, bytes) else str(data or "")
+        wanted = str(response.getheader("Retry-After") or "")
+        return Answer(
+            response.status,
+            text,
+            float(wanted) if wanted.isdigit() else None,
+            warnings=tuple(map(_warning, response.getheaders().getlist("Warning"))),
+        )
+
+
+class NotFoundError(ClusterError):
+    """There is no such object, or no such path (404)."""
+
+
+class ExpiredError(ClusterError):
+    """The rest of a list is not to be had any more (410)."""
+
+
+class PassingError(ClusterError):
+    """Not this time: there was no answer, or one (5xx) that may well be another in a moment."""
+
+
+class TooManyRequestsError(ClusterError):
+    """Not now (429): the server is busy, or a PodDisruptionBudget forbids an eviction."""
+
+
+def _warning(header: str) -> str:
+    """The text of a Warning header (RFC 7234): ``299 - "text"``, in which a backslash quotes the next character."""
+    quoted = re.search(r'"((?:[^"\\]|\\.)*)"', header)
+    return redact(re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else header)
+
+
+def _pauses(count: int) -> list[float]:
+    """Seconds between one attempt and the next; not the same for clients that failed together."""
+    return [FIRST_PAUSE_SECONDS * 2**n * random.uniform(0.8, 1.2) for n in range(count)]  # noqa: S311
+
+
+def _sent_part(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What was sent, without the resourceVersion that it was sent over."""
+    meta = {key: value for key, value in body["metadata"].items() if key != "resourceVersion"}
+    return {**body, "metadata": meta}
+
+
+def _carries(there: Any, sent: Any) -> bool:
+    """Whether all that was sent is there; the server may have added to it."""
+    if isinstance(sent, Mapping) and isinstance(there, Mapping):
+        return all(key in there and _carries(there[key], value) for key, value in sent.items())
+    if isinstance(sent, (list, tuple)) and isinstance(there, list):
+        return len(sent) == len(there) and all(map(_carries, there, sent))
+    return bool(there == sent)
+
+
+def _refusal(answer: Answer, what: str, user: str) -> ClusterError | StaleError:
+    if answer.status == 0:
+        return PassingError(f"cannot reach the API server: {answer.text}")
+    try:
+        message = str(json.loads(answer.text).get("message") or answer.text)
+    except (json.JSONDecodeError, AttributeError):
+        message = answer.text
+    message = redact(message.strip()[:500])
+    match answer.status:
+        case 401:
+            return ClusterError(
+                f"{what}: the API server does not know {user or 'this user'} (401): is the credential in the "
+                "kubeconfig expired?"
+            )
+        case 403:
+            return ClusterError(f"{what}: {message}. Use a kubeconfig of a user who may")
+        case 404:
+            return NotFoundError(f"{what}: {message}")
+        case 409:
+            return StaleError(
+                f"{what}: {message}. Somebody else changed it; run again to plan from what is there now"
+            )
+        case 410:
+            return ExpiredError(f"{what}: {message}")
+        case 429:
+            return TooManyRequestsError(f"{what}: the API server answered 429: {message}")
+    kind = PassingError if answer.passing else ClusterError
+    return kind(f"{what}: the API server answered {answer.status}: {message}")
+
+
+def _reason(error: Exception) -> str:
+    reason = getattr(error, "reason", None) or error
+    return redact(str(reason)).partition(": ")[2] or redact(str(reason))
+
+
+# What the plugins of clouds are told that is no secret, and is part of the names of nodes.
+_PLUGIN_SETTINGS = ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_STS_REGIONAL_ENDPOINTS")
+_SECRET_NAME = re.compile(r"(?i)secret|token|password|key")
+
+
+def _remember_credentials(kubeconfig: Path) -> None:
+    """Keep the credentials of every user of a kubeconfig out of everything that is shown."""
+    users = yaml.safe_load(kubeconfig.read_text(encoding="utf-8")).get("users") or ()
+    for user in (entry.get("user") or {} for entry in users):
+        for key in ("token", "password", "client-key-data"):
+            remember(user.get(key))
+        provider, plugin = user.get("auth-provider") or {}, user.get("exec") or {}
+        settings = {**(provider.get("config") or {}), **_variables(plugin)}
+        for name, value in settings.items():
+            # "default" or "true", taken out wherever it stands, would spoil every record.
+            distinct = name not in _PLUGIN_SETTINGS and is_distinct(str(value or ""))
+            if distinct or _SECRET_NAME.search(name):
+                remember(str(value or ""))
+
+
+def _variables(plugin: Mapping[str, Any]) -> dict[str, Any]:
+    return {variable["name"]: variable.get("value") for variable in plugin.get("env") or ()}
+
+
+def _user_of(kubeconfig: str, context: str | None) -> str:
+    contexts, current = kubernetes.config.list_kube_config_contexts(kubeconfig)
+    chosen = next((c for c in contexts if c["name"] == context), None) if context else current
+    return str((chosen or {}).get("context", {}).get("user", ""))

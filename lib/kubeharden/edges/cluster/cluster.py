@@ -1,0 +1,100 @@
+"""What takes a moment: an API server that comes back, a node that is seen again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from kubeharden.edges.cluster.objects import Objects
+from kubeharden.errors import ClusterError
+
+UP_SECONDS = 90
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """What the API says of a node.
+
+    Attributes:
+        ready: whether its condition Ready is true.
+        reported: when its kubelet posted that (lastHeartbeatTime, RFC 3339 in UTC); empty if never.
+        renewed: when its kubelet renewed the node's Lease; empty where the release has none. From 1.14 on the
+            Lease is renewed every 10 s, while an unchanged status is posted every 5 minutes only, and once when
+            the kubelet starts (KEP-589, pkg/kubelet/kubelet_node_status.go).
+        unschedulable: whether it is cordoned.
+    """
+
+    ready: bool
+    reported: str
+    renewed: str = ""
+    unschedulable: bool = False
+
+
+class Cluster(Objects):
+    """One API server, as one user: its objects, and waiting for them."""
+
+    _may_ask_kubelets: bool | None = None  # not known yet
+
+    def kubelet_config(self, node: str) -> dict[str, Any] | None:
+        """The effective configuration of a node's kubelet (``/configz``), or None where it does not serve it."""
+        try:
+            return dict(self._client.call("GET", f"/api/v1/nodes/{node}/proxy/configz")["kubeletconfig"])
+        except ClusterError:
+            return None
+
+    def kubelet_health(self, node: str) -> str:
+        """What a node's kubelet says to ``/healthz``; empty where this user may not ask it.
+
+        Raises:
+            ClusterError: it cannot be asked now.
+        """
+        if self._may_ask_kubelets is None:
+            self._may_ask_kubelets = self.may("get", "Node", subresource="proxy")
+        if not self._may_ask_kubelets:
+            return ""
+        return self._client.text(f"/api/v1/nodes/{node}/proxy/healthz", again=False).strip()
+
+    def wait_until_up(self, seconds: float = UP_SECONDS) -> None:
+        """Wait until the API server is healthy.
+
+        Raises:
+            ClusterError: it is not, in that time.
+        """
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                if self._client.text("/healthz", again=False).strip() == "ok":
+                    return
+                problem = "it is not healthy"
+            except ClusterError as error:
+                problem = str(error)
+            if time.monotonic() > end:
+                raise ClusterError(f"the API server did not come back within {seconds:g} seconds: {problem}")
+            time.sleep(POLL_SECONDS)
+
+    def node_status(self, node: str) -> NodeStatus:
+        """What the API says of a node, asked once.
+
+        Raises:
+            ClusterError: there is no such node, or the server cannot be asked now.
+        """
+        item = self._client.call("GET", f"/api/v1/nodes/{node}", again=False)
+        conditions = item.get("status", {}).get("conditions", ())
+        ready: dict[str, Any] = next((c for c in conditions if c["type"] == "Ready"), {})
+        return NodeStatus(
+            ready=ready.get("status") == "True",
+            reported=ready.get("lastHeartbeatTime") or "",
+            renewed=self._renewed(node),
+            unschedulable=bool(item.get("spec", {}).get("unschedulable")),
+        )
+
+    def _renewed(self, node: str) -> str:
+        if not self.serves("Lease"):
+            return ""
+        try:
+            lease = self.get("Lease", node, "kube-node-lease")
+        except ClusterError:  # 403: whoever may read nodes need not be allowed to read their Leases
+            return ""
+        return str((lease or {}).get("spec", {}).get("renewTime") or "")

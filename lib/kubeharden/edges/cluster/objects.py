@@ -1,0 +1,312 @@
+"""API objects: where they are served, read in pages, written over the resourceVersion that they were read at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kubeharden.edges.cluster.client import (
+    Client,
+    ExpiredError,
+    NotFoundError,
+    PassingError,
+    TooManyRequestsError,
+)
+from kubeharden.edges.cluster.compact import Keeper, without_unneeded
+from kubeharden.errors import ClusterError, StaleError
+from kubeharden.facts import ClusterFacts
+from kubeharden.kube.resources import RESOURCES, Resource
+from kubeharden.plan import ObjectChange
+
+PAGE = 500
+# Told after each page: what is read, how many of it there are so far, and how many in all (None: not known yet).
+Told = Callable[[str, int, int | None], None]
+Keep = Callable[[str, dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of an object.
+
+    Attributes:
+        item: as the server has it now; None where it was deleted.
+        warnings: what the server warns of where it was replaced: pods that a namespace's new labels would refuse.
+    """
+
+    item: dict[str, Any] | None
+    warnings: tuple[str, ...] = ()
+
+
+class Objects:
+    """The objects of one API server, as one user.
+
+    Args:
+        kubeconfig: the path of a kubeconfig file.
+        context: a context in it; None for its current one.
+
+    Raises:
+        ClusterError: the kubeconfig cannot be used.
+    """
+
+    def __init__(self, kubeconfig: str, context: str | None = None) -> None:
+        self._client = Client(kubeconfig, context)
+        self._served: dict[str, dict[str, Mapping[str, Any]]] = {}
+        self.user = self._client.user
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def version(self) -> str:
+        """What the server says it is, such as ``v1.10.0``."""
+        return str(self._client.call("GET", "/version")["gitVersion"])
+
+    def observe(self, kinds: Iterable[str] | None = None, told: Told | None = None) -> ClusterFacts:
+        """All objects of the given kinds, in pages; by default of every kind that a plan is made from.
+
+        Of pods, what they are judged by is kept (see ``keeping``). Parts that are equal are one part: nobody may write
+        to these objects.
+
+        Args:
+            kinds: which kinds.
+            told: called after each page.
+
+        Raises:
+            ClusterError: the server cannot be reached, or refuses.
+        """
+        version = self.version()
+        objects = {}
+        keeper = Keeper()
+        for kind in kinds or (resource.kind for resource in RESOURCES.values() if resource.observed):
+            resource = RESOURCES[kind]
+            path = self._path(resource)
+            if path is not None:
+                objects[resource.plural] = tuple(self._list(path, kind, keeper.keep, told))
+        return ClusterFacts(version=version, user=self.user, objects=objects)
+
+    def may(self, verb: str, kind: str, namespace: str = "", subresource: str = "") -> bool:
+        """Whether this user may do that, as the server sees it (SelfSubjectAccessReview).
+
+        Raises:
+            ClusterError: the server does not know the user, or cannot be reached.
+        """
+        resource = RESOURCES[kind]
+        group = resource.api_versions[0].rpartition("/")[0]
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {
+                "resourceAttributes": {
+                    "verb": verb,
+                    "group": group,
+                    "resource": resource.plural,
+                    "subresource": subresource,
+                    "namespace": namespace,
+                }
+            },
+        }
+        # It stores nothing, so it may be asked as often as one likes.
+        answer = self._client.call(
+            "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review, what="access review"
+        )
+        return bool(answer.get("status", {}).get("allowed"))
+
+    def serves(self, kind: str) -> bool:
+        """Whether the server has this kind in a version that is known here."""
+        return self._path(RESOURCES[kind]) is not None
+
+    def get(self, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
+        """One object, or None where there is none.
+
+        Raises:
+            ClusterError: the server does not serve that kind, cannot be reached, or refuses.
+        """
+        try:
+            return {"kind": kind, **self._client.call("GET", self._place(kind, name, namespace))}
+        except NotFoundError:
+            return None
+
+    def create(self, manifest: Mapping[str, Any], what: str = "") -> dict[str, Any]:
+        """Create an object; its apiVersion is the one that the server serves.
+
+        Raises:
+            StaleError: there is one already.
+            ClusterError: the server refuses.
+        """
+        path = self._place(manifest["kind"], "", manifest["metadata"].get("namespace", ""))
+        return self._client.call("POST", path, manifest, what=what)
+
+    def replace(
+        self, manifest: Mapping[str, Any], what: str = "", warnings: list[str] | None = None
+    ) -> dict[str, Any]:
+        """Replace an object over the resourceVersion that the manifest names; what the server warns of is added.
+
+        Raises:
+            StaleError: it was changed by somebody since.
+            ClusterError: the server refuses.
+        """
+        meta = manifest["metadata"]
+        path = self._place(manifest["kind"], meta["name"], meta.get("namespace", ""))
+        return self._client.call("PUT", path, manifest, what=what, warnings=warnings)
+
+    def patch(self, kind: str, name: str, patch: Mapping[str, Any], namespace: str = "") -> dict[str, Any]:
+        """Merge into an object; a resourceVersion in the patch's metadata is the one that it must have.
+
+        Raises:
+            StaleError: it was changed by somebody since.
+            ClusterError: the server refuses.
+        """
+        return self._client.call("PATCH", self._place(kind, name, namespace), patch, what=f"{kind} {name}")
+
+    def delete(self, item: Mapping[str, Any]) -> None:
+        """Delete this very object: the one with its uid, as it is at its resourceVersion. None there is fine.
+
+        Raises:
+            StaleError: it is another one by now, or was changed by somebody since.
+            ClusterError: the server refuses.
+        """
+        meta = item["metadata"]
+        path = self._place(item["kind"], meta["name"], meta.get("namespace", ""))
+        # A server before 1.14 ignores the resourceVersion here, which came later than the uid.
+        wanted = {key: meta[key] for key in ("uid", "resourceVersion") if key in meta}
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": wanted}
+        where = f"{meta['namespace']}/" if meta.get("namespace") else ""
+        try:
+            self._client.call("DELETE", path, options, what=f"{item['kind']} {where}{meta['name']}")
+        except NotFoundError:
+            return
+
+    def evict(self, pod: Mapping[str, Any]) -> str:
+        """Ask for a pod's end, once; empty where that was taken up, else why it was not this time.
+
+        It may be another time: a PodDisruptionBudget (or the server's load) forbids it for now, its count was changed
+        by somebody else meanwhile (409), the server stumbles, or there was no answer.
+
+        The apiVersion is the one that discovery gives for ``pods/eviction``: policy/v1 from 1.22 on
+        (kubernetes.io, "API-initiated Eviction").
+
+        Raises:
+            ClusterError: the server refuses for good.
+        """
+        meta = pod["metadata"]
+        row = self._resources("/api/v1").get("pods/eviction", {})
+        version = row.get("version") or "v1beta1"
+        eviction = {
+            "apiVersion": f"policy/{version}",
+            "kind": "Eviction",
+            "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
+            "deleteOptions": {"preconditions": {"uid": meta["uid"]}},
+        }
+        path = f"{self._place('Pod', meta['name'], meta['namespace'])}/eviction"
+        what = f"eviction of {meta['namespace']}/{meta['name']}"
+        try:
+            self._client.call("POST", path, eviction, what=what, again=False)
+        except NotFoundError:
+            return ""
+        except TooManyRequestsError:
+            return "its PodDisruptionBudget allows no eviction"
+        except (PassingError, StaleError) as error:
+            return str(error)
+        return ""
+
+    def pods_on(self, node: str) -> list[dict[str, Any]]:
+        """The pods of one node.
+
+        Raises:
+            ClusterError: the server cannot be reached, or refuses.
+        """
+        return list(self._pages("/api/v1/pods", "Pod", [("fieldSelector", f"spec.nodeName={node}")]))
+
+    def items(self, kind: str, namespace: str = "") -> list[dict[str, Any]]:
+        """All objects of a kind, in one namespace or in all; none where the kind is not served.
+
+        Raises:
+            ClusterError: the server cannot be reached, or refuses.
+        """
+        path = self._path(RESOURCES[kind], namespace or None)
+        return [] if path is None else self._list(path, kind)
+
+    def apply(self, change: ObjectChange) -> Written:
+        """Create, replace or delete an object; one that is to be deleted may be gone already.
+
+        Raises:
+            StaleError: it was changed by somebody since it was looked at.
+            ClusterError: the server refuses.
+        """
+        if change.delete and change.before is not None:
+            self.delete(change.before)
+            return Written(None)
+        if change.before is None:
+            return Written({"kind": change.manifest["kind"], **self.create(change.manifest, change.name)})
+        warnings: list[str] = []
+        item = self.replace(change.manifest, change.name, warnings)
+        return Written({"kind": change.manifest["kind"], **item}, tuple(warnings))
+
+    def _place(self, kind: str, name: str, namespace: str) -> str:
+        resource = RESOURCES[kind]
+        path = self._path(resource, namespace or None)
+        if path is None:
+            versions = " or ".join(resource.api_versions)
+            raise ClusterError(f"{kind} {name}: the server does not serve {versions}")
+        return f"{path}/{name}" if name else path
+
+    def api_version(self, kind: str) -> str:
+        """The apiVersion in which the server has a kind; empty where it has it in none that is known here."""
+        for version in RESOURCES[kind].api_versions:
+            base = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+            if RESOURCES[kind].plural in self._resources(base):
+                return version
+        return ""
+
+    def _path(self, resource: Resource, namespace: str | None = None) -> str | None:
+        version = self.api_version(resource.kind)
+        if not version:
+            return None
+        base = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+        return (
+            f"{base}/namespaces/{namespace}/{resource.plural}" if namespace else f"{base}/{resource.plural}"
+        )
+
+    def _resources(self, base: str) -> Mapping[str, Mapping[str, Any]]:
+        if base not in self._served:
+            try:
+                found = self._client.call("GET", base).get("resources", ())
+                self._served[base] = {item["name"]: item for item in found}
+            except NotFoundError:
+                self._served[base] = {}
+        return self._served[base]
+
+    def _list(
+        self, path: str, kind: str, keep: Keep = without_unneeded, told: Told | None = None
+    ) -> list[dict[str, Any]]:
+        """Every object there, in pages; from the beginning again if the pages outlive the server's memory."""
+        try:
+            return list(self._pages(path, kind, keep=keep, told=told))
+        except ExpiredError:
+            return list(self._pages(path, kind, keep=keep, told=told))
+
+    def _pages(
+        self,
+        path: str,
+        kind: str,
+        query: Iterable[tuple[str, str]] = (),
+        keep: Keep = without_unneeded,
+        told: Told | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        token, done = "", 0
+        while True:
+            words = [*query, ("limit", str(PAGE)), *([("continue", token)] if token else [])]
+            page = self._client.call("GET", path, query=words)
+            items = page.get("items") or ()
+            for item in items:
+                yield {"apiVersion": page.get("apiVersion"), "kind": kind, **keep(kind, item)}
+            metadata = page.get("metadata") or {}
+            token = metadata.get("continue") or ""
+            done += len(items)
+            if told is not None:
+                # How many remain is said from 1.16 on (1.15: where a gate is on; ListMeta.remainingItemCount).
+                more = metadata.get("remainingItemCount") if token else 0
+                told(RESOURCES[kind].plural, done, None if more is None else done + more)
+            if not token:
+                return

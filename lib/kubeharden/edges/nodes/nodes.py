@@ -1,0 +1,217 @@
+"""Nodes over SSH: look at them, and change them in transactions.
+
+Two scripts run on a node, each in one round trip: ``scripts/observe.sh`` and ``scripts/transaction.sh``. One SSH
+session answers for both, as often as they are asked (``scripts/session.sh``).
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from kubeharden.edges.nodes.session import script_text
+from kubeharden.edges.nodes.ssh import SUDO_PASSWORD_VARIABLE, Ssh
+from kubeharden.edges.nodes.transaction import (
+    Begun,
+    Transaction,
+    archive,
+    naming,
+    read_backup,
+    read_result,
+    read_transactions,
+)
+from kubeharden.errors import HostKeyError, NodeError
+from kubeharden.facts import SERVICES, NodeFacts, parse_observation
+from kubeharden.inputs.inventory import Inventory, Node
+from kubeharden.plan import NodeChange
+
+__all__ = ["CONFIRM_SECONDS", "SUDO_PASSWORD_VARIABLE", "Begun", "Nodes", "Transaction"]
+
+T = TypeVar("T")
+
+MAX_THREADS = 32
+OBSERVE_SECONDS = 120
+TRANSACTION_SECONDS = 300
+# How long a node waits to be confirmed before it puts itself back, where nobody says otherwise.
+CONFIRM_SECONDS = 120.0
+
+
+class Nodes:
+    """The nodes of an inventory. Connections are made when they are first needed and kept; use it in a ``with``.
+
+    Args:
+        inventory: which nodes there are and how to log in.
+        ask_password: called once, if the inventory says ``sudo: password``.
+    """
+
+    def __init__(self, inventory: Inventory, ask_password: Callable[[], str] | None = None) -> None:
+        self.inventory = inventory
+        self._ssh = Ssh(inventory, ask_password)
+        self._script = script_text("transaction")
+
+    def __enter__(self) -> Nodes:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._ssh.close()
+
+    @property
+    def round_trips(self) -> dict[str, int]:
+        """How many scripts have been run on each node so far."""
+        return dict(self._ssh.round_trips)
+
+    def logins(self) -> dict[str, dict[str, str]]:
+        """How each node with an open connection was logged in to; the gateway is among them by its name.
+
+        Returns:
+            ``user``; ``key``, the fingerprint of the key that proved it (empty for another way); ``host_key``,
+            type and fingerprint of the key that the node showed.
+        """
+        return self._ssh.logins()
+
+    def check(self) -> None:
+        """Log in to every node and become root there, and do nothing else.
+
+        Raises:
+            NodeError: that does not work on one or more of them; all are named.
+        """
+        _all(lambda node: self._ssh.run(node, "check", [], b"", OBSERVE_SECONDS), self.inventory.nodes)
+
+    def observe(
+        self, names: Iterable[str] | None = None, services: Sequence[str] = SERVICES
+    ) -> list[NodeFacts]:
+        """Look at the nodes, all at once, one round trip each.
+
+        Args:
+            names: which nodes; all of the inventory by default.
+            services: which services on them.
+
+        Raises:
+            NodeError: one or more cannot be reached or do not answer; all of them are named.
+        """
+
+        def look(node: Node) -> NodeFacts:
+            answer = self._ssh.run(node, "observe", services, b"", OBSERVE_SECONDS)
+            text = answer.decode("utf-8", errors="surrogateescape")  # files are written back as they were
+            return parse_observation(node.name, node.control_plane, text)
+
+        return _all(look, self._named(names))
+
+    def begin(self, change: NodeChange, run: str, confirm_timeout: float = CONFIRM_SECONDS) -> Begun:
+        """Carry out one change on its node, up to the point where somebody must confirm it; one round trip.
+
+        The node works on whatever becomes of this connection. The same call once more follows the transaction that
+        it began, if that is still open.
+
+        Args:
+            change: from a plan.
+            run: the name of the transaction, of letters, digits, ``.``, ``_`` and ``-``; also that of the folder
+                with the backups, below ``/var/lib/kubeharden`` on the node.
+            confirm_timeout: how many seconds after the service had time to settle the node puts everything back
+                unless it is confirmed.
+
+        Raises:
+            NodeError: the node cannot be reached, or did not say what became of it.
+        """
+        settle = self.inventory.settle_seconds
+        deadline = settle + confirm_timeout
+        content = archive(change, run, _holder(), settle, deadline, self._script)
+        seconds = 2 * settle + confirm_timeout + TRANSACTION_SECONDS  # it may settle twice: forth and back
+        answer = self._transaction(self._node(change.node), "begin", content, seconds)
+        return read_result(change.node, change.service, answer)
+
+    def confirm(self, node: str, run: str) -> Begun:
+        """The change stays: the node puts nothing back any more; one round trip.
+
+        Args:
+            node: the name of the node.
+            run: the name of the transaction.
+
+        Returns:
+            ``confirmed``, or what else became of it: the node may have been quicker and put it back.
+
+        Raises:
+            NodeError: the node cannot be reached, or did not say what became of it.
+        """
+        return self._verdict(node, "confirm", run)
+
+    def undo(self, node: str, run: str) -> Begun:
+        """Put the change back at once; one round trip.
+
+        Returns:
+            ``reverted``, or what else became of it: it may have been confirmed, or be over already.
+
+        Raises:
+            NodeError: the node cannot be reached, or did not say what became of it.
+        """
+        return self._verdict(node, "undo", run)
+
+    def state(self, names: Iterable[str] | None = None) -> dict[str, tuple[Transaction, ...]]:
+        """The transactions that each node knows, those of long ago left out; one round trip each.
+
+        Args:
+            names: which nodes; all of the inventory by default.
+
+        Raises:
+            NodeError: one or more cannot be reached or do not answer; all of them are named.
+        """
+
+        def ask(node: Node) -> tuple[str, tuple[Transaction, ...]]:
+            answer = self._transaction(node, "state", b"", OBSERVE_SECONDS)
+            return node.name, read_transactions(node.name, answer)
+
+        return dict(_all(ask, self._named(names)))
+
+    def backup(self, node: str, run: str, digest: str) -> str | None:
+        """What a transaction backed up on its node, by the SHA-256 of the content; None where it is not there.
+
+        Raises:
+            NodeError: the node cannot be reached, or the backup is damaged.
+        """
+        wanted = naming(run) + f"{digest}\n".encode()
+        answer = self._transaction(self._node(node), "old", wanted, OBSERVE_SECONDS)
+        return read_backup(node, digest, answer)
+
+    def _verdict(self, node: str, verb: str, run: str) -> Begun:
+        seconds = self.inventory.settle_seconds + TRANSACTION_SECONDS
+        answer = self._transaction(self._node(node), verb, naming(run), seconds)
+        return read_result(node, "", answer)
+
+    def _transaction(self, node: Node, verb: str, payload: bytes, seconds: float) -> str:
+        return self._ssh.run(node, "transaction", [verb], payload, seconds).decode(errors="replace")
+
+    def _node(self, name: str) -> Node:
+        return next(node for node in self.inventory.nodes if node.name == name)
+
+    def _named(self, names: Iterable[str] | None) -> list[Node]:
+        wanted = None if names is None else set(names)
+        return [node for node in self.inventory.nodes if wanted is None or node.name in wanted]
+
+
+def _holder() -> str:
+    """Who has a node while a change is open, for somebody who finds it held."""
+    return f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
+
+
+def _all(work: Callable[[Node], T], nodes: list[Node]) -> list[T]:
+    """Do it for all nodes at once; if any fails, say of all that failed."""
+    with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(nodes)) or 1) as pool:
+        futures = [pool.submit(work, node) for node in nodes]
+    failed = [error for future in futures if (error := future.exception()) is not None]
+    for error in failed:
+        if not isinstance(error, NodeError):
+            raise error
+    if len(failed) == 1:
+        raise failed[0]
+    if failed:
+        kind = HostKeyError if any(isinstance(error, HostKeyError) for error in failed) else NodeError
+        raise kind("\n".join(str(error) for error in failed))
+    return [future.result() for future in futures]

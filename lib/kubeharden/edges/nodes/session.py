@@ -1,0 +1,136 @@
+"""One SSH session to a node, in which its scripts answer one request after the other: see ``scripts/session.sh``."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+import paramiko
+
+SCRIPTS = ("observe", "transaction")
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a script answered.
+
+    Attributes:
+        status: its exit status; that of the whole session, where the session ended instead.
+        output: what it printed.
+        complaints: what it printed to its standard error.
+    """
+
+    status: int
+    output: bytes
+    complaints: str
+
+
+class Session:
+    """A session that waits for requests.
+
+    Args:
+        channel: on which nothing runs yet.
+        command: see ``command``.
+        seconds: how long the server may take to accept it.
+        sudo: the words that make the rest of a command line run as root; none for a login as root.
+        password: sudo's, if it needs one.
+
+    Raises:
+        paramiko.SSHException: the server refuses, or takes longer.
+    """
+
+    def __init__(
+        self,
+        channel: paramiko.Channel,
+        command: str,
+        seconds: float,
+        sudo: Sequence[str] = (),
+        password: str | None = None,
+    ) -> None:
+        self._channel = channel
+        self._first = b"" if password is None else f"{password}\n".encode()
+        prefix = f"{shlex.join(sudo)} " if sudo else ""
+        # paramiko itself would wait for ever for a server that is there and says nothing.
+        patience = threading.Timer(seconds, channel.close)
+        patience.start()
+        try:
+            channel.exec_command(prefix + command)
+        finally:
+            patience.cancel()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be asked, as far as can be told from here."""
+        return not (self._channel.closed or self._channel.eof_received)
+
+    def close(self) -> None:
+        """End it; a script that works goes on, or ends when it next prints something."""
+        self._channel.close()
+
+    def ask(self, name: str, arguments: Sequence[str], payload: bytes, seconds: float) -> Answer:
+        """Have a script answer; one round trip.
+
+        Args:
+            name: of ``SCRIPTS``, or ``check``, which does nothing.
+            arguments: constant words without blanks.
+            payload: its standard input.
+            seconds: how long it may take.
+
+        Raises:
+            TimeoutError: it took longer.
+            EOFError: the connection ended in the middle.
+        """
+        mark = secrets.token_hex(16)
+        request = " ".join(["kubeharden", mark, name, str(len(payload)), *arguments])
+        end = time.monotonic() + seconds
+        self._channel.settimeout(seconds)
+        self._channel.sendall(self._first + f"{request}\n".encode() + payload)
+        self._first = b""
+        last = f"\n{mark} end\n".encode()
+        said = bytearray()
+        while not said.endswith(last):
+            self._channel.settimeout(max(0.0, end - time.monotonic()))
+            try:
+                data = self._channel.recv(_CHUNK)
+            except TimeoutError:
+                raise TimeoutError(f"no answer within {seconds:.0f} s") from None
+            if not data:
+                return self._ended(bytes(said), end)
+            said += data
+        output, _, rest = bytes(said.removesuffix(last)).rpartition(f"\n{mark} ".encode())
+        status, _, complaints = rest.decode(errors="replace").partition("\n")
+        return Answer(int(status), output, complaints)
+
+    def _ended(self, said: bytes, end: float) -> Answer:
+        """Why there will be no answer: sudo refused, or there is no shell, or it was killed."""
+        complaints = b""
+        while data := self._channel.recv_stderr(_CHUNK):
+            complaints += data
+        self._channel.status_event.wait(max(0.0, end - time.monotonic()))
+        status = self._channel.exit_status
+        if status <= 0:  # none is known, or it was something else that ended well
+            raise EOFError("the session ended without an answer")
+        return Answer(status, b"", (complaints or said).decode(errors="replace"))
+
+
+def command() -> str:
+    """The command of a session: the scripts as functions, then that which calls them. It is a constant."""
+    functions = [f"{name}() {{\n{_stripped(name)}\n}}" for name in SCRIPTS]
+    return shlex.join(["sh", "-c", "\n".join([*functions, _stripped("session")]), "kubeharden-session"])
+
+
+def script_text(name: str) -> str:
+    """A script of ``scripts/``."""
+    return (files(__package__) / f"{name}.sh").read_text(encoding="utf-8")
+
+
+def _stripped(name: str) -> str:
+    """A script without comments and indentation: a server need not take more than 32 kB at once (RFC 4253, 6.1)."""
+    lines = (line.strip() for line in script_text(name).splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("#"))

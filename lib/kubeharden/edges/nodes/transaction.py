@@ -1,0 +1,192 @@
+"""What goes to ``scripts/transaction.sh`` and what comes back, as text and as plain data. Pure."""
+
+from __future__ import annotations
+
+import base64
+import io
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kubeharden.errors import NodeError
+from kubeharden.plan import FileChange, NodeChange, sha256
+from kubeharden.redaction.redact import redact
+
+# Below it systemd looks for drop-ins beside a unit, so its check needs that part of the tree.
+UNITS = "/systemd/system/"
+# Those that read a config file, write what they make of it with --write-config-to, and end. The kubelet has no such
+# flag: its file is checked with the tables, before there is a plan.
+WRITES_CONFIG = ("kube-proxy", "kube-scheduler")
+OUTCOMES = ("waiting", "stale", "busy", "failed", "reverted", "unchanged", "confirmed")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What became of a change on its node, with the node's own words.
+
+    Attributes:
+        outcome: ``waiting``: it runs with the new files, and the node puts the old ones back unless it is confirmed
+            in time. ``unchanged``: nothing was to be done. ``confirmed``: it was confirmed. ``stale``, ``busy``:
+            nothing was changed, since a file differs from the plan or another transaction has the node.
+            ``reverted``: it was changed, and is as it was before. ``failed``: nothing was changed, or not all of it
+            could be put back; the words say which.
+        words: what the node says of it.
+        restarted: when the service was restarted, by the node's own clock (RFC 3339, UTC); empty if it was not.
+    """
+
+    outcome: str
+    words: str
+    restarted: str = ""
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """A transaction that a node knows.
+
+    Attributes:
+        run: its name.
+        open: whether it holds the node: it works, or waits to be confirmed.
+        state: in the words of ``scripts/transaction.sh``.
+        service: the service that it is about.
+        since: when it began, by the node's own clock (RFC 3339, UTC).
+        holder: who began it.
+    """
+
+    run: str
+    open: bool
+    state: str
+    service: str
+    since: str
+    holder: str
+
+
+def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: float, script: str) -> bytes:
+    """The standard input of ``transaction.sh begin``: an archive of tar, as that script's head describes it.
+
+    Args:
+        change: what to do.
+        run: the name of the transaction.
+        holder: who has the node while it is open; one line.
+        settle: how long the service must run without a break, in seconds.
+        deadline: after how many seconds the node puts back what nobody has confirmed.
+        script: the text of the script, of which the node keeps a copy.
+    """
+    settings = {
+        "run": run,
+        "holder": " ".join(holder.split()),
+        "restart": change.service,
+        "settle": f"{settle:g}",
+        "deadline": f"{deadline:g}",
+    }
+    rows = [_row(number, file) for number, file in enumerate(change.files, start=1)]
+    texts = {
+        "transaction.sh": script,
+        "settings": _lines(f"{name} {value}" for name, value in settings.items()),
+        "files": _lines(rows),
+        "reversed": _lines(reversed(rows)),
+        "confirm": "confirm\n",
+        "revert": "revert\n",
+    }
+    for number, file in enumerate(change.files, start=1):
+        if not file.gone:
+            texts[f"new.{number}"] = file.after
+            _, is_unit, below = file.path.rpartition(UNITS)
+            if is_unit:
+                texts[f"check/{below}"] = file.after
+    if _is_checked(change):
+        texts["argv"] = _lines(change.expected_argv)
+    texts["digests"] = _lines(f"{sha256(text)}  {name}" for name, text in texts.items())
+    return _tar(texts)
+
+
+def naming(run: str) -> bytes:
+    """The standard input of ``transaction.sh confirm`` and ``undo``."""
+    return f"run {run}\n".encode()
+
+
+def read_result(node: str, service: str, text: str) -> Begun:
+    """The answer of ``transaction.sh``; what a login shell printed before it is left out.
+
+    Raises:
+        NodeError: it is none.
+    """
+    _, found, result = text.rpartition("@result ")
+    head, _, words = result.partition("\n")
+    outcome, _, restarted = head.partition(" ")
+    if not found or outcome not in OUTCOMES:
+        raise NodeError(
+            f"{node}: did not say what became of the change{f' to {service}' if service else ''}: "
+            f"{redact(text[-500:]) or 'nothing'}"
+        )
+    return Begun(outcome, redact(words.strip()), restarted.strip())
+
+
+def read_transactions(node: str, text: str) -> tuple[Transaction, ...]:
+    """The answer of ``transaction.sh state``.
+
+    Raises:
+        NodeError: it was cut off.
+    """
+    if not text.endswith("@end\n"):
+        raise NodeError(
+            f"{node}: did not say which transactions it knows: {redact(text[-500:]) or 'nothing'}"
+        )
+    found = []
+    for line in text.splitlines():
+        if line.startswith("@transaction "):
+            run, is_open, state, service, since, holder = line.split(" ", 6)[1:]
+            found.append(Transaction(run, is_open == "open", state, service, since, redact(holder)))
+    return tuple(found)
+
+
+def read_backup(node: str, digest: str, text: str) -> str | None:
+    """The answer of ``transaction.sh old``: the content with that SHA-256, or None where the node has none.
+
+    Raises:
+        NodeError: it was cut off, or is another content.
+    """
+    if "@result failed" in text:  # it does not know that transaction, or not any more
+        return None
+    _, found, body = text.partition("@old\n")
+    if not text.endswith("@end\n") or not found:
+        raise NodeError(f"{node}: did not say what it has backed up")
+    encoded = body.removesuffix("@end\n")
+    if not encoded:
+        return None
+    content = base64.b64decode(encoded).decode("utf-8", errors="surrogateescape")
+    if sha256(content) != digest:
+        raise NodeError(f"{node}: the backup {digest} is damaged: its content has another digest")
+    return content
+
+
+def _is_checked(change: NodeChange) -> bool:
+    words = change.expected_argv
+    named = any(_names(words, file) for file in change.files)
+    return change.service in WRITES_CONFIG and named and not any("\n" in word for word in words)
+
+
+def _names(words: tuple[str, ...], file: FileChange) -> bool:
+    return f"--config={file.path}" in words or file.path in words
+
+
+def _row(number: int, file: FileChange) -> str:
+    if file.gone:
+        return f"{number} - - - {file.before_digest} absent {file.path}"
+    owned = f"{file.mode} {file.owner} {file.group}"
+    return f"{number} {owned} {file.before_digest} {file.after_digest} {file.path}"
+
+
+def _lines(words: Iterable[str]) -> str:
+    return "".join(f"{word}\n" for word in words)
+
+
+def _tar(texts: dict[str, str]) -> bytes:
+    """An archive of private files; what differs from one to the next is their content only."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as made:
+        for name, text in texts.items():
+            content = text.encode("utf-8", errors="surrogateescape")
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o600
+            made.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()

@@ -1,0 +1,57 @@
+"""One look at everything: the nodes over SSH, the objects and the kubelets' configuration over the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from kubeharden.edges.cluster import Cluster, Told
+from kubeharden.edges.nodes import Nodes
+from kubeharden.facts import SERVICES, Facts, NodeFacts
+from kubeharden.facts.sensitive import Withheld, withheld_in, withheld_on
+from kubeharden.redaction.redact import withhold
+
+
+def observe(nodes: Nodes, cluster: Cluster, told: Told | None = None) -> Facts:
+    """Read every node and the cluster; nothing is changed.
+
+    Args:
+        nodes: the nodes.
+        cluster: the API server.
+        told: called after each page of a list.
+
+    Raises:
+        KubehardenError: a node or the API server cannot be reached.
+    """
+    found = replace(cluster.observe(told=told), name=nodes.inventory.cluster)
+    seen = Facts(nodes=observe_nodes(nodes, cluster), cluster=found)
+    _withhold(withheld_in(seen.cluster.objects))
+    return seen
+
+
+def observe_nodes(
+    nodes: Nodes, cluster: Cluster, names: Iterable[str] | None = None, services: Sequence[str] = SERVICES
+) -> tuple[NodeFacts, ...]:
+    """Read nodes, with what their kubelets serve as their configuration.
+
+    Args:
+        nodes: the nodes of the inventory.
+        cluster: the API server, through which a kubelet is asked.
+        names: which nodes; all of the inventory by default.
+        services: which services on them.
+
+    Raises:
+        NodeError: one or more cannot be reached or do not answer; all of them are named.
+    """
+    seen = tuple(
+        node.with_kubelet_configz(cluster.kubelet_config(node.name)) if node.service("kubelet") else node
+        for node in nodes.observe(names, services)
+    )
+    for node in seen:
+        _withhold(withheld_on(node))
+    return seen
+
+
+def _withhold(found: Withheld) -> None:
+    """What was just read and is not known to be harmless is in no output from here on."""
+    withhold(found.values, found.names, found.harmless)

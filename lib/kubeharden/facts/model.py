@@ -1,0 +1,224 @@
+"""What was seen on the nodes and in the API: plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from kubeharden.components import units
+from kubeharden.components.admission_plugins import flag_value
+from kubeharden.errors import UnitError
+from kubeharden.releases import Release
+
+# The services that the runbook knows, in the order in which it looks at them.
+SERVICES = ("kubelet", "kube-proxy", "kube-scheduler", "kube-apiserver")
+
+
+@dataclass(frozen=True)
+class FileFact:
+    """A file on a node; ``mode`` is octal text such as ``644``."""
+
+    path: str
+    mode: str
+    owner: str
+    group: str
+    content: str
+
+
+@dataclass(frozen=True)
+class ServiceFacts:
+    """One systemd service on one node.
+
+    Attributes:
+        name: without ``.service``.
+        show: the properties that ``systemctl show`` printed.
+        files: fragment, drop-ins, environment files and config files, by path.
+        cmdline: the command line of the running process; empty when none runs.
+        version: ``v1.10.0``; empty when the binary did not say.
+        warnings: the deprecation warnings of the running process.
+        configz: the effective configuration that it serves itself, if it does.
+        healthz: the HTTP status of a kube-apiserver's ``/healthz``, asked on its own node: ``200``; ``000`` where it
+            did not answer (curl's ``%{http_code}``); empty where nobody could ask, or for another service.
+        credentials: its kubeconfig's path, then the paths that the kubeconfig names.
+    """
+
+    name: str
+    show: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, FileFact] = field(default_factory=dict)
+    cmdline: tuple[str, ...] = ()
+    version: str = ""
+    warnings: tuple[str, ...] = ()
+    configz: Mapping[str, Any] | None = None
+    healthz: str = ""
+    credentials: tuple[str, ...] = ()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether systemd has such a unit."""
+        return self.show.get("LoadState") == "loaded"
+
+    @property
+    def running(self) -> bool:
+        """Whether it is active with a main process."""
+        return self.show.get("ActiveState") == "active" and self.main_pid != 0
+
+    @property
+    def needs_reload(self) -> bool:
+        """Whether its unit files changed since systemd read them."""
+        return self.show.get("NeedDaemonReload") == "yes"
+
+    @property
+    def main_pid(self) -> int:
+        """The process id of its main process; 0 without one."""
+        return int(self.show.get("MainPID") or 0)
+
+    @property
+    def started(self) -> str:
+        """When its main process started, as systemd prints it."""
+        return self.show.get("ExecMainStartTimestamp", "")
+
+    @property
+    def release(self) -> Release:
+        """The minor release it runs.
+
+        Raises:
+            UnknownReleaseError: the binary said no version, or one that no table covers.
+        """
+        return Release.parse(self.version)
+
+    @cached_property
+    def service(self) -> units.Service:
+        """Its unit files, in the order in which systemd reads them."""
+        unit_paths = [self.show.get("FragmentPath", ""), *self.show.get("DropInPaths", "").split()]
+        return units.Service(
+            files=tuple(
+                (path, units.Unit.parse(self.files[path].content))
+                for path in unit_paths
+                if path in self.files
+            ),
+            environment_files={
+                path: fact.content for path, fact in self.files.items() if path not in unit_paths
+            },
+        )
+
+    def unit_argv(self) -> list[str]:
+        """The command that the unit files say.
+
+        Raises:
+            UnitError: they cannot be read.
+        """
+        return self.service.argv()
+
+    def config(self, argv: list[str]) -> tuple[str, dict[str, Any] | None]:
+        """Path and content of the file that ``--config`` names on ``argv``; an empty path without one.
+
+        Raises:
+            UnitError: the file is not there, or is no YAML mapping.
+        """
+        path = flag_value(argv, "--config")
+        if not path:
+            return "", None
+        fact = self.files.get(path)
+        if fact is None:
+            raise UnitError(f"{self.name} names --config={path}, but there is no such file")
+        return path, read_config(fact)
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """One node: who it is, its services, and what is needed to judge them."""
+
+    name: str
+    control_plane: bool
+    hostname: str = ""
+    os: str = ""
+    systemd: str = ""
+    boot: str = ""
+    cgroup: str = ""  # v1 or v2; empty where the node did not say
+    kubernetes_groups: tuple[str, ...] | None = None  # of the user "kubernetes"; None without that user
+    modes: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)  # path: mode, owner, group
+    services: Mapping[str, ServiceFacts] = field(default_factory=dict)
+    kubelet_configz: Mapping[str, Any] | None = None  # read through the API server
+
+    def service(self, name: str) -> ServiceFacts | None:
+        """The service of that name, or None where the node has no such unit."""
+        found = self.services.get(name)
+        return found if found is not None and found.loaded else None
+
+    def effective_config(self, name: str) -> Mapping[str, Any] | None:
+        """What a service says it runs with: the kubelet through the API server, the others on the node.
+
+        None where it says nothing, or where the node has no such service.
+        """
+        found = self.service(name)
+        if found is None:
+            return None
+        return self.kubelet_configz if name == "kubelet" else found.configz
+
+    def with_kubelet_configz(self, configz: Mapping[str, Any] | None) -> NodeFacts:
+        """The same facts with what the kubelet serves at ``/configz``."""
+        return replace(self, kubelet_configz=configz)
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """The API objects that matter here, as plain dicts keyed by resource name (``pods``, ``roles`` …).
+
+    Attributes:
+        name: what the inventory calls the cluster.
+    """
+
+    version: str
+    user: str
+    objects: Mapping[str, tuple[Mapping[str, Any], ...]]
+    name: str = ""
+
+    @property
+    def uid(self) -> str:
+        """The UID of the namespace kube-system, by which clusters are told apart; empty where it was not seen.
+
+        A cluster has no UID of its own; that namespace lives as long as the cluster does, whatever becomes of its
+        address and its certificates (semantic conventions of OpenTelemetry, ``k8s.cluster.uid``).
+        """
+        metadata = (namespace["metadata"] for namespace in self.of("namespaces"))
+        return next((str(meta.get("uid", "")) for meta in metadata if meta["name"] == "kube-system"), "")
+
+    def of(self, resource: str) -> tuple[Mapping[str, Any], ...]:
+        """All objects of one resource, such as ``rolebindings``."""
+        return self.objects.get(resource, ())
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that a plan is made from."""
+
+    nodes: tuple[NodeFacts, ...]
+    cluster: ClusterFacts
+
+    def node(self, name: str) -> NodeFacts:
+        """The node of that name."""
+        return next(node for node in self.nodes if node.name == name)
+
+
+def read_config(fact: FileFact) -> dict[str, Any]:
+    """The content of a component's config file.
+
+    Raises:
+        UnitError: it is no YAML mapping.
+    """
+    try:
+        content = yaml.safe_load(fact.content)
+    except yaml.YAMLError as error:
+        # Without what stands there, which the error would quote.
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise UnitError(
+            f"{fact.path} is no YAML{where}: {getattr(error, 'problem', None) or error}"
+        ) from None
+    if not isinstance(content, dict):
+        raise UnitError(f"{fact.path} holds no configuration")
+    return content

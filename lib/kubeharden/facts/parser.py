@@ -1,0 +1,105 @@
+"""The node script's answer, read into facts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from kubeharden.errors import NodeError
+from kubeharden.facts.model import FileFact, NodeFacts, ServiceFacts
+
+
+def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
+    """The facts in the answer of ``scripts/observe.sh``.
+
+    Args:
+        name: of the node.
+        control_plane: as the inventory says.
+        answer: bytes that are no UTF-8 stand in it as ``surrogateescape`` has them.
+
+    Raises:
+        NodeError: the answer was cut off or is none.
+    """
+    sections = list(_sections(name, answer))
+    shows = {words[1]: _properties(body) for words, body in sections if words[0] == "show"}
+    current = ""
+    files: dict[str, dict[str, FileFact]] = {service: {} for service in shows}
+    values: dict[tuple[str, str], str] = {}
+    for words, body in sections:
+        if words[0] == "show":
+            current = words[1]
+        elif words[0] == "file":
+            mode, owner, group, path = words[1], words[2], words[3], " ".join(words[4:])
+            files[current][path] = FileFact(path, mode, owner, group, body)
+        else:
+            values[words[0], " ".join(words[1:])] = body
+    host = _properties(values.get(("host", ""), ""))
+    groups = host.get("kubernetes_user", "")
+    return NodeFacts(
+        name=name,
+        control_plane=control_plane,
+        hostname=host.get("hostname", ""),
+        os=host.get("os", ""),
+        systemd=host.get("systemd", ""),
+        boot=host.get("boot", ""),
+        cgroup=host.get("cgroup", ""),
+        kubernetes_groups=tuple(groups.split()) if groups else None,
+        modes=_modes(values.get(("modes", "/etc/kubernetes"), ""), "/etc/kubernetes"),
+        services={
+            service: ServiceFacts(
+                name=service,
+                show=show,
+                files=files[service],
+                cmdline=_words(values.get(("cmdline", service), "")),
+                version=_version(values.get(("version", service), "")),
+                warnings=tuple(values.get(("warnings", service), "").splitlines()),
+                configz=_configz(values.get(("configz", service), "")),
+                healthz=values.get(("healthz", service), "").strip(),
+                credentials=tuple(dict.fromkeys(values.get(("credentials", service), "").split("\n")[:-1])),
+            )
+            for service, show in shows.items()
+        },
+    )
+
+
+def _sections(name: str, answer: str) -> Iterator[tuple[list[str], str]]:
+    # What a login shell prints before it is not of the script.
+    _, found, rest = answer.partition("@observation ")
+    mark, _, text = rest.partition("\n")
+    sections = [part.partition("\n") for part in text.split(f"\n{mark} ")[1:]]
+    if not found or not sections or sections[-1][0] != "end":
+        last = sections[-1][0] if sections else "nothing that the script says"
+        raise NodeError(f"{name}: the answer was cut off after {len(answer)} characters, in {last}")
+    for head, _, body in sections[:-1]:
+        yield head.split(" "), body
+
+
+def _properties(text: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """A command line, one word a line; a newline within a word is the character 1."""
+    return tuple(word.replace("\1", "\n") for word in text.split("\n")[:-1])
+
+
+def _version(text: str) -> str:
+    return text.strip().rpartition(" ")[2]
+
+
+def _configz(text: str) -> dict[str, Any] | None:
+    """The one object inside ``{"<group>": {...}}``, or None where the component served none."""
+    if not text.strip():
+        return None
+    content = yaml.safe_load(text)
+    return next(iter(content.values()), None) if isinstance(content, dict) else None
+
+
+def _modes(text: str, folder: str) -> dict[str, tuple[int, str, str]]:
+    result = {}
+    for line in text.splitlines():
+        mode, owner, group, path = line.split(" ", 3)
+        result[folder + path.removeprefix(".")] = (int(mode, 8), owner, group)
+    return result

@@ -1,0 +1,302 @@
+"""What of a node or of the API is not known to be harmless, and so is not shown and not recorded. Pure.
+
+It is an allow-list: ``harmless.yaml`` and the types in the release tables say which values may be seen; whatever is in
+neither is withheld. Values of environment variables always are, unless they are flags themselves.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from kubeharden.components import units
+from kubeharden.facts.model import NodeFacts, ServiceFacts
+from kubeharden.redaction.redact import decoded
+from kubeharden.releases import known_types
+from kubeharden.releases.tables import COMPONENTS
+
+# Types of which any value may be seen; of text, harmless.yaml decides.
+HARMLESS_TYPES = re.compile(
+    r"bool|u?int\d*|float\d*|quantity|duration.*|ip|address|port range|enum\(string\)|object|list\(int32\)"
+    r"|list\((?:string|taint|object)\)|list\(\{.*\}\)|map\(string,(?:string|bool)\)"
+)
+# A value of such a form holds no secret, whatever it is called.
+_HARMLESS_FORM = re.compile(
+    r"(?ix) true|false|yes|no|on|off | [+-]?\d{1,7}(?:\.\d+)?(?:[kmgt]i?b?|%)?"
+    r"| (?:\d{1,7}(?:\.\d+)?(?:ns|us|ms|[smhd]))+"
+    r"| v?\d+(?:\.\d+){1,3}(?:/\d{1,3})?(?::\d{1,5})? | /[\w./@:-]*"
+)
+_ONE_WORD = re.compile(r"[a-z]{1,15}|[A-Z]{1,15}")
+_WORDS = re.compile(r"[\w.-]+")
+_MIXED = re.compile(r"(?=.*\d)(?=.*[A-Za-z])\S{8,}")
+_REFERENCE = re.compile(r"\$\{?\w+\}?")  # a variable in a unit's command
+COMMON_LEAVES = (
+    "name",
+    "namespace",
+    "path",
+    "type",
+    "key",
+    "value",
+    "host",
+    "port",
+    "enabled",
+    "mode",
+    "version",
+)
+SHORTHANDS = {"-v": "--v"}
+
+
+@dataclass
+class Withheld:
+    """What is not to be seen: see ``redact.withhold`` for what each is."""
+
+    values: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+    harmless: set[str] = field(default_factory=set)
+
+    def allow(self, text: str) -> None:
+        """This text is harmless, and so is each of its words."""
+        self.harmless.update({text, *_WORDS.findall(text), *re.findall(r"\w+", text)})
+
+    def hold(self, value: str, name: str = "") -> None:
+        """This value is not known to be harmless: not where it stands after its name, and nowhere if it is distinct."""
+        if name:
+            self.names.add(name)
+        # Of a URL or a header, the password alone, too.
+        parts = (part for part in re.split(r"[\s:=,;@/?&]+", value) if _MIXED.fullmatch(part))
+        self.values.update(text for text in {value, value.strip("\"'"), *parts} if is_distinct(text))
+
+
+def harmless_flags() -> frozenset[str]:
+    """The flags, with dashes and of any component, whose values may be seen."""
+    return frozenset().union(*_harmless().flags.values())
+
+
+def withheld_on(node: NodeFacts) -> Withheld:
+    """What is not known to be harmless in the units, command lines, config and environment files of a node."""
+    found = Withheld()
+    for word in (node.name, node.hostname, node.os, node.systemd):
+        found.allow(word)
+    for service in node.services.values():
+        _command(found, service.name, service.cmdline)
+        _service_files(found, service)
+        for config in (service.configz, node.kubelet_configz if service.name == "kubelet" else None):
+            _config(found, service.name, config or {})
+    return found
+
+
+def withheld_in(objects: Mapping[str, Iterable[Mapping[str, Any]]]) -> Withheld:
+    """What is not known to be harmless in API objects: environment variables, and all that a Secret holds."""
+    found = Withheld()
+    for item in (item for items in objects.values() for item in items):
+        meta = item.get("metadata") or {}
+        for word in (meta.get("name"), meta.get("namespace"), item.get("kind")):
+            found.allow(str(word or ""))
+        if item.get("kind") == "Secret":
+            for key in ("data", "stringData"):
+                for value in map(str, (item.get(key) or {}).values()):
+                    found.hold(value)
+                    found.hold(decoded(value))
+        for value in _variables(item):
+            found.hold(value)
+    return found
+
+
+def is_distinct(value: str) -> bool:
+    """Whether a value may be a secret and is no ordinary word: it can be taken out wherever it stands."""
+    return len(value) > 4 and not _HARMLESS_FORM.fullmatch(value) and not _ONE_WORD.fullmatch(value)  # noqa: PLR2004
+
+
+def _service_files(found: Withheld, service: ServiceFacts) -> None:
+    units = dict(service.service.files)
+    for path, unit in units.items():
+        found.allow(path)
+        for entry in unit.entries:
+            _directive(found, service.name, entry)
+    for path, fact in service.files.items():
+        found.allow(path)
+        if path in units:
+            continue
+        content = _mapping(fact.content)
+        if content is not None:
+            _config(found, service.name, content)
+            _comments(found, fact.content)
+        else:
+            _environment_file(found, service.name, fact.content)
+
+
+def _directive(found: Withheld, component: str, entry: units.Entry) -> None:
+    if not entry.key:
+        _comments(found, entry.raw)
+    elif entry.key == "Environment":
+        for word in _shell_words(entry.value):
+            _variable(found, component, word)
+    elif entry.key.startswith("Exec"):
+        _comments(found, entry.raw)  # between the lines of a command
+        _command(found, component, _shell_words(entry.value))
+    elif entry.key in _harmless().directives:
+        found.allow(entry.value)
+    else:
+        found.hold(entry.value, entry.key)
+
+
+def _environment_file(found: Withheld, component: str, text: str) -> None:
+    _comments(found, text)
+    for line in text.replace("\\\n", "").split("\n"):
+        if "=" in line and line.strip()[:1] not in ("#", ";"):
+            _variable(found, component, line.strip())
+
+
+def _variable(found: Withheld, component: str, assignment: str) -> None:
+    """``NAME=value``; a value that is flags is judged as flags."""
+    name, _, value = assignment.partition("=")
+    bare = value.strip().strip("\"'")
+    if bare.startswith("-"):
+        _command(found, component, ["", *_shell_words(bare)])
+    elif bare:
+        found.hold(bare, name.strip())
+
+
+def _command(found: Withheld, component: str, argv: Sequence[str]) -> None:
+    """A command line: the program, its flags, and words that are none."""
+    program, *words = argv or [""]
+    found.allow(program)
+    while words:
+        word = words.pop(0)
+        if word.startswith("-"):
+            name, equals, value = word.partition("=")
+            if not equals and words and not words[0].startswith("-"):
+                value = words.pop(0)
+            _flag(found, component, SHORTHANDS.get(name, name.replace("_", "-")), value)
+        elif re.match(r"[A-Za-z_]\w*=", word):
+            _variable(found, component, word)
+        elif is_distinct(word) and not _REFERENCE.fullmatch(word):
+            found.hold(word)
+
+
+def _flag(found: Withheld, component: str, name: str, value: str) -> None:
+    if not value:
+        return
+    if name == "-c" and " " in value:  # the command of a shell
+        _command(found, component, ["", *_shell_words(value)])
+    elif name in _harmless().flags_of(component) and not _has_credentials(value):
+        found.allow(value)
+    else:
+        found.hold(value, name)
+
+
+def _config(found: Withheld, component: str, content: Mapping[str, Any]) -> None:
+    for path, value in _leaves(content):
+        if _harmless().allows_field(component, path):
+            found.allow(str(value))
+        elif not _HARMLESS_FORM.fullmatch(str(value)):
+            leaf = path.rpartition(".")[2]
+            found.hold(str(value), "" if leaf.lower() in _harmless().leaves else leaf)
+
+
+def _comments(found: Withheld, text: str) -> None:
+    """Comments say anything: of their words, those that look like a password or a key are withheld."""
+    for line in text.split("\n"):
+        stripped = line.strip()
+        if stripped[:1] in ("#", ";"):
+            for word in stripped.split():
+                bare = word.rpartition("=")[2].strip("\"'().,:;")
+                if "/" not in bare and not bare.startswith("-") and _MIXED.fullmatch(bare):
+                    found.hold(bare)
+
+
+def _variables(item: Any) -> Iterator[str]:
+    """The values of environment variables, wherever in an object containers are."""
+    if isinstance(item, Mapping):
+        for key, part in item.items():
+            if key == "env" and isinstance(part, list):
+                yield from (str(v["value"]) for v in part if isinstance(v, Mapping) and v.get("value"))
+            else:
+                yield from _variables(part)
+    elif isinstance(item, list):
+        for part in item:
+            yield from _variables(part)
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _leaves(part, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _leaves(part, path)
+    elif value is not None and value != "":
+        yield path, value
+
+
+def _mapping(text: str) -> Mapping[str, Any] | None:
+    """The content of a config file; None for what is none, such as an environment file."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _shell_words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:  # a quote that is not closed
+        return text.split()
+
+
+def _has_credentials(value: str) -> bool:
+    return re.search(r"://[^\s/@]*@", value) is not None
+
+
+@dataclass(frozen=True)
+class _Harmless:
+    """What ``harmless.yaml`` and the release tables allow."""
+
+    flags: Mapping[str, frozenset[str]]
+    fields: Mapping[str, frozenset[str]]
+    directives: frozenset[str]
+    leaves: frozenset[str]  # what known fields are called, and what every object has, in small letters
+
+    def flags_of(self, component: str) -> frozenset[str]:
+        return self.flags.get(component, frozenset())
+
+    def allows_field(self, component: str, path: str) -> bool:
+        """Whether a field, or the map or list that it is in, may be seen.
+
+        In whatever letters: the older components serve their fields by their names in Go.
+        """
+        fields = self.fields.get(component, frozenset())
+        parts = path.lower().split(".")
+        return any(".".join(parts[:length]) in fields for length in range(1, len(parts) + 1))
+
+
+@cache
+def _harmless() -> _Harmless:
+    raw = yaml.safe_load((files(__package__) / "harmless.yaml").read_text(encoding="utf-8"))
+    flags = {name: set(rows["shown"].split()) for name, rows in raw["flags"].items()}
+    fields = {name: {"kind", "apiVersion", *rows["shown"].split()} for name, rows in raw["fields"].items()}
+    for component in COMPONENTS:
+        types = known_types(component)
+        for shown, known, key in ((flags, types[0], "flags"), (fields, types[1], "fields")):
+            withheld = set(raw[key][component]["withheld"].split())
+            shown[component] |= {
+                name
+                for name, kind in known.items()
+                if kind != "object" and name not in withheld and HARMLESS_TYPES.fullmatch(kind)
+            }
+    return _Harmless(
+        {name: frozenset(names) for name, names in flags.items()},
+        {name: frozenset(path.lower() for path in paths) for name, paths in fields.items()},
+        frozenset(raw["directives"].split()),
+        frozenset(
+            {path.rpartition(".")[2] for paths in fields.values() for path in paths} | set(COMMON_LEAVES)
+        ),
+    )

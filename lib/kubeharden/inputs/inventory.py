@@ -1,0 +1,133 @@
+"""Inventories: which nodes there are and how to reach them. Strict: an unknown key is an error."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from kubeharden.errors import ParameterError
+from kubeharden.inputs.documents import mistakes, read_document
+
+Network = IPv4Network | IPv6Network
+
+
+def _network(value: object) -> Network:
+    if not isinstance(value, str):
+        raise ValueError("expected a network such as 10.0.0.0/16")
+    return ip_network(value)
+
+
+# [user@]host[:port]
+GATEWAY = r"^([A-Za-z_][A-Za-z0-9_.-]*@)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+
+class Ssh(_Strict):
+    """How to log in. What is left out is taken from ``~/.ssh/config``, the agent and the usual files."""
+
+    user: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")] | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    identity_file: str | None = None
+    known_hosts: str | None = None
+    gateway: Annotated[str, Field(pattern=GATEWAY)] | None = None
+    sudo: str = "nopasswd"
+    connect_timeout: Annotated[int, Field(ge=1, le=600)] = 15
+
+    @field_validator("sudo")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in {"nopasswd", "password"}:
+            raise ValueError("expected nopasswd, or password to be asked for it once")
+        return value
+
+
+class Node(_Strict):
+    """A node: the name of its Node object, and the address that SSH goes to."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+    host: Annotated[str, Field(min_length=1, pattern=r"^[^-\s][^\s]*$")]
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    control_plane: bool = False
+
+
+class Inventory(_Strict):
+    """A cluster: its nodes, and the kubeconfig to talk to its API server with.
+
+    Attributes:
+        settle_seconds: how long a service must run without a break after a restart.
+        require_approval: whether a plan must be approved before it is carried out.
+        approvers: a file of allowed signers (ssh-keygen(1)); with it, an approval must be signed by one of them.
+        service_cluster_ip_range: the API server's; read from its unit where it is not given here.
+    """
+
+    cluster: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    kubeconfig: str
+    context: str | None = None
+    ssh: Ssh = Ssh()
+    nodes: Annotated[list[Node], Field(min_length=1)]
+    service_cluster_ip_range: Annotated[Network, BeforeValidator(_network)] | None = None
+    settle_seconds: Annotated[float, Field(ge=0, le=600, strict=False)] = 3
+    require_approval: bool = False
+    approvers: str | None = None
+
+    @field_validator("nodes")
+    @classmethod
+    def _distinct(cls, nodes: list[Node]) -> list[Node]:
+        names = [node.name for node in nodes]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"named twice: {', '.join(twice)}")
+        places = [(node.host, node.port) for node in nodes]
+        if len(set(places)) < len(places):
+            raise ValueError("two of them are one machine: the same host and port")
+        if not any(node.control_plane for node in nodes):
+            raise ValueError("none has control_plane: true")
+        return nodes
+
+
+def read_inventory(path: Path) -> Inventory:
+    """Read an inventory file; relative paths in it are relative to the file, and ``~`` works.
+
+    Raises:
+        ParameterError: there is no such file, or it is wrong; every mistake is named.
+    """
+    raw = read_document(path, "inventory", "parameters/inventory.example.yaml (or 'rehearsal')")
+    try:
+        inventory = Inventory.model_validate(raw)
+    except ValidationError as error:
+        raise ParameterError(f"inventory: {path} is wrong:\n{mistakes(error)}") from None
+    return _with_absolute_paths(inventory, path.resolve().parent)
+
+
+def _with_absolute_paths(inventory: Inventory, folder: Path) -> Inventory:
+    def absolute(text: str | None) -> str | None:
+        try:
+            return None if text is None else str(folder / Path(text).expanduser())
+        except RuntimeError:
+            raise ParameterError(f"inventory: {text} names a home folder that nobody has") from None
+
+    ssh = inventory.ssh.model_copy(
+        update={
+            "identity_file": absolute(inventory.ssh.identity_file),
+            "known_hosts": absolute(inventory.ssh.known_hosts),
+        }
+    )
+    approvers = absolute(inventory.approvers)
+    result = inventory.model_copy(
+        update={"kubeconfig": absolute(inventory.kubeconfig), "ssh": ssh, "approvers": approvers}
+    )
+    for what, text in (
+        ("kubeconfig", result.kubeconfig),
+        ("ssh.identity_file", ssh.identity_file),
+        ("ssh.known_hosts", ssh.known_hosts),
+        ("approvers", approvers),
+    ):
+        if text is not None and not Path(text).is_file():
+            raise ParameterError(f"inventory: {what} names {text}, but there is no such file")
+    return result

@@ -1,0 +1,27 @@
+"""What is to be changed: the plan as plain data. ``decide.make_plan`` makes one, ``proof.compare`` holds it. Pure."""
+
+from kubeharden.plan.model import (
+    FileChange,
+    NodeChange,
+    ObjectChange,
+    Plan,
+    Remark,
+    digest_of,
+    own_state,
+    sha256,
+    state_digest,
+    unified_diff,
+)
+
+__all__ = [
+    "FileChange",
+    "NodeChange",
+    "ObjectChange",
+    "Plan",
+    "Remark",
+    "digest_of",
+    "own_state",
+    "sha256",
+    "state_digest",
+    "unified_diff",
+]

@@ -1,0 +1,309 @@
+"""What is to be changed: plain data with a diff and a digest. Nothing is written that is not in a plan."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from kubeharden.components import Finding, Migration
+from kubeharden.facts import FileFact
+
+if TYPE_CHECKING:  # a process that only changes nodes need not read the rules of pod security
+    from kubeharden.podsecurity import Impact
+    from kubeharden.podsecurity.levels import NamespaceLevel
+
+# What the API server writes into an object's metadata (ObjectMeta of k8s.io/apimachinery, meta/v1).
+SERVER_METADATA = ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink")
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A file to write on a node, or to remove; ``before`` is None where there is none yet.
+
+    Attributes:
+        gone: whether it is to be removed; ``after`` is empty then.
+    """
+
+    path: str
+    before: FileFact | None
+    after: str
+    mode: str
+    owner: str
+    group: str
+    gone: bool = False
+
+    @property
+    def before_digest(self) -> str:
+        """SHA-256 of the content it replaces, or ``absent``."""
+        return "absent" if self.before is None else sha256(self.before.content)
+
+    @property
+    def after_digest(self) -> str:
+        """SHA-256 of the content that it is to have, or ``absent``."""
+        return "absent" if self.gone else sha256(self.after)
+
+    @property
+    def diff(self) -> str:
+        """A unified diff of the content."""
+        return unified_diff(self.path, "" if self.before is None else self.before.content, self.after)
+
+
+@dataclass(frozen=True)
+class NodeChange:
+    """What one step does to one service of one node.
+
+    Attributes:
+        files: what to write; empty where only a restart is left to do.
+        restart: why the service must be restarted; empty where it need not.
+        expected_argv: the command line that must run afterwards.
+        expected_config: the content of the config file that must be in force afterwards, if it has one.
+        migration: the verdict on every setting, for kubelet, kube-proxy and kube-scheduler.
+        notes: what else there is to know of it.
+        pending: fields of its present config file that it has not read yet: a restart puts them in effect.
+    """
+
+    step: str
+    node: str
+    service: str
+    files: tuple[FileChange, ...] = ()
+    restart: str = ""
+    expected_argv: tuple[str, ...] = ()
+    expected_config: Mapping[str, Any] | None = None
+    migration: Migration | None = None
+    notes: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        """``kubelet on k8s-node1``: what it is called wherever something is said of it."""
+        return f"{self.service} on {self.node}"
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.files or self.restart)
+
+
+@dataclass(frozen=True)
+class ObjectChange:
+    """An API object to create, to update from ``before``, or to delete.
+
+    Attributes:
+        manifest: the whole object as it is to be; of one that is deleted, what it is called.
+        before: the object as it was seen; None for one that is to be created.
+        delete: whether it is to be deleted.
+    """
+
+    step: str
+    manifest: Mapping[str, Any]
+    before: Mapping[str, Any] | None = None
+    delete: bool = False
+
+    @classmethod
+    def deletion(cls, step: str, existing: Mapping[str, Any]) -> ObjectChange:
+        """The deletion of an object that is there."""
+        meta = {
+            key: existing["metadata"][key] for key in ("namespace", "name") if key in existing["metadata"]
+        }
+        called = {"apiVersion": existing["apiVersion"], "kind": existing["kind"], "metadata": meta}
+        return cls(step, called, existing, delete=True)
+
+    @property
+    def action(self) -> str:
+        """``create``, ``update`` or ``delete``."""
+        if self.delete:
+            return "delete"
+        return "create" if self.before is None else "update"
+
+    @property
+    def name(self) -> str:
+        """``Role weave/psp:privileged``."""
+        meta = self.manifest["metadata"]
+        namespace = f"{meta['namespace']}/" if "namespace" in meta else ""
+        return f"{self.manifest['kind']} {namespace}{meta['name']}"
+
+    @property
+    def before_digest(self) -> str:
+        """SHA-256 of the object that it replaces or deletes, without what the server keeps in it; or ``absent``."""
+        return "absent" if self.before is None else digest_of(_without_server_parts(self.before))
+
+    @property
+    def diff(self) -> str:
+        """A unified diff of the object as YAML, without what the server keeps in it."""
+        if self.delete and self.before is not None:
+            return unified_diff(self.name, _yaml(_own_parts(self.before, self.before)), "")
+        before = "" if self.before is None else _yaml(_own_parts(self.before, self.manifest))
+        return unified_diff(self.name, before, _yaml(_own_parts(self.manifest, self.manifest)))
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something that a person must know: about which node or object, and what."""
+
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run would do, in the order in which it would do it.
+
+    Attributes:
+        node_changes: one for each step and node, those with nothing to do included.
+        object_changes: API objects; they come before the node changes of their step.
+        remarks: what a person must know before it is applied.
+        refused: why it cannot be applied; empty when it can.
+        namespaces: the level of each namespace, where Pod Security Admission is planned.
+        impacts: what would become of every workload under what is planned, one for each kind of admission.
+        target_release: the later release that was asked for; empty if none was.
+        findings: what stands between the cluster as planned and that release, by node; an empty node is the API.
+        cluster: what the inventory calls the cluster.
+        cluster_uid: the UID of its namespace kube-system.
+    """
+
+    steps: tuple[str, ...]
+    node_changes: tuple[NodeChange, ...] = ()
+    object_changes: tuple[ObjectChange, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    refused: tuple[Remark, ...] = ()
+    namespaces: tuple[NamespaceLevel, ...] = ()
+    impacts: tuple[Impact, ...] = ()
+    target_release: str = ""
+    findings: tuple[tuple[str, Finding], ...] = ()
+    cluster: str = ""
+    cluster_uid: str = ""
+
+    def of(self, step: str) -> Plan:
+        """The part of the plan that is one step."""
+        return Plan(
+            steps=(step,),
+            node_changes=tuple(c for c in self.node_changes if c.step == step),
+            object_changes=tuple(c for c in self.object_changes if c.step == step),
+            remarks=self.remarks,
+            refused=self.refused,
+            namespaces=self.namespaces,
+            impacts=self.impacts,
+        )
+
+    def about(self, subjects: Collection[str]) -> Plan:
+        """The part of the plan that changes these: names of objects, and services as in ``kubelet on node``."""
+        return replace(
+            self,
+            node_changes=tuple(c for c in self.node_changes if c.subject in subjects),
+            object_changes=tuple(c for c in self.object_changes if c.name in subjects),
+        )
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.object_changes) or any(change.needed for change in self.node_changes)
+
+    @property
+    def subjects(self) -> frozenset[str]:
+        """What there is something to do about: names of objects, and services as in ``kubelet on node``."""
+        changes = {change.subject for change in self.node_changes if change.needed}
+        return frozenset(changes | {change.name for change in self.object_changes})
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what would be written and restarted, and where: the same plan has the same digest."""
+        return digest_of(self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        """What would be written and restarted, and on which cluster, as plain data."""
+        return {
+            "cluster": {"name": self.cluster, "uid": self.cluster_uid},
+            "steps": list(self.steps),
+            "nodes": [
+                {
+                    "step": change.step,
+                    "node": change.node,
+                    "service": change.service,
+                    "restart": change.restart,
+                    "files": [
+                        {
+                            "path": file.path,
+                            "before": file.before_digest,
+                            "after": file.after_digest,
+                            "mode": file.mode,
+                            "owner": file.owner,
+                            "group": file.group,
+                        }
+                        for file in change.files
+                    ],
+                }
+                for change in self.node_changes
+                if change.needed
+            ],
+            "objects": [
+                {
+                    "step": change.step,
+                    "action": change.action,
+                    "manifest": _without_server_parts(change.manifest),
+                    "before": change.before_digest,
+                }
+                for change in self.object_changes
+            ],
+        }
+
+
+def own_state(item: Mapping[str, Any]) -> dict[str, Any]:
+    """What people and runs decide of an API object: without status, and without what the server keeps in it."""
+    meta = item["metadata"]
+    kept = {key: meta[key] for key in ("name", "namespace", "labels", "annotations") if meta.get(key)}
+    rest = {key: value for key, value in item.items() if key not in ("apiVersion", "metadata", "status")}
+    return {**rest, "metadata": kept}
+
+
+def state_digest(item: Mapping[str, Any]) -> str:
+    """SHA-256 of what people and runs decide of an API object: another one, once somebody has changed it."""
+    return sha256(json.dumps(own_state(item), sort_keys=True, separators=(",", ":")))
+
+
+def sha256(text: str) -> str:
+    """The hexadecimal SHA-256 of a text as it stands in a file."""
+    return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """SHA-256 of plain data, whatever the order of its keys."""
+    return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")))
+
+
+def unified_diff(name: str, before: str, after: str) -> str:
+    """A unified diff with the name on both sides; empty where nothing differs."""
+    return "".join(
+        difflib.unified_diff(
+            before.splitlines(keepends=True),
+            after.splitlines(keepends=True),
+            fromfile=f"{name} (before)" if before else "/dev/null",
+            tofile=name if after else "/dev/null",
+        )
+    )
+
+
+def _without_server_parts(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An object without what the server keeps in it, which may move between a plan and the same plan later."""
+    meta = {key: value for key, value in item["metadata"].items() if key not in SERVER_METADATA}
+    return {**{key: value for key, value in item.items() if key != "status"}, "metadata": meta}
+
+
+def _own_parts(item: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
+    parts = {key: item[key] for key in like if key in item and key not in ("metadata", "status")}
+    meta = {key: item["metadata"][key] for key in ("name", "namespace", "labels") if key in item["metadata"]}
+    return {
+        "apiVersion": parts.pop("apiVersion", None),
+        "kind": parts.pop("kind", None),
+        "metadata": meta,
+        **parts,
+    }
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, sort_keys=False, default_flow_style=False)

@@ -1,0 +1,286 @@
+"""Before and after, judged by what runs: is everything in effect, and did nothing else change? Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kubeharden.components import units
+from kubeharden.components.mismatches import mismatches, same_field
+from kubeharden.facts import Facts, NodeFacts, ServiceFacts
+from kubeharden.plan.model import NodeChange, Plan
+from kubeharden.podsecurity import usable_policies
+from kubeharden.podsecurity.levels import labels_of, shown
+from kubeharden.releases import release_table
+
+# What a kube-apiserver that serves says to /healthz: with 401 and 403 it refuses only whoever brings no credential.
+SERVING = ("200", "401", "403")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a second look found.
+
+    Attributes:
+        problems: what is not as promised; nothing, if all is.
+        confirmed: what was checked and holds, in sentences.
+        notes: warnings that the release gives whatever one does, and what could not be verified.
+        services: rows of node, service, process, start time, warnings before and after.
+        differences: rows of node, service, field, before, after, declared: the effective configuration.
+    """
+
+    problems: tuple[str, ...]
+    confirmed: tuple[str, ...]
+    notes: tuple[str, ...]
+    differences: tuple[tuple[str, ...], ...]
+    services: tuple[tuple[str, ...], ...]
+
+
+def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
+    """Compare what runs now with what ran before and with what the plan promised.
+
+    Args:
+        before: as seen before the plan was made.
+        after: as seen now.
+        plan: what was to be done.
+        applied: whether it was carried out; in ``plan`` mode, nothing at all may have changed.
+    """
+    differences = [row for node in after.nodes for row in _differences(before.node(node.name), node, plan)]
+    problems = [
+        f"{row[1]} on {row[0]}: {row[2]} changed from {row[3]} to {row[4]}, which nothing declared"
+        for row in differences
+        if row[5] == "NO"
+    ]
+    problems += _stopped(before, after)
+    notes: list[str] = []
+    if applied:
+        for change in plan.node_changes:
+            subject, old, new = (
+                change.subject,
+                before.node(change.node),
+                after.node(change.node),
+            )
+            problems += [f"{subject}: {problem}" for problem in unproved(change, new, old)]
+            problems += [f"{subject} still warns: {warning}" for warning in _warnings(change, new)[0]]
+        problems += _missing_objects(after, plan)
+        problems += _other_labels(after, plan)
+        notes = [*_unavoidable(after, plan), *_unverified(after, plan)]
+    return Proof(
+        tuple(problems),
+        () if problems else tuple(_confirmations(after, plan, differences, applied=applied)),
+        tuple(notes),
+        tuple(differences),
+        tuple(_services(before, after, plan)),
+    )
+
+
+def _unavoidable(after: Facts, plan: Plan) -> Iterator[str]:
+    """The warnings that stay, and why."""
+    nodes: dict[tuple[str, str], list[str]] = {}
+    for change in plan.node_changes:
+        for warning in _warnings(change, after.node(change.node))[1]:
+            nodes.setdefault((change.service, warning), []).append(change.node)
+    for (service, warning), names in nodes.items():
+        yield f"{service} on {', '.join(names)} still warns, which its release cannot avoid: {warning}"
+    for change in plan.node_changes:
+        found = after.node(change.node).service(change.service)
+        for warning in found.warnings if found and change.migration is None else ():
+            yield f"{change.subject} warns of what this runbook does not move: {warning}"
+
+
+def _verifiable(change: NodeChange, after: Facts) -> bool:
+    return after.node(change.node).effective_config(change.service) is not None
+
+
+def _unverified(after: Facts, plan: Plan) -> Iterator[str]:
+    nodes: dict[str, list[str]] = {}
+    for change in plan.node_changes:
+        if change.expected_config is not None and not _verifiable(change, after):
+            nodes.setdefault(change.service, []).append(change.node)
+    for service, names in nodes.items():
+        yield (
+            f"{service} on {', '.join(names)} does not serve its effective configuration: that its file is in "
+            "effect is not verified, only that it runs with it"
+        )
+    for change in plan.node_changes:
+        server = after.node(change.node).service(change.service)
+        if change.service == "kube-apiserver" and server is not None and not server.healthz:
+            yield (
+                f"{change.subject} could not be asked on its own node (no curl, no wget): that the API answers is "
+                "known, and not which server it is that does"
+            )
+
+
+def unproved(change: NodeChange, node: NodeFacts, before: NodeFacts) -> list[str]:
+    """What is not as a change promised, judged by what runs: nothing, if all is.
+
+    Args:
+        change: what was to be done.
+        node: its node as seen now.
+        before: the node as seen before.
+    """
+    service = node.service(change.service)
+    if service is None or not service.running:
+        return ["it does not run"]
+    problems = []
+    if units.unwrapped(list(service.cmdline)) != list(change.expected_argv):
+        problems.append(f"it runs with another command line than planned: {' '.join(service.cmdline)}")
+    effective = node.effective_config(change.service)
+    if change.expected_config is not None and effective is not None:
+        table = release_table(change.service, service.release)
+        for path, wanted, got in mismatches(table, change.expected_config, effective):
+            problems.append(f"{path} is {got!r} in effect, not {wanted!r}")
+    if effective is None and before.effective_config(change.service) is not None:
+        problems.append("its effective configuration could be read before, and cannot be read any more")
+    if silent := not_serving(service):
+        problems.append(silent)
+    return problems
+
+
+def not_serving(service: ServiceFacts) -> str:
+    """Why a kube-apiserver does not serve, by its own word on its own node.
+
+    Nothing where it serves, and where it could not be asked: there may be neither curl nor wget.
+    """
+    if service.healthz in ("", *SERVING):
+        return ""
+    if service.healthz == "000":
+        return "it does not answer /healthz on its own node"
+    return f"it answers /healthz on its own node with {service.healthz}"
+
+
+def _differences(before: NodeFacts, after: NodeFacts, plan: Plan) -> Iterator[tuple[str, ...]]:
+    for change in plan.node_changes:
+        if change.node != after.name:
+            continue
+        first, second = before.effective_config(change.service), after.effective_config(change.service)
+        if first is None or second is None:
+            continue
+        hardened = change.migration.hardened if change.migration else []
+        declared = [*(setting.field for setting in hardened if setting.field), *change.pending]
+        flat_old, flat_new = dict(_leaves(first)), dict(_leaves(second))
+        for path in {**flat_old, **flat_new}:
+            if flat_old.get(path) != flat_new.get(path):
+                known = any(same_field(field, path) for field in declared)
+                yield (
+                    after.name,
+                    change.service,
+                    path,
+                    _shown(flat_old.get(path)),
+                    _shown(flat_new.get(path)),
+                    "yes" if known else "NO",
+                )
+
+
+def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        if isinstance(item, Mapping) and item:
+            yield from _leaves(item, f"{prefix}{key}.")
+        elif item not in (None, "", [], {}):
+            yield f"{prefix}{key}", item
+
+
+def _shown(value: Any) -> str:
+    return "unset" if value is None else json.dumps(value)
+
+
+def _stopped(before: Facts, after: Facts) -> list[str]:
+    return [
+        f"{service.name} on {node.name} ran before and does not run now"
+        for node in after.nodes
+        for service in node.services.values()
+        if (old := before.node(node.name).service(service.name)) and old.running and not service.running
+    ]
+
+
+def _warnings(change: NodeChange, node: NodeFacts) -> tuple[list[str], list[str]]:
+    """The deprecation warnings of the running process: those that could be avoided, and those that cannot."""
+    migration = change.migration
+    stayed = [*migration.kept, *(s for s in migration.hardened if not s.field)] if migration else []
+    kept = {setting.flag: setting.why for setting in stayed}
+    service = node.service(change.service)
+    avoidable, unavoidable = [], []
+    for warning in service.warnings if service and change.migration else ():
+        flag = next((name for name in kept if f"Flag {name} has been deprecated" in warning), None)
+        if flag:
+            unavoidable.append(f"{flag}: {kept[flag]}")
+        else:
+            avoidable.append(warning)
+    return avoidable, unavoidable
+
+
+def _missing_objects(after: Facts, plan: Plan) -> list[str]:
+    names = {
+        (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"])
+        for items in after.cluster.objects.values()
+        for item in items
+    }
+    problems = []
+    for change in plan.object_changes:
+        meta = change.manifest["metadata"]
+        there = (change.manifest["kind"], meta.get("namespace", ""), meta["name"]) in names
+        if there == change.delete:
+            problems.append(f"{change.name} is {'still' if there else 'not'} there")
+    return problems
+
+
+def _other_labels(after: Facts, plan: Plan) -> Iterator[str]:
+    """The namespaces whose pod security labels are not the planned ones."""
+    labels = {item["metadata"]["name"]: labels_of(item) for item in after.cluster.of("namespaces")}
+    for change in plan.namespaces:
+        found = labels.get(change.namespace, {})
+        if found != change.then:
+            words = ", ".join(f"{key}={value}" for key, value in found.items()) or "none"
+            yield f"namespace {change.namespace} has other pod security labels than planned: {words}"
+
+
+def _services(before: Facts, after: Facts, plan: Plan) -> Iterator[tuple[str, ...]]:
+    for change in plan.node_changes:
+        old = before.node(change.node).service(change.service)
+        new = after.node(change.node).service(change.service)
+        if old is not None and new is not None:
+            yield (
+                change.node,
+                change.service,
+                str(new.main_pid),
+                new.started,
+                "no" if old.main_pid == new.main_pid and old.started == new.started else "yes",
+                str(len(old.warnings)),
+                str(len(new.warnings)),
+            )
+
+
+def _confirmations(
+    after: Facts, plan: Plan, differences: Sequence[tuple[str, ...]], *, applied: bool
+) -> Iterator[str]:
+    if not applied:
+        yield "Nothing has changed: the effective configuration and the processes are what they were."
+        return
+    if plan.node_changes:
+        names = (change.subject for change in plan.node_changes)
+        yield f"Running with the command line that was planned: {', '.join(names)}."
+    verified = [c for c in plan.node_changes if c.expected_config is not None and _verifiable(c, after)]
+    if verified:
+        names = (change.subject for change in verified)
+        yield f"Every value of the config file is in effect: {', '.join(names)}."
+    if differences:
+        yield "The effective configuration changed in the declared values and in nothing else."
+    if plan.namespaces:
+        names = (f"{n.namespace} {shown(n.then, 'enforce')}" for n in plan.namespaces if n.enforced)
+        yield f"Namespaces and the level that they enforce: {', '.join(names) or 'none yet'}."
+    accounts = [
+        (subject["namespace"], subject["name"])
+        for binding in after.cluster.of("rolebindings")
+        if ":psp:" in binding["metadata"]["name"]
+        for subject in binding.get("subjects") or ()
+        if subject["kind"] == "ServiceAccount"
+    ]
+    allowed = {
+        f"{namespace}:{name}": usable_policies(after.cluster.objects, namespace, name)
+        for namespace, name in (dict.fromkeys(accounts) if "pod-security" in plan.steps else ())
+    }
+    if any(allowed.values()):
+        pairs = (f"{account} {', '.join(sorted(names))}" for account, names in allowed.items() if names)
+        yield f"Service accounts and the policies that they may use: {'; '.join(pairs)}."

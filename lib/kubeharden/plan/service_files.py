@@ -1,0 +1,146 @@
+"""What must change in the files of one service, and whether it has read those that it has. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kubeharden.components import Migration, units
+from kubeharden.components.mismatches import mismatches
+from kubeharden.errors import UnitError
+from kubeharden.facts import NodeFacts, ServiceFacts, read_config
+from kubeharden.plan.model import FileChange
+from kubeharden.releases import release_table
+
+SCHEDULER_USER = "kubernetes"
+CONFIG_MODE = {"kubelet": "600", "kube-proxy": "600", "kube-scheduler": "644"}
+DROP_IN = "50-kubeharden.conf"
+# Units here belong to packages or to nobody: an update or a reboot takes an edit away again.
+FOREIGN_UNITS = ("/lib/", "/usr/lib/", "/run/")
+
+
+def config_target(service: ServiceFacts) -> str:
+    """Where to put the config file: the article's place, unless something else lives there.
+
+    kubeadm keeps the kubelet's kubeconfig at /etc/kubernetes/kubelet.conf.
+    """
+    path = f"/etc/kubernetes/{service.name}.conf"
+    taken = service.files.get(path)
+    if taken is not None:
+        try:
+            kind = read_config(taken).get("kind")
+        except UnitError:
+            kind = None
+        if kind != release_table(service.name, service.release).kind:
+            return f"/etc/kubernetes/{service.name}-config.yaml"
+    return path
+
+
+def unit_changes(
+    service: ServiceFacts, argv: list[str], wanted: list[str], settings: Mapping[str, str]
+) -> Iterable[FileChange]:
+    """The change of the unit file that holds the command, if there is one to make.
+
+    Args:
+        service: as seen.
+        argv: the command that its unit files say now.
+        wanted: the command that they must say.
+        settings: directives of ``[Service]`` to set besides.
+    """
+    path = service.service.command_file()
+    if path.startswith(FOREIGN_UNITS):
+        if wanted != argv or settings:
+            yield _drop_in(service, wanted, settings)
+        return
+    fact = service.files[path]
+    unit = units.Unit.parse(fact.content)
+    if wanted != argv:
+        unit = unit.with_command(wanted)
+    for key in reversed(list(settings)):  # each goes first in its section, so the last one set stands first
+        unit = unit.with_setting("Service", key, settings[key])
+    if unit.text != fact.content:
+        yield FileChange(path, fact, unit.text, fact.mode, fact.owner, fact.group)
+
+
+def _drop_in(service: ServiceFacts, wanted: list[str], settings: Mapping[str, str]) -> FileChange:
+    """A drop-in of our own for a unit that is not the operator's."""
+    path = f"/etc/systemd/system/{service.name}.service.d/{DROP_IN}"
+    lines = "".join(f"{key}={value}\n" for key, value in settings.items())
+    unit = units.Unit.parse(f"[Service]\n{lines}ExecStart=\nExecStart=/bin/true\n").with_command(wanted)
+    return FileChange(path, service.files.get(path), unit.text, "644", "root", "root")
+
+
+def config_changes(
+    service: ServiceFacts, path: str, config: Mapping[str, Any] | None, migration: Migration
+) -> Iterable[FileChange]:
+    """The change of the config file, if there is one to make."""
+    if config == migration.config:
+        return  # the file says all that it should, in whatever words
+    fact = service.files.get(path)
+    if fact is not None and fact.content == migration.yaml:
+        return
+    mode, owner, group = (
+        (fact.mode, fact.owner, fact.group) if fact else (CONFIG_MODE[service.name], "root", "root")
+    )
+    yield FileChange(path, fact, migration.yaml, mode, owner, group)
+
+
+def pending_restart(node: NodeFacts, service: ServiceFacts, argv: Sequence[str]) -> str:
+    """Why a service whose files are as they should be must still be restarted; empty where it need not.
+
+    Derived from what runs, never from what this run has changed: a run that was cut off between the files
+    and the restart is finished by the next one.
+    """
+    if not service.running:
+        return "it is not running"
+    if service.needs_reload:
+        return "systemd has not read its unit since it was changed"
+    if units.unwrapped(list(service.cmdline)) != list(argv):
+        return "it runs with another command line than its unit says"
+    pending = pending_fields(node, service)
+    return f"it has not read its config file: {', '.join(pending)}" if pending else ""
+
+
+def pending_fields(node: NodeFacts, service: ServiceFacts) -> tuple[str, ...]:
+    """The fields of the config file that a service runs with, but has not read since they were changed."""
+    effective = node.effective_config(service.name)
+    if effective is None or service.name not in CONFIG_MODE:
+        return ()
+    _, config = service.config(list(service.cmdline))
+    if config is None:
+        return ()
+    table = release_table(service.name, service.release)
+    return tuple(path for path, _, _ in mismatches(table, config, effective))
+
+
+def unreadable(node: NodeFacts, service: ServiceFacts, migration: Migration) -> str:
+    """Why the scheduler cannot run as its own user on this node; empty when it can."""
+    if node.kubernetes_groups is None:
+        return f"the node has no user {SCHEDULER_USER}"
+    if SCHEDULER_USER not in node.kubernetes_groups:
+        return f"the node has no group {SCHEDULER_USER} that the user is in"
+    if not service.credentials:
+        return "which files it needs cannot be told from here"
+    flag_files = [
+        word.partition("=")[2] for word in migration.argv if "=/" in word and "--config=" not in word
+    ]
+    # A config file that is made new can be read by everybody; one that is there keeps its mode.
+    there = [path for path in (service.config(service.unit_argv())[0],) if path]
+    for path in dict.fromkeys([*service.credentials, *flag_files, *there]):
+        problem = _cannot_read(node, path)
+        if problem:
+            return problem
+    return ""
+
+
+def _cannot_read(node: NodeFacts, path: str) -> str:
+    known = node.modes.get(path)
+    if known is None:
+        return f"whether {SCHEDULER_USER} can read {path} cannot be told from here"
+    folders = [folder for folder in node.modes if path.startswith(f"{folder}/")]
+    for place, need in [*((folder, 0o1) for folder in folders), (path, 0o4)]:
+        mode, owner, group = node.modes[place]
+        shift = 6 if owner == SCHEDULER_USER else 3 if group in (node.kubernetes_groups or ()) else 0
+        if not mode >> shift & need:
+            return f"{SCHEDULER_USER} cannot read {path} ({owner}:{group} {mode:o} on {place})"
+    return ""

@@ -1,0 +1,106 @@
+"""PodSecurityPolicies, who may use them, and the admission plugin that enforces them: up to 1.24."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kubeharden.components.admission_plugins import enable_admission_plugin, flag_value, switches_on
+from kubeharden.errors import MigrationRefusedError
+from kubeharden.facts import Facts, NodeFacts, ServiceFacts
+from kubeharden.kube.manifests import key_of, lacking, merged, served
+from kubeharden.kube.resources import RESOURCES
+from kubeharden.plan.draft import Draft
+from kubeharden.plan.model import NodeChange, ObjectChange, Remark
+from kubeharden.plan.service_files import unit_changes
+from kubeharden.plan.steps.breakage import judge_policies
+from kubeharden.podsecurity import (
+    PolicySet,
+    default_policy_objects,
+    policy_objects,
+    static_pod_namespaces,
+)
+
+PSP_PLUGIN = "PodSecurityPolicy"
+
+
+def plan_policies(draft: Draft, policies: PolicySet) -> None:
+    """Plan the policies, their Roles and RoleBindings, and the admission plugin of every API server."""
+    _Planner(draft, policies).plan()
+
+
+def api_servers(facts: Facts) -> list[tuple[NodeFacts, ServiceFacts]]:
+    """The nodes that run kube-apiserver as a service, with it."""
+    found = ((node, node.service("kube-apiserver")) for node in facts.nodes)
+    return [(node, service) for node, service in found if service is not None]
+
+
+class _Planner:
+    def __init__(self, draft: Draft, policies: PolicySet) -> None:
+        self.draft, self.facts, self.policies = draft, draft.facts, policies
+
+    def plan(self) -> None:
+        after = self._policy_changes()
+        found = api_servers(self.facts)
+        for node, service in found:
+            self.draft.add(node, service, lambda n=node, s=service: self._admission(n, s))  # type: ignore[misc]
+        if not found:
+            why = (
+                "no node has a kube-apiserver.service (a static pod?): the policies are put in place, and "
+                f"the admission plugin {PSP_PLUGIN} must be switched on by hand"
+            )
+            self.draft.remarks.append(Remark("pod-security", why))
+        judge_policies(self.draft, after, PSP_PLUGIN, switched_on=self._switched_on())
+
+    def _policy_changes(self) -> dict[str, list[Mapping[str, Any]]]:
+        """Plan the objects, and return the cluster's objects as they would be then."""
+        objects = {name: list(items) for name, items in self.facts.cluster.objects.items()}
+        namespaces = {item["metadata"]["name"] for item in objects.get("namespaces", ())}
+        accounts = {key_of(item) for item in objects.get("serviceaccounts", ())}
+        wanted = [
+            *policy_objects(self.policies, static_pod_namespaces(objects)),
+            *default_policy_objects(self.draft.parameters.default_policy, self.facts.cluster.version),
+        ]
+        for manifest in wanted:
+            absent = lacking(manifest, namespaces, accounts)
+            if absent:
+                self.draft.remarks.append(Remark(ObjectChange("", manifest).name, f"is left out: {absent}"))
+                continue
+            items = objects.setdefault(RESOURCES[manifest["kind"]].plural, [])
+            existing = next((item for item in items if key_of(item) == key_of(manifest)), None)
+            items[:] = [item for item in items if item is not existing]
+            items.append(self._object_change(manifest, existing))
+        return objects
+
+    def _object_change(
+        self, manifest: Mapping[str, Any], existing: Mapping[str, Any] | None
+    ) -> Mapping[str, Any]:
+        """Plan one object, and return it as it would be then."""
+        if existing is None:
+            self.draft.object_changes.append(ObjectChange("pod-security", manifest))
+            return manifest
+        if "roleRef" in manifest and existing.get("roleRef") != manifest["roleRef"]:
+            name = ObjectChange("", manifest).name
+            role = existing.get("roleRef", {}).get("name")
+            why = f"exists and binds {role}; a roleRef cannot be changed. Rename or delete it by hand first"
+            self.draft.refused.append(Remark(name, why))
+            return existing
+        wanted = merged(existing, manifest)
+        if served(wanted) != served(existing):
+            self.draft.object_changes.append(ObjectChange("pod-security", wanted, existing))
+        return wanted
+
+    def _switched_on(self) -> bool:
+        """Whether this plan switches the plugin on: an API server that runs now has it off."""
+        return any(not switches_on(service.cmdline, PSP_PLUGIN) for _, service in api_servers(self.facts))
+
+    def _admission(self, node: NodeFacts, service: ServiceFacts) -> NodeChange:
+        argv = service.unit_argv()
+        modes = (flag_value(argv, "--authorization-mode") or "AlwaysAllow").split(",")
+        if "RBAC" not in modes:
+            raise MigrationRefusedError(
+                f"--authorization-mode is {','.join(modes)}: Roles and RoleBindings have no effect without RBAC"
+            )
+        change = enable_admission_plugin(service.release, argv, PSP_PLUGIN)
+        files = tuple(unit_changes(service, argv, list(change.argv), {}))
+        return self.draft.node_change("pod-security", node, service, files, change.argv, notes=change.notes)

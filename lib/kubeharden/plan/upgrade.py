@@ -1,0 +1,67 @@
+"""What a cluster meets on its way to a later release: every component of every node, and the API. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kubeharden.components import Effect, Finding, readiness
+from kubeharden.errors import KubehardenError, ParameterError
+from kubeharden.facts import Facts, NodeFacts, ServiceFacts
+from kubeharden.plan.model import NodeChange
+from kubeharden.releases import LAST, Release
+
+PSP_GONE = Release(1, 25)
+NOTHING: Mapping[tuple[str, str], NodeChange] = {}
+
+
+def upgrade_findings(
+    facts: Facts, target_release: str, planned: Mapping[tuple[str, str], NodeChange] = NOTHING
+) -> tuple[tuple[str, Finding], ...]:
+    """Node and finding, in the order of the releases; the node is empty for what concerns the API.
+
+    Args:
+        facts: as seen.
+        target_release: the release wanted; empty for the newest that the tables cover.
+        planned: what is going to be changed, by node and service: it counts instead of what is there.
+
+    Raises:
+        ParameterError: the release is older than one that runs.
+    """
+    target = Release.parse(target_release) if target_release else LAST
+    found: list[tuple[str, Finding]] = []
+    for node in facts.nodes:
+        for service in node.services.values():
+            if service.loaded:
+                change = planned.get((node.name, service.name))
+                found += [(node.name, finding) for finding in _of(node, service, target, change)]
+    found += [("", finding) for finding in _of_the_api(facts, target)]
+    return tuple(sorted(found, key=lambda item: item[1].release))
+
+
+def _of(node: NodeFacts, service: ServiceFacts, target: Release, change: NodeChange | None) -> list[Finding]:
+    try:
+        running = service.release
+        argv = list(change.expected_argv) if change else service.unit_argv()
+        config = change.expected_config if change else service.config(argv)[1]
+        found = readiness(service.name, running, target, argv, config, cgroup=node.cgroup)
+    except KubehardenError as error:
+        why, todo = f"it cannot be judged: {error}", "mend that first"
+        return [Finding(service.name, target, Effect.STOPS, "", why, todo)]
+    if target < running:
+        raise ParameterError(
+            f"target_release: {target} is older than what runs ({service.name} {running} on {node.name}); "
+            "expected the same release or a later one"
+        )
+    return found
+
+
+def _of_the_api(facts: Facts, target: Release) -> list[Finding]:
+    policies = [item["metadata"]["name"] for item in facts.cluster.of("podsecuritypolicies")]
+    if not policies or not Release.parse(facts.cluster.version) < PSP_GONE <= target:
+        return []
+    why = f"PodSecurityPolicies are gone, and these with them: {', '.join(policies)}. Pods are admitted without them"
+    todo = (
+        "run harden.ipynb on 1.23 or 1.24 until it finds nothing to do in the step pod-security: namespaces enforce "
+        "levels of Pod Security Admission then, and plugin and policies are gone"
+    )
+    return [Finding("API", PSP_GONE, Effect.CHANGES, "PodSecurityPolicy", why, todo)]

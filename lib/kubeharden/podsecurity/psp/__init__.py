@@ -1,0 +1,1 @@
+"""PodSecurityPolicy: what policies decide about a pod. Pure."""

@@ -1,0 +1,249 @@
+"""One policy applied to a pod: pkg/security/podsecuritypolicy/provider.go and factory.go.
+
+``mutated`` comes first and fills in what the policy wants and the pod does not say; ``refusals`` judges the result.
+Neither changes what it is given: a pod that needs nothing comes back as the same object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kubeharden.podsecurity.psp.capabilities import CapabilitiesStrategy
+from kubeharden.podsecurity.psp.ids import GroupStrategy, Range, UserStrategy
+from kubeharden.podsecurity.psp.pod import CONTAINER_LISTS, containers, context, effective, notes_of
+from kubeharden.podsecurity.psp.policy import Groups, PolicyObject, PolicySpec, RunAsUser
+from kubeharden.podsecurity.psp.profiles import SECCOMP_POD, AppArmorStrategy, SeccompStrategy
+from kubeharden.podsecurity.psp.selinux import SELinuxStrategy
+from kubeharden.podsecurity.psp.sysctls import SysctlsStrategy, safe_sysctls
+from kubeharden.podsecurity.psp.volumes import HostPath, VolumesStrategy
+from kubeharden.podsecurity.psp.wording import invalid
+from kubeharden.releases import Release
+
+Object = dict[str, Any]
+
+
+class UnusableError(ValueError):
+    """The server stores the policy, but cannot apply it, and passes over it."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """What a policy says, ready to be applied."""
+
+    name: str
+    spec: PolicySpec
+    user: UserStrategy
+    run_as_group: GroupStrategy
+    supplemental_groups: GroupStrategy
+    fs_group: GroupStrategy
+    se_linux: SELinuxStrategy
+    capabilities: CapabilitiesStrategy
+    seccomp: SeccompStrategy
+    app_armor: AppArmorStrategy
+    sysctls: SysctlsStrategy
+    volumes: VolumesStrategy
+
+    @classmethod
+    def of(cls, policy: PolicyObject, release: Release) -> Provider:
+        """Make the strategies of a policy (factory.go, ``CreateStrategies``).
+
+        Raises:
+            UnusableError: a rule lacks what it must have.
+        """
+        spec, notes = policy.spec, policy.annotations
+        if spec.se_linux.rule == "MustRunAs" and spec.se_linux.options is None:
+            raise UnusableError("MustRunAs requires SELinuxOptions")
+        must_label = spec.se_linux.options if spec.se_linux.rule == "MustRunAs" else None
+        return cls(
+            name=policy.metadata.name,
+            spec=spec,
+            user=_user(spec.run_as_user),
+            run_as_group=_group(spec.run_as_group),
+            supplemental_groups=_group(spec.supplemental_groups),
+            fs_group=_group(spec.fs_group),
+            se_linux=SELinuxStrategy(
+                None if must_label is None else must_label.model_dump(exclude_defaults=True)
+            ),
+            capabilities=CapabilitiesStrategy(
+                frozenset(spec.default_add),
+                frozenset(spec.required_drop),
+                frozenset(spec.allowed_capabilities),
+            ),
+            seccomp=SeccompStrategy.of(notes, same_defaults=not release.older_than("1.19")),
+            app_armor=AppArmorStrategy.of(notes),
+            sysctls=SysctlsStrategy(
+                safe_sysctls(release), tuple(spec.allowed_sysctls), tuple(spec.forbidden_sysctls)
+            ),
+            volumes=VolumesStrategy(
+                frozenset(spec.volumes),
+                tuple(HostPath(path.path_prefix, path.read_only) for path in spec.host_paths),
+                tuple(volume.driver for volume in spec.flex_volumes),
+                tuple(driver.name for driver in spec.csi_drivers),
+            ),
+        )
+
+    def mutated(self, pod: Object) -> Object:
+        """The pod with what the policy fills in (``MutatePod``); the same object where that is nothing."""
+        spec = pod["spec"]
+        changed = self._pod_changes(spec)
+        pod_context = {**context(spec), **changed.get("securityContext", {})}
+        for key in CONTAINER_LISTS:
+            before = spec.get(key) or ()
+            after = [self._container(item, pod_context) for item in before]
+            if any(new is not old for new, old in zip(after, before, strict=True)):
+                changed[key] = after
+        notes = self._notes(pod)
+        if not changed and not notes:
+            return pod
+        result = {**pod, "spec": {**spec, **changed}}
+        if notes:
+            result["metadata"] = {
+                **(pod.get("metadata") or {}),
+                "annotations": {**notes_of(pod), **notes},
+            }
+        return result
+
+    def _pod_changes(self, spec: Object) -> Object:
+        """The fields of the pod's spec that the policy fills in."""
+        found = context(spec)
+        filled: Object = {}
+        if found.get("supplementalGroups") is None and self.supplemental_groups.default is not None:
+            filled["supplementalGroups"] = [self.supplemental_groups.default]
+        if found.get("fsGroup") is None and self.fs_group.default is not None:
+            filled["fsGroup"] = self.fs_group.default
+        if found.get("seLinuxOptions") is None and self.se_linux.options is not None:
+            filled["seLinuxOptions"] = dict(self.se_linux.options)
+        changed: Object = {"securityContext": {**found, **filled}} if filled else {}
+        classes = self.spec.runtime_class
+        if classes is not None and classes.default is not None and spec.get("runtimeClassName") is None:
+            changed["runtimeClassName"] = classes.default
+        return changed
+
+    def _notes(self, pod: Object) -> dict[str, str]:
+        """The annotations that the policy adds."""
+        profile = self.seccomp.generated(pod)
+        changes = profile and profile != notes_of(pod).get(SECCOMP_POD)
+        return {**({SECCOMP_POD: profile} if changes else {}), **self.app_armor.generated(pod)}
+
+    def _container(self, container: Object, pod_context: Object) -> Object:
+        """A container with what the policy fills in (``mutateContainer``)."""
+        found = context(container)
+        filled: Object = {}
+        user = effective(pod_context, found, "runAsUser")
+        if user is None and self.user.default is not None:
+            user = filled["runAsUser"] = self.user.default
+        if effective(pod_context, found, "runAsGroup") is None and self.run_as_group.default is not None:
+            filled["runAsGroup"] = self.run_as_group.default
+        if (
+            self.user.rule == "MustRunAsNonRoot"
+            and user is None
+            and effective(pod_context, found, "runAsNonRoot") is None
+        ):
+            filled["runAsNonRoot"] = True
+        capabilities = self.capabilities.generated(found.get("capabilities"))
+        if capabilities is not found.get("capabilities"):
+            filled["capabilities"] = capabilities
+        if self.spec.read_only_root and found.get("readOnlyRootFilesystem") is None:
+            filled["readOnlyRootFilesystem"] = True
+        if found.get("allowPrivilegeEscalation") is None and (default := self._escalation()) is not None:
+            filled["allowPrivilegeEscalation"] = default
+        return {**container, "securityContext": {**found, **filled}} if filled else container
+
+    def _escalation(self) -> bool | None:
+        """What allowPrivilegeEscalation is set to where a container does not say; None leaves it."""
+        if self.spec.default_escalation is not None:
+            return self.spec.default_escalation
+        return None if self.spec.escalation else False
+
+    def refusals(self, pod: Object) -> list[str]:
+        """Why a pod, mutated already, is not admitted (``ValidatePod``); empty if it is."""
+        spec, found = pod["spec"], context(pod["spec"])
+        path = "spec.securityContext"
+        reasons = []
+        if found.get("fsGroup") is not None:
+            reasons += self.fs_group.refusals(f"{path}.fsGroup", [found["fsGroup"]])
+        reasons += self.supplemental_groups.refusals(
+            f"{path}.supplementalGroups", found.get("supplementalGroups") or ()
+        )
+        reasons += self.seccomp.refusals(pod)
+        reasons += self.se_linux.refusals(f"{path}.seLinuxOptions", found.get("seLinuxOptions"))
+        for key, allowed, name in (
+            ("hostNetwork", self.spec.host_network, "Host network"),
+            ("hostPID", self.spec.host_pid, "Host PID"),
+            ("hostIPC", self.spec.host_ipc, "Host IPC"),
+        ):
+            if spec.get(key) and not allowed:
+                reasons.append(
+                    invalid(f"{path}.{key}", value=True, detail=f"{name} is not allowed to be used")
+                )
+        reasons += self.sysctls.refusals(found.get("sysctls") or ())
+        reasons += self.volumes.refusals(pod)
+        reasons += self._runtime_class_refusals(spec.get("runtimeClassName"))
+        for where, container in containers(pod):
+            reasons += self._container_refusals(pod, where, container)
+        return reasons
+
+    def _runtime_class_refusals(self, name: str | None) -> list[str]:
+        classes = self.spec.runtime_class
+        if name is None or classes is None or not {"*", name}.isdisjoint(classes.allowed):
+            return []
+        return [invalid("spec.runtimeClassName", name)]
+
+    def _container_refusals(self, pod: Object, where: str, container: Object) -> list[str]:
+        """Why a container is not admitted (``validateContainer``)."""
+        found, pod_context = context(container), context(pod["spec"])
+        path = f"{where}.securityContext"
+
+        def used(key: str) -> Any:
+            return effective(pod_context, found, key)
+
+        reasons = self.user.refusals(path, used("runAsNonRoot"), used("runAsUser"))
+        if used("runAsGroup") is not None:
+            reasons += self.run_as_group.refusals(path, [used("runAsGroup")])
+        reasons += self.se_linux.refusals(f"{path}.seLinuxOptions", used("seLinuxOptions"))
+        reasons += self.app_armor.refusals(pod, container)
+        reasons += self.seccomp.container_refusals(pod, container)
+        if found.get("privileged") and not self.spec.privileged:
+            reasons.append(
+                invalid(f"{path}.privileged", value=True, detail="Privileged containers are not allowed")
+            )
+        proc_mount = found.get("procMount") or "Default"
+        if proc_mount not in (self.spec.proc_mounts or ("Default",)):
+            reasons.append(invalid(f"{path}.procMount", proc_mount, "ProcMountType is not allowed"))
+        reasons += self.capabilities.refusals(f"{path}.capabilities", found.get("capabilities"))
+        reasons += self._host_port_refusals(where, container)
+        if self.spec.read_only_root and not found.get("readOnlyRootFilesystem"):
+            words = "ReadOnlyRootFilesystem must be set to true"
+            reasons.append(invalid(f"{path}.readOnlyRootFilesystem", value=False, detail=words))
+        if found.get("allowPrivilegeEscalation") and not self.spec.escalation:
+            words = "Allowing privilege escalation for containers is not allowed"
+            reasons.append(invalid(f"{path}.allowPrivilegeEscalation", value=True, detail=words))
+        return reasons
+
+    def _host_port_refusals(self, where: str, container: Object) -> list[str]:
+        ranges = [(r.min, r.max) for r in self.spec.host_ports]
+        shown = ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
+        return [
+            invalid(
+                f"{where}.hostPort",
+                port,
+                f"Host port {port} is not allowed to be used. Allowed ports: [{shown}]",
+            )
+            for port in (item.get("hostPort") or 0 for item in container.get("ports") or ())
+            if port > 0 and not any(low <= port <= high for low, high in ranges)
+        ]
+
+
+def _user(rule: RunAsUser) -> UserStrategy:
+    if rule.rule == "MustRunAs" and not rule.ranges:
+        raise UnusableError("MustRunAs requires at least one range")
+    return UserStrategy(rule.rule, tuple(Range(r.min, r.max) for r in rule.ranges))
+
+
+def _group(rule: Groups | None) -> GroupStrategy:
+    if rule is None:
+        return GroupStrategy("RunAsAny")
+    if rule.rule != "RunAsAny" and not rule.ranges:
+        raise UnusableError(f"ranges must be supplied for {rule.rule}")
+    return GroupStrategy(rule.rule, tuple(Range(r.min, r.max) for r in rule.ranges))

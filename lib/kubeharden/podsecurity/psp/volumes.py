@@ -1,0 +1,149 @@
+"""Volumes: volumes, allowedHostPaths, allowedFlexVolumes and allowedCSIDrivers.
+
+Sources: pkg/security/podsecuritypolicy/provider.go (``validatePodVolumes``) and
+pkg/security/podsecuritypolicy/util/util.go (``GetVolumeFSType``, ``AllowsHostVolumePath``, ``hasPathPrefix``,
+``IsOnlyServiceAccountTokenSources``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kubeharden.podsecurity.psp.pod import containers
+from kubeharden.podsecurity.psp.wording import invalid
+
+ANY = "*"
+# Field of a volume → its type in a policy, in the order in which the server looks.
+_TYPES = {
+    "hostPath": "hostPath",
+    "emptyDir": "emptyDir",
+    "gcePersistentDisk": "gcePersistentDisk",
+    "awsElasticBlockStore": "awsElasticBlockStore",
+    "gitRepo": "gitRepo",
+    "secret": "secret",
+    "nfs": "nfs",
+    "iscsi": "iscsi",
+    "glusterfs": "glusterfs",
+    "persistentVolumeClaim": "persistentVolumeClaim",
+    "rbd": "rbd",
+    "flexVolume": "flexVolume",
+    "cinder": "cinder",
+    "cephfs": "cephFS",
+    "flocker": "flocker",
+    "downwardAPI": "downwardAPI",
+    "fc": "fc",
+    "azureFile": "azureFile",
+    "configMap": "configMap",
+    "vsphereVolume": "vsphereVolume",
+    "quobyte": "quobyte",
+    "azureDisk": "azureDisk",
+    "photonPersistentDisk": "photonPersistentDisk",
+    "storageos": "storageos",
+    "projected": "projected",
+    "portworxVolume": "portworxVolume",
+    "scaleIO": "scaleIO",
+    "csi": "csi",
+    "ephemeral": "ephemeral",
+}
+VOLUME_TYPES = frozenset(_TYPES.values())
+
+Object = dict[str, Any]
+
+
+def volume_type(volume: Object) -> str:
+    """What a policy calls the type of a volume; one without a source is an emptyDir (``SetDefaults_Volume``)."""
+    return next((kind for field, kind in _TYPES.items() if volume.get(field) is not None), "emptyDir")
+
+
+@dataclass(frozen=True)
+class HostPath:
+    """A path and all below it, for reading only or not."""
+
+    prefix: str
+    read_only: bool = False
+
+    def covers(self, path: str) -> bool:
+        """Whether the path is this one or below it: /foo covers /foo/bar and /foo/, but not /foobar."""
+        path, prefix = path.removesuffix("/"), self.prefix.removesuffix("/")
+        return path == prefix or path.startswith(f"{prefix}/")
+
+
+@dataclass(frozen=True)
+class VolumesStrategy:
+    """The types of volumes, and for three of them which ones; an empty tuple means any."""
+
+    types: frozenset[str] = frozenset()
+    host_paths: tuple[HostPath, ...] = ()
+    flex_drivers: tuple[str, ...] = ()
+    csi_drivers: tuple[str, ...] = ()
+
+    def refusals(self, pod: Object) -> list[str]:
+        """Why the pod may not have its volumes."""
+        reasons = []
+        for index, volume in enumerate(pod["spec"].get("volumes") or ()):
+            path, kind = f"spec.volumes[{index}]", volume_type(volume)
+            if not self._allows(kind, volume):
+                reasons.append(invalid(path, kind, f"{kind} volumes are not allowed to be used"))
+            elif kind == "hostPath":
+                reasons += self._host_path_refusals(pod, path, volume)
+            elif kind == "flexVolume":
+                words = "Flexvolume driver is not allowed to be used"
+                reasons += _driver_refusals(f"{path}.driver", volume[kind], self.flex_drivers, words)
+            elif kind == "csi":
+                words = "Inline CSI driver is not allowed to be used"
+                reasons += _driver_refusals(f"{path}.csi.driver", volume[kind], self.csi_drivers, words)
+        return reasons
+
+    def _allows(self, kind: str, volume: Object) -> bool:
+        """What a projected service account token shows, a policy that allows secrets allows too."""
+        return not self.types.isdisjoint((ANY, kind)) or (
+            "secret" in self.types and kind == "projected" and only_token(volume["projected"])
+        )
+
+    def _host_path_refusals(self, pod: Object, path: str, volume: Object) -> list[str]:
+        host_path = volume["hostPath"].get("path") or ""
+        covering = [allowed for allowed in self.host_paths if allowed.covers(host_path)]
+        if self.host_paths and not covering:
+            return [invalid(f"{path}.hostPath.pathPrefix", host_path, "is not allowed to be used")]
+        if not covering or not all(allowed.read_only for allowed in covering):
+            return []
+        return [
+            invalid(f"{where}.volumeMounts[{index}].readOnly", value=False, detail="must be read-only")
+            for where, container in containers(pod)
+            for index, mount in enumerate(container.get("volumeMounts") or ())
+            if mount.get("name") == volume.get("name") and not mount.get("readOnly")
+        ]
+
+
+def _driver_refusals(path: str, source: Object, allowed: tuple[str, ...], words: str) -> list[str]:
+    driver = source.get("driver") or ""
+    return [invalid(path, driver, words)] if allowed and driver not in allowed else []
+
+
+def only_token(projected: Object) -> bool:
+    """Whether a projected volume holds nothing but what the ServiceAccount plugin puts into one."""
+    return all(map(_of_token, projected.get("sources") or ()))
+
+
+def _of_token(source: Object) -> bool:
+    token, config_map, downward = (
+        source.get(key) for key in ("serviceAccountToken", "configMap", "downwardAPI")
+    )
+    if token is None and config_map is None and downward is None:
+        return False
+    if token is not None and (token.get("path") != "token" or token.get("audience")):
+        return False
+    if config_map is not None and config_map.get("name") != "kube-root-ca.crt":
+        return False
+    return downward is None or all(map(_of_namespace, downward.get("items") or ()))
+
+
+def _of_namespace(item: Object) -> bool:
+    ref = item.get("fieldRef")
+    return (
+        item.get("path") == "namespace"
+        and ref is not None
+        and (ref.get("apiVersion") or "v1") == "v1"
+        and ref.get("fieldPath") == "metadata.namespace"
+    )

@@ -1,0 +1,110 @@
+"""The executed notebook on its way into a record: it must be of this run, executed, and without secrets."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from kubeharden.errors import RecordError
+from kubeharden.redaction.redact import redact_data
+
+# What the run shows of itself beside its table, for programs: {"run": …, "folder": …}.
+RUN_TYPE = "application/vnd.kubeharden.run+json"
+_MARK = re.compile(r"‹redacted sha256:[0-9a-f]{8}›")
+
+
+def read_notebook(path: Path) -> Any:
+    """A notebook file, as nbformat 4.
+
+    Raises:
+        RecordError: there is none, or it is no notebook.
+    """
+    import nbformat  # noqa: PLC0415 - verifying needs no Jupyter
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        nbformat.validate(json.loads(text), version=4)
+        return nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
+    except OSError as error:
+        raise RecordError(f"notebook: cannot read {str(path)!r} ({error.strerror})") from None
+    except (ValueError, RecursionError, nbformat.ValidationError):
+        raise RecordError(f"notebook: {str(path)!r} is no notebook of format 4") from None
+
+
+def runs_of(notebook: Any) -> list[dict[str, str]]:
+    """The runs that a notebook's outputs belong to, each ``{"run": name, "folder": path}``, in their order."""
+    found: list[dict[str, str]] = []
+    for output in _outputs(notebook):
+        said = output.get("data", {}).get(RUN_TYPE)
+        if isinstance(said, dict) and {"run", "folder"} <= said.keys() and said not in found:
+            found.append(said)
+    return found
+
+
+def check_notebook(notebook: Any, run: str) -> None:
+    """Refuse a notebook that cannot be the one that made a run.
+
+    Raises:
+        RecordError: it was not executed, or belongs to another run.
+    """
+    if not any(cell.get("execution_count") for cell in notebook.cells):
+        raise RecordError("notebook: it was not executed; expected the executed one, with its outputs")
+    names = [said["run"] for said in runs_of(notebook)]
+    if run not in names:
+        of = f"it is of {', '.join(names)}" if names else "it shows no run"
+        raise RecordError(f"notebook: {of}, not of {run}")
+
+
+def clean(notebook: Any) -> Any:
+    """Take every secret out of a notebook, sources and metadata included; it is changed in place and returned."""
+    for cell in notebook.cells:
+        _clean_in(cell)
+    _clean_in(notebook.metadata)
+    return notebook
+
+
+def clean_output(output: Any) -> None:
+    """Take every secret out of one output, in place."""
+    _clean_in(output)
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two texts are the same but for the marks of what was taken out, which differ from time to time."""
+    return _MARK.sub("", one) == _MARK.sub("", other)
+
+
+def text_of(notebook: Any) -> str:
+    """The notebook as it is stored."""
+    import nbformat  # noqa: PLC0415 - see read_notebook
+
+    text = nbformat.writes(notebook)  # type: ignore[no-untyped-call]
+    return f"{text}\n"
+
+
+def _outputs(notebook: Any) -> Iterator[Any]:
+    for cell in notebook.cells:
+        yield from cell.get("outputs", ())
+
+
+def _clean_in(part: Any) -> None:
+    """Replace every text in a mapping or a list by itself without its secrets; pictures are left alone."""
+    items = part.items() if isinstance(part, dict) else enumerate(part)
+    for key, item in list(items):
+        if isinstance(item, (dict, list)):
+            _clean_in(item)
+        elif isinstance(item, str) and not (str(key).startswith("image/") and key != "image/svg+xml"):
+            part[key] = _cleaned(key, item)
+
+
+@lru_cache(maxsize=4096)
+def _cleaned(key: str | int, text: str) -> str:
+    """The text under a key without its secrets.
+
+    Cached, since a notebook is saved after every cell and most of it has passed here before.
+    """
+    [cleaned] = redact_data({str(key): text}).values()
+    return str(cleaned)

@@ -1,0 +1,211 @@
+"""Cordon and drain a node before its kubelet is changed, and uncordon it afterwards, whatever happened.
+
+As `kubectl drain --ignore-daemonsets --delete-emptydir-data` does, with evictions, which respect
+PodDisruptionBudgets. Pods of DaemonSets and mirror pods stay. A pod that nothing would make anew ends the drain
+before any other is evicted.
+
+A node that is cordoned here bears two annotations: by which run, and when. Only that cordon is taken away again.
+A later one, of a person who had uncordoned the node, is told by its time: from 1.12 on, the node lifecycle controller
+gives a cordoned node a taint with the time when it was added, and takes that away when the node is uncordoned
+(TaintNodesByCondition; SwapNodeControllerTaint in pkg/controller/util/node). Where there is no such taint, the first
+annotation alone counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from kubeharden.edges.cluster import Cluster
+from kubeharden.errors import ClusterError, StaleError, StoppedError
+from kubeharden.kube.pods import is_daemons, is_ending, is_over, name_of
+from kubeharden.kube.workloads import controller_of, is_mirror
+from kubeharden.releases import Release
+from kubeharden.rollout.interrupts import Stop
+
+CORDONED_BY = "kubeharden/cordoned-by"  # the annotation with the run that cordoned the node
+CORDONED_AT = "kubeharden/cordoned-at"  # the one with the time of the taint that came of it
+UNSCHEDULABLE = "node.kubernetes.io/unschedulable"  # that taint
+TAINTS_SINCE = Release(1, 12)
+TAINT_SECONDS = 3.0  # how long the controller may take
+RETRY_SECONDS = 1.0
+STALE_RETRIES = 20  # a kubelet writes its node's status in between
+UNCORDON_SECONDS = 60.0  # how long it is tried
+_ENDING = "is ending"
+
+
+class Drain:
+    """Cordons, drains and uncordons nodes for one run.
+
+    Args:
+        cluster: the API server.
+        run: the run's id.
+        timeout: how many seconds draining one node may take.
+        stop: set when the run is to end.
+        event: called with what happens: an action, and the node.
+
+    Attributes:
+        stuck: by node, why it could not be uncordoned after it was drained.
+        kept: the nodes that stay cordoned, because somebody has cordoned them anew since a run did.
+    """
+
+    def __init__(
+        self, cluster: Cluster, run: str, timeout: float, stop: Stop, event: Callable[..., None]
+    ) -> None:
+        self.cluster, self.run, self.timeout, self.stop = cluster, run, timeout, stop
+        self.event = event
+        self.stuck: dict[str, ClusterError] = {}
+        self.kept: list[str] = []
+
+    @contextmanager
+    def of(self, node: str) -> Iterator[None]:
+        """Have a node without pods that others could run, and uncordoned again afterwards if it was before.
+
+        A node that cannot be uncordoned is in ``stuck`` afterwards, and hides nothing of what else went wrong, or well.
+
+        Raises:
+            ClusterError: it cannot be drained in time; the message names the pods that are left.
+            StoppedError: the run is to end.
+        """
+        try:
+            self._cordon(node)
+            self._evict_all(node)
+            self.event("drained", node=node)
+            yield
+        finally:
+            try:
+                self.uncordon(node)
+            except ClusterError as error:
+                self.stuck[node] = error
+
+    def uncordon(self, node: str) -> bool:
+        """Let pods come to a node again that a run had cordoned; any other is left as it is.
+
+        It is tried for a minute. A node that somebody has uncordoned since, or cordoned anew, only loses its marks.
+
+        Returns:
+            Whether it was cordoned by a run until now.
+
+        Raises:
+            ClusterError: the server refuses, or cannot be reached; the message has the command that is left to do.
+        """
+        end = time.monotonic() + UNCORDON_SECONDS
+        ours = False
+        while True:
+            try:
+                item = self.cluster.get("Node", node)
+                if item is None or CORDONED_BY not in _annotations(item):
+                    break  # it never was, or only the answer to what was asked is lost
+                ours = _is_cordoned(item) and _annotations(item).get(CORDONED_AT) in (None, _tainted_at(item))
+                wanted = {"unschedulable": None} if ours else {}
+                if self._patched(item, wanted, {CORDONED_BY: None, CORDONED_AT: None}):
+                    self.kept += [node] if _is_cordoned(item) and not ours else []
+                    break
+                problem = "it changes too often"
+            except ClusterError as error:
+                problem = str(error)
+            if time.monotonic() > end:
+                raise ClusterError(f"{node} could not be uncordoned: {problem}. Run: kubectl uncordon {node}")
+            time.sleep(RETRY_SECONDS)
+        if ours or node in self.kept:
+            self.event("uncordoned" if ours else "left cordoned", node=node)
+        return ours
+
+    def marked(self) -> list[str]:
+        """The nodes that bear the mark of a run: it goes on, or was killed, or could not uncordon them."""
+        return [
+            item["metadata"]["name"]
+            for item in self.cluster.items("Node")
+            if CORDONED_BY in _annotations(item)
+        ]
+
+    def _cordon(self, node: str) -> None:
+        """Keep new pods away, and say whose cordon that is. A node that was cordoned stays so."""
+        for _ in range(STALE_RETRIES):
+            item = self._node(node)
+            if _is_cordoned(item):
+                return
+            if self._patched(item, {"unschedulable": True}, {CORDONED_BY: self.run, CORDONED_AT: None}):
+                self.event("cordoned", node=node)
+                self._note_time(node)
+                return
+        raise ClusterError(f"{node} cannot be cordoned: it changes too often")
+
+    def _note_time(self, node: str) -> None:
+        """Write beside the mark when the controller saw this cordon: by that it is told from a later one."""
+        if Release.parse(self.cluster.version()) < TAINTS_SINCE:
+            return
+        end = time.monotonic() + TAINT_SECONDS
+        while time.monotonic() < end and not self.stop.wait(RETRY_SECONDS / 10):
+            item = self._node(node)
+            added = _tainted_at(item)
+            if added and self._patched(item, {}, {CORDONED_AT: added}):
+                return
+
+    def _patched(self, item: Mapping[str, Any], spec: Mapping[str, Any], marks: Mapping[str, Any]) -> bool:
+        """Write all at once over what was read; False where somebody else wrote meanwhile."""
+        meta = {"resourceVersion": item["metadata"]["resourceVersion"], "annotations": marks}
+        try:
+            self.cluster.patch("Node", item["metadata"]["name"], {"metadata": meta, "spec": spec})
+        except StaleError:
+            return False
+        return True
+
+    def _node(self, node: str) -> dict[str, Any]:
+        item = self.cluster.get("Node", node)
+        if item is None:
+            raise ClusterError(f"the API has no Node {node}")
+        return item
+
+    def _evict_all(self, node: str) -> None:
+        lonely = [
+            name_of(pod) for pod in self._to_go(node) if controller_of(pod) is None and not is_ending(pod)
+        ]
+        if lonely:
+            raise ClusterError(
+                f"{node} is not drained: nothing would make these pods anew: {', '.join(lonely)}. Delete or move them "
+                "first, or run with drain off"
+            )
+        end = time.monotonic() + self.timeout
+        waiting_for: dict[str, str] = {}  # by uid: why a pod is still there
+        while left := self._to_go(node):
+            for pod in left:
+                uid = pod["metadata"]["uid"]
+                if is_ending(pod):
+                    waiting_for[uid] = _ENDING
+                elif waiting_for.get(uid) != _ENDING and time.monotonic() <= end:
+                    waiting_for[uid] = self.cluster.evict(pod) or _ENDING
+            if time.monotonic() > end:
+                pods = ", ".join(
+                    f"{name_of(pod)} ({waiting_for.get(pod['metadata']['uid'], 'not asked yet')})"
+                    for pod in left
+                )
+                raise ClusterError(
+                    f"{node} is not drained after {self.timeout:g} seconds; these pods are still there: {pods}"
+                )
+            if self.stop.wait(RETRY_SECONDS):
+                raise StoppedError("the run was stopped while this node was drained; it is as before")
+
+    def _to_go(self, node: str) -> list[dict[str, Any]]:
+        """What must leave the node; a pod that is being deleted is waited for, one that has ended is not."""
+        return [
+            pod
+            for pod in self.cluster.pods_on(node)
+            if not is_daemons(pod) and not is_mirror(pod) and (is_ending(pod) or not is_over(pod))
+        ]
+
+
+def _annotations(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    return node["metadata"].get("annotations") or {}
+
+
+def _is_cordoned(node: Mapping[str, Any]) -> bool:
+    return bool(node.get("spec", {}).get("unschedulable"))
+
+
+def _tainted_at(node: Mapping[str, Any]) -> str:
+    """When a node got the taint of one that is cordoned; empty where it has none, or none with a time."""
+    taints = node.get("spec", {}).get("taints") or ()
+    return next((str(taint.get("timeAdded") or "") for taint in taints if taint["key"] == UNSCHEDULABLE), "")

@@ -1,0 +1,225 @@
+"""Health with teeth: what must hold, seen from outside, before a changed node may keep its change.
+
+"active (running)" is never enough. A node may look Ready only because nobody has noticed yet that its kubelet is
+gone, may be Ready at once and fail a moment later, and may be Ready while its pods are not.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kubeharden.edges.cluster import Cluster
+from kubeharden.edges.nodes import Nodes
+from kubeharden.edges.observe import observe_nodes
+from kubeharden.errors import ClusterError, KubehardenError, NodeError, ProofError, StoppedError
+from kubeharden.facts import NodeFacts, ServiceFacts
+from kubeharden.kube.pods import not_again
+from kubeharden.kube.workloads import controller_of
+from kubeharden.plan import NodeChange
+from kubeharden.plan.proof import not_serving, unproved
+
+POLL_SECONDS = 0.2
+SERVE_SECONDS = 15  # how long a component may take until it serves its effective configuration
+
+
+@dataclass(frozen=True)
+class Before:
+    """A node before its change.
+
+    Attributes:
+        facts: what was seen on it.
+        pods: those that ran there, and the others of the same controllers.
+    """
+
+    facts: NodeFacts
+    pods: tuple[Mapping[str, Any], ...] = ()
+
+
+class Health:
+    """Proves changed nodes from outside.
+
+    Args:
+        nodes: the nodes.
+        cluster: the API server.
+        settle: how many seconds a node must stay as it should be.
+        stop: set when the run is to end; whatever is waited for then is given up.
+    """
+
+    def __init__(self, nodes: Nodes, cluster: Cluster, settle: float, stop: threading.Event) -> None:
+        self.nodes, self.cluster, self.settle, self.stop = nodes, cluster, settle, stop
+
+    def before(self, change: NodeChange, facts: NodeFacts) -> Before:
+        """What a node is like now, before a change.
+
+        Raises:
+            ClusterError: the API server cannot be reached, or refuses.
+        """
+        return Before(facts, tuple(self._pods(change.node)) if change.service == "kubelet" else ())
+
+    def prove(self, change: NodeChange, before: Before, restarted: str, end: float) -> str:
+        """Wait until all holds that must hold, and return in words what was seen.
+
+        Args:
+            change: what was done.
+            before: the node as it was.
+            restarted: when its service was restarted, by the node's own clock (RFC 3339 in UTC with whole seconds).
+            end: until when to wait (``time.monotonic()``).
+
+        Raises:
+            ProofError: something does not hold at that time.
+            StoppedError: the run is to end.
+        """
+        served = ""
+        if change.service == "kube-apiserver":
+            self.cluster.wait_until_up(max(1.0, end - time.monotonic()))
+            served = self._stay_serving(change.node, end)
+        if change.service == "kubelet":
+            self._wait(lambda: self._not_reported(change.node, restarted), end)
+            self._wait(lambda: self._unhealthy(change.node), end)
+            self._stay(
+                lambda: self._not_reported(change.node, restarted), "the node does not stay Ready", end
+            )
+        self._wait(lambda: self._not_as_planned(change, before), min(end, time.monotonic() + SERVE_SECONDS))
+        if change.service != "kubelet":
+            return served
+        self._wait(lambda: self._pods_missing(change.node, before), end)
+        return (
+            f"Ready for {self.settle:g} s with a new heartbeat, {_count(before, change.node)} pods as before"
+        )
+
+    def _wait(self, problem: Callable[[], str], end: float) -> None:
+        """Wait until there is no problem any more; what cannot be asked now is one."""
+        while True:
+            try:
+                text = problem()
+            except (ClusterError, NodeError) as error:  # the API server may stumble while a node comes back
+                text = f"it cannot be seen: {error}"
+            if not text:
+                return
+            if time.monotonic() > end:
+                raise ProofError(text)
+            self._pause()
+
+    def _pause(self) -> None:
+        if self.stop.wait(POLL_SECONDS):
+            raise StoppedError("the run was stopped before this was proved")
+
+    def _not_reported(self, node: str, restarted: str) -> str:
+        """Ready counts only as posted by the new kubelet: with a heartbeat of after the restart."""
+        status = self.cluster.node_status(node)
+        if not status.ready:
+            return "the node is not Ready; look at `journalctl -u kubelet` there"
+        if status.reported <= restarted:
+            return f"the node's last heartbeat is of {status.reported or 'never'}, before the restart ({restarted})"
+        return ""
+
+    def _unhealthy(self, node: str) -> str:
+        said = self.cluster.kubelet_health(node)
+        return "" if said in {"", "ok"} else f"the kubelet's /healthz says {said[:200]}"
+
+    def _stay(self, problem: Callable[[], str], words: str, end: float) -> None:
+        """No problem for as long as it must settle; each break starts the time anew."""
+        since = time.monotonic()
+        while time.monotonic() < since + self.settle:
+            self._pause()
+            try:
+                found = problem()
+            except ClusterError:
+                continue  # a stumbling API server is no word against the node
+            except NodeError as error:
+                found = str(error)
+            if found:
+                self._wait(problem, end)
+                since = time.monotonic()
+            if time.monotonic() > end:
+                raise ProofError(f"{words} for {self.settle:g} seconds")
+
+    def _stay_serving(self, node: str, end: float) -> str:
+        """The node's own API server serves and goes on to: behind one address, another may answer in its place."""
+        said = ""
+
+        def problem() -> str:
+            nonlocal said
+            [found] = observe_nodes(self.nodes, self.cluster, [node], ["kube-apiserver"])
+            server = found.service("kube-apiserver")
+            if server is None or not server.running:
+                return "it does not run"
+            said = server.healthz
+            return not_serving(server)
+
+        self._wait(problem, end)
+        if not said:
+            return "the API answers; the node has neither curl nor wget to ask its own server"
+        self._stay(problem, "its own server does not stay healthy", end)
+        return f"its own server answered /healthz with {said} for {self.settle:g} s"
+
+    def _not_as_planned(self, change: NodeChange, before: Before) -> str:
+        [node] = observe_nodes(self.nodes, self.cluster, [change.node], [change.service])
+        found, old = node.service(change.service), before.facts.service(change.service)
+        problems = unproved(change, node, before.facts)
+        if change.restart and found is not None and old is not None:
+            problems += _old_process(found, old)
+        return "; ".join(problems)
+
+    def _pods_missing(self, node: str, before: Before) -> str:
+        missing = not_again(node, before.pods, self._pods(node, before.pods))
+        return "; ".join(missing)
+
+    def _pods(self, node: str, known: Iterable[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+        """The pods of a node, and those elsewhere that have the same controllers."""
+        there = self.cluster.pods_on(node)
+        owned = [(pod, owner["uid"]) for pod in (*there, *known) if (owner := controller_of(pod))]
+        owners = {uid for _, uid in owned}
+        found = {pod["metadata"]["uid"]: pod for pod in there}
+        for namespace in sorted({pod["metadata"]["namespace"] for pod, _ in owned}):
+            for pod in self.cluster.items("Pod", namespace):
+                if (controller_of(pod) or {}).get("uid") in owners:
+                    found[pod["metadata"]["uid"]] = pod
+        return list(found.values())
+
+
+class Readiness:
+    """Counts the seconds in which a node is not Ready, as the API server says, while something is done to it."""
+
+    def __init__(self, cluster: Cluster, node: str, every: float) -> None:
+        self.seconds = 0.0
+        self._cluster, self._node, self._every = cluster, node, every
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._count, daemon=True)
+
+    def __enter__(self) -> Readiness:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _count(self) -> None:
+        last = time.monotonic()
+        while not self._over.wait(self._every):
+            try:
+                ready = self._cluster.node_status(self._node).ready
+            except KubehardenError:
+                ready = True  # not to be seen is not the same as not Ready
+            now = time.monotonic()
+            self.seconds += 0 if ready else now - last
+            last = now
+
+
+def _count(before: Before, node: str) -> int:
+    return sum(pod["spec"].get("nodeName") == node for pod in before.pods)
+
+
+def _old_process(found: ServiceFacts, old: ServiceFacts) -> list[str]:
+    """Why the process is not one new process: it is the old one, or one of many since."""
+    if found.main_pid == old.main_pid and found.started == old.started:
+        return [f"process {found.main_pid} is the one that ran before: it was not restarted"]
+    restarts = found.show.get("NRestarts") or "0"  # systemd before 235 does not count
+    if restarts != "0":
+        return [f"it has been restarted by systemd {restarts} times since"]
+    return []

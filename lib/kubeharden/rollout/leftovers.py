@@ -1,0 +1,69 @@
+"""What an earlier run may have left behind when it died: changes that nobody confirmed, nodes that are cordoned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from kubeharden.edges.nodes import Nodes
+from kubeharden.errors import NodeError
+from kubeharden.rollout.drain import Drain
+
+POLL_SECONDS = 1.0
+
+
+def open_changes(nodes: Nodes) -> dict[str, str]:
+    """The changes that wait to be confirmed or put back, in words, by node; also a login on every node.
+
+    Raises:
+        NodeError: a node cannot be reached, or does not let the user become root.
+    """
+    return {
+        node: f"{found.service}, {found.state}, begun at {found.since} by {found.holder} (run {found.run})"
+        for node, transactions in nodes.state().items()
+        for found in transactions
+        if found.open
+    }
+
+
+def wait_for_open_changes(nodes: Nodes, seconds: float, say: Callable[[str], None]) -> list[str]:
+    """Wait until no node has a change that is open: each puts itself back when nobody confirms it.
+
+    Args:
+        nodes: the nodes.
+        seconds: how long to wait at the most.
+        say: called once, with what is waited for.
+
+    Returns:
+        The nodes that were waited for.
+
+    Raises:
+        NodeError: a node cannot be reached, or its change is still open after that time.
+    """
+    end = time.monotonic() + seconds
+    waited: list[str] = []
+    while found := open_changes(nodes):
+        lines = "\n".join(f"  {node}: {words}" for node, words in found.items())
+        if not waited:
+            say(
+                f"A change is still open; it is waited for until it is over (at most {seconds:g} s):\n{lines}"
+            )
+        waited += [node for node in found if node not in waited]
+        if time.monotonic() > end:
+            raise NodeError(
+                f"a change that another run began is still open:\n{lines}\nIs that run still going on? If not, see "
+                "/var/lib/kubeharden on the node, and run again when it is over"
+            )
+        time.sleep(POLL_SECONDS)
+    return waited
+
+
+def uncordon_left_overs(drain: Drain) -> list[str]:
+    """Uncordon what dead runs have left cordoned; the names of the nodes. What people have cordoned since stays so.
+
+    Only whoever has the cluster's lock may call this: a run that goes on has its nodes cordoned, too.
+
+    Raises:
+        ClusterError: the server refuses, or cannot be reached.
+    """
+    return [node for node in drain.marked() if drain.uncordon(node)]

@@ -1,0 +1,313 @@
+"""One run at a time: a Lease in kube-system says who has the cluster; a ConfigMap where the release has no Lease.
+
+The Lease (coordination.k8s.io) came with 1.12. Writes go over the resourceVersion that was read, so that of two
+runs that come at once one gets it. It is renewed while the run goes on, and whoever finds one that was not
+renewed for its duration takes it over, after having watched that it really is not renewed: clocks differ.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from kubeharden.edges.cluster import Cluster
+from kubeharden.errors import ClusterError, LockedError, StaleError
+
+NAMESPACE, NAME = "kube-system", "kubeharden"
+DURATION_SECONDS = 60
+RENEW_SECONDS = 15.0
+AGAIN_SECONDS = 0.5  # between two tries to renew what has lapsed
+PROCESS = "kubeharden/process"  # the annotation that tells a run of this very machine
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has the lock.
+
+    Attributes:
+        who: ``user@host`` and the run.
+        since: when they took it (RFC 3339).
+        renewed: when they renewed it last.
+        seconds: how long it holds without being renewed.
+        process: which process of which machine it is; empty where that is not known.
+    """
+
+    who: str
+    since: str
+    renewed: str
+    seconds: int
+    process: str = ""
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether it should have been renewed before ``now``, by that clock."""
+        return _time(self.renewed) + timedelta(seconds=self.seconds) < now
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was a process of this machine that has ended."""
+        machine, _, process = self.process.rpartition("/")
+        return bool(machine) and machine == _machine() and process != _process(process.partition("-")[0])
+
+
+class Lock:
+    """The lock of one cluster, for one run.
+
+    Args:
+        cluster: the API server.
+        run: the run's id.
+        duration: how many seconds it holds without being renewed.
+        renew: every how many seconds it is renewed.
+    """
+
+    def __init__(
+        self, cluster: Cluster, run: str, duration: int = DURATION_SECONDS, renew: float = RENEW_SECONDS
+    ) -> None:
+        self.cluster, self.run, self._duration, self._every = cluster, run, duration, renew
+        self._process = f"{_machine()}/{_process(str(os.getpid()))}"
+        self._who = f"{getpass.getuser()}@{socket.gethostname()}, run {run}"
+        self._since = ""
+        self._mine: dict[str, Any] | None = None
+        self._taken_over = ""
+        self._renewed = 0.0  # by the wall clock: a monotonic one may stand still while the machine sleeps
+        self._renewing = threading.Lock()
+        self._released = threading.Event()
+        self._renewer: threading.Thread | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this run has it."""
+        return self._mine is not None
+
+    def check_free(self) -> None:
+        """Before anything is looked at: nobody has it whose run goes on.
+
+        Raises:
+            LockedError: another run has it; the message says who, since when, and what to do about it.
+            ClusterError: the server cannot be reached, or refuses.
+        """
+        there = None if self.held else self._read()
+        if there is not None and not _holder(there).is_gone and not _holder(there).is_late(datetime.now(UTC)):
+            raise self._refusal(there)
+
+    def acquire(self) -> str:
+        """Take it, and keep renewing it; harmless when this run has it. Returns whose it was, if it was left over.
+
+        Raises:
+            LockedError: another run has it; the message says who, since when, and what to do about it.
+            ClusterError: the server cannot be reached, or refuses.
+        """
+        if self.held:
+            return ""
+        there = self._read()
+        left_over = ""
+        if there is not None:
+            holder = _holder(there)
+            self._check_left_over(there, holder)
+            left_over = f"{holder.who}, not renewed since {holder.renewed}"
+        self._since = _now()
+        at = time.time()
+        try:
+            written = self.cluster.replace(self._object(there)) if there else self._create()
+        except StaleError:
+            raise self._refusal(self._read()) from None
+        self._mine, self._renewed = {"kind": self._kind(), **written}, at
+        self._released.clear()
+        self._renewer = threading.Thread(target=self._keep, daemon=True)
+        self._renewer.start()
+        return left_over
+
+    def check(self) -> None:
+        """Before something is written: nobody has taken it over; harmless when this run does not have it.
+
+        The renewer may be late: this machine slept, or the server did not answer. So what was not renewed lately is
+        renewed here first, and what has lapsed is tried for its duration once more.
+
+        Raises:
+            LockedError: somebody has taken it over.
+            ClusterError: it has lapsed, and cannot be renewed.
+        """
+        end = time.monotonic() + self._duration
+        while self.held and not self._taken_over and not self._is_younger(min(self._every, self._duration)):
+            try:
+                self._renew()
+            except ClusterError as error:
+                if self._is_younger(self._duration):
+                    break  # nobody may take it over yet
+                if time.monotonic() > end:
+                    raise ClusterError(
+                        f"this run's lock was not renewed for {self._duration} seconds and cannot be renewed now, so "
+                        f"another run may have the cluster: nothing more is changed. See that the API server answers, "
+                        f"then run again ({error})"
+                    ) from error
+                self._released.wait(AGAIN_SECONDS)
+        if self._taken_over:
+            raise LockedError(
+                f"this run has lost the cluster to {self._taken_over}: it could not renew its lock in time, and "
+                "changes nothing more. See what that run does, then run again"
+            )
+
+    def release(self) -> None:
+        """Give it up; harmless when this run does not have it.
+
+        Raises:
+            ClusterError: the server cannot be reached. It is then stale after its duration.
+        """
+        self._released.set()
+        if self._renewer is not None:
+            self._renewer.join()
+        with self._renewing:
+            mine, self._mine = self._mine, None
+        if mine is not None and not self._taken_over:
+            try:
+                self.cluster.delete(mine)
+            except StaleError:
+                return  # somebody took it over meanwhile: it is theirs now
+
+    def _check_left_over(self, there: Mapping[str, Any], holder: Holder) -> None:
+        """Return where nobody renews it any more.
+
+        Raises:
+            LockedError: somebody does.
+        """
+        if holder.is_gone:
+            return
+        if not holder.is_late(datetime.now(UTC)):
+            raise self._refusal(there)
+        self._released.wait(1.5 * self._every)  # by our clock it is late; is it renewed by theirs?
+        again = self._read()
+        if again is not None and again["metadata"]["resourceVersion"] != there["metadata"]["resourceVersion"]:
+            raise self._refusal(again)
+
+    def _refusal(self, there: Mapping[str, Any] | None) -> LockedError:
+        if there is None:
+            return LockedError("another run had this cluster until a moment ago: run this again")
+        holder, kind = _holder(there), self._kind().lower()
+        return LockedError(
+            f"another run has this cluster: {holder.who}, since {holder.since}, last heard of at {holder.renewed}. "
+            f"Nothing was changed by this one. Wait for that run's end. If it is dead, this run may be started again "
+            f"{holder.seconds} seconds after it was last heard of, or at once after: "
+            f"kubectl -n {NAMESPACE} delete {kind} {NAME}"
+        )
+
+    def _keep(self) -> None:
+        """Renew until released. What fails is tried again; what somebody else has taken is theirs."""
+        while not self._released.wait(self._every):
+            try:
+                self._renew()
+            except ClusterError:
+                continue  # as long as it is not renewed it gets older; the next time may do
+            if self._mine is None or self._taken_over:
+                return
+
+    def _renew(self) -> None:
+        """Renew it now, or find out who has taken it over.
+
+        Raises:
+            ClusterError: the server cannot be reached, or refuses: whose it is is not known.
+        """
+        with self._renewing:
+            if self._mine is None or self._taken_over:
+                return
+            at = time.time()
+            try:
+                self._mine = {"kind": self._kind(), **self.cluster.replace(self._object(self._mine))}
+                self._renewed = at
+            except StaleError:
+                there = self._read()
+                if there is not None and self._is_mine(_holder(there)):
+                    self._mine = there  # a renewal whose answer was lost; the next one goes over it
+                else:
+                    self._taken_over = _holder(there).who if there else "somebody who deleted its lock"
+
+    def _is_younger(self, seconds: float) -> bool:
+        """Whether it was renewed less than so many seconds ago; not where the clock was set back meanwhile."""
+        return 0 <= time.time() - self._renewed < seconds
+
+    def _is_mine(self, holder: Holder) -> bool:
+        return (holder.who, holder.process) == (self._who, self._process)
+
+    def _read(self) -> dict[str, Any] | None:
+        return self.cluster.get(self._kind(), NAME, NAMESPACE)
+
+    def _create(self) -> dict[str, Any]:
+        return self.cluster.create(self._object(None))
+
+    def _kind(self) -> str:
+        return lock_kind(self.cluster)
+
+    def _object(self, there: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The lock as this run's, now; over what is there."""
+        kind = self._kind()
+        meta: dict[str, Any] = {"name": NAME, "namespace": NAMESPACE, "annotations": {PROCESS: self._process}}
+        if there is not None:
+            meta["resourceVersion"] = there["metadata"]["resourceVersion"]
+        body: dict[str, Any] = {
+            "apiVersion": self.cluster.api_version(kind),
+            "kind": kind,
+            "metadata": meta,
+        }
+        spec = {
+            "holderIdentity": self._who,
+            "acquireTime": self._since,
+            "renewTime": _now(),
+            "leaseDurationSeconds": self._duration,
+        }
+        if kind == "Lease":
+            return {**body, "spec": spec}
+        return {**body, "data": {key: str(value) for key, value in spec.items()}}
+
+
+def lock_kind(cluster: Cluster) -> str:
+    """What the lock is on a cluster: a Lease, or a ConfigMap where there is none."""
+    return "Lease" if cluster.serves("Lease") else "ConfigMap"
+
+
+def _holder(there: Mapping[str, Any]) -> Holder:
+    spec = there.get("spec") or there.get("data") or {}
+    return Holder(
+        who=str(spec.get("holderIdentity") or "somebody"),
+        since=str(spec.get("acquireTime") or "an unknown time"),
+        renewed=str(spec.get("renewTime") or ""),
+        seconds=int(spec.get("leaseDurationSeconds") or DURATION_SECONDS),
+        process=str((there["metadata"].get("annotations") or {}).get(PROCESS, "")),
+    )
+
+
+def _now() -> str:
+    """Now as metav1.MicroTime has it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:  # never renewed
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _machine() -> str:
+    """What tells this boot of this machine, and this container, from all others; empty where it is not known."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}-{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:  # no Linux
+        return ""
+
+
+def _process(pid: str) -> str:
+    """A process by its number and start time (proc(5), field 22), since numbers come again."""
+    try:
+        after_name = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+        )
+        return f"{pid}-{after_name.split()[19]}"
+    except (OSError, IndexError):
+        return f"{pid}-"

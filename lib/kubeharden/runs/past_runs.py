@@ -1,0 +1,145 @@
+"""Past runs, for a notebook: the register, one run, two side by side, and a node since a run. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from kubeharden.edges.nodes import Nodes
+from kubeharden.errors import ParameterError
+from kubeharden.facts import NodeFacts
+from kubeharden.inputs.inventory import read_inventory
+from kubeharden.inputs.parameters import read_texts
+from kubeharden.inputs.project import find, project_folder
+from kubeharden.records.folder import read_run
+from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register, since_run
+from kubeharden.records.signature import chosen_signers, is_public_key
+from kubeharden.records.verify import Verdict, verify
+from kubeharden.runs.run import ask_password, verb
+from kubeharden.show.display import GOOD, Message, View
+from kubeharden.show.records_view import comparison_view, files_view, register_view, run_view
+
+VERIFIED_AT_MOST = 200  # runs of one list; each costs some 10 ms
+
+
+@dataclass(frozen=True)
+class Query:
+    """The parameters of ``records.ipynb``; all of them are text."""
+
+    output_dir: str = ""
+    node: str = ""
+    about: str = ""
+    user: str = ""
+    since: str = ""
+    until: str = ""
+    signers: str = ""
+    run: str = ""
+    other: str = ""
+    inventory: str = ""
+
+
+class Records:
+    """The runs in a folder, walked by the notebook's cells.
+
+    Args:
+        namespace: the notebook's ``globals()``.
+
+    Raises:
+        ParameterError: a parameter is wrong.
+        RecordError: there is no such folder.
+    """
+
+    def __init__(self, namespace: Mapping[str, Any]) -> None:
+        names = [field.name for field in fields(Query)]
+        self.query = query = Query(**read_texts(namespace, names))
+        folder = Path(query.output_dir).expanduser() if query.output_dir else project_folder() / "outputs"
+        wanted = Wanted(query.node, query.about, query.user, query.since, query.until)
+        self.entries = register(folder.absolute(), wanted)
+
+    @verb
+    def list(self) -> View:
+        """The runs that match, the newest first, each with whether its seal holds."""
+        view = register_view(self.entries, self._verdicts(self.entries[:VERIFIED_AT_MOST]))
+        if len(self.entries) > VERIFIED_AT_MOST:
+            view.add(
+                Message(f"The newest {VERIFIED_AT_MOST} were verified; kubeharden verify takes them all.")
+            )
+        return view
+
+    @verb
+    def show(self) -> View:
+        """One run: the one named, else the newest."""
+        if not self.entries:
+            return _nothing()
+        entry = self._named(self.query.run, 0)
+        return run_view(record_of(entry.folder), self._verdicts([entry]).get(entry.run))
+
+    @verb
+    def compare(self) -> View:
+        """What tells that run from another: the one named, else the one before it in the list."""
+        if not self.entries:
+            return _nothing()
+        one = self._named(self.query.run, 0)
+        place = self.entries.index(one) + 1
+        if not self.query.other and place == len(self.entries):
+            return View([Message("There is no run before it to compare it with.")])
+        other = self._named(self.query.other, place)
+        return comparison_view(other.run, one.run, compare_runs(other.folder, one.folder))
+
+    @verb
+    def since(self) -> View:
+        """What is different now on the nodes that the run changed; reads them, and changes nothing.
+
+        Raises:
+            ParameterError: the inventory is wrong.
+            NodeError: a node cannot be reached.
+        """
+        if not self.entries:
+            return _nothing()
+        if not self.query.inventory:
+            return View([Message("No inventory was given: the nodes were not looked at.")])
+        past = read_run(self._named(self.query.run, 0).folder)
+        changed = {kept.node for kept in past.files if self.query.node in ("", kept.node)}
+        inventory = read_inventory(find(self.query.inventory))
+        there = [node for node in inventory.nodes if node.name in changed]
+        if not there:
+            return View([Message("This run changed no file on any node of this inventory.")])
+        with Nodes(inventory.model_copy(update={"nodes": there}), ask_password) as nodes:
+            seen = nodes.observe()
+        found = [difference for node in seen for difference in since_run(past, node.name, _contents(node))]
+        same = all(difference.words == "is as the run left it" for difference in found)
+        view = View([Message("Every file is as the run left it.", GOOD)] if same else [])
+        return view.add(*files_view(found).blocks)
+
+    def _named(self, name: str, otherwise: int) -> Entry:
+        """The run of that name, or the one in that place of the list where none is named."""
+        if not name:
+            return self.entries[otherwise]
+        for entry in self.entries:
+            if name in (entry.run, str(entry.folder)):
+                return entry
+        raise ParameterError(f"there is no run {name!r} among those listed; expected one of the first column")
+
+    def _verdicts(self, entries: Sequence[Entry]) -> dict[str, Verdict]:
+        """What verification finds of each sealed run; nothing where it is not known whose signatures count."""
+        named = self.query.signers
+        key = named if is_public_key(Path(named).expanduser()) else ""
+        try:
+            with chosen_signers("" if key else named, key) as signers:
+                return {entry.run: verify(entry.folder, signers) for entry in entries if entry.sealed}
+        except ParameterError:
+            if named:
+                raise
+            return {}
+
+
+def _contents(node: NodeFacts) -> dict[str, str]:
+    """The content of every file that a node's services use, by path."""
+    files = (file for service in node.services.values() for file in service.files.values())
+    return {file.path: file.content for file in files}
+
+
+def _nothing() -> View:
+    return View([Message("There is no such run.")])

@@ -1,0 +1,308 @@
+"""From the record of a run to a plan that puts back what it changed, wherever nobody has changed it since.
+
+Nothing is believed of what the record says was done: what a node or the API has now decides. What is as the run left
+it is put back, what is as it was before is done, and anything else is somebody's change and is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kubeharden.components import changed_fields
+from kubeharden.errors import RecordError, UnitError
+from kubeharden.facts import Facts, FileFact, NodeFacts, ServiceFacts
+from kubeharden.inputs.parameters import STEPS
+from kubeharden.kube.resources import RESOURCES
+from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, Remark, state_digest, unified_diff
+from kubeharden.records import KeptFile, KeptObject, PastRun
+from kubeharden.records.folder import ABSENT, object_digest
+from kubeharden.redaction.redact import is_whole
+
+# What a node has backed up: the node, the name of the transaction, the digest of the content.
+Backup = Callable[[str, str, str], str | None]
+UNDECIDED = ("uid", "resourceVersion", "creationTimestamp", "generation", "selfLink", "managedFields")
+
+
+@dataclass(frozen=True)
+class _Touched:
+    """A file that the run changed, once or more often: what it was first, and everything that it made of it."""
+
+    first: KeptFile
+    last: KeptFile
+    ours: frozenset[str]
+
+
+def rollback_plan(past: PastRun, facts: Facts, backup: Backup) -> Plan:
+    """What is to be done so that everything is as it was before a run; the last step first.
+
+    Args:
+        past: the run.
+        facts: how everything is now.
+        backup: for contents that the record has redacted.
+
+    Raises:
+        RecordError: what the record has of a content cannot be read.
+    """
+    builder = _Builder(past, facts, backup)
+    for step in reversed(STEPS):
+        builder.add(step)
+    return Plan(
+        steps=tuple(reversed(STEPS)),
+        node_changes=tuple(builder.node_changes),
+        object_changes=tuple(builder.object_changes),
+        refused=(*_other_cluster(past, facts), *builder.refused),
+        cluster=facts.cluster.name,
+        cluster_uid=facts.cluster.uid,
+    )
+
+
+def _other_cluster(past: PastRun, facts: Facts) -> Iterator[Remark]:
+    """Why a record cannot be used on a cluster that has the right name and is another one."""
+    was = ((past.plan or {}).get("cluster") or {}).get("uid", "")  # an earlier version did not say
+    if was and was != facts.cluster.uid:
+        why = (
+            f"is another cluster than the one that {past.run} is the record of: its kube-system has the UID "
+            f"{facts.cluster.uid or 'unknown'}, and that one's had {was}"
+        )
+        yield Remark(f"cluster {facts.cluster.name}", why)
+
+
+def parts(plan: Plan) -> Iterator[Plan]:
+    """The parts of one step of it, in the order in which they are carried out: what used the objects goes first."""
+    yield replace(plan, object_changes=())
+    yield replace(plan, node_changes=())
+
+
+class _Builder:
+    def __init__(self, past: PastRun, facts: Facts, backup: Backup) -> None:
+        self.past, self.facts, self.backup = past, facts, backup
+        self.node_changes: list[NodeChange] = []
+        self.object_changes: list[ObjectChange] = []
+        self.refused: list[Remark] = []
+
+    def add(self, step: str) -> None:
+        touched: dict[tuple[str, str], dict[str, _Touched]] = {}
+        for kept in self.past.files:
+            if kept.step == step:
+                files = touched.setdefault((kept.node, kept.service), {})
+                files[kept.path] = _joined(files.get(kept.path), kept)
+        for (node, service), files in touched.items():
+            self._service(step, node, service, list(files.values()))
+        for kept_object in reversed([kept for kept in self.past.objects if kept.step == step]):
+            self._object(step, kept_object)
+
+    def _service(self, step: str, name: str, service_name: str, touched: list[_Touched]) -> None:
+        subject = f"{service_name} on {name}"
+        node = next((node for node in self.facts.nodes if node.name == name), None)
+        service = node.service(service_name) if node else None
+        if node is None or service is None:
+            self.refused.append(Remark(subject, "there is no such service any more"))
+            return
+        files = []
+        for file in reversed(touched):  # the unit before the config file that it will not name any more
+            try:
+                change = self._file(service, file)
+            except _ChangedSinceError as error:
+                self.refused.append(Remark(subject, str(error)))
+                return
+            if change is not None:
+                files.append(change)
+        try:
+            self.node_changes.append(_node_change(step, node, service, tuple(files)))
+        except UnitError as error:
+            self.refused.append(Remark(subject, f"what it ran before cannot be read: {error}"))
+
+    def _file(self, service: ServiceFacts, file: _Touched) -> FileChange | None:
+        """How to put a file back; None where it is as it was."""
+        path, wanted = file.first.path, file.first.before
+        now = service.files.get(path)
+        change = FileChange(path, now, "", file.first.mode, file.first.owner, file.first.group, gone=True)
+        if change.before_digest == wanted:
+            return None
+        if change.before_digest not in file.ours:
+            left = "" if file.last.after == ABSENT else self.past.content(file.last.node, file.last.after)
+            diff = unified_diff(path, left, now.content if now else "")
+            raise _ChangedSinceError(f"{path} was changed since by somebody else:\n{diff}")
+        if wanted == ABSENT:
+            return change
+        first = file.first
+        return FileChange(
+            path, now, self._content(first), first.before_mode, first.before_owner, first.before_group
+        )
+
+    def _content(self, kept: KeptFile) -> str:
+        """The exact content that a file had; from the node itself, where the record lacks a secret of it."""
+        if not kept.redacted:
+            return self.past.content(kept.node, kept.before)
+        found = self.backup(kept.node, f"{self.past.run}-{kept.step}", kept.before)
+        if found is None:
+            raise RecordError(
+                f"{kept.path} on {kept.node}: the record has it without its secrets, and the node has no backup of "
+                f"{self.past.run} any more: put it back by hand"
+            )
+        return found
+
+    def _object(self, step: str, kept: KeptObject) -> None:
+        before, after = (self.past.object_content(kept, side) for side in ("before", "after"))
+        now = self._there(before or after or {})
+        try:
+            self._put_back(step, kept, before, after, now)
+        except _ChangedSinceError as error:
+            self.refused.append(Remark(kept.name, str(error)))
+
+    def _put_back(
+        self,
+        step: str,
+        kept: KeptObject,
+        before: Mapping[str, Any] | None,
+        after: Mapping[str, Any] | None,
+        now: Mapping[str, Any] | None,
+    ) -> None:
+        if (
+            (before is None and now is None)
+            or (before and now and object_digest(before) == object_digest(now))
+            or self._was_refused(kept)
+        ):
+            return
+        if before is None and now is not None and after is not None:
+            if not self._is_ours(kept, now, after):
+                raise _ChangedSinceError(_difference(after, now))
+            self.object_changes.append(ObjectChange.deletion(step, now))
+        elif before is not None and now is None:
+            if after is not None:
+                raise _ChangedSinceError("somebody has deleted it since")
+            self.object_changes.append(ObjectChange(step, _whole(_anew(before))))
+        elif before is not None and now is not None:
+            manifest = _restored(before, after or {}, now)
+            if manifest is not None:
+                self.object_changes.append(ObjectChange(step, _whole(manifest), now))
+
+    def _was_refused(self, kept: KeptObject) -> bool:
+        """Whether the run never got it written: what is there now is somebody else's, however alike it is."""
+        said = {event["action"] for event in self.past.events if event.get("subject") == kept.name}
+        return "failed" in said and "completed" not in said
+
+    def _there(self, like: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        meta = like["metadata"]
+        items = self.facts.cluster.of(RESOURCES[like["kind"]].plural)
+        key = (meta.get("namespace", ""), meta["name"])
+        return next(
+            (i for i in items if (i["metadata"].get("namespace", ""), i["metadata"]["name"]) == key), None
+        )
+
+    def _is_ours(self, kept: KeptObject, now: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+        """Whether an object is as the run left it, as the run itself saw it then."""
+        events = [event for event in self.past.of("completed") if event.get("subject") == kept.name]
+        states = {event["state"] for event in events if event.get("state")}
+        if states:
+            return state_digest(now) in states
+        mine, theirs = _leaves(after), _leaves(now)  # it was cut off before it could say
+        return all(theirs.get(path) == value for path, value in mine.items())
+
+
+class _ChangedSinceError(Exception):
+    """It is neither as the run left it nor as it was before."""
+
+
+def _joined(known: _Touched | None, kept: KeptFile) -> _Touched:
+    if known is None:
+        return _Touched(kept, kept, frozenset({kept.after}))
+    return _Touched(known.first, kept, known.ours | {kept.after, kept.before})
+
+
+def _node_change(
+    step: str, node: NodeFacts, service: ServiceFacts, files: tuple[FileChange, ...]
+) -> NodeChange:
+    """The change, with what must run afterwards."""
+    contents = dict(service.files)
+    for file in files:
+        if file.gone:
+            contents.pop(file.path, None)
+        else:
+            contents[file.path] = FileFact(file.path, file.mode, file.owner, file.group, file.after)
+    restored = replace(service, files=contents)
+    argv = restored.unit_argv()
+    config = restored.config(argv)[1]
+    now = service.unit_argv()
+    return NodeChange(
+        step,
+        node.name,
+        service.name,
+        files,
+        "its files are put back" if files else "",
+        tuple(argv),
+        config,
+        pending=changed_fields(service.name, service.release, (now, service.config(now)[1]), (argv, config)),
+    )
+
+
+def _restored(
+    before: Mapping[str, Any], after: Mapping[str, Any], now: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """What is there, with what the run changed as it was before; None where it is so already.
+
+    Raises:
+        _ChangedSinceError: somebody has changed the same thing since.
+    """
+    was, left, there = _leaves(before), _leaves(after), _leaves(now)
+    result: dict[str, Any] | None = None
+    for path in {**was, **left}:
+        if was.get(path) == left.get(path) or there.get(path) == was.get(path):
+            continue
+        if there.get(path) != left.get(path):
+            raise _ChangedSinceError(_difference(after, now))
+        result = _with(result or dict(now), path, was.get(path))
+    return result
+
+
+def _whole(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What is to be written, if the redaction took nothing out of it.
+
+    Raises:
+        _ChangedSinceError: it did.
+    """
+    if not is_whole(json.dumps(manifest, ensure_ascii=False)):
+        raise _ChangedSinceError("the record has it without its secrets: put it back by hand")
+    return manifest
+
+
+def _difference(left: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    diff = ObjectChange("", now, left).diff
+    return f"was changed since by somebody else; from what the run left to what is there:\n{diff}"
+
+
+def _leaves(item: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+    """Path and value of everything in an object that people decide; a list is one value."""
+    return dict(_walk(item, ()))
+
+
+def _walk(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            if path or key != "status":
+                if path == ("metadata",) and key in UNDECIDED:
+                    continue
+                yield from _walk(inner, (*path, key))
+    else:
+        yield path, value
+
+
+def _with(item: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """The object with another value at a path; None takes it out."""
+    result = dict(item)
+    if len(path) > 1:
+        result[path[0]] = _with(item.get(path[0]) or {}, path[1:], value)
+    elif value is None:
+        result.pop(path[0], None)
+    else:
+        result[path[0]] = value
+    return result
+
+
+def _anew(before: Mapping[str, Any]) -> dict[str, Any]:
+    """An object to create as it was."""
+    meta = {key: value for key, value in before["metadata"].items() if key not in UNDECIDED}
+    return {**{key: value for key, value in before.items() if key != "status"}, "metadata": meta}

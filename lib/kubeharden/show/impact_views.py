@@ -1,0 +1,133 @@
+"""What is shown of who breaks, before anything is enforced. Pure: data in, ``View`` out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kubeharden.podsecurity import Impact, Judged
+from kubeharden.show.chart import bars
+from kubeharden.show.display import BAD, GOOD, NOTE, Block, Listing, Message, Picture, Table, View
+
+ROWS = 200  # of what is admitted; what breaks is shown in full
+NAMES = 8  # of the workloads that a policy covers
+BARS = 30  # namespaces in a chart
+NO_POLICIES = (
+    "A policy counts only for those whom a binding names. For whom none counts, every pod is refused, however "
+    "harmless it is."
+)
+
+
+def impact_view(impacts: Sequence[Impact]) -> View:
+    """Who breaks under what is planned, opening with what runs today and would not start again tomorrow."""
+    view = View()
+    if not impacts:
+        return view.add(Message("No pods are judged: this plan has nothing to do with pod security."))
+    for impact in impacts:
+        view.add(headline(impact))
+        if impact.mechanism == "PodSecurityPolicy":
+            view.add(_coverage(impact), Message(NO_POLICIES, NOTE))
+        view.add(_table(impact), *_filled_in(impact))
+        if impact.judged:
+            view.add(_chart(impact))
+        view.add(*(Listing(title, text) for title, text in impact.proposals))
+    return view
+
+
+def headline(impact: Impact) -> Message:
+    """The first thing to know: what runs today and would not start again tomorrow."""
+    running = [judged for judged in impact.breaking if judged.runs]
+    waiting = [judged for judged in impact.breaking if not judged.runs]
+    if not impact.breaking:
+        return Message(f"Everything that is in use would be admitted again, {impact.when}.", GOOD)
+    words = []
+    if running:
+        pods = sum(judged.pods for judged in running)
+        words.append(
+            f"{_count(running)} with {pods} pod{'s' if pods > 1 else ''} KEEP RUNNING and WILL NOT START AGAIN, "
+            f"{impact.when}: {_names(running)}. Admission does not touch pods that run; they are refused when they "
+            "are made again, after they end, are evicted or are updated."
+        )
+    if waiting:
+        words.append(f"{_count(waiting)} without a pod now will not get one: {_names(waiting)}.")
+    return Message("\n".join(words), BAD)
+
+
+def _count(judged: Sequence[Judged]) -> str:
+    return f"{len(judged)} workload{'s' if len(judged) > 1 else ''}"
+
+
+def _names(judged: Sequence[Judged], most: int = 20) -> str:
+    more = f" and {len(judged) - most} more (see the table)" if len(judged) > most else ""
+    return ", ".join(map(str, judged[:most])) + more
+
+
+def _coverage(impact: Impact) -> Table:
+    """What each policy admits of what is there."""
+    covered: dict[str, list[Judged]] = {}
+    for judged in impact.judged:
+        covered.setdefault(judged.policy or "none", []).append(judged)
+    rows = [
+        (policy, str(len(found)), str(sum(j.pods for j in found)), _names(found, NAMES))
+        for policy, found in sorted(covered.items(), key=lambda item: (item[0] == "none", item[0]))
+    ]
+    return Table(f"What the policies cover, {impact.when}", ("Policy", "Workloads", "Pods", "Which"), rows)
+
+
+def _table(impact: Impact) -> Table:
+    order = sorted(
+        impact.judged, key=lambda j: (j.admitted, not j.in_use, not j.runs, -j.pods, j.namespace, j.name)
+    )
+    admitted = [judged for judged in order if judged.admitted]
+    shown = [judged for judged in order if not judged.admitted] + admitted[:ROWS]
+    rows = [_row(judged) for judged in shown]
+    if len(admitted) > ROWS:
+        rows.append(("…", "", "", f"{len(admitted) - ROWS} more are admitted", "", ""))
+    headings = ("Workload", "Pods", "As", "What becomes of it", "Why", "Smallest change that would admit it")
+    return Table(f"Who breaks, {impact.when}", headings, rows)
+
+
+def _row(judged: Judged) -> tuple[str, ...]:
+    return (
+        str(judged),
+        str(judged.pods),
+        judged.identity,
+        _fate(judged),
+        "\n".join(judged.reasons),
+        judged.smallest_change,
+    )
+
+
+def _fate(judged: Judged) -> str:
+    if judged.admitted:
+        return f"admitted by {judged.policy}"
+    if not judged.in_use:
+        return "would be refused; not in use"
+    return "KEEPS RUNNING, WILL NOT START AGAIN" if judged.runs else "WILL NOT START"
+
+
+def _filled_in(impact: Impact) -> Iterable[Block]:
+    """What policies put into pods: what a pod then looks like, and may not be able to run with."""
+    found: dict[tuple[str, tuple[str, ...]], list[Judged]] = {}
+    for judged in impact.judged:
+        if judged.filled_in:
+            found.setdefault((judged.policy, judged.filled_in), []).append(judged)
+    if found:
+        rows = [
+            (policy, "\n".join(fields), _names(judged, NAMES)) for (policy, fields), judged in found.items()
+        ]
+        title = "Admitted, with something filled in: an image that cannot run with it does not start"
+        yield Table(title, ("Policy", "Puts in", "Into"), rows, frozenset({1}))
+
+
+def _chart(impact: Impact) -> Picture:
+    counts: dict[str, list[int]] = {}
+    for judged in impact.judged:
+        part = 2 if judged.admitted else 0 if judged.in_use else 1
+        counts.setdefault(judged.namespace, [0, 0, 0])[part] += 1
+    order = sorted(counts, key=lambda name: (-counts[name][0], -counts[name][1], name))
+    rows = {name: counts[name] for name in order[:BARS]}
+    rest = [counts[name] for name in order[BARS:]]
+    if rest:
+        rows[f"{len(rest)} more namespaces"] = [sum(sizes) for sizes in zip(*rest, strict=True)]
+    title = f"Workloads by namespace, {impact.when}"
+    return bars(title, ("will not start again", "refused, not in use", "admitted"), rows)

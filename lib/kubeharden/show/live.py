@@ -1,0 +1,95 @@
+"""Showing something now, while the cell still runs, and replacing it as more becomes known."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import IO, Any
+
+from kubeharden.plan.results import Result
+from kubeharden.show import views
+from kubeharden.show.display import View
+
+
+class Progress:
+    """Shows results as they come, in one place that grows."""
+
+    def __init__(self) -> None:
+        self._results: list[Result] = []
+        self._handle: Any = None
+
+    def add(self, result: Result) -> None:
+        """One more result."""
+        self._results.append(result)
+        view = views.results_view(self._results)
+        if self._handle is None:
+            self._handle = show(view)
+        else:
+            self._handle.update(view)
+
+
+class Reading:
+    """Shows how much of a list has been read: of one that takes more than a moment, where somebody may look.
+
+    A terminal has a bar in its last line; a notebook has one output, which is replaced, so that a stored notebook holds
+    how it ended and nothing else. Anywhere else nothing is shown.
+    """
+
+    MOMENT_SECONDS = 1.0
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        """So many of so many have been read."""
+        if self._bar is None and done != total:  # a list of one page needs no bar
+            self._bar = self._begin(what)
+        if self._bar is not None:
+            self._bar.total = total
+            self._bar.update(done - self._bar.n)
+        if done == total and self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _begin(self, what: str) -> Any:
+        place = _place_for_bars()
+        if place is None:
+            return None
+        from tqdm import tqdm  # noqa: PLC0415 - for big clusters only
+
+        words = f"reading {what}"
+        return tqdm(desc=words, file=place, delay=self.MOMENT_SECONDS, miniters=1, unit="", ncols=80)
+
+
+class _Output(io.StringIO):
+    """One output of the cell, which holds what was written last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._handle: Any = None
+
+    def write(self, text: str) -> int:
+        from IPython.display import display  # noqa: PLC0415 - half a second, and for notebooks only
+
+        line = text.strip()
+        if line and self._handle is None:
+            self._handle = display({"text/plain": line}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        elif line:
+            self._handle.update({"text/plain": line}, raw=True)
+        return len(text)
+
+
+def _place_for_bars() -> IO[str] | None:
+    if "ipykernel" in sys.modules:
+        from IPython import get_ipython  # noqa: PLC0415 - is there already
+
+        if getattr(get_ipython(), "kernel", None) is not None:
+            return _Output()
+    return sys.stderr if sys.stderr.isatty() else None
+
+
+def show(view: View) -> Any:
+    """Show a view now, whatever the cell returns; the handle can replace it."""
+    from IPython.display import display  # noqa: PLC0415 - half a second, and for notebooks only
+
+    return display(view, display_id=True)  # type: ignore[no-untyped-call]

@@ -1,0 +1,43 @@
+"""What the runbook shows of Pod Security Admission: each namespace's level, why, and how far it is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kubeharden.podsecurity.levels import MODES, NamespaceLevel, shown
+from kubeharden.show.display import BAD, NOTE, Block, Message, Table
+
+HEADINGS = ("Namespace", "Level", "Why", "Now", "After this run", "Stage")
+
+
+def namespaces_view(levels: Sequence[NamespaceLevel]) -> list[Block]:
+    """The table of namespaces, what would be refused first."""
+    if not levels:
+        return []
+    waiting = [level for level in levels if level.offenders]
+    pending = [level.namespace for level in levels if level.pending and not level.offenders]
+    blocks: list[Block] = [
+        Message(f"Namespace {level.namespace}: {'; '.join(level.remarks)}", BAD) for level in waiting
+    ]
+    if pending:
+        blocks.append(
+            Message(
+                f"Announced by this run and not enforced yet: {', '.join(pending)}. Clients are warned and the audit "
+                "log notes what would be refused; the next run enforces it, unless something violates it by then. "
+                "`enforce` set to True does it now.",
+                NOTE,
+            )
+        )
+    rows = [
+        (level.namespace, level.level, level.why, _modes(level.now), _modes(level.then), level.stage)
+        for level in sorted(levels, key=lambda level: (not level.offenders, level.namespace))
+    ]
+    return [*blocks, Table("Levels of Pod Security Admission", HEADINGS, rows, frozenset({3, 4}))]
+
+
+def _modes(labels: Mapping[str, str]) -> str:
+    """The labels in as few words as they allow: ``baseline:v1.25`` where all modes say the same."""
+    said = {mode: text for mode in MODES if (text := shown(labels, mode))}
+    if len(said) == len(MODES) and len(set(said.values())) == 1:
+        return said[MODES[0]]
+    return "\n".join(f"{mode} {text}" for mode, text in said.items()) or "none"

@@ -1,0 +1,156 @@
+"""How records look: the register, one run, two runs side by side, a node since a run. Data in, ``View`` out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kubeharden.records.register import Comparison, Entry, FileDifference
+from kubeharden.records.verify import Verdict
+from kubeharden.show.display import BAD, GOOD, Diff, Message, Table, View
+
+NAMES_SHOWN = 3  # of nodes, in a row of the register
+
+
+def register_view(entries: Sequence[Entry], verdicts: Mapping[str, Verdict] | None = None) -> View:
+    """The runs, one row each.
+
+    Args:
+        entries: the runs.
+        verdicts: what verification found, by run; None where nobody verified.
+    """
+    headings = ("Run", "When (UTC)", "Who", "Cluster", "Change", "Mode", "Nodes", "Result", "Seal")
+    view = View([Table(_runs(len(entries)), headings, [_row(e, verdicts) for e in entries], frozenset({0}))])
+    for verdict in (verdicts or {}).values():
+        view.add(
+            *(Message(f"{verdict.folder.name}: {text}", BAD) for text in verdict.wrong if verdict.sealed)
+        )
+    return view
+
+
+def run_view(record: Mapping[str, Any], verdict: Verdict | None = None) -> View:
+    """One run: who, when, with what; what became of each change; what was not done and why; the diffs."""
+    view = View([Table(record["run"], ("", ""), _head(record, verdict))])
+    if verdict is not None:
+        view.add(*(Message(text, BAD) for text in verdict.wrong), *(Message(text) for text in verdict.notes))
+    changes = record.get("changes", ())
+    if changes:
+        rows = [(c["subject"], c["result"], _seconds(c["seconds"]), c["words"]) for c in changes]
+        view.add(Table("What was done", ("What", "Result", "Took", "In its own words"), rows))
+    left = record.get("not_done", ())
+    if left:
+        undone = [(item["subject"], item["step"], item["why"]) for item in left]
+        view.add(Table("What was planned and not done", ("What", "Step", "Why"), undone))
+    view.add(*(Message(f"{error['kind']}: {error['message']}", BAD) for error in record.get("errors", ())))
+    proof = record.get("proof") or {}
+    view.add(*(Message(text, BAD) for text in proof.get("problems", ())))
+    view.add(*(Message(text, GOOD) for text in proof.get("confirmed", ())))
+    for change in changes:
+        view.add(*(Diff(f"{change['subject']}: {file['path']}", file["diff"]) for file in change["files"]))
+        view.add(
+            *(Diff(f"API: {item['action']} {change['subject']}", item["diff"]) for item in change["objects"])
+        )
+    return view
+
+
+def comparison_view(one: str, other: str, found: Comparison) -> View:
+    """What tells two runs apart."""
+    view = View()
+    if found.facts:
+        view.add(Table("What they differ in", ("", one, other), found.facts, frozenset({1, 2})))
+    if found.changes:
+        view.add(Table("What became of each change", ("", one, other), found.changes))
+    if not any((found.facts, found.changes, found.files)):
+        view.add(Message("The two runs are alike.", GOOD))
+    return view.add(*files_view(found.files).blocks)
+
+
+def files_view(differences: Sequence[FileDifference]) -> View:
+    """Files of nodes, what is to be said of each, and the diffs."""
+    if not differences:
+        return View()
+    rows = [(file.node, file.path, file.words) for file in differences]
+    view = View([Table("Files", ("Node", "Path", ""), rows, frozenset({1}))])
+    return view.add(
+        *(Diff(f"{file.node}: {file.path}", file.diff, open=True) for file in differences if file.diff)
+    )
+
+
+def _runs(count: int) -> str:
+    return {0: "No run", 1: "1 run"}.get(count, f"{count} runs")
+
+
+def _row(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> tuple[str, ...]:
+    return (
+        entry.run,
+        _minutes(entry.started),
+        entry.who,
+        entry.cluster,
+        entry.change_id or "–",
+        entry.mode,
+        _names(entry.nodes),
+        f"{entry.result}; failed: {_names(entry.failed)}" if entry.failed else entry.result,
+        _seal(entry, verdicts),
+    )
+
+
+def _seal(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> str:
+    if not entry.sealed:
+        return "not sealed"
+    verdict = None if verdicts is None else verdicts.get(entry.run)
+    if verdict is None:
+        return "sealed, not verified"
+    return f"verified: {verdict.signer}" if verdict.good else "WRONG, see below"
+
+
+def _head(record: Mapping[str, Any], verdict: Verdict | None) -> list[tuple[str, str]]:
+    who, change, versions = record.get("who") or {}, record.get("change") or {}, record.get("versions") or {}
+    commit = f", commit {versions['commit'][:12]}" if versions.get("commit") else ""
+    dirty = ", changed since" if versions.get("dirty") else ""
+    keys = sorted({login["key"] for login in (record.get("logins") or {}).values() if login.get("key")})
+    return [
+        ("Result", record["result"]),
+        ("Change", change.get("id") or "– (none given)"),
+        ("Reason", change.get("reason") or "– (none given)"),
+        ("Approved by", change.get("approver") or "– (nobody)"),
+        ("From, to (UTC)", f"{_seconds_of(record['started'])} to {_seconds_of(record['ended'])}"),
+        ("Who", f"{who.get('login', '?')} (uid {who.get('uid', '?')}) on {who.get('host', '?')}"),
+        *([("Before sudo", who["sudo_user"])] if who.get("sudo_user") else []),
+        ("Kubernetes user", record.get("kubernetes_user") or "–"),
+        ("SSH keys used", ", ".join(keys) or "–"),
+        ("Cluster", f"{record['cluster']}, API server {record.get('api_server') or '?'}"),
+        ("Mode, steps", f"{record['mode']}: {', '.join(record['steps'])}"),
+        ("Plan", (record.get("plan") or {}).get("digest") or "–"),
+        (
+            "kubeharden",
+            f"{versions.get('kubeharden', '?')}{commit}{dirty}; Python {versions.get('python', '?')}",
+        ),
+        ("Seal", _seal_words(verdict)),
+    ]
+
+
+def _seal_words(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "not looked at"
+    if not verdict.sealed:
+        return "not sealed"
+    if not verdict.good:
+        return "WRONG, see below"
+    return f"as sealed on {verdict.sealed}, by {verdict.signer} ({verdict.key})"
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NAMES_SHOWN])
+    return shown if len(names) <= NAMES_SHOWN else f"{shown} and {len(names) - NAMES_SHOWN} more"
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f} s"
+
+
+def _minutes(time: str) -> str:
+    return time[:16].replace("T", " ")
+
+
+def _seconds_of(time: str) -> str:
+    return time[:19].replace("T", " ")

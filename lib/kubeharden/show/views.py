@@ -1,0 +1,334 @@
+"""What the runbook shows of facts, plans and results. Pure: data in, ``View`` out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from kubeharden.components import Effect, Finding, Migration, Setting
+from kubeharden.components.units import unwrapped
+from kubeharden.errors import UnitError
+from kubeharden.facts import Facts, NodeFacts, ServiceFacts
+from kubeharden.plan import FileChange, NodeChange, Plan
+from kubeharden.plan.results import Checked, Result
+from kubeharden.podsecurity import Authorization, workloads
+from kubeharden.releases import Release
+from kubeharden.show import display
+from kubeharden.show.display import BAD, GOOD, NOTE, Block, Diff, Message, Table, View
+from kubeharden.show.impact_views import headline
+from kubeharden.show.pod_security_view import namespaces_view
+
+VERDICTS = ("hardened", "moved", "kept", "dropped", "defaults", "refused")
+LONG = 240
+# What klog and glog put before a message: severity and date, time, process, file and line.
+KLOG_HEADER = re.compile(r"^[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\] ")
+
+
+def checks_view(checks: Sequence[Checked]) -> View:
+    """What was checked before the start."""
+    rows = [("✔" if check.good else "!", check.what, check.found) for check in checks]
+    return View([Table("Checked", ("", "What", "Found"), rows)])
+
+
+def facts_view(facts: Facts) -> View:
+    """Nodes, services, warnings, and who runs what in the cluster."""
+    view = View()
+    for node in facts.nodes:
+        for service in node.services.values():
+            if service.loaded and (differs := _not_in_effect(service)):
+                view.add(Message(f"{service.name} on {node.name}: {differs}", BAD))
+    view.add(
+        Table(
+            f"Nodes ({facts.cluster.version} API server, as {facts.cluster.user or 'an unnamed user'})",
+            ("Node", "Role", "System", "Service", "Version", "State", "Since", "Config file", "Warnings"),
+            [row for node in facts.nodes for row in _service_rows(node)],
+            frozenset({7}),
+        )
+    )
+    view.add(*_command_lines(facts))
+    warnings = _warning_rows(facts)
+    if warnings:
+        headings = ("Service", "Nodes", "Flags", "Warning")
+        view.add(Table("Deprecation warnings in the journals", headings, warnings, frozenset({2})))
+    else:
+        view.add(Message("No deprecation warnings in any journal.", GOOD))
+    return view.add(_workload_table(facts))
+
+
+def plan_view(plan: Plan) -> View:
+    """The whole plan: what it says of each setting, what it would write, and what a person must know."""
+    view = View()
+    view.add(*(Message(f"{r.subject}: {r.text}", BAD) for r in plan.refused))
+    view.add(*(Message(f"{r.subject}: {r.text}", NOTE) for r in plan.remarks))
+    if not plan.needed:
+        view.add(Message("There is nothing to do: everything is as it should be.", GOOD))
+    rows: list[tuple[str, str, str, str]] = []
+    for step in plan.steps:  # in the order in which it would happen: objects before the nodes of their step
+        part = plan.of(step)
+        rows += [(step, "API", change.name, change.action) for change in part.object_changes]
+        rows += [(step, change.node, change.service, _changes_of(change)) for change in part.node_changes]
+    view.add(Table("What would be done", ("Step", "Where", "What", "Change"), rows))
+    if plan.target_release:
+        view.add(*findings_view(plan.findings, plan.target_release).blocks)
+    return view.add(Message(f"Digest of this plan: {plan.digest}"))
+
+
+def step_view(plan: Plan, step: str) -> View:
+    """One step in full: the verdict on every setting, and every diff."""
+    part, view = plan.of(step), View()
+    if step == "pod-security":
+        view.add(*map(headline, plan.impacts), *namespaces_view(plan.namespaces))
+    for same in _alike(part.node_changes):
+        names = ", ".join(change.node for change in same)
+        change = same[0]
+        if change.migration is not None:
+            view.add(_settings_table(f"{change.service} on {names}", change.migration))
+        view.add(*display.sentences(f"{change.service} on {names}: {note}" for note in change.notes))
+        view.add(*(Diff(f"{names}: {file.path}", file.diff) for file in change.files))
+    view.add(*(Diff(f"API: {change.action} {change.name}", change.diff) for change in part.object_changes))
+    if not part.needed:
+        view.add(Message(f"{step}: nothing to do.", GOOD))
+    return view
+
+
+def findings_view(findings: Sequence[tuple[str, Finding]], target: str) -> View:
+    """What is still to be done before an upgrade, each thing once, with the nodes that it concerns."""
+    nodes: dict[Finding, list[str]] = {}
+    for node, finding in findings:
+        nodes.setdefault(finding, []).append(node)
+    if not nodes:
+        return View([Message(f"Nothing that is known stands between this cluster and {target}.", GOOD)])
+    stops = sum(finding.effect is Effect.STOPS for finding in nodes)
+    view = View()
+    if stops:
+        times = "in one place" if stops == 1 else f"in {stops} places"
+        view.add(Message(f"On the way to {target}, something would not start {times}. See the table.", BAD))
+    rows = [
+        (str(f.release), f.component, ", ".join(names), f.effect.value, f.setting or "–", f.why, f.todo)
+        for f, names in nodes.items()
+    ]
+    headings = ("From", "Component", "Nodes", "It", "Setting", "Why", "What to do")
+    return view.add(Table(f"On the way to {target}", headings, rows, frozenset({4})))
+
+
+def releases_view(facts: Facts, findings: Sequence[tuple[str, Finding]], target: Release) -> View:
+    """For every component and every release up to ``target``: whether it starts there as it is now."""
+    running = {
+        (node.name, service.name): service.version
+        for node in facts.nodes
+        for service in node.services.values()
+        if service.loaded
+    }
+    first = min((Release.parse(version) for version in running.values() if version), default=target)
+    releases = [Release(1, minor) for minor in range(first.minor, target.minor + 1)]
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for (node, component), version in running.items():
+        own = [f for name, f in findings if (name, f.component) == (node, component)]
+        cells = [_cell(release, version, own) for release in releases]
+        rows.setdefault((component, version or "?", *cells), []).append(node)
+    return View(
+        [
+            Table(
+                "As they are now, would they start?",
+                ("Component", "Runs", "Nodes", *map(str, releases)),
+                [(key[0], key[1], ", ".join(names), *key[2:]) for key, names in rows.items()],
+            )
+        ]
+    )
+
+
+def _cell(release: Release, version: str, findings: Sequence[Finding]) -> str:
+    if version and release < Release.parse(version):
+        return ""
+    here = [f.effect for f in findings if f.release <= release]
+    if Effect.STOPS in here:
+        return "no"
+    return "changed" if Effect.CHANGES in here else "yes"
+
+
+def results_view(results: Sequence[Result]) -> View:
+    """What became of each change."""
+    rows = [(r.subject, r.outcome, r.words, f"{r.seconds:.1f} s" if r.seconds else "") for r in results]
+    return View([Table("", ("What", "Outcome", "In its own words", "Took"), rows)])
+
+
+def services_view(rows: Sequence[Sequence[str]]) -> Table:
+    """The services of the plan as they run now."""
+    headings = ("Node", "Service", "Process", "Since", "Restarted", "Warnings before", "Warnings now")
+    return Table("Services", headings, rows)
+
+
+def effective_view(rows: Sequence[Sequence[str]]) -> Table:
+    """The effective configuration before and after: all that differs, and whether it was declared."""
+    nodes: dict[tuple[str, ...], list[str]] = {}
+    for node, *rest in rows:
+        nodes.setdefault(tuple(rest), []).append(node)
+    return Table(
+        "Effective configuration: every difference between before and after",
+        ("Nodes", "Service", "Field", "Before", "After", "Declared"),
+        [(", ".join(names), *rest) for rest, names in nodes.items()],
+        frozenset({2, 3, 4}),
+    )
+
+
+def summary_view(plan: Plan) -> View:
+    """What was changed, per node, with the diffs."""
+    view = View()
+    for change in plan.node_changes:
+        if change.files:
+            view.add(*(Diff(f"{change.node}: {file.path}", file.diff) for file in change.files))
+    view.add(*(Diff(f"API: {c.action} {c.name}", c.diff) for c in plan.object_changes))
+    return view
+
+
+def shown(value: Any) -> str:
+    """A value as a person reads it."""
+    if value is None:
+        return "–"
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return text if len(text) <= LONG else f"{text[:LONG]} …"
+
+
+def _service_rows(node: NodeFacts) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for service in node.services.values():
+        if not service.loaded:
+            continue
+        first = not rows
+        rows.append(
+            (
+                node.name if first else "",
+                ("control plane" if node.control_plane else "worker") if first else "",
+                node.os if first else "",
+                service.name,
+                service.version or "?",
+                f"{service.show.get('ActiveState', '?')} ({service.show.get('SubState', '?')})",
+                service.started,
+                _config_of(service),
+                str(len(service.warnings)),
+            )
+        )
+    return rows or [(node.name, "", node.os, "none that the runbook knows", "", "", "", "", "")]
+
+
+def _command_lines(facts: Facts) -> list[Block]:
+    """What each service was started with, folded away; nodes with the same are shown together."""
+    nodes: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for node in facts.nodes:
+        for service in node.services.values():
+            if service.cmdline:
+                nodes.setdefault((service.name, service.cmdline), []).append(node.name)
+    return [
+        Diff(f"Command line of {name} on {_named(names, facts)}", "\n".join(words))
+        for (name, words), names in nodes.items()
+    ]
+
+
+def _warning_rows(facts: Facts) -> list[tuple[str, ...]]:
+    """The warnings of all nodes, each once: what differs between nodes stays apart."""
+    nodes: dict[tuple[str, str, str], list[str]] = {}
+    for node in facts.nodes:
+        for service in node.services.values():
+            for line in service.warnings:
+                flag, message = _flag_and_message(line)
+                nodes.setdefault((service.name, message, flag), []).append(node.name)
+    flags: dict[tuple[str, str, str], list[str]] = {}
+    for (service_name, message, flag), names in nodes.items():
+        flags.setdefault((service_name, _named(names, facts), message), []).append(flag)
+    return [(name, where, "\n".join(found), message) for (name, where, message), found in flags.items()]
+
+
+def _flag_and_message(line: str) -> tuple[str, str]:
+    match = re.match(r"Flag (--\S+) (has been deprecated, .*)", line)
+    return (match[1], match[2]) if match else ("", KLOG_HEADER.sub("", line))
+
+
+def _named(names: Sequence[str], facts: Facts) -> str:
+    everywhere = len(facts.nodes) > 1 and len(set(names)) == len(facts.nodes)
+    return f"all {len(facts.nodes)} nodes" if everywhere else ", ".join(dict.fromkeys(names))
+
+
+def _config_of(service: ServiceFacts) -> str:
+    try:
+        return service.config(list(service.cmdline) or service.unit_argv())[0] or "none: flags only"
+    except UnitError as error:
+        return str(error)
+
+
+def _not_in_effect(service: ServiceFacts) -> str:
+    """The first thing to know of a service: that it does not run what its unit says."""
+    if service.needs_reload:
+        return "its unit was edited, and systemd has not read it since (systemctl daemon-reload)"
+    try:
+        argv = service.unit_argv()
+    except UnitError as error:
+        return str(error)
+    if service.running and unwrapped(list(service.cmdline)) != argv:
+        return "its unit was edited but never put in effect: the running process has another command line"
+    return "" if service.running else "is not running"
+
+
+def _workload_table(facts: Facts) -> Table:
+    """Every workload; with the policies that it may use, where the release has any."""
+    objects = facts.cluster.objects
+    authorization = Authorization(objects)
+    rows = []
+    for item in workloads(objects):
+        policies = {name for asker in item.askers for name in authorization.usable(asker, item.namespace)}
+        usable = ", ".join(sorted(policies)) or "none"
+        rows.append((item.namespace, item.kind, item.name, str(item.pods), item.identity, usable))
+    headings = ("Namespace", "Kind", "Name", "Pods", "As", "PodSecurityPolicies that may be used now")
+    columns = len(headings) if "podsecuritypolicies" in objects else len(headings) - 1
+    return Table("Who runs what in the cluster", headings[:columns], [row[:columns] for row in rows])
+
+
+def _changes_of(change: NodeChange) -> str:
+    if not change.needed:
+        return "as it should be"
+    return "\n".join([*(f"{_word(file)} {file.path}" for file in change.files), "restart"])
+
+
+def _word(file: FileChange) -> str:
+    if file.gone:
+        return "remove"
+    return "write" if file.before is None else "change"
+
+
+def _alike(changes: Sequence[NodeChange]) -> list[list[NodeChange]]:
+    """Nodes with the same change together, so that ten equal workers are read once."""
+    groups: dict[str, list[NodeChange]] = {}
+    for change in changes:
+        key = json.dumps([change.service, [file.diff for file in change.files], change.notes])
+        groups.setdefault(key, []).append(change)
+    return list(groups.values())
+
+
+def _settings_table(title: str, migration: Migration) -> Table:
+    rows = [
+        (
+            _verdict_word(verdict, setting),
+            setting.flag or "–",
+            setting.field or "–",
+            _value_of(verdict, setting),
+            setting.why,
+        )
+        for verdict in VERDICTS
+        for setting in getattr(migration, verdict)
+    ]
+    return Table(
+        f"Settings of {title}", ("Verdict", "Flag", "Field", "Value", "Why"), rows, frozenset({1, 2, 3})
+    )
+
+
+def _verdict_word(verdict: str, setting: Setting) -> str:
+    if verdict == "hardened" and "parameter" in setting.why:
+        return "changed"
+    return {"defaults": "default"}.get(verdict, verdict)
+
+
+def _value_of(verdict: str, setting: Setting) -> str:
+    if verdict == "hardened":
+        return f"{shown(setting.old)} → {shown(setting.value)}"
+    return shown(setting.value)
