@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 from nbformat import v4
 
+from kubeharden.plan.events import Completed, Finished, RunStarted, Started
 from kubeharden.records import Record
 from kubeharden.records.executed_notebook import RUN_TYPE
 
@@ -34,16 +35,17 @@ def make_run(
 ) -> Path:
     """The folder of a run that restarted the kubelets of some nodes, or did something about an object."""
     record = Record(parent, "lab", label)
-    record.event(
-        "run started",
-        cluster="lab",
-        mode="apply",
-        change_id=label,
-        reason="a test",
-        steps=["kubelet"],
-        nodes=["n1", "n2"],
-        who={"login": login, "uid": 1000, "host": "desk", "sudo_user": ""},
-        kubernetes_user=kubernetes_user,
+    record(
+        RunStarted(
+            cluster="lab",
+            mode="apply",
+            change_id=label,
+            reason="a test",
+            steps=["kubelet"],
+            nodes=["n1", "n2"],
+            who={"login": login, "uid": 1000, "host": "desk", "sudo_user": ""},
+            kubernetes_user=kubernetes_user,
+        )
     )
     for node in nodes:
         what = {
@@ -51,11 +53,11 @@ def make_run(
             "service": "kubelet",
             "step": "kubelet",
         }
-        record.event("started", **what)
+        record(Started(**what))
         if finished:
-            record.event("completed", **what, seconds=1.5, words="kubelet runs as process 7")
+            record(Completed(**what, seconds=1.5, words="kubelet runs as process 7"))
     if finished:
-        record.event("finished", mode="apply", changed=["kubelet"], not_carried_out=[], why="")
+        record(Finished(mode="apply", changed=["kubelet"], not_carried_out=[], why=""))
     record.close()
     kept = record.folder / "files" / "n1"
     kept.parent.mkdir(mode=0o700)

@@ -14,6 +14,7 @@ import yaml
 from kubeharden import runbook
 from kubeharden.errors import ApprovalError, ParameterError
 from kubeharden.plan import ObjectChange, Plan
+from kubeharden.plan.events import Approved, Started
 from kubeharden.records import build_record, read_run
 from kubeharden.records.approval import Approval, check_approved, keys_at_hand
 from kubeharden.records.signature import fingerprint, public_part
@@ -88,8 +89,8 @@ def test_what_was_planned_is_carried_out_with_its_digest(scenario: str, starts: 
     assert "This is the plan that somebody approved." in str(run.plan())
     run.apply("kube-scheduler")
     run.finish()
-    [event] = read_run(run.record.folder).of("approved")
-    assert (event["plan"], event["how"]) == (digest, "approved_plan")
+    [event] = read_run(run.record.folder).of(Approved)
+    assert (event.plan, event.how) == (digest, "approved_plan")
     assert build_record(read_run(run.record.folder))["approval"]["plan"] == digest
 
 
@@ -110,7 +111,7 @@ def test_a_plan_that_changed_since_is_refused_and_the_difference_is_shown(
     # The file that was to be written is taken now, so that another one is planned.
     assert any('"path": "/etc/kubernetes/kube-proxy.conf"' in line for line in changed), str(error.value)
     assert not (tmp_path / "rehearsal/nodes/k8s-node1/etc/kubernetes/kubelet.conf").exists()
-    assert read_run(run.record.folder).of("started", "approved") == []
+    assert not {Started, Approved} & {type(event) for event in read_run(run.record.folder).events}
     run.close()
 
 
@@ -152,7 +153,7 @@ def test_an_approval_for_one_cluster_is_refused_on_another_that_is_the_same_to_t
         )
         with pytest.raises(ApprovalError, match=sentence):
             run.apply("kubelet")
-        assert read_run(run.record.folder).of("started", "approved") == []
+        assert not {Started, Approved} & {type(event) for event in read_run(run.record.folder).events}
         run.close()
         # The name alone is what an inventory says, and two may say the same.
         digests["namesake"], _ = planned(starts(inventory=inventory_with(other, cluster="a"), mode="plan"))

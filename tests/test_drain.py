@@ -14,6 +14,7 @@ import pytest
 from faults import CUT, HANG, Faults, between
 from kubeharden.edges.cluster import Cluster, client
 from kubeharden.errors import ClusterError, StoppedError
+from kubeharden.plan.events import Cordoned, Drained, Event, LeftCordoned, Uncordoned
 from kubeharden.rehearsal import Rehearsal
 from kubeharden.rollout.drain import CORDONED_AT, CORDONED_BY, Drain
 from kubeharden.rollout.interrupts import Stop
@@ -37,13 +38,10 @@ def cluster(rehearsal: Rehearsal) -> Iterator[Cluster]:
     made.close()
 
 
-def a_drain(cluster: Cluster, seconds: float = 30.0, stop: Stop | None = None) -> tuple[Drain, list[str]]:
-    """A drain, and what it says happens."""
-    said: list[str] = []
-    drain = Drain(
-        cluster, "a-run", seconds, stop or Stop(), lambda action, node: said.append(f"{action} {node}")
-    )
-    return drain, said
+def a_drain(cluster: Cluster, seconds: float = 30.0, stop: Stop | None = None) -> tuple[Drain, list[Event]]:
+    """A drain, and what happens."""
+    events: list[Event] = []
+    return Drain(cluster, "a-run", seconds, stop or Stop(), events.append), events
 
 
 def deploy(cluster: Cluster, name: str, replicas: int) -> None:
@@ -105,7 +103,7 @@ def test_pods_leave_but_for_daemonsets_and_the_node_is_uncordoned(cluster: Clust
     deploy(cluster, "web", 4)
     daemons = {"weave-net", "weave-scope-agent"} & pods(cluster)
     assert daemons
-    drain, said = a_drain(cluster)
+    drain, events = a_drain(cluster)
     with drain.of(NODE):
         assert cordoned(cluster)
         assert pods(cluster) == daemons
@@ -113,7 +111,7 @@ def test_pods_leave_but_for_daemonsets_and_the_node_is_uncordoned(cluster: Clust
     node = cluster.get("Node", NODE)
     assert node is not None
     assert CORDONED_BY not in node["metadata"].get("annotations", {})
-    assert said == [f"cordoned {NODE}", f"drained {NODE}", f"uncordoned {NODE}"]
+    assert events == [Cordoned(NODE), Drained(NODE), Uncordoned(NODE)]
 
 
 def test_a_budget_is_respected_until_it_allows_it(cluster: Cluster) -> None:
@@ -162,11 +160,11 @@ def test_a_pod_that_nothing_makes_anew_is_not_evicted_nor_is_any_other(cluster: 
 
 def test_a_node_that_was_cordoned_stays_cordoned(cluster: Cluster) -> None:
     cluster.patch("Node", NODE, {"spec": {"unschedulable": True}})
-    drain, said = a_drain(cluster)
+    drain, events = a_drain(cluster)
     with drain.of(NODE):
         assert cordoned(cluster)
     assert cordoned(cluster)
-    assert said == [f"drained {NODE}"]
+    assert events == [Drained(NODE)]
     assert uncordon_left_overs(drain) == []
     assert cordoned(cluster)
 
@@ -278,12 +276,12 @@ def test_a_pod_that_is_ending_is_waited_for_though_nothing_makes_it_anew(cluster
 
 
 def test_uncordoning_is_tried_again(faults: Faults, stumbling: Cluster) -> None:
-    drain, said = a_drain(stumbling)
+    drain, events = a_drain(stumbling)
     with drain.of(NODE):
         faults.add("PATCH", f"/nodes/{NODE}$", 500, times=client.RETRIES + 2)
     assert not cordoned(stumbling)
     assert drain.stuck == {}
-    assert said[-1] == f"uncordoned {NODE}"
+    assert events[-1] == Uncordoned(NODE)
 
 
 def test_a_node_that_cannot_be_uncordoned_hides_no_other_error(
@@ -308,11 +306,11 @@ def test_a_node_that_cannot_be_uncordoned_hides_no_other_error(
 def test_an_answer_that_is_lost_does_not_hide_that_a_node_was_uncordoned(
     faults: Faults, stumbling: Cluster
 ) -> None:
-    drain, said = a_drain(stumbling)
+    drain, events = a_drain(stumbling)
     with drain.of(NODE):
         faults.add("PATCH", f"/nodes/{NODE}$", CUT, times=client.RETRIES + 1)
     assert not cordoned(stumbling)
-    assert said[-1] == f"uncordoned {NODE}"
+    assert events[-1] == Uncordoned(NODE)
 
 
 def annotations(cluster: Cluster) -> dict[str, str]:
@@ -341,11 +339,11 @@ def test_the_cordon_of_a_person_after_that_of_a_dead_run_stays(stumbling: Cluste
     assert CORDONED_AT in annotations(stumbling)
     uncordon_by_hand(stumbling)
     cordon_by_hand(stumbling)
-    drain, said = a_drain(stumbling)
+    drain, events = a_drain(stumbling)
     assert uncordon_left_overs(drain) == []
     assert cordoned(stumbling)
-    assert drain.kept == [NODE]
-    assert said == [f"left cordoned {NODE}"]
+    assert drain.recordoned == [NODE]
+    assert events == [LeftCordoned(NODE)]
     assert not {CORDONED_BY, CORDONED_AT} & annotations(stumbling).keys()
     assert uncordon_left_overs(a_drain(stumbling)[0]) == []
     assert cordoned(stumbling)
@@ -354,19 +352,19 @@ def test_the_cordon_of_a_person_after_that_of_a_dead_run_stays(stumbling: Cluste
 def test_a_node_that_a_person_has_uncordoned_loses_the_mark_only(stumbling: Cluster) -> None:
     a_drain(stumbling)[0]._cordon(NODE)
     uncordon_by_hand(stumbling)
-    drain, said = a_drain(stumbling)
+    drain, events = a_drain(stumbling)
     assert uncordon_left_overs(drain) == []
-    assert (drain.kept, said) == ([], [])
+    assert (drain.recordoned, events) == ([], [])
     assert CORDONED_BY not in annotations(stumbling)
 
 
 def test_the_cordon_of_a_person_while_the_run_has_the_node_stays(stumbling: Cluster) -> None:
-    drain, said = a_drain(stumbling)
+    drain, events = a_drain(stumbling)
     with drain.of(NODE):
         uncordon_by_hand(stumbling)
         cordon_by_hand(stumbling)
     assert cordoned(stumbling)
-    assert (drain.kept, said[-1]) == ([NODE], f"left cordoned {NODE}")
+    assert (drain.recordoned, events[-1]) == ([NODE], LeftCordoned(NODE))
 
 
 def test_before_1_12_there_is_no_such_taint_and_the_mark_counts(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from kubeharden.edges.nodes import Nodes
 from kubeharden.inputs.inventory import read_inventory
+from kubeharden.plan.events import OUTCOMES, Completed, Started
 from kubeharden.records import build_record, read_run
 from kubeharden.rehearsal import Rehearsal
 from support import ROOT, wait_until
@@ -58,15 +59,15 @@ def test_a_signal_to_papermill_leaves_nothing_half(
     wait_until(lambda: not read_run(folder).running)
     past = read_run(folder)
     assert past.problems == ()
-    [started] = past.of("started")  # no other node was begun
-    assert started["subject"] == f"kubelet on {NODE}"
-    over = [*past.of("completed"), *past.of("reverted"), *past.of("failed")]
+    [started] = past.of(Started)  # no other node was begun
+    assert started.subject == f"kubelet on {NODE}"
+    over = [event for kind in OUTCOMES for event in past.of(kind)]
     if number == signal.SIGTERM and not over:
         # papermill kills the kernel after five seconds: then the node has put itself back, and the record is cut off.
         assert build_record(past)["result"] == "cut off"
     else:
-        assert [event["subject"] for event in over] == [started["subject"]]
-    new = bool(past.of("completed"))
+        assert [event.subject for event in over] == [started.subject]
+    new = bool(past.of(Completed))
     assert (nodes / NODE / CONFIG).exists() == new
     assert ((nodes / NODE / UNIT).read_text() != old[NODE]) == new
     others = [name for name in names if name != NODE]

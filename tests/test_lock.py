@@ -210,8 +210,8 @@ def test_one_that_is_late_by_our_clock_but_renewed_by_its_own_is_left_alone(clus
 def test_a_dead_process_of_this_machine_is_known_to_be_dead(rehearsal: Rehearsal, cluster: Cluster) -> None:
     script = (
         "import os, sys\n"
-        "from kubeharden.cluster import Cluster\n"
-        "from kubeharden.lock import Lock\n"
+        "from kubeharden.edges.cluster import Cluster\n"
+        "from kubeharden.rollout.lock import Lock\n"
         "Lock(Cluster(sys.argv[1]), 'killed').acquire()\n"
         "os.kill(os.getpid(), 9)\n"
     )

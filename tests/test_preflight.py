@@ -11,7 +11,7 @@ from kubeharden.edges.nodes import Nodes
 from kubeharden.errors import ClusterError
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.parameters import Parameters
-from kubeharden.plan.results import Checked
+from kubeharden.plan.events import Check
 from kubeharden.podsecurity import read_policies
 from kubeharden.rehearsal import Rehearsal
 from kubeharden.runs.preflight import preflight
@@ -19,7 +19,7 @@ from kubeharden.runs.preflight import preflight
 POLICIES = read_policies(Path(__file__).parents[1] / "parameters" / "pod-security.yaml")
 
 
-def check(rehearsal: Rehearsal, *, may: object = None, **parameters: object) -> list[Checked]:
+def check(rehearsal: Rehearsal, *, may: object = None, **parameters: object) -> list[Check]:
     inventory = read_inventory(rehearsal.inventory)
     cluster = Cluster(inventory.kubeconfig)
     if may is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import jsonschema
 
+from kubeharden.plan.events import Completed, Started
 from kubeharden.records import PastRun, build_record, read_run, record_schema
 
 KILLS = int(os.environ.get("KUBEHARDEN_KILLS", "20"))
@@ -70,8 +71,8 @@ def _killed(place: Path, lines: int, pause: float) -> str:
 
 def _compare(past: PastRun, rehearsal: Path) -> None:
     """Hold the journal against the nodes' files and the API's objects."""
-    begun = {event["subject"] for event in past.of("started")}
-    completed = {event["subject"] for event in past.of("completed")}
+    begun = {event.subject for event in past.of(Started)}
+    completed = {event.subject for event in past.of(Completed)}
     plan = past.plan or {"nodes": [], "objects": []}
     assert bool(past.plan) or not begun
     for change in plan["nodes"]:

@@ -18,6 +18,7 @@ from kubeharden.cli import main
 from kubeharden.errors import ParameterError
 from kubeharden.facts import FileFact
 from kubeharden.plan import FileChange, NodeChange
+from kubeharden.plan.events import Completed, Finished, Planned, RunStarted, Started
 from kubeharden.records import Record, read_run
 from kubeharden.records.register import Wanted, register, since_run
 from kubeharden.records.seal import seal
@@ -36,30 +37,28 @@ def names(parent: Path, **wanted: str) -> list[str]:
 def changed(parent: Path, label: str, before: str, after: str) -> Record:
     """A run that has begun to write a kubelet's config on n1."""
     record = Record(parent, "lab", label)
-    record.event(
-        "run started", cluster="lab", mode="apply", change_id=label, steps=["kubelet"], nodes=["n1", "n2"]
-    )
-    record.event(
-        "planned",
-        digest="0" * 64,
-        needed=True,
-        changes=[
-            {"step": "kubelet", "subject": f"kubelet on {n}", "action": "restart"} for n in ("n1", "n2")
-        ],
+    record(RunStarted(cluster="lab", mode="apply", change_id=label, steps=["kubelet"], nodes=["n1", "n2"]))
+    record(
+        Planned(
+            digest="0" * 64,
+            needed=True,
+            changes=[
+                {"step": "kubelet", "subject": f"kubelet on {n}", "action": "restart"} for n in ("n1", "n2")
+            ],
+        )
     )
     old = FileFact(CONFIG, "644", "root", "root", before)
-    record.keep(
-        NodeChange("kubelet", "n1", "kubelet", (FileChange(CONFIG, old, after, "644", "root", "root"),))
-    )
-    record.event("started", subject="kubelet on n1", node="n1", service="kubelet", step="kubelet")
+    files = (FileChange(CONFIG, old, after, "644", "root", "root"),)
+    change = NodeChange("kubelet", "n1", "kubelet", files)
+    record(Started.of(change, change=change))
     return record
 
 
 def complete(record: Record) -> Path:
     """Carry the run on to its end."""
     what = {"subject": "kubelet on n1", "node": "n1", "service": "kubelet", "step": "kubelet"}
-    record.event("completed", **what, seconds=1.5, words="kubelet runs as process 7")
-    record.event("finished", mode="apply", changed=["kubelet"], not_carried_out=[], why="")
+    record(Completed(**what, seconds=1.5, words="kubelet runs as process 7"))
+    record(Finished(mode="apply", changed=["kubelet"], not_carried_out=[], why=""))
     record.close()
     return record.folder
 

@@ -17,6 +17,7 @@ import pytest
 
 from kubeharden import runbook
 from kubeharden.errors import KubehardenError
+from kubeharden.plan.events import KINDS, Completed, Finished, Planned, Proved, RunStarted, Started
 from kubeharden.records import Record, build_record, read_run, record_schema
 from kubeharden.records.provenance import file_digest, versions, who
 from support import ROOT
@@ -138,10 +139,10 @@ def test_a_run_that_fails_says_where_and_what_was_not_done(tmp_path: Path) -> No
 
 def test_a_run_that_was_left_or_cut_off(tmp_path: Path) -> None:
     record = Record(tmp_path, "lab", "harden")
-    record.event("run started", cluster="lab", mode="apply", steps=["kubelet"])
+    record(RunStarted(cluster="lab", mode="apply", steps=["kubelet"]))
     changes = [{"step": "kubelet", "subject": f"kubelet on n{n}", "action": "restart"} for n in (1, 2)]
-    record.event("planned", digest="0" * 64, needed=True, changes=changes)
-    record.event("started", subject="kubelet on n1", step="kubelet", node="n1", service="kubelet")
+    record(Planned(digest="0" * 64, needed=True, changes=changes))
+    record(Started(subject="kubelet on n1", step="kubelet", node="n1", service="kubelet"))
     record.close()
     cut = summary(record.folder)
     assert cut["result"] == "cut off"
@@ -156,11 +157,11 @@ def test_a_run_that_was_left_or_cut_off(tmp_path: Path) -> None:
 
 def test_a_run_that_planned_again_after_its_changes_did_something(tmp_path: Path) -> None:
     record = Record(tmp_path, "lab", "harden")
-    record.event("run started", mode="apply")
-    record.event("started", subject="kubelet on n1")
-    record.event("completed", subject="kubelet on n1", words="done", seconds=1.0)
-    record.event("planned", digest="0" * 64, changes=[])
-    record.event("finished", mode="apply", changed=[], not_carried_out=[], why="")
+    record(RunStarted(mode="apply"))
+    record(Started(subject="kubelet on n1"))
+    record(Completed(subject="kubelet on n1", words="done", seconds=1.0))
+    record(Planned(digest="0" * 64, changes=[]))
+    record(Finished(mode="apply", changed=[], not_carried_out=[], why=""))
     record.close()
     assert build_record(read_run(record.folder))["result"] == "done"
 
@@ -171,15 +172,15 @@ def test_a_change_that_failed_and_was_not_mended_is_not_done(tmp_path: Path, out
 
     def result(*outcomes: str, problems: tuple[str, ...] = ()) -> str:
         record = Record(tmp_path, "lab", "harden")
-        record.event("run started", cluster="lab", mode="apply", steps=["kubelet"])
+        record(RunStarted(cluster="lab", mode="apply", steps=["kubelet"]))
         for number, action in enumerate(("completed", *outcomes)):
             about = {"subject": f"kubelet on n{min(number, 1)}", "step": "kubelet"}
-            record.event("started", **about)
-            record.event(action, **about, seconds=1.0)
+            record(Started(**about))
+            record(KINDS[action](**about, seconds=1.0))
         rest: dict[str, Any] = {"confirmed": [], "notes": [], "services": [], "differences": []}
         for found in (["what a later look did not find any more"], list(problems)):
-            record.event("proved", problems=found, components={}, **rest)
-        record.event("finished", mode="apply", changed=["kubelet"], not_carried_out=[], why="")
+            record(Proved(problems=found, components={}, **rest))
+        record(Finished(mode="apply", changed=["kubelet"], not_carried_out=[], why=""))
         record.close()
         return str(summary(record.folder)["result"])
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kubeharden.errors import RecordError
 from kubeharden.facts import FileFact
 from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, sha256
+from kubeharden.plan.events import Failed, Planned, RunStarted, Started
 from kubeharden.records import Record, read_journal, read_run
 from kubeharden.records.journal import OWN_KEYS, JournalWriter
 
@@ -65,7 +66,7 @@ def test_any_data_becomes_one_line_that_can_be_read(tmp_path: Path, what: dict[s
     writer.write("completed", what)
     writer.close()
     journal = read_journal(path)
-    assert [event["action"] for event in journal.events] == ["started", "completed"]
+    assert [event["action"] for event in journal.lines] == ["started", "completed"]
     assert (journal.problems, journal.torn) == ((), "")
 
 
@@ -79,7 +80,7 @@ def test_secrets_are_taken_out_and_the_line_stays_json(tmp_path: Path) -> None:
         "secret": {"secretName": "tls"},
     }
     writer.write("failed", what)
-    [event] = read_journal(path).events
+    [event] = read_journal(path).lines
     assert "hunter2horse" not in path.read_text()
     assert TOKEN not in path.read_text()
     assert event["password"][0].startswith("‹redacted sha256:")
@@ -95,7 +96,7 @@ def test_cut_off_at_any_byte_it_keeps_its_whole_lines(tmp_path: Path, data: st.D
     path.write_bytes(kept)
     journal = read_journal(path)
     assert journal.problems == ()
-    assert len(journal.events) == kept.count(b"\n")
+    assert len(journal.lines) == kept.count(b"\n")
     assert bool(journal.torn) == (not kept.endswith(b"\n") and kept != b"")
 
 
@@ -134,12 +135,13 @@ def test_threads_share_a_journal(tmp_path: Path) -> None:
         list(pool.map(lambda n: writer.write("started", {"n": n}), range(64)))
     journal = read_journal(path)
     assert journal.problems == ()
-    assert sorted(event["n"] for event in journal.events) == list(range(64))
+    assert sorted(event["n"] for event in journal.lines) == list(range(64))
 
 
-def test_the_journals_own_keys_are_not_overwritten(record: Record) -> None:
+def test_the_journals_own_keys_are_not_overwritten(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path / "journal.jsonl", "run-1")
     with pytest.raises(ValueError, match="the journal itself says run, seq"):
-        record.event("started", seq=1, run="another")
+        writer.write("started", {"seq": 1, "run": "another"})
 
 
 def test_on_a_full_disk_it_refuses_and_ends_with_a_whole_line(tmp_path: Path) -> None:
@@ -161,19 +163,19 @@ def test_on_a_full_disk_it_refuses_and_ends_with_a_whole_line(tmp_path: Path) ->
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
     assert "cannot write (File too large). What cannot be recorded is not done" in done.stdout
     journal = read_journal(path)
-    assert [event["action"] for event in journal.events] == ["started"]
+    assert [event["action"] for event in journal.lines] == ["started"]
     assert (journal.problems, journal.torn) == ((), "")
 
 
 def test_what_was_kept_is_read_again(record: Record) -> None:
     change = changed_unit()
     manifest = {"kind": "Role", "metadata": {"name": "psp", "namespace": "weave"}, "rules": []}
-    record.event("run started", mode="apply")
-    record.plan(Plan(("kubelet",), (change,), (ObjectChange("pod-security", manifest),)))
-    record.keep(change)
-    record.keep(ObjectChange("pod-security", manifest))
-    record.keep(ObjectChange("pod-security", {**manifest, "rules": [1]}, before=manifest))
-    record.keep(ObjectChange.deletion("pod-security", {"apiVersion": "v1", **manifest}))
+    record(RunStarted(mode="apply"))
+    record(Planned.of(Plan(("kubelet",), (change,), (ObjectChange("pod-security", manifest),))))
+    record(Started(change=change))
+    record(Started(change=ObjectChange("pod-security", manifest)))
+    record(Started(change=ObjectChange("pod-security", {**manifest, "rules": [1]}, before=manifest)))
+    record(Started(change=ObjectChange.deletion("pod-security", {"apiVersion": "v1", **manifest})))
     past = read_run(record.folder)
     assert past.problems == ()
     assert past.running
@@ -199,7 +201,9 @@ def test_what_was_kept_is_read_again(record: Record) -> None:
 
 
 def test_a_content_with_a_secret_is_kept_without_it(record: Record) -> None:
-    record.keep(changed_unit(f"[Service]\nExecStart=/k --bootstrap-token={TOKEN}\n", "[Service]\n"))
+    record(
+        Started(change=changed_unit(f"[Service]\nExecStart=/k --bootstrap-token={TOKEN}\n", "[Service]\n"))
+    )
     kept = read_run(record.folder).files[1]
     assert kept.redacted
     assert kept.before == sha256(f"[Service]\nExecStart=/k --bootstrap-token={TOKEN}\n")
@@ -209,24 +213,24 @@ def test_a_content_with_a_secret_is_kept_without_it(record: Record) -> None:
 
 def test_bytes_that_are_no_text_come_back_as_they_were(record: Record) -> None:
     odd = b"# caf\xe9\n".decode("utf-8", errors="surrogateescape")
-    record.keep(changed_unit(odd, "b\n"))
-    record.event("failed", words=odd)
+    record(Started(change=changed_unit(odd, "b\n")))
+    record(Failed(error=odd))
     past = read_run(record.folder)
     assert past.content("node-1", past.files[1].before) == odd
-    assert past.events[0]["words"] == odd
+    assert past.journal.lines[1]["error"] == odd
 
 
 def test_everything_in_the_folder_is_for_its_owner_only(record: Record) -> None:
-    record.event("run started")
-    record.keep(changed_unit())
-    record.plan(Plan(("kubelet",)))
+    record(RunStarted())
+    record(Started(change=changed_unit()))
+    record(Planned.of(Plan(("kubelet",))))
     for path in (record.folder, *record.folder.rglob("*")):
         assert oct(path.stat().st_mode)[-3:] == ("700" if path.is_dir() else "600"), path
 
 
 def test_a_damaged_folder_is_read_and_named(record: Record) -> None:
-    record.event("run started")
-    record.keep(changed_unit())
+    record(RunStarted())
+    record(Started(change=changed_unit()))
     (record.folder / "plan.json").write_text("{")
     (record.folder / "files.json").write_text(json.dumps([{"node": "node-1"}]))
     past = read_run(record.folder)

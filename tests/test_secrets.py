@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from kubeharden.edges.nodes import SUDO_PASSWORD_VARIABLE
+from kubeharden.plan.events import Finished, Observed
 from kubeharden.records import read_run
 from kubeharden.rehearsal import Rehearsal
 from support import ROOT, Executed, Papermill, on_node
@@ -199,13 +200,13 @@ def test_a_password_that_is_a_word_leaves_the_record_whole_and_stands_in_no_valu
     [record] = [path.parent for path in run.records.glob("*/journal.jsonl")]
     past = read_run(record)
     assert past.problems == ()
-    assert past.of("finished")
-    assert {node for event in past.of("observed") for node in event["nodes"]} == {"k8s-master", "k8s-node1"}
+    assert past.of(Finished)
+    assert {node for event in past.of(Observed) for node in event.nodes} == {"k8s-master", "k8s-node1"}
     shown = "\n".join(text for _, text in run.cells())
     assert "k8s-node1" in shown
     kept = [json.loads(path.read_text()) for path in record.rglob("*.json")]
     outputs = [cell.get("outputs") for cell in json.loads(run.notebook.read_text())["cells"]]
-    for text in texts([*past.events, *kept, *outputs]):
+    for text in texts([*past.journal.lines, *kept, *outputs]):
         assert not re.search(rf"(?<![A-Za-z0-9]){word}(?![A-Za-z0-9])", text), text
 
 

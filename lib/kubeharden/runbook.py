@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, cast
@@ -29,9 +30,11 @@ from kubeharden.inputs.parameters import (
     read_parameters,
 )
 from kubeharden.inputs.project import POLICIES, find, project_folder
+from kubeharden.plan.events import RunStarted
 from kubeharden.podsecurity import read_policies
-from kubeharden.records import Record, hooks, read_run
+from kubeharden.records import Record, read_run
 from kubeharden.records.approval import Approval, find_approval, keys_at_hand
+from kubeharden.records.provenance import file_digest, versions, who
 from kubeharden.rehearsal import Rehearsal, available, service_range
 from kubeharden.runs.past_runs import Records
 from kubeharden.runs.rollback import RollbackRun, check_past
@@ -132,8 +135,23 @@ def _started(run: Run, notebook: str) -> None:
     _current.append(run)
     p = run.parameters
     source = run.rehearsal.inventory if run.rehearsal else find(p.inventory)
-    event = hooks.run_started(p, run.inventory, source, _notebook(notebook), run.cluster.user)
-    run.record.event("run started", **event)
+    path = _notebook(notebook)
+    run.emit(
+        RunStarted(
+            cluster=run.inventory.cluster,
+            mode=p.mode,
+            steps=p.steps,
+            change_id=p.change_id,
+            reason=p.reason,
+            parameters=asdict(p),
+            inventory={"path": str(source), "sha256": file_digest(source)},
+            nodes=[node.name for node in run.inventory.nodes],
+            who=who(),
+            kubernetes_user=run.cluster.user,
+            versions=versions(),
+            notebook=None if path is None else {"path": str(path), "sha256": file_digest(path)},
+        )
+    )
 
 
 def _notebook(name: str) -> Path | None:

@@ -10,6 +10,7 @@ from kubeharden.errors import KubehardenError
 from kubeharden.facts import ClusterFacts, Facts
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.plan import NodeChange, Plan
+from kubeharden.plan.events import Error, Planned
 from kubeharden.records import Record
 from kubeharden.rollout.lock import Lock
 from kubeharden.rollout.rollout import Pace, Rollout
@@ -29,15 +30,14 @@ def carry_out(inventory: Inventory, nodes: Nodes, change: NodeChange, records: P
     record = Record(records, inventory.cluster, change.node)
     lock = Lock(cluster, record.run)
     plan = Plan((change.step,), node_changes=(change,))
-    record.plan(plan)
-    record.event("planned", digest=plan.digest, steps=list(plan.steps))
+    record(Planned.of(plan))
     try:
         lock.acquire()
         seen = Facts(tuple(nodes.observe([change.node], [change.service])), ClusterFacts("", "", {}))
         rollout = Rollout(nodes, cluster, record, lock, Pace(confirm_timeout=seconds, settle=0.1))
-        rollout.apply(plan, seen, lambda result: None)
+        rollout.apply(plan, seen)
     except KubehardenError as error:
-        record.event("run failed", error=str(error))
+        record(Error("apply", type(error).__name__, str(error)))
     finally:
         lock.release()
         record.close()

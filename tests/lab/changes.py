@@ -63,7 +63,7 @@ class Hands:
             stack.callback(lock.release)
             pace = Pace(settle=self.inventory.settle_seconds)
             rollout = Rollout(self.nodes, self.cluster, record, lock, pace)
-            rollout.apply(Plan((change.step,), (change,)), self.facts, lambda _: None)
+            rollout.apply(Plan((change.step,), (change,)), self.facts)
 
 
 @contextmanager

@@ -21,14 +21,17 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kubeharden.errors import ParameterError, RecordError
 from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, sha256
+from kubeharden.plan.events import Event, Planned, Started, event_of
 from kubeharden.records.journal import Journal, JournalWriter, read_journal, sync_folder
 from kubeharden.redaction.redact import redact, redact_data
 
+E = TypeVar("E", bound=Event)
 ABSENT = "absent"  # instead of a digest: there is no such file
 JOURNAL, PLAN, FILES, OBJECTS = "journal.jsonl", "plan.json", "files.json", "objects.json"
 
@@ -77,7 +80,7 @@ class KeptObject:
 
 
 class Record:
-    """The folder of one run, made when the run starts; threads may share it.
+    """The folder of one run, made when the run starts: a listener that writes events to it; threads may share it.
 
     Args:
         parent: where runs are kept.
@@ -109,32 +112,24 @@ class Record:
                 "that can be written"
             ) from None
 
-    def event(self, action: str, **what: Any) -> None:
-        """Write one line to the journal; it is on disk when this returns.
-
-        Args:
-            action: ``started``, ``completed``, ``failed``, ``reverted`` …
-            what: what it is about; plain data.
+    def __call__(self, event: Event) -> None:
+        """Write one event to the journal, with the plan or the contents that belong to it; all is on disk then.
 
         Raises:
             RecordError: it cannot be written.
         """
-        self._journal.write(action, what)
+        if isinstance(event, Planned) and event.plan is not None:
+            self._keep_plan(event.plan)
+        if event.action:
+            self._journal.write(event.action, event.content())
+        if isinstance(event, Started) and event.change is not None:
+            self._keep_contents(event.change)
 
-    def plan(self, plan: Plan) -> None:
-        """Keep the plan, whole and with its digest.
-
-        Raises:
-            RecordError: it cannot be written.
-        """
+    def _keep_plan(self, plan: Plan) -> None:
         _write_json(self.folder / PLAN, redact_data({"digest": plan.digest, **plan.as_json()}))
 
-    def keep(self, change: NodeChange | ObjectChange) -> None:
-        """Keep the contents before and after; called before the change is carried out.
-
-        Raises:
-            RecordError: they cannot be written.
-        """
+    def _keep_contents(self, change: NodeChange | ObjectChange) -> None:
+        """Write the contents before and after."""
         with self._lock:
             if isinstance(change, ObjectChange):
                 self._objects.append(self._kept_object(change))
@@ -214,14 +209,28 @@ class PastRun:
     problems: tuple[str, ...]
     running: bool = False
 
-    @property
-    def events(self) -> tuple[dict[str, Any], ...]:
-        """The whole lines of its journal."""
-        return self.journal.events
+    @cached_property
+    def events(self) -> tuple[Event, ...]:
+        """The events of its journal that this version knows."""
+        return tuple(filter(None, map(event_of, self.journal.lines)))
 
-    def of(self, *actions: str) -> list[dict[str, Any]]:
-        """The events with one of these actions, in their order."""
-        return [event for event in self.events if event["action"] in actions]
+    def of(self, kind: type[E]) -> list[E]:
+        """Return the events of a kind, in their order."""
+        return [event for event in self.events if type(event) is kind]
+
+    def last(self, kind: type[E]) -> E | None:
+        """Return the last event of a kind; None where there is none."""
+        return next(reversed(self.of(kind)), None)
+
+    @property
+    def started(self) -> str:
+        """The time of the first line of its journal; empty where there is none."""
+        return self.journal.lines[0]["time"] if self.journal.lines else ""
+
+    @property
+    def ended(self) -> str:
+        """The time of the last line of its journal; empty where there is none."""
+        return self.journal.lines[-1]["time"] if self.journal.lines else ""
 
     def content(self, node: str, digest: str) -> str:
         """What is kept of a node's file, by the digest that ``files`` has.

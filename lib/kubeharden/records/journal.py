@@ -104,12 +104,12 @@ class Journal:
     """What a journal holds.
 
     Attributes:
-        events: its whole lines, each as it was written, in their order.
+        lines: the whole ones, each as it was written, in their order.
         problems: what is wrong with it, one sentence each: lines changed, dropped, swapped, or not readable.
         torn: the text after the last newline; a run that was killed while it wrote leaves it. Empty as a rule.
     """
 
-    events: tuple[dict[str, Any], ...]
+    lines: tuple[dict[str, Any], ...]
     problems: tuple[str, ...] = ()
     torn: str = ""
 
@@ -120,23 +120,23 @@ def read_journal(path: Path) -> Journal:
         data = path.read_bytes()
     except OSError as error:
         return Journal((), (f"{path.name}: cannot be read ({error.strerror})",))
-    *lines, torn = data.split(b"\n")
-    events: list[dict[str, Any]] = []
+    *whole, torn = data.split(b"\n")
+    lines: list[dict[str, Any]] = []
     problems: list[str] = []
     previous, expected = "", 1
-    for number, line in enumerate(lines, 1):
-        event = _event(line)
-        if event is None:
+    for number, raw in enumerate(whole, 1):
+        line = _parsed(raw)
+        if line is None:
             problems.append(f"{path.name}: line {number} is no event")
         else:
-            problems += [f"{path.name}: line {number} {why}" for why in _misplaced(event, expected, previous)]
-            events.append(event)
-            expected = event["seq"]
-        previous, expected = hashlib.sha256(line).hexdigest(), expected + 1
-    names = {event["run"] for event in events}
+            problems += [f"{path.name}: line {number} {why}" for why in _misplaced(line, expected, previous)]
+            lines.append(line)
+            expected = line["seq"]
+        previous, expected = hashlib.sha256(raw).hexdigest(), expected + 1
+    names = {line["run"] for line in lines}
     if len(names) > 1:
         problems.append(f"{path.name}: has lines of several runs: {', '.join(sorted(names))}")
-    return Journal(tuple(events), tuple(problems), torn.decode("utf-8", errors="replace"))
+    return Journal(tuple(lines), tuple(problems), torn.decode("utf-8", errors="replace"))
 
 
 def json_line(content: dict[str, Any]) -> bytes:
@@ -154,20 +154,20 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _event(line: bytes) -> dict[str, Any] | None:
+def _parsed(raw: bytes) -> dict[str, Any] | None:
     try:
-        event = json.loads(line)
+        line = json.loads(raw)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(event, dict) or type(event.get("seq")) is not int:
+    if not isinstance(line, dict) or type(line.get("seq")) is not int:
         return None
-    return event if all(isinstance(event.get(key), str) for key in OWN_KEYS if key != "seq") else None
+    return line if all(isinstance(line.get(key), str) for key in OWN_KEYS if key != "seq") else None
 
 
-def _misplaced(event: dict[str, Any], expected: int, previous: str) -> list[str]:
+def _misplaced(line: dict[str, Any], expected: int, previous: str) -> list[str]:
     why = []
-    if event["seq"] != expected:
-        why.append(f"has the number {event['seq']}, not {expected}: a line was dropped, added or swapped")
-    if event["previous"] != previous:
+    if line["seq"] != expected:
+        why.append(f"has the number {line['seq']}, not {expected}: a line was dropped, added or swapped")
+    if line["previous"] != previous:
         why.append("does not follow the line before it: one of the two was changed, dropped or swapped")
     return why

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden import __version__
-from kubeharden.facts import Facts
 
 # What a run goes through, besides kubeharden itself and Python.
 PACKAGES = ("papermill", "fabric", "paramiko", "kubernetes", "ipykernel", "jupyterlab")
@@ -52,14 +51,6 @@ def versions() -> dict[str, Any]:
         "dirty": dirty,
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
-    }
-
-
-def components(facts: Facts) -> dict[str, dict[str, str]]:
-    """The version of every component on every node, as its binary says it; empty where it says none."""
-    return {
-        node.name: {name: service.version for name, service in node.services.items() if service.loaded}
-        for node in facts.nodes
     }
 
 

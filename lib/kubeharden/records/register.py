@@ -10,10 +10,11 @@ from typing import Any
 
 from kubeharden.errors import ParameterError
 from kubeharden.plan import sha256, unified_diff
+from kubeharden.plan.events import RunStarted, Started
 from kubeharden.records.archive import JOURNAL, is_sealed, read_record, runs_in
 from kubeharden.records.folder import KeptFile, PastRun, is_open, read_run
 from kubeharden.records.journal import read_journal
-from kubeharden.records.summary import build_record, result_of, unmended
+from kubeharden.records.summary import build_record, result_of, unrepaired
 from kubeharden.redaction.redact import redact
 
 # What is compared of two records; of what was done, the changes and the files are.
@@ -37,7 +38,7 @@ class Entry:
         nodes: those that something was done to; in a run that did nothing, those that it looked at.
         subjects: what was begun: ``kubelet on n1``, ``PodSecurityPolicy privileged``.
         result: as ``summary.result_of`` says it.
-        failed: what failed or was put back, and was not mended in the same run.
+        failed: what failed or was put back, and was not repaired in the same run.
         sealed: whether it bears a seal; whether the seal holds is another question.
     """
 
@@ -115,23 +116,24 @@ def read_entry(folder: Path) -> Entry:
     """A run as its journal tells it, whatever state it was left in."""
     path = folder / JOURNAL
     past = PastRun(folder, folder.name, read_journal(path), None, (), (), (), running=is_open(path))
-    start = next(iter(past.of("run started")), {})
-    begun = past.of("started")
-    who = start.get("who") or {}
+    start = past.last(RunStarted) or RunStarted()
+    begun = past.of(Started)
     touched = tuple(dict.fromkeys(filter(None, map(_node_of, begun))))
     return Entry(
         folder=folder,
-        started=past.events[0]["time"] if past.events else "",
-        ended=past.events[-1]["time"] if past.events else "",
-        who=_who(who),
-        users=tuple(filter(None, (who.get("login"), who.get("sudo_user"), start.get("kubernetes_user")))),
-        cluster=start.get("cluster", ""),
-        change_id=start.get("change_id", ""),
-        mode=start.get("mode", ""),
-        nodes=touched if begun else tuple(start.get("nodes", ())),
-        subjects=tuple(dict.fromkeys(event.get("subject", "") for event in begun)),
+        started=past.started,
+        ended=past.ended,
+        who=_who(start.who),
+        users=tuple(
+            filter(None, (start.who.get("login"), start.who.get("sudo_user"), start.kubernetes_user))
+        ),
+        cluster=start.cluster,
+        change_id=start.change_id,
+        mode=start.mode,
+        nodes=touched if begun else tuple(start.nodes),
+        subjects=tuple(dict.fromkeys(event.subject for event in begun)),
         result=result_of(past),
-        failed=tuple(dict.fromkeys(unmended(past))),
+        failed=tuple(dict.fromkeys(unrepaired(past))),
         sealed=is_sealed(folder),
     )
 
@@ -252,9 +254,9 @@ def _flat(value: Any, names: Iterable[str] = (), prefix: str = "") -> Iterator[t
         yield prefix, "" if value is None else str(value)
 
 
-def _node_of(event: Mapping[str, Any]) -> str:
-    """The node that something was begun on, by the event or its subject (``kubelet on n1``); empty for objects."""
-    return event.get("node") or str(event.get("subject", "")).partition(" on ")[2]
+def _node_of(event: Started) -> str:
+    """Return the node of a change, by the event or its subject (``kubelet on n1``); empty for objects."""
+    return event.node or event.subject.partition(" on ")[2]
 
 
 def _who(who: Mapping[str, Any]) -> str:

@@ -12,12 +12,28 @@ from importlib.resources import files
 from typing import Any
 
 from kubeharden.plan import unified_diff
+from kubeharden.plan.events import (
+    OUTCOMES,
+    Abandoned,
+    Approved,
+    Checked,
+    Completed,
+    Error,
+    Event,
+    Failed,
+    Finished,
+    Observed,
+    Planned,
+    Proved,
+    Reverted,
+    RunStarted,
+    Started,
+)
 from kubeharden.records.folder import ABSENT, KeptFile, KeptObject, PastRun
 
+Outcome = Completed | Failed | Reverted
 VERSION = 1  # of the form; it grows with every change that a reader must know of
 CUT_OFF = "unknown: the run was cut off"
-# What can become of a change, as the journal says it.
-OUTCOMES = ("completed", "failed", "reverted")
 
 
 def build_record(past: PastRun) -> dict[str, Any]:
@@ -26,47 +42,47 @@ def build_record(past: PastRun) -> dict[str, Any]:
     Raises:
         RecordError: a content that the folder names is not in it.
     """
-    start = _last(past, "run started") or {}
-    look, plan, proof = _last(past, "observed") or {}, _last(past, "planned") or {}, _last(past, "proved")
+    start = past.last(RunStarted) or RunStarted()
+    observed, plan = past.last(Observed) or Observed(), past.last(Planned) or Planned()
     changes = _changes(past)
     return {
         "version": VERSION,
         "run": past.run,
-        "cluster": start.get("cluster", ""),
-        "mode": start.get("mode", ""),
-        "steps": start.get("steps", []),
+        "cluster": start.cluster,
+        "mode": start.mode,
+        "steps": list(start.steps),
         "result": result_of(past),
-        "started": past.events[0]["time"] if past.events else "",
-        "ended": past.events[-1]["time"] if past.events else "",
+        "started": past.started,
+        "ended": past.ended,
         "change": {
-            "id": start.get("change_id", ""),
-            "reason": start.get("reason", ""),
-            "approver": (_last(past, "approved") or {}).get("approver", ""),
+            "id": start.change_id,
+            "reason": start.reason,
+            "approver": (past.last(Approved) or Approved()).approver,
         },
-        "approval": _without_own_keys(_last(past, "approved")),
-        "who": start.get("who", {}),
-        "kubernetes_user": start.get("kubernetes_user", ""),
-        "logins": (_last(past, "checked") or {}).get("logins", {}),
-        "versions": start.get("versions", {}),
-        "api_server": look.get("api_server", ""),
-        "systems": look.get("systems", {}),
-        "components": look.get("components", {}),
-        "components_after": (proof or {}).get("components", {}),
-        "parameters": start.get("parameters", {}),
-        "inventory": start.get("inventory", {}),
-        "notebook": start.get("notebook"),
+        "approval": next(reversed(_lines(past, Approved)), None),
+        "who": start.who,
+        "kubernetes_user": start.kubernetes_user,
+        "logins": (past.last(Checked) or Checked()).logins,
+        "versions": start.versions,
+        "api_server": observed.api_server,
+        "systems": observed.systems,
+        "components": observed.components,
+        "components_after": (past.last(Proved) or Proved()).components,
+        "parameters": start.parameters,
+        "inventory": start.inventory,
+        "notebook": start.notebook,
         "plan": {
-            "digest": plan.get("digest", ""),
-            "refused": plan.get("refused", []),
-            "remarks": plan.get("remarks", []),
-            "breaking": plan.get("breaking", []),
+            "digest": plan.digest,
+            "refused": list(plan.refused),
+            "remarks": list(plan.remarks),
+            "breaking": list(plan.breaking),
         },
         "changes": changes,
         "not_done": _not_done(past, changes),
-        "proof": _without_own_keys(proof),
-        "errors": [_without_own_keys(event) for event in past.of("error")],
+        "proof": next(reversed(_lines(past, Proved)), None),
+        "errors": _lines(past, Error),
         "journal": {
-            "events": len(past.events),
+            "events": len(past.journal.lines),
             "problems": list(past.journal.problems),
             "torn": past.journal.torn,
         },
@@ -74,36 +90,32 @@ def build_record(past: PastRun) -> dict[str, Any]:
 
 
 def result_of(past: PastRun) -> str:
-    """What became of the run as a whole, in a word or two; the schema has the list."""
+    """Return the result of the run as a whole, in a word or two; the schema has the list."""
     if past.running:
         return "running"
-    end = _last(past, "finished")
+    end = past.last(Finished)
     if end is None:
         return _unfinished(past)
-    if end.get("mode") == "plan":
+    if end.mode == "plan":
         return "planned"
-    if end.get("not_carried_out") or unmended(past) or (_last(past, "proved") or {}).get("problems"):
+    if end.not_carried_out or unrepaired(past) or (past.last(Proved) or Proved()).problems:
         return "partly done"
     # A second plan in the same run knows nothing of what was carried out before it: the events do.
-    return "done" if end.get("changed") or past.of("completed") else "nothing to do"
+    return "done" if end.changed or past.of(Completed) else "nothing to do"
 
 
-def unmended(past: PastRun) -> list[str]:
-    """What failed, or was put back, and was not carried out later in the same run: objects, services on nodes."""
-    last = {
-        (event.get("step"), event.get("subject")): event["action"]
-        for event in past.events
-        if event["action"] in OUTCOMES
-    }
-    return [str(subject) for (_, subject), outcome in last.items() if outcome != "completed"]
+def unrepaired(past: PastRun) -> list[str]:
+    """Return the subjects that failed or were reverted, and were not carried out later in the same run."""
+    last = {(event.step, event.subject): event for event in past.events if isinstance(event, OUTCOMES)}
+    return [subject for (_, subject), outcome in last.items() if not isinstance(outcome, Completed)]
 
 
 def _unfinished(past: PastRun) -> str:
-    """What ended a run before its end: an error in its last verb, somebody who closed it, or nobody knows what."""
-    actions = [event["action"] for event in past.events]
-    closed = actions[-1:] == ["abandoned"]
+    """Return what ended a run before its end: an error in its last verb, somebody who closed it, or nothing known."""
+    actions = [line["action"] for line in past.journal.lines]
+    closed = actions[-1:] == [Abandoned.action]
     before = actions[:-1] if closed else actions
-    if before[-1:] == ["error"]:
+    if before[-1:] == [Error.action]:
         return "failed"
     return "abandoned" if closed else "cut off"
 
@@ -118,18 +130,18 @@ def record_schema() -> dict[str, Any]:
 
 
 def _changes(past: PastRun) -> list[dict[str, Any]]:
-    """Everything that was begun, in its order, with what became of it and what it changed."""
+    """Return everything that was started, in its order, with its outcome and what it changed."""
     changes = []
     for begun, end in _pairs(past):
         change = {
-            "subject": begun["subject"],
-            "node": begun.get("node", ""),
-            "service": begun.get("service", ""),
-            "step": begun.get("step", ""),
-            "started": begun["time"],
-            "result": end["action"] if end else ("running" if past.running else CUT_OFF),
-            "seconds": end.get("seconds") if end else None,
-            "words": str(end.get("words") or end.get("error") or "") if end else "",
+            "subject": begun.subject,
+            "node": begun.node,
+            "service": begun.service,
+            "step": begun.step,
+            "started": begun.time,
+            "result": end.action if end else ("running" if past.running else CUT_OFF),
+            "seconds": end.seconds if end else None,
+            "words": "" if end is None else end.words if isinstance(end, Completed) else end.error,
         }
         files_of = [file for file in past.files if _about(file, change)]
         objects_of = [item for item in past.objects if _same_object(item, change)]
@@ -143,22 +155,19 @@ def _changes(past: PastRun) -> list[dict[str, Any]]:
     return changes
 
 
-def _pairs(past: PastRun) -> list[tuple[Mapping[str, Any], Mapping[str, Any] | None]]:
-    """Each ``started`` with the last event that says what became of it; None where nothing does.
+def _pairs(past: PastRun) -> list[tuple[Started, Outcome | None]]:
+    """Return each start with the last outcome of it; None where there is none.
 
     A subject may be started again in the same run, in another step or after a second look.
     """
-    pairs: list[tuple[Mapping[str, Any], Mapping[str, Any] | None]] = []
+    pairs: list[tuple[Started, Outcome | None]] = []
     open_at: dict[str, int] = {}
     for event in past.events:
-        subject = event.get("subject")
-        if not isinstance(subject, str):
-            continue
-        if event["action"] == "started":
-            open_at[subject] = len(pairs)
+        if isinstance(event, Started):
+            open_at[event.subject] = len(pairs)
             pairs.append((event, None))
-        elif event["action"] in OUTCOMES and subject in open_at:
-            place = open_at[subject]
+        elif isinstance(event, OUTCOMES) and event.subject in open_at:
+            place = open_at[event.subject]
             pairs[place] = (pairs[place][0], event)
     return pairs
 
@@ -205,37 +214,37 @@ def _text(content: Mapping[str, Any] | None) -> str:
 
 
 def _not_done(past: PastRun, changes: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """What was planned last and not begun since, and why."""
-    plan = _last(past, "planned")
+    """Return what was planned last and not started since, and why."""
+    plan = past.last(Planned)
     if plan is None:
         return []
-    begun = {(change["step"], change["subject"]) for change in changes if change["started"] >= plan["time"]}
+    begun = {(change["step"], change["subject"]) for change in changes if change["started"] >= plan.time}
     why = _why(past)
     return [
         {"step": change["step"], "subject": change["subject"], "why": why}
-        for change in plan.get("changes", ())
+        for change in plan.changes
         if (change["step"], change["subject"]) not in begun and ("", change["subject"]) not in begun
     ]
 
 
 def _why(past: PastRun) -> str:
-    end, failed, errors = _last(past, "finished"), _last(past, "failed"), past.of("error")
+    end, failed, error = past.last(Finished), past.last(Failed), past.last(Error)
     if end is not None:
-        return str(end.get("why", ""))
+        return end.why
     if past.running:
         return "the run goes on"
     if failed is not None:
-        return f"{failed.get('subject', 'something')} failed before"
-    if errors:
-        return f"an error ended the run before: {errors[-1].get('message', '')}"
+        return f"{failed.subject or 'something'} failed before"
+    if error is not None:
+        return f"an error ended the run before: {error.message}"
     return "the run was cut off before"
 
 
-def _last(past: PastRun, action: str) -> dict[str, Any] | None:
-    found = past.of(action)
-    return found[-1] if found else None
-
-
-def _without_own_keys(event: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _lines(past: PastRun, kind: type[Event]) -> list[dict[str, Any]]:
+    """Return the lines of a kind of event as the journal has them, without its own keys but the time."""
     own = ("action", "run", "previous", "seq")
-    return None if event is None else {key: value for key, value in event.items() if key not in own}
+    return [
+        {key: value for key, value in line.items() if key not in own}
+        for line in past.journal.lines
+        if line["action"] == kind.action
+    ]

@@ -14,7 +14,7 @@ annotation alone counts.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ from kubeharden.edges.cluster import Cluster
 from kubeharden.errors import ClusterError, StaleError, StoppedError
 from kubeharden.kube.pods import is_daemons, is_ending, is_over, name_of
 from kubeharden.kube.workloads import controller_of, is_mirror
+from kubeharden.plan.events import Cordoned, Drained, LeftCordoned, Listener, Uncordoned
 from kubeharden.releases import Release
 from kubeharden.rollout.interrupts import Stop
 
@@ -44,20 +45,17 @@ class Drain:
         run: the run's id.
         timeout: how many seconds draining one node may take.
         stop: set when the run is to end.
-        event: called with what happens: an action, and the node.
+        emit: called with what happens to a node.
 
     Attributes:
         stuck: by node, why it could not be uncordoned after it was drained.
-        kept: the nodes that stay cordoned, because somebody has cordoned them anew since a run did.
+        recordoned: the nodes that stay cordoned, because somebody cordoned them again after a run did.
     """
 
-    def __init__(
-        self, cluster: Cluster, run: str, timeout: float, stop: Stop, event: Callable[..., None]
-    ) -> None:
-        self.cluster, self.run, self.timeout, self.stop = cluster, run, timeout, stop
-        self.event = event
+    def __init__(self, cluster: Cluster, run: str, timeout: float, stop: Stop, emit: Listener) -> None:
+        self.cluster, self.run, self.timeout, self.stop, self.emit = cluster, run, timeout, stop, emit
         self.stuck: dict[str, ClusterError] = {}
-        self.kept: list[str] = []
+        self.recordoned: list[str] = []
 
     @contextmanager
     def of(self, node: str) -> Iterator[None]:
@@ -72,7 +70,7 @@ class Drain:
         try:
             self._cordon(node)
             self._evict_all(node)
-            self.event("drained", node=node)
+            self.emit(Drained(node))
             yield
         finally:
             try:
@@ -100,8 +98,8 @@ class Drain:
                     break  # it never was, or only the answer to what was asked is lost
                 ours = _is_cordoned(item) and _annotations(item).get(CORDONED_AT) in (None, _tainted_at(item))
                 wanted = {"unschedulable": None} if ours else {}
-                if self._patched(item, wanted, {CORDONED_BY: None, CORDONED_AT: None}):
-                    self.kept += [node] if _is_cordoned(item) and not ours else []
+                if self._patch(item, wanted, {CORDONED_BY: None, CORDONED_AT: None}):
+                    self.recordoned += [node] if _is_cordoned(item) and not ours else []
                     break
                 problem = "it changes too often"
             except ClusterError as error:
@@ -109,8 +107,10 @@ class Drain:
             if time.monotonic() > end:
                 raise ClusterError(f"{node} could not be uncordoned: {problem}. Run: kubectl uncordon {node}")
             time.sleep(RETRY_SECONDS)
-        if ours or node in self.kept:
-            self.event("uncordoned" if ours else "left cordoned", node=node)
+        if ours:
+            self.emit(Uncordoned(node))
+        elif node in self.recordoned:
+            self.emit(LeftCordoned(node))
         return ours
 
     def marked(self) -> list[str]:
@@ -127,8 +127,8 @@ class Drain:
             item = self._node(node)
             if _is_cordoned(item):
                 return
-            if self._patched(item, {"unschedulable": True}, {CORDONED_BY: self.run, CORDONED_AT: None}):
-                self.event("cordoned", node=node)
+            if self._patch(item, {"unschedulable": True}, {CORDONED_BY: self.run, CORDONED_AT: None}):
+                self.emit(Cordoned(node))
                 self._note_time(node)
                 return
         raise ClusterError(f"{node} cannot be cordoned: it changes too often")
@@ -141,10 +141,10 @@ class Drain:
         while time.monotonic() < end and not self.stop.wait(RETRY_SECONDS / 10):
             item = self._node(node)
             added = _tainted_at(item)
-            if added and self._patched(item, {}, {CORDONED_AT: added}):
+            if added and self._patch(item, {}, {CORDONED_AT: added}):
                 return
 
-    def _patched(self, item: Mapping[str, Any], spec: Mapping[str, Any], marks: Mapping[str, Any]) -> bool:
+    def _patch(self, item: Mapping[str, Any], spec: Mapping[str, Any], marks: Mapping[str, Any]) -> bool:
         """Write all at once over what was read; False where somebody else wrote meanwhile."""
         meta = {"resourceVersion": item["metadata"]["resourceVersion"], "annotations": marks}
         try:

@@ -20,6 +20,7 @@ from typing import Any
 
 from kubeharden.edges.cluster import Cluster
 from kubeharden.errors import ClusterError, LockedError, StaleError
+from kubeharden.plan.events import Listener, Locked, ignore
 
 NAMESPACE, NAME = "kube-system", "kubeharden"
 DURATION_SECONDS = 60
@@ -63,14 +64,20 @@ class Lock:
     Args:
         cluster: the API server.
         run: the run's id.
+        emit: called when the lock is acquired.
         duration: how many seconds it holds without being renewed.
         renew: every how many seconds it is renewed.
     """
 
     def __init__(
-        self, cluster: Cluster, run: str, duration: int = DURATION_SECONDS, renew: float = RENEW_SECONDS
+        self,
+        cluster: Cluster,
+        run: str,
+        emit: Listener = ignore,
+        duration: int = DURATION_SECONDS,
+        renew: float = RENEW_SECONDS,
     ) -> None:
-        self.cluster, self.run, self._duration, self._every = cluster, run, duration, renew
+        self.cluster, self.run, self.emit, self._duration, self._every = cluster, run, emit, duration, renew
         self._process = f"{_machine()}/{_process(str(os.getpid()))}"
         self._who = f"{getpass.getuser()}@{socket.gethostname()}, run {run}"
         self._since = ""
@@ -120,8 +127,9 @@ class Lock:
             raise self._refusal(self._read()) from None
         self._mine, self._renewed = {"kind": self._kind(), **written}, at
         self._released.clear()
-        self._renewer = threading.Thread(target=self._keep, daemon=True)
+        self._renewer = threading.Thread(target=self._renew_until_release, daemon=True)
         self._renewer.start()
+        self.emit(Locked(left_over))
         return left_over
 
     def check(self) -> None:
@@ -197,7 +205,7 @@ class Lock:
             f"kubectl -n {NAMESPACE} delete {kind} {NAME}"
         )
 
-    def _keep(self) -> None:
+    def _renew_until_release(self) -> None:
         """Renew until released. What fails is tried again; what somebody else has taken is theirs."""
         while not self._released.wait(self._every):
             try:

@@ -1,17 +1,16 @@
-"""Carry a plan out: API objects first, then nodes in batches, each as a transaction that is proved and then kept.
+"""Carry a plan out: API objects first, then nodes in batches, each node as a transaction that is proved and confirmed.
 
-A node that fails is put back and reported. Once more nodes have failed than the run allows, the nodes of the batch
-in hand are finished, and the others are untouched.
+A node that fails is put back and reported. Once more nodes have failed than the run allows, the nodes of the current
+batch are finished, and the others are untouched.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 from kubeharden.edges.cluster import Cluster
 from kubeharden.edges.nodes import MAX_THREADS, Begun, Nodes
@@ -26,8 +25,7 @@ from kubeharden.errors import (
 from kubeharden.facts import Facts
 from kubeharden.inputs.batch_size import BatchSize
 from kubeharden.plan import NodeChange, ObjectChange, Plan, state_digest
-from kubeharden.plan.results import Result
-from kubeharden.records import Record
+from kubeharden.plan.events import Batch, Completed, Failed, Listener, Result, Reverted, Started
 from kubeharden.rollout.drain import Drain
 from kubeharden.rollout.failures import Failures
 from kubeharden.rollout.health import Health, Readiness
@@ -37,8 +35,7 @@ from kubeharden.rollout.order import Place, batches
 
 READINESS_SECONDS = 0.2  # between two looks at whether a node is Ready, for each node of a batch
 CONFIRM_SHARE = 0.8  # of confirm_timeout; what is not proved by then would be put back while it is confirmed
-
-Say = Callable[[Result], None]
+AGAIN = "Mend it and run again: what is done is found done."
 
 
 @dataclass(frozen=True)
@@ -63,62 +60,61 @@ class Rollout:
     Args:
         nodes: the nodes.
         cluster: the API server.
-        record: where to write what happens.
+        emit: called with what happens, from the threads of the nodes too.
         lock: that this run has the cluster.
         pace: how carefully.
     """
 
-    def __init__(self, nodes: Nodes, cluster: Cluster, record: Record, lock: Lock, pace: Pace) -> None:
-        self.nodes, self.cluster, self.record, self.lock, self.pace = nodes, cluster, record, lock, pace
+    def __init__(self, nodes: Nodes, cluster: Cluster, emit: Listener, lock: Lock, pace: Pace) -> None:
+        self.nodes, self.cluster, self.emit, self.lock, self.pace = nodes, cluster, emit, lock, pace
         self.failures = Failures()  # over the whole run, whatever is planned anew in it
 
-    def apply(self, plan: Plan, seen: Facts, say: Say) -> None:
+    def apply(self, plan: Plan, seen: Facts) -> None:
         """Carry out a plan: its API objects first, then its nodes batch after batch.
 
         Args:
             plan: what to do.
             seen: what the plan was made from.
-            say: called with each result as it comes.
 
         Raises:
             StoppedError: it was interrupted; the message says what became of the nodes in hand.
             KubehardenError: an object failed, or more nodes than may; what comes after is untouched, and the
                 message says so.
         """
-        _Application(self, plan, seen, say).carry_out()
+        _Application(self, plan, seen).carry_out()
 
     def drain(self, stop: Stop) -> Drain:
-        """What cordons, drains and uncordons nodes for this run, until ``stop`` is set."""
-        return Drain(self.cluster, self.record.run, self.pace.drain_timeout, stop, self.record.event)
+        """Return what cordons, drains and uncordons nodes for this run, until ``stop`` is set."""
+        return Drain(self.cluster, self.lock.run, self.pace.drain_timeout, stop, self.emit)
 
 
 class _Application:
     """One plan that is being carried out."""
 
-    def __init__(self, rollout: Rollout, plan: Plan, seen: Facts, say: Say) -> None:
-        self.rollout, self.plan, self.seen, self.say = rollout, plan, seen, say
-        self.record, self.pace = rollout.record, rollout.pace
+    def __init__(self, rollout: Rollout, plan: Plan, seen: Facts) -> None:
+        self.rollout, self.plan, self.seen = rollout, plan, seen
+        self.emit, self.pace = rollout.emit, rollout.pace
         self.stop = Stop()
         self.health = Health(rollout.nodes, rollout.cluster, rollout.pace.settle, self.stop)
         self.drain = rollout.drain(self.stop)
         self.results: list[Result] = []
-        self.failed: list[str] = []  # what failed under this plan, of nodes
+        self.failed: list[str] = []  # subjects on nodes that failed under this plan
         self.stuck: list[ClusterError] = []  # why a node stays cordoned
         self.batches = list(self._batches())
-        self.waiting = [change.node for batch in self.batches for change in batch]
+        self.untouched = [change.node for batch in self.batches for change in batch]
 
     def carry_out(self) -> None:
         with interrupts(self.stop):
             for item in self.plan.object_changes:
-                self._object(item)
-                self._go_on()
+                self._change_object(item)
+                self._check()
             for change in self.plan.node_changes:
                 if not change.needed:
                     words = "nothing to do, not restarted"
-                    self._said(Result(change.subject, "as it should be", words))
+                    self._report(Result(change.subject, "as it should be", words))
             for batch in self.batches:
-                self._batch(batch)
-                self._go_on()
+                self._change_batch(batch)
+                self._check()
 
     def _batches(self) -> Iterator[list[NodeChange]]:
         places = [Place(node.name, node.control_plane) for node in self.seen.nodes]
@@ -127,161 +123,143 @@ class _Application:
         for names in batches(places, [change.node for change in needed], size):
             yield [change for change in needed if change.node in names]
 
-    def _go_on(self) -> None:
-        """After each step on the way: is there a reason not to go on?"""
+    def _check(self) -> None:
+        """Raise if there is a reason not to go on, after each object and each batch."""
         if self.stop.is_set():
             outcome = "; ".join(f"{r.subject}: {r.outcome}" for r in self.results if r.seconds) or "nothing"
             stuck = "".join(f" {error}." for error in self.stuck)
             raise StoppedError(
-                f"stopped by {self.stop.why}. In hand were, and are finished: {outcome}.{stuck} {self._untouched()} "
+                f"stopped by {self.stop.why}. In hand were, and are finished: {outcome}.{stuck} {self._rest()} "
                 "Run again to carry on: what is done is found done."
             )
         if self.failed and self.rollout.failures.count > self.pace.max_failures:
-            raise self._failed()
+            raise self._too_many()
 
-    def _failed(self) -> KubehardenError:
+    def _too_many(self) -> KubehardenError:
         count, may = self.rollout.failures.count, self.pace.max_failures
         errors = self.rollout.failures.left
         allowed = f" ({count} failed, {may} may)" if may else ""
         lines = "\n".join(f"{subject}: {error}" for subject, error in errors.items())
-        return _public(errors[self.failed[0]])(
-            f"{lines}\n{self._untouched()}{allowed} Mend it and run again: what is done is found done."
-        )
+        return _public(errors[self.failed[0]])(f"{lines}\n{self._rest()}{allowed} {AGAIN}")
 
-    def _untouched(self) -> str:
-        return f"Untouched because of it: {', '.join([*self.waiting, 'every later step'])}."
+    def _rest(self) -> str:
+        return f"Untouched because of it: {', '.join([*self.untouched, 'every later step'])}."
 
-    def _said(self, result: Result) -> None:
+    def _report(self, result: Result) -> None:
         self.results.append(result)
-        self.say(result)
+        self.emit(result)
 
     @contextmanager
-    def _told(self, about: dict[str, Any]) -> Iterator[None]:
-        """Say in the journal that something failed, whatever a library raised: it must not end with "started"."""
+    def _started(self, change: NodeChange | ObjectChange) -> Iterator[None]:
+        """Emit the start of a change, and its failure where a library raised: a journal must not end with "started"."""
         try:
+            self.emit(Started.of(change, change=change))
             yield
         except KubehardenError:
-            raise  # told by whoever knows what became of it
+            raise  # the caller emits what it knows of it
         except Exception as error:
-            self.record.event("failed", **about, error=f"{type(error).__name__}: {error}")
+            self.emit(Failed.of(change, error=f"{type(error).__name__}: {error}"))
             raise
 
-    def _object(self, change: ObjectChange) -> None:
+    def _change_object(self, change: ObjectChange) -> None:
         self.rollout.lock.check()
-        about = {"subject": change.name, "object": change.name, "step": change.step}
         start = time.monotonic()
-        self.record.event("started", **about)
         try:
-            with self._told(about):
-                self.record.keep(change)
+            with self._started(change):
                 written = self.rollout.cluster.apply(change)
         except KubehardenError as error:
-            self.record.event("failed", **about, error=str(error))
+            self.emit(Failed.of(change, error=str(error)))
             self.rollout.failures.add(change.name, error)
             words = str(error).removeprefix(f"{change.name}: ")
-            raise _public(error)(
-                f"{change.name}: {words}\n{self._untouched()} Mend it and run again: what is done is found done."
-            ) from error
+            raise _public(error)(f"{change.name}: {words}\n{self._rest()} {AGAIN}") from error
         words = {"create": "created", "update": "updated", "delete": "deleted"}[change.action]
         if written.warnings:
             words = f"{words}; the API server warns: {'; '.join(written.warnings)}"
         seconds = time.monotonic() - start
         state = state_digest(written.item) if written.item else "absent"
-        self.record.event("completed", **about, words=words, seconds=round(seconds, 3), state=state)
+        self.emit(Completed.of(change, words=words, seconds=round(seconds, 3), state=state))
         self.rollout.failures.mend([change.name])
-        self._said(Result(change.name, "done", words, seconds))
+        self._report(Result(change.name, "done", words, seconds))
 
-    def _batch(self, batch: Sequence[NodeChange]) -> None:
+    def _change_batch(self, batch: Sequence[NodeChange]) -> None:
         """Change some nodes at the same time; all of them are over when this returns."""
         self.rollout.lock.check()
         for change in batch:
-            self.waiting.remove(change.node)
-        self.record.event("batch", nodes=[change.node for change in batch], step=batch[0].step)
+            self.untouched.remove(change.node)
+        self.emit(Batch([change.node for change in batch], batch[0].step))
         pool = ThreadPoolExecutor(len(batch), thread_name_prefix="node")
         try:
-            futures = [pool.submit(self._in_hand, change, len(batch)) for change in batch]
-            for future in _as_they_come(futures):
+            futures = [pool.submit(self._change_and_uncordon, change, len(batch)) for change in batch]
+            for future in _as_completed(futures):
                 for result in future.result():
-                    self._said(result)
+                    self._report(result)
         except KeyboardInterrupt:
             names = ", ".join(change.node for change in batch)
             raise StoppedError(
                 f"left at once, at the second Ctrl-C, with {names} in hand: what is not confirmed there puts itself "
-                f"back within {self.pace.confirm_timeout:g} seconds. {self._untouched()}"
+                f"back within {self.pace.confirm_timeout:g} seconds. {self._rest()}"
             ) from None
         finally:
             pool.shutdown(wait=False)
 
-    def _in_hand(self, change: NodeChange, together: int) -> list[Result]:
+    def _change_and_uncordon(self, change: NodeChange, together: int) -> list[Result]:
         """Change one node; where it stays cordoned, that is a failure of its own."""
-        result = self._node(change, together)
+        result = self._change_node(change, together)
         subject = f"uncordoning {change.node}"
         error = self.drain.stuck.pop(change.node, None)
         if error is not None:
-            return [result, self._stuck(change, subject, error)]
+            self.emit(Started(subject, change.step, change.node))
+            self.emit(Failed(subject, change.step, change.node, error=str(error)))
+            self.stuck.append(error)
+            self._count(subject, error, change.node)
+            return [result, Result(subject, "failed", str(error))]
         if self._drains(change):
             self.rollout.failures.mend([subject])
         return [result]
 
-    def _stuck(self, change: NodeChange, subject: str, error: ClusterError) -> Result:
-        about = {"subject": subject, "node": change.node, "step": change.step}
-        self.record.event("started", **about)
-        self.record.event("failed", **about, error=str(error))
-        self.stuck.append(error)
-        self._counted(subject, error, change.node)
-        return Result(subject, "failed", str(error))
-
     def _drains(self, change: NodeChange) -> bool:
         return change.service == "kubelet" and self.pace.drain
 
-    def _counted(self, subject: str, error: KubehardenError, node: str) -> None:
+    def _count(self, subject: str, error: KubehardenError, node: str) -> None:
         self.failed.append(subject)
         self.rollout.failures.add(subject, error, node)
 
-    def _node(self, change: NodeChange, together: int) -> Result:
-        """Change one node; whatever becomes of it is in the journal, and a failure is counted."""
-        about: dict[str, Any] = {
-            "subject": change.subject,
-            "node": change.node,
-            "service": change.service,
-            "step": change.step,
-        }
+    def _change_node(self, change: NodeChange, together: int) -> Result:
+        """Change one node; its outcome is emitted, and a failure is counted."""
         start = time.monotonic()
-        self.record.event("started", **about)
         try:
-            with self._told(about):
-                words = self._changed(change, together)
+            with self._started(change):
+                words = self._drain_and_change(change, together)
         except KubehardenError as error:
-            outcome = "reverted" if isinstance(error, RevertedError) else "failed"
+            kind = Reverted if isinstance(error, RevertedError) else Failed
             seconds = time.monotonic() - start
-            self.record.event(outcome, **about, error=str(error), seconds=round(seconds, 3))
+            self.emit(kind.of(change, error=str(error), seconds=round(seconds, 3)))
             if not self.stop.is_set():
-                self._counted(change.subject, error, change.node)
-            return Result(change.subject, outcome, str(error), seconds)
+                self._count(change.subject, error, change.node)
+            return Result(change.subject, kind.action, str(error), seconds)
         seconds = time.monotonic() - start
-        self.record.event("completed", **about, words=words, seconds=round(seconds, 3))
+        self.emit(Completed.of(change, words=words, seconds=round(seconds, 3)))
         self.rollout.failures.mend([change.subject])
         return Result(change.subject, "done", words, seconds)
 
-    def _changed(self, change: NodeChange, together: int) -> str:
-        self.record.keep(change)
+    def _drain_and_change(self, change: NodeChange, together: int) -> str:
         kubelet = change.service == "kubelet"
         every = READINESS_SECONDS * together
         watch = Readiness(self.rollout.cluster, change.node, every) if kubelet else None
         drained = self.drain.of(change.node) if self._drains(change) else nullcontext()
         with drained, watch or nullcontext():
             words = self._transaction(change)
-        if change.node in self.drain.kept:
+        if change.node in self.drain.recordoned:
             words += "; the node stays cordoned, as somebody has cordoned it anew meanwhile"
         return words if watch is None else f"{words}; node not Ready for {watch.seconds:.1f} s"
 
     def _transaction(self, change: NodeChange) -> str:
-        """Begin on the node, prove from outside, and keep it; or put it back."""
+        """Begin on the node, prove from outside, and confirm; or put it back. Return what became of it in words."""
         self.rollout.lock.check()  # draining may have taken minutes
-        run = f"{self.record.run}-{change.step}"
+        run = f"{self.rollout.lock.run}-{change.step}"
         before = self.health.before(change, self.seen.node(change.node))
         start = time.monotonic()
-        begun = self._begun(change, run)
+        begun = self._begin(change, run)
         if begun.outcome != "waiting":
             return begun.words
         try:
@@ -289,15 +267,15 @@ class _Application:
                 change, before, begun.restarted, start + CONFIRM_SHARE * self.pace.confirm_timeout
             )
         except KubehardenError as error:
-            raise self._undone(change, run, str(error)) from error
-        kept = self._kept(change, run)
-        if kept.outcome != "confirmed":
-            kind = RevertedError if kept.outcome == "reverted" else NodeError
-            raise kind(f"it was proved, but could not be confirmed any more: {kept.words}")
+            raise self._put_back(change, run, str(error)) from error
+        end = self._confirm(change, run)
+        if end.outcome != "confirmed":
+            kind = RevertedError if end.outcome == "reverted" else NodeError
+            raise kind(f"it was proved, but could not be confirmed any more: {end.words}")
         return f"{begun.words}; {seen}" if seen else begun.words
 
-    def _kept(self, change: NodeChange, run: str) -> Begun:
-        """The confirmation; where its answer is lost, the node is asked once more what it made of it."""
+    def _confirm(self, change: NodeChange, run: str) -> Begun:
+        """Confirm; where the answer is lost, ask the node once more."""
         try:
             return self.rollout.nodes.confirm(change.node, run)
         except NodeError:
@@ -309,19 +287,19 @@ class _Application:
                     f"change if it did, and else puts itself back within {self.pace.confirm_timeout:g} seconds"
                 ) from error
 
-    def _begun(self, change: NodeChange, run: str) -> Begun:
-        """The change in place and waiting to be confirmed, or as it should be already."""
+    def _begin(self, change: NodeChange, run: str) -> Begun:
+        """Put the change in place; it waits to be confirmed then, or was in place already."""
         try:
             begun = self.rollout.nodes.begin(change, run, self.pace.confirm_timeout)
         except NodeError as error:
-            raise self._undone(change, run, str(error)) from error
+            raise self._put_back(change, run, str(error)) from error
         if begun.outcome in {"waiting", "unchanged", "confirmed"}:
             return begun
         kinds = {"stale": StaleError, "reverted": RevertedError}
         raise kinds.get(begun.outcome, NodeError)(begun.words)
 
-    def _undone(self, change: NodeChange, run: str, why: str) -> KubehardenError:
-        """Put a node back, and say what became of that; if it cannot be reached, it does so by itself."""
+    def _put_back(self, change: NodeChange, run: str, why: str) -> KubehardenError:
+        """Put a node back, and return the error that says so; a node that cannot be reached does it by itself."""
         try:
             undone = self.rollout.nodes.undo(change.node, run)
         except NodeError as error:
@@ -334,8 +312,8 @@ class _Application:
         return NodeError(f"{why}. Putting it back, the node says: {undone.outcome}: {undone.words}")
 
 
-def _as_they_come(futures: Sequence[Future[list[Result]]]) -> Iterator[Future[list[Result]]]:
-    """Futures in the order in which they are done; those done at once, in the order of the batch."""
+def _as_completed(futures: Sequence[Future[list[Result]]]) -> Iterator[Future[list[Result]]]:
+    """Yield futures as they complete; those that complete at once, in the order of the batch."""
     left = set(futures)
     while left:
         done, left = wait(left, return_when=FIRST_COMPLETED)

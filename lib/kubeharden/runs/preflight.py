@@ -11,7 +11,7 @@ from kubeharden.inputs.inventory import Inventory
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.plan.decide import uses_policies
-from kubeharden.plan.results import Checked
+from kubeharden.plan.events import Check
 from kubeharden.podsecurity import PolicySet, default_policy_objects, policy_objects
 from kubeharden.rollout.leftovers import open_changes
 from kubeharden.rollout.lock import NAMESPACE, lock_kind
@@ -27,7 +27,7 @@ def preflight(
     nodes: Nodes,
     cluster: Cluster,
     more: Sequence[tuple[str, str, str]] = (),
-) -> list[Checked]:
+) -> list[Check]:
     """Check the nodes and the API; nothing is changed.
 
     Args:
@@ -53,14 +53,14 @@ def preflight(
     what = "policies, Roles, RoleBindings" if uses_policies(parameters, version) else "labels of namespaces"
     writes = f"read everything and write {what} and the lock"
     return [
-        Checked(f"SSH to {names}", "host keys known, logged in"),
-        Checked(f"sudo on {names}", "becomes root"),
+        Check(f"SSH to {names}", "host keys known, logged in"),
+        Check(f"sudo on {names}", "becomes root"),
         *(
-            Checked(node, f"a change is open, what is seen may be in between: {words}", good=False)
+            Check(node, f"a change is open, what is seen may be in between: {words}", good=False)
             for node, words in changes.items()
         ),
-        Checked("API server", f"{version}, answers"),
-        Checked(
+        Check("API server", f"{version}, answers"),
+        Check(
             f"API user {cluster.user or '(unnamed)'}",
             f"may {writes if parameters.mode == 'apply' else 'read everything; nothing is written in mode plan'}",
         ),
@@ -102,9 +102,9 @@ def _lack(cluster: Cluster, verb: str, what: str, namespace: str) -> str:
     return f"{verb} {plural}{f' in {namespace}' if namespace else ''}"
 
 
-def _configz(cluster: Cluster) -> Checked:
+def _configz(cluster: Cluster) -> Check:
     what = "effective configuration of the kubelets"
     if cluster.may("get", "Node", subresource="proxy"):
-        return Checked(what, "may be read (nodes/proxy)")
+        return Check(what, "may be read (nodes/proxy)")
     why = "may not be read (get nodes/proxy): that only declared values change cannot be proved"
-    return Checked(what, why, good=False)
+    return Check(what, why, good=False)

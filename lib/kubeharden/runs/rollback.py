@@ -9,6 +9,7 @@ from kubeharden.errors import ParameterError
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.inputs.parameters import STEPS, Parameters
 from kubeharden.plan import Plan
+from kubeharden.plan.events import RunStarted
 from kubeharden.podsecurity import PolicySet
 from kubeharden.records import PastRun, Record
 from kubeharden.records.approval import Approval
@@ -84,8 +85,7 @@ def check_past(past: PastRun, cluster: str) -> None:
     Raises:
         ParameterError: it is a run on another one, or goes on.
     """
-    started = past.of("run started")
-    ran_on = str(started[0].get("cluster", "")) if started else ""
+    ran_on = (past.last(RunStarted) or RunStarted()).cluster
     if ran_on != cluster:
         raise ParameterError(
             f"record: {past.run} is a run on {ran_on or 'an unknown cluster'}, and the inventory is of {cluster}; "

@@ -17,6 +17,7 @@ from kubeharden.facts import Facts, FileFact, NodeFacts, ServiceFacts
 from kubeharden.inputs.parameters import STEPS
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, Remark, state_digest, unified_diff
+from kubeharden.plan.events import OUTCOMES, Completed, Failed
 from kubeharden.records import KeptFile, KeptObject, PastRun
 from kubeharden.records.folder import ABSENT, object_digest
 from kubeharden.redaction.redact import is_whole
@@ -182,8 +183,12 @@ class _Builder:
 
     def _was_refused(self, kept: KeptObject) -> bool:
         """Whether the run never got it written: what is there now is somebody else's, however alike it is."""
-        said = {event["action"] for event in self.past.events if event.get("subject") == kept.name}
-        return "failed" in said and "completed" not in said
+        kinds = {
+            type(event)
+            for event in self.past.events
+            if isinstance(event, OUTCOMES) and event.subject == kept.name
+        }
+        return Failed in kinds and Completed not in kinds
 
     def _there(self, like: Mapping[str, Any]) -> Mapping[str, Any] | None:
         meta = like["metadata"]
@@ -195,8 +200,9 @@ class _Builder:
 
     def _is_ours(self, kept: KeptObject, now: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
         """Whether an object is as the run left it, as the run itself saw it then."""
-        events = [event for event in self.past.of("completed") if event.get("subject") == kept.name]
-        states = {event["state"] for event in events if event.get("state")}
+        states = {
+            event.state for event in self.past.of(Completed) if event.subject == kept.name and event.state
+        }
         if states:
             return state_digest(now) in states
         mine, theirs = _leaves(after), _leaves(now)  # it was cut off before it could say

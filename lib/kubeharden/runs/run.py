@@ -25,11 +25,24 @@ from kubeharden.inputs.inventory import Inventory
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import Plan
 from kubeharden.plan.decide import make_plan
+from kubeharden.plan.events import (
+    Abandoned,
+    Approved,
+    Checked,
+    Error,
+    Finished,
+    Judged,
+    JudgedPods,
+    Listeners,
+    Observed,
+    Planned,
+    Proved,
+    Waited,
+)
 from kubeharden.plan.proof import compare
-from kubeharden.plan.results import Result
 from kubeharden.plan.upgrade import upgrade_findings
 from kubeharden.podsecurity import PolicySet
-from kubeharden.records import Record, hooks
+from kubeharden.records import Record
 from kubeharden.records.approval import Approval, check_approved, check_signer
 from kubeharden.records.executed_notebook import RUN_TYPE
 from kubeharden.redaction.redact import redact
@@ -92,7 +105,7 @@ def verb(method: Callable[P, T]) -> Callable[P, T]:
 def _note(run: Run | None, name: str, error: BaseException) -> None:
     """Put into the journal what ended a verb; where the journal itself is what failed, there is nowhere to put it."""
     if run is not None and not isinstance(error, RecordError):
-        run.record.event("error", verb=name, kind=type(error).__name__, message=str(error))
+        run.emit(Error(name, type(error).__name__, str(error)))
 
 
 class Run:
@@ -113,8 +126,9 @@ class Run:
         self.record, self.rehearsal, self.looks_only = record, rehearsal, looks_only
         self.nodes = Nodes(inventory, ask_password)
         self.cluster = Cluster(inventory.kubeconfig, inventory.context)
-        self.lock = Lock(self.cluster, record.run)
-        self.rollout = Rollout(self.nodes, self.cluster, record, self.lock, _pace(parameters, inventory))
+        self.emit = Listeners(record)
+        self.lock = Lock(self.cluster, record.run, self.emit)
+        self.rollout = Rollout(self.nodes, self.cluster, self.emit, self.lock, _pace(parameters, inventory))
         self._facts: Facts | None = None
         self._plan: Plan | None = None
         self._done: set[str] = set()  # the steps that were carried out since the last plan
@@ -133,11 +147,11 @@ class Run:
         if self.parameters.mode == "apply":
             self.lock.check_free()
             waited = wait_for_open_changes(self.nodes, self.parameters.confirm_timeout + OVER_SECONDS, _say)
-            self.record.event("waited", nodes=waited)
+            self.emit(Waited(waited))
         found = preflight(
             self.parameters, self.inventory, self.policies, self.nodes, self.cluster, self._rights()
         )
-        self.record.event("checked", **hooks.checked(found, self.nodes.logins()))
+        self.emit(Checked.of(found, self.nodes.logins()))
         return views.checks_view(found)
 
     @verb
@@ -148,7 +162,7 @@ class Run:
             KubehardenError: a node or the API server cannot be reached.
         """
         self._facts = observe(self.nodes, self.cluster, Reading())
-        self.record.event("observed", **hooks.observed(self._facts))
+        self.emit(Observed.of(self._facts))
         return views.facts_view(self._facts)
 
     @verb
@@ -165,8 +179,7 @@ class Run:
         self._done.clear()
         self._approved = False
         self._failed = ""
-        self.record.plan(self._plan)
-        self.record.event("planned", **hooks.planned(self._plan))
+        self.emit(Planned.of(self._plan))
         view = views.plan_view(self._plan)
         if self.approval is not None and self._plan.needed:
             view.add(approval_message(self.approval.approver, same=self.approval.plan == self._plan.digest))
@@ -181,7 +194,7 @@ class Run:
         """
         target = Release.parse(self.parameters.target_release or str(LAST))
         findings = upgrade_findings(self._seen(), str(target))
-        self.record.event("judged", target_release=str(target), findings=len(findings))
+        self.emit(Judged(str(target), len(findings)))
         view = views.findings_view(findings, str(target))
         return view.add(*views.releases_view(self._seen(), findings, target).blocks)
 
@@ -189,7 +202,7 @@ class Run:
     def impact(self) -> View:
         """Who breaks under what is planned: what runs today and would not start again; nothing is changed."""
         impacts = self._planned().impacts
-        self.record.event("judged pods", breaking=[str(j) for impact in impacts for j in impact.breaking])
+        self.emit(JudgedPods([str(j) for impact in impacts for j in impact.breaking]))
         return impact_view(impacts)
 
     @verb
@@ -238,22 +251,19 @@ class Run:
         if part.needed:
             self._hold_against_approval(plan)
             self._take_lock()
-        progress, results = Progress(), list[Result]()
-
-        def came(result: Result) -> None:
-            results.append(result)
-            progress.add(result)
-
+        progress = Progress()
         try:
-            for piece in self._pieces(part):
-                self.rollout.apply(piece, self._seen(), came)
+            with self.emit.also(progress):
+                for piece in self._pieces(part):
+                    self.rollout.apply(piece, self._seen())
         except KubehardenError:
             self._failed = step
             raise
         finally:
-            self._changed.append(part.about({r.subject for r in results if r.outcome == "done"}))
+            done = {result.subject for result in progress.results if result.outcome == "done"}
+            self._changed.append(part.about(done))
         self._done.add(step)
-        return applied_view(step, results)
+        return applied_view(step, progress.results)
 
     @verb
     def prove(self) -> View:
@@ -264,7 +274,7 @@ class Run:
         """
         after = observe(self.nodes, self.cluster, Reading())
         proof = compare(self._seen(), after, self._planned(), applied=self.parameters.mode == "apply")
-        self.record.event("proved", **hooks.proved(proof, after))
+        self.emit(Proved.of(proof, after))
         view = proof_view(proof)
         if proof.problems:
             show(view)
@@ -277,7 +287,7 @@ class Run:
     def finish(self) -> View:
         """What was changed, per node, with diffs; then close the record and stop the rehearsal."""
         if self.looks_only:
-            self.record.event("finished", mode="plan", changed=[], not_carried_out=[], why="")
+            self.emit(Finished("plan"))
             self._finished = True
             self.close()
             seen = Message("Nothing was changed anywhere: this runbook only looks.", GOOD)
@@ -286,8 +296,7 @@ class Run:
         changed = [part for part in self._changed if part.needed]
         left = [step for step in plan.steps if step not in self._done and plan.of(step).needed]
         failed = tuple(self.rollout.failures.left)
-        ending = hooks.finished(plan, self.parameters.mode, steps_of(changed), left, failed)
-        self.record.event("finished", **ending)
+        self.emit(Finished.of(plan, self.parameters.mode, steps_of(changed), left, failed))
         self._finished = True
         self.close()
         view = ending_view(plan, self.parameters.mode, changed, left, failed)
@@ -305,7 +314,7 @@ class Run:
             self.rehearsal.stop()
         try:
             if not self._finished:
-                self.record.event("abandoned")
+                self.emit(Abandoned())
         finally:
             self.record.close()
 
@@ -329,7 +338,6 @@ class Run:
         if self.lock.held:
             return
         left_over = self.lock.acquire()
-        self.record.event("locked", took_over_from=left_over)
         if left_over:
             _say(f"The cluster was locked by a run that is dead ({left_over}): taken over.")
         drain = self.rollout.drain(Stop())
@@ -338,10 +346,10 @@ class Run:
             _say(
                 f"An earlier run had left these nodes cordoned; they are not any more: {', '.join(uncordoned)}."
             )
-        if drain.kept:
+        if drain.recordoned:
             _say(
                 "An earlier run had cordoned these nodes, and somebody has cordoned them anew since: they stay so: "
-                f"{', '.join(drain.kept)}."
+                f"{', '.join(drain.recordoned)}."
             )
 
     def _release_lock(self) -> None:
@@ -357,7 +365,7 @@ class Run:
         check_approved(plan, self.approval, self.record.folder.parent)
         logins = {login["key"] for login in self.nodes.logins().values()}
         check_signer(self.approval, logins)
-        self.record.event("approved", **hooks.approved(self.approval))
+        self.emit(Approved(self.approval.plan, self.approval.how, self.approval.approver, self.approval.key))
         self._approved = True
 
     def _seen(self) -> Facts:

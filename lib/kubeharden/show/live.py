@@ -6,22 +6,24 @@ import io
 import sys
 from typing import IO, Any
 
-from kubeharden.plan.results import Result
+from kubeharden.plan.events import Event, Result
 from kubeharden.show import views
 from kubeharden.show.display import View
 
 
 class Progress:
-    """Shows results as they come, in one place that grows."""
+    """A listener that shows results as they come, in one table that grows."""
 
     def __init__(self) -> None:
-        self._results: list[Result] = []
+        self.results: list[Result] = []
         self._handle: Any = None
 
-    def add(self, result: Result) -> None:
-        """One more result."""
-        self._results.append(result)
-        view = views.results_view(self._results)
+    def __call__(self, event: Event) -> None:
+        """Show a result; other events are not shown."""
+        if not isinstance(event, Result):
+            return
+        self.results.append(event)
+        view = views.results_view(self.results)
         if self._handle is None:
             self._handle = show(view)
         else:

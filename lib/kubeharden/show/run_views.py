@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kubeharden.plan import Plan
+from kubeharden.plan.events import Result
 from kubeharden.plan.proof import Proof
-from kubeharden.plan.results import Result
 from kubeharden.show import display, views
 from kubeharden.show.display import BAD, GOOD, NOTE, Block, Message, Table, View
 from kubeharden.show.impact_views import headline

@@ -12,7 +12,7 @@ from kubeharden.components.units import unwrapped
 from kubeharden.errors import UnitError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.plan import FileChange, NodeChange, Plan
-from kubeharden.plan.results import Checked, Result
+from kubeharden.plan.events import Check, Result
 from kubeharden.podsecurity import Authorization, workloads
 from kubeharden.releases import Release
 from kubeharden.show import display
@@ -26,7 +26,7 @@ LONG = 240
 KLOG_HEADER = re.compile(r"^[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\] ")
 
 
-def checks_view(checks: Sequence[Checked]) -> View:
+def checks_view(checks: Sequence[Check]) -> View:
     """What was checked before the start."""
     rows = [("✔" if check.good else "!", check.what, check.found) for check in checks]
     return View([Table("Checked", ("", "What", "Found"), rows)])

@@ -1,0 +1,451 @@
+"""The events of a run as frozen data, and the one protocol of those who listen to them. Pure.
+
+Rollout, drain, lock and the verbs of a run call a ``Listener`` with an event as soon as it happens. The journal, the
+live table and tests are listeners. ``action`` is the event's name in the journal, and its fields are those of the
+line there; an event without a name is not written. ``event_of`` reads a line back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Protocol, Self
+
+from kubeharden.facts import Facts
+from kubeharden.plan.model import NodeChange, ObjectChange, Plan
+from kubeharden.plan.proof import Proof
+
+UNWRITTEN = {"unwritten": True}  # the field is not in the journal
+OPTIONAL = {"optional": True}  # the field is not in the journal where it has its default
+
+
+@dataclass(frozen=True)
+class Event:
+    """The base of all events.
+
+    Attributes:
+        time: when the journal's line was written (RFC 3339 in UTC); empty in an event that was not read from one.
+    """
+
+    action: ClassVar[str] = ""
+    time: str = field(default="", kw_only=True, compare=False, metadata=UNWRITTEN)
+
+    def content(self) -> dict[str, Any]:
+        """Return the fields of the journal's line, without those that are the journal's own."""
+        return {
+            f.name: value
+            for f in fields(self)
+            if not f.metadata.get("unwritten")
+            and ((value := getattr(self, f.name)) != f.default or not f.metadata.get("optional"))
+        }
+
+
+class Listener(Protocol):
+    """Takes each event as it happens; several threads may call it."""
+
+    def __call__(self, event: Event) -> None:
+        """Take one event.
+
+        Raises:
+            RecordError: it must be written and cannot be; what it announces is not done.
+        """
+
+
+def ignore(event: Event) -> None:
+    """Listen to nothing."""
+
+
+class Listeners:
+    """A listener that passes each event on to others, in their order."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = list(listeners)
+
+    def __call__(self, event: Event) -> None:
+        """Pass one event on."""
+        for listener in tuple(self._listeners):
+            listener(event)
+
+    @contextmanager
+    def also(self, listener: Listener) -> Iterator[None]:
+        """Pass events on to one more listener in this context."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One precondition, and what was found of it."""
+
+    what: str
+    found: str
+    good: bool = True
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    """A run started: who runs what, with which versions and parameters."""
+
+    action = "run started"
+    cluster: str = ""
+    mode: str = ""
+    steps: Sequence[str] = ()
+    change_id: str = ""
+    reason: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    inventory: Mapping[str, str] = field(default_factory=dict)
+    nodes: Sequence[str] = ()
+    who: Mapping[str, Any] = field(default_factory=dict)
+    kubernetes_user: str = ""
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    notebook: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Waited(Event):
+    """Open changes of an earlier run on these nodes are over."""
+
+    action = "waited"
+    nodes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Checked(Event):
+    """Preconditions were checked.
+
+    Attributes:
+        logins: by node: ``user``, ``key`` (fingerprint of the key used), ``host_key`` (type and fingerprint).
+    """
+
+    action = "checked"
+    checks: Sequence[Mapping[str, Any]] = ()
+    logins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, checks: Sequence[Check], logins: Mapping[str, Mapping[str, str]]) -> Checked:
+        """Return the event for these checks."""
+        return cls([vars(check) for check in checks], logins)
+
+
+@dataclass(frozen=True)
+class Observed(Event):
+    """Nodes and cluster were read: ``components`` has the versions by node and component."""
+
+    action = "observed"
+    nodes: Sequence[str] = ()
+    systems: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    components: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    api_server: str = ""
+
+    @classmethod
+    def of(cls, facts: Facts) -> Observed:
+        """Return the event for these facts."""
+        return cls(
+            nodes=[node.name for node in facts.nodes],
+            systems={node.name: {"os": node.os, "systemd": node.systemd} for node in facts.nodes},
+            components=_versions(facts),
+            api_server=facts.cluster.version,
+        )
+
+
+@dataclass(frozen=True)
+class Planned(Event):
+    """A plan was made; ``changes`` are in the order in which they would be carried out."""
+
+    action = "planned"
+    digest: str = ""
+    needed: bool = False
+    refused: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+    breaking: Sequence[str] = ()
+    changes: Sequence[Mapping[str, str]] = ()
+    plan: Plan | None = field(default=None, compare=False, metadata=UNWRITTEN)
+
+    @classmethod
+    def of(cls, plan: Plan) -> Planned:
+        """Return the event for this plan."""
+        return cls(
+            digest=plan.digest,
+            needed=plan.needed,
+            refused=[f"{remark.subject}: {remark.text}" for remark in plan.refused],
+            remarks=[f"{remark.subject}: {remark.text}" for remark in plan.remarks],
+            breaking=[str(judged) for impact in plan.impacts for judged in impact.breaking],
+            changes=[change for step in plan.steps for change in _changes(plan.of(step))],
+            plan=plan,
+        )
+
+
+@dataclass(frozen=True)
+class Judged(Event):
+    """The cluster was compared with what a later release accepts; ``findings`` is their number."""
+
+    action = "judged"
+    target_release: str = ""
+    findings: int = 0
+
+
+@dataclass(frozen=True)
+class JudgedPods(Event):
+    """The workloads were judged by what is planned; ``breaking`` names those that would not start again."""
+
+    action = "judged pods"
+    breaking: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Approved(Event):
+    """The plan is the approved one; the fields are those of ``records.approval.Approval``."""
+
+    action = "approved"
+    plan: str = ""
+    how: str = ""
+    approver: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Locked(Event):
+    """The run has the cluster's lock; ``took_over_from`` names the dead run that had it, if one had."""
+
+    action = "locked"
+    took_over_from: str = ""
+
+
+@dataclass(frozen=True)
+class Batch(Event):
+    """These nodes are changed at the same time now."""
+
+    action = "batch"
+    nodes: Sequence[str] = ()
+    step: str = ""
+
+
+@dataclass(frozen=True)
+class _OnNode(Event):
+    node: str = ""
+
+
+@dataclass(frozen=True)
+class Cordoned(_OnNode):
+    """The run cordoned a node."""
+
+    action = "cordoned"
+
+
+@dataclass(frozen=True)
+class Drained(_OnNode):
+    """A node is drained."""
+
+    action = "drained"
+
+
+@dataclass(frozen=True)
+class Uncordoned(_OnNode):
+    """A node that a run had cordoned is uncordoned."""
+
+    action = "uncordoned"
+
+
+@dataclass(frozen=True)
+class LeftCordoned(_OnNode):
+    """A node stays cordoned, because somebody cordoned it again after a run did."""
+
+    action = "left cordoned"
+
+
+@dataclass(frozen=True)
+class _Change(Event):
+    """Something about one change: of a service on a node, or of an API object."""
+
+    subject: str = ""
+    step: str = field(default="", metadata=OPTIONAL)
+    node: str = field(default="", metadata=OPTIONAL)
+    service: str = field(default="", metadata=OPTIONAL)
+    object: str = field(default="", metadata=OPTIONAL)
+
+    @classmethod
+    def of(cls, change: NodeChange | ObjectChange, /, **more: Any) -> Self:
+        """Return the event about this change, with more of its fields."""
+        if isinstance(change, ObjectChange):
+            return cls(change.name, change.step, object=change.name, **more)
+        return cls(change.subject, change.step, change.node, change.service, **more)
+
+
+@dataclass(frozen=True)
+class Started(_Change):
+    """A change is carried out next."""
+
+    action = "started"
+    change: NodeChange | ObjectChange | None = field(default=None, compare=False, metadata=UNWRITTEN)
+
+
+@dataclass(frozen=True)
+class Completed(_Change):
+    """A change was carried out; ``state`` is the digest of the API object's state afterwards, or ``absent``."""
+
+    action = "completed"
+    words: str = field(default="", metadata=OPTIONAL)
+    seconds: float | None = field(default=None, metadata=OPTIONAL)
+    state: str = field(default="", metadata=OPTIONAL)
+
+
+@dataclass(frozen=True)
+class _Failure(_Change):
+    error: str = field(default="", metadata=OPTIONAL)
+    seconds: float | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True)
+class Failed(_Failure):
+    """A change failed, and is not known to be undone."""
+
+    action = "failed"
+
+
+@dataclass(frozen=True)
+class Reverted(_Failure):
+    """A change failed, and its node has its old configuration again."""
+
+    action = "reverted"
+
+
+@dataclass(frozen=True)
+class Proved(Event):
+    """Nodes and cluster were read again and compared with the plan; see ``plan.proof.Proof``."""
+
+    action = "proved"
+    problems: Sequence[str] = ()
+    confirmed: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    services: Sequence[Sequence[str]] = ()
+    differences: Sequence[Sequence[str]] = ()
+    components: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, proof: Proof, after: Facts) -> Proved:
+        """Return the event for this proof, made from these facts."""
+        return cls(
+            problems=list(proof.problems),
+            confirmed=list(proof.confirmed),
+            notes=list(proof.notes),
+            services=[list(row) for row in proof.services],
+            differences=[list(row) for row in proof.differences],
+            components=_versions(after),
+        )
+
+
+@dataclass(frozen=True)
+class Finished(Event):
+    """A run ended as it should.
+
+    Attributes:
+        changed: the steps that were carried out.
+        not_carried_out: the steps that had something to do and were not carried out; ``why`` says why.
+        failed: subjects that failed and are not repaired; None for a run that can change nothing.
+    """
+
+    action = "finished"
+    mode: str = ""
+    changed: Sequence[str] = ()
+    not_carried_out: Sequence[str] = ()
+    why: str = ""
+    failed: Sequence[str] | None = field(default=None, metadata=OPTIONAL)
+
+    @classmethod
+    def of(
+        cls, plan: Plan, mode: str, changed: Sequence[str], left: Sequence[str], failed: Sequence[str]
+    ) -> Finished:
+        """Return the event for the end of a run whose last plan was this one."""
+        why = _why_left(plan, mode, failed) if left else ""
+        return cls(mode, list(changed), list(left), why, list(failed))
+
+
+@dataclass(frozen=True)
+class Abandoned(Event):
+    """A run was closed before it was finished."""
+
+    action = "abandoned"
+
+
+@dataclass(frozen=True)
+class Error(Event):
+    """An error ended a verb; ``kind`` is the name of its class."""
+
+    action = "error"
+    verb: str = ""
+    kind: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Result(Event):
+    """The outcome of one change for the person who watches: ``done``, ``as it should be``, ``failed``, ``reverted``.
+
+    Results come from the thread that started the rollout, those of one batch in its order. Not written: the journal
+    has ``Completed``, ``Failed`` and ``Reverted``, at once and from the thread of the node.
+    """
+
+    subject: str
+    outcome: str
+    words: str
+    seconds: float = 0.0
+
+
+KINDS: dict[str, type[Event]] = {
+    kind.action: kind
+    for kind in (
+        *(RunStarted, Waited, Checked, Observed, Planned, Judged, JudgedPods, Approved, Locked, Batch),
+        *(Cordoned, Drained, Uncordoned, LeftCordoned, Started, Completed, Failed, Reverted, Proved),
+        *(Finished, Abandoned, Error),
+    )
+}
+OUTCOMES = (Completed, Failed, Reverted)
+
+
+def event_of(line: Mapping[str, Any]) -> Event | None:
+    """Return the event of a journal's line; None for one that this version does not know.
+
+    A field that the line does not have, as those of earlier versions, has its default; one of a later version is
+    left out.
+    """
+    kind = KINDS.get(line["action"])
+    if kind is None:
+        return None
+    names = [f.name for f in fields(kind) if f.name == "time" or not f.metadata.get("unwritten")]
+    return kind(**{name: line[name] for name in names if name in line})
+
+
+def _changes(part: Plan) -> list[dict[str, str]]:
+    """Return the changes of one step, in the order in which they are carried out."""
+    return [
+        *({"step": c.step, "subject": c.name, "action": c.action} for c in part.object_changes),
+        *(
+            {
+                "step": c.step,
+                "subject": c.subject,
+                "action": "write and restart" if c.files else "restart",
+            }
+            for c in part.node_changes
+            if c.needed
+        ),
+    ]
+
+
+def _versions(facts: Facts) -> dict[str, dict[str, str]]:
+    """Return the version of every component on every node, as its binary says it; empty where it says none."""
+    return {
+        node.name: {name: service.version for name, service in node.services.items() if service.loaded}
+        for node in facts.nodes
+    }
+
+
+def _why_left(plan: Plan, mode: str, failed: Sequence[str]) -> str:
+    if plan.refused:
+        return "the plan is refused: " + "; ".join(f"{r.subject}: {r.text}" for r in plan.refused)
+    if failed:
+        return f"{', '.join(failed)} failed before"
+    return "mode is plan" if mode == "plan" else "nobody ran these steps"
