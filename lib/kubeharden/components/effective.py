@@ -9,7 +9,7 @@ from typing import Any
 from kubeharden.components import paths
 from kubeharden.components.flags import FlagUse, value_of
 from kubeharden.components.values import duration_ns, merge
-from kubeharden.releases import Release, ReleaseTable
+from kubeharden.releases import ReleaseTable, feature
 
 # What a config file says about itself; /configz does not show it.
 TYPE_META = ("kind", "apiVersion")
@@ -48,12 +48,6 @@ def from_flags(table: ReleaseTable, flags: Sequence[FlagUse]) -> dict[str, Any]:
     return config
 
 
-# Until 1.17 kube-proxy's --healthz-port and --metrics-port replaced the port of the address, whatever it was
-# (applyDeprecatedHealthzPortToConfig). From 1.18 on (pull request 88512, addressFromDeprecatedFlags) they are put only
-# to an address without a port; the default address has one, so that alone they do nothing (checked with 1.20.2).
-PORT_FLAGS_GIVE_WAY_SINCE = Release(1, 18)
-
-
 def address(table: ReleaseTable, path: str, given: Mapping[str | None, Any]) -> str:
     """``host:port`` out of what flags gave of it.
 
@@ -63,7 +57,8 @@ def address(table: ReleaseTable, path: str, given: Mapping[str | None, Any]) -> 
     default_port = ADDRESS_PORTS[table.component, path]
     default = str(paths.get(defaults(table), path) or f"0.0.0.0:{default_port}")
     port_flag = given.get("port")
-    if table.component == "kube-proxy" and table.release >= PORT_FLAGS_GIVE_WAY_SINCE and port_flag != 0:
+    gives_way = feature("kube-proxy port flags give way to addresses").in_release(table.release)
+    if table.component == "kube-proxy" and gives_way and port_flag != 0:
         return "{}:{}".format(*split_address(str(given.get(None, default)), port_flag or default_port))
     host, port = split_address(str(given.get(None, default)), default_port)
     host = bracketed(str(given.get("host", host)))
@@ -172,8 +167,6 @@ ZERO_DURATION_COUNTS = {
     "conntrack.tcpCloseWaitTimeout",
     "cpuCFSQuotaPeriod",
 }
-# The only string with a default that became a pointer, in 1.22, so that "" can be said in the file.
-RESOLV_CONF_POINTER_SINCE = Release(1, 22)
 
 
 def counts(table: ReleaseTable, path: str, value: Any) -> bool:
@@ -190,5 +183,5 @@ def counts(table: ReleaseTable, path: str, value: Any) -> bool:
     if field.type == "duration":
         return path in ZERO_DURATION_COUNTS or duration_ns(str(value)) != 0
     if value == "":
-        return path == "resolvConf" and table.release >= RESOLV_CONF_POINTER_SINCE
+        return path == "resolvConf" and feature("kubelet resolvConf may be empty").in_release(table.release)
     return not (path in ZERO_IS_UNSET and value == 0 and not isinstance(value, bool))

@@ -25,6 +25,8 @@ from kubeharden.releases import (
     UpgradeRule,
     admission_plugins,
     release_table,
+    releases,
+    releases_with,
     upgrade_rules,
 )
 
@@ -84,7 +86,7 @@ def readiness(
     running, wanted = Release.parse(release), Release.parse(target)
     words = argv[1:] if argv and not argv[0].startswith("-") else argv
     found: dict[tuple[str, str], Finding] = {}
-    for step in _releases(running, wanted):
+    for step in releases(running, wanted)[1:]:
         if component == "kube-apiserver":
             findings = _admission(words, step)
         else:
@@ -93,10 +95,6 @@ def readiness(
             # What stops a component once stops it in every later release too: said once, when it begins.
             found.setdefault((finding.setting, finding.effect.value), finding)
     return sorted(found.values(), key=lambda f: f.release)
-
-
-def _releases(running: Release, wanted: Release) -> list[Release]:
-    return [Release(1, minor) for minor in range(running.minor + 1, wanted.minor + 1)]
 
 
 class _Step:
@@ -112,7 +110,7 @@ class _Step:
     ) -> None:
         self.component, self.release, self.config, self.cgroup = component, release, config, cgroup
         self.version = str((config or {}).get("apiVersion", ""))
-        before = release_table(component, Release(1, release.minor - 1))
+        before = release_table(component, release.previous)
         self.accepted = not self.version or self.version in release_table(component, release).api_versions
         self.before = self._table(before)
         self.after = self._table(release_table(component, release))
@@ -237,10 +235,15 @@ def _admission(words: Sequence[str], release: Release) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def leave_policies() -> str:
+    """Return what to do before PodSecurityPolicy is gone, as the beginning of a sentence."""
+    both = " or ".join(map(str, releases_with("PodSecurityPolicy", "Pod Security Admission")))
+    return f"run harden.ipynb on {both} until it finds nothing to do in the step pod-security"
+
+
 def _replacement(plugin: str) -> str:
     if plugin == "PodSecurityPolicy":
         return (
-            "run harden.ipynb on 1.23 or 1.24 until it finds nothing to do in the step pod-security: Pod Security "
-            "Admission takes its place, then the plugin and its objects go"
+            f"{leave_policies()}: Pod Security Admission takes its place, then the plugin and its objects go"
         )
     return "take it out of the flag"

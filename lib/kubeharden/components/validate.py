@@ -12,7 +12,7 @@ from typing import Any
 from kubeharden.components import paths
 from kubeharden.components.effective import TYPE_META, split_address
 from kubeharden.components.values import TAINT_EFFECTS, check_value, duration_ns, quantity_sign
-from kubeharden.releases import FIRST, Flag, Release, ReleaseTable, upgrade_rules
+from kubeharden.releases import Flag, ReleaseTable, releases, upgrade_rules
 
 # pkg/kubelet/eviction/api/types.go, 1.10-1.36, all releases together.
 SIGNALS = {
@@ -59,8 +59,9 @@ def problems(table: ReleaseTable, config: Mapping[str, Any]) -> list[tuple[str, 
 
 def _closed_ports(table: ReleaseTable) -> dict[str, str]:
     """Fields that may name no port but 0 any more, and why."""
-    releases = [Release(1, minor) for minor in range(FIRST.minor, table.release.minor + 1)]
-    rules = [rule for release in releases for rule in upgrade_rules(table.component, release)]
+    rules = [
+        rule for release in releases(last=table.release) for rule in upgrade_rules(table.component, release)
+    ]
     return {path: f"since {rule.release}, {rule.why}" for rule in rules for path in rule.ports}
 
 

@@ -7,16 +7,11 @@ from typing import Any
 
 from kubeharden.components.effective import counts
 from kubeharden.components.flags import FlagUse, FlagValueError, value_of
-from kubeharden.releases import Flag, Release, ReleaseTable
+from kubeharden.releases import Flag, Release, ReleaseTable, feature
 
 # Flags that keep their effect beside --config in the components that otherwise ignore them:
 # kube-proxy and kube-scheduler options.go ("--master" is an argument of the client of its own).
 HONOURED = {"--master"}
-# Likewise from a release on: kube-proxy applies --hostname-override after the file from 1.13
-# (processHostnameOverrideFlag), kube-scheduler the leader election flags from 1.22 (ApplyLeaderElectionTo) and
-# the flags of the old scheduling policy from 1.20 to 1.22.
-HOSTNAME_SINCE, LEADER_ELECTION_SINCE = Release(1, 13), Release(1, 22)
-POLICY_SINCE, POLICY_LAST = Release(1, 20), Release(1, 22)
 # Flags that lead to configuration which is not read here, so that nothing can be said of what holds.
 UNREAD = {"--config-dir", "--dynamic-config-dir"}
 # Modes that do one thing and exit: no service runs with them.
@@ -30,7 +25,6 @@ SCHEDULING_POLICY = {
     "--use-legacy-policy-config",
     "--hard-pod-affinity-symmetric-weight",
 }
-ALLOW_PRIVILEGED_DEFAULT_SINCE = Release(1, 11)
 # Fields of which a relative value counts from the folder of the config file
 # (KubeletConfigurationPathRefs, pkg/kubelet/apis/config/helpers.go, 1.10-1.36).
 PATHS = {
@@ -44,8 +38,6 @@ PATHS = {
 }
 # Types of which a second use adds to the first (pflag's slices and component-base's maps).
 GROWING = ("list(string)", "list({", "list(object)", "map(")
-# cmd/kubelet/app/options/container_runtime.go: the default is "remote" from 1.24 on, and nothing else is valid.
-REMOTE_DEFAULT_SINCE = Release(1, 24)
 
 
 @dataclass(frozen=True)
@@ -101,11 +93,15 @@ def _unknown(table: ReleaseTable, use: FlagUse) -> Verdict:
 
 def _honoured(table: ReleaseTable, name: str) -> bool:
     """Whether a flag has an effect beside a file that is in use already."""
-    if table.component == "kube-proxy":
-        return name == "--hostname-override" and table.release >= HOSTNAME_SINCE
-    return (name.startswith("--leader-elect") and table.release >= LEADER_ELECTION_SINCE) or (
-        name in SCHEDULING_POLICY and POLICY_SINCE <= table.release <= POLICY_LAST
-    )
+    if name == "--hostname-override":
+        return _has("kube-proxy --hostname-override beside --config", table)
+    if name.startswith("--leader-elect"):
+        return _has("kube-scheduler --leader-elect beside --config", table)
+    return name in SCHEDULING_POLICY and _has("kube-scheduler policy flags beside --config", table)
+
+
+def _has(name: str, table: ReleaseTable) -> bool:
+    return feature(name).in_release(table.release)
 
 
 def _with_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
@@ -135,8 +131,12 @@ def _without_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
     release = table.release
     if flag.name == "--allow-privileged":
         return _allow_privileged(release, value)
-    if flag.name == "--container-runtime" and release >= REMOTE_DEFAULT_SINCE and value == "remote":
-        return Verdict("dropped", value, "remote is the default from 1.24 on, and the flag goes in 1.27")
+    docker = feature("dockershim")
+    if flag.name == "--container-runtime" and value == "remote" and not docker.in_release(release):
+        gone = feature("kubelet --container-runtime").until
+        return Verdict(
+            "dropped", value, f"remote is the default from {docker.until} on, and the flag goes in {gone}"
+        )
     if flag.name in SCHEDULING_POLICY and table.component == "kube-scheduler":
         why = f"{table.api_version} has no scheduling policy; rewrite it as profiles by hand"
         return Verdict("refused", value, why)
@@ -147,8 +147,12 @@ def _without_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
 
 
 def _allow_privileged(release: Release, value: Any) -> Verdict:
-    if value is True and release >= ALLOW_PRIVILEGED_DEFAULT_SINCE:
-        return Verdict("dropped", value, "true is the default from 1.11 on, and the flag goes in 1.15")
+    default = feature("kubelet runs privileged pods by default")
+    if value is True and default.in_release(release):
+        gone = feature("kubelet --allow-privileged").until
+        return Verdict(
+            "dropped", value, f"true is the default from {default.since} on, and the flag goes in {gone}"
+        )
     why = (
         "the kubelet has no field for it and still needs it: without it, it refuses privileged containers "
         "that a PodSecurityPolicy allows (kubernetes issue 58010)"

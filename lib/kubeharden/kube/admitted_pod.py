@@ -2,7 +2,7 @@
 
 Sources: plugin/pkg/admission/serviceaccount/admission.go (the account, and its token as a volume; the plugin comes
 before PodSecurityPolicy and PodSecurity in the order of pkg/kubeapiserver/options/plugins.go);
-BoundServiceAccountTokenVolume, on from 1.21 (pkg/features/kube_features.go), makes that volume a projected one.
+the feature gate BoundServiceAccountTokenVolume makes that volume a projected one.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from kubeharden.releases import Release
+from kubeharden.releases import Release, feature
 
 Object = Mapping[str, Any]
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - where a token is, not what it is
-PROJECTED_TOKENS = Release(1, 21)
 # The names that the plugin gives to the volume: up to 1.20 that of the account's secret. The ending means nothing.
 PROJECTED_NAME = re.compile(r"kube-api-access-[a-z0-9]{5}")
 ONE_PROJECTED_NAME = "kube-api-access-00000"
@@ -107,7 +106,7 @@ def _with_mount(container: Object, mount: Object) -> Object:
 
 
 def _token(account: str, release: Release) -> tuple[dict[str, Any], dict[str, Any]]:
-    if release >= PROJECTED_TOKENS:
+    if feature("projected service account tokens").in_release(release):
         name = ONE_PROJECTED_NAME
         volume: dict[str, Any] = {
             "name": name,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kubeharden.components import Effect, Finding, readiness
+from kubeharden.components.readiness import leave_policies
 from kubeharden.errors import KubehardenError, ParameterError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.plan.model import NodeChange
-from kubeharden.releases import LAST, Release
+from kubeharden.releases import LAST, Release, feature
 
-PSP_GONE = Release(1, 25)
 NOTHING: Mapping[tuple[str, str], NodeChange] = {}
 
 
@@ -57,11 +57,9 @@ def _of(node: NodeFacts, service: ServiceFacts, target: Release, change: NodeCha
 
 def _of_the_api(facts: Facts, target: Release) -> list[Finding]:
     policies = [item["metadata"]["name"] for item in facts.cluster.of("podsecuritypolicies")]
-    if not policies or not Release.parse(facts.cluster.version) < PSP_GONE <= target:
+    gone = feature("PodSecurityPolicy").until
+    if not policies or not Release.parse(facts.cluster.version) < gone <= target:
         return []
     why = f"PodSecurityPolicies are gone, and these with them: {', '.join(policies)}. Pods are admitted without them"
-    todo = (
-        "run harden.ipynb on 1.23 or 1.24 until it finds nothing to do in the step pod-security: namespaces enforce "
-        "levels of Pod Security Admission then, and plugin and policies are gone"
-    )
-    return [Finding("API", PSP_GONE, Effect.CHANGES, "PodSecurityPolicy", why, todo)]
+    then = "namespaces enforce levels of Pod Security Admission then, and plugin and policies are gone"
+    return [Finding("API", gone, Effect.CHANGES, "PodSecurityPolicy", why, f"{leave_policies()}: {then}")]

@@ -14,7 +14,7 @@ import yaml
 from kubeharden.errors import MigrationRefusedError
 from kubeharden.podsecurity.levels import MODES, stricter_or_same
 from kubeharden.podsecurity.pss.standards import LEVELS
-from kubeharden.releases import Release
+from kubeharden.releases import Release, feature, features_of
 
 PLUGIN = "PodSecurity"
 PATH = "/etc/kubernetes/admission.yaml"
@@ -22,25 +22,27 @@ PATH = "/etc/kubernetes/admission.yaml"
 OUTER_VERSION = "apiserver.config.k8s.io/v1"
 OUTER_KIND, INNER_KIND = "AdmissionConfiguration", "PodSecurityConfiguration"
 GROUP = "pod-security.admission.config.k8s.io"
-_INNER_SINCE = (
-    (Release(1, 25), f"{GROUP}/v1"),
-    (Release(1, 23), f"{GROUP}/v1beta1"),
-    (Release(1, 22), f"{GROUP}/v1alpha1"),
-)
 
 
 def inner_version(release: Release) -> str:
-    """The newest apiVersion of PodSecurity's configuration that a release accepts.
-
-    v1alpha1 came with 1.22, v1beta1 with 1.23, v1 with 1.25 (k8s.io/pod-security-admission, admission/api).
+    """Return the newest apiVersion of PodSecurity's configuration that a release accepts.
 
     Raises:
-        MigrationRefusedError: the release has no Pod Security Admission.
+        MigrationRefusedError: the release does not have Pod Security Admission.
     """
-    for since, version in _INNER_SINCE:
-        if release >= since:
-            return version
-    raise MigrationRefusedError(f"Kubernetes {release} has no Pod Security Admission; it came with 1.22")
+    accepted = inner_versions(release)
+    if not accepted:
+        came = feature("Pod Security Admission").alpha
+        raise MigrationRefusedError(
+            f"Kubernetes {release} has no Pod Security Admission; it came with {came}"
+        )
+    return accepted[-1]
+
+
+def inner_versions(release: Release) -> list[str]:
+    """Return the apiVersions of PodSecurity's configuration that a release accepts, the oldest first."""
+    rows = features_of(f"{GROUP}/").items()
+    return [f"{GROUP}/{version}" for version, row in rows if row.in_release(release)]
 
 
 def configured(
@@ -103,8 +105,7 @@ def rendered(content: Mapping[str, Any]) -> str:
 def _newest(there: str | None, release: Release) -> str:
     """The apiVersion to write: one that is there stays as long as the release accepts it."""
     newest = inner_version(release)
-    accepted = [version for since, version in _INNER_SINCE if release >= since]
-    return there if there in accepted else newest
+    return there if there in inner_versions(release) else newest
 
 
 def _defaults(before: Mapping[str, str], wanted: Mapping[str, str], version: str) -> dict[str, str]:

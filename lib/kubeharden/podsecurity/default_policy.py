@@ -21,7 +21,7 @@ from kubeharden.podsecurity.policies import (
     RBAC_API_VERSION,
     RBAC_GROUP,
 )
-from kubeharden.releases import FIRST, Release
+from kubeharden.releases import FIRST, Release, features_of
 
 EVERYBODY = "system:authenticated"
 
@@ -40,8 +40,8 @@ def default_policies(release: str | Release | None = None) -> dict[str, dict[str
         UnknownReleaseError: the release is none that is known.
     """
     of_server = FIRST if release is None else Release.parse(release)
-    written = _written()
-    unknown = {kind for kind, since in written["volumes_since"].items() if of_server.older_than(since)}
+    volumes, written = features_of("PodSecurityPolicy.volumes."), _written()
+    unknown = {kind for kind, row in volumes.items() if not row.in_release(of_server)}
     return {strength: _policy(strength, written[strength], unknown) for strength in STRENGTHS}
 
 

@@ -14,13 +14,13 @@ from kubeharden.rehearsal import rbac
 from kubeharden.rehearsal.api.requests import Access, User
 from kubeharden.rehearsal.api.status import Cause, Forbidden, invalid
 from kubeharden.rehearsal.store import ObjectStore
-from kubeharden.releases import Release
+from kubeharden.releases import Release, feature
 
 ANNOTATION = "kubernetes.io/psp"
 MIRROR = "kubernetes.io/config.mirror"
 _TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
-_BOUND_TOKENS = Release(1, 21)  # tokens are projected volumes from here on
-_NEW_WORDS = Release(1, 20)
+_BOUND_TOKENS = feature("projected service account tokens")
+_NEW_WORDS = feature("message: PodSecurityPolicy in front")
 _HOST_FIELDS = {
     "hostNetwork": "Host network is not allowed to be used",
     "hostPID": "Host PID is not allowed to be used",
@@ -88,7 +88,7 @@ def _mount_token(spec: dict[str, Any], account: str, release: Release) -> None:
         return
     volume: dict[str, Any] = {"name": f"{account}-token-5kzqx"}
     volume["secret"] = {"secretName": volume["name"], "defaultMode": 420}
-    if release >= _BOUND_TOKENS:
+    if _BOUND_TOKENS.in_release(release):
         sources: list[dict[str, Any]] = [
             {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
             {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
@@ -112,7 +112,7 @@ def apply_pod_security_policy(store: ObjectStore, user: User, pod: dict[str, Any
         Forbidden: there is none; with the violations of the policies that it may use.
     """
     policies = store.list("PodSecurityPolicy")
-    prefix = "PodSecurityPolicy: " if store.release >= _NEW_WORDS else ""
+    prefix = "PodSecurityPolicy: " if _NEW_WORDS.in_release(store.release) else ""
     if not policies:
         raise Forbidden(f"{prefix}no providers available to validate pod request")
     usable = [policy for policy in policies if _may_use(store, user, pod, policy["metadata"]["name"])]

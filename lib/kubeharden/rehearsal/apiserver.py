@@ -35,7 +35,7 @@ from kubeharden.rehearsal.api.selectors import matcher
 from kubeharden.rehearsal.api.status import ApiError, Forbidden
 from kubeharden.rehearsal.api.watching import Watch
 from kubeharden.rehearsal.store import ObjectStore
-from kubeharden.releases.release import Release
+from kubeharden.releases import Release, feature
 
 __all__ = ["Access", "ApiError", "ApiServer", "Forbidden", "User", "allow_all"]
 
@@ -183,8 +183,8 @@ class ApiServer:
         """What needs no token."""
         if path == "/version":
             return _response(reply(_version(self._store.release, self._git_version)))
-        # Source: kubernetes.io, "Kubernetes API health endpoints": livez and readyz came with 1.16.
-        if path == "/healthz" or (path in {"/livez", "/readyz"} and self._store.release >= Release(1, 16)):
+        newer = feature("/livez and /readyz").in_release(self._store.release)
+        if path == "/healthz" or (path in {"/livez", "/readyz"} and newer):
             return web.Response(text="ok")
         return None
 

@@ -18,17 +18,16 @@ from kubeharden.components.flags import FlagUse, FlagValueError, UnknownFlagErro
 from kubeharden.components.validate import problems
 from kubeharden.errors import UnitError
 from kubeharden.rehearsal.klog import Klog
-from kubeharden.releases import Decoding, Release, ReleaseTable, release_table
+from kubeharden.releases import Decoding, Release, ReleaseTable, feature, release_table
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# component-base's cli.Run, which logs "command failed": kubelet from 1.24, the others from 1.23.
-_CLI_RUN = {"kubelet": Release(1, 24)}
-_CLI_RUN_OTHERS = Release(1, 23)
+_CLI_RUN = {"kubelet": feature("message: command failed (kubelet)")}
+_CLI_RUN_OTHERS = feature("message: command failed")
 # The tables' word for a flag that only its usage text calls deprecated: nothing is logged when it is used.
 _IN_USAGE_ONLY = "deprecated"
-_LOWER_CASE_ERROR_LAST = Release(1, 13)  # main() printed cobra's error once more
-_STRICT_WORDS = Release(1, 23)  # sigs.k8s.io/yaml's words instead of json-iterator's
-_SCHEME_NAMED = Release(1, 13)  # "no kind … in scheme …"
+_LOWER_CASE_ERROR = feature("message: error in lower case")
+_STRICT_WORDS = feature("message: strict decoding by sigs.k8s.io/yaml")
+_SCHEME_NAMED = feature("message: no kind in scheme")
 
 
 @dataclass(frozen=True)
@@ -165,27 +164,27 @@ def _pflag_words(error: UnitError, argv: Sequence[str]) -> str:
 
 def _flag_refusal(component: str, around: Surroundings, before: list[str], words: str) -> RefusedError:
     if component == "kubelet":
-        if around.release >= _CLI_RUN["kubelet"]:
+        if _CLI_RUN["kubelet"].in_release(around.release):
             words = f"failed to parse kubelet flag: {words}"
             return RefusedError([*before, f"Error: {words}", around.log.command_failed(words)], 1)
         return RefusedError([*before, around.log.line("F", "server.go:156", words)], 255)
     lines = [*before, f"Error: {words}", "Usage:", f"  {component} [flags]"]
-    if around.release >= _CLI_RUN_OTHERS:
+    if _CLI_RUN_OTHERS.in_release(around.release):
         lines.append(around.log.command_failed(words))
-    elif around.release <= _LOWER_CASE_ERROR_LAST:
+    elif _LOWER_CASE_ERROR.in_release(around.release):
         lines.append(f"error: {words}")
     return RefusedError(lines, 1)
 
 
 def refusal(component: str, around: Surroundings, before: list[str]) -> Callable[[str], RefusedError]:
     """How a component of that release says why it does not start, after it has read its command line."""
-    since = _CLI_RUN.get(component, _CLI_RUN_OTHERS)
+    cli_run = _CLI_RUN.get(component, _CLI_RUN_OTHERS)
 
     def refuse(words: str) -> RefusedError:
-        if around.release >= since:
+        if cli_run.in_release(around.release):
             return RefusedError([*before, around.log.command_failed(words)], 1)
         if component == "kube-apiserver":
-            prefix = "error" if around.release <= _LOWER_CASE_ERROR_LAST else "Error"
+            prefix = "error" if _LOWER_CASE_ERROR.in_release(around.release) else "Error"
             return RefusedError([*before, f"{prefix}: {words}"], 1)
         if component == "kube-scheduler":
             return RefusedError([*before, words], 1)
@@ -239,7 +238,7 @@ def _check_kind(
         raise refuse(_load_words(table, path, words))
     if kind != table.kind or version not in table.api_versions:
         words = f'no kind "{kind}" is registered for version "{version}"'
-        if table.release >= _SCHEME_NAMED:
+        if _SCHEME_NAMED.in_release(table.release):
             words += ' in scheme "k8s.io/kubernetes/pkg/apis/config/scheme/scheme.go"'
         raise refuse(_load_words(table, path, words))
 
@@ -259,7 +258,7 @@ def _check_content(
         raise refuse(_load_words(table, path, f"v1beta1.{table.kind}.{key}: {why}"))
     if not unknown or table.decoding is Decoding.SILENT:
         return
-    if table.release >= _STRICT_WORDS:
+    if _STRICT_WORDS.in_release(table.release):
         words = "strict decoding error: " + ", ".join(f'unknown field "{key}"' for key in unknown)
     else:
         found = f"found unknown field: {unknown[0].rpartition('.')[2]}"

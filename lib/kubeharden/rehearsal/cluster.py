@@ -13,11 +13,11 @@ from kubeharden.rehearsal import admission, rbac
 from kubeharden.rehearsal.api.requests import Access, User
 from kubeharden.rehearsal.kubelets import LEASE_NAMESPACE, LEASES, UNREADY_SECONDS, Kubelets, stamp
 from kubeharden.rehearsal.machine import Component, Machine
-from kubeharden.rehearsal.pod_security import PLUGIN, SINCE, PodSecurity
+from kubeharden.rehearsal.pod_security import PLUGIN, PodSecurity
 from kubeharden.rehearsal.scenario import Scenario
 from kubeharden.rehearsal.store import Object, ObjectStore
 from kubeharden.rehearsal.workloads import Workloads
-from kubeharden.releases import Release
+from kubeharden.releases import Release, feature
 
 # A round of the controllers after a change, and the kubelets' heartbeat, in seconds. The heartbeat comes just
 # after the full second: a Node's times have no fractions, so this is when a new one can be told from the old.
@@ -90,7 +90,9 @@ class Cluster:
                 admission.apply_pod_security_policy(self.store, user, obj)
             if not config["allowPrivileged"]:
                 admission.refuse_privileged(self.store, obj)
-        if PLUGIN not in config["plugins"] or self.store.release < SINCE:
+        if PLUGIN not in config["plugins"] or not feature("Pod Security Admission").in_release(
+            self.store.release
+        ):
             return []
         return PodSecurity(self.store, config["podSecurity"]).admit(user, operation, obj)
 
@@ -169,6 +171,6 @@ def _bootstrap(release: Release) -> list[dict[str, Any]]:
     text = (Path(__file__).parent / "bootstrap.yaml").read_text(encoding="utf-8")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     objects = list(yaml.load_all(text, Loader=loader))
-    if release >= LEASES:
+    if LEASES.in_release(release):
         objects.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": LEASE_NAMESPACE}})
     return objects

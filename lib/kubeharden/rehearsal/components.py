@@ -17,7 +17,7 @@ from kubeharden.rehearsal.behaviour import (
     read_or_refuse,
     refusal,
 )
-from kubeharden.releases import Release
+from kubeharden.releases import Release, feature
 
 Refuse = Callable[[str], RefusedError]
 
@@ -28,12 +28,8 @@ _PROXY_WARNING = (
 _SCHEDULER_WARNING = (
     "WARNING: all flags other than --config are deprecated. Please begin using a config file ASAP."
 )
-_PROXY_WARNING_LAST = Release(1, 22)
-_SCHEDULER_WARNING_LAST = Release(1, 11)  # 1.13 has no such line; 1.12 was not seen
-_INSECURE_LAST = Release(1, 22)  # the scheduler's insecure serving is gone in 1.23
-_LISTEN_ERROR_FATAL = Release(1, 19)
-_DOCKERSHIM_LAST = Release(1, 23)
-_ALLOW_PRIVILEGED_DEFAULT = Release(1, 11)  # true from here on
+_CONFIG_ONLY = "message: flags other than --config are deprecated"
+_LISTEN_ERROR_FATAL = feature("kube-scheduler stops where it cannot listen")
 _ANY = ("0.0.0.0", "::", "[::]", "")  # noqa: S104 - compared, not bound
 SCHEDULER_PORT = 10251
 
@@ -64,7 +60,11 @@ def _allow_privileged(line: CommandLine) -> dict[str, Any]:
     # Not a field of the file; kept beside the configuration for the pods' sake, and not shown.
     given = line.value("--allow-privileged")
     if not given:
-        return {"_allowPrivileged": line.table.release >= _ALLOW_PRIVILEGED_DEFAULT}
+        return {
+            "_allowPrivileged": feature("kubelet runs privileged pods by default").in_release(
+                line.table.release
+            )
+        }
     return {"_allowPrivileged": given.lower() in ("1", "t", "true")}
 
 
@@ -82,7 +82,7 @@ def _kubelet_failure(line: CommandLine, around: Surroundings, config: dict[str, 
             return f"unable to load bootstrap kubeconfig: stat {bootstrap}: no such file or directory"
     driver, theirs = config.get("cgroupDriver"), around.cgroup_driver
     remote = line.value("--container-runtime") == "remote"
-    if around.release <= _DOCKERSHIM_LAST and not remote and driver != theirs:
+    if feature("dockershim").in_release(around.release) and not remote and driver != theirs:
         return (
             f'failed to create kubelet: misconfiguration: kubelet cgroup driver: "{driver}" '
             f'is different from docker cgroup driver: "{theirs}"'
@@ -108,7 +108,7 @@ def start_proxy(argv: Sequence[str], around: Surroundings) -> Started:
     """
     line = read_command_line("kube-proxy", argv, around)
     refuse = refusal("kube-proxy", around, line.lines)
-    if not line.value("--config") and around.release <= _PROXY_WARNING_LAST:
+    if not line.value("--config") and feature(f"{_CONFIG_ONLY} (kube-proxy)").in_release(around.release):
         line.lines.append(around.log.line("W", "server.go:191", _PROXY_WARNING))
     config = effective(line, read_config(line, around, refuse))
     _check_proxy(config, refuse)
@@ -154,7 +154,7 @@ def start_scheduler(argv: Sequence[str], around: Surroundings) -> Started:
     """
     line = read_command_line("kube-scheduler", argv, around)
     refuse = refusal("kube-scheduler", around, line.lines)
-    if not line.value("--config") and around.release <= _SCHEDULER_WARNING_LAST:
+    if not line.value("--config") and feature(f"{_CONFIG_ONLY} (kube-scheduler)").in_release(around.release):
         line.lines.append(around.log.line("W", "server.go:158", _SCHEDULER_WARNING))
     config = effective(line, read_config(line, around, refuse))
     _settle_addresses(line, around, config, refuse)
@@ -178,7 +178,7 @@ def _settle_addresses(
     (1.13-1.22).
     """
     keys = ("healthzBindAddress", "metricsBindAddress")
-    if around.release > _INSECURE_LAST:
+    if not feature("kube-scheduler insecure port").in_release(around.release):
         return  # the newest apiVersion has no such fields any more
     for key in keys:
         config[key] = _with_port(str(config.get(key) or ""), around.release)
@@ -189,7 +189,7 @@ def _settle_addresses(
     words = (
         f"failed to listen on {config[keys[1]]}: listen tcp {config[keys[1]]}: bind: address already in use"
     )
-    if around.release >= _LISTEN_ERROR_FATAL:
+    if _LISTEN_ERROR_FATAL.in_release(around.release):
         raise refuse(words.replace(f"listen tcp {config[keys[1]]}: bind: ", ""))
     line.lines.append(around.log.line("E", "server.go:606", f"failed to start metrics server: {words}"))
 
@@ -197,6 +197,6 @@ def _settle_addresses(
 def _with_port(address: str, release: Release) -> str:
     if address.rpartition(":")[2].isdigit() and ":" in address:
         return address
-    if release >= _LISTEN_ERROR_FATAL and address:
+    if _LISTEN_ERROR_FATAL.in_release(release) and address:
         return f"{address}:{SCHEDULER_PORT}"
     return f"0.0.0.0:{SCHEDULER_PORT}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kubeharden.releases import Release
+from kubeharden.releases import Release, feature
 
 # The name under which each registers.
 SECTIONS = {
@@ -33,8 +33,6 @@ _GO_NAMES = {
     "udpIdleTimeout": "UDPIdleTimeout",
     "excludeCIDRs": "ExcludeCIDRs",
 }
-# KubeConfigFile in kubeproxyconfig/types.go and componentconfig/types.go until k8s.io/component-base came.
-RENAMED_KUBECONFIG = Release(1, 12)
 # Maps whose keys are data.
 _MAPS = {"featureGates"}
 
@@ -48,7 +46,8 @@ def configz(component: str, release: Release, config: dict[str, Any]) -> str:
         config: its effective configuration, with the keys of the file.
     """
     shown = config if component == "kubelet" else _go(config)
-    if component != "kubelet" and release < RENAMED_KUBECONFIG and "ClientConnection" in shown:
+    renamed = feature("ClientConnection.kubeconfig in Go").in_release(release)
+    if component != "kubelet" and not renamed and "ClientConnection" in shown:
         connection = shown["ClientConnection"]
         shown["ClientConnection"] = {**connection, "KubeConfigFile": connection.pop("Kubeconfig", "")}
     return json.dumps({SECTIONS[component]: shown})

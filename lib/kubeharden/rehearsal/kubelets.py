@@ -12,13 +12,13 @@ from kubeharden.rehearsal.machine import Component, Machine
 from kubeharden.rehearsal.scenario import Scenario
 from kubeharden.rehearsal.store import Object, ObjectStore
 from kubeharden.rehearsal.workloads import is_ready
-from kubeharden.releases import Release
+from kubeharden.releases import feature
 
 # How long a node stays NotReady after its kubelet has started, and Ready after its last heartbeat. On real
 # nodes these are some seconds and 40 s (node-monitor-grace-period); heartbeats here come ten times as often.
 UNREADY_SECONDS, GRACE_SECONDS = 0.3, 2.0
-LEASES = Release(1, 14)
-TAINTS = Release(1, 12)
+LEASES = feature("Leases of nodes")
+TAINTS = feature("taint of cordoned nodes")
 _UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 LEASE_NAMESPACE = "kube-node-lease"
 _CONDITIONS = {
@@ -56,7 +56,7 @@ class Kubelets:
             return node
 
         self._store.update("Node", name, "", change, subresource="status")
-        if self._store.release >= LEASES:
+        if LEASES.in_release(self._store.release):
             self._renew(name, now)
 
     def _register(self, machine: Machine) -> None:
@@ -67,7 +67,7 @@ class Kubelets:
             "beta.kubernetes.io/os": "linux",
             "kubernetes.io/hostname": machine.name,
         }
-        if self._store.release >= LEASES:
+        if LEASES.in_release(self._store.release):
             labels |= {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux"}
         if machine.spec.control_plane:
             labels["node-role.kubernetes.io/master"] = ""
@@ -144,7 +144,7 @@ class Kubelets:
 
     def taint_cordoned_nodes(self) -> None:
         """The node lifecycle controller, from 1.12 on: a cordoned node has a taint with its time, and no other has."""
-        for node in self._store.list("Node") if self._store.release >= TAINTS else ():
+        for node in self._store.list("Node") if TAINTS.in_release(self._store.release) else ():
             others = [t for t in node["spec"].get("taints") or () if t["key"] != _UNSCHEDULABLE["key"]]
             tainted = len(others) < len(node["spec"].get("taints") or ())
             cordoned = bool(node["spec"].get("unschedulable"))

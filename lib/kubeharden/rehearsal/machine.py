@@ -20,7 +20,7 @@ from kubeharden.rehearsal.manager import Launch, Manager, Outcome
 from kubeharden.rehearsal.owners import Owners
 from kubeharden.rehearsal.processes import SHELL, Scripts
 from kubeharden.rehearsal.scenario import Account, NodeSpec, Scenario
-from kubeharden.releases import Release
+from kubeharden.releases import Release, feature
 
 BOOT_ORDER = [
     "docker.service",
@@ -44,7 +44,6 @@ _STARTERS = {
 _OTHERS = {"etcd": 0.05, "dockerd": 0.05, "containerd": 0.05, "kube-controller-manager": 0.1}
 # How long a component takes to find out that it cannot go on.
 _LAST_WORDS_SECONDS = 0.2
-_SCHEDULER_INSECURE_LAST = Release(1, 22)
 
 
 @dataclass
@@ -315,7 +314,7 @@ def _answer(component: Component, port: int, path: str, release: Release) -> tup
             "/proxyMode": config.get("mode") or "iptables",
         }
         return _page(path, pages) if port == _port(config.get("metricsBindAddress")) else None
-    if component.name == "kube-scheduler" and release <= _SCHEDULER_INSECURE_LAST:
+    if component.name == "kube-scheduler" and feature("kube-scheduler insecure port").in_release(release):
         pages = {"/healthz": "ok", "/configz": configz("kube-scheduler", release, config)}
         return _page(path, pages) if port == _port(config.get("healthzBindAddress")) else None
     return None

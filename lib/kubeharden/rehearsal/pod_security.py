@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from kubeharden.kube.workloads import TEMPLATES
+from kubeharden.podsecurity.admission_config import inner_versions
 from kubeharden.podsecurity.pss.standards import LATEST, LEVELS, Violation, evaluate_pss
 from kubeharden.rehearsal.api.requests import User
 from kubeharden.rehearsal.api.status import Cause, Forbidden, invalid
@@ -20,16 +21,8 @@ from kubeharden.rehearsal.store import Object, ObjectStore
 from kubeharden.releases import Release
 
 PLUGIN = "PodSecurity"
-# Beta and on by default from 1.23 on; before, its gate is off.
-SINCE = Release(1, 23)
 LABEL = "pod-security.kubernetes.io"
 MODES = ("enforce", "audit", "warn")
-_GROUP = "pod-security.admission.config.k8s.io"
-_API_VERSIONS = {
-    f"{_GROUP}/v1alpha1": Release(1, 22),
-    f"{_GROUP}/v1beta1": Release(1, 23),
-    f"{_GROUP}/v1": Release(1, 25),
-}
 _OUTER = ("apiserver.k8s.io/v1alpha1", "apiserver.config.k8s.io/v1alpha1", "apiserver.config.k8s.io/v1")
 _PATHS = dict(TEMPLATES.values())
 # ForbiddenReason of each check (policy/check_*.go).
@@ -74,7 +67,7 @@ def read_configuration(
         raise refuse(f"failed to read plugin config: {words}")
     found: dict[str, Any] = next((p for p in outer.get("plugins") or () if p.get("name") == PLUGIN), {})
     part: dict[str, Any] = found.get("configuration") or {}
-    if part and _API_VERSIONS.get(part.get("apiVersion", ""), Release(9, 9)) > release:
+    if part and part.get("apiVersion") not in inner_versions(release):
         words = f'no kind "{part.get("kind", "")}" is registered for version "{part.get("apiVersion", "")}"'
         raise refuse(f'failed to initialize admission: couldn\'t init admission plugin "{PLUGIN}": {words}')
     wrong = [

@@ -7,10 +7,12 @@
 
 The tables (``kubelet.yaml``, ``kube-proxy.yaml``, ``kube-scheduler.yaml``) are made from Kubernetes'
 own sources by ``make_tables.py``; each names those sources. ``kube-apiserver.yaml`` and ``upgrades.yaml``
-(what changes with an upgrade and is no flag and no field) are kept by hand and name theirs too.
+(what changes with an upgrade and is no flag and no field) are kept by hand and name theirs too, as does
+``features.yaml``: what some releases have and others do not.
 """
 
-from kubeharden.releases.release import FIRST, LAST, Release
+from kubeharden.releases.features import Feature, feature, features_of, releases_with
+from kubeharden.releases.release import FIRST, LAST, Release, releases
 from kubeharden.releases.tables import (
     AdmissionPlugins,
     Decoding,
@@ -28,13 +30,18 @@ __all__ = [
     "LAST",
     "AdmissionPlugins",
     "Decoding",
+    "Feature",
     "Field",
     "Flag",
     "Release",
     "ReleaseTable",
     "UpgradeRule",
     "admission_plugins",
+    "feature",
+    "features_of",
     "known_types",
     "release_table",
+    "releases",
+    "releases_with",
     "upgrade_rules",
 ]

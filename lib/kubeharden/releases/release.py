@@ -47,6 +47,11 @@ class Release:
         other = self._read(text)
         return other is not None and self < other
 
+    @property
+    def previous(self) -> Release:
+        """The release before this one."""
+        return Release(self.major, self.minor - 1)
+
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}"
 
@@ -56,3 +61,8 @@ class Release:
 
 FIRST = Release(1, 10)
 LAST = Release(1, 36)
+
+
+def releases(first: Release = FIRST, last: Release = LAST) -> list[Release]:
+    """Return the releases from one to another, both included; all that the tables cover by default."""
+    return [Release(first.major, minor) for minor in range(first.minor, last.minor + 1)]

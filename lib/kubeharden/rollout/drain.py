@@ -23,13 +23,12 @@ from kubeharden.errors import ClusterError, StaleError, StoppedError
 from kubeharden.kube.pods import is_daemons, is_ending, is_over, name_of
 from kubeharden.kube.workloads import controller_of, is_mirror
 from kubeharden.plan.events import Cordoned, Drained, LeftCordoned, Listener, Uncordoned
-from kubeharden.releases import Release
+from kubeharden.releases import Release, feature
 from kubeharden.rollout.interrupts import Stop
 
 CORDONED_BY = "kubeharden/cordoned-by"  # the annotation with the run that cordoned the node
 CORDONED_AT = "kubeharden/cordoned-at"  # the one with the time of the taint that came of it
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"  # that taint
-TAINTS_SINCE = Release(1, 12)
 TAINT_SECONDS = 3.0  # how long the controller may take
 RETRY_SECONDS = 1.0
 STALE_RETRIES = 20  # a kubelet writes its node's status in between
@@ -135,7 +134,7 @@ class Drain:
 
     def _note_time(self, node: str) -> None:
         """Write beside the mark when the controller saw this cordon: by that it is told from a later one."""
-        if Release.parse(self.cluster.version()) < TAINTS_SINCE:
+        if not feature("taint of cordoned nodes").in_release(Release.parse(self.cluster.version())):
             return
         end = time.monotonic() + TAINT_SECONDS
         while time.monotonic() < end and not self.stop.wait(RETRY_SECONDS / 10):

@@ -14,7 +14,7 @@ from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.plan import FileChange, NodeChange, Plan
 from kubeharden.plan.events import Check, Result
 from kubeharden.podsecurity import Authorization, workloads
-from kubeharden.releases import Release
+from kubeharden.releases import Release, releases
 from kubeharden.show import display
 from kubeharden.show.display import BAD, GOOD, NOTE, Block, Diff, Message, Table, View
 from kubeharden.show.impact_views import headline
@@ -122,17 +122,17 @@ def releases_view(facts: Facts, findings: Sequence[tuple[str, Finding]], target:
         if service.loaded
     }
     first = min((Release.parse(version) for version in running.values() if version), default=target)
-    releases = [Release(1, minor) for minor in range(first.minor, target.minor + 1)]
+    steps = releases(first, target)
     rows: dict[tuple[str, ...], list[str]] = {}
     for (node, component), version in running.items():
         own = [f for name, f in findings if (name, f.component) == (node, component)]
-        cells = [_cell(release, version, own) for release in releases]
+        cells = [_cell(release, version, own) for release in steps]
         rows.setdefault((component, version or "?", *cells), []).append(node)
     return View(
         [
             Table(
                 "As they are now, would they start?",
-                ("Component", "Runs", "Nodes", *map(str, releases)),
+                ("Component", "Runs", "Nodes", *map(str, steps)),
                 [(key[0], key[1], ", ".join(names), *key[2:]) for key, names in rows.items()],
             )
         ]

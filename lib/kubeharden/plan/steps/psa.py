@@ -31,7 +31,7 @@ from kubeharden.podsecurity import PolicySet
 from kubeharden.podsecurity.admission_config import PATH, PLUGIN, configured, rendered
 from kubeharden.podsecurity.levels import labelled, namespace_levels, unwanted
 from kubeharden.podsecurity.retirement import also_about_policies, leftovers, mutating
-from kubeharden.releases import Release
+from kubeharden.releases import Release, feature
 
 STEP = "pod-security"
 
@@ -142,8 +142,8 @@ class _Planner:
             self._remark(
                 STEP,
                 f"whether the admission plugin {PSP_PLUGIN} is on cannot be seen, so the policies stay. Once every "
-                "namespace enforces its level: take the plugin out by hand, then the policies. 1.25 does not start "
-                "with it",
+                "namespace enforces its level: take the plugin out by hand, then the policies. "
+                f"{feature('PodSecurityPolicy').until} does not start with it",
             )
 
     def _retire(self, *, enforced_before: bool, enforced: bool) -> None:

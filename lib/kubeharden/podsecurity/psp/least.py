@@ -26,19 +26,8 @@ from kubeharden.podsecurity.psp.profiles import (
 from kubeharden.podsecurity.psp.selinux import SELinuxStrategy
 from kubeharden.podsecurity.psp.sysctls import safe_sysctls
 from kubeharden.podsecurity.psp.volumes import HostPath, only_token, volume_type
-from kubeharden.releases import Release
+from kubeharden.releases import Release, feature, features_of
 
-# Field → the release whose server first keeps it (staging/src/k8s.io/api/policy/v1beta1/types.go).
-_SINCE = {
-    "allowedUnsafeSysctls": "1.11",
-    "forbiddenSysctls": "1.11",
-    "allowedProcMountTypes": "1.12",
-    "allowedCSIDrivers": "1.14",
-    "runAsGroup": "1.14",
-    "runtimeClass": "1.14",
-}
-_MAY_RUN_AS_SINCE = "1.13"
-_READ_ONLY_PATHS_SINCE = "1.11"
 _NOBODY = 65534
 _ANY: dict[str, Any] = {"rule": "RunAsAny"}
 
@@ -72,11 +61,13 @@ def least_privileged_policy(
     placed = [(container, pod) for pod in seen for _, container in containers(pod)]
     spec = {**_spec(seen, placed, server), **_volumes(seen, server)}
     annotations = _annotations(seen, placed, server)
+    fields = features_of("PodSecurityPolicy.spec.")
+    unknown = {key for key, row in fields.items() if not row.in_release(server)}
     policy: Object = {
         "apiVersion": PSP_API_VERSION,
         "kind": "PodSecurityPolicy",
         "metadata": {"name": name, **({"annotations": annotations} if annotations else {})},
-        "spec": {key: value for key, value in spec.items() if not server.older_than(_SINCE.get(key, "1.10"))},
+        "spec": {key: value for key, value in spec.items() if key not in unknown},
     }
     read_policy(policy)  # a path or a driver without a name is in no pod that a server took
     return policy
@@ -194,7 +185,7 @@ def _groups(used: Sequence[list[int]], server: Release) -> Object:
     numbers = {number for groups in used for number in groups}
     if used and all(used):
         return {"rule": "MustRunAs", "ranges": _ranges(numbers)}
-    if server.older_than(_MAY_RUN_AS_SINCE):
+    if not feature("PodSecurityPolicy MayRunAs").in_release(server):
         return _ANY
     return {"rule": "MayRunAs", "ranges": _ranges(numbers or {_NOBODY})}
 
@@ -222,9 +213,9 @@ def _volumes(pods: Sequence[Object], server: Release) -> Object:
 
 def _host_paths(volumes: Iterable[tuple[Object, Object]], server: Release) -> list[Object]:
     """The paths, without those that another covers; for reading only where nobody mounts one to write."""
-    no_read_only = server.older_than(_READ_ONLY_PATHS_SINCE)
+    read_only = feature("PodSecurityPolicy allowedHostPaths.readOnly").in_release(server)
     paths = {
-        HostPath(_trimmed(volume["hostPath"].get("path") or ""), not no_read_only and _only_read(pod, volume))
+        HostPath(_trimmed(volume["hostPath"].get("path") or ""), read_only and _only_read(pod, volume))
         for pod, volume in volumes
         if volume_type(volume) == "hostPath"
     }
@@ -258,7 +249,7 @@ def _only_read(pod: Object, volume: Object) -> bool:
 def _annotations(pods: Sequence[Object], placed: Sequence[Placed], server: Release) -> dict[str, str]:
     """The profiles. Without a list no seccomp profile may be set, but any AppArmor profile."""
     seccomp = {pod_profile(pod) for pod in pods} | {container_profile(pod, item) for item, pod in placed}
-    if not server.older_than("1.19") and seccomp >= DEFAULT_NAMES:
+    if feature("seccomp field of pods").in_release(server) and seccomp >= DEFAULT_NAMES:
         seccomp.discard("docker/default")  # either name allows the other
     app_armor = {app_armor_profile(pod, container) for container, pod in placed}
     result = {}

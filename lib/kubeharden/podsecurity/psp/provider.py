@@ -18,7 +18,7 @@ from kubeharden.podsecurity.psp.selinux import SELinuxStrategy
 from kubeharden.podsecurity.psp.sysctls import SysctlsStrategy, safe_sysctls
 from kubeharden.podsecurity.psp.volumes import HostPath, VolumesStrategy
 from kubeharden.podsecurity.psp.wording import invalid
-from kubeharden.releases import Release
+from kubeharden.releases import Release, feature
 
 Object = dict[str, Any]
 
@@ -70,7 +70,9 @@ class Provider:
                 frozenset(spec.required_drop),
                 frozenset(spec.allowed_capabilities),
             ),
-            seccomp=SeccompStrategy.of(notes, same_defaults=not release.older_than("1.19")),
+            seccomp=SeccompStrategy.of(
+                notes, same_defaults=feature("seccomp field of pods").in_release(release)
+            ),
             app_armor=AppArmorStrategy.of(notes),
             sysctls=SysctlsStrategy(
                 safe_sysctls(release), tuple(spec.allowed_sysctls), tuple(spec.forbidden_sysctls)

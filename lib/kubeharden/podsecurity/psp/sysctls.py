@@ -11,21 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubeharden.podsecurity.psp.wording import forbidden, quoted
-from kubeharden.releases import Release
-
-# Each with the release in which SafeSysctlWhitelist first had it.
-_SAFE = {
-    "kernel.shm_rmid_forced": "1.10",
-    "net.ipv4.ip_local_port_range": "1.10",
-    "net.ipv4.tcp_syncookies": "1.10",
-    "net.ipv4.ping_group_range": "1.18",
-    "net.ipv4.ip_unprivileged_port_start": "1.22",
-}
+from kubeharden.releases import Release, features_of
 
 
 def safe_sysctls(release: Release) -> frozenset[str]:
-    """What no policy needs to allow: it is of the pod alone, and does no harm to others on its node."""
-    return frozenset(name for name, since in _SAFE.items() if not release.older_than(since))
+    """Return the sysctls that no policy needs to allow: they concern the pod alone and do no harm on its node."""
+    return frozenset(name for name, row in features_of("safe sysctl ").items() if row.in_release(release))
 
 
 @dataclass(frozen=True)

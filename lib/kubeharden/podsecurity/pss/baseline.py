@@ -238,8 +238,5 @@ def windows_host_process(pod: Pod) -> Iterator[Fault]:
 
 
 def unless_user_namespace(rule: Rule) -> Rule:
-    """The rule, which leaves out pods in a user namespace (``hostUsers: false``), as from 1.35 on.
-
-    Before 1.35 that was behind an alpha feature gate for all versions, off by default; it is not in v0.36.
-    """
+    """Return the rule for all pods but those in a user namespace (``hostUsers: false``)."""
     return lambda pod: () if pod.in_user_namespace else rule(pod)

@@ -129,5 +129,5 @@ def _no_profile(security: Fields, label: str, found: str | None) -> Fault:
 
 
 def not_for_windows(rule: Rule) -> Rule:
-    """The rule, which leaves out pods for Windows, as from 1.25 on: they cannot have these fields."""
+    """Return the rule for all pods but those for Windows, which cannot have these fields."""
     return lambda pod: () if pod.windows else rule(pod)

@@ -19,7 +19,11 @@ from kubeharden.podsecurity.pss import baseline, restricted
 from kubeharden.podsecurity.pss.baseline import Rule, unless_user_namespace
 from kubeharden.podsecurity.pss.pod import Pod
 from kubeharden.podsecurity.pss.restricted import not_for_windows
+from kubeharden.releases import feature
 
+# Policy versions from which on the rules leave out pods for Windows, and pods in a user namespace.
+WINDOWS = feature("Pod Security Standards leave out Windows pods").since.minor
+USERS = feature("Pod Security Standards leave out user namespaces").since.minor
 LEVELS = ("privileged", "baseline", "restricted")
 LATEST = "latest"
 # As a label may say it (api/helpers.go, versionRegexp); the v may be left out here, as in other releases.
@@ -80,7 +84,7 @@ CHECKS = (
     Check(
         "procMount",
         "baseline",
-        {0: baseline.proc_mount, 35: unless_user_namespace(baseline.proc_mount)},
+        {0: baseline.proc_mount, USERS: unless_user_namespace(baseline.proc_mount)},
     ),
     Check(
         "seLinuxOptions",
@@ -104,31 +108,31 @@ CHECKS = (
         "restricted",
         {
             8: restricted.allow_privilege_escalation,
-            25: not_for_windows(restricted.allow_privilege_escalation),
+            WINDOWS: not_for_windows(restricted.allow_privilege_escalation),
         },
     ),
     Check(
         "capabilities_restricted",
         "restricted",
-        {22: restricted.capabilities, 25: not_for_windows(restricted.capabilities)},
+        {22: restricted.capabilities, WINDOWS: not_for_windows(restricted.capabilities)},
         overrides="capabilities_baseline",
     ),
-    Check("procMount_restricted", "restricted", {35: baseline.proc_mount}, overrides="procMount"),
+    Check("procMount_restricted", "restricted", {USERS: baseline.proc_mount}, overrides="procMount"),
     Check("restrictedVolumes", "restricted", {0: restricted.restricted_volumes}, overrides="hostPathVolumes"),
     Check(
         "runAsNonRoot",
         "restricted",
-        {0: restricted.run_as_non_root, 35: unless_user_namespace(restricted.run_as_non_root)},
+        {0: restricted.run_as_non_root, USERS: unless_user_namespace(restricted.run_as_non_root)},
     ),
     Check(
         "runAsUser",
         "restricted",
-        {23: restricted.run_as_user, 35: unless_user_namespace(restricted.run_as_user)},
+        {23: restricted.run_as_user, USERS: unless_user_namespace(restricted.run_as_user)},
     ),
     Check(
         "seccompProfile_restricted",
         "restricted",
-        {19: restricted.seccomp, 25: not_for_windows(restricted.seccomp)},
+        {19: restricted.seccomp, WINDOWS: not_for_windows(restricted.seccomp)},
         overrides="seccompProfile_baseline",
     ),
 )

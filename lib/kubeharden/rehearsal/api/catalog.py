@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from kubeharden.errors import RehearsalError
-from kubeharden.releases.release import Release
+from kubeharden.releases import Release, feature
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 STATUS_SUBRESOURCES = frozenset({"status", "approval"})
@@ -183,13 +183,9 @@ class Catalog:
         return row
 
     def eviction_versions(self) -> list[str]:
-        """The apiVersions of an Eviction, the preferred one first.
-
-        Source: the page "API-initiated Eviction" of kubernetes.io (policy/v1 from 1.22) and the
-        deprecated API migration guide (policy/v1beta1 until 1.24).
-        """
-        newer = ["policy/v1"] if self.release >= Release(1, 22) else []
-        older = ["policy/v1beta1"] if self.release < Release(1, 25) else []
+        """The apiVersions of an Eviction, the preferred one first."""
+        newer = ["policy/v1"] if feature("policy/v1 of evictions").in_release(self.release) else []
+        older = ["policy/v1beta1"] if feature("policy/v1beta1").in_release(self.release) else []
         return newer + older
 
 

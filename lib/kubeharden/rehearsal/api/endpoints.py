@@ -30,7 +30,7 @@ from kubeharden.rehearsal.api.requests import (
 )
 from kubeharden.rehearsal.api.selectors import Matcher, matcher
 from kubeharden.rehearsal.store import Admit, ObjectStore
-from kubeharden.releases.release import Release
+from kubeharden.releases import feature
 
 AdmissionHook = Callable[[User, str, Object], Sequence[str] | None]
 
@@ -110,10 +110,9 @@ class Endpoints:
         if call.target.subresource == "eviction":
             return self._evict(call)
         answered = self._verbs[call.access.verb](call)
-        # Source: warnings to clients came with 1.19 (kubernetes/kubernetes PR 90935).
         return (
             replace(answered, warnings=tuple(call.warnings))
-            if self._store.release >= Release(1, 19)
+            if feature("Warning headers").in_release(self._store.release)
             else answered
         )
 
@@ -131,8 +130,8 @@ class Endpoints:
         metadata: dict[str, Any] = {"resourceVersion": str(page.resource_version)}
         if page.continue_token:
             metadata["continue"] = page.continue_token
-            # Source: remainingItemCount is alpha in 1.15, and on by default from 1.16 (PR 81682).
-            if page.remaining is not None and self._store.release >= Release(1, 16):
+            counted = feature("remainingItemCount of lists").in_release(self._store.release)
+            if page.remaining is not None and counted:
                 metadata["remainingItemCount"] = page.remaining
         # The items are JSON already: a list of a big cluster is put together, not serialised.
         head = json.dumps(_list_head(call.resource, metadata), separators=(",", ":"))
@@ -164,7 +163,7 @@ class Endpoints:
 
     def _patch(self, call: Call) -> Reply:
         accepted = [JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH]
-        if self._store.release >= Release(1, 16):
+        if feature("server-side apply").in_release(self._store.release):
             accepted.append(APPLY_PATCH)
         patch = parse_body(call.body, call.media_type, accepted)
         dry_run = self._dry_run(call, "PatchOptions")

@@ -18,7 +18,7 @@ from kubeharden.rehearsal.api.status import (
     invalid_options,
     unsupported_media_type,
 )
-from kubeharden.releases.release import Release
+from kubeharden.releases import Release, feature
 
 BODY_TYPES = ("application/json", "application/yaml")
 _PROPAGATION_POLICIES = ("Background", "Foreground", "Orphan")
@@ -144,7 +144,7 @@ def check_allowed(
     plural = access.resource
     sub = f"/{access.subresource}" if access.subresource else ""
     where = f'in the namespace "{access.namespace}"' if access.namespace else "at the cluster scope"
-    if release >= Release(1, 12):
+    if feature("message: in API group").in_release(release):
         what = f'resource "{plural}{sub}" in API group "{access.group}"'
     else:
         what = (f"{plural}.{access.group}" if access.group else plural) + sub
@@ -196,9 +196,9 @@ def parse_dry_run(kind: str, values: Sequence[str], release: Release) -> bool:
     values = [value for value in values if value]
     if not values:
         return False
-    if release < Release(1, 12):
+    if release < feature("dry run").alpha:
         raise bad_request("dryRun is not supported yet")
-    if release < Release(1, 13):
+    if not feature("dry run").in_release(release):
         raise bad_request("the dryRun alpha feature is disabled")
     wrong = [value for value in values if value != "All"]
     if wrong:

@@ -11,7 +11,7 @@ from typing import Any
 
 from kubeharden.rehearsal.api.catalog import Resource
 from kubeharden.rehearsal.api.status import Cause, invalid
-from kubeharden.releases.release import Release
+from kubeharden.releases import Release, feature
 
 RBAC_GROUP = "rbac.authorization.k8s.io"
 # The alphabet and lengths of k8s.io/apiserver/pkg/storage/names: nothing that reads as a word.
@@ -68,7 +68,7 @@ def check_name(resource: Resource, name: str, release: Release) -> None:
 def _name_errors(rule: str, name: str, release: Release) -> list[str]:
     if rule == "path-segment":
         return _path_segment_errors(name)
-    newer = release >= Release(1, 20)
+    newer = feature("message: RFC 1123").in_release(release)
     word = "a lowercase RFC 1123" if newer else "a DNS-1123"
     if rule == "label":
         pattern, longest = _LABEL, _LABEL_MAX
@@ -124,7 +124,7 @@ def set_defaults(resource: Resource, obj: dict[str, Any], release: Release) -> N
         for subject in obj.get("subjects", []):
             if subject.get("kind") in {"User", "Group"}:
                 subject.setdefault("apiGroup", RBAC_GROUP)
-    elif resource.kind == "Namespace" and release >= Release(1, 21):
+    elif resource.kind == "Namespace" and feature("label kubernetes.io/metadata.name").in_release(release):
         labels = obj["metadata"].setdefault("labels", {})
         labels["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
 

@@ -1,0 +1,88 @@
+"""What some releases of Kubernetes have and others do not: see ``features.yaml``.
+
+feature("PodSecurityPolicy").in_release(release)
+feature("PodSecurityPolicy").until               # Release(1, 25): the first without it
+feature("Pod Security Admission").since          # Release(1, 23): the first with it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import yaml
+
+from kubeharden.releases.release import FIRST, LAST, Release, releases
+
+NOT_YET = Release(LAST.major, LAST.minor + 1)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Something that some releases have.
+
+    Attributes:
+        name: as ``features.yaml`` has it.
+        source: where that is known from.
+        since: the first release that has it by default; the first of the tables where it is older.
+        until: the first release that does not have it any more; ``NOT_YET`` where the newest has it.
+        alpha: the first release that has it, be it behind a feature gate that is off by default.
+        note: what else there is to know.
+    """
+
+    name: str
+    source: str
+    since: Release
+    until: Release
+    alpha: Release
+    note: str = ""
+
+    @property
+    def last(self) -> Release:
+        """The last release that has it."""
+        return self.until.previous
+
+    def in_release(self, release: Release) -> bool:
+        """Return whether a release has it by default."""
+        return self.since <= release < self.until
+
+
+def feature(name: str) -> Feature:
+    """Return a row of the table.
+
+    Raises:
+        KeyError: the table has no row of that name.
+    """
+    return _table()[name]
+
+
+def features_of(prefix: str) -> dict[str, Feature]:
+    """Return the rows whose names begin with a prefix, by the rest of their names, in the table's order."""
+    return {name.removeprefix(prefix): row for name, row in _table().items() if name.startswith(prefix)}
+
+
+def releases_with(*names: str) -> list[Release]:
+    """Return the releases that have all of these features, the oldest first."""
+    return [release for release in releases() if all(feature(name).in_release(release) for name in names)]
+
+
+@cache
+def _table() -> Mapping[str, Feature]:
+    rows = yaml.safe_load((files(__package__) / "features.yaml").read_text(encoding="utf-8"))
+    return {name: _feature(name, **row) for name, row in rows.items()}
+
+
+def _feature(
+    name: str, *, source: str, since: str = "", until: str = "", alpha: str = "", note: str = ""
+) -> Feature:
+    first = Release.parse(since) if since else FIRST
+    return Feature(
+        name=name,
+        source=source,
+        since=first,
+        until=Release.parse(until) if until else NOT_YET,
+        alpha=Release.parse(alpha) if alpha else first,
+        note=note,
+    )
