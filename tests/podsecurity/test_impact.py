@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -101,18 +102,36 @@ def test_of_very_many_that_are_admitted_some_are_shown_and_all_that_break() -> N
     assert "300 more are admitted" in text
 
 
-def test_the_chart_is_drawn_with_a_text_for_those_who_do_not_see_it() -> None:
-    view = impact_view([Impact("PodSecurityPolicy", "once it is on", THREE)])
+def test_the_chart_has_its_numbers_beside_it_and_parts_that_differ_in_shape() -> None:
+    more = [judged(f"Deployment big/ok-{n}", admitted=True) for n in range(100)]
+    view = impact_view([Impact("PodSecurityPolicy", "once it is on", (*THREE, *more))])
     html = view._repr_html_()
-    assert html.count("<svg") == html.count("</svg>") == 1
-    assert "<script" not in html
-    assert (
-        'role="img" aria-label="Bar chart. Workloads by namespace, once it is on. shop: 3 will not start again'
-        in html
+    chart = html[html.index("<caption>Workloads by namespace, once it is on</caption>") :]
+    rows = re.findall(r"<tr><td>(.*?)</td></tr>", chart)
+    assert [row.split("</td><td>")[:-1] for row in rows] == [
+        ["shop", "3", "1", "1"],
+        ["big", "0", "0", "100"],
+    ]
+    bars = [re.findall(r'class="(part\d)" d="M(\d+) 7h(\d+)"', row) for row in rows]
+    assert bars[0] == [("part1", "0", "10"), ("part2", "10", "3"), ("part3", "13", "3")]
+    assert bars[1] == [("part3", "0", "320")], (
+        "the longest bar fills the width, and a part of none is not drawn"
     )
-    assert "#d55e00" in html.lower()
-    assert html == view._repr_html_()
-    assert "shop  XXX.=  3 will not start again, 1 refused, not in use, 1 admitted" in str(view)
+    style = {
+        part: re.findall(rf"\.kh \.{part} {{stroke: #\w+; (.*)}}", html)
+        for part in ("part1", "part2", "part3")
+    }
+    assert len({shape for [shape] in style.values()}) == 3, "without any colour"
+    assert html.count("<svg") == html.count("</svg>") == html.count('aria-hidden="true"') == 5
+    assert "<script" not in html
+    text = str(view)[str(view).index("Workloads by namespace") :].splitlines()
+    assert [cell.strip() for cell in re.split("  +", text[1])[:4]] == [
+        "Namespace", "X will not start again", ". refused, not in use", "= admitted",
+    ]  # fmt: skip
+    assert text[3].split() == ["shop", "3", "1", "1", "X.="], (
+        "what is counted is visible beside a bar of many"
+    )
+    assert text[4].split() == ["big", "0", "0", "100", "=" * 40]
 
 
 def test_a_namespace_that_looks_like_markup_stays_text() -> None:

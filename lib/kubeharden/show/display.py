@@ -6,18 +6,20 @@ by the template engine, never by hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
 from jinja2 import Environment, Template
-from markupsafe import Markup
 from tabulate import tabulate
 
 from kubeharden.redaction.redact import redact
 
 GOOD, BAD, NOTE = "good", "bad", "note"
+_BAR, _TEXT_BAR = 320, 40  # length of the longest bar: CSS pixels, and characters in a terminal
+_MARKS = "X.="  # the parts of a bar in a terminal
 
 
 @dataclass(frozen=True)
@@ -56,21 +58,32 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A drawing; ``draw`` makes an SVG element, and is called only where one can be shown.
+class Bars:
+    """Counts as a table, with a stacked bar beside each row.
+
+    The numbers are the text alternative of the bars, and the parts of a bar differ in shape as well as in colour.
 
     Attributes:
-        draw: makes it.
-        alt: what is to be seen in it, in a sentence, for those who do not see it.
-        text: the same as plain text, for a terminal.
+        title: what is counted.
+        label: heading of the first column.
+        parts: name of each part of a bar, three at the most.
+        rows: label of each bar, and the size of its parts.
     """
 
-    draw: Callable[[], str]
-    alt: str
-    text: str
+    title: str
+    label: str
+    parts: Sequence[str]
+    rows: Mapping[str, Sequence[int]]
+
+    def lengths(self, most: int) -> list[list[int]]:
+        """Return the length of each part, in units of which the longest bar has about ``most``."""
+        longest = max(map(sum, self.rows.values()))
+        return [
+            [max(round(size * most / longest), size > 0) for size in sizes] for sizes in self.rows.values()
+        ]
 
 
-Block = Table | Diff | Message | Listing | Picture
+Block = Table | Diff | Message | Listing | Bars
 
 
 @dataclass
@@ -113,8 +126,15 @@ def _prepared(block: Block) -> dict[str, object]:
         return {"type": "diff", "title": redact(block.title), "lines": lines, "open": block.open}
     if isinstance(block, Listing):
         return {"type": "listing", "title": redact(block.title), "text": redact(block.text)}
-    if isinstance(block, Picture):
-        return {"type": "picture", "svg": Markup(redact(block.draw())), "alt": redact(block.alt)}  # noqa: S704 - drawn here
+    if isinstance(block, Bars):
+        labels = [redact(label) for label in block.rows]
+        return {
+            "type": "bars",
+            "title": redact(block.title),
+            "label": block.label,
+            "parts": block.parts,
+            "rows": list(zip(labels, block.rows.values(), block.lengths(_BAR), strict=True)),
+        }
     return {"type": "message", "text": redact(block.text), "kind": block.kind}
 
 
@@ -134,9 +154,18 @@ def _text(block: Block) -> str:
         return f"{block.title}\n{table}" if block.title else table
     if isinstance(block, Diff | Listing):
         return f"{block.title}\n{block.text}"
-    if isinstance(block, Picture):
-        return block.text
+    if isinstance(block, Bars):
+        return _text(_with_text_bars(block))
     return {GOOD: "✔ ", BAD: "✘ ", NOTE: "• "}[block.kind] + block.text
+
+
+def _with_text_bars(block: Bars) -> Table:
+    headings = [f"{mark} {part}" for mark, part in zip(_MARKS, block.parts, strict=False)]
+    rows = [
+        (label, *map(str, sizes), "".join(map(operator.mul, _MARKS, lengths)))
+        for (label, sizes), lengths in zip(block.rows.items(), block.lengths(_TEXT_BAR), strict=True)
+    ]
+    return Table(block.title, (block.label, *headings, ""), rows)
 
 
 @cache

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kubeharden.podsecurity import Impact, Judged
-from kubeharden.show.chart import bars
-from kubeharden.show.display import BAD, GOOD, NOTE, Block, Listing, Message, Picture, Table, View
+from kubeharden.show.display import BAD, GOOD, NOTE, Bars, Block, Listing, Message, Table, View
 
 ROWS = 200  # of what is admitted; what breaks is shown in full
 NAMES = 8  # of the workloads that a policy covers
@@ -119,7 +118,7 @@ def _filled_in(impact: Impact) -> Iterable[Block]:
         yield Table(title, ("Policy", "Puts in", "Into"), rows, frozenset({1}))
 
 
-def _chart(impact: Impact) -> Picture:
+def _chart(impact: Impact) -> Bars:
     counts: dict[str, list[int]] = {}
     for judged in impact.judged:
         part = 2 if judged.admitted else 0 if judged.in_use else 1
@@ -130,4 +129,4 @@ def _chart(impact: Impact) -> Picture:
     if rest:
         rows[f"{len(rest)} more namespaces"] = [sum(sizes) for sizes in zip(*rest, strict=True)]
     title = f"Workloads by namespace, {impact.when}"
-    return bars(title, ("will not start again", "refused, not in use", "admitted"), rows)
+    return Bars(title, "Namespace", ("will not start again", "refused, not in use", "admitted"), rows)
