@@ -20,8 +20,11 @@ from typing import Any
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script, too
+# As a script, too.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
+import make_tables
 from flag_values import BESIDE, flag_value
 from kubeharden import migrate
 from kubeharden.components.migration import Migration
@@ -32,7 +35,7 @@ from kubeharden.releases import (
     Release,
     ReleaseTable,
     admission_plugins,
-    make_tables,
+    find_component,
     release_table,
 )
 from kubeharden.releases import tables as lookup
@@ -119,7 +122,7 @@ def flag_facts(table: ReleaseTable, name: str) -> str:
     if flag.legacy_default is not None:
         said.append(f"without a file {flag.legacy_default!r}")
     if flag.deprecated:
-        known = {lookup.KUBELET_CONFIG_MESSAGE, "deprecated"}
+        known = {find_component("kubelet").config.deprecation, "deprecated"}
         said.append("deprecated" if flag.deprecated in known else f"deprecated ({flag.deprecated})")
     return "   ".join(said)
 

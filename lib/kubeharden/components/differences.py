@@ -8,8 +8,7 @@ from typing import Any
 from kubeharden.components.effective import effective_config
 from kubeharden.components.flags import split_flags
 from kubeharden.components.migration import changes
-from kubeharden.releases import Release, release_table
-from kubeharden.releases.tables import COMPONENTS
+from kubeharden.releases import Release, find_component, release_table
 
 Start = tuple[Sequence[str], Mapping[str, Any] | None]  # a command line, and the content of its config file
 
@@ -20,7 +19,7 @@ def changed_fields(component: str, release: Release, before: Start, after: Start
     Raises:
         UnitError: a command line cannot be read.
     """
-    if component not in COMPONENTS:
+    if find_component(component).config is None:
         return ()
     table = release_table(component, release)
     old, new = (

@@ -19,8 +19,7 @@ import yaml
 from kubeharden.components import units
 from kubeharden.facts.model import NodeFacts, ServiceFacts
 from kubeharden.redaction.redact import decoded
-from kubeharden.releases import known_types
-from kubeharden.releases.tables import COMPONENTS
+from kubeharden.releases import known_components, known_types
 
 # Types of which any value may be seen; of text, harmless.yaml decides.
 HARMLESS_TYPES = re.compile(
@@ -50,6 +49,7 @@ COMMON_LEAVES = (
     "mode",
     "version",
 )
+NO_LISTS = {"shown": "", "withheld": ""}  # of a component that harmless.yaml does not name
 SHORTHANDS = {"-v": "--v"}
 
 
@@ -281,17 +281,21 @@ class _Harmless:
 @cache
 def _harmless() -> _Harmless:
     raw = yaml.safe_load((files(__package__) / "harmless.yaml").read_text(encoding="utf-8"))
-    flags = {name: set(rows["shown"].split()) for name, rows in raw["flags"].items()}
-    fields = {name: {"kind", "apiVersion", *rows["shown"].split()} for name, rows in raw["fields"].items()}
-    for component in COMPONENTS:
-        types = known_types(component)
+    flags, fields = dict[str, set[str]](), dict[str, set[str]]()
+    for row in known_components():
+        types = known_types(row.name) if row.config is not None else ({}, {})
         for shown, known, key in ((flags, types[0], "flags"), (fields, types[1], "fields")):
-            withheld = set(raw[key][component]["withheld"].split())
-            shown[component] |= {
-                name
-                for name, kind in known.items()
-                if kind != "object" and name not in withheld and HARMLESS_TYPES.fullmatch(kind)
+            lists = raw[key].get(row.name, NO_LISTS)
+            withheld = set(lists["withheld"].split())
+            shown[row.name] = {
+                *lists["shown"].split(),
+                *(
+                    name
+                    for name, kind in known.items()
+                    if kind != "object" and name not in withheld and HARMLESS_TYPES.fullmatch(kind)
+                ),
             }
+        fields[row.name] |= {"kind", "apiVersion"}
     return _Harmless(
         {name: frozenset(names) for name, names in flags.items()},
         {name: frozenset(path.lower() for path in paths) for name, paths in fields.items()},

@@ -6,11 +6,19 @@
     table.api_version                        # 'kubelet.config.k8s.io/v1beta1'
 
 The tables (``kubelet.yaml``, ``kube-proxy.yaml``, ``kube-scheduler.yaml``) are made from Kubernetes'
-own sources by ``make_tables.py``; each names those sources. ``kube-apiserver.yaml`` and ``upgrades.yaml``
-(what changes with an upgrade and is no flag and no field) are kept by hand and name theirs too, as does
-``features.yaml``: what some releases have and others do not.
+own sources by ``tools/make_tables.py``; each names those sources. Kept by hand are ``components.yaml`` (what holds of a
+component in all releases), ``kube-apiserver.yaml``, ``upgrades.yaml`` (what changes with an upgrade and is neither a
+flag nor a field) and ``features.yaml`` (what some releases have and others do not); they name theirs too.
 """
 
+from kubeharden.releases.components import (
+    Component,
+    ConfigFile,
+    api_server,
+    find_component,
+    known_components,
+    steps,
+)
 from kubeharden.releases.features import Feature, feature, features_of, releases_with
 from kubeharden.releases.release import FIRST, LAST, Release, releases
 from kubeharden.releases.tables import (
@@ -29,6 +37,8 @@ __all__ = [
     "FIRST",
     "LAST",
     "AdmissionPlugins",
+    "Component",
+    "ConfigFile",
     "Decoding",
     "Feature",
     "Field",
@@ -37,11 +47,15 @@ __all__ = [
     "ReleaseTable",
     "UpgradeRule",
     "admission_plugins",
+    "api_server",
     "feature",
     "features_of",
+    "find_component",
+    "known_components",
     "known_types",
     "release_table",
     "releases",
     "releases_with",
+    "steps",
     "upgrade_rules",
 ]

@@ -12,15 +12,8 @@ from typing import Any
 import yaml
 
 from kubeharden.errors import UnknownApiVersionError, UnknownReleaseError
+from kubeharden.releases.components import ConfigFile, api_server, known_components
 from kubeharden.releases.release import Release
-
-COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler")
-
-# cmd/kubelet/app/options/options.go, AddKubeletConfigFlags, 1.10-1.36.
-KUBELET_CONFIG_MESSAGE = (
-    "This parameter should be set via the config file specified by the Kubelet's --config flag. See "
-    "https://kubernetes.io/docs/tasks/administer-cluster/kubelet-config-file/ for more information."
-)
 
 
 class Decoding(Enum):
@@ -78,9 +71,11 @@ class ReleaseTable:
     Attributes:
         api_versions: what a config file of this release may say, oldest first.
         api_version: the one whose fields these are.
+        rules: how the component reads its config file, in all releases.
     """
 
     def __init__(self, component: str, release: Release, api_version: str = "") -> None:
+        self.rules = config_file(component)
         raw = _raw(component)
         self.component = component
         self.release = release
@@ -151,7 +146,7 @@ class ReleaseTable:
             return None
         if "message" in row:
             return str(row["message"])
-        return KUBELET_CONFIG_MESSAGE if self.component == "kubelet" and "field" in row else "deprecated"
+        return self.rules.deprecation if "field" in row else "deprecated"
 
 
 @dataclass(frozen=True)
@@ -162,12 +157,24 @@ class AdmissionPlugins:
     removed: frozenset[str]
 
 
+def config_file(component: str) -> ConfigFile:
+    """Return how a component reads its config file, in all releases.
+
+    Raises:
+        UnknownReleaseError: it has none, or there is no such component; the message says which have one.
+    """
+    rules = {row.name: row.config for row in known_components() if row.config is not None}
+    if component not in rules:
+        raise UnknownReleaseError(f"no table for {component!r}; there are tables for {', '.join(rules)}")
+    return rules[component]
+
+
 @cache
 def release_table(component: str, release: str | Release, api_version: str = "") -> ReleaseTable:
     """What ``component`` accepts in ``release``.
 
     Args:
-        component: ``kubelet``, ``kube-proxy`` or ``kube-scheduler``.
+        component: one with a config file, such as ``kube-proxy``.
         release: ``1.20``, ``v1.20.2`` …
         api_version: of the config file; the newest that the release accepts where empty.
 
@@ -175,8 +182,6 @@ def release_table(component: str, release: str | Release, api_version: str = "")
         UnknownReleaseError: no table covers it; the message says which are covered.
         UnknownApiVersionError: the release accepts no file of that apiVersion; the message says which it does.
     """
-    if component not in COMPONENTS:
-        raise UnknownReleaseError(f"no table for {component!r}; there are tables for {', '.join(COMPONENTS)}")
     return ReleaseTable(component, Release.parse(release), api_version)
 
 
@@ -187,8 +192,7 @@ def known_types(component: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
     Raises:
         UnknownReleaseError: there is no table for the component.
     """
-    if component not in COMPONENTS:
-        raise UnknownReleaseError(f"no table for {component!r}; there are tables for {', '.join(COMPONENTS)}")
+    config_file(component)
     raw = _raw(component)
     flags = {name: str(row["type"]) for name, row in raw["flags"].items()}
     fields = {
@@ -207,7 +211,7 @@ def admission_plugins(release: str | Release) -> AdmissionPlugins:
         UnknownReleaseError: no table covers the release.
     """
     wanted = Release.parse(release)
-    raw = _raw("kube-apiserver")["admission_plugins"]
+    raw = _raw(api_server().name)["admission_plugins"]
     return AdmissionPlugins(
         default_on=tuple(
             name

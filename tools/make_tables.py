@@ -1,9 +1,9 @@
 """Make the release tables from facts gathered out of Kubernetes' own sources.
 
-    python -m kubeharden.releases.make_tables FACTS_DIRECTORY
+    python tools/make_tables.py FACTS_DIRECTORY
 
-The facts are one row per flag and one file per release; the tables beside this module are the same
-knowledge as histories (since, until), which is what a lookup needs and what a person can review.
+The facts are one row per flag and one file per release; the tables in lib/kubeharden/releases are the
+same knowledge as histories (since, until), which is what a lookup needs and what a person can review.
 Prose in the facts (``healthzBindAddress (port part)``) is turned into data here, in one place:
 ``PROXY_ROWS`` and ``SCHEDULER_FIELDS``. kube-apiserver.yaml is kept by hand.
 """
@@ -544,4 +544,4 @@ def main(facts: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(__file__).parent)
+    main(Path(sys.argv[1]), Path(__file__).parents[1] / "lib/kubeharden/releases")

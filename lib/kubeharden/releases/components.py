@@ -1,0 +1,197 @@
+"""The components that kubeharden knows, one row each: see ``components.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from kubeharden.releases.features import feature
+from kubeharden.releases.release import Release
+
+
+@dataclass(frozen=True)
+class FieldParameter:
+    """The parameter of a run that sets a field of a config file.
+
+    Attributes:
+        parameter: its name.
+        list: the field is a list, and gets this one value.
+        needed: the field must not stay empty.
+    """
+
+    parameter: str
+    list: bool = False
+    needed: bool = False
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """Flags and fields that must be rewritten by hand; ``why`` is said of the flags."""
+
+    flags: tuple[str, ...] = ()
+    why: str = ""
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Who can still authenticate once anonymous access is closed.
+
+    Attributes:
+        closed_by: the fields that close it.
+        by: what lets somebody authenticate: the field, and what people call it. One of them must be set.
+        client_flag: the flag with which the API server gets the certificate that it logs in with.
+    """
+
+    closed_by: frozenset[str]
+    by: Mapping[str, str]
+    client_flag: str
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """How a component reads its config file, in all releases; the keys are explained in ``components.yaml``."""
+
+    mode: str
+    check_flag: str = ""
+    parameters: Mapping[str, FieldParameter] = field(default_factory=dict)
+    flag_parameters: Mapping[str, str] = field(default_factory=dict)
+    stays: tuple[str, ...] = ()
+    honoured: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    by_hand: ByHand = ByHand()
+    path_fields: tuple[str, ...] = ()
+    addresses: Mapping[str, int] = field(default_factory=dict)
+    addresses_follow: str = ""
+    port_flags_give_way: str = ""
+    checks: Mapping[str, str] = field(default_factory=dict)
+    deprecation: str = "deprecated"
+    entry: Entry | None = None
+
+    def is_honoured(self, flag: str, release: Release) -> bool:
+        """Return whether a flag counts beside a file that is in use."""
+        return any(
+            feature(name).in_release(release)
+            for name, flags in self.honoured.items()
+            for each in flags
+            if flag == each or (each.endswith("*") and flag.startswith(each[:-1]))
+        )
+
+    def ports_give_way(self, release: Release) -> bool:
+        """Return whether a port flag counts only for an address without a port."""
+        return bool(self.port_flags_give_way) and feature(self.port_flags_give_way).in_release(release)
+
+
+@dataclass(frozen=True)
+class Healthz:
+    """Where a component answers ``/healthz`` on its own node: two flags, and the port without the second."""
+
+    address_flag: str
+    port_flag: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Configz:
+    """Where a component's effective configuration is read: at ``url`` on its node, or through the API server.
+
+    Attributes:
+        internal_names: it serves the names of its internal types, not those of its file.
+    """
+
+    url: str = ""
+    through_api: bool = False
+    internal_names: bool = False
+
+
+@dataclass(frozen=True)
+class Component:
+    """One component, in all releases; the keys are explained in ``components.yaml``.
+
+    Attributes:
+        config: how it reads its config file; None for a component with flags only.
+        sources: where that is known from, by key.
+    """
+
+    name: str
+    sources: Mapping[str, str]
+    step: str = ""
+    user: str = ""
+    runs_pods: bool = False
+    serves_api: bool = False
+    leader_elected: bool = False
+    second_sigterm: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
+    healthz: Healthz | None = None
+    configz: Configz | None = None
+    config: ConfigFile | None = None
+
+    @property
+    def config_path(self) -> str:
+        """The place of its config file, where no flag names one."""
+        return f"/etc/kubernetes/{self.name}.conf"
+
+    @property
+    def other_config_path(self) -> str:
+        """The place of its config file, where something else is at ``config_path``."""
+        return f"/etc/kubernetes/{self.name}-config.yaml"
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a table says what a release accepts of it; others are read and shown only."""
+        return self.config is not None or self.serves_api
+
+
+@cache
+def known_components() -> tuple[Component, ...]:
+    """Return all components, in the order in which they are read, shown and changed."""
+    rows = yaml.safe_load((files(__package__) / "components.yaml").read_text(encoding="utf-8"))
+    return tuple(_component(row) for row in rows)
+
+
+@cache
+def find_component(name: str) -> Component:
+    """Return the component of that name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return {row.name: row for row in known_components()}[name]
+
+
+@cache
+def api_server() -> Component:
+    """Return the component that serves the Kubernetes API."""
+    return next(row for row in known_components() if row.serves_api)
+
+
+@cache
+def steps() -> tuple[str, ...]:
+    """Return the steps that change components, in the order in which they are carried out."""
+    return tuple(dict.fromkeys(row.step for row in known_components() if row.step))
+
+
+def _component(row: dict[str, Any]) -> Component:
+    parts = {"healthz": Healthz, "configz": Configz}
+    made = {key: kind(**row[key]) for key, kind in parts.items() if key in row}
+    if "config" in row:
+        made["config"] = _config_file(row["config"])
+    return Component(**{**row, **made})
+
+
+def _config_file(row: dict[str, Any]) -> ConfigFile:
+    entry = row.get("entry")
+    return ConfigFile(
+        **{
+            **row,
+            "parameters": {path: FieldParameter(**each) for path, each in row.get("parameters", {}).items()},
+            "by_hand": ByHand(**row.get("by_hand", {})),
+            "entry": Entry(frozenset(entry["closed_by"]), entry["by"], entry["client_flag"])
+            if entry
+            else None,
+        }
+    )
