@@ -14,15 +14,6 @@ from kubeharden.releases import ReleaseTable, feature
 # What a config file says about itself; /configz does not show it.
 TYPE_META = ("kind", "apiVersion")
 
-# "host:port" fields that the components fill from two flags, with the port each adds on its own:
-# cmd/kube-proxy/app/server.go; kube-scheduler options/deprecated.go.
-ADDRESS_PORTS = {
-    ("kube-proxy", "healthzBindAddress"): 10256,
-    ("kube-proxy", "metricsBindAddress"): 10249,
-    ("kube-scheduler", "healthzBindAddress"): 10251,
-    ("kube-scheduler", "metricsBindAddress"): 10251,
-}
-
 
 def from_flags(table: ReleaseTable, flags: Sequence[FlagUse]) -> dict[str, Any]:
     """The flags that have a config field, as a nested dict of those fields.
@@ -40,7 +31,7 @@ def from_flags(table: ReleaseTable, flags: Sequence[FlagUse]) -> dict[str, Any]:
         if value == "" and flag.type in ("ip", "address"):
             continue  # an empty one changes nothing, see values
         for path in flag.fields:
-            if (table.component, path) in ADDRESS_PORTS:
+            if path in table.rules.addresses:
                 addresses.setdefault(path, {})[flag.part] = value
                 paths.put(config, path, address(table, path, addresses[path]))
             else:
@@ -54,11 +45,10 @@ def address(table: ReleaseTable, path: str, given: Mapping[str | None, Any]) -> 
     Args:
         given: the values of flags by ``Flag.part``: ``host``, ``port``, None for the whole.
     """
-    default_port = ADDRESS_PORTS[table.component, path]
+    default_port = table.rules.addresses[path]
     default = str(paths.get(defaults(table), path) or f"0.0.0.0:{default_port}")
     port_flag = given.get("port")
-    gives_way = feature("kube-proxy port flags give way to addresses").in_release(table.release)
-    if table.component == "kube-proxy" and gives_way and port_flag != 0:
+    if table.rules.ports_give_way(table.release) and port_flag != 0:
         return "{}:{}".format(*split_address(str(given.get(None, default)), port_flag or default_port))
     host, port = split_address(str(given.get(None, default)), default_port)
     host = bracketed(str(given.get("host", host)))

@@ -31,7 +31,7 @@ from kubeharden.components.values import same_value
 from kubeharden.components.verdicts import GROWING, Verdict, judge
 from kubeharden.components.versions import Versions
 from kubeharden.errors import UnitError
-from kubeharden.releases import Decoding, Flag, Release, ReleaseTable
+from kubeharden.releases import Decoding, Flag, Release, ReleaseTable, find_component
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def migrate(
     """Move the settings of a command line to the config file of its release.
 
     Args:
-        component: ``kubelet``, ``kube-proxy`` or ``kube-scheduler``.
+        component: one with a config file, such as ``kube-proxy``.
         release: what the node runs: ``1.20``, ``v1.20.2`` …
         argv: the command line, with or without the program's name.
         config: the content of the file that ``--config`` names, if the component has one.
@@ -231,10 +231,11 @@ class _Work:
 
     def _hold_dependent_defaults(self, config: dict[str, Any]) -> None:
         """Write down defaults that would change only because another field now stands in the file."""
-        proxy = self.table.component == "kube-proxy"
-        ipv6 = proxy and ":" in str(paths.get(config, "bindAddress") or "") and self.existing is None
-        # The addresses' defaults follow the family of a bindAddress in the file, but not of the flag.
-        candidates = [*DEPENDENT_DEFAULTS, *(("healthzBindAddress", "metricsBindAddress") if ipv6 else ())]
+        rules = self.table.rules
+        followed = paths.get(config, rules.addresses_follow) if rules.addresses_follow else None
+        ipv6 = ":" in str(followed or "") and self.existing is None
+        # The addresses' defaults follow the family of that field in the file, but not of its flag.
+        candidates = [*DEPENDENT_DEFAULTS, *(rules.addresses if ipv6 else ())]
         after = effective_config(self.table, self.staying, config)
         for path in candidates:
             held = paths.get(self.result.before, path)
@@ -299,19 +300,18 @@ class _Work:
         holds = self.result.before
         if paths.get(holds, "tlsMinVersion") == "VersionTLS13":
             required.pop("tlsCipherSuites", None)  # TLS 1.3 does not use them
-        closing = {"authentication.anonymous.enabled", "authorization.mode"} & required.keys()
-        reachable = any(
-            paths.get(holds, path)
-            for path in ("authentication.x509.clientCAFile", "authentication.webhook.enabled")
-        )
-        if self.table.component == "kubelet" and closing and not reachable:
+        entry = self.table.rules.entry
+        if (
+            entry
+            and entry.closed_by & required.keys()
+            and not any(paths.get(holds, path) for path in entry.by)
+        ):
             why = (
-                "nobody could authenticate to this kubelet any more, the API server included: it has neither "
-                "--client-ca-file nor webhook authentication; set one of them first"
+                f"nobody could authenticate to this {self.table.component} any more, the API server included: it has "
+                f"neither {' nor '.join(entry.by.values())}; set one of them first"
             )
-            self.result.refused.append(
-                Setting("--client-ca-file", "authentication.x509.clientCAFile", "", why)
-            )
+            path, flag = next(iter(entry.by.items()))
+            self.result.refused.append(Setting(flag, path, "", why))
         return list(required.items())
 
     def _harden(self, config: dict[str, Any], path: str, value: Any, why: str) -> None:
@@ -337,7 +337,7 @@ class _Work:
         """Text, remaining command line, and the check of the result against itself."""
         result = self.result
         named = next((use.value for use in uses if use.name == "--config"), None)
-        path = config_path or named or f"/etc/kubernetes/{self.table.component}.conf"
+        path = config_path or named or find_component(self.table.component).config_path
         result.argv = [*program, *_arguments(uses, self.staying, path)]
         # A flag that is only the host or the port of its field is shown with what became of it.
         result.moved = [replace(s, value=paths.get(result.config, s.field)) for s in result.moved]

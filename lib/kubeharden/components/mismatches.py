@@ -8,7 +8,7 @@ from typing import Any
 from kubeharden.components import paths
 from kubeharden.components.effective import TYPE_META, counts
 from kubeharden.components.values import duration_ns
-from kubeharden.releases import ReleaseTable
+from kubeharden.releases import ReleaseTable, find_component
 
 # The name that the internal types of 1.10 and 1.11 have for a field (kubeproxyconfig/types.go and
 # componentconfig/types.go there: ClientConnection.KubeConfigFile; "kubeconfig" is its JSON name).
@@ -24,8 +24,8 @@ def mismatches(
 ) -> list[tuple[str, Any, Any]]:
     """Path, wanted and actual value of every field of ``config`` that is not in effect.
 
-    The kubelet serves its file's own names and leaves out what is empty, so an absent value is an empty one.
-    kube-proxy and kube-scheduler serve their internal types: names such as ``BindAddress`` (compared without
+    A component that serves its file's own names leaves out what is empty, so an absent value is an empty one.
+    The others serve their internal types: names such as ``BindAddress`` (compared without
     case), nothing left out, some fields under another name in some releases. What they do not name as the file
     does cannot be compared, and is passed over; so are lists of objects, which they fill with defaults.
 
@@ -33,7 +33,8 @@ def mismatches(
         config: the content of the config file.
         configz: the object inside what the component serves at ``/configz``.
     """
-    internal = table.component != "kubelet"
+    row = find_component(table.component).configz
+    internal = row is not None and row.internal_names
     actual = _folded(configz)
     found = []
     for path, wanted in paths.leaves(config, table.fields):

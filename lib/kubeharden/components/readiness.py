@@ -24,6 +24,7 @@ from kubeharden.releases import (
     ReleaseTable,
     UpgradeRule,
     admission_plugins,
+    find_component,
     release_table,
     releases,
     releases_with,
@@ -44,7 +45,7 @@ class Finding:
     """One thing that an upgrade meets.
 
     Attributes:
-        component: ``kubelet``, ``kube-proxy``, ``kube-scheduler`` or ``kube-apiserver``.
+        component: the name of its service.
         release: the first release in which it is so.
         effect: what happens if nothing is done.
         setting: the flag or the path of the field; empty for the file as a whole.
@@ -72,7 +73,8 @@ def readiness(
     """What a component meets on its way to a later release, in the order of the releases.
 
     Args:
-        component: ``kubelet``, ``kube-proxy``, ``kube-scheduler`` or ``kube-apiserver`` (admission plugins only).
+        component: the name of its service; of the API server, the admission plugins alone are judged, and of another
+            component without a config file nothing is.
         release: what runs now.
         target: the release wanted; the same as ``release`` or later.
         argv: its command line, with or without the program's name.
@@ -84,13 +86,14 @@ def readiness(
         UnitError: the command line cannot be read.
     """
     running, wanted = Release.parse(release), Release.parse(target)
+    row = find_component(component)
     words = argv[1:] if argv and not argv[0].startswith("-") else argv
     found: dict[tuple[str, str], Finding] = {}
     for step in releases(running, wanted)[1:]:
-        if component == "kube-apiserver":
-            findings = _admission(words, step)
-        else:
+        if row.config is not None:
             findings = _Step(component, step, words, config, cgroup).findings()
+        else:
+            findings = _admission(component, words, step) if row.serves_api else iter(())
         for finding in findings:
             # What stops a component once stops it in every later release too: said once, when it begins.
             found.setdefault((finding.setting, finding.effect.value), finding)
@@ -221,7 +224,7 @@ def speakable(target: ReleaseTable, config: Mapping[str, Any], path: str) -> boo
     return path not in dict(problems(target, config))
 
 
-def _admission(words: Sequence[str], release: Release) -> Iterator[Finding]:
+def _admission(component: str, words: Sequence[str], release: Release) -> Iterator[Finding]:
     """Admission plugins that the API server of ``release`` does not know: it does not start with them."""
     gone = admission_plugins(release).removed
     named = {
@@ -230,7 +233,7 @@ def _admission(words: Sequence[str], release: Release) -> Iterator[Finding]:
     for name, flag in named.items():
         if name in gone:
             yield Finding(
-                "kube-apiserver", release, Effect.STOPS, f"{flag}: {name}",
+                component, release, Effect.STOPS, f"{flag}: {name}",
                 f"the admission plugin {name} is gone", _replacement(name),
             )  # fmt: skip
 

@@ -45,15 +45,14 @@ def problems(table: ReleaseTable, config: Mapping[str, Any]) -> list[tuple[str, 
             continue
         try:
             check_value(known.type, value)
-            if value is not None and table.component == "kubelet" and path in _KUBELET_CHECKS:
-                _KUBELET_CHECKS[path](value)
+            if value is not None and path in table.rules.checks:
+                _CHECKS[table.rules.checks[path]](value)
         except ValueError as error:
             found.append((path, str(error)))
         allowed = enums.get(path)
         if allowed and value not in (*allowed, "", None):
             found.append((path, f"{value!r} is not one of {', '.join(allowed)}"))
-    if table.component == "kubelet":
-        found += _soft_without_grace(config)
+    found += _soft_without_grace(config)
     return found + [(path, why) for path, why in _closed_ports(table).items() if names_port(config, path)]
 
 
@@ -174,19 +173,17 @@ def _one_of(value: Any, allowed: set[str], name: str) -> None:
         raise ValueError(f"{value!r} is no {name}; expected one of {', '.join(sorted(allowed))}")
 
 
-# What the kubelet refuses although the field's type allows it, by path.
-_KUBELET_CHECKS: dict[str, Callable[[Any], None]] = {
-    "evictionHard": _thresholds,
-    "evictionSoft": _thresholds,
-    "evictionMinimumReclaim": lambda value: _thresholds(value, at_least=0),
-    "evictionSoftGracePeriod": _grace_periods,
-    "kubeReserved": _reserved,
-    "systemReserved": _reserved,
-    "qosReserved": _qos_reserved,
-    "registerWithTaints": _taints,
-    "reservedMemory": _reserved_memory,
-    "logging.vmodule": _items({"filePattern": "string", "verbosity": "uint32"}, "pattern"),
-    "shutdownGracePeriodByPodPriority": _items(
+# By the names that components.yaml has for them.
+_CHECKS: dict[str, Callable[[Any], None]] = {
+    "thresholds": _thresholds,
+    "reclaims": lambda value: _thresholds(value, at_least=0),
+    "grace_periods": _grace_periods,
+    "reserved": _reserved,
+    "qos_reserved": _qos_reserved,
+    "taints": _taints,
+    "reserved_memory": _reserved_memory,
+    "patterns": _items({"filePattern": "string", "verbosity": "uint32"}, "pattern"),
+    "shutdown_grace_periods": _items(
         {"priority": "int32", "shutdownGracePeriodSeconds": "int64"}, "grace period"
     ),
 }

@@ -9,33 +9,10 @@ from kubeharden.components.effective import counts
 from kubeharden.components.flags import FlagUse, FlagValueError, value_of
 from kubeharden.releases import Flag, Release, ReleaseTable, feature
 
-# Flags that keep their effect beside --config in the components that otherwise ignore them:
-# kube-proxy and kube-scheduler options.go ("--master" is an argument of the client of its own).
-HONOURED = {"--master"}
 # Flags that lead to configuration which is not read here, so that nothing can be said of what holds.
 UNREAD = {"--config-dir", "--dynamic-config-dir"}
 # Modes that do one thing and exit: no service runs with them.
 RUN_MODES = {"--cleanup", "--write-config-to", "--init-only", "--version", "--help"}
-# The old scheduling policy has no field after v1alpha1 and must be rewritten as profiles by hand.
-SCHEDULING_POLICY = {
-    "--algorithm-provider",
-    "--policy-config-file",
-    "--policy-configmap",
-    "--policy-configmap-namespace",
-    "--use-legacy-policy-config",
-    "--hard-pod-affinity-symmetric-weight",
-}
-# Fields of which a relative value counts from the folder of the config file
-# (KubeletConfigurationPathRefs, pkg/kubelet/apis/config/helpers.go, 1.10-1.36).
-PATHS = {
-    "staticPodPath",
-    "authentication.x509.clientCAFile",
-    "tlsCertFile",
-    "tlsPrivateKeyFile",
-    "resolvConf",
-    "volumePluginDir",
-    "podLogsDir",
-}
 # Types of which a second use adds to the first (pflag's slices and component-base's maps).
 GROWING = ("list(string)", "list({", "list(object)", "map(")
 
@@ -71,7 +48,9 @@ def judge(table: ReleaseTable, use: FlagUse, *, beside_file: bool) -> Verdict:
     ignored = beside_file and not table.flags_beside_config_win
     if use.name in RUN_MODES and value not in (False, "", "false"):
         return Verdict("refused", value, "is a mode that exits, not the command of a service")
-    if flag.stays or use.name in HONOURED or (ignored and _honoured(table, use.name)):
+    rules = table.rules
+    honoured = ignored and rules.is_honoured(use.name, table.release)
+    if flag.stays or use.name in rules.stays or honoured:
         return Verdict("kept", value, "keeps its effect as a flag beside --config")
     if use.name in UNREAD and value:
         why = f"what lies in {value} is not read here and may say otherwise than the file; take it out first"
@@ -91,19 +70,6 @@ def _unknown(table: ReleaseTable, use: FlagUse) -> Verdict:
     return Verdict("refused", use.value, why)
 
 
-def _honoured(table: ReleaseTable, name: str) -> bool:
-    """Whether a flag has an effect beside a file that is in use already."""
-    if name == "--hostname-override":
-        return _has("kube-proxy --hostname-override beside --config", table)
-    if name.startswith("--leader-elect"):
-        return _has("kube-scheduler --leader-elect beside --config", table)
-    return name in SCHEDULING_POLICY and _has("kube-scheduler policy flags beside --config", table)
-
-
-def _has(name: str, table: ReleaseTable) -> bool:
-    return feature(name).in_release(table.release)
-
-
 def _with_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
     if flag.part == "port" and value == 0:
         # kube-scheduler 1.20.2 refuses 0.0.0.0:0 and takes "" for the default address, as kube-proxy does.
@@ -111,8 +77,11 @@ def _with_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
             "0 switches the server off, which the file cannot say: there an empty address is the default one"
         )
         return Verdict("refused", value, why)
-    if table.component == "kubelet" and flag.fields[0] in PATHS and value and not value.startswith("/"):
-        why = "a relative path: in the file it would count from the file's folder, not from where the kubelet runs"
+    if flag.fields[0] in table.rules.path_fields and value and not value.startswith("/"):
+        why = (
+            "a relative path: in the file it would count from the file's folder, not from where the "
+            f"{table.component} runs"
+        )
         return Verdict("kept", value, why)
     if flag.part is not None or all(_can_be_said(table, path, value) for path in flag.fields):
         return Verdict("moved", value)
@@ -137,9 +106,8 @@ def _without_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
         return Verdict(
             "dropped", value, f"remote is the default from {docker.until} on, and the flag goes in {gone}"
         )
-    if flag.name in SCHEDULING_POLICY and table.component == "kube-scheduler":
-        why = f"{table.api_version} has no scheduling policy; rewrite it as profiles by hand"
-        return Verdict("refused", value, why)
+    if flag.name in table.rules.by_hand.flags:
+        return Verdict("refused", value, f"{table.api_version} {table.rules.by_hand.why}")
     if not table.flags_beside_config_win:
         return Verdict("dropped", value, f"has no effect in {release} beside --config, and no field")
     warns = f" (and it warns: {flag.deprecated})" if flag.deprecated else ""

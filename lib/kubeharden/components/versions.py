@@ -13,9 +13,6 @@ from kubeharden.components.values import same_value
 from kubeharden.errors import UnitError, UnknownApiVersionError
 from kubeharden.releases import Release, ReleaseTable, release_table
 
-# Plugins and their arguments have apiVersions and names of their own, which change between versions of the file.
-BY_HAND = ("profiles", "extenders", "plugins", "pluginConfig", "algorithmSource")
-
 
 @dataclass(frozen=True)
 class Versions:
@@ -72,7 +69,7 @@ class Versions:
             if path in TYPE_META:
                 continue
             known, new = self.read.field(path), renamed.get(path, path)
-            if path in BY_HAND and value and path not in renamed:
+            if path in self.table.rules.by_hand.fields and value and path not in renamed:
                 raise UnitError(
                     f"{path} must be rewritten by hand for {self.table.api_version}: plugins and their arguments "
                     "change with it"
