@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from kubeharden import runbook
+from kubeharden.errors import KubehardenError, StepError
 from kubeharden.rehearsal import Rehearsal
 
 
@@ -42,6 +46,16 @@ def events_of(run: runbook.Run, *actions: str) -> list[dict[str, Any]]:
     """The events of a run's journal with one of these actions."""
     lines = (run.record.folder / "journal.jsonl").read_text().splitlines()
     return [event for event in map(json.loads, lines) if event["action"] in actions]
+
+
+@contextmanager
+def fails(kind: type[KubehardenError], match: str | None = None) -> Iterator[pytest.ExceptionInfo[StepError]]:
+    """Expect a step to fail because of an error of this kind, which is the failure of one of its subjects."""
+    with pytest.raises(StepError, match=match) as error:
+        yield error
+    assert isinstance(error.value.__cause__, kind)
+    assert error.value.__cause__ in error.value.failures.values()
+    assert all(f"{subject}: " in str(error.value) for subject in error.value.failures)
 
 
 def subjects(run: runbook.Run, *actions: str) -> list[str]:

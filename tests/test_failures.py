@@ -25,7 +25,7 @@ def test_an_object_is_no_node() -> None:
 def test_what_is_mended_is_not_left_and_its_node_still_counts() -> None:
     failures = Failures()
     failures.add("kubelet on n1", NodeError("no"), "n1")
-    failures.mend(["kubelet on n1", "kube-proxy on n1"])
+    failures.repair(["kubelet on n1", "kube-proxy on n1"])
     assert (failures.count, failures.left) == (1, {})
     failures.add("kubelet on n1", NodeError("again"), "n1")
     assert (failures.count, list(failures.left)) == (1, ["kubelet on n1"])

@@ -23,7 +23,7 @@ from kubeharden.errors import ProofError, RevertedError
 from kubeharden.plan import NodeChange
 from kubeharden.rehearsal import Rehearsal
 from kubeharden.rollout.health import Before, Health
-from rolling import events_of, inventory_of, planned_run, subjects
+from rolling import events_of, fails, inventory_of, planned_run, subjects
 from support import on_node, wait_until
 
 NODE, RESTARTED_BY_ITSELF, MASTER = "k8s-node1", "k8s-node2", "k8s-master"
@@ -323,7 +323,7 @@ def test_an_api_server_that_another_one_answers_for_is_put_back(balanced: Balanc
     old = balanced.unit.read_text()
     balanced.shim("curl", f"grep -q PodSecurityPolicy {balanced.unit} && printf 000 || printf 200")
     balanced.run.rollout.pace = replace(balanced.run.rollout.pace, confirm_timeout=6)
-    with pytest.raises(RevertedError, match="it does not answer /healthz on its own node"):
+    with fails(RevertedError, match="it does not answer /healthz on its own node"):
         balanced.run.apply("pod-security")
     assert balanced.unit.read_text() == old
     assert subjects(balanced.run, "reverted") == [f"kube-apiserver on {MASTER}"]

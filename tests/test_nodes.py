@@ -103,9 +103,12 @@ def test_a_login_that_is_refused_and_a_node_that_is_not_there(article: Rehearsal
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
     with (
         Nodes(edited(article, "x", identity_file=str(other))) as nodes,
-        pytest.raises(NodeError, match="refuses the login"),
+        pytest.raises(NodeError, match="refuses the login") as error,
     ):
         nodes.observe()
+    assert list(error.value.failures) == ["k8s-master", "k8s-node1"]
+    assert [str(failure) for failure in error.value.failures.values()] == str(error.value).split("\n")
+    assert error.value.__cause__ is error.value.failures["k8s-master"]
     article.stop()
     with (
         Nodes(read_inventory(article.inventory)) as nodes,

@@ -13,7 +13,7 @@ from kubeharden.errors import MigrationRefusedError, ParameterError, RecordError
 from kubeharden.records import read_run
 from kubeharden.rehearsal import Rehearsal
 from kubeharden.runs.rollback import check_past
-from rolling import planned_run
+from rolling import fails, planned_run
 from support import ROOT, Papermill
 
 DNS = "10.0.0.10"
@@ -182,7 +182,7 @@ def test_what_somebody_else_had_made_first_is_left_alone(
         run = planned_run(rehearsal, tmp_path / "records", steps=["pod-security"])
         theirs = run._planned().object_changes[0].manifest
         run.cluster.create(dict(theirs))
-        with pytest.raises(StaleError, match="already exists"):
+        with fails(StaleError, match="already exists"):
             run.apply("pod-security")
         run.close()
         back = roll_back(rehearsal, run.record.folder)

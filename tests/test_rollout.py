@@ -31,7 +31,7 @@ from kubeharden.records.register import register
 from kubeharden.rehearsal import Rehearsal
 from kubeharden.show.display import GOOD, Message
 from kubeharden.show.records_view import register_view
-from rolling import events_of, has_config, inventory_of, planned_run, subjects
+from rolling import events_of, fails, has_config, inventory_of, planned_run, subjects
 from support import on_node, wait_until
 
 NODES = ("k8s-master", "k8s-node1", "k8s-node2", "k8s-node3")
@@ -120,7 +120,7 @@ def test_a_failed_node_is_put_back_and_the_others_are_untouched(
     broken = break_kubelet(rehearsal, "k8s-node2")
     text = (rehearsal.directory / "nodes/k8s-node2/etc/systemd/system/kubelet.service").read_text()
     run = begin(batch_size=2)
-    with pytest.raises(KubehardenError) as error:
+    with fails(NodeError) as error:
         run.apply("kubelet")
     assert "kubelet on k8s-node2: " in str(error.value)
     assert "ca.crt" in str(error.value)
@@ -150,7 +150,7 @@ def test_failures_are_counted_over_the_whole_run(
     shown = str(run.apply("kubelet"))
     assert "NOT carried out on 1, which max_failures allows: kubelet on k8s-node1" in shown
     assert {node for node in NODES if has_config(rehearsal, node)} == set(NODES) - {"k8s-node1"}
-    with pytest.raises(NodeError, match=r"\(2 failed, 1 may\)") as error:
+    with fails(NodeError, match=r"\(2 failed, 1 may\)") as error:
         run.apply("kube-proxy")
     assert "kubelet on k8s-node1: " in str(error.value)
     assert "kube-proxy on k8s-node2: " in str(error.value)
@@ -176,7 +176,7 @@ def test_a_second_plan_does_not_let_a_run_fail_anew(
     break_kubelet(rehearsal, "k8s-node1")
     run.look()
     run.plan()
-    with pytest.raises(NodeError, match=r"\(2 failed, 1 may\)") as error:
+    with fails(NodeError, match=r"\(2 failed, 1 may\)") as error:
         run.apply("kube-proxy")
     assert "kubelet on k8s-node1: " in str(error.value)
     assert "kube-proxy on k8s-node2: " in str(error.value)
@@ -198,7 +198,7 @@ def test_what_was_mended_in_a_run_still_counts_as_failed(
     run.look()
     run.plan()
     assert "carried out, proved and confirmed" in str(run.apply("kubelet"))
-    with pytest.raises(NodeError, match=r"\(2 failed, 1 may\)") as error:
+    with fails(NodeError, match=r"\(2 failed, 1 may\)") as error:
         run.apply("kube-proxy")
     assert "kubelet on k8s-node1" not in str(error.value)
     assert "Failed and NOT carried out: kube-proxy on k8s-node2." in str(run.finish())
@@ -226,7 +226,7 @@ def test_a_node_that_stays_cordoned_is_named_beside_what_became_of_its_change(
         if broken:
             break_kubelet(rehearsal, "k8s-node1")
         no_uncordoning(run, faults, monkeypatch)
-        with pytest.raises(NodeError if broken else ClusterError) as error:
+        with fails(NodeError if broken else ClusterError) as error:
             run.apply("kubelet")
         said = str(error.value)
         assert "uncordoning k8s-node1: k8s-node1 could not be uncordoned: " in said
@@ -276,7 +276,7 @@ def test_what_is_not_proved_from_outside_is_put_back(rehearsal: Rehearsal, tmp_p
         inventory = inventory_of(rehearsal, "faults", kubeconfig=str(faults.kubeconfig))
         run = planned_run(rehearsal, tmp_path / "records", inventory, confirm_timeout=6, steps=["kubelet"])
         faults.add("GET", "^/api/v1/nodes/k8s-node1$", 500, times=10_000)
-        with pytest.raises(RevertedError, match=r"it cannot be seen: .*500.*the files are as before"):
+        with fails(RevertedError, match=r"it cannot be seen: .*500.*the files are as before"):
             run.apply("kubelet")
         assert subjects(run, "reverted") == ["kubelet on k8s-node1"]
         run.close()
@@ -289,7 +289,7 @@ def test_what_could_not_be_put_back_is_not_called_reverted(
     run = begin(confirm_timeout=6)
     answer = Begun("failed", "THESE FILES COULD NOT BE PUT BACK")
     monkeypatch.setattr(run.nodes, "confirm", lambda *_: answer)
-    with pytest.raises(NodeError, match="could not be confirmed any more: THESE FILES"):
+    with fails(NodeError, match="could not be confirmed any more: THESE FILES"):
         run.apply("kubelet")
     assert subjects(run, "failed") == ["kubelet on k8s-node1"]
     assert subjects(run, "reverted") == []
@@ -320,7 +320,7 @@ def test_a_lock_that_was_lost_while_a_node_was_drained_stops_before_the_node_is_
             raise LockedError("somebody else has the cluster")
 
     monkeypatch.setattr(run.lock, "check", check)
-    with pytest.raises(LockedError):
+    with fails(LockedError):
         run.apply("kubelet")
     assert subjects(run, "failed") == ["kubelet on k8s-node1"]
     assert not any(has_config(rehearsal, node) for node in NODES)
@@ -397,7 +397,7 @@ def test_an_object_that_somebody_changed_since_is_not_overwritten(
     [change, *_] = first._planned().object_changes
     theirs = dict(change.manifest)
     first.cluster.create(theirs)
-    with pytest.raises(
+    with fails(
         StaleError, match=r"(?s)already exists.*Untouched because of it: k8s-master, every later step"
     ):
         first.apply("pod-security")

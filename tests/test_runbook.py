@@ -10,6 +10,7 @@ import pytest
 from kubeharden import runbook
 from kubeharden.errors import KubehardenError, ParameterError, StaleError, UnexpectedError
 from kubeharden.rehearsal import Rehearsal
+from rolling import fails
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_what_somebody_else_changed_since_is_not_overwritten(run: runbook.Run) -
     unit = run.rehearsal.directory / "nodes/k8s-master/etc/systemd/system/kube-proxy.service"
     edited = unit.read_text() + "# by somebody else\n"
     unit.write_text(edited)
-    with pytest.raises(StaleError, match="has changed since it was read"):
+    with fails(StaleError, match="has changed since it was read"):
         run.apply("kube-proxy")
     assert unit.read_text() == edited
 

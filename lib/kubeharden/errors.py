@@ -1,32 +1,52 @@
 """Everything that kubeharden raises on purpose.
 
     KubehardenError
-    ├── ParameterError          a parameter, an inventory or a policies file is wrong: nothing was touched
-    ├── UnknownReleaseError     no table covers this Kubernetes release
-    │   └── UnknownApiVersionError  the release accepts no config file of this apiVersion
-    ├── UnitError               a systemd unit or a command line cannot be read
-    ├── MigrationRefusedError   a node has settings that cannot be moved safely: it is left alone
-    ├── NodeError               a node cannot be reached, or what runs there failed
-    │   └── HostKeyError        its SSH host key is unknown or has changed
-    │   └── RevertedError       the change failed there, and the node has its old configuration again
-    ├── ClusterError            the API server cannot be used, or refused a request
-    ├── StaleError              something changed since it was last looked at: nothing was written over it
-    ├── LockedError             somebody else's run has the cluster, or has taken it over: nothing more is written
-    ├── StoppedError            a run was interrupted; the message says what became of the nodes in hand
-    ├── ProofError              after a change, something is not as the plan promised
-    ├── ApprovalError           the plan is not the one that was approved, or an approval lacks: nothing was changed
-    ├── RecordError             what happens cannot be recorded, or a record cannot be read
-    ├── RehearsalError          the embedded rehearsal cluster cannot run
-    └── UnexpectedError         something that nobody thought of; its message is the redacted traceback
+    ├── ParameterError            a parameter, an inventory or a policies file is wrong: nothing was touched
+    ├── UnknownReleaseError       no table covers this Kubernetes release
+    │   └── UnknownApiVersionError    the release accepts no config file of this apiVersion
+    ├── UnitError                 a systemd unit or a command line cannot be read
+    ├── MigrationRefusedError     a node has settings that cannot be moved safely: it is left alone
+    ├── NodeError                 one or more nodes cannot be reached, or what runs there failed
+    │   ├── HostKeyError              an SSH host key is unknown or has changed
+    │   └── RevertedError             the change failed there, and the node has its old configuration again
+    ├── ClusterError              the API server cannot be used, or refused a request
+    │   ├── NotFoundError             there is no such object or path (404)
+    │   ├── ExpiredError              the rest of a list cannot be read any more (410)
+    │   ├── TooManyRequestsError      not now (429): the server is busy, or a PodDisruptionBudget forbids an eviction
+    │   └── RetryableError            no answer, or one (5xx) that may be another in a moment
+    ├── StaleError                something changed since it was last looked at: nothing was written over it
+    ├── LockedError               somebody else's run has the cluster, or has taken it over: nothing more is written
+    ├── StepError                 a step of a plan failed; ``failures`` has the error of each node and object
+    ├── StoppedError              a run was interrupted; the message says what became of the nodes in hand
+    ├── ProofError                after a change, something is not as the plan promised
+    ├── ApprovalError             the plan is not the approved one, or an approval is missing: nothing was changed
+    ├── RecordError               what happens cannot be recorded, or a record cannot be read
+    ├── RehearsalError            the embedded rehearsal cluster cannot run
+    └── UnexpectedError           something that nobody thought of; its message is the redacted traceback
 
-Every message says what was wrong, where, and what to do about it.
+Every message says what was wrong, where, and what to do about it. What caused an error is its ``__cause__``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class KubehardenError(Exception):
-    """The root of all errors raised by kubeharden on purpose."""
+    """The root of all errors raised by kubeharden on purpose; all of them can be pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (type(self), self.args, vars(self))
+
+
+def _unpickled(
+    kind: type[KubehardenError], args: tuple[Any, ...], state: Mapping[str, Any]
+) -> KubehardenError:
+    """Return an error as it was, whatever arguments its class takes."""
+    error = kind.__new__(kind, *args)
+    vars(error).update(state)
+    return error
 
 
 class ParameterError(KubehardenError, ValueError):
@@ -50,7 +70,15 @@ class MigrationRefusedError(KubehardenError):
 
 
 class NodeError(KubehardenError):
-    """A node cannot be reached, or what was run there failed."""
+    """One or more nodes cannot be reached, or what was run there failed.
+
+    Attributes:
+        failures: by node, where several nodes were asked at once.
+    """
+
+    def __init__(self, message: str, failures: Mapping[str, NodeError] | None = None) -> None:
+        super().__init__(message)
+        self.failures = dict(failures or {})
 
 
 class HostKeyError(NodeError):
@@ -65,12 +93,43 @@ class ClusterError(KubehardenError):
     """The API server cannot be used, or refused a request."""
 
 
+class NotFoundError(ClusterError):
+    """There is no such object, or no such path (404)."""
+
+
+class ExpiredError(ClusterError):
+    """The rest of a list cannot be read any more (410)."""
+
+
+class TooManyRequestsError(ClusterError):
+    """Not now (429): the server is busy, or a PodDisruptionBudget forbids an eviction."""
+
+
+class RetryableError(ClusterError):
+    """There was no answer, or one (5xx) that may be another in a moment."""
+
+
 class StaleError(KubehardenError):
     """Something changed since it was last looked at; nothing was written over it."""
 
 
 class LockedError(KubehardenError):
     """Somebody else's run has the cluster, or has taken it over; nothing more is written."""
+
+
+class StepError(KubehardenError):
+    """A step of a plan failed: an object, or more nodes than may. Its cause is the failure that ended it.
+
+    Attributes:
+        step: the name of the step.
+        failures: the errors that are not repaired, by subject: ``kubelet on k8s-node1``, ``Role weave/psp``.
+    """
+
+    def __init__(
+        self, message: str, step: str = "", failures: Mapping[str, KubehardenError] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.step, self.failures = step, dict(failures or {})
 
 
 class StoppedError(KubehardenError):
@@ -82,7 +141,7 @@ class ProofError(KubehardenError):
 
 
 class ApprovalError(KubehardenError):
-    """The plan is not the one that was approved, or an approval lacks; nothing was changed."""
+    """The plan is not the one that was approved, or an approval is missing; nothing was changed."""
 
 
 class RecordError(KubehardenError):

@@ -123,8 +123,8 @@ class Lock:
         at = time.time()
         try:
             written = self.cluster.replace(self._object(there)) if there else self._create()
-        except StaleError:
-            raise self._refusal(self._read()) from None
+        except StaleError as error:
+            raise self._refusal(self._read()) from error
         self._mine, self._renewed = {"kind": self._kind(), **written}, at
         self._released.clear()
         self._renewer = threading.Thread(target=self._renew_until_release, daemon=True)

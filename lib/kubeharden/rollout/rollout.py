@@ -20,6 +20,7 @@ from kubeharden.errors import (
     NodeError,
     RevertedError,
     StaleError,
+    StepError,
     StoppedError,
 )
 from kubeharden.facts import Facts
@@ -78,8 +79,10 @@ class Rollout:
 
         Raises:
             StoppedError: it was interrupted; the message says what became of the nodes in hand.
-            KubehardenError: an object failed, or more nodes than may; what comes after is untouched, and the
-                message says so.
+            StepError: an object failed, or more nodes than may; what comes after is untouched, and the message
+                says so.
+            LockedError, ClusterError: the run does not have the cluster any more.
+            RecordError: what happens cannot be recorded.
         """
         _Application(self, plan, seen).carry_out()
 
@@ -133,14 +136,12 @@ class _Application:
                 "Run again to carry on: what is done is found done."
             )
         if self.failed and self.rollout.failures.count > self.pace.max_failures:
-            raise self._too_many()
-
-    def _too_many(self) -> KubehardenError:
-        count, may = self.rollout.failures.count, self.pace.max_failures
-        errors = self.rollout.failures.left
-        allowed = f" ({count} failed, {may} may)" if may else ""
-        lines = "\n".join(f"{subject}: {error}" for subject, error in errors.items())
-        return _public(errors[self.failed[0]])(f"{lines}\n{self._rest()}{allowed} {AGAIN}")
+            count, may = self.rollout.failures.count, self.pace.max_failures
+            errors = self.rollout.failures.left
+            allowed = f" ({count} failed, {may} may)" if may else ""
+            lines = "\n".join(f"{subject}: {error}" for subject, error in errors.items())
+            message = f"{lines}\n{self._rest()}{allowed} {AGAIN}"
+            raise StepError(message, ", ".join(self.plan.steps), errors) from errors[self.failed[0]]
 
     def _rest(self) -> str:
         return f"Untouched because of it: {', '.join([*self.untouched, 'every later step'])}."
@@ -171,14 +172,15 @@ class _Application:
             self.emit(Failed.of(change, error=str(error)))
             self.rollout.failures.add(change.name, error)
             words = str(error).removeprefix(f"{change.name}: ")
-            raise _public(error)(f"{change.name}: {words}\n{self._rest()} {AGAIN}") from error
+            message = f"{change.name}: {words}\n{self._rest()} {AGAIN}"
+            raise StepError(message, change.step, {change.name: error}) from error
         words = {"create": "created", "update": "updated", "delete": "deleted"}[change.action]
         if written.warnings:
             words = f"{words}; the API server warns: {'; '.join(written.warnings)}"
         seconds = time.monotonic() - start
         state = state_digest(written.item) if written.item else "absent"
         self.emit(Completed.of(change, words=words, seconds=round(seconds, 3), state=state))
-        self.rollout.failures.mend([change.name])
+        self.rollout.failures.repair([change.name])
         self._report(Result(change.name, "done", words, seconds))
 
     def _change_batch(self, batch: Sequence[NodeChange]) -> None:
@@ -193,12 +195,12 @@ class _Application:
             for future in _as_completed(futures):
                 for result in future.result():
                     self._report(result)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             names = ", ".join(change.node for change in batch)
             raise StoppedError(
                 f"left at once, at the second Ctrl-C, with {names} in hand: what is not confirmed there puts itself "
                 f"back within {self.pace.confirm_timeout:g} seconds. {self._rest()}"
-            ) from None
+            ) from interrupt
         finally:
             pool.shutdown(wait=False)
 
@@ -214,7 +216,7 @@ class _Application:
             self._count(subject, error, change.node)
             return [result, Result(subject, "failed", str(error))]
         if self._drains(change):
-            self.rollout.failures.mend([subject])
+            self.rollout.failures.repair([subject])
         return [result]
 
     def _drains(self, change: NodeChange) -> bool:
@@ -239,7 +241,7 @@ class _Application:
             return Result(change.subject, kind.action, str(error), seconds)
         seconds = time.monotonic() - start
         self.emit(Completed.of(change, words=words, seconds=round(seconds, 3)))
-        self.rollout.failures.mend([change.subject])
+        self.rollout.failures.repair([change.subject])
         return Result(change.subject, "done", words, seconds)
 
     def _drain_and_change(self, change: NodeChange, together: int) -> str:
@@ -318,9 +320,3 @@ def _as_completed(futures: Sequence[Future[list[Result]]]) -> Iterator[Future[li
     while left:
         done, left = wait(left, return_when=FIRST_COMPLETED)
         yield from (future for future in futures if future in done)
-
-
-def _public(error: KubehardenError) -> type[KubehardenError]:
-    """The kind of an error that people may know."""
-    kinds = (kind for kind in type(error).__mro__ if kind.__module__ == KubehardenError.__module__)
-    return next(kind for kind in kinds if issubclass(kind, KubehardenError))

@@ -55,7 +55,7 @@ class RollbackRun(Run):
 
         Raises:
             MigrationRefusedError: something was changed by somebody else since; nothing was put back.
-            KubehardenError: a node or an object failed; the later ones are untouched.
+            StepError: a node or an object failed; the later ones are untouched.
         """
         view = View()
         for step in self._planned().steps:

@@ -17,6 +17,7 @@ from kubeharden.errors import (
     MigrationRefusedError,
     ProofError,
     RecordError,
+    StepError,
     UnexpectedError,
 )
 from kubeharden.facts import Facts
@@ -103,9 +104,10 @@ def verb(method: Callable[P, T]) -> Callable[P, T]:
 
 
 def _note(run: Run | None, name: str, error: BaseException) -> None:
-    """Put into the journal what ended a verb; where the journal itself is what failed, there is nowhere to put it."""
-    if run is not None and not isinstance(error, RecordError):
-        run.emit(Error(name, type(error).__name__, str(error)))
+    """Emit what ended a verb; where the journal itself is what failed, there is nowhere to write it."""
+    cause = error.__cause__ if isinstance(error, StepError) and error.__cause__ else error
+    if run is not None and not isinstance(cause, RecordError):
+        run.emit(Error(name, type(cause).__name__, str(error)))
 
 
 class Run:
@@ -174,7 +176,7 @@ class Run:
         """
         plan = self._make_plan()
         if self._plan is not None:
-            self.rollout.failures.mend(self._plan.subjects - plan.subjects)
+            self.rollout.failures.repair(self._plan.subjects - plan.subjects)
         self._plan = plan
         self._done.clear()
         self._approved = False
@@ -221,7 +223,8 @@ class Run:
         Raises:
             MigrationRefusedError: the plan cannot be carried out; nothing was changed.
             ApprovalError: it is not the plan that was approved; nothing was changed.
-            KubehardenError: a node or an object failed; the later ones are untouched.
+            StepError: a node or an object failed; the later ones are untouched.
+            LockedError: another run has the cluster.
         """
         plan = self._planned()
         if step not in self.parameters.steps:

@@ -24,7 +24,14 @@ import yaml
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
-from kubeharden.errors import ClusterError, StaleError
+from kubeharden.errors import (
+    ClusterError,
+    ExpiredError,
+    NotFoundError,
+    RetryableError,
+    StaleError,
+    TooManyRequestsError,
+)
 from kubeharden.facts.sensitive import is_distinct
 from kubeharden.redaction.redact import redact, remember
 
@@ -37,14 +44,14 @@ MERGE_PATCH = "application/merge-patch+json"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What became of one request that was sent once: a status with its text, or no answer at all.
+class Response:
+    """The response to a request that was sent once: a status with its text, or no answer at all.
 
     Attributes:
         status: of HTTP; 0 where there was no answer.
         text: the body, or why there is none.
         retry_after: seconds, where the server asks for them.
-        sent: whether the server may have carried it out, although there is no answer.
+        sent: false where the request cannot have reached the server.
         warnings: what it warns of.
     """
 
@@ -56,17 +63,17 @@ class Answer:
 
     @property
     def good(self) -> bool:
-        """Whether the server did what it was asked to."""
+        """True where the server did what it was asked to."""
         return 0 < self.status < 400  # noqa: PLR2004
 
     @property
-    def passing(self) -> bool:
-        """Whether it may well be different in a moment."""
+    def retryable(self) -> bool:
+        """True where the same request may succeed in a moment."""
         return self.status in {0, TOO_MANY_REQUESTS} or self.status >= 500  # noqa: PLR2004
 
     @property
-    def open(self) -> bool:
-        """Whether it is not known if it was carried out."""
+    def maybe_done(self) -> bool:
+        """True where the server may have carried it out although it did not say so."""
         return self.status >= 500 or (self.status == 0 and self.sent)  # noqa: PLR2004
 
 
@@ -120,7 +127,7 @@ class Client:
             body: an object.
             query: names and values.
             what: what it is about, for messages; the path by default.
-            again: whether it may be sent again when it fails in a way that passes.
+            again: whether it may be sent again after a retryable failure.
             warnings: where to put what the server warns of (its Warning headers, from 1.19 on).
 
         Raises:
@@ -148,24 +155,24 @@ class Client:
         warnings: list[str] | None = None,
     ) -> str:
         """The text of the answer to a request; arguments and errors are those of ``call``."""
-        left_open = False
+        maybe_done = False
         for pause in (*_pauses(RETRIES if again else 0), None):
             answer = self._send(method, path, body, query or [])
             if answer.good:
                 if warnings is not None:
                     warnings += answer.warnings
                 return answer.text
-            if pause is None or not answer.passing:
+            if pause is None or not answer.retryable:
                 break
-            left_open = left_open or answer.open
+            maybe_done = maybe_done or answer.maybe_done
             time.sleep(min(answer.retry_after or pause, LONGEST_PAUSE_SECONDS))
-        if left_open and method == "DELETE" and answer.status == 404:  # noqa: PLR2004 - the first one did it
+        if maybe_done and method == "DELETE" and answer.status == 404:  # noqa: PLR2004 - the first one did it
             return "{}"
-        if left_open and answer.status == 409 and body:  # noqa: PLR2004
+        if maybe_done and answer.status == 409 and body:  # noqa: PLR2004
             return self._found(method, path, body, answer, what)
         raise _refusal(answer, what or path, self.user)
 
-    def _found(self, method: str, path: str, body: Mapping[str, Any], answer: Answer, what: str) -> str:
+    def _found(self, method: str, path: str, body: Mapping[str, Any], answer: Response, what: str) -> str:
         """A write met 409 after one whose answer was lost: if what is there is what was sent, that one did it."""
         place = f"{path}/{body['metadata']['name']}" if method == "POST" else path
         there = self._send("GET", place, None, [])
@@ -175,7 +182,7 @@ class Client:
 
     def _send(
         self, method: str, path: str, body: Mapping[str, Any] | None, query: list[tuple[str, str]]
-    ) -> Answer:
+    ) -> Response:
         content = MERGE_PATCH if method == "PATCH" else "application/json"
         request = self._api.param_serialize(
             method,
@@ -193,31 +200,15 @@ class Client:
             unsent = isinstance(
                 reason, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
             )
-            return Answer(0, _reason(error), sent=not unsent)
+            return Response(0, _reason(error), sent=not unsent)
         text = data.decode("utf-8", errors="replace") if isinstance(data, bytes) else str(data or "")
         wanted = str(response.getheader("Retry-After") or "")
-        return Answer(
+        return Response(
             response.status,
             text,
             float(wanted) if wanted.isdigit() else None,
             warnings=tuple(map(_warning, response.getheaders().getlist("Warning"))),
         )
-
-
-class NotFoundError(ClusterError):
-    """There is no such object, or no such path (404)."""
-
-
-class ExpiredError(ClusterError):
-    """The rest of a list is not to be had any more (410)."""
-
-
-class PassingError(ClusterError):
-    """Not this time: there was no answer, or one (5xx) that may well be another in a moment."""
-
-
-class TooManyRequestsError(ClusterError):
-    """Not now (429): the server is busy, or a PodDisruptionBudget forbids an eviction."""
 
 
 def _warning(header: str) -> str:
@@ -246,9 +237,9 @@ def _carries(there: Any, sent: Any) -> bool:
     return bool(there == sent)
 
 
-def _refusal(answer: Answer, what: str, user: str) -> ClusterError | StaleError:
+def _refusal(answer: Response, what: str, user: str) -> ClusterError | StaleError:
     if answer.status == 0:
-        return PassingError(f"cannot reach the API server: {answer.text}")
+        return RetryableError(f"cannot reach the API server: {answer.text}")
     try:
         message = str(json.loads(answer.text).get("message") or answer.text)
     except (json.JSONDecodeError, AttributeError):
@@ -272,7 +263,7 @@ def _refusal(answer: Answer, what: str, user: str) -> ClusterError | StaleError:
             return ExpiredError(f"{what}: {message}")
         case 429:
             return TooManyRequestsError(f"{what}: the API server answered 429: {message}")
-    kind = PassingError if answer.passing else ClusterError
+    kind = RetryableError if answer.retryable else ClusterError
     return kind(f"{what}: the API server answered {answer.status}: {message}")
 
 

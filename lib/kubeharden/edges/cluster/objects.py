@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubeharden.edges.cluster.client import (
-    Client,
+from kubeharden.edges.cluster.client import Client
+from kubeharden.edges.cluster.compact import Keeper, without_unneeded
+from kubeharden.errors import (
+    ClusterError,
     ExpiredError,
     NotFoundError,
-    PassingError,
+    RetryableError,
+    StaleError,
     TooManyRequestsError,
 )
-from kubeharden.edges.cluster.compact import Keeper, without_unneeded
-from kubeharden.errors import ClusterError, StaleError
 from kubeharden.facts import ClusterFacts
 from kubeharden.kube.resources import RESOURCES, Resource
 from kubeharden.plan import ObjectChange
@@ -206,7 +207,7 @@ class Objects:
             return ""
         except TooManyRequestsError:
             return "its PodDisruptionBudget allows no eviction"
-        except (PassingError, StaleError) as error:
+        except (RetryableError, StaleError) as error:
             return str(error)
         return ""
 

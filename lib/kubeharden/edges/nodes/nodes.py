@@ -202,16 +202,22 @@ def _holder() -> str:
 
 
 def _all(work: Callable[[Node], T], nodes: list[Node]) -> list[T]:
-    """Do it for all nodes at once; if any fails, say of all that failed."""
+    """Do it for all nodes at once, and return the results in their order.
+
+    Raises:
+        NodeError: it failed on some nodes; a HostKeyError where one of the failures is.
+    """
     with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(nodes)) or 1) as pool:
         futures = [pool.submit(work, node) for node in nodes]
-    failed = [error for future in futures if (error := future.exception()) is not None]
-    for error in failed:
-        if not isinstance(error, NodeError):
-            raise error
-    if len(failed) == 1:
-        raise failed[0]
-    if failed:
-        kind = HostKeyError if any(isinstance(error, HostKeyError) for error in failed) else NodeError
-        raise kind("\n".join(str(error) for error in failed))
+    failures: dict[str, NodeError] = {}
+    for node, future in zip(nodes, futures, strict=True):
+        try:
+            future.result()
+        except NodeError as error:
+            failures[node.name] = error
+    if failures:
+        first = next(
+            (e for e in failures.values() if isinstance(e, HostKeyError)), next(iter(failures.values()))
+        )
+        raise type(first)("\n".join(map(str, failures.values())), failures) from first
     return [future.result() for future in futures]
