@@ -31,6 +31,7 @@ from kubeharden.inputs.parameters import (
 )
 from kubeharden.inputs.project import POLICIES, find, project_folder
 from kubeharden.plan.events import RunStarted
+from kubeharden.plan.steps import names
 from kubeharden.podsecurity import read_policies
 from kubeharden.records import Record, read_run
 from kubeharden.records.approval import Approval, find_approval, keys_at_hand
@@ -60,7 +61,7 @@ def start(namespace: Mapping[str, Any], *, looks_only: bool = False) -> Run:
         RehearsalError: the rehearsal cluster cannot run.
     """
     _end_the_last(namespace)
-    parameters = read_parameters(namespace, rehearsals=available(), looks_only=looks_only)
+    parameters = read_parameters(namespace, rehearsals=available(), steps=names(), looks_only=looks_only)
     policies = read_policies(
         find(parameters.policies) if parameters.policies else project_folder() / POLICIES
     )
@@ -86,7 +87,7 @@ def start_rollback(namespace: Mapping[str, Any]) -> RollbackRun:
         RehearsalError: the rehearsal cluster cannot run.
     """
     _end_the_last(namespace)
-    parameters = read_parameters(namespace, rehearsals=available(), rolls_back=True)
+    parameters = read_parameters(namespace, rehearsals=available(), steps=names(), rolls_back=True)
     past = read_run(find(cast("RollbackParameters", parameters).record))
     with _opened(parameters) as (inventory, rehearsal):
         check_past(past, inventory.cluster)

@@ -22,7 +22,6 @@ from kubeharden.inputs.batch_size import BatchSize
 from kubeharden.inputs.inventory import Network
 from kubeharden.releases import Release
 
-STEPS = ("kubelet", "pod-security", "kube-proxy", "kube-scheduler")
 MODES = ("apply", "plan")
 POD_SECURITY = ("auto", "psp", "psa")
 # Values of default_policy, the strictest first, and what stands for no such policy.
@@ -54,7 +53,7 @@ INJECTED = "# Parameters"  # the first line of the cell that papermill injects
 
 @dataclass(frozen=True)
 class Parameters:
-    """The parameters of ``harden.ipynb``; ``steps`` is never empty here."""
+    """The parameters of ``harden.ipynb``; ``steps`` is empty for all of them."""
 
     dns_ip: str = ""
     dns_domain: str = ""
@@ -64,7 +63,7 @@ class Parameters:
     rehearsal: str = "article-1.10"
     rehearsal_dir: str = ""
     mode: str = "apply"
-    steps: tuple[str, ...] = STEPS
+    steps: tuple[str, ...] = ()
     profile: str = "article"
     policies: str = ""
     pod_security: str = "auto"
@@ -129,6 +128,7 @@ def read_parameters(
     namespace: Mapping[str, Any],
     *,
     rehearsals: Iterable[str],
+    steps: Sequence[str],
     looks_only: bool = False,
     rolls_back: bool = False,
 ) -> Parameters:
@@ -137,6 +137,7 @@ def read_parameters(
     Args:
         namespace: ``globals()`` of the notebook; ``In`` in it holds the cells that have run.
         rehearsals: the names of the rehearsal clusters that there are.
+        steps: the names of the steps that there are, in their order.
         looks_only: the notebook has the parameters of ``LOOKING`` alone, and its mode is ``plan``.
         rolls_back: the notebook has those of ``ROLLING_BACK``, and ``RollbackParameters`` come back.
 
@@ -153,7 +154,7 @@ def read_parameters(
         values.setdefault("record", "")
     for name, value in values.items():
         try:
-            values[name] = _checked(name, value, tuple(rehearsals))
+            values[name] = _checked(name, value, tuple(rehearsals), steps)
         except ValueError as error:
             wrong.append(f"{name}: {value!r} {error}")
     if wrong:
@@ -162,6 +163,7 @@ def read_parameters(
         )
     if looks_only:
         values["mode"] = "plan"
+    values.setdefault("steps", tuple(steps))
     return RollbackParameters(**values) if rolls_back else Parameters(**values)
 
 
@@ -234,9 +236,9 @@ def check_confirm_timeout(confirm_timeout: int, settle_seconds: float) -> None:
         )
 
 
-def _checked(name: str, value: Any, rehearsals: tuple[str, ...]) -> Any:
+def _checked(name: str, value: Any, rehearsals: tuple[str, ...], steps: Sequence[str]) -> Any:
     if name == "steps":
-        return _steps(value)
+        return _steps(value, steps)
     if name == "accept_breaking":
         return _workloads(value)
     if name in _SWITCHES:
@@ -279,14 +281,14 @@ def _workloads(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
-def _steps(value: Any) -> tuple[str, ...]:
+def _steps(value: Any, known: Sequence[str]) -> tuple[str, ...]:
     value = _words(value)
     if not isinstance(value, (list, tuple)):
-        raise ValueError(f"is a value of type {type(value).__name__}; expected a list of {', '.join(STEPS)}")
+        raise ValueError(f"is a value of type {type(value).__name__}; expected a list of {', '.join(known)}")
     for step in value:
-        if step not in STEPS:
-            raise ValueError(f"names the step {step!r}; expected some of {', '.join(STEPS)}")
-    return tuple(step for step in STEPS if step in value) or STEPS
+        if step not in known:
+            raise ValueError(f"names the step {step!r}; expected some of {', '.join(known)}")
+    return tuple(step for step in known if step in value) or tuple(known)
 
 
 def _switch(value: Any) -> bool:

@@ -3,35 +3,78 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
+from kubeharden.components import Finding
 from kubeharden.components.admission_plugins import flag_value
+from kubeharden.errors import ParameterError
 from kubeharden.facts import Facts
 from kubeharden.inputs.inventory import Network
 from kubeharden.inputs.parameters import Parameters, check_dns_ip
 from kubeharden.plan.draft import Draft
-from kubeharden.plan.model import Plan
-from kubeharden.plan.steps.components import plan_component
-from kubeharden.plan.steps.pod_security import plan_pod_security, uses_policies
+from kubeharden.plan.model import NodeChange, Plan, Remark
+from kubeharden.plan.steps import chosen
+from kubeharden.plan.upgrade import upgrade_findings
 from kubeharden.podsecurity import PolicySet
-
-__all__ = ["make_plan", "service_range", "uses_policies"]
 
 
 def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan:
-    """What a run with these parameters would do to the nodes and the API as they are.
+    """Plan what a run with these parameters would do to the nodes and the API as they are.
 
     Raises:
         ParameterError: a parameter does not fit the cluster (nothing was touched).
     """
     check_dns_ip(parameters.dns_ip, service_range(facts), "read from kube-apiserver's command line")
-    draft = Draft(facts, parameters)
-    draft.check_names()
-    for step in parameters.steps:
-        if step == "pod-security":
-            plan_pod_security(draft, policies)
-        else:
-            plan_component(draft, step)
-    return draft.plan()
+    steps = chosen(parameters.steps)
+    parts = [Draft(facts, parameters, policies) for _ in steps]
+    for step, part in zip(steps, parts, strict=True):
+        step.plan(part)
+    _check_missing(parts)
+    changes = [change for part in parts for change in part.node_changes]
+    return Plan(
+        steps=tuple(step.name for step in steps),
+        node_changes=tuple(changes),
+        object_changes=tuple(change for part in parts for change in part.object_changes),
+        remarks=tuple(remark for part in parts for remark in part.remarks),
+        refused=(*_wrong_names(facts), *(remark for part in parts for remark in part.refused)),
+        namespaces=tuple(level for part in parts for level in part.namespaces),
+        impacts=tuple(impact for part in parts for impact in part.impacts),
+        target_release=parameters.target_release,
+        findings=_findings(facts, parameters.target_release, changes),
+        cluster=facts.cluster.name,
+        cluster_uid=facts.cluster.uid,
+    )
+
+
+def _wrong_names(facts: Facts) -> Iterator[Remark]:
+    """Yield the names of the inventory that are not those of Node objects."""
+    known = {item["metadata"]["name"] for item in facts.cluster.of("nodes")}
+    for node in facts.nodes:
+        if node.service("kubelet") is not None and node.name not in known:
+            why = f"the API has no Node object of that name; it has {', '.join(sorted(known))}. Mend the inventory"
+            yield Remark(node.name, why)
+
+
+def _check_missing(parts: Sequence[Draft]) -> None:
+    """Refuse a plan for nodes without a value that no parameter gives.
+
+    Raises:
+        ParameterError: there is such a node.
+    """
+    missing = list(chain.from_iterable(part.missing.items() for part in parts))
+    if missing:
+        lines = [f"  {name}: is empty, and {', '.join(nodes)} has none of its own" for name, nodes in missing]
+        raise ParameterError("nothing was touched, because of the parameters:\n" + "\n".join(lines))
+
+
+def _findings(
+    facts: Facts, target_release: str, changes: Sequence[NodeChange]
+) -> tuple[tuple[str, Finding], ...]:
+    """Return what stands between the cluster, as it will be, and the release that is asked for."""
+    if not target_release:
+        return ()
+    return upgrade_findings(facts, target_release, {(c.node, c.service): c for c in changes})
 
 
 def service_range(facts: Facts) -> tuple[Network, ...]:

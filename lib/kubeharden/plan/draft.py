@@ -1,17 +1,16 @@
-"""A plan while it is being made: what the steps have decided so far, and what they share."""
+"""A step's part of a plan while it is being made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from kubeharden.components import Finding, Migration, units
-from kubeharden.errors import MigrationRefusedError, ParameterError, UnitError, UnknownReleaseError
+from kubeharden.components import Migration, units
+from kubeharden.errors import MigrationRefusedError, UnitError, UnknownReleaseError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
-from kubeharden.inputs.parameters import STEPS, Parameters
-from kubeharden.plan.model import FileChange, NodeChange, ObjectChange, Plan, Remark
+from kubeharden.inputs.parameters import Parameters
+from kubeharden.plan.model import FileChange, NodeChange, ObjectChange, Remark
 from kubeharden.plan.service_files import pending_fields, pending_restart
-from kubeharden.plan.upgrade import upgrade_findings
-from kubeharden.podsecurity import Impact
+from kubeharden.podsecurity import Impact, PolicySet
 from kubeharden.podsecurity.levels import NamespaceLevel
 
 UNREAD_UNIT = (
@@ -21,71 +20,40 @@ UNREAD_UNIT = (
 
 
 class Draft:
-    """What is going to be a plan.
+    """The part of a plan that one step makes.
 
     Args:
         facts: what was seen.
         parameters: what was asked for.
+        policies: the policies file.
 
     Attributes:
         node_changes, object_changes, remarks, refused, namespaces, impacts: as in ``Plan``.
-        lacking: the nodes that lack a value which no parameter gives, by the parameter's name.
+        missing: the nodes without a value that no parameter gives, by the parameter's name.
     """
 
-    def __init__(self, facts: Facts, parameters: Parameters) -> None:
-        self.facts, self.parameters = facts, parameters
+    def __init__(self, facts: Facts, parameters: Parameters, policies: PolicySet) -> None:
+        self.facts, self.parameters, self.policies = facts, parameters, policies
         self.node_changes: list[NodeChange] = []
         self.object_changes: list[ObjectChange] = []
         self.remarks: list[Remark] = []
         self.refused: list[Remark] = []
         self.namespaces: tuple[NamespaceLevel, ...] = ()
         self.impacts: list[Impact] = []
-        self.lacking: dict[str, list[str]] = {}
+        self.missing: dict[str, list[str]] = {}
 
-    def check_names(self) -> None:
-        """Refuse names of the inventory that are not those of Node objects."""
-        known = {item["metadata"]["name"] for item in self.facts.cluster.of("nodes")}
-        for node in self.facts.nodes:
-            if node.service("kubelet") is not None and node.name not in known:
-                why = f"the API has no Node object of that name; it has {', '.join(sorted(known))}. Mend the inventory"
-                self.refused.append(Remark(node.name, why))
-
-    def add(self, node: NodeFacts, service: ServiceFacts, change: Callable[[], NodeChange]) -> None:
-        """Add what ``change`` makes of a service, or say why it is refused."""
-        try:
-            self.node_changes.append(change())
-        except (UnitError, UnknownReleaseError, MigrationRefusedError) as error:
-            why = UNREAD_UNIT if service.needs_reload and isinstance(error, UnitError) else str(error)
-            self.refused.append(Remark(f"{service.name} on {node.name}", why))
-
-    def plan(self) -> Plan:
-        """The plan; raises ParameterError where a node lacks a value that no parameter gives."""
-        if self.lacking:
-            lines = [
-                f"  {name}: is empty, and {', '.join(nodes)} has none of its own"
-                for name, nodes in self.lacking.items()
-            ]
-            raise ParameterError("nothing was touched, because of the parameters:\n" + "\n".join(lines))
-        return Plan(
-            steps=tuple(step for step in STEPS if step in self.parameters.steps),
-            node_changes=tuple(self.node_changes),
-            object_changes=tuple(self.object_changes),
-            remarks=tuple(self.remarks),
-            refused=tuple(self.refused),
-            namespaces=self.namespaces,
-            impacts=tuple(self.impacts),
-            target_release=self.parameters.target_release,
-            findings=self._findings(),
-            cluster=self.facts.cluster.name,
-            cluster_uid=self.facts.cluster.uid,
-        )
-
-    def _findings(self) -> tuple[tuple[str, Finding], ...]:
-        """What stands between the cluster, as it will be, and the release that is asked for."""
-        if not self.parameters.target_release:
-            return ()
-        planned = {(change.node, change.service): change for change in self.node_changes}
-        return upgrade_findings(self.facts, self.parameters.target_release, planned)
+    def add_changes(
+        self,
+        services: Iterable[tuple[NodeFacts, ServiceFacts]],
+        change: Callable[[NodeFacts, ServiceFacts], NodeChange],
+    ) -> None:
+        """Add the change of each service, or say why it is refused."""
+        for node, service in services:
+            try:
+                self.node_changes.append(change(node, service))
+            except (UnitError, UnknownReleaseError, MigrationRefusedError) as error:
+                why = UNREAD_UNIT if service.needs_reload and isinstance(error, UnitError) else str(error)
+                self.refused.append(Remark(f"{service.name} on {node.name}", why))
 
     def node_change(
         self,

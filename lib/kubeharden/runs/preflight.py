@@ -10,14 +10,13 @@ from kubeharden.errors import ClusterError
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.kube.resources import RESOURCES
-from kubeharden.plan.decide import uses_policies
 from kubeharden.plan.events import Check
-from kubeharden.podsecurity import PolicySet, default_policy_objects, policy_objects
+from kubeharden.plan.step import Right
+from kubeharden.plan.steps import chosen
+from kubeharden.plan.steps.pod_security import uses_policies
+from kubeharden.podsecurity import PolicySet
 from kubeharden.rollout.leftovers import open_changes
 from kubeharden.rollout.lock import NAMESPACE, lock_kind
-
-# What goes once Pod Security Admission has taken the place of the policies.
-RETIRED = ("PodSecurityPolicy", "RoleBinding", "ClusterRoleBinding", "Role", "ClusterRole")
 
 
 def preflight(
@@ -26,28 +25,27 @@ def preflight(
     policies: PolicySet,
     nodes: Nodes,
     cluster: Cluster,
-    more: Sequence[tuple[str, str, str]] = (),
+    more: Sequence[Right] = (),
 ) -> list[Check]:
     """Check the nodes and the API; nothing is changed.
 
     Args:
-        more: what else this run may have to do: verb, kind and namespace.
+        more: what else this run may have to do.
         parameters, inventory, policies, nodes, cluster: those of the run.
 
     Raises:
         NodeError: a node cannot be reached, shows a wrong host key, or does not let the user become root.
         ClusterError: the API server cannot be reached, does not know the user, or does not let them do what
-            this run may have to do; all that is lacking is named.
+            this run may have to do; all that is missing is named.
     """
     changes = open_changes(nodes)
     names = ", ".join(node.name for node in inventory.nodes)
     version = cluster.version()
     needs = _needed(parameters, policies, cluster, version)
-    lacks = (_lack(cluster, *needed) for needed in (*needs, *more))
-    lacking = [text for text in lacks if text]
-    if lacking:
+    missing = [_described(right) for right in (*needs, *more) if _is_missing(cluster, right)]
+    if missing:
         raise ClusterError(
-            f"the API user {cluster.user or '(unnamed)'} may not do what this run may have to: {'; '.join(lacking)}. "
+            f"the API user {cluster.user or '(unnamed)'} may not do what this run may have to: {'; '.join(missing)}. "
             "Use a kubeconfig of a user who may"
         )
     what = "policies, Roles, RoleBindings" if uses_policies(parameters, version) else "labels of namespaces"
@@ -68,38 +66,31 @@ def preflight(
     ]
 
 
-def _needed(
-    parameters: Parameters, policies: PolicySet, cluster: Cluster, version: str
-) -> list[tuple[str, str, str]]:
-    needed = [
-        ("list", kind, "") for kind, r in RESOURCES.items() if r.observed and kind != "PodSecurityPolicy"
-    ]
+def _needed(parameters: Parameters, policies: PolicySet, cluster: Cluster, version: str) -> list[Right]:
+    """Return the rights that a run with these parameters may need."""
+    kinds = [kind for kind, r in RESOURCES.items() if r.observed and kind != "PodSecurityPolicy"]
+    needed = [Right("list", kind) for kind in kinds]
     if parameters.mode != "apply":
         return needed
-    needed += [(verb, lock_kind(cluster), NAMESPACE) for verb in ("get", "create", "update", "delete")]
+    needed += [Right(verb, lock_kind(cluster), NAMESPACE) for verb in ("get", "create", "update", "delete")]
     if parameters.drain:
-        needed += [("patch", "Node", ""), ("create", "Pod/eviction", "")]
-    if "pod-security" not in parameters.steps:
-        return needed
-    if uses_policies(parameters, version):
-        objects = [*policy_objects(policies), *default_policy_objects(parameters.default_policy, version)]
-        places = {(o["kind"], o["metadata"].get("namespace", "")) for o in objects}
-        needed += [
-            (verb, kind, namespace) for kind, namespace in sorted(places) for verb in ("create", "update")
-        ]
-        return needed
-    needed.append(("update", "Namespace", ""))
-    if cluster.observe(["PodSecurityPolicy"]).of("podsecuritypolicies"):
-        needed += [("delete", kind, "") for kind in RETIRED]
+        needed += [Right("patch", "Node"), Right("create", "Pod/eviction")]
+    for step in chosen(parameters.steps):
+        needed += step.rights(parameters, policies, version)
     return needed
 
 
-def _lack(cluster: Cluster, verb: str, what: str, namespace: str) -> str:
-    kind, _, subresource = what.partition("/")
-    if cluster.may(verb, kind, namespace, subresource):
-        return ""
-    plural = f"{RESOURCES[kind].plural}{f'/{subresource}' if subresource else ''}"
-    return f"{verb} {plural}{f' in {namespace}' if namespace else ''}"
+def _is_missing(cluster: Cluster, right: Right) -> bool:
+    kind, _, subresource = right.kind.partition("/")
+    if cluster.may(right.verb, kind, right.namespace, subresource):
+        return False
+    return not right.if_any or bool(cluster.observe([right.if_any]).of(RESOURCES[right.if_any].plural))
+
+
+def _described(right: Right) -> str:
+    kind, slash, subresource = right.kind.partition("/")
+    place = f" in {right.namespace}" if right.namespace else ""
+    return f"{right.verb} {RESOURCES[kind].plural}{slash}{subresource}{place}"
 
 
 def _configz(cluster: Cluster) -> Check:

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 from kubeharden.errors import ParameterError
 from kubeharden.inputs.inventory import Inventory
-from kubeharden.inputs.parameters import STEPS, Parameters
+from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import Plan
 from kubeharden.plan.events import RunStarted
+from kubeharden.plan.step import Right
+from kubeharden.plan.steps import names
 from kubeharden.podsecurity import PolicySet
 from kubeharden.records import PastRun, Record
 from kubeharden.records.approval import Approval
@@ -34,7 +36,7 @@ class RollbackRun(Run):
         approval: Approval | None,
     ) -> None:
         touched = {file.step for file in past.files} | {item.step for item in past.objects}
-        steps = tuple(step for step in STEPS if step in touched)
+        steps = tuple(step for step in names() if step in touched)
         no_policies = PolicySet.model_construct(policies=[])  # a file of them must have one
         super().__init__(
             replace(parameters, steps=steps), inventory, no_policies, record, rehearsal, approval=approval
@@ -64,12 +66,12 @@ class RollbackRun(Run):
             view.add(Message("That run changed nothing: there is nothing to put back.", GOOD))
         return view
 
-    def _rights(self) -> list[tuple[str, str, str]]:
+    def _rights(self) -> list[Right]:
         if self.parameters.mode == "plan":
             return []
-        names = (item.name.partition(" ") for item in self.past.objects)
-        places = sorted({(kind, name.rpartition("/")[0]) for kind, _, name in names})
-        return [(verb, kind, place) for kind, place in places for verb in ("create", "update", "delete")]
+        objects = (item.name.partition(" ") for item in self.past.objects)
+        places = sorted({(kind, name.rpartition("/")[0]) for kind, _, name in objects})
+        return [Right(verb, kind, place) for kind, place in places for verb in ("create", "update", "delete")]
 
     def _make_plan(self) -> Plan:
         plan = rollback_plan(self.past, self._seen(), self.nodes.backup)

@@ -14,10 +14,10 @@ from typing import Any
 from kubeharden.components import changed_fields
 from kubeharden.errors import RecordError, UnitError
 from kubeharden.facts import Facts, FileFact, NodeFacts, ServiceFacts
-from kubeharden.inputs.parameters import STEPS
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, Remark, state_digest, unified_diff
 from kubeharden.plan.events import OUTCOMES, Completed, Failed
+from kubeharden.plan.steps import names
 from kubeharden.records import KeptFile, KeptObject, PastRun
 from kubeharden.records.folder import ABSENT, object_digest
 from kubeharden.redaction.redact import is_whole
@@ -48,10 +48,10 @@ def rollback_plan(past: PastRun, facts: Facts, backup: Backup) -> Plan:
         RecordError: what the record has of a content cannot be read.
     """
     builder = _Builder(past, facts, backup)
-    for step in reversed(STEPS):
+    for step in reversed(names()):
         builder.add(step)
     return Plan(
-        steps=tuple(reversed(STEPS)),
+        steps=tuple(reversed(names())),
         node_changes=tuple(builder.node_changes),
         object_changes=tuple(builder.object_changes),
         refused=(*_other_cluster(past, facts), *builder.refused),

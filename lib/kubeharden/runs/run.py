@@ -41,6 +41,7 @@ from kubeharden.plan.events import (
     Waited,
 )
 from kubeharden.plan.proof import compare
+from kubeharden.plan.step import Right
 from kubeharden.plan.upgrade import upgrade_findings
 from kubeharden.podsecurity import PolicySet
 from kubeharden.records import Record
@@ -326,8 +327,8 @@ class Run:
         """Whether ``finish`` or ``close`` has been called."""
         return self._closed
 
-    def _rights(self) -> list[tuple[str, str, str]]:
-        """What else this run may have to do: verb, kind and namespace."""
+    def _rights(self) -> list[Right]:
+        """Return what else this run may have to do."""
         return []
 
     def _make_plan(self) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from kubeharden.components import Migration, migrate
@@ -19,23 +20,28 @@ from kubeharden.plan.service_files import (
     unit_changes,
     unreadable,
 )
+from kubeharden.plan.step import Step
 
 # The article's units run the kubelet and kube-proxy as root and the scheduler as a user of its own.
 ROOT_SERVICES = {"kubelet", "kube-proxy"}
 KUBELET_CLIENT = "--kubelet-client-certificate"
 
 
-def plan_component(draft: Draft, step: str) -> None:
+def plan_component(step: str, draft: Draft) -> None:
     """Plan one component on every node that has it."""
-    planner = _Planner(draft)
     lonely = singles(draft.facts.cluster.objects) if step == "kubelet" else {}
-    for node in draft.facts.nodes:
-        service = node.service(step)
-        if service is not None:
-            draft.add(node, service, lambda n=node, s=service: planner.change(step, n, s))  # type: ignore[misc]
+    services = [(node, found) for node in draft.facts.nodes if (found := node.service(step))]
+    draft.add_changes(services, partial(_Planner(draft).change, step))
     for change in draft.node_changes:
-        if change.step == step and change.needed and change.node in lonely:
+        if change.needed and change.node in lonely:
             draft.remarks.append(Remark(f"{step} on {change.node}", _alone(lonely[change.node])))
+
+
+# With room for a step between two components.
+STEPS = tuple(
+    Step(name, order, partial(plan_component, name))
+    for name, order in (("kubelet", 0), ("kube-proxy", 20), ("kube-scheduler", 30))
+)
 
 
 def _alone(workloads: Sequence[str]) -> str:
@@ -93,7 +99,7 @@ class _Planner:
     def _require(self, step: str, node: NodeFacts, migration: Migration) -> None:
         for name, path in (("dns_ip", "clusterDNS"), ("dns_domain", "clusterDomain")):
             if step == "kubelet" and not migration.config.get(path):
-                self.draft.lacking.setdefault(name, []).append(node.name)
+                self.draft.missing.setdefault(name, []).append(node.name)
 
     def _users(self, node: NodeFacts, service: ServiceFacts, migration: Migration) -> dict[str, str]:
         """``User=`` and ``Group=`` for the unit, where it has none of its own."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kubeharden.errors import ParameterError
 from kubeharden.inputs.parameters import NONE, Parameters
 from kubeharden.plan.draft import Draft
+from kubeharden.plan.step import Right, Step
 from kubeharden.plan.steps.psa import plan_admission
 from kubeharden.plan.steps.psp import plan_policies
-from kubeharden.podsecurity import PolicySet
+from kubeharden.podsecurity import PolicySet, default_policy_objects, policy_objects
 from kubeharden.releases import Release, feature
 
+# The kinds that are deleted once Pod Security Admission has taken the place of the policies.
+RETIRED = ("PodSecurityPolicy", "RoleBinding", "ClusterRoleBinding", "Role", "ClusterRole")
 POLICY, ADMISSION = feature("PodSecurityPolicy"), feature("Pod Security Admission")
 
 
@@ -19,7 +24,7 @@ def uses_policies(parameters: Parameters, version: str) -> bool:
     return wanted == "psp" or (wanted == "auto" and not ADMISSION.in_release(Release.parse(version)))
 
 
-def plan_pod_security(draft: Draft, policies: PolicySet) -> None:
+def plan_pod_security(draft: Draft) -> None:
     """Plan the step ``pod-security``.
 
     Raises:
@@ -43,6 +48,21 @@ def plan_pod_security(draft: Draft, policies: PolicySet) -> None:
             f"of Pod Security Admission; expected none (or pod_security psp, up to {POLICY.last}). Nothing was touched"
         )
     if uses_policies(draft.parameters, draft.facts.cluster.version):
-        plan_policies(draft, policies)
+        plan_policies(draft, draft.policies)
     else:
-        plan_admission(draft, policies)
+        plan_admission(draft, draft.policies)
+
+
+def rights(parameters: Parameters, policies: PolicySet, version: str) -> Sequence[Right]:
+    """Return the rights to write policies and who may use them, or to label namespaces and delete policies."""
+    if uses_policies(parameters, version):
+        objects = [*policy_objects(policies), *default_policy_objects(parameters.default_policy, version)]
+        places = sorted({(o["kind"], o["metadata"].get("namespace", "")) for o in objects})
+        return [Right(verb, kind, place) for kind, place in places for verb in ("create", "update")]
+    return [
+        Right("update", "Namespace"),
+        *(Right("delete", kind, if_any="PodSecurityPolicy") for kind in RETIRED),
+    ]
+
+
+STEP = Step("pod-security", 10, plan_pod_security, rights)

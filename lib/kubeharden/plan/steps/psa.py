@@ -9,6 +9,7 @@ either, and what 1.25 cannot start with is gone before.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from kubeharden.components.admission_plugins import (
@@ -83,8 +84,7 @@ class _Planner:
         for name in unwanted(levels, self.policies.namespaces):
             self._remark(f"namespace {name}", "is left out: there is none of that name")
         enforced = all(level.enforced for level in levels)
-        for node, service in self.servers:
-            self.draft.add(node, service, lambda n=node, s=service: self._server(n, s, enforced=enforced))  # type: ignore[misc]
+        self.draft.add_changes(self.servers, partial(self._server, enforced=enforced))
         if not self.servers:
             self._static_pods(self._defaults(enforced=enforced))
         self._retire(enforced_before=all(level.enforced_before for level in levels), enforced=enforced)

@@ -42,8 +42,7 @@ class _Planner:
     def plan(self) -> None:
         after = self._policy_changes()
         found = api_servers(self.facts)
-        for node, service in found:
-            self.draft.add(node, service, lambda n=node, s=service: self._admission(n, s))  # type: ignore[misc]
+        self.draft.add_changes(found, self._admission)
         if not found:
             why = (
                 "no node has a kube-apiserver.service (a static pod?): the policies are put in place, and "
