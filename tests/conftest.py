@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from kubeharden.redaction import redact
+from kubeharden.redaction import Redactor
 from kubeharden.rehearsal import Rehearsal
 from support import Papermill
 
 
-@pytest.fixture(autouse=True)
-def _redaction_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one test had taken out of every text is no secret in the next: the redaction remembers by process."""
-    for name in ("_known", "_withheld", "_harmless", "_names", "_shown_flags", "_registered"):
-        monkeypatch.setattr(redact, name, type(getattr(redact, name))())
+@pytest.fixture
+def redactor() -> Redactor:
+    """A redactor that has learnt nothing yet."""
+    return Redactor()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from faults import CUT, HANG, Faults, between
 from kubeharden.edges.cluster import Cluster, client
 from kubeharden.errors import ClusterError, StaleError
 from kubeharden.plan import ObjectChange
-from kubeharden.redaction.redact import redact
+from kubeharden.redaction import Redactor
 from kubeharden.rehearsal import Rehearsal
 
 CONFIG_MAPS = "/api/v1/namespaces/kube-system/configmaps"
@@ -171,9 +171,10 @@ def test_what_a_plugin_is_told_is_withheld_and_ordinary_words_stay(tmp_path: Pat
     }
     path = tmp_path / "kubeconfig"
     path.write_text(json.dumps(kubeconfig))
-    Cluster(str(path)).close()
+    redactor = Redactor()
+    Cluster(str(path), redactor=redactor).close()
     plain = '{"namespace": "default", "value": true, "node": "ip-10-0-0-1.eu-west-1.compute.internal"}'
-    assert redact(plain) == plain
-    shown = redact("tried xk-94-Qpz7 and hunterhorse")
+    assert redactor.redact(plain) == plain
+    shown = redactor.redact("tried xk-94-Qpz7 and hunterhorse")
     assert "xk-94-Qpz7" not in shown
     assert "hunterhorse" not in shown

@@ -22,6 +22,7 @@ from kubeharden.plan.events import Completed, Finished, Planned, RunStarted, Sta
 from kubeharden.records import Record, read_run
 from kubeharden.records.register import Wanted, register, since_run
 from kubeharden.records.seal import seal
+from kubeharden.redaction import Redactor
 from record_support import make_key, make_run
 
 ROOT = Path(__file__).parents[1]
@@ -195,11 +196,11 @@ def test_what_is_different_on_a_node_since_a_run(
     tmp_path: Path, now: dict[str, str], words: str, diff: str
 ) -> None:
     past = read_run(complete(changed(tmp_path, "CHG-1", "old: 1\n", "new: 1\n")))
-    [found] = since_run(past, "n1", now)
+    [found] = since_run(past, "n1", now, Redactor())
     assert (found.node, found.path, found.words) == ("n1", CONFIG, words)
     assert diff in found.diff
     assert bool(diff) == bool(found.diff)
-    assert since_run(past, "n2", now) == []
+    assert since_run(past, "n2", now, Redactor()) == []
 
 
 def test_thousands_of_records_stay_quick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, sha256
 from kubeharden.plan.events import Failed, Planned, RunStarted, Started
 from kubeharden.records import Record, read_journal, read_run
 from kubeharden.records.journal import OWN_KEYS, JournalWriter
+from kubeharden.redaction import Redactor
 
 TOKEN = "abcdef.0123456789abcdef"
 ANY_DATA = st.recursive(
@@ -38,7 +39,7 @@ def record(tmp_path: Path) -> Record:
 def journal_of(folder: Path, events: int = 4) -> Path:
     """A journal with some events, in a fresh folder."""
     path = folder / f"journal-{len(list(folder.iterdir()))}.jsonl"
-    writer = JournalWriter(path, "run-1")
+    writer = JournalWriter(path, "run-1", Redactor())
     for number in range(events):
         writer.write("started", {"subject": f"kubelet on node-{number}", "words": "zwölf ‹›"})
     writer.close()
@@ -61,7 +62,7 @@ def changed_unit(content: str = "a\n", after: str = "b\n") -> NodeChange:
 )
 def test_any_data_becomes_one_line_that_can_be_read(tmp_path: Path, what: dict[str, object]) -> None:
     path = tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl"
-    writer = JournalWriter(path, "run-1")
+    writer = JournalWriter(path, "run-1", Redactor())
     writer.write("started", what)
     writer.write("completed", what)
     writer.close()
@@ -72,7 +73,7 @@ def test_any_data_becomes_one_line_that_can_be_read(tmp_path: Path, what: dict[s
 
 def test_secrets_are_taken_out_and_the_line_stays_json(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    writer = JournalWriter(path, "run-1")
+    writer = JournalWriter(path, "run-1", Redactor())
     # Redacted as JSON text, the first of these would lose its closing bracket.
     what = {
         "password": ["hunter2horse"],
@@ -130,7 +131,7 @@ def test_lines_of_another_run_are_a_problem(tmp_path: Path) -> None:
 
 def test_threads_share_a_journal(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    writer = JournalWriter(path, "run-1")
+    writer = JournalWriter(path, "run-1", Redactor())
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: writer.write("started", {"n": n}), range(64)))
     journal = read_journal(path)
@@ -139,7 +140,7 @@ def test_threads_share_a_journal(tmp_path: Path) -> None:
 
 
 def test_the_journals_own_keys_are_not_overwritten(tmp_path: Path) -> None:
-    writer = JournalWriter(tmp_path / "journal.jsonl", "run-1")
+    writer = JournalWriter(tmp_path / "journal.jsonl", "run-1", Redactor())
     with pytest.raises(ValueError, match="the journal itself says run, seq"):
         writer.write("started", {"seq": 1, "run": "another"})
 
@@ -151,7 +152,8 @@ def test_on_a_full_disk_it_refuses_and_ends_with_a_whole_line(tmp_path: Path) ->
         "from pathlib import Path\n"
         "from kubeharden.errors import RecordError\n"
         "from kubeharden.records.journal import JournalWriter\n"
-        "writer = JournalWriter(Path(sys.argv[1]), 'run-1')\n"
+        "from kubeharden.redaction import Redactor\n"
+        "writer = JournalWriter(Path(sys.argv[1]), 'run-1', Redactor())\n"
         "writer.write('started', {'subject': 'x' * 500})\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))\n"
         "try:\n"

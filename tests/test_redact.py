@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
 import re
+from pkgutil import iter_modules
 
 import pytest
 
-from kubeharden.redaction.redact import redact, redact_data, remember
+from kubeharden import redaction
+from kubeharden.redaction import Redactor
 from kubeharden.show.display import Diff, Message, Table, View
 
 TOKEN = "abcdef.0123456789abcdef"
@@ -34,10 +38,10 @@ KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----"
         ("password=a,hunter2horse", "hunter2horse"),
     ],
 )
-def test_secrets_are_taken_out(text: str, secret: str) -> None:
-    assert secret not in redact(text)
-    assert "‹redacted sha256:" in redact(text)
-    assert redact(redact(text)) == redact(text)
+def test_secrets_are_taken_out(redactor: Redactor, text: str, secret: str) -> None:
+    assert secret not in redactor.redact(text)
+    assert "‹redacted sha256:" in redactor.redact(text)
+    assert redactor.redact(redactor.redact(text)) == redactor.redact(text)
 
 
 @pytest.mark.parametrize(
@@ -52,13 +56,46 @@ def test_secrets_are_taken_out(text: str, secret: str) -> None:
         "kind: Secret",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
-    assert redact(text) == text
+def test_what_is_no_secret_stays(redactor: Redactor, text: str) -> None:
+    assert redactor.redact(text) == text
 
 
-def test_a_remembered_secret_is_taken_out_wherever_it_stands() -> None:
-    remember("correct-horse-battery")
-    assert "correct-horse-battery" not in redact("said: correct-horse-battery!")
+def test_what_one_redactor_learns_is_in_no_module_and_no_other_redactor() -> None:
+    before = _mutable_globals()
+    redactor = Redactor(["--max-pods"])
+    redactor.remember("correct-horse-battery")
+    redactor.withhold(["planted-1"], ["SETTING"], ["harmless"])
+    text = f"--made-up=1 SETTING=2 planted-1 correct-horse-battery {KEY}"
+    assert redactor.redact(text).count("‹redacted") == 5
+    assert redactor.redact_data({"kind": "Secret", "data": {"a": "cGxhbnRlZC0yIQ=="}, "token": "t"})
+    assert "planted-2!" not in redactor.redact("planted-2!")
+    assert _mutable_globals() == before
+    other = Redactor()
+    assert (
+        other.redact("planted-1 correct-horse-battery planted-2!")
+        == "planted-1 correct-horse-battery planted-2!"
+    )
+    assert other.redact(KEY) != redactor.redact(KEY), (
+        "marks differ, so that nobody can try secrets against them"
+    )
+
+
+def _mutable_globals() -> dict[str, object]:
+    """The content of every object in the modules of redaction that can change."""
+    modules = [
+        importlib.import_module(f"{redaction.__name__}.{m.name}") for m in iter_modules(redaction.__path__)
+    ]
+    return {
+        f"{module.__name__}.{name}": copy.deepcopy(value)
+        for module in (redaction, *modules)
+        for name, value in vars(module).items()
+        if isinstance(value, (dict, list, set, bytearray)) and not name.startswith("__")
+    }
+
+
+def test_a_remembered_secret_is_taken_out_wherever_it_stands(redactor: Redactor) -> None:
+    redactor.remember("correct-horse-battery")
+    assert "correct-horse-battery" not in redactor.redact("said: correct-horse-battery!")
 
 
 @pytest.mark.parametrize(
@@ -69,9 +106,9 @@ def test_a_remembered_secret_is_taken_out_wherever_it_stands() -> None:
         '{"path": "/var/lib/nodes/x"}',
     ],
 )
-def test_a_password_that_is_a_word_does_not_tear_others_apart(text: str) -> None:
-    remember("node")
-    assert redact(text) == text
+def test_a_password_that_is_a_word_does_not_tear_others_apart(redactor: Redactor, text: str) -> None:
+    redactor.remember("node")
+    assert redactor.redact(text) == text
 
 
 @pytest.mark.parametrize(
@@ -93,40 +130,42 @@ def test_a_password_that_is_a_word_does_not_tear_others_apart(text: str) -> None
         "bm9kZQ==",
     ],
 )
-def test_a_password_that_is_a_word_is_taken_out_where_it_is_one(text: str) -> None:
-    remember("node")
-    assert "redacted" in redact(text)
-    left = re.sub(r"‹redacted sha256:\w{8}›", "", redact(text))
+def test_a_password_that_is_a_word_is_taken_out_where_it_is_one(redactor: Redactor, text: str) -> None:
+    redactor.remember("node")
+    assert "redacted" in redactor.redact(text)
+    left = re.sub(r"‹redacted sha256:\w{8}›", "", redactor.redact(text))
     assert "node" not in left.replace("nodes", "")
     assert "bm9k" not in left
 
 
 @pytest.mark.parametrize("secret", ["Tr0ub4dor", "a!b?", "correct-horse-battery", "hunter2horse", "a" * 16])
-def test_a_password_that_no_text_has_by_chance_is_taken_out_of_words_too(secret: str) -> None:
-    remember(secret)
-    assert secret not in redact(f"x{secret}y9{secret}0")
+def test_a_password_that_no_text_has_by_chance_is_taken_out_of_words_too(
+    redactor: Redactor, secret: str
+) -> None:
+    redactor.remember(secret)
+    assert secret not in redactor.redact(f"x{secret}y9{secret}0")
 
 
-def test_a_short_number_is_no_part_of_a_digest() -> None:
+def test_a_short_number_is_no_part_of_a_digest(redactor: Redactor) -> None:
     for secret in ("1234", "cafe", "0dd5"):
-        remember(secret)
+        redactor.remember(secret)
     digest = "ab1234cafe00dd5f" * 4
-    assert redact(digest) == digest
-    assert redact("pin 1234") != "pin 1234"
-    assert redact("cafe, 0dd5").count("redacted") == 2
+    assert redactor.redact(digest) == digest
+    assert redactor.redact("pin 1234") != "pin 1234"
+    assert redactor.redact("cafe, 0dd5").count("redacted") == 2
 
 
-def test_fields_keep_their_names_whatever_the_password_is() -> None:
-    remember("node")
-    remember("Tr0ub4dor")
-    shown = redact_data({"node": "k8s-node1", "said": "node", "Tr0ub4dor": [{"node": "node"}]})
+def test_fields_keep_their_names_whatever_the_password_is(redactor: Redactor) -> None:
+    redactor.remember("node")
+    redactor.remember("Tr0ub4dor")
+    shown = redactor.redact_data({"node": "k8s-node1", "said": "node", "Tr0ub4dor": [{"node": "node"}]})
     assert shown["node"] == "k8s-node1"
     assert str(shown).count("'node'") == 2
     assert "'node': '‹redacted" in str(shown)
     assert "Tr0ub4dor" not in str(shown)
 
 
-def test_every_block_of_a_view_passes_the_gate_and_is_escaped() -> None:
+def test_every_block_of_a_view_is_redacted_and_escaped() -> None:
     text = f"<b>--token={TOKEN}</b>"
     view = View([Table(text, ("h",), [(text,)]), Diff("d", f"+{text}"), Message(text)])
     html, plain = view._repr_html_(), str(view)

@@ -18,14 +18,14 @@ from kubeharden.records.push import push
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register
 from kubeharden.records.signature import Signers, chosen_signers, find_key
 from kubeharden.records.verify import Verdict, verify, verify_folder
-from kubeharden.redaction.redact import redact
+from kubeharden.redaction import Redactor
 from kubeharden.show.records_view import comparison_view, register_view, run_view
 
 WELL, WRONG, USAGE = 0, 1, 2
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is returned.
+    """Run one command; return its exit code.
 
     Args:
         words: the command line without the program's name; None takes the process's own.
@@ -35,25 +35,25 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return command(given)
     except ParameterError as error:
-        return _said(error, USAGE)
+        return _fail(given, error, USAGE)
     except KubehardenError as error:
-        return _said(error, WRONG)
+        return _fail(given, error, WRONG)
     except BrokenPipeError:  # what reads the output had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return WELL
 
 
-def _said(error: Exception, code: int) -> int:
-    sys.stderr.write(f"kubeharden: {redact(str(error))}\n")
+def _fail(given: argparse.Namespace, error: Exception, code: int) -> int:
+    sys.stderr.write(f"kubeharden: {given.redactor.redact(str(error))}\n")
     return code
 
 
-def _print(text: str) -> None:
-    sys.stdout.write(f"{redact(text)}\n")
+def _print(given: argparse.Namespace, text: str) -> None:
+    sys.stdout.write(f"{given.redactor.redact(text)}\n")
 
 
 def _print_json(content: object) -> None:
-    """Print what has passed the redaction when it was recorded; once more, it might be no JSON any longer."""
+    """Print what was redacted when it was recorded: redacting it again could break the JSON."""
     sys.stdout.write(f"{json.dumps(content, indent=1, ensure_ascii=False)}\n")
 
 
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="kubeharden", description="Records of runs: seal, verify, list, show."
     )
     parser.add_argument("--version", action="version", version=__version__)
+    parser.set_defaults(redactor=Redactor())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     sub = commands.add_parser("seal", help="put the executed notebook beside a run, and sign it all")
@@ -145,10 +146,13 @@ def _seal(given: argparse.Namespace) -> int:
 
     done = seal(_run(given.run), given.notebook, find_key(given.key), may_ask=sys.stdin.isatty())
     if done.again:
-        _print(f"{done.seal.run} was sealed already, on {done.seal.sealed}, and nothing has changed since.")
+        _print(
+            given,
+            f"{done.seal.run} was sealed already, on {done.seal.sealed}, and nothing has changed since.",
+        )
     else:
-        _print(f"Sealed {done.seal.run}: {len(done.seal.files)} files, signed with {done.seal.key}.")
-        _print(f"Check it with: kubeharden verify {done.folder}")
+        _print(given, f"Sealed {done.seal.run}: {len(done.seal.files)} files, signed with {done.seal.key}.")
+        _print(given, f"Check it with: kubeharden verify {done.folder}")
     return WELL
 
 
@@ -156,7 +160,7 @@ def _verify(given: argparse.Namespace) -> int:
     with _signers(given) as signers:
         verdicts = [verdict for text in given.runs for verdict in _verdicts(text, signers, given.oldest)]
     for verdict in verdicts:
-        _print(_verdict_text(verdict))
+        _print(given, _verdict_text(verdict))
     return WELL if all(verdict.good for verdict in verdicts) else WRONG
 
 
@@ -171,7 +175,7 @@ def _records(given: argparse.Namespace) -> int:
     if given.json:
         _print_json([_entry_json(entry, verdicts) for entry in entries])
     else:
-        _print(str(register_view(entries, verdicts)))
+        _print(given, str(register_view(entries, verdicts)))
     return WELL if all(verdict.good for verdict in (verdicts or {}).values()) else WRONG
 
 
@@ -193,7 +197,7 @@ def _show(given: argparse.Namespace) -> int:
         _print_json(record_of(folder))
         return WELL
     verdict = _verdict_if_possible(folder, given)
-    _print(str(run_view(record_of(folder), verdict)))
+    _print(given, str(run_view(record_of(folder), verdict)))
     return WELL if verdict is None or verdict.good or not verdict.sealed else WRONG
 
 
@@ -210,7 +214,7 @@ def _verdict_if_possible(folder: Path, given: argparse.Namespace) -> Verdict | N
 
 def _diff(given: argparse.Namespace) -> int:
     one, other = _run(given.run), _run(given.other)
-    _print(str(comparison_view(one.name, other.name, compare_runs(one, other))))
+    _print(given, str(comparison_view(one.name, other.name, compare_runs(one, other))))
     return WELL
 
 
@@ -218,7 +222,8 @@ def _push(given: argparse.Namespace) -> int:
     done = push(_run(given.run), given.url)
     were = f", {done.there} of them were there already" if done.there else ""
     _print(
-        f"{done.place} has all {done.files} files of this run{were}; every byte was read back and compared."
+        given,
+        f"{done.place} has all {done.files} files of this run{were}; every byte was read back and compared.",
     )
     return WELL
 

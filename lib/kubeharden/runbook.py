@@ -21,6 +21,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, cast
 
+from kubeharden.facts.sensitive import harmless_flags
 from kubeharden.inputs.inventory import Inventory, read_inventory
 from kubeharden.inputs.parameters import (
     Parameters,
@@ -36,6 +37,7 @@ from kubeharden.podsecurity import read_policies
 from kubeharden.records import Record, read_run
 from kubeharden.records.approval import Approval, find_approval, keys_at_hand
 from kubeharden.records.provenance import file_digest, versions, who
+from kubeharden.redaction import Redactor
 from kubeharden.rehearsal import Rehearsal, available, service_range
 from kubeharden.runs.past_runs import Records
 from kubeharden.runs.rollback import RollbackRun, check_past
@@ -60,14 +62,16 @@ def start(namespace: Mapping[str, Any], *, looks_only: bool = False) -> Run:
         ApprovalError: an approval is required and lacks, or does not count; likewise.
         RehearsalError: the rehearsal cluster cannot run.
     """
-    _end_the_last(namespace)
+    redactor = _end_the_last(namespace)
     parameters = read_parameters(namespace, rehearsals=available(), steps=names(), looks_only=looks_only)
     policies = read_policies(
         find(parameters.policies) if parameters.policies else project_folder() / POLICIES
     )
     with _opened(parameters) as (inventory, rehearsal):
         approval = None if looks_only else _approval(parameters, inventory)
-        record = _record(parameters, inventory, parameters.change_id or _label(parameters, looks_only))
+        record = _record(
+            parameters, inventory, parameters.change_id or _label(parameters, looks_only), redactor
+        )
         run = Run(
             parameters, inventory, policies, record, rehearsal, approval=approval, looks_only=looks_only
         )
@@ -86,22 +90,25 @@ def start_rollback(namespace: Mapping[str, Any]) -> RollbackRun:
         ApprovalError: an approval is required and lacks, or does not count.
         RehearsalError: the rehearsal cluster cannot run.
     """
-    _end_the_last(namespace)
+    redactor = _end_the_last(namespace)
     parameters = read_parameters(namespace, rehearsals=available(), steps=names(), rolls_back=True)
     past = read_run(find(cast("RollbackParameters", parameters).record))
     with _opened(parameters) as (inventory, rehearsal):
         check_past(past, inventory.cluster)
         approval = _approval(parameters, inventory)
-        record = _record(parameters, inventory, parameters.change_id or "rollback")
+        record = _record(parameters, inventory, parameters.change_id or "rollback", redactor)
         run = RollbackRun(parameters, inventory, past, record, rehearsal, approval)
     _started(run, "rollback")
     return run
 
 
-def _end_the_last(namespace: Mapping[str, Any]) -> None:
-    output_guard.install(namespace)
+def _end_the_last(namespace: Mapping[str, Any]) -> Redactor:
+    """Close the run that the notebook has open; return the redactor of the next one, which guards all outputs."""
+    redactor = Redactor(harmless_flags())
+    output_guard.install(namespace, redactor)
     while _current:
         _current.pop().close()
+    return redactor
 
 
 @contextmanager
@@ -126,10 +133,10 @@ def _opened(parameters: Parameters) -> Iterator[tuple[Inventory, Rehearsal | Non
         raise
 
 
-def _record(parameters: Parameters, inventory: Inventory, label: str) -> Record:
+def _record(parameters: Parameters, inventory: Inventory, label: str, redactor: Redactor) -> Record:
     given = parameters.output_dir
     parent = Path(given).expanduser() if given else project_folder() / "outputs"
-    return Record(parent, inventory.cluster, label)
+    return Record(parent, inventory.cluster, label, redactor)
 
 
 def _started(run: Run, notebook: str) -> None:
@@ -173,8 +180,9 @@ def records(namespace: Mapping[str, Any]) -> Records:
         ParameterError: a parameter is wrong.
         RecordError: there is no such folder of runs.
     """
-    output_guard.install(namespace)
-    return Records(namespace)
+    redactor = Redactor(harmless_flags())
+    output_guard.install(namespace, redactor)
+    return Records(namespace, redactor)
 
 
 def _approval(parameters: Parameters, inventory: Inventory) -> Approval | None:

@@ -9,7 +9,7 @@ from kubeharden.edges.cluster import Cluster, Told
 from kubeharden.edges.nodes import Nodes
 from kubeharden.facts import SERVICES, Facts, NodeFacts
 from kubeharden.facts.sensitive import Withheld, withheld_in, withheld_on
-from kubeharden.redaction.redact import withhold
+from kubeharden.redaction import Redactor
 
 
 def observe(nodes: Nodes, cluster: Cluster, told: Told | None = None) -> Facts:
@@ -25,7 +25,7 @@ def observe(nodes: Nodes, cluster: Cluster, told: Told | None = None) -> Facts:
     """
     found = replace(cluster.observe(told=told), name=nodes.inventory.cluster)
     seen = Facts(nodes=observe_nodes(nodes, cluster), cluster=found)
-    _withhold(withheld_in(seen.cluster.objects))
+    _withhold(nodes.redactor, withheld_in(seen.cluster.objects))
     return seen
 
 
@@ -48,10 +48,10 @@ def observe_nodes(
         for node in nodes.observe(names, services)
     )
     for node in seen:
-        _withhold(withheld_on(node))
+        _withhold(nodes.redactor, withheld_on(node))
     return seen
 
 
-def _withhold(found: Withheld) -> None:
+def _withhold(redactor: Redactor, found: Withheld) -> None:
     """What was just read and is not known to be harmless is in no output from here on."""
-    withhold(found.values, found.names, found.harmless)
+    redactor.withhold(found.values, found.names, found.harmless)

@@ -18,7 +18,7 @@ import yaml
 
 from kubeharden.components import units
 from kubeharden.facts.model import NodeFacts, ServiceFacts
-from kubeharden.redaction.redact import decoded
+from kubeharden.redaction import decoded
 from kubeharden.releases import known_components, known_types
 
 # Types of which any value may be seen; of text, harmless.yaml decides.

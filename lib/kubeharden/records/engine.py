@@ -20,13 +20,20 @@ from kubeharden.errors import RecordError
 from kubeharden.records import executed_notebook
 from kubeharden.records.seal import seal
 from kubeharden.records.signature import find_key, try_key
+from kubeharden.redaction import Redactor
 
 
 class _Manager(NotebookExecutionManager):  # type: ignore[misc]
     """Saves the notebook as papermill does, without secrets."""
 
+    redactor: Redactor
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.redactor = Redactor()
+        super().__init__(*args, **kwargs)
+
     def save(self, **kwargs: Any) -> None:
-        executed_notebook.clean(kwargs.get("nb") or self.nb)
+        executed_notebook.clean(kwargs.get("nb") or self.nb, self.redactor)
         super().save(**kwargs)
 
 
@@ -34,7 +41,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
     """Logs what cells print (``--log-output``), without secrets."""
 
     def log_output_message(self, output: Any) -> None:
-        executed_notebook.clean_output(output)
+        executed_notebook.clean_part(output, self.nb_man.redactor)
         super().log_output_message(output)
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import RecordError
-from kubeharden.redaction.redact import redact_data
+from kubeharden.redaction import MARK, Redactor
 
 # What the run shows of itself beside its table, for programs: {"run": …, "folder": …}.
 RUN_TYPE = "application/vnd.kubeharden.run+json"
-_MARK = re.compile(r"‹redacted sha256:[0-9a-f]{8}›")
 
 
 def read_notebook(path: Path) -> Any:
@@ -59,22 +57,26 @@ def check_notebook(notebook: Any, run: str) -> None:
         raise RecordError(f"notebook: {of}, not of {run}")
 
 
-def clean(notebook: Any) -> Any:
-    """Take every secret out of a notebook, sources and metadata included; it is changed in place and returned."""
+def clean(notebook: Any, redactor: Redactor) -> None:
+    """Take every secret out of a notebook, sources and metadata included, in place."""
     for cell in notebook.cells:
-        _clean_in(cell)
-    _clean_in(notebook.metadata)
-    return notebook
+        clean_part(cell, redactor)
+    clean_part(notebook.metadata, redactor)
 
 
-def clean_output(output: Any) -> None:
-    """Take every secret out of one output, in place."""
-    _clean_in(output)
+def clean_part(part: Any, redactor: Redactor) -> None:
+    """Take every secret out of a mapping or a list, such as an output, in place; pictures are left alone."""
+    items = part.items() if isinstance(part, dict) else enumerate(part)
+    for key, item in list(items):
+        if isinstance(item, (dict, list)):
+            clean_part(item, redactor)
+        elif isinstance(item, str) and not (str(key).startswith("image/") and key != "image/svg+xml"):
+            part[key] = _cleaned(redactor, key, item)
 
 
 def same(one: str, other: str) -> bool:
     """Whether two texts are the same but for the marks of what was taken out, which differ from time to time."""
-    return _MARK.sub("", one) == _MARK.sub("", other)
+    return MARK.sub("", one) == MARK.sub("", other)
 
 
 def text_of(notebook: Any) -> str:
@@ -90,21 +92,11 @@ def _outputs(notebook: Any) -> Iterator[Any]:
         yield from cell.get("outputs", ())
 
 
-def _clean_in(part: Any) -> None:
-    """Replace every text in a mapping or a list by itself without its secrets; pictures are left alone."""
-    items = part.items() if isinstance(part, dict) else enumerate(part)
-    for key, item in list(items):
-        if isinstance(item, (dict, list)):
-            _clean_in(item)
-        elif isinstance(item, str) and not (str(key).startswith("image/") and key != "image/svg+xml"):
-            part[key] = _cleaned(key, item)
-
-
 @lru_cache(maxsize=4096)
-def _cleaned(key: str | int, text: str) -> str:
-    """The text under a key without its secrets.
+def _cleaned(redactor: Redactor, key: str | int, text: str) -> str:
+    """Return the text under a key without its secrets.
 
     Cached, since a notebook is saved after every cell and most of it has passed here before.
     """
-    [cleaned] = redact_data({str(key): text}).values()
+    [cleaned] = redactor.redact_data({str(key): text}).values()
     return str(cleaned)

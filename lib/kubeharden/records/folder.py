@@ -29,7 +29,7 @@ from kubeharden.errors import ParameterError, RecordError
 from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, sha256
 from kubeharden.plan.events import Event, Planned, Started, event_of
 from kubeharden.records.journal import Journal, JournalWriter, read_journal, sync_folder
-from kubeharden.redaction.redact import redact, redact_data
+from kubeharden.redaction import Redactor
 
 E = TypeVar("E", bound=Event)
 ABSENT = "absent"  # instead of a digest: there is no such file
@@ -86,12 +86,14 @@ class Record:
         parent: where runs are kept.
         cluster: the cluster's name.
         label: the change id, or what else tells this run from others.
+        redactor: the run's; takes the secrets out of what is written.
 
     Raises:
         ParameterError: the folder cannot be made.
     """
 
-    def __init__(self, parent: Path, cluster: str, label: str) -> None:
+    def __init__(self, parent: Path, cluster: str, label: str, redactor: Redactor | None = None) -> None:
+        self.redactor = redactor or Redactor()
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
         words = "-".join(
             re.sub(r"[^A-Za-z0-9._]+", "-", word).strip("-.") for word in (cluster, label) if word
@@ -105,7 +107,7 @@ class Record:
             parent.mkdir(parents=True, exist_ok=True)
             self.folder.mkdir(mode=0o700)
             sync_folder(parent)
-            self._journal = JournalWriter(self.folder / JOURNAL, self.run)
+            self._journal = JournalWriter(self.folder / JOURNAL, self.run, self.redactor)
         except OSError as error:
             raise ParameterError(
                 f"output_dir: cannot write records to {str(parent)!r} ({error.strerror}); expected a folder "
@@ -126,7 +128,8 @@ class Record:
             self._keep_contents(event.change)
 
     def _keep_plan(self, plan: Plan) -> None:
-        _write_json(self.folder / PLAN, redact_data({"digest": plan.digest, **plan.as_json()}))
+        content = {"digest": plan.digest, **plan.as_json()}
+        _write_json(self.folder / PLAN, self.redactor.redact_data(content))
 
     def _keep_contents(self, change: NodeChange | ObjectChange) -> None:
         """Write the contents before and after."""
@@ -145,9 +148,9 @@ class Record:
     def _kept_file(self, change: NodeChange, file: FileChange) -> KeptFile:
         folder = self.folder / "files" / change.node
         was = file.before
-        redacted = [_keep_text(folder, was.content)] if was is not None else []
+        redacted = [self._keep_text(folder, was.content)] if was is not None else []
         if not file.gone:
-            redacted.append(_keep_text(folder, file.after))
+            redacted.append(self._keep_text(folder, file.after))
         return KeptFile(
             node=change.node,
             service=change.service,
@@ -164,6 +167,12 @@ class Record:
             before_group="" if was is None else was.group,
         )
 
+    def _keep_text(self, folder: Path, content: str) -> bool:
+        """Keep a content under its digest; return whether a secret was taken out of it."""
+        harmless = self.redactor.redact(content)
+        write_aside(folder / sha256(content), harmless.encode("utf-8", errors="surrogateescape"))
+        return harmless != content
+
     def _kept_object(self, change: ObjectChange) -> KeptObject:
         number = len(self._objects) + 1
         after = None if change.delete else change.manifest
@@ -171,7 +180,7 @@ class Record:
         redacted = False
         for side, content in sides.items():
             if content is not None:
-                harmless = redact_data(content)
+                harmless = self.redactor.redact_data(content)
                 redacted |= harmless != _plain(content)
                 _write_json(self.folder / "objects" / f"{number}-{side}.json", harmless)
         return KeptObject(
@@ -318,13 +327,6 @@ def _make_folder(folder: Path) -> None:
         _make_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
         sync_folder(folder.parent)
-
-
-def _keep_text(folder: Path, content: str) -> bool:
-    """Keep a content under its digest; whether the redaction took something out of it."""
-    harmless = redact(content)
-    write_aside(folder / sha256(content), harmless.encode("utf-8", errors="surrogateescape"))
-    return harmless != content
 
 
 def _write_json(path: Path, content: Any) -> None:

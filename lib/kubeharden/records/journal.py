@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import RecordError
-from kubeharden.redaction.redact import redact_data
+from kubeharden.redaction import Redactor
 
 OWN_KEYS = ("seq", "time", "action", "run", "previous")
 
@@ -35,13 +35,14 @@ class JournalWriter:
     Args:
         path: the file, which must not be there yet.
         run: the name of the run.
+        redactor: takes the secrets out of what is written.
 
     Raises:
         OSError: the file cannot be made.
     """
 
-    def __init__(self, path: Path, run: str) -> None:
-        self._path, self._run = path, run
+    def __init__(self, path: Path, run: str, redactor: Redactor) -> None:
+        self._path, self._run, self._redactor = path, run, redactor
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         fcntl.flock(
             self._file, fcntl.LOCK_EX
@@ -61,7 +62,7 @@ class JournalWriter:
         if taken:
             raise ValueError(f"the journal itself says {', '.join(taken)}")
         # Values are redacted before they become JSON: a mark put into JSON text could make it invalid.
-        content = redact_data(what)
+        content = self._redactor.redact_data(what)
         with self._lock:
             line = {
                 "seq": self._seq + 1,

@@ -15,7 +15,7 @@ from kubeharden.records.archive import JOURNAL, is_sealed, read_record, runs_in
 from kubeharden.records.folder import KeptFile, PastRun, is_open, read_run
 from kubeharden.records.journal import read_journal
 from kubeharden.records.summary import build_record, result_of, unrepaired
-from kubeharden.redaction.redact import redact
+from kubeharden.redaction import Redactor
 
 # What is compared of two records; of what was done, the changes and the files are.
 COMPARED = (
@@ -202,28 +202,33 @@ def compare_runs(one: Path, other: Path) -> Comparison:
     )
 
 
-def since_run(past: PastRun, node: str, now: Mapping[str, str]) -> list[FileDifference]:
+def since_run(past: PastRun, node: str, now: Mapping[str, str], redactor: Redactor) -> list[FileDifference]:
     """What is different on a node since a run, of the files that the run meant to change there.
 
     Args:
         past: the run.
         node: the name of the node.
         now: the content of the files that its services use now, by path.
+        redactor: takes the secrets out of those contents, as out of those that the run kept.
 
     Raises:
         RecordError: a content that the run's folder names is missing.
     """
-    return [_since(past, kept, now.get(kept.path)) for kept in _left_by(past).values() if kept.node == node]
+    return [
+        _since(past, kept, now.get(kept.path), redactor)
+        for kept in _left_by(past).values()
+        if kept.node == node
+    ]
 
 
-def _since(past: PastRun, kept: KeptFile, now: str | None) -> FileDifference:
+def _since(past: PastRun, kept: KeptFile, now: str | None, redactor: Redactor) -> FileDifference:
     if now is None:
         return FileDifference(kept.node, kept.path, "is used by no service now, or is gone")
     if sha256(now) == kept.after:
         return FileDifference(kept.node, kept.path, "is as the run left it")
     words = "is as it was before the run" if sha256(now) == kept.before else "has changed since"
     left = past.content(kept.node, kept.after)
-    return FileDifference(kept.node, kept.path, words, unified_diff(kept.path, left, redact(now)))
+    return FileDifference(kept.node, kept.path, words, unified_diff(kept.path, left, redactor.redact(now)))
 
 
 def _between(one: PastRun, kept: KeptFile, other: PastRun, again: KeptFile) -> FileDifference:

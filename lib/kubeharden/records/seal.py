@@ -41,6 +41,7 @@ from kubeharden.records.html import render
 from kubeharden.records.journal import sync_folder
 from kubeharden.records.signature import fingerprint, public_part, sign
 from kubeharden.records.summary import build_record
+from kubeharden.redaction import Redactor
 
 READ_ONLY = 0o400  # what is sealed is not written again; its folders stay writable, so that it can be moved or removed
 
@@ -82,7 +83,7 @@ def _contents(path: Path, run: str) -> dict[str, bytes]:
     """The notebook and its page, without secrets, as they will be stored."""
     notebook = executed_notebook.read_notebook(path)
     executed_notebook.check_notebook(notebook, run)
-    executed_notebook.clean(notebook)
+    executed_notebook.clean(notebook, Redactor())
     page = render(notebook, run)
     return {NOTEBOOK: executed_notebook.text_of(notebook).encode(), PAGE: page.encode()}
 

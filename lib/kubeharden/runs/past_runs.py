@@ -17,6 +17,7 @@ from kubeharden.records.folder import read_run
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register, since_run
 from kubeharden.records.signature import chosen_signers, is_public_key
 from kubeharden.records.verify import Verdict, verify
+from kubeharden.redaction import Redactor
 from kubeharden.runs.run import ask_password, verb
 from kubeharden.show.display import GOOD, Message, View
 from kubeharden.show.records_view import comparison_view, files_view, register_view, run_view
@@ -45,13 +46,15 @@ class Records:
 
     Args:
         namespace: the notebook's ``globals()``.
+        redactor: takes the secrets out of what is shown.
 
     Raises:
         ParameterError: a parameter is wrong.
         RecordError: there is no such folder.
     """
 
-    def __init__(self, namespace: Mapping[str, Any]) -> None:
+    def __init__(self, namespace: Mapping[str, Any], redactor: Redactor) -> None:
+        self.redactor = redactor
         names = [field.name for field in fields(Query)]
         self.query = query = Query(**read_texts(namespace, names))
         folder = Path(query.output_dir).expanduser() if query.output_dir else project_folder() / "outputs"
@@ -106,9 +109,13 @@ class Records:
         there = [node for node in inventory.nodes if node.name in changed]
         if not there:
             return View([Message("This run changed no file on any node of this inventory.")])
-        with Nodes(inventory.model_copy(update={"nodes": there}), ask_password) as nodes:
+        with Nodes(inventory.model_copy(update={"nodes": there}), ask_password, self.redactor) as nodes:
             seen = nodes.observe()
-        found = [difference for node in seen for difference in since_run(past, node.name, _contents(node))]
+        found = [
+            difference
+            for node in seen
+            for difference in since_run(past, node.name, _contents(node), self.redactor)
+        ]
         same = all(difference.words == "is as the run left it" for difference in found)
         view = View([Message("Every file is as the run left it.", GOOD)] if same else [])
         return view.add(*files_view(found).blocks)

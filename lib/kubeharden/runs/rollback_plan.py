@@ -20,7 +20,7 @@ from kubeharden.plan.events import OUTCOMES, Completed, Failed
 from kubeharden.plan.steps import names
 from kubeharden.records import KeptFile, KeptObject, PastRun
 from kubeharden.records.folder import ABSENT, object_digest
-from kubeharden.redaction.redact import is_whole
+from kubeharden.redaction import is_whole
 
 # What a node has backed up: the node, the name of the transaction, the digest of the content.
 Backup = Callable[[str, str, str], str | None]

@@ -47,7 +47,7 @@ from kubeharden.podsecurity import PolicySet
 from kubeharden.records import Record
 from kubeharden.records.approval import Approval, check_approved, check_signer
 from kubeharden.records.executed_notebook import RUN_TYPE
-from kubeharden.redaction.redact import redact
+from kubeharden.redaction import Redactor
 from kubeharden.rehearsal import Rehearsal, available
 from kubeharden.releases import LAST, Release
 from kubeharden.rollout.interrupts import Stop
@@ -81,13 +81,15 @@ def verb(method: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(method)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        run = args[0] if args and isinstance(args[0], Run) else None
+        owner = args[0] if args else None
+        run = owner if isinstance(owner, Run) else None
+        redactor = getattr(owner, "redactor", None) or Redactor()
         if run is not None and run.is_over:
             raise KubehardenError(
                 "this run is over: run the cell with runbook.start(globals()) for a new one"
             )
         try:
-            return method(*args, **kwargs)
+            shown = method(*args, **kwargs)
         except KubehardenError as error:
             _note(run, method.__name__, error)
             raise
@@ -95,11 +97,14 @@ def verb(method: Callable[P, T]) -> Callable[P, T]:
             _note(run, method.__name__, error)
             trace = "".join(traceback.format_exception(error))
             raise UnexpectedError(
-                f"this should not have happened; please report it:\n{redact(trace)}"
+                f"this should not have happened; please report it:\n{redactor.redact(trace)}"
             ) from error
         except KeyboardInterrupt as interrupt:
             _note(run, method.__name__, interrupt)
             raise
+        if isinstance(shown, View):
+            shown.redactor = redactor
+        return shown
 
     return guarded
 
@@ -127,8 +132,9 @@ class Run:
     ) -> None:
         self.parameters, self.inventory, self.policies = parameters, inventory, policies
         self.record, self.rehearsal, self.looks_only = record, rehearsal, looks_only
-        self.nodes = Nodes(inventory, ask_password)
-        self.cluster = Cluster(inventory.kubeconfig, inventory.context)
+        self.redactor = record.redactor
+        self.nodes = Nodes(inventory, ask_password, self.redactor)
+        self.cluster = Cluster(inventory.kubeconfig, inventory.context, self.redactor)
         self.emit = Listeners(record)
         self.lock = Lock(self.cluster, record.run, self.emit)
         self.rollout = Rollout(self.nodes, self.cluster, self.emit, self.lock, _pace(parameters, inventory))
@@ -149,7 +155,9 @@ class Run:
         """
         if self.parameters.mode == "apply":
             self.lock.check_free()
-            waited = wait_for_open_changes(self.nodes, self.parameters.confirm_timeout + OVER_SECONDS, _say)
+            waited = wait_for_open_changes(
+                self.nodes, self.parameters.confirm_timeout + OVER_SECONDS, self._say
+            )
             self.emit(Waited(waited))
         found = preflight(
             self.parameters, self.inventory, self.policies, self.nodes, self.cluster, self._rights()
@@ -255,7 +263,7 @@ class Run:
         if part.needed:
             self._hold_against_approval(plan)
             self._take_lock()
-        progress = Progress()
+        progress = Progress(self.redactor)
         try:
             with self.emit.also(progress):
                 for piece in self._pieces(part):
@@ -281,7 +289,7 @@ class Run:
         self.emit(Proved.of(proof, after))
         view = proof_view(proof)
         if proof.problems:
-            show(view)
+            show(view, self.redactor)
             raise ProofError(
                 "not everything is as the plan promised:\n" + "\n".join(f"  {p}" for p in proof.problems)
             )
@@ -343,15 +351,15 @@ class Run:
             return
         left_over = self.lock.acquire()
         if left_over:
-            _say(f"The cluster was locked by a run that is dead ({left_over}): taken over.")
+            self._say(f"The cluster was locked by a run that is dead ({left_over}): taken over.")
         drain = self.rollout.drain(Stop())
         uncordoned = uncordon_left_overs(drain)
         if uncordoned:
-            _say(
+            self._say(
                 f"An earlier run had left these nodes cordoned; they are not any more: {', '.join(uncordoned)}."
             )
         if drain.recordoned:
-            _say(
+            self._say(
                 "An earlier run had cordoned these nodes, and somebody has cordoned them anew since: they stay so: "
                 f"{', '.join(drain.recordoned)}."
             )
@@ -360,7 +368,7 @@ class Run:
         try:
             self.lock.release()
         except ClusterError as error:
-            _say(f"The lock of this run could not be given back, and is void a minute from now: {error}")
+            self._say(f"The lock of this run could not be given back, and is void a minute from now: {error}")
 
     def _hold_against_approval(self, plan: Plan) -> None:
         """Refuse a plan that is not the approved one, and what somebody approved for themselves."""
@@ -371,6 +379,9 @@ class Run:
         check_signer(self.approval, logins)
         self.emit(Approved(self.approval.plan, self.approval.how, self.approval.approver, self.approval.key))
         self._approved = True
+
+    def _say(self, text: str) -> None:
+        show(View([Message(text, NOTE)]), self.redactor)
 
     def _seen(self) -> Facts:
         if self._facts is None:
@@ -412,7 +423,9 @@ class Run:
             clusters = [
                 (name, text, "this one" if name == p.rehearsal else "") for name, text in available().items()
             ]
-        return header_view(rows, clusters, str(self.rehearsal.directory) if self.rehearsal else "")
+        view = header_view(rows, clusters, str(self.rehearsal.directory) if self.rehearsal else "")
+        view.redactor = self.redactor
+        return view
 
 
 def _pace(parameters: Parameters, inventory: Inventory) -> Pace:
@@ -424,10 +437,6 @@ def _pace(parameters: Parameters, inventory: Inventory) -> Pace:
         drain_timeout=parameters.drain_timeout,
         settle=inventory.settle_seconds,
     )
-
-
-def _say(text: str) -> None:
-    show(View([Message(text, NOTE)]))
 
 
 def ask_password() -> str:

@@ -7,7 +7,7 @@ by the template engine, never by hand.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -15,7 +15,7 @@ from importlib.resources import files
 from jinja2 import Environment, Template
 from tabulate import tabulate
 
-from kubeharden.redaction.redact import redact
+from kubeharden.redaction import Redactor
 
 GOOD, BAD, NOTE = "good", "bad", "note"
 _BAR, _TEXT_BAR = 320, 40  # length of the longest bar: CSS pixels, and characters in a terminal
@@ -88,9 +88,15 @@ Block = Table | Diff | Message | Listing | Bars
 
 @dataclass
 class View:
-    """What a verb of the runbook shows. A notebook displays it, ``print`` shows it as text."""
+    """What a verb of the runbook shows. A notebook displays it, ``print`` shows it as text.
+
+    Attributes:
+        blocks: its parts, from the top.
+        redactor: takes the secrets out of them; where nobody sets the run's, it knows secrets by their form only.
+    """
 
     blocks: list[Block] = field(default_factory=list)
+    redactor: Redactor = field(default_factory=Redactor)
 
     def add(self, *blocks: Block) -> View:
         """Append blocks; the view itself is returned."""
@@ -98,10 +104,12 @@ class View:
         return self
 
     def _repr_html_(self) -> str:
-        return str(_template().render(blocks=[_prepared(block) for block in self.blocks]))
+        return str(
+            _template().render(blocks=[_prepared(block, self.redactor.redact) for block in self.blocks])
+        )
 
     def __str__(self) -> str:
-        return redact("\n\n".join(_text(block) for block in self.blocks))
+        return self.redactor.redact("\n\n".join(_text(block) for block in self.blocks))
 
     __repr__ = __str__
 
@@ -111,7 +119,7 @@ def sentences(items: Iterable[str], kind: str = NOTE) -> list[Block]:
     return [Message(item, kind) for item in items]
 
 
-def _prepared(block: Block) -> dict[str, object]:
+def _prepared(block: Block, redact: Callable[[str], str]) -> dict[str, object]:
     if isinstance(block, Table):
         rows = [[redact(str(cell)) for cell in row] for row in block.rows]
         return {

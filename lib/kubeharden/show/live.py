@@ -7,6 +7,7 @@ import sys
 from typing import IO, Any
 
 from kubeharden.plan.events import Event, Result
+from kubeharden.redaction import Redactor
 from kubeharden.show import views
 from kubeharden.show.display import View
 
@@ -14,8 +15,9 @@ from kubeharden.show.display import View
 class Progress:
     """A listener that shows results as they come, in one table that grows."""
 
-    def __init__(self) -> None:
+    def __init__(self, redactor: Redactor) -> None:
         self.results: list[Result] = []
+        self._redactor = redactor
         self._handle: Any = None
 
     def __call__(self, event: Event) -> None:
@@ -25,8 +27,9 @@ class Progress:
         self.results.append(event)
         view = views.results_view(self.results)
         if self._handle is None:
-            self._handle = show(view)
+            self._handle = show(view, self._redactor)
         else:
+            view.redactor = self._redactor
             self._handle.update(view)
 
 
@@ -90,8 +93,9 @@ def _place_for_bars() -> IO[str] | None:
     return sys.stderr if sys.stderr.isatty() else None
 
 
-def show(view: View) -> Any:
+def show(view: View, redactor: Redactor) -> Any:
     """Show a view now, whatever the cell returns; the handle can replace it."""
     from IPython.display import display  # noqa: PLC0415 - half a second, and for notebooks only
 
+    view.redactor = redactor
     return display(view, display_id=True)  # type: ignore[no-untyped-call]

@@ -12,7 +12,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from kubeharden.errors import (
     TooManyRequestsError,
 )
 from kubeharden.facts.sensitive import is_distinct
-from kubeharden.redaction.redact import redact, remember
+from kubeharden.redaction import Redactor
 
 TIMEOUT_SECONDS = (5, 30)  # to connect, to answer
 RETRIES = 4
@@ -83,12 +83,14 @@ class Client:
     Args:
         kubeconfig: the path of a kubeconfig file.
         context: a context in it; None for its current one.
+        redactor: learns the credentials in it, and takes secrets out of what the server says.
 
     Raises:
         ClusterError: the kubeconfig cannot be used.
     """
 
-    def __init__(self, kubeconfig: str, context: str | None = None) -> None:
+    def __init__(self, kubeconfig: str, context: str | None, redactor: Redactor) -> None:
+        self._redactor = redactor
         # urllib3 by itself would send a GET again and a POST not, and take four seconds for a timeout of one.
         settings = kubernetes.client.Configuration()
         settings.retries = urllib3.Retry(total=0, redirect=0)
@@ -97,11 +99,12 @@ class Client:
                 kubeconfig, context, client_configuration=settings, persist_config=False
             )
         except (ConfigException, OSError, ValueError) as error:
-            raise ClusterError(f"cannot use the kubeconfig {kubeconfig}: {redact(str(error))}") from None
+            raise ClusterError(f"cannot use the kubeconfig {kubeconfig}: {error}") from None
         self._api = kubernetes.client.ApiClient(settings)
         for value in self._api.configuration.api_key.values():
-            remember(value.removeprefix("Bearer "))
-        _remember_credentials(Path(kubeconfig))
+            redactor.remember(value.removeprefix("Bearer "))
+        for credential in _credentials(Path(kubeconfig)):
+            redactor.remember(credential)
         self.user = _user_of(kubeconfig, context)
 
     def close(self) -> None:
@@ -139,7 +142,7 @@ class Client:
             answer = json.loads(text)
         except json.JSONDecodeError:
             raise ClusterError(
-                f"{what or path}: the server's answer is no JSON: {redact(text[:200])}"
+                f"{what or path}: the server's answer is no JSON: {self._redactor.redact(text)[:200]}"
             ) from None
         return dict(answer)
 
@@ -170,7 +173,7 @@ class Client:
             return "{}"
         if maybe_done and answer.status == 409 and body:  # noqa: PLR2004
             return self._found(method, path, body, answer, what)
-        raise _refusal(answer, what or path, self.user)
+        raise self._refusal(answer, what or path)
 
     def _found(self, method: str, path: str, body: Mapping[str, Any], answer: Response, what: str) -> str:
         """A write met 409 after one whose answer was lost: if what is there is what was sent, that one did it."""
@@ -178,7 +181,7 @@ class Client:
         there = self._send("GET", place, None, [])
         if there.good and _carries(json.loads(there.text), _sent_part(body)):
             return there.text
-        raise _refusal(answer, what or path, self.user)
+        raise self._refusal(answer, what or path)
 
     def _send(
         self, method: str, path: str, body: Mapping[str, Any] | None, query: list[tuple[str, str]]
@@ -210,11 +213,40 @@ class Client:
             warnings=tuple(map(_warning, response.getheaders().getlist("Warning"))),
         )
 
+    def _refusal(self, answer: Response, what: str) -> ClusterError | StaleError:
+        if answer.status == 0:
+            return RetryableError(f"cannot reach the API server: {answer.text}")
+        try:
+            message = str(json.loads(answer.text).get("message") or answer.text)
+        except (json.JSONDecodeError, AttributeError):
+            message = answer.text
+        message = self._redactor.redact(message.strip())[:500]
+        match answer.status:
+            case 401:
+                return ClusterError(
+                    f"{what}: the API server does not know {self.user or 'this user'} (401): is the credential in the "
+                    "kubeconfig expired?"
+                )
+            case 403:
+                return ClusterError(f"{what}: {message}. Use a kubeconfig of a user who may")
+            case 404:
+                return NotFoundError(f"{what}: {message}")
+            case 409:
+                return StaleError(
+                    f"{what}: {message}. Somebody else changed it; run again to plan from what is there now"
+                )
+            case 410:
+                return ExpiredError(f"{what}: {message}")
+            case 429:
+                return TooManyRequestsError(f"{what}: the API server answered 429: {message}")
+        kind = RetryableError if answer.retryable else ClusterError
+        return kind(f"{what}: the API server answered {answer.status}: {message}")
+
 
 def _warning(header: str) -> str:
     """The text of a Warning header (RFC 7234): ``299 - "text"``, in which a backslash quotes the next character."""
     quoted = re.search(r'"((?:[^"\\]|\\.)*)"', header)
-    return redact(re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else header)
+    return re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else header
 
 
 def _pauses(count: int) -> list[float]:
@@ -237,39 +269,9 @@ def _carries(there: Any, sent: Any) -> bool:
     return bool(there == sent)
 
 
-def _refusal(answer: Response, what: str, user: str) -> ClusterError | StaleError:
-    if answer.status == 0:
-        return RetryableError(f"cannot reach the API server: {answer.text}")
-    try:
-        message = str(json.loads(answer.text).get("message") or answer.text)
-    except (json.JSONDecodeError, AttributeError):
-        message = answer.text
-    message = redact(message.strip()[:500])
-    match answer.status:
-        case 401:
-            return ClusterError(
-                f"{what}: the API server does not know {user or 'this user'} (401): is the credential in the "
-                "kubeconfig expired?"
-            )
-        case 403:
-            return ClusterError(f"{what}: {message}. Use a kubeconfig of a user who may")
-        case 404:
-            return NotFoundError(f"{what}: {message}")
-        case 409:
-            return StaleError(
-                f"{what}: {message}. Somebody else changed it; run again to plan from what is there now"
-            )
-        case 410:
-            return ExpiredError(f"{what}: {message}")
-        case 429:
-            return TooManyRequestsError(f"{what}: the API server answered 429: {message}")
-    kind = RetryableError if answer.retryable else ClusterError
-    return kind(f"{what}: the API server answered {answer.status}: {message}")
-
-
 def _reason(error: Exception) -> str:
     reason = getattr(error, "reason", None) or error
-    return redact(str(reason)).partition(": ")[2] or redact(str(reason))
+    return str(reason).partition(": ")[2] or str(reason)
 
 
 # What the plugins of clouds are told that is no secret, and is part of the names of nodes.
@@ -277,19 +279,18 @@ _PLUGIN_SETTINGS = ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_STS_
 _SECRET_NAME = re.compile(r"(?i)secret|token|password|key")
 
 
-def _remember_credentials(kubeconfig: Path) -> None:
-    """Keep the credentials of every user of a kubeconfig out of everything that is shown."""
+def _credentials(kubeconfig: Path) -> Iterator[str]:
+    """Yield the credentials of every user of a kubeconfig."""
     users = yaml.safe_load(kubeconfig.read_text(encoding="utf-8")).get("users") or ()
     for user in (entry.get("user") or {} for entry in users):
-        for key in ("token", "password", "client-key-data"):
-            remember(user.get(key))
+        yield from (str(user.get(key) or "") for key in ("token", "password", "client-key-data"))
         provider, plugin = user.get("auth-provider") or {}, user.get("exec") or {}
         settings = {**(provider.get("config") or {}), **_variables(plugin)}
         for name, value in settings.items():
             # "default" or "true", taken out wherever it stands, would spoil every record.
             distinct = name not in _PLUGIN_SETTINGS and is_distinct(str(value or ""))
             if distinct or _SECRET_NAME.search(name):
-                remember(str(value or ""))
+                yield str(value or "")
 
 
 def _variables(plugin: Mapping[str, Any]) -> dict[str, Any]:

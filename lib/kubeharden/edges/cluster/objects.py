@@ -19,6 +19,7 @@ from kubeharden.errors import (
 from kubeharden.facts import ClusterFacts
 from kubeharden.kube.resources import RESOURCES, Resource
 from kubeharden.plan import ObjectChange
+from kubeharden.redaction import Redactor
 
 PAGE = 500
 # Told after each page: what is read, how many of it there are so far, and how many in all (None: not known yet).
@@ -45,13 +46,14 @@ class Objects:
     Args:
         kubeconfig: the path of a kubeconfig file.
         context: a context in it; None for its current one.
+        redactor: the run's; it learns the credentials, and takes secrets out of what the server says.
 
     Raises:
         ClusterError: the kubeconfig cannot be used.
     """
 
-    def __init__(self, kubeconfig: str, context: str | None = None) -> None:
-        self._client = Client(kubeconfig, context)
+    def __init__(self, kubeconfig: str, context: str | None = None, redactor: Redactor | None = None) -> None:
+        self._client = Client(kubeconfig, context, redactor or Redactor())
         self._served: dict[str, dict[str, Mapping[str, Any]]] = {}
         self.user = self._client.user
 

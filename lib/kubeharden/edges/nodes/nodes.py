@@ -28,6 +28,7 @@ from kubeharden.errors import HostKeyError, NodeError
 from kubeharden.facts import SERVICES, NodeFacts, parse_observation
 from kubeharden.inputs.inventory import Inventory, Node
 from kubeharden.plan import NodeChange
+from kubeharden.redaction import Redactor
 
 __all__ = ["CONFIRM_SECONDS", "SUDO_PASSWORD_VARIABLE", "Begun", "Nodes", "Transaction"]
 
@@ -46,11 +47,18 @@ class Nodes:
     Args:
         inventory: which nodes there are and how to log in.
         ask_password: called once, if the inventory says ``sudo: password``.
+        redactor: the run's; it learns the password, and takes secrets out of the words of the nodes.
     """
 
-    def __init__(self, inventory: Inventory, ask_password: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        ask_password: Callable[[], str] | None = None,
+        redactor: Redactor | None = None,
+    ) -> None:
         self.inventory = inventory
-        self._ssh = Ssh(inventory, ask_password)
+        self.redactor = redactor or Redactor()
+        self._ssh = Ssh(inventory, ask_password, self.redactor)
         self._script = script_text("transaction")
 
     def __enter__(self) -> Nodes:
@@ -126,7 +134,7 @@ class Nodes:
         content = archive(change, run, _holder(), settle, deadline, self._script)
         seconds = 2 * settle + confirm_timeout + TRANSACTION_SECONDS  # it may settle twice: forth and back
         answer = self._transaction(self._node(change.node), "begin", content, seconds)
-        return read_result(change.node, change.service, answer)
+        return read_result(change.node, change.service, answer, self.redactor)
 
     def confirm(self, node: str, run: str) -> Begun:
         """The change stays: the node puts nothing back any more; one round trip.
@@ -166,7 +174,7 @@ class Nodes:
 
         def ask(node: Node) -> tuple[str, tuple[Transaction, ...]]:
             answer = self._transaction(node, "state", b"", OBSERVE_SECONDS)
-            return node.name, read_transactions(node.name, answer)
+            return node.name, read_transactions(node.name, answer, self.redactor)
 
         return dict(_all(ask, self._named(names)))
 
@@ -183,7 +191,7 @@ class Nodes:
     def _verdict(self, node: str, verb: str, run: str) -> Begun:
         seconds = self.inventory.settle_seconds + TRANSACTION_SECONDS
         answer = self._transaction(self._node(node), verb, naming(run), seconds)
-        return read_result(node, "", answer)
+        return read_result(node, "", answer, self.redactor)
 
     def _transaction(self, node: Node, verb: str, payload: bytes, seconds: float) -> str:
         return self._ssh.run(node, "transaction", [verb], payload, seconds).decode(errors="replace")

@@ -20,7 +20,7 @@ from kubeharden.edges.nodes.known_hosts import Reject, read_known_hosts
 from kubeharden.edges.nodes.session import Session, command
 from kubeharden.errors import HostKeyError, NodeError
 from kubeharden.inputs.inventory import Inventory, Node
-from kubeharden.redaction.redact import redact, remember
+from kubeharden.redaction import Redactor
 
 KEEPALIVE_SECONDS = 15
 SUDO_PASSWORD_VARIABLE = "KUBEHARDEN_SUDO_PASSWORD"  # noqa: S105 - the name of a variable, not a password
@@ -34,13 +34,16 @@ class Ssh:
     Args:
         inventory: which nodes there are and how to log in.
         ask_password: called once, if the inventory says ``sudo: password``.
+        redactor: learns the password, and takes secrets out of what a node says.
 
     Attributes:
         round_trips: how many scripts have been run, by node.
     """
 
-    def __init__(self, inventory: Inventory, ask_password: Callable[[], str] | None = None) -> None:
-        self.inventory = inventory
+    def __init__(
+        self, inventory: Inventory, ask_password: Callable[[], str] | None, redactor: Redactor
+    ) -> None:
+        self.inventory, self._redactor = inventory, redactor
         self.round_trips: dict[str, int] = {}
         self._known = read_known_hosts(inventory.ssh.known_hosts)
         # Read and put together once: with many nodes, doing so for each of them takes longer than connecting.
@@ -51,6 +54,7 @@ class Ssh:
         self._gateway_lock = threading.Lock()
         self._shared: Connection | None = None
         self._password = _password(ask_password) if inventory.ssh.sudo == "password" else None
+        redactor.remember(self._password)
 
     def close(self) -> None:
         """Close all connections."""
@@ -95,11 +99,12 @@ class Ssh:
             answer = session.ask(name, arguments, payload, seconds)
         except Exception as error:
             self._forget(node, connection, session)
-            raise NodeError(f"{node.name}: the connection broke while it worked: {short(error)}") from error
+            raise NodeError(f"{node.name}: the connection broke while it worked: {_short(error)}") from error
         self._keep(node, connection, session)
         if answer.status != 0:
             words = answer.complaints or answer.output.decode(errors="replace")
-            raise NodeError(_refusal(node, connection.user, answer.status, words))
+            said = self._redactor.redact(words.strip())[-500:]
+            raise NodeError(_refusal(node, connection.user, answer.status, said))
         return answer.output
 
     def _session(self, node: Node, connection: Connection) -> Session:
@@ -181,12 +186,12 @@ class Ssh:
             ) from None
         except paramiko.AuthenticationException as error:
             raise NodeError(
-                f"{name}: {connection.host} refuses the login as {connection.user} ({short(error)}); check "
+                f"{name}: {connection.host} refuses the login as {connection.user} ({_short(error)}); check "
                 "ssh.user and ssh.identity_file in the inventory, and the agent"
             ) from None
         except (OSError, paramiko.SSHException, EOFError) as error:
             raise NodeError(
-                f"{name}: cannot reach {connection.host} port {connection.port} by SSH: {short(error)}"
+                f"{name}: cannot reach {connection.host} port {connection.port} by SSH: {_short(error)}"
             ) from None
 
     def _gateway(self, kwargs: dict[str, Any]) -> Connection | None:
@@ -246,12 +251,10 @@ def _password(ask: Callable[[], str] | None) -> str:
             "the inventory says sudo: password, but nobody can be asked for it here; put it into the environment "
             f"for this one run: read -rs {SUDO_PASSWORD_VARIABLE} && export {SUDO_PASSWORD_VARIABLE}"
         )
-    remember(password)
     return password
 
 
-def _refusal(node: Node, user: str, status: int, words: str) -> str:
-    said = redact(words.strip())[-500:]
+def _refusal(node: Node, user: str, status: int, said: str) -> str:
     if "sudo" in said or "password is required" in said:
         return (
             f"{node.name}: {user} may not become root there: {said}. Give {user} sudo on the node, or say "
@@ -260,6 +263,6 @@ def _refusal(node: Node, user: str, status: int, words: str) -> str:
     return f"{node.name}: the script ended with status {status}: {said or 'without a word'}"
 
 
-def short(error: BaseException) -> str:
-    """The first line of an error's message."""
-    return redact(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__
+def _short(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

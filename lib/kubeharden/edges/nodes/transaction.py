@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from kubeharden.errors import NodeError
 from kubeharden.plan import FileChange, NodeChange, sha256
-from kubeharden.redaction.redact import redact
+from kubeharden.redaction import Redactor
 
 # Below it systemd looks for drop-ins beside a unit, so its check needs that part of the tree.
 UNITS = "/systemd/system/"
@@ -104,7 +104,7 @@ def naming(run: str) -> bytes:
     return f"run {run}\n".encode()
 
 
-def read_result(node: str, service: str, text: str) -> Begun:
+def read_result(node: str, service: str, text: str, redactor: Redactor) -> Begun:
     """The answer of ``transaction.sh``; what a login shell printed before it is left out.
 
     Raises:
@@ -116,12 +116,12 @@ def read_result(node: str, service: str, text: str) -> Begun:
     if not found or outcome not in OUTCOMES:
         raise NodeError(
             f"{node}: did not say what became of the change{f' to {service}' if service else ''}: "
-            f"{redact(text[-500:]) or 'nothing'}"
+            f"{redactor.redact(text)[-500:] or 'nothing'}"
         )
-    return Begun(outcome, redact(words.strip()), restarted.strip())
+    return Begun(outcome, redactor.redact(words.strip()), restarted.strip())
 
 
-def read_transactions(node: str, text: str) -> tuple[Transaction, ...]:
+def read_transactions(node: str, text: str, redactor: Redactor) -> tuple[Transaction, ...]:
     """The answer of ``transaction.sh state``.
 
     Raises:
@@ -129,13 +129,13 @@ def read_transactions(node: str, text: str) -> tuple[Transaction, ...]:
     """
     if not text.endswith("@end\n"):
         raise NodeError(
-            f"{node}: did not say which transactions it knows: {redact(text[-500:]) or 'nothing'}"
+            f"{node}: did not say which transactions it knows: {redactor.redact(text)[-500:] or 'nothing'}"
         )
     found = []
     for line in text.splitlines():
         if line.startswith("@transaction "):
             run, is_open, state, service, since, holder = line.split(" ", 6)[1:]
-            found.append(Transaction(run, is_open == "open", state, service, since, redact(holder)))
+            found.append(Transaction(run, is_open == "open", state, service, since, redactor.redact(holder)))
     return tuple(found)
 
 
