@@ -13,7 +13,7 @@ from typing import Any
 from apiserver import ApiServer, Reply
 from psp_rounds import MAKERS, NOBODY, POLICY_API, Request, Round
 
-from kubeharden.kube.manifests import served
+from kubeharden.kube.manifests import without_zero_values
 from kubeharden.podsecurity import PspDecision, evaluate_psp, least_privileged_policy
 from psp_examples import Example
 from psp_pods import pod
@@ -171,7 +171,7 @@ def judge_least(server: ApiServer, seed: int) -> str:
         sync_profiles(one)
     policy = least_privileged_policy(pods, name=name)
     with granted(server, policy) as stored:
-        if served(stored)["spec"] != served(policy)["spec"]:
+        if without_zero_values(stored)["spec"] != without_zero_values(policy)["spec"]:
             return f"seed {seed}: the server keeps another policy: {json.dumps(stored)}"
         for one in pods:
             reply, plain = create_once_known(server, Request(one, name, (MAKERS, name)))

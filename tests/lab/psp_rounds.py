@@ -12,14 +12,8 @@ from typing import Any
 
 from apiserver import ApiServer
 
-from kubeharden.podsecurity import (
-    Authorization,
-    Identity,
-    PreparedPolicies,
-    PspDecision,
-    evaluate_psp,
-    prepare_psps,
-)
+from kubeharden.kube.rbac import Authorization, Identity
+from kubeharden.podsecurity import PreparedPolicies, PspDecision, evaluate_psp, prepare_psps
 from psp_pods import pod
 from psp_policies import NAMESPACES, RBAC_API, TEAMS, USERS, allow, anything, grant, policy, use_of
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import yaml
 from tabulate import tabulate
 
+from kubeharden.kube.rbac import Authorization
 from kubeharden.kube.resources import RESOURCES
-from kubeharden.podsecurity import Authorization, Judged, default_policies, psp_impact, pss_impact, workloads
+from kubeharden.kube.workloads import workloads
+from kubeharden.podsecurity import Judged, default_policies, psp_impact, pss_impact
 from kubeharden.releases import Release
 
 CASES = Path(__file__).parents[1] / "fixtures" / "impact"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kubeharden.kube.names import POD_SECURITY_LABEL
 from kubeharden.podsecurity.levels import (
-    LABEL,
     MODES,
     NamespaceLevel,
     labelled,
@@ -35,7 +35,7 @@ VERSION = "v1.25"
 
 
 def namespace(**labels: str) -> dict:
-    pairs = {f"{LABEL}/{key.replace('_', '-')}": value for key, value in labels.items()}
+    pairs = {f"{POD_SECURITY_LABEL}/{key.replace('_', '-')}": value for key, value in labels.items()}
     return {"kind": "Namespace", "metadata": {"name": "shop", "labels": {"team": "blue", **pairs}}}
 
 
@@ -204,7 +204,7 @@ def test_a_label_that_is_no_level_is_said_and_replaced() -> None:
 
 def test_other_labels_stay() -> None:
     item = labelled(namespace(warn="restricted"), {"enforce": "baseline"})
-    assert item["metadata"]["labels"] == {"team": "blue", f"{LABEL}/enforce": "baseline"}
+    assert item["metadata"]["labels"] == {"team": "blue", f"{POD_SECURITY_LABEL}/enforce": "baseline"}
     assert labels_of(item) == {"enforce": "baseline"}
 
 

@@ -20,11 +20,12 @@ from kubeharden.components.admission_plugins import flag_value
 from kubeharden.errors import ParameterError
 from kubeharden.facts import Facts, FileFact, NodeFacts
 from kubeharden.inputs.parameters import Parameters
+from kubeharden.kube.names import POD_SECURITY_LABEL
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.plan import NodeChange, Plan
 from kubeharden.plan.decide import make_plan
 from kubeharden.plan.proof import compare
-from kubeharden.podsecurity.levels import LABEL, shown
+from kubeharden.podsecurity.levels import shown
 from test_decide import PLANS, POLICIES, read_facts
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "admission"
@@ -279,7 +280,7 @@ def test_labels_are_proved_and_what_is_enforced_is_said() -> None:
     assert "bank restricted:v1.25" in "".join(proof.confirmed)
     namespaces = [dict(item) for item in now.cluster.of("namespaces")]
     [shop] = [item for item in namespaces if item["metadata"]["name"] == "shop"]
-    shop["metadata"] = {**shop["metadata"], "labels": {f"{LABEL}/enforce": "privileged"}}
+    shop["metadata"] = {**shop["metadata"], "labels": {f"{POD_SECURITY_LABEL}/enforce": "privileged"}}
     changed = dataclasses.replace(
         now.cluster, objects={**now.cluster.objects, "namespaces": tuple(namespaces)}
     )

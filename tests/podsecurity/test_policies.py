@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from kubeharden.errors import ParameterError
-from kubeharden.kube.manifests import merged, served
-from kubeharden.podsecurity import policy_objects, read_policies, usable_policies
+from kubeharden.kube.manifests import merge, without_zero_values
+from kubeharden.kube.rbac import usable_policies
+from kubeharden.podsecurity import policy_objects, read_policies
 
 ROOT = Path(__file__).parents[2]
 ARTICLE = ROOT / "tests" / "fixtures" / "article"
@@ -85,10 +86,10 @@ def test_annotations_of_a_policy_are_made_and_those_of_others_stay(tmp_path: Pat
     [wanted] = policy_objects(read_policies(path))
     assert wanted["metadata"] == {"name": "x", "annotations": {"a": "1"}}
     lacks = {**wanted, "metadata": {"name": "x", "uid": "u", "annotations": {"b": "2"}}}
-    assert served(merged(lacks, wanted)) != served(lacks)
-    has = merged(lacks, wanted)
+    assert without_zero_values(merge(lacks, wanted)) != without_zero_values(lacks)
+    has = merge(lacks, wanted)
     assert has["metadata"] == {"name": "x", "uid": "u", "annotations": {"a": "1", "b": "2"}}
-    assert served(merged(has, wanted)) == served(has)
+    assert without_zero_values(merge(has, wanted)) == without_zero_values(has)
 
 
 def test_empty_lists_and_what_is_not_there_are_the_same_to_a_server() -> None:
@@ -99,7 +100,7 @@ def test_empty_lists_and_what_is_not_there_are_the_same_to_a_server() -> None:
         "runtimeClass": {"allowedRuntimeClassNames": None},
         "allowedHostPaths": [{"pathPrefix": "/", "readOnly": False}],
     }
-    assert served({"kind": "PodSecurityPolicy", "spec": spec})["spec"] == {
+    assert without_zero_values({"kind": "PodSecurityPolicy", "spec": spec})["spec"] == {
         "allowPrivilegeEscalation": False,
         "runtimeClass": {},
         "allowedHostPaths": [{"pathPrefix": "/"}],

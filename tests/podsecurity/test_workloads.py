@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from impact_cases import FOLDERS, objects_in, who_makes_pods
 
-from kubeharden.podsecurity import Authorization, Identity, workloads
+from kubeharden.kube.rbac import Authorization, Identity
+from kubeharden.kube.workloads import workloads
 
 POLICY = {"kind": "PodSecurityPolicy", "metadata": {"name": "ordinary"}, "spec": {}}
 

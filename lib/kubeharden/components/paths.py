@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 _MISSING = object()
@@ -46,22 +46,40 @@ def remove(config: dict[str, Any], path: str) -> None:
             remove(config, parent)
 
 
-def leaves(
-    config: Mapping[str, Any], known: Mapping[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, Any]]:
-    """Path and value of everything that is set, going into objects but not into the values of maps.
+def leaves(config: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield path and value of everything that is set, from within objects but not from within maps.
 
     Args:
-        known: the fields of the release by path; only a field of type ``object`` is gone into. A key that
+        config: nested objects.
+        known: the fields of the release by path; only a field of type ``object`` is an object. A key that
             the release does not know is a leaf.
     """
-    for key, value in config.items():
-        path = f"{prefix}{key}"
-        field = known.get(path)
-        if isinstance(value, Mapping) and field is not None and field.type == "object":
-            yield from leaves(value, known, f"{path}.")
+
+    def is_object(path: tuple[str, ...], _value: Mapping[str, Any]) -> bool:
+        field = known.get(".".join(map(str, path)))
+        return field is not None and field.type == "object"
+
+    return ((".".join(map(str, path)), value) for path, value in walk(config, is_object))
+
+
+def walk(
+    value: Mapping[str, Any],
+    enters: Callable[[tuple[str, ...], Mapping[str, Any]], bool] = lambda _path, value: bool(value),
+    above: tuple[str, ...] = (),
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield path and value of everything in nested mappings; a list is one value.
+
+    Args:
+        value: the mapping.
+        enters: whether a mapping is looked into, by its path and itself; by default, all but empty ones are.
+        above: the path of ``value``.
+    """
+    for key, item in value.items():
+        path = (*above, key)
+        if isinstance(item, Mapping) and enters(path, item):
+            yield from walk(item, enters, path)
         else:
-            yield path, value
+            yield path, item
 
 
 def _keys(path: str) -> list[str | int]:

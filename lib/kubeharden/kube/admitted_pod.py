@@ -11,6 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from kubeharden.kube.manifests import annotations_of
+from kubeharden.kube.names import LIMIT_RANGER_ANNOTATION, PSP_ANNOTATION
+from kubeharden.kube.pods import TEMPLATE_LISTS, service_account_of
 from kubeharden.releases import Release, feature
 
 Object = Mapping[str, Any]
@@ -18,9 +21,8 @@ TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - whe
 # The names that the plugin gives to the volume: up to 1.20 that of the account's secret. The ending means nothing.
 PROJECTED_NAME = re.compile(r"kube-api-access-[a-z0-9]{5}")
 ONE_PROJECTED_NAME = "kube-api-access-00000"
-_CONTAINERS = ("initContainers", "containers")
 # What admission wrote on a pod that runs: a pod made anew does not have it.
-_WRITTEN = ("kubernetes.io/psp", "kubernetes.io/limit-ranger")
+_WRITTEN = (PSP_ANNOTATION, LIMIT_RANGER_ANNOTATION)
 _TOKEN_SOURCES: list[dict[str, Any]] = [
     {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
     {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
@@ -45,13 +47,13 @@ def as_created(template: Object, namespace: str, account: Object | None, release
     """
     pod = without_token(template)
     spec, metadata = dict(pod.get("spec") or {}), dict(pod.get("metadata") or {})
-    notes = {k: v for k, v in (metadata.get("annotations") or {}).items() if k not in _WRITTEN}
-    name = str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default")
+    notes = {k: v for k, v in annotations_of(pod).items() if k not in _WRITTEN}
+    name = service_account_of(pod)
     spec["serviceAccountName"] = name
     if _mounts_token(spec, account) and any(map(_lacks_token, _containers(spec))):
         volume, mount = _token(name, release)
         spec["volumes"] = [*(spec.get("volumes") or ()), volume]
-        for key in _CONTAINERS:
+        for key in TEMPLATE_LISTS:
             if spec.get(key):
                 spec[key] = [_with_mount(container, mount) for container in spec[key]]
     metadata = {"namespace": namespace, "labels": metadata.get("labels") or {}, "annotations": notes}
@@ -61,13 +63,14 @@ def as_created(template: Object, namespace: str, account: Object | None, release
 def without_token(pod: Object) -> Object:
     """A pod without the volume that the ServiceAccount plugin put in; the same object if there is none."""
     spec = pod.get("spec") or {}
-    account = str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default")
-    secret_name = re.compile(rf"{re.escape(account)}-token-[a-z0-9]{{5}}")
+    secret_name = re.compile(rf"{re.escape(service_account_of(pod))}-token-[a-z0-9]{{5}}")
     names = {v["name"] for v in spec.get("volumes") or () if _is_token(v, secret_name)}
     if not names:
         return pod
     changed = {"volumes": [v for v in spec["volumes"] if v["name"] not in names]}
-    changed |= {key: [_without_mounts(c, names) for c in spec[key]] for key in _CONTAINERS if spec.get(key)}
+    changed |= {
+        key: [_without_mounts(c, names) for c in spec[key]] for key in TEMPLATE_LISTS if spec.get(key)
+    }
     return {**pod, "spec": {**spec, **changed}}
 
 
@@ -92,7 +95,7 @@ def _mounts_token(spec: Object, account: Object | None) -> bool:
 
 
 def _containers(spec: Object) -> list[Object]:
-    return [container for key in _CONTAINERS for container in spec.get(key) or ()]
+    return [container for key in TEMPLATE_LISTS for container in spec.get(key) or ()]
 
 
 def _lacks_token(container: Object) -> bool:

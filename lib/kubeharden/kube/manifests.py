@@ -1,4 +1,15 @@
-"""Objects that are wanted and objects that are there: what is lacking, what differs, and what both make together."""
+"""Objects of the API as plain data: what of one counts where, what two make together, and how one is called.
+
+The server adds to an object that somebody sends. What has to be left out again depends on the purpose:
+
+| function | leaves out | used for |
+|---|---|---|
+| ``without_server_parts`` | status, metadata of the server | plan digests; sending it again |
+| ``own_state`` | also the apiVersion and other metadata | the state in a journal |
+| ``parts_like`` | what a manifest does not say; annotations | diffs that a person reads |
+| ``without_zero_values`` | empty fields of a PodSecurityPolicy | comparing it with a file |
+| ``without_managed_fields`` | managedFields | memory |
+"""
 
 from __future__ import annotations
 
@@ -7,52 +18,48 @@ from typing import Any
 
 Object = Mapping[str, Any]
 
-
-def lacking(manifest: Object, namespaces: set[str], accounts: set[tuple[str, str]]) -> str:
-    """What an object names that does not exist; empty if all does."""
-    namespace = manifest["metadata"].get("namespace")
-    if namespace is not None and namespace not in namespaces:
-        return f"there is no namespace {namespace}"
-    for subject in manifest.get("subjects", ()):
-        if subject["kind"] == "ServiceAccount" and (subject["namespace"], subject["name"]) not in accounts:
-            return f"there is no service account {subject['namespace']}:{subject['name']}"
-    return ""
+# What the API server writes into an object's metadata (ObjectMeta of k8s.io/apimachinery, meta/v1).
+SERVER_METADATA = ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink")
 
 
-def merged(existing: Object, wanted: Object) -> dict[str, Any]:
-    """The existing object with what is wanted put in; subjects of a binding and annotations that others added stay."""
-    result = {**existing}
-    for key, value in wanted.items():
-        if key == "subjects":
-            present = [_subject(s) for s in existing.get(key) or ()]
-            missing = [s for s in value if _subject(s) not in present]
-            result[key] = [*(existing.get(key) or ()), *missing]
-        elif key == "spec":
-            result[key] = {**value, **_server_defaults(existing.get(key) or {}, value)}
-        elif key == "metadata" and value.get("annotations"):
-            found = existing["metadata"]
-            annotations = {**(found.get("annotations") or {}), **value["annotations"]}
-            result[key] = {**found, "annotations": annotations}
-        elif key not in ("metadata", "apiVersion", "kind"):
-            result[key] = value
-    return result
+def without_server_parts(item: Object) -> dict[str, Any]:
+    """Return an object without status and ``SERVER_METADATA``: the same object has the same content at any time.
+
+    Its digest stands in plans and approvals. It is also what a rollback creates, and what is compared after a write
+    whose answer was lost.
+    """
+    meta = {key: value for key, value in item["metadata"].items() if key not in SERVER_METADATA}
+    return {**{key: value for key, value in item.items() if key != "status"}, "metadata": meta}
 
 
-def _subject(subject: Mapping[str, Any]) -> tuple[Any, ...]:
-    return subject.get("kind"), subject.get("namespace"), subject.get("name")
+def own_state(item: Object) -> dict[str, Any]:
+    """Return what people and runs decide of an object: metadata is its names, labels and annotations, and no others.
+
+    The apiVersion is left out as well, because the same object can be read in several. The digest of this content tells
+    a rollback whether somebody has changed an object since; it stands in journals and must stay as it is.
+    """
+    meta = item["metadata"]
+    kept = {key: meta[key] for key in ("name", "namespace", "labels", "annotations") if meta.get(key)}
+    rest = {key: value for key, value in item.items() if key not in ("apiVersion", "metadata", "status")}
+    return {**rest, "metadata": kept}
 
 
-def _server_defaults(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """What the server filled in by itself: allowPrivilegeEscalation is true unless said (policy/v1beta1)."""
-    same = {"allowPrivilegeEscalation": True}
-    return {key: value for key, value in existing.items() if key not in wanted and same.get(key) == value}
+def parts_like(item: Object, like: Object) -> dict[str, Any]:
+    """Return the parts of an object that another one has too, in that order, with names and labels as metadata.
+
+    What the other does not say, such as the server's defaults, would be noise in a diff of the two.
+    """
+    parts = {key: item[key] for key in like if key in item and key not in ("metadata", "status")}
+    meta = {key: item["metadata"][key] for key in ("name", "namespace", "labels") if key in item["metadata"]}
+    first = {key: parts.pop(key, None) for key in ("apiVersion", "kind")}
+    return {**first, "metadata": meta, **parts}
 
 
-def served(item: Object) -> dict[str, Any]:
-    """An object as a server gives it back: a PodSecurityPolicy has no empty lists and no booleans that are false.
+def without_zero_values(item: Object) -> dict[str, Any]:
+    """Return an object as a server gives it back: a PodSecurityPolicy without null, empty lists and false.
 
-    Some of its lists come back as null. Its pointers (allowPrivilegeEscalation, defaultAllowPrivilegeEscalation) say
-    false when they are.
+    A file may say them, and the server leaves them out; some of its lists come back as null. Its pointers
+    (allowPrivilegeEscalation, defaultAllowPrivilegeEscalation) say false when they are. Other kinds stay as they are.
     """
     spec = item.get("spec")
     if item.get("kind") != "PodSecurityPolicy" or not isinstance(spec, Mapping):
@@ -72,6 +79,62 @@ def _without_zeros(value: Any) -> Any:
     }
 
 
+def without_managed_fields(item: Object) -> dict[str, Any]:
+    """Return an object without ``managedFields``: they are large, and nothing here reads them."""
+    meta = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
+    return {**item, "metadata": meta}
+
+
+def unknown_reference(manifest: Object, namespaces: set[str], accounts: set[tuple[str, str]]) -> str:
+    """Return in a sentence which namespace or service account an object names that does not exist; empty if all do."""
+    namespace = manifest["metadata"].get("namespace")
+    if namespace is not None and namespace not in namespaces:
+        return f"there is no namespace {namespace}"
+    for subject in manifest.get("subjects", ()):
+        if subject["kind"] == "ServiceAccount" and (subject["namespace"], subject["name"]) not in accounts:
+            return f"there is no service account {subject['namespace']}:{subject['name']}"
+    return ""
+
+
+def merge(existing: Object, wanted: Object) -> dict[str, Any]:
+    """Return the existing object with what is wanted put in; subjects and annotations that others added stay."""
+    result = {**existing}
+    for key, value in wanted.items():
+        if key == "subjects":
+            present = [_subject(s) for s in existing.get(key) or ()]
+            missing = [s for s in value if _subject(s) not in present]
+            result[key] = [*(existing.get(key) or ()), *missing]
+        elif key == "spec":
+            result[key] = {**value, **_server_defaults(existing.get(key) or {}, value)}
+        elif key == "metadata" and value.get("annotations"):
+            annotations = {**annotations_of(existing), **value["annotations"]}
+            result[key] = {**existing["metadata"], "annotations": annotations}
+        elif key not in ("metadata", "apiVersion", "kind"):
+            result[key] = value
+    return result
+
+
+def _subject(subject: Object) -> tuple[Any, ...]:
+    return subject.get("kind"), subject.get("namespace"), subject.get("name")
+
+
+def _server_defaults(existing: Object, wanted: Object) -> dict[str, Any]:
+    """Return what the server filled in by itself: allowPrivilegeEscalation is true unless said (policy/v1beta1)."""
+    same = {"allowPrivilegeEscalation": True}
+    return {key: value for key, value in existing.items() if key not in wanted and same.get(key) == value}
+
+
 def key_of(item: Object) -> tuple[str, str]:
-    """Namespace (empty without one) and name."""
+    """Return namespace (empty without one) and name."""
     return item["metadata"].get("namespace", ""), item["metadata"]["name"]
+
+
+def annotations_of(item: Object) -> Mapping[str, str]:
+    """Return the annotations of an object; empty without any."""
+    return (item.get("metadata") or {}).get("annotations") or {}
+
+
+def controller_of(item: Object) -> Object | None:
+    """Return the owner reference that controls an object."""
+    owners = item["metadata"].get("ownerReferences") or ()
+    return next((owner for owner in owners if owner.get("controller")), None)

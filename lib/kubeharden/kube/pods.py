@@ -1,47 +1,91 @@
-"""The pods of a node: which ran before, whether they run again, and which have nobody to stand in. Pure."""
+"""A pod of the API as plain data: its readers, and what a change did to the pods of a node. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from kubeharden.kube.workloads import controller_of, is_mirror
+from kubeharden.kube.manifests import annotations_of, controller_of
+from kubeharden.kube.names import MIRROR
 
 Pod = Mapping[str, Any]
 Objects = Mapping[str, Iterable[Mapping[str, Any]]]
+# The lists of containers in a pod's spec, in the order in which the server visits them (pkg/api/pod/util.go,
+# VisitContainersWithPath), and what one of each is called.
+CONTAINER_LISTS = {
+    "initContainers": "init container",
+    "containers": "container",
+    "ephemeralContainers": "ephemeral container",
+}
+# Those that a pod has when it is made: ephemeral containers come later, by a request of their own.
+TEMPLATE_LISTS = ("initContainers", "containers")
+_FINISHED = ("Succeeded", "Failed")
 
 
 def name_of(pod: Pod) -> str:
-    """``kube-system/weave-net-x7k2p``."""
+    """Return ``kube-system/weave-net-x7k2p``."""
     return f"{pod['metadata'].get('namespace', '')}/{pod['metadata']['name']}"
 
 
+def node_of(pod: Pod) -> str:
+    """Return the name of its node; empty while it has none."""
+    return str((pod.get("spec") or {}).get("nodeName") or "")
+
+
+def service_account_of(pod: Pod) -> str:
+    """Return the name of the service account that it runs as."""
+    spec = pod.get("spec") or {}
+    return str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default")
+
+
+def containers(pod: Pod) -> Iterator[tuple[str, Any]]:
+    """Yield every container with its path, in the server's order."""
+    spec = pod["spec"]
+    for key in CONTAINER_LISTS:
+        for index, container in enumerate(spec.get(key) or ()):
+            yield f"spec.{key}[{index}]", container
+
+
+def phase_of(pod: Pod) -> str:
+    """Return ``Pending``, ``Running``, ``Succeeded`` or ``Failed``; empty where the server has not said."""
+    return str((pod.get("status") or {}).get("phase") or "")
+
+
+def runs(pod: Pod) -> bool:
+    """Return whether it has not ended."""
+    return phase_of(pod) not in _FINISHED
+
+
 def is_ready(pod: Pod) -> bool:
-    """Whether it has the condition Ready."""
+    """Return whether it has the condition Ready."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def is_over(pod: Pod) -> bool:
-    """Whether it has done its work, or is on its way out."""
-    phase = (pod.get("status") or {}).get("phase")
-    return phase in {"Succeeded", "Failed"} or is_ending(pod)
+    """Return whether it has done its work, or is being deleted."""
+    return not runs(pod) or is_ending(pod)
 
 
 def is_ending(pod: Pod) -> bool:
-    """Whether it is on its way out."""
+    """Return whether it is being deleted."""
     return "deletionTimestamp" in pod["metadata"]
 
 
 def is_daemons(pod: Pod) -> bool:
-    """Whether a DaemonSet keeps it on its node."""
+    """Return whether a DaemonSet keeps it on its node."""
     return (controller_of(pod) or {}).get("kind") == "DaemonSet"
 
 
-def not_again(node: str, before: Sequence[Pod], now: Sequence[Pod]) -> list[str]:
-    """Which of the pods that were ready on a node do not run again, and have nobody in their place.
+def is_mirror(pod: Pod) -> bool:
+    """Return whether it is the API's picture of a static pod, which the kubelet alone can end."""
+    return MIRROR in annotations_of(pod)
 
-    A pod is told by its uid. Where it is gone, its controller must have as many ready pods as it had before:
+
+def not_again(node: str, before: Sequence[Pod], now: Sequence[Pod]) -> list[str]:
+    """Return which of the pods that were ready on a node do not run again and were not replaced.
+
+    A pod is known by its uid. Where it is gone, its controller must have as many ready pods as it had before:
     a new pod has another name, and may be on another node.
 
     Args:
@@ -53,10 +97,10 @@ def not_again(node: str, before: Sequence[Pod], now: Sequence[Pod]) -> list[str]
     wanted, there = _ready_by_owner(before), _ready_by_owner(now)
     problems = []
     for pod in before:
-        if pod["spec"].get("nodeName") != node or not is_ready(pod) or is_over(pod):
+        if node_of(pod) != node or not is_ready(pod) or is_over(pod):
             continue
         found, owner = present.get(pod["metadata"]["uid"]), controller_of(pod)
-        if found is not None and (is_ready(found) or _done(found)):
+        if found is not None and (is_ready(found) or phase_of(found) == "Succeeded"):
             continue
         if found is None and owner is None and not is_mirror(pod):
             problems.append(f"{name_of(pod)} is gone, and nothing makes it anew")
@@ -66,7 +110,7 @@ def not_again(node: str, before: Sequence[Pod], now: Sequence[Pod]) -> list[str]
 
 
 def singles(objects: Objects) -> dict[str, list[str]]:
-    """By node, the workloads that run one pod only, and run it there: nothing stands in for it meanwhile.
+    """Return by node the workloads that run a single pod, and run it there: nothing replaces it meanwhile.
 
     Args:
         objects: ``pods``, ``deployments``, ``replicasets``, ``statefulsets``, ``replicationcontrollers``.
@@ -74,7 +118,7 @@ def singles(objects: Objects) -> dict[str, list[str]]:
     by_uid = {item["metadata"]["uid"]: item for items in objects.values() for item in items if _uid(item)}
     found: dict[str, list[str]] = {}
     for pod in objects.get("pods", ()):
-        reference, node = controller_of(pod), pod.get("spec", {}).get("nodeName")
+        reference, node = controller_of(pod), node_of(pod)
         owner = by_uid.get(reference["uid"]) if reference else None
         while owner is not None and (above := controller_of(owner)) is not None:
             owner = by_uid.get(above["uid"])
@@ -86,10 +130,6 @@ def singles(objects: Objects) -> dict[str, list[str]]:
 
 def _uid(item: Mapping[str, Any]) -> str:
     return str(item["metadata"].get("uid") or "")
-
-
-def _done(pod: Pod) -> bool:
-    return (pod.get("status") or {}).get("phase") == "Succeeded"
 
 
 def _ready_by_owner(pods: Iterable[Pod]) -> dict[str, int]:

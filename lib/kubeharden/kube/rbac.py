@@ -13,12 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kubeharden.kube.names import AUTHENTICATED, PSP_RESOURCE, PSP_USE_GROUPS
+
 Object = Mapping[str, Any]
 Subject = tuple[str, str]  # "User" or "Group", and its name
-_GROUPS = {"policy", "extensions", "*"}
-_RESOURCES = {"podsecuritypolicies", "*"}
+_GROUPS = PSP_USE_GROUPS | {"*"}
+_RESOURCES = {PSP_RESOURCE, "*"}
 _VERBS = {"use", "*"}
-_AUTHENTICATED = "system:authenticated"
 _MASTERS = "system:masters"  # allowed everything before RBAC is asked (authorizerfactory.NewPrivilegedGroups)
 _EVERY = frozenset({""})  # a rule without resourceNames; "*" among them would be a name like any other
 
@@ -33,18 +34,18 @@ class Identity:
     @classmethod
     def of_service_account(cls, namespace: str, name: str) -> Identity:
         """The user that a service account is."""
-        groups = {"system:serviceaccounts", f"system:serviceaccounts:{namespace}", _AUTHENTICATED}
+        groups = {"system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED}
         return cls(f"system:serviceaccount:{namespace}:{name}", frozenset(groups))
 
     @classmethod
     def of_node(cls, name: str) -> Identity:
         """The user that a kubelet is: it makes the mirror pods of its static pods."""
-        return cls(f"system:node:{name}", frozenset({"system:nodes", _AUTHENTICATED}))
+        return cls(f"system:node:{name}", frozenset({"system:nodes", AUTHENTICATED}))
 
     @classmethod
     def of_user(cls, name: str) -> Identity:
         """A user who is in no group but that of all who are logged in."""
-        return cls(name, frozenset({_AUTHENTICATED}))
+        return cls(name, frozenset({AUTHENTICATED}))
 
     @property
     def subjects(self) -> tuple[Subject, ...]:

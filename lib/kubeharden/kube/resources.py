@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kubeharden.kube.names import PSP_API_VERSION, RBAC_API_VERSION
+
 
 @dataclass(frozen=True)
 class Resource:
@@ -24,7 +26,7 @@ class Resource:
     observed: bool = True
 
 
-_RBAC = ("rbac.authorization.k8s.io/v1",)
+_RBAC = (RBAC_API_VERSION,)
 _APPS = ("apps/v1",)
 
 RESOURCES = {
@@ -41,7 +43,7 @@ RESOURCES = {
         Resource("StatefulSet", "statefulsets", _APPS),
         Resource("Job", "jobs", ("batch/v1",)),
         Resource("CronJob", "cronjobs", ("batch/v1", "batch/v1beta1")),
-        Resource("PodSecurityPolicy", "podsecuritypolicies", ("policy/v1beta1",), namespaced=False),
+        Resource("PodSecurityPolicy", "podsecuritypolicies", (PSP_API_VERSION,), namespaced=False),
         Resource("Role", "roles", _RBAC),
         Resource("RoleBinding", "rolebindings", _RBAC),
         Resource("ClusterRole", "clusterroles", _RBAC, namespaced=False),

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kubeharden.kube.manifests import annotations_of, controller_of
+from kubeharden.kube.pods import is_mirror, node_of, runs, service_account_of
 from kubeharden.kube.rbac import Identity
 
 Object = Mapping[str, Any]
@@ -38,8 +40,6 @@ CONTROLLERS = {
     "CronJob": "job-controller",
 }
 CONTROLLER_MANAGER = "system:kube-controller-manager"
-MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
-_FINISHED = ("Succeeded", "Failed")
 # In the name of every annotation by which a pod is judged: seccomp's, AppArmor's, that of sysctls
 # (pkg/apis/core/annotation_key_constants.go). Others may differ in every pod, such as the address that CNI gave it.
 _JUDGED = "security."
@@ -140,11 +140,14 @@ class _Makers:
             kind=kind,
             namespace=namespace,
             name=name,
-            service_account=_account(template),
+            service_account=service_account_of(template),
             pods=running,
             in_use=bool(running) or _makes_pods(kind, item),
             template=template,
-            askers=(Identity.of_service_account(namespace, _account(template)), self._controller(kind)),
+            askers=(
+                Identity.of_service_account(namespace, service_account_of(template)),
+                self._controller(kind),
+            ),
         )
 
     def of_pods(self, key: Key, pods: Iterable[Object]) -> list[Workload]:
@@ -158,17 +161,17 @@ class _Makers:
     def _of_pod(self, kind: str, namespace: str, name: str, same: list[Object]) -> Workload:
         pod, running = same[0], sum(map(runs, same))
         mirror = is_mirror(pod)
-        node = Identity.of_node((pod.get("spec") or {}).get("nodeName", ""))
+        node = Identity.of_node(node_of(pod))
         return Workload(
             kind=kind,
             namespace=namespace,
             name=name,
-            service_account="" if mirror else _account(pod),
+            service_account="" if mirror else service_account_of(pod),
             mirror=mirror,
             pods=running,
             in_use=bool(running),
             template=pod,
-            askers=(node,) if mirror else (Identity.of_service_account(namespace, _account(pod)),),
+            askers=(node,) if mirror else (Identity.of_service_account(namespace, service_account_of(pod)),),
         )
 
     def _controller(self, kind: str) -> Identity:
@@ -212,12 +215,6 @@ def _root(key: Key, items: Mapping[Key, Object]) -> Key:
     return key
 
 
-def controller_of(item: Object) -> Object | None:
-    """The owner reference that controls an object."""
-    owners = item["metadata"].get("ownerReferences") or ()
-    return next((owner for owner in owners if owner.get("controller")), None)
-
-
 def _makes_pods(kind: str, item: Object) -> bool:
     """Whether pods will be made of this without anybody changing it."""
     spec, status = item.get("spec") or {}, item.get("status") or {}
@@ -236,23 +233,7 @@ def likeness(pod: Object) -> str:
     spec = {
         key: value for key, value in (pod.get("spec") or {}).items() if key not in ("nodeName", "hostname")
     }
-    notes = pod["metadata"].get("annotations") or {}
-    return repr((spec, [(key, value) for key, value in notes.items() if _JUDGED in key]))
-
-
-def runs(pod: Object) -> bool:
-    """Whether it has not ended."""
-    return (pod.get("status") or {}).get("phase") not in _FINISHED
-
-
-def is_mirror(pod: Object) -> bool:
-    """Whether it is the API's picture of a static pod, which the kubelet alone can end."""
-    return MIRROR_ANNOTATION in (pod["metadata"].get("annotations") or {})
-
-
-def _account(pod: Object) -> str:
-    spec = pod.get("spec") or {}
-    return str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default")
+    return repr((spec, [(key, value) for key, value in annotations_of(pod).items() if _JUDGED in key]))
 
 
 def _place(item: Object) -> tuple[str, str]:

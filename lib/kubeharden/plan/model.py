@@ -13,13 +13,11 @@ import yaml
 
 from kubeharden.components import Finding, Migration
 from kubeharden.facts import FileFact
+from kubeharden.kube.manifests import own_state, parts_like, without_server_parts
 
 if TYPE_CHECKING:  # a process that only changes nodes need not read the rules of pod security
     from kubeharden.podsecurity import Impact
     from kubeharden.podsecurity.levels import NamespaceLevel
-
-# What the API server writes into an object's metadata (ObjectMeta of k8s.io/apimachinery, meta/v1).
-SERVER_METADATA = ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink")
 
 
 @dataclass(frozen=True)
@@ -131,15 +129,15 @@ class ObjectChange:
     @property
     def before_digest(self) -> str:
         """SHA-256 of the object that it replaces or deletes, without what the server keeps in it; or ``absent``."""
-        return "absent" if self.before is None else digest_of(_without_server_parts(self.before))
+        return "absent" if self.before is None else digest_of(without_server_parts(self.before))
 
     @property
     def diff(self) -> str:
         """A unified diff of the object as YAML, without what the server keeps in it."""
         if self.delete and self.before is not None:
-            return unified_diff(self.name, _yaml(_own_parts(self.before, self.before)), "")
-        before = "" if self.before is None else _yaml(_own_parts(self.before, self.manifest))
-        return unified_diff(self.name, before, _yaml(_own_parts(self.manifest, self.manifest)))
+            return unified_diff(self.name, _yaml(parts_like(self.before, self.before)), "")
+        before = "" if self.before is None else _yaml(parts_like(self.before, self.manifest))
+        return unified_diff(self.name, before, _yaml(parts_like(self.manifest, self.manifest)))
 
 
 @dataclass(frozen=True)
@@ -180,15 +178,12 @@ class Plan:
     cluster_uid: str = ""
 
     def of(self, step: str) -> Plan:
-        """The part of the plan that is one step."""
-        return Plan(
+        """Return the part of the plan that is one step; all but steps and changes is that of the whole plan."""
+        return replace(
+            self,
             steps=(step,),
             node_changes=tuple(c for c in self.node_changes if c.step == step),
             object_changes=tuple(c for c in self.object_changes if c.step == step),
-            remarks=self.remarks,
-            refused=self.refused,
-            namespaces=self.namespaces,
-            impacts=self.impacts,
         )
 
     def about(self, subjects: Collection[str]) -> Plan:
@@ -245,7 +240,7 @@ class Plan:
                 {
                     "step": change.step,
                     "action": change.action,
-                    "manifest": _without_server_parts(change.manifest),
+                    "manifest": without_server_parts(change.manifest),
                     "before": change.before_digest,
                 }
                 for change in self.object_changes
@@ -253,17 +248,9 @@ class Plan:
         }
 
 
-def own_state(item: Mapping[str, Any]) -> dict[str, Any]:
-    """What people and runs decide of an API object: without status, and without what the server keeps in it."""
-    meta = item["metadata"]
-    kept = {key: meta[key] for key in ("name", "namespace", "labels", "annotations") if meta.get(key)}
-    rest = {key: value for key, value in item.items() if key not in ("apiVersion", "metadata", "status")}
-    return {**rest, "metadata": kept}
-
-
 def state_digest(item: Mapping[str, Any]) -> str:
-    """SHA-256 of what people and runs decide of an API object: another one, once somebody has changed it."""
-    return sha256(json.dumps(own_state(item), sort_keys=True, separators=(",", ":")))
+    """Return the SHA-256 of what people and runs decide of an API object: it differs once somebody has changed it."""
+    return digest_of(own_state(item))
 
 
 def sha256(text: str) -> str:
@@ -286,23 +273,6 @@ def unified_diff(name: str, before: str, after: str) -> str:
             tofile=name if after else "/dev/null",
         )
     )
-
-
-def _without_server_parts(item: Mapping[str, Any]) -> dict[str, Any]:
-    """An object without what the server keeps in it, which may move between a plan and the same plan later."""
-    meta = {key: value for key, value in item["metadata"].items() if key not in SERVER_METADATA}
-    return {**{key: value for key, value in item.items() if key != "status"}, "metadata": meta}
-
-
-def _own_parts(item: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
-    parts = {key: item[key] for key in like if key in item and key not in ("metadata", "status")}
-    meta = {key: item["metadata"][key] for key in ("name", "namespace", "labels") if key in item["metadata"]}
-    return {
-        "apiVersion": parts.pop("apiVersion", None),
-        "kind": parts.pop("kind", None),
-        "metadata": meta,
-        **parts,
-    }
 
 
 def _yaml(value: Any) -> str:

@@ -9,9 +9,11 @@ from typing import Any
 
 from kubeharden.components import units
 from kubeharden.components.mismatches import mismatches, same_field
+from kubeharden.components.paths import walk
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
+from kubeharden.kube.rbac import usable_policies
 from kubeharden.plan.model import NodeChange, Plan
-from kubeharden.podsecurity import usable_policies
+from kubeharden.plan.step import POD_SECURITY
 from kubeharden.podsecurity.levels import labels_of, shown
 from kubeharden.releases import release_table
 
@@ -160,7 +162,7 @@ def _differences(before: NodeFacts, after: NodeFacts, plan: Plan) -> Iterator[tu
             continue
         hardened = change.migration.hardened if change.migration else []
         declared = [*(setting.field for setting in hardened if setting.field), *change.pending]
-        flat_old, flat_new = dict(_leaves(first)), dict(_leaves(second))
+        flat_old, flat_new = _set_values(first), _set_values(second)
         for path in {**flat_old, **flat_new}:
             if flat_old.get(path) != flat_new.get(path):
                 known = any(same_field(field, path) for field in declared)
@@ -174,12 +176,11 @@ def _differences(before: NodeFacts, after: NodeFacts, plan: Plan) -> Iterator[tu
                 )
 
 
-def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, item in value.items():
-        if isinstance(item, Mapping) and item:
-            yield from _leaves(item, f"{prefix}{key}.")
-        elif item not in (None, "", [], {}):
-            yield f"{prefix}{key}", item
+def _set_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return path and value of everything that a configuration sets to something."""
+    return {
+        ".".join(map(str, path)): value for path, value in walk(config) if value not in (None, "", [], {})
+    }
 
 
 def _shown(value: Any) -> str:
@@ -279,7 +280,7 @@ def _confirmations(
     ]
     allowed = {
         f"{namespace}:{name}": usable_policies(after.cluster.objects, namespace, name)
-        for namespace, name in (dict.fromkeys(accounts) if "pod-security" in plan.steps else ())
+        for namespace, name in (dict.fromkeys(accounts) if POD_SECURITY in plan.steps else ())
     }
     if any(allowed.values()):
         pairs = (f"{account} {', '.join(sorted(names))}" for account, names in allowed.items() if names)

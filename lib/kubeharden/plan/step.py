@@ -9,6 +9,9 @@ from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan.draft import Draft
 from kubeharden.podsecurity import PolicySet
 
+# The step of both kinds of admission: plan/steps/pod_security.py makes it of psp.py, psa.py and breakage.py.
+POD_SECURITY = "pod-security"
+
 
 @dataclass(frozen=True)
 class Right:

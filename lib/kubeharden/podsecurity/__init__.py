@@ -1,7 +1,5 @@
-"""Pod security: the policies, who may use them, and what they and the Standards say of a pod. Pure."""
+"""Pod security: policies, what they and the Pod Security Standards say of a pod, and levels of namespaces. Pure."""
 
-from kubeharden.kube.rbac import Authorization, Identity, usable_policies
-from kubeharden.kube.workloads import Workload, static_pod_namespaces, workloads
 from kubeharden.podsecurity.default_policy import default_policies, default_policy_objects
 from kubeharden.podsecurity.impact import (
     Impact,
@@ -18,15 +16,12 @@ from kubeharden.podsecurity.psp.least import least_privileged_policy
 from kubeharden.podsecurity.pss.standards import Violation, evaluate_pss, smallest_change
 
 __all__ = [
-    "Authorization",
-    "Identity",
     "Impact",
     "Judged",
     "PolicySet",
     "PreparedPolicies",
     "PspDecision",
     "Violation",
-    "Workload",
     "breaking",
     "default_policies",
     "default_policy_objects",
@@ -41,7 +36,4 @@ __all__ = [
     "pss_impact",
     "read_policies",
     "smallest_change",
-    "static_pod_namespaces",
-    "usable_policies",
-    "workloads",
 ]

@@ -89,14 +89,6 @@ def configured(
     return {**content, "plugins": plugins}
 
 
-def defaults_of(content: Mapping[str, Any] | None) -> dict[str, str]:
-    """What holds for namespaces without labels by a file's content; without one, nothing is refused."""
-    for plugin in (content or {}).get("plugins") or ():
-        if plugin.get("name") == PLUGIN:
-            return dict((plugin.get("configuration") or {}).get("defaults") or {})
-    return {}
-
-
 def rendered(content: Mapping[str, Any]) -> str:
     """The file's text."""
     return yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=False)

@@ -15,15 +15,9 @@ import yaml
 
 from kubeharden.errors import ParameterError
 from kubeharden.inputs.parameters import NONE, STRENGTHS
-from kubeharden.podsecurity.policies import (
-    PSP_API_VERSION,
-    PSP_GROUP,
-    RBAC_API_VERSION,
-    RBAC_GROUP,
-)
+from kubeharden.kube.names import AUTHENTICATED, PSP_API_VERSION, RBAC_API_VERSION, RBAC_GROUP
+from kubeharden.podsecurity.policies import use_rule
 from kubeharden.releases import FIRST, Release, features_of
-
-EVERYBODY = "system:authenticated"
 
 
 def default_policies(release: str | Release | None = None) -> dict[str, dict[str, Any]]:
@@ -80,23 +74,17 @@ def default_policy_objects(strength: str, release: str | Release | None = None) 
         raise ParameterError(f"default_policy: {strength!r} is none of {', '.join((*STRENGTHS, NONE))}")
     policy = default_policies(release)[strength]
     name = policy["metadata"]["name"]
-    rule = {
-        "apiGroups": [PSP_GROUP],
-        "resources": ["podsecuritypolicies"],
-        "resourceNames": [name],
-        "verbs": ["use"],
-    }
     role = {
         "apiVersion": RBAC_API_VERSION,
         "kind": "ClusterRole",
         "metadata": {"name": f"psp:{name}"},
-        "rules": [rule],
+        "rules": [use_rule(name)],
     }
     binding = {
         "apiVersion": RBAC_API_VERSION,
         "kind": "ClusterRoleBinding",
         "metadata": {"name": f"authenticated:psp:{name}"},
         "roleRef": {"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": f"psp:{name}"},
-        "subjects": [{"apiGroup": RBAC_GROUP, "kind": "Group", "name": EVERYBODY}],
+        "subjects": [{"apiGroup": RBAC_GROUP, "kind": "Group", "name": AUTHENTICATED}],
     }
     return [policy, role, binding]

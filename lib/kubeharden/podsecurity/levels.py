@@ -16,13 +16,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubeharden.kube.workloads import KINDS, likeness, names_of, pods_by_maker, runs, workloads
+from kubeharden.kube.names import POD_SECURITY_LABEL
+from kubeharden.kube.pods import runs
+from kubeharden.kube.workloads import KINDS, likeness, names_of, pods_by_maker, workloads
 from kubeharden.podsecurity.policies import NamespaceWish
 from kubeharden.podsecurity.pss.standards import LATEST, LEVELS, Violation, evaluate_pss
 
 Object = Mapping[str, Any]
 MODES = ("enforce", "audit", "warn")
-LABEL = "pod-security.kubernetes.io"
 SHOWN = 3  # how many violations of a workload are named, and how many workloads
 
 
@@ -123,17 +124,17 @@ def namespace_levels(
 
 def labels_of(item: Object) -> dict[str, str]:
     """The pod security labels of a namespace, without the prefix."""
-    labels = item["metadata"].get("labels") or {}
-    return {
-        key.partition("/")[2]: str(value) for key, value in labels.items() if key.partition("/")[0] == LABEL
-    }
+    labels, prefix = item["metadata"].get("labels") or {}, f"{POD_SECURITY_LABEL}/"
+    return {key.removeprefix(prefix): str(value) for key, value in labels.items() if key.startswith(prefix)}
 
 
 def labelled(item: Object, labels: Mapping[str, str]) -> dict[str, Any]:
     """A namespace with these pod security labels; its other labels stay."""
     meta = item["metadata"]
-    others = {k: v for k, v in (meta.get("labels") or {}).items() if k.partition("/")[0] != LABEL}
-    wanted = {f"{LABEL}/{key}": value for key, value in labels.items()}
+    others = {
+        k: v for k, v in (meta.get("labels") or {}).items() if k.partition("/")[0] != POD_SECURITY_LABEL
+    }
+    wanted = {f"{POD_SECURITY_LABEL}/{key}": value for key, value in labels.items()}
     return {**item, "metadata": {**meta, "labels": {**others, **wanted}}}
 
 

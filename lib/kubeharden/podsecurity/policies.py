@@ -10,15 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from kubeharden.errors import ParameterError
 from kubeharden.inputs.documents import mistakes, read_document
+from kubeharden.kube.names import (
+    PSP_API_VERSION,
+    PSP_GROUP,
+    PSP_RESOURCE,
+    RBAC_API_VERSION,
+    RBAC_GROUP,
+    SECCOMP_ALLOWED,
+)
 from kubeharden.podsecurity.psp.policy import PolicySpec
-from kubeharden.podsecurity.psp.profiles import SECCOMP_ALLOWED
 
-# policy/v1beta1 holds PodSecurityPolicy from 1.10 to 1.24; RBAC on the group "policy" is right for all of
-# them (plugin/pkg/admission/security/podsecuritypolicy/admission.go, authorizedForPolicy).
-PSP_API_VERSION = "policy/v1beta1"
-PSP_GROUP = "policy"
-RBAC_API_VERSION = "rbac.authorization.k8s.io/v1"
-RBAC_GROUP = "rbac.authorization.k8s.io"
 SECCOMP_NAMES = ("*", "runtime/default", "docker/default", "unconfined")
 
 
@@ -182,14 +183,17 @@ def _role(policy: Policy, namespace: str) -> dict[str, Any]:
         "apiVersion": RBAC_API_VERSION,
         "kind": "Role",
         "metadata": {"name": policy.role_name, "namespace": namespace},
-        "rules": [
-            {
-                "apiGroups": [PSP_GROUP],
-                "resources": ["podsecuritypolicies"],
-                "resourceNames": [policy.name],
-                "verbs": ["use"],
-            }
-        ],
+        "rules": [use_rule(policy.name)],
+    }
+
+
+def use_rule(policy: str) -> dict[str, Any]:
+    """Return the rule of a Role that allows the use of a policy."""
+    return {
+        "apiGroups": [PSP_GROUP],
+        "resources": [PSP_RESOURCE],
+        "resourceNames": [policy],
+        "verbs": ["use"],
     }
 
 

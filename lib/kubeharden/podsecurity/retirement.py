@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from kubeharden.kube.manifests import key_of
+from kubeharden.kube.names import BOOTSTRAPPING, PSP_RESOURCE, PSP_USE_GROUPS
+
 Object = Mapping[str, Any]
-_GROUPS = {"policy", "extensions"}
-_BOOTSTRAP = "kubernetes.io/bootstrapping"  # the API server makes these again when it starts
 # Fields of a policy that change pods (pkg/security/podsecuritypolicy/provider.go); without the plugin, nobody does.
 _MUTATING_RULES = ("runAsUser", "runAsGroup", "seLinux", "supplementalGroups", "fsGroup")
 _MUTATING_FIELDS = ("defaultAddCapabilities", "requiredDropCapabilities", "readOnlyRootFilesystem")
@@ -25,7 +26,7 @@ def leftovers(objects: Mapping[str, Iterable[Object]]) -> list[Object]:
     """
     roles = [r for r in objects.get("roles", ()) if only_about_policies(r)]
     cluster_roles = [r for r in objects.get("clusterroles", ()) if only_about_policies(r)]
-    known = {("Role", *_place(r)) for r in roles} | {("ClusterRole", *_place(r)) for r in cluster_roles}
+    known = {("Role", *key_of(r)) for r in roles} | {("ClusterRole", *key_of(r)) for r in cluster_roles}
     bindings = [
         binding
         for resource in ("rolebindings", "clusterrolebindings")
@@ -39,7 +40,9 @@ def only_about_policies(role: Object) -> bool:
     """Whether a Role or ClusterRole allows the use of policies and nothing else."""
     rules = role.get("rules") or ()
     return (
-        bool(rules) and _BOOTSTRAP not in (role["metadata"].get("labels") or {}) and all(map(_is_use, rules))
+        bool(rules)
+        and BOOTSTRAPPING not in (role["metadata"].get("labels") or {})
+        and all(map(_is_use, rules))
     )
 
 
@@ -48,7 +51,7 @@ def also_about_policies(objects: Mapping[str, Iterable[Object]]) -> Iterator[str
     for resource in ("roles", "clusterroles"):
         for role in objects.get(resource, ()):
             if not only_about_policies(role) and any(map(_is_use, role.get("rules") or ())):
-                yield f"{role['kind']} {'/'.join(filter(None, _place(role)))}"
+                yield f"{role['kind']} {'/'.join(filter(None, key_of(role)))}"
 
 
 def mutating(policy: Object) -> list[str]:
@@ -68,8 +71,8 @@ def mutating(policy: Object) -> list[str]:
 
 def _is_use(rule: Object) -> bool:
     return (
-        set(rule.get("apiGroups") or ()) <= _GROUPS
-        and set(rule.get("resources") or ()) == {"podsecuritypolicies"}
+        set(rule.get("apiGroups") or ()) <= PSP_USE_GROUPS
+        and set(rule.get("resources") or ()) == {PSP_RESOURCE}
         and set(rule.get("verbs") or ()) == {"use"}
     )
 
@@ -78,7 +81,3 @@ def _refers(binding: Object) -> tuple[str, str, str]:
     ref = binding["roleRef"]
     namespace = binding["metadata"].get("namespace", "") if ref["kind"] == "Role" else ""
     return ref["kind"], namespace, ref["name"]
-
-
-def _place(item: Object) -> tuple[str, str]:
-    return item["metadata"].get("namespace", ""), item["metadata"]["name"]

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kubeharden.errors import ParameterError, RecordError
-from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, sha256
+from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, digest_of, sha256
 from kubeharden.plan.events import Event, Planned, Started, event_of
 from kubeharden.records.journal import Journal, JournalWriter, read_journal, sync_folder
 from kubeharden.redaction import Redactor
@@ -188,8 +188,8 @@ class Record:
             step=change.step,
             action=change.action,
             name=change.name,
-            before=ABSENT if change.before is None else object_digest(change.before),
-            after=ABSENT if after is None else object_digest(after),
+            before=ABSENT if change.before is None else digest_of(change.before),
+            after=ABSENT if after is None else digest_of(after),
             redacted=redacted,
         )
 
@@ -293,11 +293,6 @@ def read_run(folder: Path) -> PastRun:
         problems=(*journal.problems, *(problem for problem in found if problem)),
         running=is_open(folder / JOURNAL),
     )
-
-
-def object_digest(content: Mapping[str, Any]) -> str:
-    """SHA-256 of an API object as JSON with sorted keys."""
-    return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")))
 
 
 def write_aside(path: Path, data: bytes) -> None:

@@ -20,8 +20,8 @@ from typing import Any
 
 from kubeharden.edges.cluster import Cluster
 from kubeharden.errors import ClusterError, StaleError, StoppedError
-from kubeharden.kube.pods import is_daemons, is_ending, is_over, name_of
-from kubeharden.kube.workloads import controller_of, is_mirror
+from kubeharden.kube.manifests import annotations_of, controller_of
+from kubeharden.kube.pods import is_daemons, is_ending, is_mirror, is_over, name_of
 from kubeharden.plan.events import Cordoned, Drained, LeftCordoned, Listener, Uncordoned
 from kubeharden.releases import Release, feature
 from kubeharden.rollout.interrupts import Stop
@@ -93,9 +93,12 @@ class Drain:
         while True:
             try:
                 item = self.cluster.get("Node", node)
-                if item is None or CORDONED_BY not in _annotations(item):
+                if item is None or CORDONED_BY not in annotations_of(item):
                     break  # it never was, or only the answer to what was asked is lost
-                ours = _is_cordoned(item) and _annotations(item).get(CORDONED_AT) in (None, _tainted_at(item))
+                ours = _is_cordoned(item) and annotations_of(item).get(CORDONED_AT) in (
+                    None,
+                    _tainted_at(item),
+                )
                 wanted = {"unschedulable": None} if ours else {}
                 if self._patch(item, wanted, {CORDONED_BY: None, CORDONED_AT: None}):
                     self.recordoned += [node] if _is_cordoned(item) and not ours else []
@@ -117,7 +120,7 @@ class Drain:
         return [
             item["metadata"]["name"]
             for item in self.cluster.items("Node")
-            if CORDONED_BY in _annotations(item)
+            if CORDONED_BY in annotations_of(item)
         ]
 
     def _cordon(self, node: str) -> None:
@@ -194,10 +197,6 @@ class Drain:
             for pod in self.cluster.pods_on(node)
             if not is_daemons(pod) and not is_mirror(pod) and (is_ending(pod) or not is_over(pod))
         ]
-
-
-def _annotations(node: Mapping[str, Any]) -> Mapping[str, Any]:
-    return node["metadata"].get("annotations") or {}
 
 
 def _is_cordoned(node: Mapping[str, Any]) -> bool:

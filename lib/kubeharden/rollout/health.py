@@ -17,8 +17,8 @@ from kubeharden.edges.nodes import Nodes
 from kubeharden.edges.observe import observe_nodes
 from kubeharden.errors import ClusterError, KubehardenError, NodeError, ProofError, StoppedError
 from kubeharden.facts import NodeFacts, ServiceFacts
-from kubeharden.kube.pods import not_again
-from kubeharden.kube.workloads import controller_of
+from kubeharden.kube.manifests import controller_of
+from kubeharden.kube.pods import node_of, not_again
 from kubeharden.plan import NodeChange
 from kubeharden.plan.proof import not_serving, unproved
 
@@ -212,7 +212,7 @@ class Readiness:
 
 
 def _count(before: Before, node: str) -> int:
-    return sum(pod["spec"].get("nodeName") == node for pod in before.pods)
+    return sum(node_of(pod) == node for pod in before.pods)
 
 
 def _old_process(found: ServiceFacts, old: ServiceFacts) -> list[str]:

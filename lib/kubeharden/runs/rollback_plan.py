@@ -12,19 +12,29 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kubeharden.components import changed_fields
+from kubeharden.components.paths import walk
 from kubeharden.errors import RecordError, UnitError
 from kubeharden.facts import Facts, FileFact, NodeFacts, ServiceFacts
+from kubeharden.kube.manifests import without_server_parts
 from kubeharden.kube.resources import RESOURCES
-from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, Remark, state_digest, unified_diff
+from kubeharden.plan import (
+    FileChange,
+    NodeChange,
+    ObjectChange,
+    Plan,
+    Remark,
+    digest_of,
+    state_digest,
+    unified_diff,
+)
 from kubeharden.plan.events import OUTCOMES, Completed, Failed
 from kubeharden.plan.steps import names
 from kubeharden.records import KeptFile, KeptObject, PastRun
-from kubeharden.records.folder import ABSENT, object_digest
+from kubeharden.records.folder import ABSENT
 from kubeharden.redaction import is_whole
 
 # What a node has backed up: the node, the name of the transaction, the digest of the content.
 Backup = Callable[[str, str, str], str | None]
-UNDECIDED = ("uid", "resourceVersion", "creationTimestamp", "generation", "selfLink", "managedFields")
 
 
 @dataclass(frozen=True)
@@ -164,7 +174,7 @@ class _Builder:
     ) -> None:
         if (
             (before is None and now is None)
-            or (before and now and object_digest(before) == object_digest(now))
+            or (before and now and digest_of(before) == digest_of(now))
             or self._was_refused(kept)
         ):
             return
@@ -175,7 +185,7 @@ class _Builder:
         elif before is not None and now is None:
             if after is not None:
                 raise _ChangedSinceError("somebody has deleted it since")
-            self.object_changes.append(ObjectChange(step, _whole(_anew(before))))
+            self.object_changes.append(ObjectChange(step, _whole(without_server_parts(before))))
         elif before is not None and now is not None:
             manifest = _restored(before, after or {}, now)
             if manifest is not None:
@@ -281,19 +291,8 @@ def _difference(left: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def _leaves(item: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
-    """Path and value of everything in an object that people decide; a list is one value."""
-    return dict(_walk(item, ()))
-
-
-def _walk(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            if path or key != "status":
-                if path == ("metadata",) and key in UNDECIDED:
-                    continue
-                yield from _walk(inner, (*path, key))
-    else:
-        yield path, value
+    """Return path and value of everything in an object that people decide; a list is one value."""
+    return dict(walk(without_server_parts(item))) if item else {}
 
 
 def _with(item: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
@@ -306,9 +305,3 @@ def _with(item: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[st
     else:
         result[path[0]] = value
     return result
-
-
-def _anew(before: Mapping[str, Any]) -> dict[str, Any]:
-    """An object to create as it was."""
-    meta = {key: value for key, value in before["metadata"].items() if key not in UNDECIDED}
-    return {**{key: value for key, value in before.items() if key != "status"}, "metadata": meta}

@@ -11,9 +11,11 @@ from kubeharden.components import Effect, Finding, Migration, Setting
 from kubeharden.components.units import unwrapped
 from kubeharden.errors import UnitError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
+from kubeharden.kube.rbac import Authorization
+from kubeharden.kube.workloads import workloads
 from kubeharden.plan import FileChange, NodeChange, Plan
 from kubeharden.plan.events import Check, Result
-from kubeharden.podsecurity import Authorization, workloads
+from kubeharden.plan.step import POD_SECURITY
 from kubeharden.releases import Release, releases
 from kubeharden.show import display
 from kubeharden.show.display import BAD, GOOD, NOTE, Block, Diff, Message, Table, View
@@ -78,7 +80,7 @@ def plan_view(plan: Plan) -> View:
 def step_view(plan: Plan, step: str) -> View:
     """One step in full: the verdict on every setting, and every diff."""
     part, view = plan.of(step), View()
-    if step == "pod-security":
+    if step == POD_SECURITY:
         view.add(*map(headline, plan.impacts), *namespaces_view(plan.namespaces))
     for same in _alike(part.node_changes):
         names = ", ".join(change.node for change in same)

@@ -33,6 +33,7 @@ from kubeharden.errors import (
     TooManyRequestsError,
 )
 from kubeharden.facts.sensitive import is_distinct
+from kubeharden.kube.manifests import without_server_parts
 from kubeharden.redaction import Redactor
 
 TIMEOUT_SECONDS = (5, 30)  # to connect, to answer
@@ -179,7 +180,7 @@ class Client:
         """A write met 409 after one whose answer was lost: if what is there is what was sent, that one did it."""
         place = f"{path}/{body['metadata']['name']}" if method == "POST" else path
         there = self._send("GET", place, None, [])
-        if there.good and _carries(json.loads(there.text), _sent_part(body)):
+        if there.good and _carries(json.loads(there.text), without_server_parts(body)):
             return there.text
         raise self._refusal(answer, what or path)
 
@@ -252,12 +253,6 @@ def _warning(header: str) -> str:
 def _pauses(count: int) -> list[float]:
     """Seconds between one attempt and the next; not the same for clients that failed together."""
     return [FIRST_PAUSE_SECONDS * 2**n * random.uniform(0.8, 1.2) for n in range(count)]  # noqa: S311
-
-
-def _sent_part(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What was sent, without the resourceVersion that it was sent over."""
-    meta = {key: value for key, value in body["metadata"].items() if key != "resourceVersion"}
-    return {**body, "metadata": meta}
 
 
 def _carries(there: Any, sent: Any) -> bool:

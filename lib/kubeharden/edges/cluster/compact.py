@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubeharden.kube.admitted_pod import ONE_PROJECTED_NAME, PROJECTED_NAME
+from kubeharden.kube.manifests import without_managed_fields
 
-# Nobody here needs it, of any object.
-UNNEEDED = "managedFields"
 # What pods are told apart, counted and judged by; their conditions are asked for where they matter (``health.py``).
 POD_METADATA = (
     "name",
@@ -26,12 +25,6 @@ POD_METADATA = (
 POD_STATUS = ("phase",)
 
 
-def without_unneeded(_kind: str, item: dict[str, Any]) -> dict[str, Any]:
-    """The same object, of whatever kind, without what nobody needs."""
-    item["metadata"].pop(UNNEEDED, None)
-    return item
-
-
 class Keeper:
     """Keeps objects with their equal parts in common. Nobody may write to what it returns."""
 
@@ -41,7 +34,7 @@ class Keeper:
 
     def keep(self, kind: str, item: dict[str, Any]) -> dict[str, Any]:
         """What is to be kept of an object."""
-        pruned = _of_pod(item) if kind == "Pod" else without_unneeded(kind, item)
+        pruned = _of_pod(item) if kind == "Pod" else without_managed_fields(item)
         return {key: self._within(value) for key, value in pruned.items()}
 
     def _within(self, value: Any) -> Any:

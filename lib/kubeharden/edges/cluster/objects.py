@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from kubeharden.edges.cluster.client import Client
-from kubeharden.edges.cluster.compact import Keeper, without_unneeded
+from kubeharden.edges.cluster.compact import Keeper
 from kubeharden.errors import (
     ClusterError,
     ExpiredError,
@@ -17,6 +18,7 @@ from kubeharden.errors import (
     TooManyRequestsError,
 )
 from kubeharden.facts import ClusterFacts
+from kubeharden.kube.manifests import without_managed_fields
 from kubeharden.kube.resources import RESOURCES, Resource
 from kubeharden.plan import ObjectChange
 from kubeharden.redaction import Redactor
@@ -24,7 +26,7 @@ from kubeharden.redaction import Redactor
 PAGE = 500
 # Told after each page: what is read, how many of it there are so far, and how many in all (None: not known yet).
 Told = Callable[[str, int, int | None], None]
-Keep = Callable[[str, dict[str, Any]], dict[str, Any]]
+Keep = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Objects:
             resource = RESOURCES[kind]
             path = self._path(resource)
             if path is not None:
-                objects[resource.plural] = tuple(self._list(path, kind, keeper.keep, told))
+                objects[resource.plural] = tuple(self._list(path, kind, partial(keeper.keep, kind), told))
         return ClusterFacts(version=version, user=self.user, objects=objects)
 
     def may(self, verb: str, kind: str, namespace: str = "", subresource: str = "") -> bool:
@@ -281,7 +283,7 @@ class Objects:
         return self._served[base]
 
     def _list(
-        self, path: str, kind: str, keep: Keep = without_unneeded, told: Told | None = None
+        self, path: str, kind: str, keep: Keep = without_managed_fields, told: Told | None = None
     ) -> list[dict[str, Any]]:
         """Every object there, in pages; from the beginning again if the pages outlive the server's memory."""
         try:
@@ -294,7 +296,7 @@ class Objects:
         path: str,
         kind: str,
         query: Iterable[tuple[str, str]] = (),
-        keep: Keep = without_unneeded,
+        keep: Keep = without_managed_fields,
         told: Told | None = None,
     ) -> Iterator[dict[str, Any]]:
         token, done = "", 0
@@ -303,7 +305,7 @@ class Objects:
             page = self._client.call("GET", path, query=words)
             items = page.get("items") or ()
             for item in items:
-                yield {"apiVersion": page.get("apiVersion"), "kind": kind, **keep(kind, item)}
+                yield {"apiVersion": page.get("apiVersion"), "kind": kind, **keep(item)}
             metadata = page.get("metadata") or {}
             token = metadata.get("continue") or ""
             done += len(items)

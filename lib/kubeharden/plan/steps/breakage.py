@@ -7,6 +7,7 @@ from typing import Any
 
 from kubeharden.plan.draft import Draft
 from kubeharden.plan.model import Remark
+from kubeharden.plan.step import POD_SECURITY
 from kubeharden.podsecurity import (
     Impact,
     Judged,
@@ -20,7 +21,6 @@ from kubeharden.podsecurity import (
 from kubeharden.podsecurity.levels import NamespaceLevel
 from kubeharden.releases import Release
 
-STEP = "pod-security"
 LEVELS = "Pod Security Admission"
 Objects = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -49,7 +49,7 @@ def judge_policies(draft: Draft, objects: Objects, plugin: str, *, switched_on: 
             f"{plugin} is not switched on while something that is in use would be refused. Each of these needs a "
             f"policy, or its name in accept_breaking (see run.impact()):\n{lines}"
         )
-        draft.refused.append(Remark(STEP, why))
+        draft.refused.append(Remark(POD_SECURITY, why))
 
 
 def judge_levels(draft: Draft, objects: Objects, levels: Sequence[NamespaceLevel]) -> None:
@@ -90,4 +90,4 @@ def _propose(draft: Draft, found: Sequence[Judged]) -> None:
             f"the policies cover what they name and nothing else. default_policy={strength} would add one that "
             f"everybody may use, and admit {len(ordinary)} of the {len(found)} workloads that would break: {names}"
         )
-        draft.remarks.append(Remark(STEP, why))
+        draft.remarks.append(Remark(POD_SECURITY, why))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kubeharden.errors import ParameterError
 from kubeharden.inputs.parameters import NONE, Parameters
 from kubeharden.plan.draft import Draft
-from kubeharden.plan.step import Right, Step
+from kubeharden.plan.step import POD_SECURITY, Right, Step
 from kubeharden.plan.steps.psa import plan_admission
 from kubeharden.plan.steps.psp import plan_policies
 from kubeharden.podsecurity import PolicySet, default_policy_objects, policy_objects
@@ -65,4 +65,4 @@ def rights(parameters: Parameters, policies: PolicySet, version: str) -> Sequenc
     ]
 
 
-STEP = Step("pod-security", 10, plan_pod_security, rights)
+STEP = Step(POD_SECURITY, 10, plan_pod_security, rights)

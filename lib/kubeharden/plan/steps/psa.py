@@ -26,6 +26,7 @@ from kubeharden.facts import NodeFacts, ServiceFacts, read_config
 from kubeharden.plan.draft import Draft
 from kubeharden.plan.model import FileChange, NodeChange, ObjectChange, Remark
 from kubeharden.plan.service_files import unit_changes
+from kubeharden.plan.step import POD_SECURITY
 from kubeharden.plan.steps.breakage import judge_levels
 from kubeharden.plan.steps.psp import PSP_PLUGIN, api_servers
 from kubeharden.podsecurity import PolicySet
@@ -33,8 +34,6 @@ from kubeharden.podsecurity.admission_config import PATH, PLUGIN, configured, re
 from kubeharden.podsecurity.levels import labelled, namespace_levels, unwanted
 from kubeharden.podsecurity.retirement import also_about_policies, leftovers, mutating
 from kubeharden.releases import Release, feature
-
-STEP = "pod-security"
 
 
 def plan_admission(draft: Draft, policies: PolicySet) -> None:
@@ -77,7 +76,7 @@ class _Planner:
         for level in levels:
             item = items[level.namespace]
             if level.then != level.now:
-                change = ObjectChange(STEP, labelled(item, level.then), item)
+                change = ObjectChange(POD_SECURITY, labelled(item, level.then), item)
                 self.draft.object_changes.append(change)
             for remark in level.remarks:
                 self._remark(f"namespace {level.namespace}", remark)
@@ -114,7 +113,7 @@ class _Planner:
         notes = [note for change in changes for note in change.notes]
         if files and files[0].path == path:
             notes.append(f"namespaces without labels: {_words(defaults)}, by the rules of {self.version}")
-        return self.draft.node_change(STEP, node, service, tuple(files), wanted, notes=tuple(notes))
+        return self.draft.node_change(POD_SECURITY, node, service, tuple(files), wanted, notes=tuple(notes))
 
     def _configuration(
         self, service: ServiceFacts, path: str, defaults: Mapping[str, str], *, named: bool
@@ -134,13 +133,13 @@ class _Planner:
 
     def _static_pods(self, defaults: Mapping[str, str]) -> None:
         self._remark(
-            STEP,
+            POD_SECURITY,
             "no node has a kube-apiserver.service (a static pod?): the namespaces are labelled, and the default of "
             f"new namespaces is not set. By hand: {CONFIG_FILE} with {_words(defaults)}, version {self.version}",
         )
         if self.objects.get("podsecuritypolicies"):
             self._remark(
-                STEP,
+                POD_SECURITY,
                 f"whether the admission plugin {PSP_PLUGIN} is on cannot be seen, so the policies stay. Once every "
                 "namespace enforces its level: take the plugin out by hand, then the policies. "
                 f"{feature('PodSecurityPolicy').until} does not start with it",
@@ -152,14 +151,14 @@ class _Planner:
         gone = leftovers(self.objects)
         is_on = any(_may_enforce_policies(service) for _, service in self.servers)
         if self.servers and enforced_before and not is_on:
-            self.draft.object_changes += [ObjectChange.deletion(STEP, item) for item in gone]
+            self.draft.object_changes += [ObjectChange.deletion(POD_SECURITY, item) for item in gone]
             if gone:
                 for role in also_about_policies(self.objects):
                     self._remark(
                         role, "allows more than the use of policies: it stays, and that rule does nothing"
                     )
         elif self.servers and gone:
-            self._remark(STEP, self._what_is_next(len(gone), enforced=enforced, is_on=is_on))
+            self._remark(POD_SECURITY, self._what_is_next(len(gone), enforced=enforced, is_on=is_on))
         if is_on:
             self._mutations(policies)
 

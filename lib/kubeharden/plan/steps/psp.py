@@ -8,18 +8,15 @@ from typing import Any
 from kubeharden.components.admission_plugins import enable_admission_plugin, flag_value, switches_on
 from kubeharden.errors import MigrationRefusedError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
-from kubeharden.kube.manifests import key_of, lacking, merged, served
+from kubeharden.kube.manifests import key_of, merge, unknown_reference, without_zero_values
 from kubeharden.kube.resources import RESOURCES
+from kubeharden.kube.workloads import static_pod_namespaces
 from kubeharden.plan.draft import Draft
 from kubeharden.plan.model import NodeChange, ObjectChange, Remark
 from kubeharden.plan.service_files import unit_changes
+from kubeharden.plan.step import POD_SECURITY
 from kubeharden.plan.steps.breakage import judge_policies
-from kubeharden.podsecurity import (
-    PolicySet,
-    default_policy_objects,
-    policy_objects,
-    static_pod_namespaces,
-)
+from kubeharden.podsecurity import PolicySet, default_policy_objects, policy_objects
 
 PSP_PLUGIN = "PodSecurityPolicy"
 
@@ -48,7 +45,7 @@ class _Planner:
                 "no node has a kube-apiserver.service (a static pod?): the policies are put in place, and "
                 f"the admission plugin {PSP_PLUGIN} must be switched on by hand"
             )
-            self.draft.remarks.append(Remark("pod-security", why))
+            self.draft.remarks.append(Remark(POD_SECURITY, why))
         judge_policies(self.draft, after, PSP_PLUGIN, switched_on=self._switched_on())
 
     def _policy_changes(self) -> dict[str, list[Mapping[str, Any]]]:
@@ -61,9 +58,9 @@ class _Planner:
             *default_policy_objects(self.draft.parameters.default_policy, self.facts.cluster.version),
         ]
         for manifest in wanted:
-            absent = lacking(manifest, namespaces, accounts)
-            if absent:
-                self.draft.remarks.append(Remark(ObjectChange("", manifest).name, f"is left out: {absent}"))
+            unknown = unknown_reference(manifest, namespaces, accounts)
+            if unknown:
+                self.draft.remarks.append(Remark(ObjectChange("", manifest).name, f"is left out: {unknown}"))
                 continue
             items = objects.setdefault(RESOURCES[manifest["kind"]].plural, [])
             existing = next((item for item in items if key_of(item) == key_of(manifest)), None)
@@ -76,7 +73,7 @@ class _Planner:
     ) -> Mapping[str, Any]:
         """Plan one object, and return it as it would be then."""
         if existing is None:
-            self.draft.object_changes.append(ObjectChange("pod-security", manifest))
+            self.draft.object_changes.append(ObjectChange(POD_SECURITY, manifest))
             return manifest
         if "roleRef" in manifest and existing.get("roleRef") != manifest["roleRef"]:
             name = ObjectChange("", manifest).name
@@ -84,9 +81,9 @@ class _Planner:
             why = f"exists and binds {role}; a roleRef cannot be changed. Rename or delete it by hand first"
             self.draft.refused.append(Remark(name, why))
             return existing
-        wanted = merged(existing, manifest)
-        if served(wanted) != served(existing):
-            self.draft.object_changes.append(ObjectChange("pod-security", wanted, existing))
+        wanted = merge(existing, manifest)
+        if without_zero_values(wanted) != without_zero_values(existing):
+            self.draft.object_changes.append(ObjectChange(POD_SECURITY, wanted, existing))
         return wanted
 
     def _switched_on(self) -> bool:
@@ -102,4 +99,4 @@ class _Planner:
             )
         change = enable_admission_plugin(service.release, argv, PSP_PLUGIN)
         files = tuple(unit_changes(service, argv, list(change.argv), {}))
-        return self.draft.node_change("pod-security", node, service, files, change.argv, notes=change.notes)
+        return self.draft.node_change(POD_SECURITY, node, service, files, change.argv, notes=change.notes)

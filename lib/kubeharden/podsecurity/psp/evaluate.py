@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kubeharden.errors import ParameterError
-from kubeharden.podsecurity.psp.pod import check_pod, notes_of, with_defaults
+from kubeharden.kube.manifests import annotations_of
+from kubeharden.kube.names import PSP_ANNOTATION
+from kubeharden.podsecurity.psp.pod import check_pod, with_defaults
 from kubeharden.podsecurity.psp.policy import read_policy
 from kubeharden.podsecurity.psp.provider import Provider, UnusableError
 from kubeharden.podsecurity.psp.validity import invalidities
 from kubeharden.releases import Release
 
-PSP_ANNOTATION = "kubernetes.io/psp"
 _MAY_NOT_CHANGE = "the policy would have to change the pod, and an update may not be changed"
 
 Object = dict[str, Any]
@@ -144,7 +145,7 @@ def _created(pod: Object, prepared: PreparedPolicies) -> PspDecision:
 def _updated(pod: Object, prepared: PreparedPolicies) -> PspDecision:
     seen = with_defaults(pod)
     refusals = {name: [reason] for name, reason in prepared.unusable.items()}
-    hint = notes_of(pod).get(PSP_ANNOTATION)
+    hint = annotations_of(pod).get(PSP_ANNOTATION)
     for provider in sorted(prepared.providers, key=lambda p: p.name != hint):
         mutated = provider.mutated(seen)
         reasons = provider.refusals(mutated)

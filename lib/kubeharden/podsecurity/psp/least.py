@@ -11,14 +11,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kubeharden.errors import ParameterError
-from kubeharden.podsecurity.policies import PSP_API_VERSION
+from kubeharden.kube.names import APPARMOR_ALLOWED, PSP_API_VERSION, SECCOMP_ALLOWED
+from kubeharden.kube.pods import containers
 from kubeharden.podsecurity.psp.capabilities import ANY as ANY_CAPABILITY
-from kubeharden.podsecurity.psp.pod import check_pod, containers, context, effective, with_defaults
+from kubeharden.podsecurity.psp.pod import check_pod, context, effective, with_defaults
 from kubeharden.podsecurity.psp.policy import read_policy
 from kubeharden.podsecurity.psp.profiles import (
-    APPARMOR_ALLOWED,
     DEFAULT_NAMES,
-    SECCOMP_ALLOWED,
     app_armor_profile,
     container_profile,
     pod_profile,

@@ -6,15 +6,13 @@ Sources: pkg/apis/core/v1/defaults.go (what is filled in before admission), pkg/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubeharden.errors import ParameterError
+from kubeharden.kube.manifests import annotations_of
+from kubeharden.kube.pods import CONTAINER_LISTS, TEMPLATE_LISTS
 
 Object = dict[str, Any]
-
-# The order in which the server visits them.
-CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 
 _CAPABILITIES = {"add": [str], "drop": [str]}
 _SECCOMP = {"type": str, "localhostProfile": str}
@@ -48,12 +46,10 @@ _PROJECTED = {
     ]
 }
 _SPEC = {
-    "containers": [_CONTAINER],
-    "ephemeralContainers": [_CONTAINER],
+    **{key: [_CONTAINER] for key in CONTAINER_LISTS},
     "hostIPC": bool,
     "hostNetwork": bool,
     "hostPID": bool,
-    "initContainers": [_CONTAINER],
     "runtimeClassName": str,
     "securityContext": {
         "fsGroup": int,
@@ -90,7 +86,7 @@ def check_pod(pod: object) -> None:
     if not isinstance(pod, dict) or not isinstance(pod.get("spec"), dict):
         raise ParameterError("pod: expected a mapping with metadata and spec, as the API has it")
     _check(pod, _POD, "pod")
-    for key, value in ((pod.get("metadata") or {}).get("annotations") or {}).items():
+    for key, value in annotations_of(pod).items():
         if not isinstance(value, str | None):
             raise ParameterError(f"pod.metadata.annotations[{key}]: expected a string, not {value!r}")
 
@@ -124,7 +120,7 @@ def with_defaults(pod: Object) -> Object:
     spec = pod["spec"]
     if not spec.get("hostNetwork"):
         return pod
-    before = {key: spec[key] for key in ("initContainers", "containers") if spec.get(key)}
+    before = {key: spec[key] for key in TEMPLATE_LISTS if spec.get(key)}
     after = {key: [_with_host_ports(item) for item in items] for key, items in before.items()}
     return pod if after == before else {**pod, "spec": {**spec, **after}}
 
@@ -139,19 +135,6 @@ def _with_host_ports(container: Object) -> Object:
 
 def _lacks_host_port(port: Object) -> bool:
     return bool(port.get("containerPort") and not port.get("hostPort"))
-
-
-def containers(pod: Object) -> Iterator[tuple[str, Object]]:
-    """Every container with its path, in the server's order."""
-    spec = pod["spec"]
-    for key in CONTAINER_LISTS:
-        for index, container in enumerate(spec.get(key) or ()):
-            yield f"spec.{key}[{index}]", container
-
-
-def notes_of(pod: Object) -> Mapping[str, str]:
-    """The pod's annotations; empty without any."""
-    return (pod.get("metadata") or {}).get("annotations") or {}
 
 
 def name_of(container: Object) -> str:

@@ -11,16 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubeharden.podsecurity.psp.pod import containers, context, name_of, notes_of
+from kubeharden.kube.manifests import annotations_of
+from kubeharden.kube.names import (
+    APPARMOR_ALLOWED,
+    APPARMOR_CONTAINER,
+    APPARMOR_DEFAULT,
+    SECCOMP_ALLOWED,
+    SECCOMP_CONTAINER,
+    SECCOMP_DEFAULT,
+    SECCOMP_POD,
+)
+from kubeharden.kube.pods import containers
+from kubeharden.podsecurity.psp.pod import context, name_of
 from kubeharden.podsecurity.psp.wording import annotation, forbidden, quoted
-
-SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
-SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
-SECCOMP_DEFAULT = "seccomp.security.alpha.kubernetes.io/defaultProfileName"
-SECCOMP_ALLOWED = "seccomp.security.alpha.kubernetes.io/allowedProfileNames"
-APPARMOR_CONTAINER = "container.apparmor.security.beta.kubernetes.io/"
-APPARMOR_DEFAULT = "apparmor.security.beta.kubernetes.io/defaultProfileName"
-APPARMOR_ALLOWED = "apparmor.security.beta.kubernetes.io/allowedProfileNames"
 
 _ANY = "*"
 _LOCALHOST = "localhost/"
@@ -44,12 +47,14 @@ def profile_of_field(field: Mapping[str, Any] | None) -> str:
 
 def pod_profile(pod: Object) -> str:
     """The seccomp profile of a pod: its annotation, or its field; empty for none."""
-    return notes_of(pod).get(SECCOMP_POD) or profile_of_field(context(pod["spec"]).get("seccompProfile"))
+    return annotations_of(pod).get(SECCOMP_POD) or profile_of_field(
+        context(pod["spec"]).get("seccompProfile")
+    )
 
 
 def container_profile(pod: Object, container: Object) -> str:
     """The seccomp profile of a container: its field, its annotation, the pod's field or the pod's annotation."""
-    key, notes = SECCOMP_CONTAINER + name_of(container), notes_of(pod)
+    key, notes = SECCOMP_CONTAINER + name_of(container), annotations_of(pod)
     field, pod_field = (context(item).get("seccompProfile") for item in (container, pod["spec"]))
     if field is not None:
         return profile_of_field(field)
@@ -60,7 +65,7 @@ def container_profile(pod: Object, container: Object) -> str:
 
 def app_armor_profile(pod: Object, container: Object) -> str:
     """The AppArmor profile of a container; empty for none."""
-    return notes_of(pod).get(APPARMOR_CONTAINER + name_of(container)) or ""
+    return annotations_of(pod).get(APPARMOR_CONTAINER + name_of(container)) or ""
 
 
 def _listed(notes: Mapping[str, str], key: str) -> frozenset[str] | None:
@@ -94,7 +99,9 @@ class SeccompStrategy:
     def generated(self, pod: Object) -> str:
         """The profile for the pod's annotation; empty for none. A field counts as an annotation that is to come."""
         field = context(pod["spec"]).get("seccompProfile")
-        return notes_of(pod).get(SECCOMP_POD) or (self.default if field is None else profile_of_field(field))
+        return annotations_of(pod).get(SECCOMP_POD) or (
+            self.default if field is None else profile_of_field(field)
+        )
 
     def refusals(self, pod: Object) -> list[str]:
         """Why the pod's own profile may not be used."""
@@ -136,7 +143,7 @@ class AppArmorStrategy:
         if not self.default:
             return {}
         keys = [APPARMOR_CONTAINER + name_of(container) for _, container in containers(pod)]
-        return {key: self.default for key in keys if not notes_of(pod).get(key)}
+        return {key: self.default for key in keys if not annotations_of(pod).get(key)}
 
     def refusals(self, pod: Object, container: Object) -> list[str]:
         """Why a container's profile may not be used."""

@@ -9,11 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from kubeharden.kube.manifests import annotations_of
+from kubeharden.kube.names import SECCOMP_POD
+from kubeharden.kube.pods import CONTAINER_LISTS, containers
 from kubeharden.podsecurity.psp.capabilities import CapabilitiesStrategy
 from kubeharden.podsecurity.psp.ids import GroupStrategy, Range, UserStrategy
-from kubeharden.podsecurity.psp.pod import CONTAINER_LISTS, containers, context, effective, notes_of
+from kubeharden.podsecurity.psp.pod import context, effective
 from kubeharden.podsecurity.psp.policy import Groups, PolicyObject, PolicySpec, RunAsUser
-from kubeharden.podsecurity.psp.profiles import SECCOMP_POD, AppArmorStrategy, SeccompStrategy
+from kubeharden.podsecurity.psp.profiles import AppArmorStrategy, SeccompStrategy
 from kubeharden.podsecurity.psp.selinux import SELinuxStrategy
 from kubeharden.podsecurity.psp.sysctls import SysctlsStrategy, safe_sysctls
 from kubeharden.podsecurity.psp.volumes import HostPath, VolumesStrategy
@@ -102,7 +105,7 @@ class Provider:
         if notes:
             result["metadata"] = {
                 **(pod.get("metadata") or {}),
-                "annotations": {**notes_of(pod), **notes},
+                "annotations": {**annotations_of(pod), **notes},
             }
         return result
 
@@ -125,7 +128,7 @@ class Provider:
     def _notes(self, pod: Object) -> dict[str, str]:
         """The annotations that the policy adds."""
         profile = self.seccomp.generated(pod)
-        changes = profile and profile != notes_of(pod).get(SECCOMP_POD)
+        changes = profile and profile != annotations_of(pod).get(SECCOMP_POD)
         return {**({SECCOMP_POD: profile} if changes else {}), **self.app_armor.generated(pod)}
 
     def _container(self, container: Object, pod_context: Object) -> Object:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubeharden.podsecurity.psp.pod import containers, context
+from kubeharden.kube.pods import containers
+from kubeharden.podsecurity.psp.pod import context
 from kubeharden.podsecurity.psp.wording import invalid
 
 # apimachinery's pkg/util/validation, IsValidUserID and IsValidGroupID.

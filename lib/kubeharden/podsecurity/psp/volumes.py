@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from kubeharden.podsecurity.psp.pod import containers
+from kubeharden.kube.pods import containers
 from kubeharden.podsecurity.psp.wording import invalid
 
 ANY = "*"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from kubeharden.kube.names import APPARMOR_CONTAINER, SECCOMP_CONTAINER, SECCOMP_POD
 from kubeharden.podsecurity.pss.pod import Pod
 
 
@@ -66,9 +67,6 @@ SYSCTLS_1_29 = (
 SYSCTLS_1_32 = (*SYSCTLS_1_29, "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem")
 PROFILE_TYPES = ("RuntimeDefault", "Localhost")
 
-_APPARMOR_PREFIX = "container.apparmor.security.beta.kubernetes.io/"
-_SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
-_SECCOMP_PREFIX = "container.seccomp.security.alpha.kubernetes.io/"
 _HANDLERS = (
     ("livenessProbe",),
     ("readinessProbe",),
@@ -148,7 +146,7 @@ def app_armor(pod: Pod) -> Iterator[Fault]:
     """No AppArmor profile but the runtime's and those that the node has: by field and by annotation."""
     yield from _profiles(pod, "appArmorProfile")
     for key in pod.annotations.values:
-        if isinstance(key, str) and key.startswith(_APPARMOR_PREFIX):
+        if isinstance(key, str) and key.startswith(APPARMOR_CONTAINER):
             value = pod.annotations.text(key)
             if value and value != "runtime/default" and not value.startswith("localhost/"):
                 yield _annotation(key, value, "runtime/default, localhost/*, empty or unset")
@@ -157,7 +155,7 @@ def app_armor(pod: Pod) -> Iterator[Fault]:
 def seccomp_annotations(pod: Pod) -> Iterator[Fault]:
     """No seccomp profile but the runtime's and those that the node has, by annotation: before 1.19."""
     names = (container.fields.text("name") or "" for container in pod.containers)
-    for key in dict.fromkeys((_SECCOMP_POD, *(_SECCOMP_PREFIX + name for name in names))):
+    for key in dict.fromkeys((SECCOMP_POD, *(SECCOMP_CONTAINER + name for name in names))):
         value = pod.annotations.text(key)
         if value is None or value in ("runtime/default", "docker/default") or value.startswith("localhost/"):
             continue

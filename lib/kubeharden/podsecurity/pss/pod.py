@@ -10,13 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kubeharden.errors import ParameterError
+from kubeharden.kube.pods import CONTAINER_LISTS
 
-# In the order in which k8s.io/pod-security-admission visits them (policy/visitor.go).
-_CONTAINERS = {
-    "initContainers": "init container",
-    "containers": "container",
-    "ephemeralContainers": "ephemeral container",
-}
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -130,7 +125,7 @@ class Pod:
         self.security = _security(self.spec)
         self.containers = [
             Container(f"{label} {fields.text('name') or fields.path}", fields, _security(fields))
-            for key, label in _CONTAINERS.items()
+            for key, label in CONTAINER_LISTS.items()
             if key in self.spec.values
             for fields in self.spec.children(key)
         ]
