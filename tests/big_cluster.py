@@ -21,8 +21,8 @@ from typing import Any
 
 import yaml
 
-from kubeharden.rehearsal.apiserver import ApiServer, User
-from kubeharden.rehearsal.store import ObjectStore
+from kubeharden_rehearsal.apiserver import ApiServer, User
+from kubeharden_rehearsal.store import ObjectStore
 
 Object = dict[str, Any]
 VERSION = "v1.23.17"

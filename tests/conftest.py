@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kubeharden.redaction import Redactor
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 from support import Papermill
 
 

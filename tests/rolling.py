@@ -13,7 +13,7 @@ import yaml
 
 from kubeharden import runbook
 from kubeharden.errors import KubehardenError, StepError
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 
 
 def inventory_of(rehearsal: Rehearsal, name: str, **changed: Any) -> Path:

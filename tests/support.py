@@ -15,7 +15,7 @@ from typing import Any
 import paramiko
 
 from kubeharden.inputs.inventory import read_inventory
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 
 ROOT = Path(__file__).parents[1]
 # A privileged Deployment that no policy is for; its image is never pulled, where images are real.

@@ -18,7 +18,7 @@ from kubeharden.plan.events import Approved, Started
 from kubeharden.records import build_record, read_run
 from kubeharden.records.approval import Approval, check_approved, keys_at_hand
 from kubeharden.records.signature import fingerprint, public_part
-from kubeharden.rehearsal import Rehearsal, available
+from kubeharden_rehearsal import Rehearsal, available
 
 Starts = Callable[..., runbook.Run]
 

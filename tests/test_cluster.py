@@ -13,7 +13,7 @@ from kubeharden.edges.cluster import Cluster, client
 from kubeharden.errors import ClusterError, StaleError
 from kubeharden.plan import ObjectChange
 from kubeharden.redaction import Redactor
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 
 CONFIG_MAPS = "/api/v1/namespaces/kube-system/configmaps"
 

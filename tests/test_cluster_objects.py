@@ -13,7 +13,7 @@ from kubeharden.facts import ClusterFacts, Facts
 from kubeharden.plan import ObjectChange, Plan
 from kubeharden.plan.proof import compare
 from kubeharden.podsecurity.levels import labelled
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 
 
 @pytest.fixture(scope="module")

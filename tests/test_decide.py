@@ -35,7 +35,7 @@ from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import Plan
 from kubeharden.plan.decide import make_plan
 from kubeharden.podsecurity import read_policies
-from kubeharden.rehearsal import Rehearsal, available
+from kubeharden_rehearsal import Rehearsal, available
 
 ROOT = Path(__file__).parents[1]
 PLANS = ROOT / "tests" / "fixtures" / "plans"

@@ -15,10 +15,10 @@ from faults import CUT, HANG, Faults, between
 from kubeharden.edges.cluster import Cluster, client
 from kubeharden.errors import ClusterError, StoppedError
 from kubeharden.plan.events import Cordoned, Drained, Event, LeftCordoned, Uncordoned
-from kubeharden.rehearsal import Rehearsal
 from kubeharden.rollout.drain import CORDONED_AT, CORDONED_BY, Drain
 from kubeharden.rollout.interrupts import Stop
 from kubeharden.rollout.leftovers import uncordon_left_overs
+from kubeharden_rehearsal import Rehearsal
 from rolling import events_of, planned_run
 from support import wait_until
 

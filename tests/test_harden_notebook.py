@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubeharden.rehearsal import Rehearsal, available
 from kubeharden.releases import Release
+from kubeharden_rehearsal import Rehearsal, available
 from support import ROOT, Papermill, on_node
 
 ARTICLE = ROOT / "tests" / "fixtures" / "article"

@@ -21,8 +21,8 @@ from kubeharden import runbook
 from kubeharden.edges.observe import observe_nodes
 from kubeharden.errors import ProofError, RevertedError
 from kubeharden.plan import NodeChange
-from kubeharden.rehearsal import Rehearsal
 from kubeharden.rollout.health import Before, Health
+from kubeharden_rehearsal import Rehearsal
 from rolling import events_of, fails, inventory_of, planned_run, subjects
 from support import on_node, wait_until
 

@@ -12,7 +12,7 @@ from kubeharden.edges.cluster import Cluster
 from kubeharden.errors import MigrationRefusedError
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.plan import ObjectChange
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 from support import MINER, wait_until
 
 

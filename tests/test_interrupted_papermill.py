@@ -15,7 +15,7 @@ from kubeharden.edges.nodes import Nodes
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.plan.events import OUTCOMES, Completed, Started
 from kubeharden.records import build_record, read_run
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 from support import ROOT, wait_until
 
 NODE, UNIT, CONFIG = "k8s-node1", "etc/systemd/system/kubelet.service", "etc/kubernetes/kubelet.conf"

@@ -16,9 +16,9 @@ import pytest
 from kubeharden import runbook
 from kubeharden.edges.cluster import Cluster
 from kubeharden.errors import ClusterError, LockedError
-from kubeharden.rehearsal import Rehearsal
 from kubeharden.rollout import lock as room
 from kubeharden.rollout.lock import NAME, NAMESPACE, Lock, lock_kind
+from kubeharden_rehearsal import Rehearsal
 
 
 @pytest.fixture(scope="module", params=["article-1.10", "handbuilt-1.20"])

@@ -23,7 +23,7 @@ from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import NodeChange
 from kubeharden.plan.decide import make_plan
 from kubeharden.podsecurity import read_policies
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 from transactions import CONFIG, KEEPER, SERVICE, UNIT, Site
 
 NODE = "k8s-node1"

@@ -161,3 +161,11 @@ def test_a_dns_ip_outside_the_service_range_is_refused() -> None:
 
 def test_there_are_four_steps() -> None:
     assert len(names()) == 4
+
+
+def test_an_inventory_can_name_its_rehearsal_cluster() -> None:
+    named = read(inventory="rehearsal:containerd-1.24")
+    assert (named.inventory, named.rehearsal) == ("rehearsal", "containerd-1.24")
+    assert read(inventory="./lab:2.yaml").inventory == "./lab:2.yaml"
+    with pytest.raises(ParameterError, match=r"rehearsal: 'none-1\.0' is not known"):
+        read(inventory="rehearsal:none-1.0")

@@ -13,8 +13,8 @@ from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan.events import Check
 from kubeharden.podsecurity import read_policies
-from kubeharden.rehearsal import Rehearsal
 from kubeharden.runs.preflight import preflight
+from kubeharden_rehearsal import Rehearsal
 
 POLICIES = read_policies(Path(__file__).parents[1] / "parameters" / "pod-security.yaml")
 

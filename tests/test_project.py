@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from kubeharden.inputs.parameters import LOOKING, ROLLING_BACK, Parameters, RollbackParameters
-from kubeharden.rehearsal import available
+from kubeharden_rehearsal import available
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[!o]*.ipynb"))

@@ -14,7 +14,7 @@ import pytest
 from nbformat import v4
 
 from kubeharden.records import record_schema
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 from record_support import make_key
 from support import Papermill
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 from record_support import make_key, make_run
 from support import Papermill
 

@@ -11,8 +11,8 @@ import pytest
 from kubeharden import runbook
 from kubeharden.errors import MigrationRefusedError, ParameterError, RecordError, StaleError
 from kubeharden.records import read_run
-from kubeharden.rehearsal import Rehearsal
 from kubeharden.runs.rollback import check_past
+from kubeharden_rehearsal import Rehearsal
 from rolling import fails, planned_run
 from support import ROOT, Papermill
 

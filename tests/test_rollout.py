@@ -28,9 +28,9 @@ from kubeharden.errors import (
 )
 from kubeharden.records import build_record, read_run
 from kubeharden.records.register import register
-from kubeharden.rehearsal import Rehearsal
 from kubeharden.show.display import GOOD, Message
 from kubeharden.show.records_view import register_view
+from kubeharden_rehearsal import Rehearsal
 from rolling import events_of, fails, has_config, inventory_of, planned_run, subjects
 from support import on_node, wait_until
 

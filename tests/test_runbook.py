@@ -9,7 +9,7 @@ import pytest
 
 from kubeharden import runbook
 from kubeharden.errors import KubehardenError, ParameterError, StaleError, UnexpectedError
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 from rolling import fails
 
 

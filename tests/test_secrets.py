@@ -17,7 +17,7 @@ import yaml
 from kubeharden.edges.nodes import SUDO_PASSWORD_VARIABLE
 from kubeharden.plan.events import Finished, Observed
 from kubeharden.records import read_run
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 from support import ROOT, Executed, Papermill, on_node
 
 NODE = "k8s-node1"

@@ -14,7 +14,7 @@ import pytest
 
 from kubeharden.edges.nodes.session import command
 from kubeharden.errors import NodeError
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 from transactions import Site, eventually
 
 NODE = "k8s-node1"

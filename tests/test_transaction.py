@@ -16,7 +16,7 @@ import pytest
 from kubeharden.edges.nodes import Transaction
 from kubeharden.edges.nodes.session import script_text
 from kubeharden.edges.nodes.transaction import archive
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 from transactions import CONFIG, KEEPER, SERVICE, UNIT, Site, eventually, give_shell, swapped
 
 NODE = "k8s-node1"

@@ -16,8 +16,8 @@ from kubeharden.facts import FileFact, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import HARMLESS_TYPES, Withheld, harmless_flags, withheld_in, withheld_on
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.redaction import Redactor
-from kubeharden.rehearsal import available
 from kubeharden.releases import known_components, known_types
+from kubeharden_rehearsal import available
 
 UNIT = "/etc/systemd/system/kubelet.service"
 

@@ -13,8 +13,8 @@ from kubeharden.edges.nodes import Nodes
 from kubeharden.facts import FileFact
 from kubeharden.inputs.inventory import Inventory, read_inventory
 from kubeharden.plan import FileChange, NodeChange
-from kubeharden.rehearsal import Rehearsal
-from kubeharden.rehearsal.processes import environment
+from kubeharden_rehearsal import Rehearsal
+from kubeharden_rehearsal.processes import environment
 
 SERVICE = "kube-proxy"
 UNIT = f"/etc/systemd/system/{SERVICE}.service"

@@ -31,6 +31,7 @@ from kubeharden.inputs.parameters import (
     read_parameters,
 )
 from kubeharden.inputs.project import POLICIES, find, project_folder
+from kubeharden.inputs.sources import REHEARSAL, OpenCluster, source
 from kubeharden.plan.events import RunStarted
 from kubeharden.plan.steps import names
 from kubeharden.podsecurity import read_policies
@@ -38,7 +39,6 @@ from kubeharden.records import Record, read_run
 from kubeharden.records.approval import Approval, find_approval, keys_at_hand
 from kubeharden.records.provenance import file_digest, versions, who
 from kubeharden.redaction import Redactor
-from kubeharden.rehearsal import Rehearsal, available, service_range
 from kubeharden.runs.past_runs import Records
 from kubeharden.runs.rollback import RollbackRun, check_past
 from kubeharden.runs.run import Run, verb
@@ -63,7 +63,9 @@ def start(namespace: Mapping[str, Any], *, looks_only: bool = False) -> Run:
         RehearsalError: the rehearsal cluster cannot run.
     """
     redactor = _end_the_last(namespace)
-    parameters = read_parameters(namespace, rehearsals=available(), steps=names(), looks_only=looks_only)
+    parameters = read_parameters(
+        namespace, rehearsals=source().available(), steps=names(), looks_only=looks_only
+    )
     policies = read_policies(
         find(parameters.policies) if parameters.policies else project_folder() / POLICIES
     )
@@ -91,7 +93,7 @@ def start_rollback(namespace: Mapping[str, Any]) -> RollbackRun:
         RehearsalError: the rehearsal cluster cannot run.
     """
     redactor = _end_the_last(namespace)
-    parameters = read_parameters(namespace, rehearsals=available(), steps=names(), rolls_back=True)
+    parameters = read_parameters(namespace, rehearsals=source().available(), steps=names(), rolls_back=True)
     past = read_run(find(cast("RollbackParameters", parameters).record))
     with _opened(parameters) as (inventory, rehearsal):
         check_past(past, inventory.cluster)
@@ -112,17 +114,17 @@ def _end_the_last(namespace: Mapping[str, Any]) -> Redactor:
 
 
 @contextmanager
-def _opened(parameters: Parameters) -> Iterator[tuple[Inventory, Rehearsal | None]]:
+def _opened(parameters: Parameters) -> Iterator[tuple[Inventory, OpenCluster | None]]:
     """The inventory; a rehearsal that was started for it ends again if what follows fails."""
     rehearsal = None
-    if parameters.inventory != "rehearsal":
+    if parameters.inventory != REHEARSAL:
         inventory = read_inventory(find(parameters.inventory))
         known = inventory.service_cluster_ip_range
         check_dns_ip(parameters.dns_ip, (known,) if known else (), "from the inventory")
     else:
-        ranges = (ip_network(service_range(parameters.rehearsal)),)
+        ranges = (ip_network(source().service_range(parameters.rehearsal)),)
         check_dns_ip(parameters.dns_ip, ranges, f"of the rehearsal cluster {parameters.rehearsal}")
-        rehearsal = Rehearsal.start(parameters.rehearsal, _rehearsal_folder(parameters.rehearsal_dir))
+        rehearsal = source().start(parameters.rehearsal, _rehearsal_folder(parameters.rehearsal_dir))
         inventory = read_inventory(rehearsal.inventory)
     try:
         check_confirm_timeout(parameters.confirm_timeout, inventory.settle_seconds)

@@ -29,7 +29,7 @@ from kubeharden.errors import NodeError
 from kubeharden.plan import NodeChange
 from kubeharden.records import build_record, read_run
 from kubeharden.records.summary import CUT_OFF
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 from transactions import CONFIG, SERVICE, UNIT, Site, eventually
 
 NODE = "k8s-node1"

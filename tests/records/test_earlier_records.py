@@ -14,7 +14,7 @@ import pytest
 from kubeharden import runbook
 from kubeharden.records.signature import chosen_signers
 from kubeharden.records.verify import verify_folder
-from kubeharden.rehearsal import Rehearsal
+from kubeharden_rehearsal import Rehearsal
 from support import ROOT
 
 ARCHIVE = ROOT / "tests" / "fixtures" / "records" / "version-0.1.0.tar.xz"

@@ -24,7 +24,7 @@ from kubeharden.edges.nodes.session import script_text
 from kubeharden.edges.nodes.transaction import archive
 from kubeharden.facts import FileFact
 from kubeharden.plan import FileChange, NodeChange
-from kubeharden.rehearsal import Rehearsal, available
+from kubeharden_rehearsal import Rehearsal, available
 
 SERVICES = "kubelet kube-proxy kube-scheduler kube-apiserver"
 

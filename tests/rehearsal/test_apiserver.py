@@ -32,9 +32,9 @@ from kubernetes.dynamic.exceptions import (
 )
 
 from kubeharden.errors import RehearsalError, UnknownReleaseError
-from kubeharden.rehearsal.api.status import ApiError
-from kubeharden.rehearsal.apiserver import Access, ApiServer, Forbidden, User
-from kubeharden.rehearsal.store import ObjectStore
+from kubeharden_rehearsal.api.status import ApiError
+from kubeharden_rehearsal.apiserver import Access, ApiServer, Forbidden, User
+from kubeharden_rehearsal.store import ObjectStore
 
 USERS = {"admin-token": User("admin", ("system:masters",)), "dev-token": User("dev")}
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from test_component_behaviour import Files, around, refused
 
-from kubeharden.rehearsal.apiserver_process import start_apiserver
+from kubeharden_rehearsal.apiserver_process import start_apiserver
 
 pytest_plugins = ["rehearsal_lab"]
 

@@ -14,7 +14,7 @@ import yaml
 from fabric import Connection
 
 from kubeharden.plan import FileChange, NodeChange
-from kubeharden.rehearsal import SCENARIOS
+from kubeharden_rehearsal import SCENARIOS
 
 pytest_plugins = ["rehearsal_lab"]
 

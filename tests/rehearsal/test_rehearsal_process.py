@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kubeharden.errors import RehearsalError
-from kubeharden.rehearsal import SCENARIOS, Rehearsal, available
+from kubeharden_rehearsal import SCENARIOS, Rehearsal, available
 
 pytest_plugins = ["rehearsal_lab"]
 
@@ -28,7 +28,7 @@ def test_there_is_a_line_for_each():
 
 
 def test_importing_the_controllers_side_is_cheap():
-    code = "import sys, kubeharden.rehearsal; print({'asyncssh', 'aiohttp', 'pydantic'} & {*sys.modules})"
+    code = "import sys, kubeharden_rehearsal; print({'asyncssh', 'aiohttp', 'pydantic'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout == "set()\n"
 
@@ -134,7 +134,7 @@ class TestResuming:
 class TestLifetime:
     def test_it_ends_with_the_process_that_started_it_even_if_that_is_killed(self, tmp_path):
         code = (
-            "import sys, time; from pathlib import Path; from kubeharden.rehearsal import Rehearsal\n"
+            "import sys, time; from pathlib import Path; from kubeharden_rehearsal import Rehearsal\n"
             "r = Rehearsal.start('article-1.10', Path(sys.argv[1]))\n"
             "print(r._process.pid, flush=True); time.sleep(60)\n"
         )
@@ -151,7 +151,7 @@ class TestLifetime:
         assert not (tmp_path / "r/state/control.sock").exists()
 
     def test_by_hand_it_stays_until_it_is_interrupted(self, tmp_path):
-        command = [sys.executable, "-m", "kubeharden.rehearsal", "serve", "--scenario", "article-1.10"]
+        command = [sys.executable, "-m", "kubeharden_rehearsal", "serve", "--scenario", "article-1.10"]
         with subprocess.Popen(
             [*command, "--directory", str(tmp_path / "r")],
             stdin=subprocess.DEVNULL,

@@ -20,6 +20,7 @@ from kubeharden.components import Profile
 from kubeharden.errors import ParameterError, UnknownReleaseError
 from kubeharden.inputs.batch_size import BatchSize
 from kubeharden.inputs.inventory import Network
+from kubeharden.inputs.sources import split_inventory
 from kubeharden.releases import Release
 
 MODES = ("apply", "plan")
@@ -152,6 +153,7 @@ def read_parameters(
     values = {name: namespace[name] for name in known if name in namespace}
     if rolls_back:
         values.setdefault("record", "")
+    values |= _named_cluster(values.get("inventory"))
     for name, value in values.items():
         try:
             values[name] = _checked(name, value, tuple(rehearsals), steps)
@@ -165,6 +167,12 @@ def read_parameters(
         values["mode"] = "plan"
     values.setdefault("steps", tuple(steps))
     return RollbackParameters(**values) if rolls_back else Parameters(**values)
+
+
+def _named_cluster(inventory: Any) -> dict[str, str]:
+    """Read ``inventory=rehearsal:NAME`` as the two parameters that it stands for."""
+    source, cluster = split_inventory(inventory) if isinstance(inventory, str) else ("", "")
+    return {"inventory": source, "rehearsal": cluster} if cluster else {}
 
 
 def read_texts(namespace: Mapping[str, Any], known: Sequence[str]) -> dict[str, str]:

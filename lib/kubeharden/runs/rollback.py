@@ -8,6 +8,7 @@ from dataclasses import replace
 from kubeharden.errors import ParameterError
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.inputs.parameters import Parameters
+from kubeharden.inputs.sources import OpenCluster
 from kubeharden.plan import Plan
 from kubeharden.plan.events import RunStarted
 from kubeharden.plan.step import Right
@@ -15,7 +16,6 @@ from kubeharden.plan.steps import names
 from kubeharden.podsecurity import PolicySet
 from kubeharden.records import PastRun, Record
 from kubeharden.records.approval import Approval
-from kubeharden.rehearsal import Rehearsal
 from kubeharden.runs.rollback_plan import parts, rollback_plan
 from kubeharden.runs.run import Run
 from kubeharden.runs.run import verb as notebook_verb
@@ -32,7 +32,7 @@ class RollbackRun(Run):
         inventory: Inventory,
         past: PastRun,
         record: Record,
-        rehearsal: Rehearsal | None,
+        rehearsal: OpenCluster | None,
         approval: Approval | None,
     ) -> None:
         touched = {file.step for file in past.files} | {item.step for item in past.objects}

@@ -24,6 +24,7 @@ from kubeharden.facts import Facts
 from kubeharden.inputs.batch_size import BatchSize
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.inputs.parameters import Parameters
+from kubeharden.inputs.sources import OpenCluster, source
 from kubeharden.plan import Plan
 from kubeharden.plan.decide import make_plan
 from kubeharden.plan.events import (
@@ -48,7 +49,6 @@ from kubeharden.records import Record
 from kubeharden.records.approval import Approval, check_approved, check_signer
 from kubeharden.records.executed_notebook import RUN_TYPE
 from kubeharden.redaction import Redactor
-from kubeharden.rehearsal import Rehearsal, available
 from kubeharden.releases import LAST, Release
 from kubeharden.rollout.interrupts import Stop
 from kubeharden.rollout.leftovers import uncordon_left_overs, wait_for_open_changes
@@ -125,7 +125,7 @@ class Run:
         inventory: Inventory,
         policies: PolicySet,
         record: Record,
-        rehearsal: Rehearsal | None,
+        rehearsal: OpenCluster | None,
         *,
         approval: Approval | None = None,
         looks_only: bool = False,
@@ -421,7 +421,8 @@ class Run:
         clusters: list[tuple[str, ...]] = []
         if self.rehearsal is not None:
             clusters = [
-                (name, text, "this one" if name == p.rehearsal else "") for name, text in available().items()
+                (name, text, "this one" if name == p.rehearsal else "")
+                for name, text in source().available().items()
             ]
         view = header_view(rows, clusters, str(self.rehearsal.directory) if self.rehearsal else "")
         view.redactor = self.redactor

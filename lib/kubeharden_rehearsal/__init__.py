@@ -1,0 +1,141 @@
+"""An embedded cluster to practise on: nothing in it reaches beyond this machine.
+
+    with Rehearsal.start("article-1.10", None) as rehearsal:
+        ...                                  # rehearsal.inventory is like any other inventory
+
+The cluster is a child process (``python -m kubeharden_rehearsal serve``): nodes that are SSH servers on
+loopback with systemd and Kubernetes components that behave as their release's do, and an API server.
+It ends with the process that started it. Only the standard library is imported here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from kubeharden.errors import RehearsalError
+
+SCENARIOS = Path(__file__).parent / "scenarios"
+STOP_SECONDS = 5.0
+
+__all__ = ["Rehearsal", "available", "service_range", "start"]
+
+
+def available() -> dict[str, str]:
+    """The rehearsal clusters there are: name and one line of description."""
+    return {path.parent.name: _setting(path, "title") for path in sorted(SCENARIOS.glob("*/scenario.yaml"))}
+
+
+def service_range(name: str) -> str:
+    """The ``--service-cluster-ip-range`` of a rehearsal cluster's API server, known before it runs."""
+    return _setting(SCENARIOS / name / "scenario.yaml", "service_cluster_ip_range")
+
+
+def _setting(path: Path, key: str) -> str:
+    """One plain line of a scenario file, without a YAML library: this module must import quickly."""
+    match = re.search(rf"^{key}: *(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return match[1] if match else ""
+
+
+def start(name: str, directory: Path | None) -> Rehearsal:
+    """Start a rehearsal cluster: what makes this package a source of inventories."""
+    return Rehearsal.start(name, directory)
+
+
+@dataclass
+class Rehearsal:
+    """A rehearsal cluster that is running; a context manager that stops it.
+
+    Attributes:
+        name: the scenario.
+        directory: where it lives: ``nodes/NAME/…`` is each node's file tree, ``cluster.json`` every API
+            object.
+        inventory: the inventory file that leads to it.
+        nodes: the names of its nodes.
+        resumed: whether the directory held a rehearsal already, which goes on where it stopped.
+    """
+
+    name: str
+    directory: Path
+    inventory: Path
+    nodes: tuple[str, ...]
+    resumed: bool
+    _process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, name: str, directory: Path | None = None) -> Rehearsal:
+        """Start a rehearsal cluster and wait until it can be used.
+
+        Args:
+            name: one of ``available()``, or the path of a folder with a scenario.
+            directory: where it is to live; None for a fresh temporary folder, which stays afterwards.
+
+        Raises:
+            RehearsalError: there is no such cluster, the directory holds something else or is in use,
+                or the cluster does not start; the message has the reason.
+        """
+        place = directory or Path(tempfile.mkdtemp(prefix="kubeharden-"))
+        command = [sys.executable, "-m", "kubeharden_rehearsal", "serve", "--stop-with-stdin"]
+        with tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(
+                [*command, "--scenario", name, "--directory", str(place)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,  # an interrupt of the notebook is not for its cluster
+            )
+            ready = _ready_line(process, errors)
+        return cls(
+            name=name,
+            directory=Path(ready["directory"]),
+            inventory=Path(ready["inventory"]),
+            nodes=tuple(ready["nodes"]),
+            resumed=ready["resumed"],
+            _process=process,
+        )
+
+    def stop(self) -> None:
+        """Stop the cluster and wait until its state is on disk; harmless if it has stopped."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Rehearsal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _ready_line(process: subprocess.Popen[bytes], errors: IO[bytes]) -> dict[str, Any]:
+    if process.stdout is None:
+        raise RehearsalError("the rehearsal cluster has no output")
+    line = process.stdout.readline()
+    try:
+        ready: dict[str, Any] = json.loads(line)
+    except ValueError:
+        process.kill()
+        process.wait()
+        errors.seek(0)
+        words = errors.read().decode(errors="replace").strip().removeprefix("error: ")
+        raise RehearsalError(words or "the rehearsal cluster did not start, without a word") from None
+    return ready

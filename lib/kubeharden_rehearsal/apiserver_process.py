@@ -1,0 +1,184 @@
+"""kube-apiserver when it is started: its admission plugins, and the files that it must be able to read.
+
+Its flags are not checked by name: there is no table of them for each release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from kubeharden.releases import Release, admission_plugins
+from kubeharden_rehearsal import pod_security
+from kubeharden_rehearsal.behaviour import (
+    Started,
+    Surroundings,
+    read_or_refuse,
+    refusal,
+)
+
+ADMISSION_CONTROL = "--admission-control"
+CONFIG_FILE = "--admission-control-config-file"
+ENABLE, DISABLE = "--enable-admission-plugins", "--disable-admission-plugins"
+_DEPRECATED = (
+    "Use --enable-admission-plugins or --disable-admission-plugins instead. "
+    "Will be removed in a future version."
+)
+# Flags that name a file which is read at start-up (kube-apiserver's reference, 1.10 to 1.24).
+_FILE_FLAGS = (
+    "--client-ca-file",
+    "--tls-cert-file",
+    "--tls-private-key-file",
+    "--service-account-key-file",
+    "--service-account-signing-key-file",
+    "--kubelet-certificate-authority",
+    "--kubelet-client-certificate",
+    "--kubelet-client-key",
+    "--etcd-cafile",
+    "--etcd-certfile",
+    "--etcd-keyfile",
+    "--requestheader-client-ca-file",
+    "--proxy-client-cert-file",
+    "--proxy-client-key-file",
+    "--token-auth-file",
+    "--basic-auth-file",
+    "--audit-policy-file",
+    "--admission-control-config-file",
+    "--encryption-provider-config",
+    "--experimental-encryption-provider-config",
+)
+# Never on by default, known in the whole range unless the table says when they came or went.
+_OPTIONAL = frozenset(
+    {
+        "AlwaysAdmit",
+        "AlwaysDeny",
+        "AlwaysPullImages",
+        "EventRateLimit",
+        "ExtendedResourceToleration",
+        "ImagePolicyWebhook",
+        "LimitPodHardAntiAffinityTopology",
+        "NamespaceAutoProvision",
+        "NamespaceExists",
+        "NodeRestriction",
+        "OwnerReferencesPermissionEnforcement",
+        "PersistentVolumeClaimResize",
+        "PodNodeSelector",
+        "PodTolerationRestriction",
+        "Priority",
+        "StorageObjectInUseProtection",
+    }
+)
+
+
+def flag_values(argv: Sequence[str]) -> dict[str, list[str]]:
+    """Every flag of a command line with its values; a flag without one has ``true``."""
+    values: dict[str, list[str]] = {}
+    words = list(argv)
+    while words:
+        name, has_value, value = words.pop(0).partition("=")
+        if not has_value:
+            value = words.pop(0) if words and not words[0].startswith("--") else "true"
+        values.setdefault("--" + name.lstrip("-").replace("_", "-"), []).append(value)
+    return values
+
+
+def start_apiserver(argv: Sequence[str], around: Surroundings) -> Started:
+    """Start a kube-apiserver.
+
+    Returns:
+        A component whose ``config`` has ``plugins``, the names of the admission plugins that are on,
+        ``podSecurity``, the configuration of that plugin, ``allowPrivileged``, ``securePort`` and ``anonymous``,
+        whether it hears who brings no credential.
+
+    Raises:
+        RefusedError: it does not start.
+    """
+    flags = flag_values(argv)
+    lines = [
+        f"Flag {ADMISSION_CONTROL} has been deprecated, {_DEPRECATED}"
+        for _ in flags.get(ADMISSION_CONTROL, ())
+    ]
+    refuse = refusal("kube-apiserver", around, lines)
+    errors = _plugin_errors(flags, around.release)
+    if errors:
+        # k8s.io/apimachinery's Aggregate has brackets around more than one error only.
+        raise refuse(errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]")
+    for name in _FILE_FLAGS:
+        for path in flags.get(name, ()):
+            read_or_refuse(around, path, refuse)
+    pod_security_config: dict[str, Any] = {}
+    for path in flags.get(CONFIG_FILE, ())[-1:]:
+        text = read_or_refuse(around, path, refuse)
+        pod_security_config = pod_security.read_configuration(text, around.release, refuse)
+    if "etcd.service" not in around.running:
+        servers = ",".join(flags.get("--etcd-servers", ["http://127.0.0.1:2379"]))
+        raise refuse(f"problem initializing API group: unable to reach etcd at {servers}: connection refused")
+    plugins = plugins_on(flags, around.release)
+    port = flags.get("--secure-port", ["6443"])[-1]
+    log = around.log.line
+    lines += [
+        log("I", "server.go:135", f"Version: {around.version}"),
+        log("I", "plugins.go:158", f"Loaded {len(plugins)} admission controller(s): {','.join(plugins)}."),
+        log("I", "serve.go:96", f"Serving securely on 0.0.0.0:{port}"),
+    ]
+    allow_privileged = flags.get("--allow-privileged", ["false"])[-1] == "true"
+    config = {
+        "plugins": plugins,
+        "podSecurity": pod_security_config,
+        "allowPrivileged": allow_privileged,
+        "securePort": int(port),
+        "anonymous": flags.get("--anonymous-auth", ["true"])[-1] != "false",
+    }
+    return Started(lines, config, seconds=0.2)
+
+
+def plugins_on(flags: dict[str, list[str]], release: Release) -> list[str]:
+    """The admission plugins that are on, by name (computePluginNames, k8s.io/apiserver)."""
+    if ADMISSION_CONTROL in flags:
+        return sorted(set(_names(flags, ADMISSION_CONTROL)))
+    on = {*admission_plugins(release).default_on, *_names(flags, ENABLE)}
+    return sorted(on - set(_names(flags, DISABLE)))
+
+
+def _names(flags: dict[str, list[str]], name: str) -> list[str]:
+    return [item for value in flags.get(name, ()) for item in value.split(",") if item]
+
+
+def _plugin_errors(flags: dict[str, list[str]], release: Release) -> list[str]:
+    """What AdmissionOptions.Validate of that release finds."""
+    words = _table()["errors"]
+    errors = []
+    if ADMISSION_CONTROL in flags and (ENABLE in flags or DISABLE in flags):
+        errors.append(words["exclusive"])
+    known = known_plugins(release)
+    for flag, key in (
+        (ADMISSION_CONTROL, "unknown_admission_control"),
+        (ENABLE, "unknown_enable"),
+        (DISABLE, "unknown_disable"),
+    ):
+        unknown = (name for name in _names(flags, flag) if name not in known)
+        errors += [words[key].replace("%q", f'"{name}"') for name in unknown]
+    both = sorted({*_names(flags, ENABLE)} & {*_names(flags, DISABLE)})
+    if both:
+        errors.append(words["overlap"].replace("%v", f"[{' '.join(both)}]"))
+    return errors
+
+
+def known_plugins(release: Release) -> frozenset[str]:
+    """The names of all admission plugins that a release has, on or off."""
+    raw = _table()["admission_plugins"]
+    removed = admission_plugins(release).removed
+    since = {name: Release.parse(first) for name, first in raw["known_since"].items()}
+    names = {*_OPTIONAL, *raw["default_on"], *raw["removed"], *since}
+    return frozenset(n for n in names - removed if since.get(n, release) <= release)
+
+
+@cache
+def _table() -> dict[str, Any]:
+    text = (files("kubeharden.releases") / "kube-apiserver.yaml").read_text(encoding="utf-8")
+    table: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    return table

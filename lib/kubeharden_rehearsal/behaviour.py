@@ -1,0 +1,274 @@
+"""What a Kubernetes component does when it is started: what it logs, and whether it goes on to serve.
+
+Flags and config files are judged by the release tables; the words are those of the component's own
+release. Sources: cmd/kubelet/app/server.go, cmd/kube-proxy/app/server.go, cmd/kube-scheduler/app/server.go
+of the releases named, spf13/pflag and spf13/cobra for errors of the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from kubeharden.components.effective import decode, effective_config
+from kubeharden.components.flags import FlagUse, FlagValueError, UnknownFlagError, parse_flags
+from kubeharden.components.validate import problems
+from kubeharden.errors import UnitError
+from kubeharden.releases import Decoding, Release, ReleaseTable, feature, release_table
+from kubeharden_rehearsal.klog import Klog
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_CLI_RUN = {"kubelet": feature("message: command failed (kubelet)")}
+_CLI_RUN_OTHERS = feature("message: command failed")
+# The tables' word for a flag that only its usage text calls deprecated: nothing is logged when it is used.
+_IN_USAGE_ONLY = "deprecated"
+_LOWER_CASE_ERROR = feature("message: error in lower case")
+_STRICT_WORDS = feature("message: strict decoding by sigs.k8s.io/yaml")
+_SCHEME_NAMED = feature("message: no kind in scheme")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a starting process finds.
+
+    Attributes:
+        version: of its binary, ``v1.10.0``.
+        node: the node's name.
+        user: whom it runs as.
+        read: the content of a file, by its path on the node, as that user may see it; raises
+            FileNotFoundError and PermissionError.
+        log: writes its lines.
+        cgroup_driver: the container runtime's.
+        running: the other services that run on the node.
+    """
+
+    version: str
+    node: str
+    user: str
+    read: Callable[[str], bytes]
+    log: Klog
+    cgroup_driver: str = "cgroupfs"
+    running: frozenset[str] = frozenset()
+
+    @property
+    def release(self) -> Release:
+        """The minor release of the binary."""
+        return Release.parse(self.version)
+
+
+@dataclass
+class Started:
+    """A component that serves.
+
+    Attributes:
+        lines: what it wrote to its log.
+        config: its effective configuration; empty for those without one.
+        seconds: how long it takes until it serves.
+    """
+
+    lines: list[str]
+    config: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.1
+
+
+class RefusedError(Exception):
+    """A component does not start: its last words, and its exit status."""
+
+    def __init__(self, lines: list[str], status: int) -> None:
+        super().__init__(lines[-1] if lines else "")
+        self.lines, self.status = lines, status
+
+
+def read_or_refuse(around: Surroundings, path: str, refuse: Callable[[str], RefusedError]) -> bytes:
+    """The content of a file that a component cannot do without.
+
+    Raises:
+        RefusedError: it is not there or may not be read, in Go's words.
+    """
+    try:
+        return around.read(path)
+    except FileNotFoundError:
+        raise refuse(f"open {path}: no such file or directory") from None
+    except IsADirectoryError:
+        raise refuse(f"read {path}: is a directory") from None
+    except PermissionError:
+        raise refuse(f"open {path}: permission denied") from None
+
+
+@dataclass
+class CommandLine:
+    """A command line that was read: the flags, and what the component says of them."""
+
+    table: ReleaseTable
+    uses: list[FlagUse]
+    lines: list[str]
+
+    def value(self, name: str) -> str:
+        """The last value of a flag, or an empty string."""
+        return next((use.value for use in reversed(self.uses) if use.name == name), "")
+
+
+def read_command_line(component: str, argv: Sequence[str], around: Surroundings) -> CommandLine:
+    """Read a command line as the component's release does.
+
+    Args:
+        component: ``kubelet``, ``kube-proxy`` or ``kube-scheduler``.
+        argv: the words after the program.
+        around: where it starts.
+
+    Raises:
+        RefusedError: a flag is unknown or its value is malformed; what pflag said of the flags before
+            it comes first.
+    """
+    table = release_table(component, around.version)
+    try:
+        uses = parse_flags(argv, table)
+    except UnitError as error:
+        before = _deprecations(table, _good_flags(argv, table))
+        raise _flag_refusal(component, around, before, _pflag_words(error, argv)) from None
+    return CommandLine(table, uses, _deprecations(table, uses))
+
+
+def _deprecations(table: ReleaseTable, uses: Sequence[FlagUse]) -> list[str]:
+    lines = []
+    for use in uses:
+        flag = table.flag(use.name)
+        if flag is not None and flag.deprecated not in (None, _IN_USAGE_ONLY):
+            lines.append(f"Flag {use.name} has been deprecated, {flag.deprecated}")
+    return lines
+
+
+def _good_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
+    for end in range(len(argv) - 1, 0, -1):
+        try:
+            return parse_flags(argv[:end], table)
+        except UnitError:
+            continue
+    return []
+
+
+def _pflag_words(error: UnitError, argv: Sequence[str]) -> str:
+    if isinstance(error, UnknownFlagError):
+        return f"unknown flag: {error.flag}"
+    if isinstance(error, FlagValueError) and error.value is None:
+        return f"flag needs an argument: {error.flag}"
+    if isinstance(error, FlagValueError):
+        why = str(error).rpartition(": ")[2]
+        return f'invalid argument "{error.value}" for "{error.flag}" flag: {why}'
+    stray = next((word for word in argv if not word.startswith("-")), "")
+    return f"unknown command: {stray}"
+
+
+def _flag_refusal(component: str, around: Surroundings, before: list[str], words: str) -> RefusedError:
+    if component == "kubelet":
+        if _CLI_RUN["kubelet"].in_release(around.release):
+            words = f"failed to parse kubelet flag: {words}"
+            return RefusedError([*before, f"Error: {words}", around.log.command_failed(words)], 1)
+        return RefusedError([*before, around.log.line("F", "server.go:156", words)], 255)
+    lines = [*before, f"Error: {words}", "Usage:", f"  {component} [flags]"]
+    if _CLI_RUN_OTHERS.in_release(around.release):
+        lines.append(around.log.command_failed(words))
+    elif _LOWER_CASE_ERROR.in_release(around.release):
+        lines.append(f"error: {words}")
+    return RefusedError(lines, 1)
+
+
+def refusal(component: str, around: Surroundings, before: list[str]) -> Callable[[str], RefusedError]:
+    """How a component of that release says why it does not start, after it has read its command line."""
+    cli_run = _CLI_RUN.get(component, _CLI_RUN_OTHERS)
+
+    def refuse(words: str) -> RefusedError:
+        if cli_run.in_release(around.release):
+            return RefusedError([*before, around.log.command_failed(words)], 1)
+        if component == "kube-apiserver":
+            prefix = "error" if _LOWER_CASE_ERROR.in_release(around.release) else "Error"
+            return RefusedError([*before, f"{prefix}: {words}"], 1)
+        if component == "kube-scheduler":
+            return RefusedError([*before, words], 1)
+        return RefusedError([*before, around.log.line("F", "server.go:190", words)], 255)
+
+    return refuse
+
+
+def read_config(
+    line: CommandLine, around: Surroundings, refuse: Callable[[str], RefusedError]
+) -> dict[str, Any] | None:
+    """The file that ``--config`` names; None without the flag. Warnings go to ``line.lines``.
+
+    Raises:
+        RefusedError: there is no such file, it is none of this kind, or it has what the release does
+            not take.
+    """
+    path, table = line.value("--config"), line.table
+    if not path:
+        return None
+    text = read_or_refuse(around, path, lambda words: refuse(_load_words(table, path, words)))
+    try:
+        config = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line_number = where.line + 1 if where is not None else 0
+        problem = getattr(error, "problem", None) or "could not be read"
+        raise refuse(_load_words(table, path, f"yaml: line {line_number}: {problem}")) from None
+    if not isinstance(config, dict):
+        raise refuse(_load_words(table, path, "couldn't get version/kind; json parse error"))
+    _check_kind(table, path, config, refuse)
+    _check_content(line, around, path, config, refuse)
+    return config
+
+
+def _load_words(table: ReleaseTable, path: str, words: str) -> str:
+    if table.component != "kubelet":
+        return words
+    if words.startswith("open "):
+        words = f'failed to read kubelet config file "{path}", error: {words}'
+    return f"failed to load Kubelet config file {path}, error {words}"
+
+
+def _check_kind(
+    table: ReleaseTable, path: str, config: Mapping[str, Any], refuse: Callable[[str], RefusedError]
+) -> None:
+    kind, version = config.get("kind"), config.get("apiVersion")
+    if not kind or not version:
+        missing = "Kind" if not kind else "apiVersion"
+        words = f"Object '{missing}' is missing in '{dict(config)}'"
+        raise refuse(_load_words(table, path, words))
+    if kind != table.kind or version not in table.api_versions:
+        words = f'no kind "{kind}" is registered for version "{version}"'
+        if _SCHEME_NAMED.in_release(table.release):
+            words += ' in scheme "k8s.io/kubernetes/pkg/apis/config/scheme/scheme.go"'
+        raise refuse(_load_words(table, path, words))
+
+
+def _check_content(
+    line: CommandLine,
+    around: Surroundings,
+    path: str,
+    config: Mapping[str, Any],
+    refuse: Callable[[str], RefusedError],
+) -> None:
+    table = line.table
+    unknown = decode(table, config)
+    wrong = [(key, why) for key, why in problems(table, config) if key not in unknown]
+    if wrong:
+        key, why = wrong[0]
+        raise refuse(_load_words(table, path, f"v1beta1.{table.kind}.{key}: {why}"))
+    if not unknown or table.decoding is Decoding.SILENT:
+        return
+    if _STRICT_WORDS.in_release(table.release):
+        words = "strict decoding error: " + ", ".join(f'unknown field "{key}"' for key in unknown)
+    else:
+        found = f"found unknown field: {unknown[0].rpartition('.')[2]}"
+        words = f"strict decoder error for {table.kind}: v1beta1.{table.kind}.ReadObject: {found}"
+    if table.decoding is Decoding.STRICT:
+        raise refuse(words)
+    lenient = f"using lenient decoding as strict decoding failed: {words}"
+    line.lines.append(around.log.line("W", "codec.go:82", lenient))
+
+
+def effective(line: CommandLine, config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The configuration that the component runs with, nested, with the keys of the file."""
+    return effective_config(line.table, line.uses, config)

@@ -1,0 +1,176 @@
+"""The API side of a rehearsal: objects, who may do what, admission, and the controllers' round."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from time import time as clock
+from typing import Any
+
+import yaml
+
+from kubeharden.releases import Release, feature
+from kubeharden_rehearsal import admission, rbac
+from kubeharden_rehearsal.api.requests import Access, User
+from kubeharden_rehearsal.kubelets import LEASE_NAMESPACE, LEASES, UNREADY_SECONDS, Kubelets, stamp
+from kubeharden_rehearsal.machine import Component, Machine
+from kubeharden_rehearsal.pod_security import PLUGIN, PodSecurity
+from kubeharden_rehearsal.scenario import Scenario
+from kubeharden_rehearsal.store import Object, ObjectStore
+from kubeharden_rehearsal.workloads import Workloads
+
+# A round of the controllers after a change, and the kubelets' heartbeat, in seconds. The heartbeat comes just
+# after the full second: a Node's times have no fractions, so this is when a new one can be told from the old.
+ROUND_SECONDS, HEARTBEAT_SECONDS, AFTER_THE_SECOND = 0.1, 1.0, 0.02
+
+
+class Cluster:
+    """The objects of a rehearsal cluster and what keeps them alive.
+
+    Attributes:
+        store: the objects.
+    """
+
+    def __init__(self, scenario: Scenario, machines: list[Machine]) -> None:
+        self._scenario, self._machines = scenario, machines
+        self.store = ObjectStore(str(Release.parse(scenario.release)))
+        self._kubelets = Kubelets(scenario, self.store, machines)
+        names = [machine.name for machine in machines]
+        self._workloads = Workloads(self.store, self._create, names, scenario.name)
+        self._api: Component | None = None
+        self._created: float | None = None
+        self._dirty = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def create(self, booted: float) -> None:
+        """Load the scenario's objects, with all workloads running since ``booted`` (seconds since the epoch)."""
+        self._created = booted
+        objects = [*_bootstrap(self.store.release), *self._scenario.objects()]
+        for obj in objects:
+            obj["metadata"].setdefault("creationTimestamp", stamp(booted))
+        self.store.load(objects)
+        for machine in self._machines:
+            # Registered as they were at boot; the first true heartbeat follows at once.
+            self._kubelets.heartbeat(machine, Component("kubelet", (), booted))
+        self._workloads.reconcile()
+        self._kubelets.schedule()
+        for machine in self._machines:
+            self._kubelets.run_pods(machine, Component("kubelet", (), booted), booted)
+        self._workloads.reconcile()
+        self._created = None
+
+    def start(self) -> None:
+        """Start the heartbeats and the controllers."""
+        self.store.changed.append(self._dirty.set)
+        self._tasks = [asyncio.create_task(work) for work in (self._beat(), self._control())]
+
+    def stop(self) -> None:
+        """Stop them."""
+        for task in self._tasks:
+            task.cancel()
+
+    def authorize(self, user: User, access: Access) -> bool:
+        """Whether a user may do something: RBAC."""
+        return rbac.allowed(self.store, user, access)
+
+    def admit(self, user: User, operation: str, obj: dict[str, Any]) -> list[str]:
+        """The admission plugins that are on, in the API server's order; what is returned are warnings.
+
+        Raises:
+            Forbidden: a plugin refuses the object.
+            ApiError: the object is invalid.
+        """
+        if self._api is None:
+            return []
+        config = self._api.config
+        if obj["kind"] == "Pod" and operation == "CREATE":
+            if "ServiceAccount" in config["plugins"]:
+                admission.give_service_account(self.store, obj)
+            if "PodSecurityPolicy" in config["plugins"]:
+                admission.apply_pod_security_policy(self.store, user, obj)
+            if not config["allowPrivileged"]:
+                admission.refuse_privileged(self.store, obj)
+        if PLUGIN not in config["plugins"] or not feature("Pod Security Admission").in_release(
+            self.store.release
+        ):
+            return []
+        return PodSecurity(self.store, config["podSecurity"]).admit(user, operation, obj)
+
+    def component_started(self, machine: Machine, component: Component) -> None:
+        """A component of a node serves."""
+        if component.name == "kube-apiserver":
+            self._api = component
+        if component.name == "kubelet" and self._api is not None and self._tasks:
+            self._kubelets.heartbeat(machine, component)
+            asyncio.get_running_loop().call_later(UNREADY_SECONDS, self._heartbeats)
+        self._dirty.set()
+
+    def component_ended(self, machine: Machine, component: Component) -> None:
+        """A component of a node is gone."""
+        del machine
+        if component.name == "kube-apiserver":
+            self._api = None
+
+    def _create(self, obj: Object, user: User) -> None:
+        namespace = obj["metadata"]["namespace"]
+        if self._created is None:
+
+            def admit(new: Object) -> None:
+                self.admit(user, "CREATE", new)
+
+            self.store.create(obj["kind"], obj, namespace, admit=admit)
+            return
+        obj["metadata"]["creationTimestamp"] = stamp(self._created)
+        if obj["kind"] == "Pod":
+            admission.give_service_account(self.store, obj)
+        self.store.load([obj])
+
+    async def _beat(self) -> None:
+        while True:
+            self._heartbeats()
+            now = clock()
+            await asyncio.sleep(HEARTBEAT_SECONDS - now % HEARTBEAT_SECONDS + AFTER_THE_SECOND)
+
+    def _heartbeats(self) -> None:
+        if self._api is None:
+            return
+        for machine in self._machines:
+            kubelet = machine.component("kubelet")
+            if kubelet is not None:
+                self._kubelets.heartbeat(machine, kubelet)
+        if self._runs("kube-controller-manager"):
+            self._kubelets.lose_silent_nodes()
+
+    async def _control(self) -> None:
+        while True:
+            await self._dirty.wait()
+            await asyncio.sleep(ROUND_SECONDS)
+            before = self.store.generation
+            self._round()
+            if self.store.generation == before:
+                self._dirty.clear()
+
+    def _round(self) -> None:
+        if self._api is None:
+            return
+        if self._runs("kube-controller-manager"):
+            self._workloads.reconcile()
+            self._kubelets.taint_cordoned_nodes()
+        if self._runs("kube-scheduler"):
+            self._kubelets.schedule()
+        for machine in self._machines:
+            kubelet = machine.component("kubelet")
+            if kubelet is not None:
+                self._kubelets.run_pods(machine, kubelet)
+
+    def _runs(self, component: str) -> bool:
+        return any(machine.component(component) is not None for machine in self._machines)
+
+
+def _bootstrap(release: Release) -> list[dict[str, Any]]:
+    text = (Path(__file__).parent / "bootstrap.yaml").read_text(encoding="utf-8")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    objects = list(yaml.load_all(text, Loader=loader))
+    if LEASES.in_release(release):
+        objects.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": LEASE_NAMESPACE}})
+    return objects

@@ -1,0 +1,275 @@
+"""What kubelets and the scheduler do to API objects: nodes with heartbeats, pods that get to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from time import time as clock
+from typing import Any
+
+from kubeharden.releases import feature
+from kubeharden_rehearsal.admission import containers, is_privileged
+from kubeharden_rehearsal.machine import Component, Machine
+from kubeharden_rehearsal.scenario import Scenario
+from kubeharden_rehearsal.store import Object, ObjectStore
+from kubeharden_rehearsal.workloads import is_ready
+
+# How long a node stays NotReady after its kubelet has started, and Ready after its last heartbeat. On real
+# nodes these are some seconds and 40 s (node-monitor-grace-period); heartbeats here come ten times as often.
+UNREADY_SECONDS, GRACE_SECONDS = 0.3, 2.0
+LEASES = feature("Leases of nodes")
+TAINTS = feature("taint of cordoned nodes")
+_UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+LEASE_NAMESPACE = "kube-node-lease"
+_CONDITIONS = {
+    "MemoryPressure": ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    "DiskPressure": ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    "PIDPressure": ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+}
+
+
+def stamp(time: float) -> str:
+    """A time as metav1.Time has it: whole seconds, cut off."""
+    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%S}Z"
+
+
+def micro_stamp(time: float) -> str:
+    """A time as metav1.MicroTime has it."""
+    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+class Kubelets:
+    """The kubelets of all nodes, as far as the API sees them."""
+
+    def __init__(self, scenario: Scenario, store: ObjectStore, machines: list[Machine]) -> None:
+        self._scenario, self._store = scenario, store
+        self._machines = {machine.name: machine for machine in machines}
+
+    def heartbeat(self, machine: Machine, kubelet: Component) -> None:
+        """A kubelet posts its node's status; a node that is not there is registered."""
+        name, now = machine.name, clock()
+        ready = now - kubelet.started >= UNREADY_SECONDS
+        self._register(machine)
+
+        def change(node: Object) -> Object:
+            node["status"] = self._status(machine, node.get("status") or {}, now, ready=ready)
+            return node
+
+        self._store.update("Node", name, "", change, subresource="status")
+        if LEASES.in_release(self._store.release):
+            self._renew(name, now)
+
+    def _register(self, machine: Machine) -> None:
+        if self._store.exists("Node", machine.name):
+            return
+        labels = {
+            "beta.kubernetes.io/arch": "amd64",
+            "beta.kubernetes.io/os": "linux",
+            "kubernetes.io/hostname": machine.name,
+        }
+        if LEASES.in_release(self._store.release):
+            labels |= {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux"}
+        if machine.spec.control_plane:
+            labels["node-role.kubernetes.io/master"] = ""
+        metadata = {"name": machine.name, "labels": labels, "creationTimestamp": stamp(machine.booted)}
+        index = list(self._machines).index(machine.name)
+        node = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": metadata,
+            "spec": {"podCIDR": f"10.244.{index}.0/24"},
+        }
+        self._store.load([node])
+
+    def _status(
+        self, machine: Machine, before: Mapping[str, Any], now: float, *, ready: bool
+    ) -> dict[str, Any]:
+        old = {c["type"]: c for c in before.get("conditions") or ()}
+        conditions = [_condition(old, kind, "False", words, now) for kind, words in _CONDITIONS.items()]
+        words = ("KubeletReady", "kubelet is posting ready status")
+        if not ready:
+            words = ("KubeletNotReady", "container runtime status check may not have completed yet")
+        conditions.append(_condition(old, "Ready", "True" if ready else "False", words, now))
+        return {
+            "addresses": [
+                {"type": "InternalIP", "address": machine.spec.address},
+                {"type": "Hostname", "address": machine.name},
+            ],
+            "allocatable": {"cpu": "2", "memory": "3926Mi", "pods": "110"},
+            "capacity": {"cpu": "2", "memory": "4026Mi", "pods": "110"},
+            "conditions": conditions,
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+            "nodeInfo": {
+                "architecture": "amd64",
+                "bootID": machine.boot_id,
+                "containerRuntimeVersion": self._scenario.runtime,
+                "kernelVersion": "4.15.0-20-generic",
+                "kubeProxyVersion": self._scenario.release,
+                "kubeletVersion": self._scenario.release,
+                "machineID": machine.boot_id.replace("-", ""),
+                "operatingSystem": "linux",
+                "osImage": os_name(machine),
+                "systemUUID": machine.boot_id,
+            },
+        }
+
+    def _renew(self, name: str, now: float) -> None:
+        spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": micro_stamp(now)}
+        if self._store.exists("Lease", name, LEASE_NAMESPACE):
+            self._store.update("Lease", name, LEASE_NAMESPACE, lambda lease: {**lease, "spec": spec})
+            return
+        lease = {"metadata": {"name": name, "namespace": LEASE_NAMESPACE}, "spec": spec}
+        self._store.create("Lease", lease, LEASE_NAMESPACE)
+
+    def lose_silent_nodes(self) -> None:
+        """The node controller: a node without a heartbeat becomes Unknown."""
+        limit = stamp(clock() - GRACE_SECONDS)
+        for node in self._store.list("Node"):
+            conditions = (node.get("status") or {}).get("conditions") or []
+            silent = [c for c in conditions if c["lastHeartbeatTime"] < limit and c["status"] != "Unknown"]
+            if not silent:
+                continue
+
+            def change(current: Object) -> Object:
+                for condition in current["status"]["conditions"]:
+                    condition |= {
+                        "status": "Unknown",
+                        "reason": "NodeStatusUnknown",
+                        "message": "Kubelet stopped posting node status.",
+                        "lastTransitionTime": stamp(clock()),
+                    }
+                return current
+
+            self._store.update("Node", node["metadata"]["name"], "", change, subresource="status")
+
+    def taint_cordoned_nodes(self) -> None:
+        """The node lifecycle controller, from 1.12 on: a cordoned node has a taint with its time, and no other has."""
+        for node in self._store.list("Node") if TAINTS.in_release(self._store.release) else ():
+            others = [t for t in node["spec"].get("taints") or () if t["key"] != _UNSCHEDULABLE["key"]]
+            tainted = len(others) < len(node["spec"].get("taints") or ())
+            cordoned = bool(node["spec"].get("unschedulable"))
+            if cordoned == tainted:
+                continue
+            added = [{**_UNSCHEDULABLE, "timeAdded": stamp(clock())}] if cordoned else []
+
+            def change(current: Object, taints: list[dict[str, str]] = others + added) -> Object:
+                current["spec"]["taints"] = taints
+                return current
+
+            self._store.update("Node", node["metadata"]["name"], "", change)
+
+    def schedule(self) -> None:
+        """kube-scheduler: a pod without a node gets the one with the fewest pods that is Ready and not cordoned."""
+        nodes = [node for node in self._store.list("Node") if not node["spec"].get("unschedulable")]
+        ready = [node["metadata"]["name"] for node in nodes if is_ready(node)]
+        pods = self._store.list("Pod")
+        for pod in pods:
+            if pod["spec"].get("nodeName") or not ready:
+                continue
+            node = min(ready, key=lambda name: sum(p["spec"].get("nodeName") == name for p in pods))
+            pod["spec"]["nodeName"] = node
+
+            def bind(current: Object, node: str = node) -> Object:
+                current["spec"]["nodeName"] = node
+                return current
+
+            metadata = pod["metadata"]
+            self._store.update("Pod", metadata["name"], metadata["namespace"], bind)
+
+    def run_pods(self, machine: Machine, kubelet: Component, started: float | None = None) -> None:
+        """A kubelet runs the pods of its node that may run."""
+        chosen = f"spec.nodeName={machine.name}"
+        for pod in self._store.list("Pod", field_selector=chosen):
+            blocked = self._blocked(pod, kubelet)
+            wanted = "Pending" if blocked else "Running"
+            if (pod.get("status") or {}).get("phase") == wanted and (blocked or is_ready(pod)):
+                continue
+            status = _blocked_status(pod, blocked) if blocked else self._running(machine, pod, started)
+
+            def change(current: Object, status: dict[str, Any] = status) -> Object:
+                current["status"] = status
+                return current
+
+            metadata = pod["metadata"]
+            self._store.update("Pod", metadata["name"], metadata["namespace"], change, subresource="status")
+
+    def _blocked(self, pod: Mapping[str, Any], kubelet: Component) -> str:
+        """Why a kubelet does not run a pod (canRunPod in pkg/kubelet/util.go, up to 1.14)."""
+        if kubelet.config.get("_allowPrivileged", True):
+            return ""
+        if not any(is_privileged(container) for _, container in containers(pod["spec"])):
+            return ""
+        uid = pod["metadata"]["uid"]
+        return f'pod with UID "{uid}" specified privileged container, but is disallowed'
+
+    def _running(self, machine: Machine, pod: Mapping[str, Any], started: float | None) -> dict[str, Any]:
+        time = stamp(started or clock())
+        spec = pod["spec"]
+        index = list(self._machines).index(machine.name)
+        number = sum(map(ord, pod["metadata"]["uid"])) % 250 + 2
+        address = machine.spec.address if spec.get("hostNetwork") else f"10.32.{index}.{number}"
+        kinds = ("Initialized", "Ready", "ContainersReady", "PodScheduled")
+        return {
+            "phase": "Running",
+            "hostIP": machine.spec.address,
+            "podIP": address,
+            "startTime": time,
+            "conditions": [{"type": kind, "status": "True", "lastTransitionTime": time} for kind in kinds],
+            "containerStatuses": [
+                {
+                    "name": container["name"],
+                    "image": container["image"],
+                    "imageID": "",
+                    "ready": True,
+                    "restartCount": 0,
+                    "state": {"running": {"startedAt": time}},
+                }
+                for container in spec["containers"]
+            ],
+        }
+
+
+def _condition(
+    old: Mapping[str, Any], kind: str, status: str, words: tuple[str, str], now: float
+) -> dict[str, Any]:
+    before = old.get(kind, {})
+    changed = before.get("status") != status
+    return {
+        "type": kind,
+        "status": status,
+        "reason": words[0],
+        "message": words[1],
+        "lastHeartbeatTime": stamp(now),
+        "lastTransitionTime": stamp(now) if changed else before["lastTransitionTime"],
+    }
+
+
+def _blocked_status(pod: Mapping[str, Any], message: str) -> dict[str, Any]:
+    waiting = {"waiting": {"reason": "Blocked"}}
+    rows = [
+        {
+            "name": c["name"],
+            "image": c["image"],
+            "imageID": "",
+            "ready": False,
+            "restartCount": 0,
+            "state": waiting,
+        }
+        for c in pod["spec"]["containers"]
+    ]
+    now = stamp(clock())
+    return {
+        "phase": "Pending",
+        "reason": "Forbidden",
+        "message": message,
+        "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": now}],
+        "containerStatuses": rows,
+    }
+
+
+def os_name(machine: Machine) -> str:
+    """PRETTY_NAME of a node's os-release."""
+    for line in machine.read("/etc/os-release").decode().splitlines():
+        if line.startswith("PRETTY_NAME="):
+            return line.partition("=")[2].strip('"')
+    return "Linux"

@@ -1,0 +1,278 @@
+"""systemctl on a rehearsal node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kubeharden_rehearsal import units
+from kubeharden_rehearsal.journal import formatted, matching
+from kubeharden_rehearsal.machine import Machine
+from kubeharden_rehearsal.manager import JobError
+from kubeharden_rehearsal.units import LoadedUnit
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a command prints, and its exit status."""
+
+    output: str = ""
+    error: str = ""
+    status: int = 0
+
+
+_WITH_VALUE = {"-p", "--property", "-n", "--lines", "-o", "--output", "-t", "--type", "--state"}
+_CHANGES = {
+    "start",
+    "stop",
+    "restart",
+    "try-restart",
+    "daemon-reload",
+    "enable",
+    "disable",
+    "reset-failed",
+    "reboot",
+}
+_STATUS_NOT_RUNNING, _STATUS_NO_UNIT = 3, 4
+
+
+async def systemctl(machine: Machine, user: str, arguments: list[str]) -> Reply:
+    """Do a systemctl command."""
+    options, words = _options(arguments)
+    if "--version" in options:
+        version = machine.scenario.systemd
+        return Reply(f"systemd {version} ({version})\n+PAM +AUDIT +SELINUX +IMA +APPARMOR +SMACK\n")
+    verb, *names = words or ["list-units"]
+    names = [name if "." in name else f"{name}.service" for name in names]
+    if verb in _CHANGES and user != "root":
+        target = names[0] if names else "unit"
+        words_ = f"Failed to {verb} {target}: Interactive authentication required."
+        return Reply(
+            error=f"{words_}\nSee system logs and 'systemctl status {target}' for details.\n", status=1
+        )
+    if verb == "daemon-reload":
+        machine.manager.reload()
+        return Reply()
+    if verb == "reboot":
+        return await reboot(machine, user)
+    if verb == "show":
+        return Reply("\n".join(_show(machine, name, options) for name in names))
+    question = _QUESTIONS.get(verb)
+    if question is not None:
+        return _joined(question(machine, name) for name in names)
+    if verb in _CHANGES:
+        return await _jobs(machine, verb, names)
+    return Reply(error=f"Unknown operation {verb}.\n", status=1)
+
+
+def _options(arguments: list[str]) -> tuple[dict[str, list[str]], list[str]]:
+    options: dict[str, list[str]] = {}
+    words: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        name, has_value, value = word.partition("=")
+        if not word.startswith("-"):
+            words.append(word)
+        elif word in _WITH_VALUE and rest:
+            options.setdefault(word, []).append(rest.pop(0))
+        elif not word.startswith("--") and word[:2] in _WITH_VALUE:
+            options.setdefault(word[:2], []).append(word[2:])
+        else:
+            options.setdefault(name, []).append(value if has_value else "")
+    return options, words
+
+
+async def reboot(machine: Machine, user: str) -> Reply:
+    """``reboot``, forced or not: whoever calls it does not live to see an answer."""
+    if user != "root":
+        return Reply(
+            error="Failed to set wall message, ignoring: Interactive authentication required.\n", status=1
+        )
+    await machine.cut_power()
+    return Reply()
+
+
+async def _jobs(machine: Machine, verb: str, names: list[str]) -> Reply:
+    error = ""
+    for name in names:
+        if machine.scripts.knows(name):
+            await _script_job(machine, verb, name)
+            continue
+        loaded = machine.manager.loaded.get(name)
+        if loaded is not None and verb != "stop" and units.changed_on_disk(machine.root, name, loaded):
+            error += (
+                f"Warning: The unit file, source configuration file or drop-ins of {name} changed on disk. "
+                "Run 'systemctl daemon-reload' to reload units.\n"
+            )
+        try:
+            await _job(machine, verb, name)
+        except JobError as failure:
+            return Reply(error=f"{error}{failure}\n", status=failure.status)
+    return Reply(error=error)
+
+
+async def _script_job(machine: Machine, verb: str, name: str) -> None:
+    if verb in ("start", "restart"):
+        await machine.scripts.start(name)
+    elif verb == "stop":
+        await machine.scripts.stop(name)
+    elif verb == "reset-failed":
+        machine.scripts.reset_failed(name)
+
+
+async def _job(machine: Machine, verb: str, name: str) -> None:
+    manager = machine.manager
+    if verb == "start":
+        await manager.start(name)
+    elif verb == "stop":
+        await manager.stop(name)
+    elif verb == "restart" or (verb == "try-restart" and manager.state(name).pid):
+        await manager.restart(name)
+    elif verb == "reset-failed":
+        manager.reset_failed(name)
+    elif verb in ("enable", "disable"):
+        _enable(machine, verb, name)
+
+
+def _enable(machine: Machine, verb: str, name: str) -> None:
+    unit = machine.manager.find(name)
+    if unit is None:
+        raise JobError(f"Failed to {verb} unit: Unit file {name} does not exist.")
+    for target in unit.words("Install", "WantedBy"):
+        link = machine.root / "etc/systemd/system" / f"{target}.wants" / name
+        if verb == "disable":
+            link.unlink(missing_ok=True)
+        elif not link.is_symlink():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(f"../../../..{unit.fragment}")
+
+
+def _joined(replies: Iterable[Reply]) -> Reply:
+    found = list(replies)
+    statuses = [reply.status for reply in found]
+    return Reply(
+        "".join(reply.output for reply in found),
+        "".join(reply.error for reply in found),
+        next((status for status in statuses if status), 0),
+    )
+
+
+def _is_active(machine: Machine, name: str) -> Reply:
+    known = machine.scripts.knows(name)
+    state = machine.scripts.state(name) if known else machine.manager.state(name).active
+    return Reply(f"{state}\n", status=0 if state == "active" else _STATUS_NOT_RUNNING)
+
+
+def _is_failed(machine: Machine, name: str) -> Reply:
+    state = machine.manager.state(name).active
+    return Reply(f"{state}\n", status=0 if state == "failed" else 1)
+
+
+def _is_enabled(machine: Machine, name: str) -> Reply:
+    unit = machine.manager.find(name)
+    if unit is None:
+        return Reply(error=f"Failed to get unit file state for {name}: No such file or directory\n", status=1)
+    links = machine.root.glob(f"etc/systemd/system/*.wants/{name}")
+    enabled = any(link.is_symlink() for link in links)
+    return Reply("enabled\n" if enabled else "disabled\n", status=0 if enabled else 1)
+
+
+def _cat(machine: Machine, name: str) -> Reply:
+    unit = machine.manager.find(name)
+    if unit is None:
+        return Reply(error=f"No files found for {name}.\n", status=1)
+    paths = [path for path, _, _ in unit.files]
+    texts = [(machine.root / path.lstrip("/")).read_text(encoding="utf-8") for path in paths]
+    return Reply("\n".join(f"# {path}\n{text}" for path, text in zip(paths, texts, strict=True)))
+
+
+def _status(machine: Machine, name: str) -> Reply:
+    unit, state = machine.manager.find(name), machine.manager.state(name)
+    if unit is None:
+        return Reply(error=f"Unit {name} could not be found.\n", status=_STATUS_NO_UNIT)
+    result = "" if state.result == "success" else f" (Result: {state.result})"
+    lines = [
+        f"● {name} - {unit.value('Unit', 'Description') or name}",
+        f"   Loaded: loaded ({unit.fragment}; {_is_enabled(machine, name).output.strip()})",
+        f"   Active: {state.active} ({state.sub}){result} since {_moment(state.started)}",
+    ]
+    if state.pid:
+        lines.append(f" Main PID: {state.pid} ({name.removesuffix('.service')})")
+    tail = matching(machine.journal.entries, [name], [])[-10:]
+    lines += ["", *(formatted(entry, "short", machine.name) for entry in tail)]
+    return Reply("\n".join(lines) + "\n", status=0 if state.active == "active" else _STATUS_NOT_RUNNING)
+
+
+_QUESTIONS: dict[str, Callable[[Machine, str], Reply]] = {
+    "is-active": _is_active,
+    "is-failed": _is_failed,
+    "is-enabled": _is_enabled,
+    "cat": _cat,
+    "status": _status,
+}
+
+
+def _show(machine: Machine, name: str, options: dict[str, list[str]]) -> str:
+    properties = _properties(machine, name)
+    asked = [p for key in ("-p", "--property") for value in options.get(key, ()) for p in value.split(",")]
+    lines = [(key, value) for key, value in properties if not asked or key in asked]
+    return "".join(f"{value}\n" if "--value" in options else f"{key}={value}\n" for key, value in lines)
+
+
+def _properties(machine: Machine, name: str) -> list[tuple[str, str]]:
+    """The properties in systemctl's order, which is not that in which they are asked for."""
+    unit, state = machine.manager.find(name), machine.manager.state(name)
+    loaded = unit or LoadedUnit("", ())
+    monotonic = int((state.started - machine.booted) * 1_000_000) if state.started else 0
+    return [
+        ("Type", loaded.value("Service", "Type", "simple")),
+        ("Restart", loaded.value("Service", "Restart", "no")),
+        ("NRestarts", str(state.restarts)),
+        ("MainPID", str(state.pid)),
+        ("Result", state.result),
+        ("ExecMainStartTimestamp", _moment(state.started)),
+        ("ExecMainStartTimestampMonotonic", str(monotonic)),
+        ("ExecMainPID", str(state.pid)),
+        ("ExecMainStatus", str(state.exit_status)),
+        *(("EnvironmentFiles", text) for text in _environment_files(loaded)),
+        ("User", loaded.value("Service", "User")),
+        ("Group", loaded.value("Service", "Group")),
+        ("Id", name),
+        ("Names", name),
+        ("Requires", " ".join(loaded.words("Unit", "Requires"))),
+        ("After", " ".join(loaded.words("Unit", "After"))),
+        ("Description", loaded.value("Unit", "Description") or name),
+        ("LoadState", _load_state(unit)),
+        ("ActiveState", state.active),
+        ("SubState", state.sub),
+        ("FragmentPath", loaded.fragment),
+        ("DropInPaths", " ".join(loaded.drop_ins)),
+        ("UnitFileState", _is_enabled(machine, name).output.strip() if unit else ""),
+        ("NeedDaemonReload", _need_reload(machine, name, unit)),
+        ("InvocationID", state.invocation),
+    ]
+
+
+def _environment_files(unit: LoadedUnit) -> list[str]:
+    return [
+        f"{value.removeprefix('-')} (ignore_errors={'yes' if value.startswith('-') else 'no'})"
+        for value in unit.values("Service", "EnvironmentFile")
+    ]
+
+
+def _load_state(unit: LoadedUnit | None) -> str:
+    if unit is None:
+        return "not-found"
+    if unit.masked:
+        return "masked"
+    return "loaded" if unit.values("Service", "ExecStart") else "bad-setting"
+
+
+def _need_reload(machine: Machine, name: str, unit: LoadedUnit | None) -> str:
+    return "yes" if unit is not None and units.changed_on_disk(machine.root, name, unit) else "no"
+
+
+def _moment(time: float) -> str:
+    return f"{datetime.fromtimestamp(time, UTC):%a %Y-%m-%d %H:%M:%S} UTC" if time else "n/a"

@@ -1,0 +1,63 @@
+"""systemd-run and systemd-analyze on a rehearsal node."""
+
+from __future__ import annotations
+
+from kubeharden.components.units import Service, Unit
+from kubeharden.errors import UnitError
+from kubeharden_rehearsal import units
+from kubeharden_rehearsal.machine import Machine
+from kubeharden_rehearsal.processes import ScriptError
+from kubeharden_rehearsal.systemctl import Reply
+
+
+async def systemd_run(machine: Machine, user: str, arguments: list[str]) -> Reply:
+    """Do a systemd-run command: a transient service, or a timer and the service that it starts."""
+    if user != "root":
+        words = "Failed to start transient service unit: Interactive authentication required.\n"
+        return Reply(error=words, status=1)
+    options: dict[str, str] = {}
+    words_ = list(arguments)
+    while words_ and words_[0].startswith("--"):
+        name, _, value = words_.pop(0).partition("=")
+        options[name] = value
+    name = options.get("--unit", "").removesuffix(".service")
+    if not name or not words_:
+        return Reply(error="systemd-run: a rehearsal node needs --unit=NAME and a command\n", status=1)
+    try:
+        if "--on-active" not in options:
+            await machine.scripts.run(f"{name}.service", tuple(words_))
+            return Reply(error=f"Running as unit: {name}.service\n")
+        again = units.seconds(options.get("--on-unit-inactive", ""), 0.0)
+        machine.scripts.set_timer(name, units.seconds(options["--on-active"], 0.0), again, tuple(words_))
+    except ScriptError as error:
+        kind = "timer" if "--on-active" in options else "transient service"
+        return Reply(error=f"Failed to start {kind} unit: {error}\n", status=1)
+    machine.persist()
+    return Reply(error=f"Running timer as unit: {name}.timer\nWill run service as unit: {name}.service\n")
+
+
+def systemd_analyze(machine: Machine, arguments: list[str]) -> Reply:
+    """Do ``systemd-analyze verify``: a unit is read with its drop-ins, and its programs must be there."""
+    words = [word for word in arguments if not word.startswith("-")]
+    if words[:1] != ["verify"]:
+        return Reply(error="systemd-analyze: a rehearsal node can verify only\n", status=1)
+    error = "".join(_problem(machine, path) for path in words[1:])
+    return Reply(error=error, status=1 if error else 0)
+
+
+def _problem(machine: Machine, path: str) -> str:
+    place = machine.root / path.lstrip("/")
+    if not place.is_file():
+        return f"Failed to prepare filename {path}: No such file or directory\n"
+    files = [place, *sorted((place.parent / f"{place.name}.d").glob("*.conf"))]
+    try:
+        parsed = tuple((str(file), Unit.parse(file.read_text(encoding="utf-8"))) for file in files)
+    except UnitError as error:
+        return f"{place.name}: {error}\n"
+    commands = Service(parsed, {}).values("Service", "ExecStart")
+    if not commands:
+        return f"{place.name}: Service has no ExecStart=, ExecStop=, or SuccessAction=. Refusing.\n"
+    program = commands[0].split()[0].lstrip("@-:+!")
+    if not (machine.root / program.lstrip("/")).exists():
+        return f"{place.name}: Command {program} is not executable: No such file or directory\n"
+    return ""
