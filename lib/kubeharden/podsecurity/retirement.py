@@ -11,11 +11,11 @@ from typing import Any
 
 from kubeharden.kube.manifests import key_of
 from kubeharden.kube.names import BOOTSTRAPPING, PSP_RESOURCE, PSP_USE_GROUPS
+from kubeharden.podsecurity.psp.policy import read_policy
+from kubeharden.podsecurity.psp.provider import Provider, UnusableError
+from kubeharden.releases import Release
 
 Object = Mapping[str, Any]
-# Fields of a policy that change pods (pkg/security/podsecuritypolicy/provider.go); without the plugin, nobody does.
-_MUTATING_RULES = ("runAsUser", "runAsGroup", "seLinux", "supplementalGroups", "fsGroup")
-_MUTATING_FIELDS = ("defaultAddCapabilities", "requiredDropCapabilities", "readOnlyRootFilesystem")
 
 
 def leftovers(objects: Mapping[str, Iterable[Object]]) -> list[Object]:
@@ -54,19 +54,20 @@ def also_about_policies(objects: Mapping[str, Iterable[Object]]) -> Iterator[str
                 yield f"{role['kind']} {'/'.join(filter(None, key_of(role)))}"
 
 
-def mutating(policy: Object) -> list[str]:
-    """The fields of a policy that may change a pod."""
-    spec = policy.get("spec") or {}
-    found = [key for key in _MUTATING_RULES if (spec.get(key) or {}).get("rule", "RunAsAny") != "RunAsAny"]
-    found += [key for key in _MUTATING_FIELDS if spec.get(key)]
-    if spec.get("defaultAllowPrivilegeEscalation") is not None:
-        found.append("defaultAllowPrivilegeEscalation")
-    if spec.get("allowPrivilegeEscalation") is False:
-        found.append("allowPrivilegeEscalation")
-    if (spec.get("runtimeClass") or {}).get("defaultRuntimeClassName"):
-        found.append("runtimeClass.defaultRuntimeClassName")
-    annotations = policy["metadata"].get("annotations") or {}
-    return found + [key for key in annotations if key.endswith("/defaultProfileName")]
+def mutating_fields(policy: Object, release: Release) -> list[str]:
+    """Return the fields of a policy by which it fills something into pods: without the plugin, nothing does.
+
+    Args:
+        policy: a PodSecurityPolicy.
+        release: of the API server.
+
+    Raises:
+        ParameterError: the policy is wrong.
+    """
+    try:
+        return Provider.of(read_policy(policy), release).mutating_fields
+    except UnusableError:  # the API server passes over it
+        return []
 
 
 def _is_use(rule: Object) -> bool:

@@ -32,7 +32,7 @@ from kubeharden.plan.steps.psp import PSP_PLUGIN, api_servers
 from kubeharden.podsecurity import PolicySet
 from kubeharden.podsecurity.admission_config import PATH, PLUGIN, configured, rendered
 from kubeharden.podsecurity.levels import labelled, namespace_levels, unwanted
-from kubeharden.podsecurity.retirement import also_about_policies, leftovers, mutating
+from kubeharden.podsecurity.retirement import also_about_policies, leftovers, mutating_fields
 from kubeharden.releases import Release, feature
 
 
@@ -58,7 +58,8 @@ class _Planner:
     def __init__(self, draft: Draft, policies: PolicySet) -> None:
         self.draft, self.facts, self.policies = draft, draft.facts, policies
         self.objects = draft.facts.cluster.objects
-        self.version = f"v{Release.parse(draft.facts.cluster.version)}"
+        self.release = Release.parse(draft.facts.cluster.version)
+        self.version = f"v{self.release}"
         self.servers = api_servers(draft.facts)
 
     def plan(self) -> None:
@@ -171,7 +172,7 @@ class _Planner:
 
     def _mutations(self, policies: list[dict[str, Any]]) -> None:
         for policy in policies:
-            fields = mutating(policy)
+            fields = mutating_fields(policy, self.release)
             if fields:
                 name = f"PodSecurityPolicy {policy['metadata']['name']}"
                 why = (

@@ -37,6 +37,11 @@ class UserStrategy:
     ranges: tuple[Range, ...] = ()
 
     @property
+    def must_be_non_root(self) -> bool:
+        """Whether a container that names no user gets ``runAsNonRoot``."""
+        return self.rule == "MustRunAsNonRoot"
+
+    @property
     def default(self) -> int | None:
         """The user given to a container that names none."""
         return self.ranges[0].min if self.rule == "MustRunAs" else None
@@ -45,7 +50,7 @@ class UserStrategy:
         """Why a container may not run so; the path is that of its security context."""
         if self.rule == "MustRunAs" and user is not None and not _within(user, self.ranges):
             return [invalid(f"{path}.runAsUser", user, f"must be in the ranges: {_go(self.ranges)}")]
-        if self.rule != "MustRunAsNonRoot":
+        if not self.must_be_non_root:
             return []
         if non_root is False:
             return [invalid(f"{path}.runAsNonRoot", value=False, detail="must be true")]

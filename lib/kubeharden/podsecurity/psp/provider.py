@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubeharden.kube.manifests import annotations_of
-from kubeharden.kube.names import SECCOMP_POD
+from kubeharden.kube.names import APPARMOR_DEFAULT, SECCOMP_DEFAULT, SECCOMP_POD
 from kubeharden.kube.pods import CONTAINER_LISTS, containers
 from kubeharden.podsecurity.psp.capabilities import CapabilitiesStrategy
 from kubeharden.podsecurity.psp.ids import GroupStrategy, Range, UserStrategy
@@ -120,9 +120,8 @@ class Provider:
         if found.get("seLinuxOptions") is None and self.se_linux.options is not None:
             filled["seLinuxOptions"] = dict(self.se_linux.options)
         changed: Object = {"securityContext": {**found, **filled}} if filled else {}
-        classes = self.spec.runtime_class
-        if classes is not None and classes.default is not None and spec.get("runtimeClassName") is None:
-            changed["runtimeClassName"] = classes.default
+        if self._runtime_class() is not None and spec.get("runtimeClassName") is None:
+            changed["runtimeClassName"] = self._runtime_class()
         return changed
 
     def _notes(self, pod: Object) -> dict[str, str]:
@@ -141,7 +140,7 @@ class Provider:
         if effective(pod_context, found, "runAsGroup") is None and self.run_as_group.default is not None:
             filled["runAsGroup"] = self.run_as_group.default
         if (
-            self.user.rule == "MustRunAsNonRoot"
+            self.user.must_be_non_root
             and user is None
             and effective(pod_context, found, "runAsNonRoot") is None
         ):
@@ -160,6 +159,30 @@ class Provider:
         if self.spec.default_escalation is not None:
             return self.spec.default_escalation
         return None if self.spec.escalation else False
+
+    def _runtime_class(self) -> str | None:
+        return self.spec.runtime_class.default if self.spec.runtime_class is not None else None
+
+    @property
+    def mutating_fields(self) -> list[str]:
+        """The fields and annotations of the policy by which it fills something into a pod that leaves it open."""
+        default = self.spec.default_escalation
+        fills_in = {
+            "runAsUser": self.user.default is not None or self.user.must_be_non_root,
+            "runAsGroup": self.run_as_group.default is not None,
+            "seLinux": self.se_linux.options is not None,
+            "supplementalGroups": self.supplemental_groups.default is not None,
+            "fsGroup": self.fs_group.default is not None,
+            "defaultAddCapabilities": bool(self.capabilities.default_add),
+            "requiredDropCapabilities": bool(self.capabilities.required_drop),
+            "readOnlyRootFilesystem": self.spec.read_only_root,
+            "defaultAllowPrivilegeEscalation": default is not None,
+            "allowPrivilegeEscalation": default is None and self._escalation() is not None,
+            "runtimeClass.defaultRuntimeClassName": self._runtime_class() is not None,
+            SECCOMP_DEFAULT: bool(self.seccomp.default),
+            APPARMOR_DEFAULT: bool(self.app_armor.default),
+        }
+        return [name for name, fills in fills_in.items() if fills]
 
     def refusals(self, pod: Object) -> list[str]:
         """Why a pod, mutated already, is not admitted (``ValidatePod``); empty if it is."""
