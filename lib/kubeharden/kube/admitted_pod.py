@@ -37,7 +37,7 @@ _TOKEN_SOURCES: list[dict[str, Any]] = [
 
 
 def as_created(template: Object, namespace: str, account: Object | None, release: Release) -> dict[str, Any]:
-    """The pod that a template makes, or that a running pod was made from, when the admission plugins look at it.
+    """Return the pod that a template makes, or that a running pod was made from, when the admission plugins look at it.
 
     Args:
         template: ``metadata`` and ``spec``.
@@ -61,7 +61,7 @@ def as_created(template: Object, namespace: str, account: Object | None, release
 
 
 def without_token(pod: Object) -> Object:
-    """A pod without the volume that the ServiceAccount plugin put in; the same object if there is none."""
+    """Return a pod without the volume that the ServiceAccount plugin put in; the same object if there is none."""
     spec = pod.get("spec") or {}
     secret_name = re.compile(rf"{re.escape(service_account_of(pod))}-token-[a-z0-9]{{5}}")
     names = {v["name"] for v in spec.get("volumes") or () if _is_token(v, secret_name)}

@@ -1,4 +1,4 @@
-"""Which PodSecurityPolicies somebody may use, by RBAC.
+"""Authorization by RBAC: the PodSecurityPolicies that a user may use.
 
 Sources, 1.20.2: plugin/pkg/admission/security/podsecuritypolicy/admission.go (verb ``use``, resource
 ``podsecuritypolicies``, the group ``policy`` and, for old rules, ``extensions``, in the pod's namespace; the pod's
@@ -26,25 +26,25 @@ _EVERY = frozenset({""})  # a rule without resourceNames; "*" among them would b
 
 @dataclass(frozen=True)
 class Identity:
-    """Who asks: a user's name and groups, as the API server knows them."""
+    """A user's name and groups, as the API server knows them."""
 
     user: str
     groups: frozenset[str]
 
     @classmethod
     def of_service_account(cls, namespace: str, name: str) -> Identity:
-        """The user that a service account is."""
+        """Return the user that a service account is."""
         groups = {"system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED}
         return cls(f"system:serviceaccount:{namespace}:{name}", frozenset(groups))
 
     @classmethod
     def of_node(cls, name: str) -> Identity:
-        """The user that a kubelet is: it makes the mirror pods of its static pods."""
+        """Return the user that a kubelet is: it makes the mirror pods of its static pods."""
         return cls(f"system:node:{name}", frozenset({"system:nodes", AUTHENTICATED}))
 
     @classmethod
     def of_user(cls, name: str) -> Identity:
-        """A user who is in no group but that of all who are logged in."""
+        """Return a user who is only in the group of all authenticated users."""
         return cls(name, frozenset({AUTHENTICATED}))
 
     @property
@@ -54,7 +54,7 @@ class Identity:
 
 
 class Authorization:
-    """Who may use which policies. Roles and bindings are read once; each answer is worked out once.
+    """The policies that users may use. Roles and bindings are read once; each answer is computed once.
 
     Args:
         objects: ``podsecuritypolicies``, ``roles``, ``clusterroles``, ``rolebindings`` and
@@ -72,14 +72,14 @@ class Authorization:
             self._bind(binding, _namespace(binding))
 
     def usable(self, identity: Identity, namespace: str) -> frozenset[str]:
-        """The names of the policies that this user may use for pods in this namespace."""
+        """Return the names of the policies that this user may use for pods in this namespace."""
         key = (namespace, identity)
         if key not in self._answers:
             self._answers[key] = self._usable(identity, namespace)
         return self._answers[key]
 
     def roles_for(self, policy: str, namespace: str) -> list[str]:
-        """What could be bound in a namespace to let somebody use a policy and none besides: ``Role psp:x``."""
+        """Return the roles that allow the use of this policy and of no other: ``Role psp:x``."""
         return [
             f"{kind} {name}"
             for (kind, where, name), names in self._roles.items()
@@ -105,7 +105,7 @@ class Authorization:
 def usable_policies(
     objects: Mapping[str, Iterable[Object]], namespace: str, service_account: str
 ) -> frozenset[str]:
-    """The names of the policies that pods of this service account may use, whoever makes them.
+    """Return the names of the policies that pods of this service account may use, whoever makes them.
 
     Args:
         objects: ``podsecuritypolicies``, ``roles``, ``clusterroles``, ``rolebindings`` and
@@ -127,7 +127,7 @@ def _subjects(binding: Object, namespace: str) -> Iterator[Subject]:
 
 
 def _grants(objects: Mapping[str, Iterable[Object]]) -> dict[tuple[str, str, str], frozenset[str]]:
-    """For every Role and ClusterRole that allows the use of policies: their names, or ``_EVERY``."""
+    """Return the policies that each Role and ClusterRole allows to use: their names, or ``_EVERY``."""
     cluster_roles = {_name(role): role for role in objects.get("clusterroles", ())}
     rules = {("Role", _namespace(role), _name(role)): role.get("rules") for role in objects.get("roles", ())}
     rules |= {("ClusterRole", "", name): _rules(role, cluster_roles) for name, role in cluster_roles.items()}
@@ -137,7 +137,7 @@ def _grants(objects: Mapping[str, Iterable[Object]]) -> dict[tuple[str, str, str
 def _rules(
     role: Object, cluster_roles: Mapping[str, Object], above: frozenset[str] = frozenset()
 ) -> list[Any]:
-    """A ClusterRole's rules; those that it aggregates where no controller has filled them in yet."""
+    """Return a ClusterRole's rules; those that it aggregates where no controller has filled them in yet."""
     own = list(role.get("rules") or ())
     selectors = (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()
     if own or not selectors:
@@ -152,7 +152,7 @@ def _rules(
 
 
 def _selects(selector: Object, item: Object) -> bool:
-    """Whether a label selector means an object (apimachinery, LabelSelectorAsSelector: an empty one means all)."""
+    """Return whether a label selector selects an object; an empty one selects all (LabelSelectorAsSelector)."""
     labels = item["metadata"].get("labels") or {}
     wanted = (selector.get("matchLabels") or {}).items()
     return all(labels.get(key) == value for key, value in wanted) and all(

@@ -1,4 +1,4 @@
-"""What makes pods in a cluster, as whom, and whether it is in use: each workload once, with the pods that it has.
+"""Workloads: everything that makes pods, once each, with its identity, its pods, and whether it is in use.
 
 Admission looks at pods, and pods are made from templates by controllers. What a template says is what will be admitted
 or refused tomorrow; a pod that runs today was mutated and filled in when it was made.
@@ -71,7 +71,7 @@ class Workload:
 
     @property
     def identity(self) -> str:
-        """Whom a binding must name: ``service account shop:default``, or the node that makes a mirror pod."""
+        """Return whom a binding must name: ``service account shop:default``, or the node that makes a mirror pod."""
         if self.mirror:
             return f"node {self.askers[0].user.removeprefix('system:node:')}" if self.askers else "its node"
         return f"service account {self.namespace}:{self.service_account}"
@@ -82,7 +82,7 @@ class Workload:
 
 
 def workloads(objects: Mapping[str, Iterable[Object]]) -> list[Workload]:
-    """Everything that makes pods and is made by nothing else, by namespace and name.
+    """Return everything that makes pods and is made by nothing else, by namespace and name.
 
     Args:
         objects: the resources of ``TEMPLATES``, ``pods`` and ``serviceaccounts``, as plain dicts.
@@ -102,7 +102,7 @@ def workloads(objects: Mapping[str, Iterable[Object]]) -> list[Workload]:
 
 
 def pods_by_maker(objects: Mapping[str, Iterable[Object]]) -> dict[Key, list[Object]]:
-    """All pods by what a person calls their maker: the Deployment, not its ReplicaSet; the pod itself without one.
+    """Return all pods by what a person calls their maker: the Deployment, not its ReplicaSet; or the pod itself.
 
     Args:
         objects: the resources of ``TEMPLATES`` and ``pods``, as plain dicts.
@@ -111,12 +111,12 @@ def pods_by_maker(objects: Mapping[str, Iterable[Object]]) -> dict[Key, list[Obj
 
 
 def static_pod_namespaces(objects: Mapping[str, Iterable[Object]]) -> frozenset[str]:
-    """The namespaces with mirror pods of static pods."""
+    """Return the namespaces with mirror pods of static pods."""
     return frozenset(pod["metadata"]["namespace"] for pod in objects.get("pods", ()) if is_mirror(pod))
 
 
 def names_of(kind: str, namespace: str, name: str) -> frozenset[str]:
-    """How a person may name a workload: ``Deployment shop/web``, or ``shop/web`` whatever kind it is."""
+    """Return how a person may name a workload: ``Deployment shop/web``, or ``shop/web`` whatever kind it is."""
     return frozenset({f"{kind} {namespace}/{name}", f"{namespace}/{name}"})
 
 
@@ -197,7 +197,7 @@ def _by_maker(pods: Iterable[Object], items: Mapping[Key, Object]) -> dict[Key, 
 
 
 def _maker(pod: Object, items: Mapping[Key, Object]) -> Key:
-    """What a person calls the maker of a pod: the Deployment, not its ReplicaSet; the pod itself without one."""
+    """Return what a person calls the maker of a pod: the Deployment, not its ReplicaSet; the pod itself without one."""
     owner = None if is_mirror(pod) else controller_of(pod)
     namespace, name = _place(pod)
     if owner is None:
@@ -206,7 +206,7 @@ def _maker(pod: Object, items: Mapping[Key, Object]) -> Key:
 
 
 def _root(key: Key, items: Mapping[Key, Object]) -> Key:
-    """The workload at the end of a chain of owners; what a custom resource owns stands for itself."""
+    """Return the workload at the end of a chain of owners; what a custom resource owns stands for itself."""
     while key in items and (owner := controller_of(items[key])) is not None:
         above = (owner["kind"], key[1], owner.get("name", ""))
         if owner["kind"] not in KINDS or above not in items:
@@ -216,7 +216,7 @@ def _root(key: Key, items: Mapping[Key, Object]) -> Key:
 
 
 def _makes_pods(kind: str, item: Object) -> bool:
-    """Whether pods will be made of this without anybody changing it."""
+    """Return whether pods will be made of this without anybody changing it."""
     spec, status = item.get("spec") or {}, item.get("status") or {}
     if kind == "CronJob":
         return not spec.get("suspend")
@@ -229,7 +229,7 @@ def _makes_pods(kind: str, item: Object) -> bool:
 
 
 def likeness(pod: Object) -> str:
-    """What two pods of one maker have in common where one answer is enough for both."""
+    """Return a text that is equal for two pods of one maker if one answer is enough for both."""
     spec = {
         key: value for key, value in (pod.get("spec") or {}).items() if key not in ("nodeName", "hostname")
     }

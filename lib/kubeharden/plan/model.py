@@ -1,4 +1,4 @@
-"""What is to be changed: plain data with a diff and a digest. Nothing is written that is not in a plan."""
+"""The plan as plain data, with diffs and a digest. Nothing is written that is not in a plan."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class FileChange:
 
 @dataclass(frozen=True)
 class NodeChange:
-    """What one step does to one service of one node.
+    """The change of one service of one node by one step.
 
     Attributes:
         files: what to write; empty where only a restart is left to do.
@@ -84,7 +84,7 @@ class NodeChange:
 
     @property
     def needed(self) -> bool:
-        """Whether there is anything to do."""
+        """Return whether there is anything to do."""
         return bool(self.files or self.restart)
 
 
@@ -105,7 +105,7 @@ class ObjectChange:
 
     @classmethod
     def deletion(cls, step: str, existing: Mapping[str, Any]) -> ObjectChange:
-        """The deletion of an object that is there."""
+        """Return the deletion of an object that is there."""
         meta = {
             key: existing["metadata"][key] for key in ("namespace", "name") if key in existing["metadata"]
         }
@@ -187,7 +187,7 @@ class Plan:
         )
 
     def about(self, subjects: Collection[str]) -> Plan:
-        """The part of the plan that changes these: names of objects, and services as in ``kubelet on node``."""
+        """Return the part of the plan that changes these: names of objects, and services as in ``kubelet on node``."""
         return replace(
             self,
             node_changes=tuple(c for c in self.node_changes if c.subject in subjects),
@@ -196,12 +196,12 @@ class Plan:
 
     @property
     def needed(self) -> bool:
-        """Whether there is anything to do."""
+        """Return whether there is anything to do."""
         return bool(self.object_changes) or any(change.needed for change in self.node_changes)
 
     @property
     def subjects(self) -> frozenset[str]:
-        """What there is something to do about: names of objects, and services as in ``kubelet on node``."""
+        """Return the subjects of its changes: names of objects, and services as in ``kubelet on node``."""
         changes = {change.subject for change in self.node_changes if change.needed}
         return frozenset(changes | {change.name for change in self.object_changes})
 
@@ -211,7 +211,7 @@ class Plan:
         return digest_of(self.as_json())
 
     def as_json(self) -> dict[str, Any]:
-        """What would be written and restarted, and on which cluster, as plain data."""
+        """Return what would be written and restarted, and on which cluster, as plain data."""
         return {
             "cluster": {"name": self.cluster, "uid": self.cluster_uid},
             "steps": list(self.steps),
@@ -254,7 +254,7 @@ def state_digest(item: Mapping[str, Any]) -> str:
 
 
 def sha256(text: str) -> str:
-    """The hexadecimal SHA-256 of a text as it stands in a file."""
+    """Return the hexadecimal SHA-256 of a text as it stands in a file."""
     return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()
 
 
@@ -264,7 +264,7 @@ def digest_of(content: Mapping[str, Any]) -> str:
 
 
 def unified_diff(name: str, before: str, after: str) -> str:
-    """A unified diff with the name on both sides; empty where nothing differs."""
+    """Return a unified diff with the name on both sides; empty where nothing differs."""
     return "".join(
         difflib.unified_diff(
             before.splitlines(keepends=True),

@@ -48,7 +48,7 @@ def inner_versions(release: Release) -> list[str]:
 def configured(
     release: Release, existing: Mapping[str, Any] | None, wanted: Mapping[str, str], version: str
 ) -> dict[str, Any]:
-    """The file's content with these defaults for namespaces without labels.
+    """Return the file's content with these defaults for namespaces without labels.
 
     Other plugins, exemptions, and defaults that are stricter than wanted stay as they are.
 
@@ -90,12 +90,12 @@ def configured(
 
 
 def rendered(content: Mapping[str, Any]) -> str:
-    """The file's text."""
+    """Return the file's text."""
     return yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=False)
 
 
 def _newest(there: str | None, release: Release) -> str:
-    """The apiVersion to write: one that is there stays as long as the release accepts it."""
+    """Return the apiVersion to write: one that is there stays as long as the release accepts it."""
     newest = inner_version(release)
     return there if there in inner_versions(release) else newest
 

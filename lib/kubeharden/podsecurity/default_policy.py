@@ -21,7 +21,7 @@ from kubeharden.releases import FIRST, Release, features_of
 
 
 def default_policies(release: str | Release | None = None) -> dict[str, dict[str, Any]]:
-    """The PodSecurityPolicy of each strength, the strictest first; ``default-policies.yaml`` says what they allow.
+    """Return the PodSecurityPolicy of each strength, the strictest first, as ``default-policies.yaml`` has it.
 
     The API server tries policies by name, those that fill nothing in first: these names come after most, so that a
     workload with a policy of its own keeps it.
@@ -58,7 +58,7 @@ def _written() -> dict[str, Any]:
 
 
 def default_policy_objects(strength: str, release: str | Release | None = None) -> list[dict[str, Any]]:
-    """A policy of that strength, a ClusterRole that lets it be used, and its binding to everybody; or nothing.
+    """Return a policy of that strength, a ClusterRole that lets it be used, and its binding to everybody; or nothing.
 
     Args:
         strength: one of ``STRENGTHS``, or ``none``.

@@ -1,4 +1,4 @@
-"""Who breaks: what would become of every workload's pods, before anything is enforced.
+"""Impact: judge every workload's pods by what is going to be enforced, before it is.
 
 Admission does not touch pods that run. What runs today and is refused tomorrow is found out when a pod ends, a node is
 drained or a roll-out begins, unless somebody asks first.
@@ -31,7 +31,7 @@ _HOST = ("hostNetwork", "hostPID", "hostIPC")
 
 @dataclass(frozen=True)
 class Judged:
-    """What would become of one workload's pods.
+    """The judgement of one workload's pods.
 
     Attributes:
         kind, namespace, name: what a person calls it.
@@ -69,7 +69,7 @@ class Judged:
 
     @property
     def names(self) -> frozenset[str]:
-        """How a person may name it: ``Deployment shop/web``, or ``shop/web``."""
+        """Return how a person may name it: ``Deployment shop/web``, or ``shop/web``."""
         return names_of(self.kind, self.namespace, self.name)
 
     @property
@@ -79,14 +79,14 @@ class Judged:
 
     @property
     def breaks(self) -> bool:
-        """Whether it is in use and would be refused."""
+        """Return whether it is in use and would be refused."""
         return self.in_use and not self.admitted
 
 
 def psp_impact(
     objects: Objects, release: Release, presets: Mapping[str, Object] | None = None, each: Each = iter
 ) -> list[Judged]:
-    """What PodSecurityPolicies would make of every workload, by namespace and name.
+    """Judge every workload by PodSecurityPolicies; sorted by namespace and name.
 
     Its pods are judged as the API server would, once the plugin is on, make them anew from their template.
 
@@ -105,7 +105,7 @@ def psp_impact(
 
 
 def proposals(objects: Objects, release: Release, judged: Iterable[Judged]) -> tuple[tuple[str, str], ...]:
-    """The least-privileged policy for each service account whose workloads break, as an item of a policies file.
+    """Return the least-privileged policy for each service account whose workloads break, as an item of a policies file.
 
     It admits all that runs or would run under that account as it is, so that no pod of it depends on which of two
     policies is tried first.
@@ -147,7 +147,7 @@ def pss_impact(
     release: Release = LAST,
     each: Each = iter,
 ) -> list[Judged]:
-    """What Pod Security Admission would make of every workload, by namespace and name.
+    """Judge every workload by Pod Security Admission; sorted by namespace and name.
 
     Args:
         objects: workloads, pods and service accounts.
@@ -177,7 +177,7 @@ def pss_impact(
 
 
 def breaking(judged: Iterable[Judged], accepted: Collection[str] = ()) -> list[Judged]:
-    """What is in use and would be refused, but for what is accepted.
+    """Return what is in use and would be refused, but for what is accepted.
 
     Args:
         judged: what was judged.
@@ -187,14 +187,14 @@ def breaking(judged: Iterable[Judged], accepted: Collection[str] = ()) -> list[J
 
 
 def idle_names(judged: Iterable[Judged], accepted: Iterable[str]) -> list[str]:
-    """What is accepted and would not break: a name that is misspelt, or a worry that is over."""
+    """Return what is accepted and would not break: a misspelt name, or a workload that is admitted by now."""
     names = {name for j in judged if j.breaks for name in j.names}
     return [name for name in accepted if name not in names]
 
 
 @dataclass(frozen=True)
 class Impact:
-    """What one kind of admission would make of every workload.
+    """The judgement of every workload by one kind of admission.
 
     Attributes:
         mechanism: ``PodSecurityPolicy`` or ``Pod Security Admission``.
@@ -210,7 +210,7 @@ class Impact:
 
     @property
     def breaking(self) -> tuple[Judged, ...]:
-        """What is in use and would be refused."""
+        """Return what is in use and would be refused."""
         return tuple(judged for judged in self.judged if judged.breaks)
 
 
@@ -253,7 +253,7 @@ class _PspJudge:
     def _smallest_change(
         self, workload: Workload, pod: dict[str, Any], usable: frozenset[str], preset: str
     ) -> str:
-        """A binding to the weakest policy that admits the pod, a preset, or a change of the pod."""
+        """Return a binding to the weakest policy that admits the pod, a preset, or a change of the pod."""
         fitting = self._fitting(pod, usable)
         ways = [self._binding(workload, fitting)] if fitting else []
         if not workload.mirror:
@@ -261,7 +261,7 @@ class _PspJudge:
         return "\nor ".join(ways) or "a policy of its own"
 
     def _fitting(self, pod: dict[str, Any], usable: frozenset[str]) -> str:
-        """The weakest policy that admits the pod, one that fills nothing in before one that does; empty if none."""
+        """Return the weakest policy that admits the pod, preferring one that fills nothing in; empty if none does."""
         found = []
         for name, policy in self.policies.items():
             decision = None if name in usable else self._decide(pod, frozenset({name}))
@@ -270,7 +270,7 @@ class _PspJudge:
         return min(found)[2] if found else ""
 
     def _preset(self, pod: dict[str, Any]) -> str:
-        """The strictest preset that admits the pod without filling anything in; empty if none does."""
+        """Return the strictest preset that admits the pod without filling anything in; empty if none does."""
         for word, preset in self.presets.items():
             decision = evaluate_psp(pod, preset)
             if decision.admitted and not _filled_in(with_defaults(pod), decision.pod):
@@ -278,7 +278,7 @@ class _PspJudge:
         return ""
 
     def _without_binding(self, pod: dict[str, Any], usable: frozenset[str], preset: str) -> list[str]:
-        """The preset that admits the pod as it is; or else the pod as a policy that is there would have it."""
+        """Return the preset that admits the pod as it is; or else the pod as a policy that is there would have it."""
         if preset:
             return [f"set default_policy={preset}"]
         if usable:
@@ -321,7 +321,7 @@ def _judged(
 
 
 def _filled_in(before: Any, after: Any, path: str = "") -> tuple[str, ...]:
-    """What a policy put into a pod: ``spec.securityContext.runAsNonRoot=true``."""
+    """Return what a policy put into a pod: ``spec.securityContext.runAsNonRoot=true``."""
     if before == after:
         return ()
     if isinstance(after, Mapping):
@@ -338,7 +338,7 @@ def _filled_in(before: Any, after: Any, path: str = "") -> tuple[str, ...]:
 def _created(
     workload: Workload, accounts: Mapping[tuple[str, str], Object], release: Release
 ) -> dict[str, Any]:
-    """The pod that it makes; a mirror pod is as it is, since no account has a part in it."""
+    """Return the pod that it makes; a mirror pod is as it is, since no account has a part in it."""
     if workload.mirror:
         return dict(workload.template)
     account = accounts.get((workload.namespace, workload.service_account))
@@ -351,13 +351,13 @@ def _accounts(objects: Objects) -> dict[tuple[str, str], Object]:
 
 
 def _digest(pod: Object) -> str:
-    """What two pods have in common that are judged alike."""
+    """Return a text that is equal for two pods that are judged alike."""
     metadata = pod.get("metadata") or {}
     return json.dumps([pod.get("spec"), metadata.get("annotations")], sort_keys=True)
 
 
 def _strength(policy: Object) -> tuple[object, ...]:
-    """How much a policy allows, least first: a guess that puts the right one in front, by what matters most."""
+    """Return a sort key for how much a policy allows, least first; an estimate."""
     spec = policy.get("spec") or {}
     volumes = spec.get("volumes") or ()
     return (

@@ -40,7 +40,7 @@ class Offender:
 
 @dataclass(frozen=True)
 class NamespaceLevel:
-    """What a namespace's level is to be, and how far it has come.
+    """The level that a namespace is to have, and how far it has come.
 
     Attributes:
         namespace: its name.
@@ -64,12 +64,12 @@ class NamespaceLevel:
 
     @property
     def enforced(self) -> bool:
-        """Whether some level is enforced after this run, be it only ``privileged``."""
+        """Return whether some level is enforced after this run, be it only ``privileged``."""
         return "enforce" in self.then
 
     @property
     def enforced_before(self) -> bool:
-        """Whether some level was enforced before this run."""
+        """Return whether some level was enforced before this run."""
         return "enforce" in self.now
 
     @property
@@ -80,7 +80,7 @@ class NamespaceLevel:
 
     @property
     def stage(self) -> str:
-        """What this run does and what the next will, in words."""
+        """Return what this run does and what the next will, in words."""
         changed = [mode for mode in MODES if shown(self.now, mode) != shown(self.then, mode)]
         here = f"this run sets {', '.join(changed)}" if changed else "this run changes nothing"
         if not self.pending:
@@ -101,7 +101,7 @@ def namespace_levels(
     enforce: bool = False,
     accepted: Collection[str] = (),
 ) -> list[NamespaceLevel]:
-    """The level of every namespace that is not going away, by name.
+    """Return the level of every namespace that is not going away, by name.
 
     Args:
         objects: ``namespaces``, ``pods`` and everything with a pod template, as plain dicts.
@@ -123,13 +123,13 @@ def namespace_levels(
 
 
 def labels_of(item: Object) -> dict[str, str]:
-    """The pod security labels of a namespace, without the prefix."""
+    """Return the pod security labels of a namespace, without the prefix."""
     labels, prefix = item["metadata"].get("labels") or {}, f"{POD_SECURITY_LABEL}/"
     return {key.removeprefix(prefix): str(value) for key, value in labels.items() if key.startswith(prefix)}
 
 
 def labelled(item: Object, labels: Mapping[str, str]) -> dict[str, Any]:
-    """A namespace with these pod security labels; its other labels stay."""
+    """Return a namespace with these pod security labels; its other labels stay."""
     meta = item["metadata"]
     others = {
         k: v for k, v in (meta.get("labels") or {}).items() if k.partition("/")[0] != POD_SECURITY_LABEL
@@ -139,12 +139,12 @@ def labelled(item: Object, labels: Mapping[str, str]) -> dict[str, Any]:
 
 
 def shown(labels: Mapping[str, str], mode: str) -> str:
-    """One mode as people write it, ``baseline:v1.25``; empty where it is not set."""
+    """Return one mode as people write it, ``baseline:v1.25``; empty where it is not set."""
     return f"{labels[mode]}:{labels.get(f'{mode}-version', LATEST)}" if mode in labels else ""
 
 
 def stricter_or_same(one: str, other: str) -> bool:
-    """Whether one level refuses all that another does; what is no level refuses nothing."""
+    """Return whether one level refuses all that another does; an unknown level refuses nothing."""
     return one in LEVELS and LEVELS.index(one) >= LEVELS.index(other)
 
 
@@ -187,7 +187,7 @@ class _Namespace:
         )
 
     def _level(self, wish: NamespaceWish | None, default: str) -> tuple[str, str]:
-        """The level that is wanted, and why."""
+        """Return the level that is wanted, and why."""
         enforced, announced = self.now.get("enforce"), self.now.get("warn")
         if wish is not None:
             return wish.level, f"asked for: {wish.reason}"
@@ -201,7 +201,7 @@ class _Namespace:
         return admits, self._needs(admits)
 
     def _needs(self, level: str) -> str:
-        """What keeps a namespace from the next stricter level."""
+        """Return what keeps a namespace from the next stricter level."""
         if level == LEVELS[-1]:
             return "it is the strictest"
         stricter = LEVELS[LEVELS.index(level) + 1]
@@ -225,7 +225,7 @@ class _Namespace:
         return not names_of(kind, self.name, name).isdisjoint(self.accepted)
 
     def _is_set(self, mode: str, level: str) -> bool:
-        """Whether a mode was set to that level, or a stricter one, before this run."""
+        """Return whether a mode was set to that level, or a stricter one, before this run."""
         have = self.now.get(mode, "")
         same = have == level and self.now.get(f"{mode}-version") == self.version
         return same or (stricter_or_same(have, level) and have != level)
@@ -253,7 +253,7 @@ def _some(items: Sequence[object], separator: str) -> str:
 
 
 def _what_is_there(objects: Mapping[str, Iterable[Object]]) -> dict[str, list[tuple[str, Object]]]:
-    """What runs or would run in each namespace: every template, and every pod that differs, by its maker's name.
+    """Return what runs or would run in each namespace: every template, and every pod that differs, by its maker's name.
 
     A template says what will be made; a pod, what is really made, with what webhooks put into it.
     """
@@ -272,6 +272,6 @@ def _what_is_there(objects: Mapping[str, Iterable[Object]]) -> dict[str, list[tu
 
 
 def unwanted(levels: Sequence[NamespaceLevel], wishes: Iterable[NamespaceWish]) -> Iterator[str]:
-    """The namespaces that somebody asks a level for and that are not there."""
+    """Return the namespaces that somebody asks a level for and that are not there."""
     known = {level.namespace for level in levels}
     return (wish.name for wish in wishes if wish.name not in known)

@@ -51,7 +51,7 @@ class PolicyUser(_Strict):
 
     @property
     def binding_name(self) -> str:
-        """What its RoleBinding's name begins with."""
+        """Return what its RoleBinding's name begins with."""
         return self.binding or self.service_account
 
     @property
@@ -77,7 +77,7 @@ class Policy(_Strict):
     @field_validator("spec")
     @classmethod
     def _readable(cls, spec: dict[str, Any]) -> dict[str, Any]:
-        """A server drops a key that it does not know without a word, and with it what was meant."""
+        """Refuse unknown keys: a server drops them without a message, and with them what was meant."""
         try:
             PolicySpec.model_validate(spec)
         except ValidationError as error:
@@ -87,7 +87,7 @@ class Policy(_Strict):
     @field_validator("annotations")
     @classmethod
     def _known_profiles(cls, annotations: dict[str, str]) -> dict[str, str]:
-        """A server refuses a policy with a seccomp profile that is none (pkg/apis/policy/validation/validation.go)."""
+        """Refuse seccomp profiles that a server refuses (pkg/apis/policy/validation/validation.go)."""
         allowed = annotations.get(SECCOMP_ALLOWED, "")
         for name in allowed.split(",") if allowed else ():
             if name not in SECCOMP_NAMES and not name.startswith("localhost/"):
@@ -113,7 +113,7 @@ class NamespaceWish(_Strict):
 
 
 class PolicySet(_Strict):
-    """What pod security a cluster is to have.
+    """The pod security that a cluster is to have.
 
     Attributes:
         policies: the PodSecurityPolicies and who may use them.
@@ -148,7 +148,7 @@ def read_policies(path: Path) -> PolicySet:
 
 
 def policy_objects(policies: PolicySet, static_pods: Collection[str] = ()) -> list[dict[str, Any]]:
-    """The objects of a policy set in the order in which they must be made: policies, Roles, RoleBindings.
+    """Return the objects of a policy set in the order in which they must be made: policies, Roles, RoleBindings.
 
     Args:
         policies: the policies and their users.

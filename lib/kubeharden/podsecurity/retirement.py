@@ -1,4 +1,4 @@
-"""What PodSecurityPolicy leaves behind when its plugin is off: policies, and RBAC that is about nothing else. Pure.
+"""Retirement of PodSecurityPolicy: policies, and RBAC for nothing but their use, once the plugin is off. Pure.
 
 1.25 serves no PodSecurityPolicy, and its API server does not start with the plugin. The policies that are still there
 then cannot be seen or deleted any more.
@@ -19,7 +19,7 @@ Object = Mapping[str, Any]
 
 
 def leftovers(objects: Mapping[str, Iterable[Object]]) -> list[Object]:
-    """The objects that are of no use without PodSecurityPolicy, in the order in which they can go: bindings first.
+    """Return the objects that are useless without PodSecurityPolicy, in the order of deletion: bindings first.
 
     A Role or ClusterRole is one of them if all its rules allow nothing but the use of policies, a binding if it
     refers to such a role.
@@ -37,7 +37,7 @@ def leftovers(objects: Mapping[str, Iterable[Object]]) -> list[Object]:
 
 
 def only_about_policies(role: Object) -> bool:
-    """Whether a Role or ClusterRole allows the use of policies and nothing else."""
+    """Return whether a Role or ClusterRole allows the use of policies and nothing else."""
     rules = role.get("rules") or ()
     return (
         bool(rules)
@@ -47,7 +47,7 @@ def only_about_policies(role: Object) -> bool:
 
 
 def also_about_policies(objects: Mapping[str, Iterable[Object]]) -> Iterator[str]:
-    """The roles that allow the use of named policies besides other things: they stay."""
+    """Return the roles that allow the use of named policies besides other things: they stay."""
     for resource in ("roles", "clusterroles"):
         for role in objects.get(resource, ()):
             if not only_about_policies(role) and any(map(_is_use, role.get("rules") or ())):

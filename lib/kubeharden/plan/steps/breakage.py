@@ -1,4 +1,4 @@
-"""Who breaks under what is planned, and what a plan does about it: proposes, warns or refuses."""
+"""Breakage: judge the workloads under a plan, and propose, warn or refuse."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def _say_what_is_idle(draft: Draft, judged: Sequence[Judged]) -> None:
 
 
 def described(judged: Judged) -> str:
-    """A workload that breaks, in a line: ``Deployment shop/web (3 pods): may use no policy``."""
+    """Return a workload that breaks, in a line: ``Deployment shop/web (3 pods): may use no policy``."""
     return f"{judged} ({judged.how_many}): {'; '.join(judged.reasons)}"
 
 
 def _propose(draft: Draft, found: Sequence[Judged]) -> None:
-    """Propose the policy that ordinary workloads lack: for those that a preset would admit."""
+    """Propose a default policy for the workloads that one would admit."""
     ordinary = [judged for judged in found if judged.preset]
     if ordinary:
         strength = "baseline" if any(judged.preset == "baseline" for judged in ordinary) else "restricted"

@@ -1,4 +1,4 @@
-"""Which kind of pod security a cluster gets: policies up to 1.22, Pod Security Admission from 1.23 on."""
+"""The step pod-security: PodSecurityPolicies on old releases, Pod Security Admission on those that have it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POLICY, ADMISSION = feature("PodSecurityPolicy"), feature("Pod Security Admissio
 
 
 def uses_policies(parameters: Parameters, version: str) -> bool:
-    """Whether a cluster of this version gets PodSecurityPolicies rather than Pod Security Admission."""
+    """Return whether a cluster of this version gets PodSecurityPolicies rather than Pod Security Admission."""
     wanted = parameters.pod_security
     return wanted == "psp" or (wanted == "auto" and not ADMISSION.in_release(Release.parse(version)))
 

@@ -46,7 +46,7 @@ def _words(defaults: Mapping[str, str]) -> str:
 
 
 def _may_enforce_policies(service: ServiceFacts) -> bool:
-    """Whether an API server has the policies' plugin on, or will have when it is started again."""
+    """Return whether an API server has the policies' plugin on, or will have when it is started again."""
     try:
         will_run = service.unit_argv()
     except UnitError:
@@ -90,7 +90,7 @@ class _Planner:
         self._retire(enforced_before=all(level.enforced_before for level in levels), enforced=enforced)
 
     def _defaults(self, *, enforced: bool) -> dict[str, str]:
-        """What is to hold for namespaces without labels; enforced only where no namespace there is lacks its own."""
+        """Return the levels for namespaces without labels; enforced only once every namespace has its own."""
         wanted = self.policies.new_namespaces
         return {"enforce": wanted if enforced else "privileged", "audit": wanted, "warn": wanted}
 
@@ -147,7 +147,7 @@ class _Planner:
             )
 
     def _retire(self, *, enforced_before: bool, enforced: bool) -> None:
-        """What becomes of the policies that are there."""
+        """Plan the deletion of the policies that are there, or say what comes before it."""
         policies = [dict(policy) for policy in self.objects.get("podsecuritypolicies", ())]
         gone = leftovers(self.objects)
         is_on = any(_may_enforce_policies(service) for _, service in self.servers)

@@ -1,4 +1,4 @@
-"""PodSecurityPolicies, who may use them, and the admission plugin that enforces them: up to 1.24."""
+"""PodSecurityPolicies, the Roles and RoleBindings for their use, and the admission plugin that enforces them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plan_policies(draft: Draft, policies: PolicySet) -> None:
 
 
 def api_servers(facts: Facts) -> list[tuple[NodeFacts, ServiceFacts]]:
-    """The nodes that run kube-apiserver as a service, with it."""
+    """Return the nodes that run kube-apiserver as a service, with it."""
     found = ((node, node.service("kube-apiserver")) for node in facts.nodes)
     return [(node, service) for node, service in found if service is not None]
 
@@ -87,7 +87,7 @@ class _Planner:
         return wanted
 
     def _switched_on(self) -> bool:
-        """Whether this plan switches the plugin on: an API server that runs now has it off."""
+        """Return whether this plan switches the plugin on: an API server that runs now has it off."""
         return any(not switches_on(service.cmdline, PSP_PLUGIN) for _, service in api_servers(self.facts))
 
     def _admission(self, node: NodeFacts, service: ServiceFacts) -> NodeChange:

@@ -19,7 +19,7 @@ class CapabilitiesStrategy:
     allowed: frozenset[str] = frozenset()
 
     def generated(self, capabilities: dict[str, Any] | None) -> dict[str, Any] | None:
-        """What a container gets, both lists sorted; the very same object where nothing is added.
+        """Return what a container gets, both lists sorted; the very same object where nothing is added.
 
         A default that the container drops itself is not added.
         """
@@ -32,7 +32,7 @@ class CapabilitiesStrategy:
         return {key: sorted(names) for key, names in (("add", add), ("drop", drop)) if names}
 
     def refusals(self, path: str, capabilities: dict[str, Any] | None) -> list[str]:
-        """Why these capabilities may not be added; the required drops are there, since they were generated."""
+        """Return why these capabilities may not be added; the required drops are there, since they were generated."""
         if ANY in self.allowed:
             return []
         return [

@@ -1,8 +1,8 @@
-"""Whether PodSecurityPolicies admit a pod, which of them, and what it makes of the pod.
+"""Judge a pod by PodSecurityPolicies: whether one admits it, which, and what that one fills in.
 
 Source: plugin/pkg/admission/security/podsecuritypolicy/admission.go of Kubernetes 1.20 (``computeSecurityContext``).
 The policies are those that the pod's service account, or whoever creates the pod, may use. True to 1.11–1.24:
-what differs between those releases is the safe sysctls and, from 1.19 on, seccomp. 1.10 differs in sysctls alone,
+only the safe sysctls and seccomp differ between those releases (releases/features.yaml). 1.10 differs in sysctls alone,
 which were annotations then.
 """
 
@@ -28,7 +28,7 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True)
 class PspDecision:
-    """What the API server's plugin decides.
+    """The decision of the API server's plugin.
 
     Attributes:
         admitted: whether the pod may be created, or updated.

@@ -38,7 +38,7 @@ class UserStrategy:
 
     @property
     def must_be_non_root(self) -> bool:
-        """Whether a container that names no user gets ``runAsNonRoot``."""
+        """Return whether a container that names no user gets ``runAsNonRoot``."""
         return self.rule == "MustRunAsNonRoot"
 
     @property
@@ -47,7 +47,7 @@ class UserStrategy:
         return self.ranges[0].min if self.rule == "MustRunAs" else None
 
     def refusals(self, path: str, non_root: bool | None, user: int | None) -> list[str]:
-        """Why a container may not run so; the path is that of its security context."""
+        """Return why a container may not run so; the path is that of its security context."""
         if self.rule == "MustRunAs" and user is not None and not _within(user, self.ranges):
             return [invalid(f"{path}.runAsUser", user, f"must be in the ranges: {_go(self.ranges)}")]
         if not self.must_be_non_root:
@@ -72,7 +72,7 @@ class GroupStrategy:
         return self.ranges[0].min if self.rule == "MustRunAs" else None
 
     def refusals(self, path: str, groups: Sequence[int]) -> list[str]:
-        """Why these groups may not be used. A list that somebody left empty on purpose is refused by MustRunAs."""
+        """Return why these groups may not be used; MustRunAs refuses a list that is empty on purpose."""
         if self.rule == "RunAsAny":
             return []
         if not groups and self.rule == "MustRunAs":

@@ -37,7 +37,7 @@ Placed = tuple[Object, Object]  # a container, and the pod that it is in
 def least_privileged_policy(
     pods: Iterable[Object], *, name: str = "least-privileged", release: str | Release = "1.20"
 ) -> Object:
-    """The PodSecurityPolicy that admits these pods as they are, and as little else as a policy can say.
+    """Return the PodSecurityPolicy that admits these pods as they are, and as little else as a policy can say.
 
     A pod whose seccomp profile is a field alone is admitted too, and gets the annotation that says the same: every
     policy does that.
@@ -115,7 +115,7 @@ def _used(placed: Placed, key: str) -> Any:
 
 
 def _ranges(numbers: Iterable[int]) -> list[Object]:
-    """The fewest ranges with these numbers and no others."""
+    """Return the fewest ranges with these numbers and no others."""
     ranges: list[Object] = []
     for number in sorted(set(numbers)):
         if ranges and ranges[-1]["max"] == number - 1:
@@ -126,7 +126,7 @@ def _ranges(numbers: Iterable[int]) -> list[Object]:
 
 
 def _capabilities(contexts: Sequence[Object]) -> Object:
-    """What is added; and what every container drops has to be dropped, unless one adds it, too."""
+    """Return what is added; and what every container drops has to be dropped, unless one adds it, too."""
     lists = [found.get("capabilities") or {} for found in contexts]
     added = {name for found in lists for name in found.get("add") or ()}
     dropped = [set(found.get("drop") or ()) for found in lists]
@@ -136,7 +136,7 @@ def _capabilities(contexts: Sequence[Object]) -> Object:
 
 
 def _sysctls(pod_contexts: Sequence[Object], server: Release) -> Object:
-    """What is set; the safe ones, which need no grant, are forbidden where no pod sets them."""
+    """Return what is set; the safe ones, which need no grant, are forbidden where no pod sets them."""
     used = {
         sysctl["name"]
         for found in pod_contexts
@@ -151,7 +151,7 @@ def _sysctls(pod_contexts: Sequence[Object], server: Release) -> Object:
 
 
 def _labels(pod_contexts: Sequence[Object], placed: Sequence[Placed]) -> Object:
-    """One label, if all have it: a pod without one would be given it."""
+    """Return one label, if all have it: a pod without one would be given it."""
     options = pod_contexts[0].get("seLinuxOptions")
     labels = [found.get("seLinuxOptions") for found in pod_contexts]
     if options is None or None in labels:
@@ -211,7 +211,7 @@ def _volumes(pods: Sequence[Object], server: Release) -> Object:
 
 
 def _host_paths(volumes: Iterable[tuple[Object, Object]], server: Release) -> list[Object]:
-    """The paths, without those that another covers; for reading only where nobody mounts one to write."""
+    """Return the paths, without those that another covers; for reading only where nobody mounts one to write."""
     read_only = feature("PodSecurityPolicy allowedHostPaths.readOnly").in_release(server)
     paths = {
         HostPath(_trimmed(volume["hostPath"].get("path") or ""), read_only and _only_read(pod, volume))
@@ -246,7 +246,7 @@ def _only_read(pod: Object, volume: Object) -> bool:
 
 
 def _annotations(pods: Sequence[Object], placed: Sequence[Placed], server: Release) -> dict[str, str]:
-    """The profiles. Without a list no seccomp profile may be set, but any AppArmor profile."""
+    """Return the profiles. Without a list no seccomp profile may be set, but any AppArmor profile."""
     seccomp = {pod_profile(pod) for pod in pods} | {container_profile(pod, item) for item, pod in placed}
     if feature("seccomp field of pods").in_release(server) and seccomp >= DEFAULT_NAMES:
         seccomp.discard("docker/default")  # either name allows the other
@@ -260,5 +260,5 @@ def _annotations(pods: Sequence[Object], placed: Sequence[Placed], server: Relea
 
 
 def _can_be_listed(profiles: Iterable[str]) -> bool:
-    """Whether a list with commas can say this: it has no word for "none", and no way to quote a comma."""
+    """Return whether a list with commas can say this: it has no word for "none", and no way to quote a comma."""
     return all(profile and "," not in profile for profile in profiles)

@@ -92,7 +92,7 @@ def check_pod(pod: object) -> None:
 
 
 def _check(value: object, shape: Any, path: str) -> None:
-    """An absent value and null are the same to the API, whatever the type."""
+    """Refuse a value of another type than the API's; null is the same as an absent value."""
     if value is None:
         return
     if isinstance(shape, dict):
@@ -113,7 +113,7 @@ def _check(value: object, shape: Any, path: str) -> None:
 
 
 def with_defaults(pod: Object) -> Object:
-    """The pod with the one default of the API that a policy sees: on the host's network, each port is a host port.
+    """Return the pod with the API's default that a policy sees: on the host's network, each port is a host port.
 
     Source: ``defaultHostNetworkPorts``. Ephemeral containers have no ports.
     """
@@ -138,16 +138,16 @@ def _lacks_host_port(port: Object) -> bool:
 
 
 def name_of(container: Object) -> str:
-    """A container's name."""
+    """Return a container's name."""
     return container.get("name") or ""
 
 
 def context(item: Object) -> Object:
-    """The security context of a pod's spec or of a container; empty without one."""
+    """Return the security context of a pod's spec or of a container; empty without one."""
     return item.get("securityContext") or {}
 
 
 def effective(pod_context: Object, container_context: Object, key: str) -> Any:
-    """A setting of a container, or else of its pod."""
+    """Return a setting of a container, or else of its pod."""
     value = container_context.get(key)
     return pod_context.get(key) if value is None else value

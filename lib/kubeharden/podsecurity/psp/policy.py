@@ -142,7 +142,7 @@ class PolicySpec(_Strict):
 
 
 class _Metadata(BaseModel):
-    """What is looked at; a server adds more."""
+    """The metadata that is read; a server adds more."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 

@@ -34,7 +34,7 @@ Object = dict[str, Any]
 
 
 def profile_of_field(field: Mapping[str, Any] | None) -> str:
-    """The annotation that says the same as a seccompProfile field; empty for none and for an incomplete one."""
+    """Return the annotation that says the same as a seccompProfile field; empty for none and for an incomplete one."""
     match field or {}:
         case {"type": "Unconfined"}:
             return "unconfined"
@@ -46,14 +46,14 @@ def profile_of_field(field: Mapping[str, Any] | None) -> str:
 
 
 def pod_profile(pod: Object) -> str:
-    """The seccomp profile of a pod: its annotation, or its field; empty for none."""
+    """Return the seccomp profile of a pod: its annotation, or its field; empty for none."""
     return annotations_of(pod).get(SECCOMP_POD) or profile_of_field(
         context(pod["spec"]).get("seccompProfile")
     )
 
 
 def container_profile(pod: Object, container: Object) -> str:
-    """The seccomp profile of a container: its field, its annotation, the pod's field or the pod's annotation."""
+    """Return the seccomp profile of a container: its field, its annotation, the pod's field or the pod's annotation."""
     key, notes = SECCOMP_CONTAINER + name_of(container), annotations_of(pod)
     field, pod_field = (context(item).get("seccompProfile") for item in (container, pod["spec"]))
     if field is not None:
@@ -64,12 +64,12 @@ def container_profile(pod: Object, container: Object) -> str:
 
 
 def app_armor_profile(pod: Object, container: Object) -> str:
-    """The AppArmor profile of a container; empty for none."""
+    """Return the AppArmor profile of a container; empty for none."""
     return annotations_of(pod).get(APPARMOR_CONTAINER + name_of(container)) or ""
 
 
 def _listed(notes: Mapping[str, str], key: str) -> frozenset[str] | None:
-    """What a list with commas says; an empty one says the empty name. None without the annotation."""
+    """Return what a list with commas says; an empty one says the empty name. None without the annotation."""
     return frozenset((notes[key] or "").split(",")) if key in notes else None
 
 
@@ -84,7 +84,7 @@ class SeccompStrategy:
 
     @classmethod
     def of(cls, notes: Mapping[str, str], same_defaults: bool) -> SeccompStrategy:
-        """The strategy of a policy with these annotations.
+        """Return the strategy of a policy with these annotations.
 
         Args:
             notes: the policy's annotations.
@@ -97,18 +97,18 @@ class SeccompStrategy:
         return cls(notes.get(SECCOMP_DEFAULT) or "", allowed, _ANY in names, notes.get(SECCOMP_ALLOWED) or "")
 
     def generated(self, pod: Object) -> str:
-        """The profile for the pod's annotation; empty for none. A field counts as an annotation that is to come."""
+        """Return the profile for the pod's annotation, or else that of its field; empty for none."""
         field = context(pod["spec"]).get("seccompProfile")
         return annotations_of(pod).get(SECCOMP_POD) or (
             self.default if field is None else profile_of_field(field)
         )
 
     def refusals(self, pod: Object) -> list[str]:
-        """Why the pod's own profile may not be used."""
+        """Return why the pod's own profile may not be used."""
         return self._refusals(pod_profile(pod), SECCOMP_POD)
 
     def container_refusals(self, pod: Object, container: Object) -> list[str]:
-        """Why a container's profile may not be used."""
+        """Return why a container's profile may not be used."""
         key = SECCOMP_CONTAINER + name_of(container)
         return self._refusals(container_profile(pod, container), key)
 
@@ -131,7 +131,7 @@ class AppArmorStrategy:
 
     @classmethod
     def of(cls, notes: Mapping[str, str]) -> AppArmorStrategy:
-        """The strategy of a policy with these annotations."""
+        """Return the strategy of a policy with these annotations."""
         return cls(
             notes.get(APPARMOR_DEFAULT) or "",
             _listed(notes, APPARMOR_ALLOWED),
@@ -139,14 +139,14 @@ class AppArmorStrategy:
         )
 
     def generated(self, pod: Object) -> dict[str, str]:
-        """The annotations that are lacking: the default profile for every container without one."""
+        """Return the annotations that are missing: the default profile for every container without one."""
         if not self.default:
             return {}
         keys = [APPARMOR_CONTAINER + name_of(container) for _, container in containers(pod)]
         return {key: self.default for key in keys if not annotations_of(pod).get(key)}
 
     def refusals(self, pod: Object, container: Object) -> list[str]:
-        """Why a container's profile may not be used."""
+        """Return why a container's profile may not be used."""
         if self.allowed is None:
             return []
         key, profile = APPARMOR_CONTAINER + name_of(container), app_armor_profile(pod, container)

@@ -32,7 +32,7 @@ class UnusableError(ValueError):
 
 @dataclass(frozen=True)
 class Provider:
-    """What a policy says, ready to be applied."""
+    """A policy as strategies, ready to be applied."""
 
     name: str
     spec: PolicySpec
@@ -89,7 +89,7 @@ class Provider:
         )
 
     def mutated(self, pod: Object) -> Object:
-        """The pod with what the policy fills in (``MutatePod``); the same object where that is nothing."""
+        """Return the pod with what the policy fills in (``MutatePod``); the same object where that is nothing."""
         spec = pod["spec"]
         changed = self._pod_changes(spec)
         pod_context = {**context(spec), **changed.get("securityContext", {})}
@@ -110,7 +110,7 @@ class Provider:
         return result
 
     def _pod_changes(self, spec: Object) -> Object:
-        """The fields of the pod's spec that the policy fills in."""
+        """Return the fields of the pod's spec that the policy fills in."""
         found = context(spec)
         filled: Object = {}
         if found.get("supplementalGroups") is None and self.supplemental_groups.default is not None:
@@ -125,13 +125,13 @@ class Provider:
         return changed
 
     def _notes(self, pod: Object) -> dict[str, str]:
-        """The annotations that the policy adds."""
+        """Return the annotations that the policy adds."""
         profile = self.seccomp.generated(pod)
         changes = profile and profile != annotations_of(pod).get(SECCOMP_POD)
         return {**({SECCOMP_POD: profile} if changes else {}), **self.app_armor.generated(pod)}
 
     def _container(self, container: Object, pod_context: Object) -> Object:
-        """A container with what the policy fills in (``mutateContainer``)."""
+        """Return a container with what the policy fills in (``mutateContainer``)."""
         found = context(container)
         filled: Object = {}
         user = effective(pod_context, found, "runAsUser")
@@ -155,7 +155,7 @@ class Provider:
         return {**container, "securityContext": {**found, **filled}} if filled else container
 
     def _escalation(self) -> bool | None:
-        """What allowPrivilegeEscalation is set to where a container does not say; None leaves it."""
+        """Return what allowPrivilegeEscalation is set to where a container does not say; None leaves it."""
         if self.spec.default_escalation is not None:
             return self.spec.default_escalation
         return None if self.spec.escalation else False
@@ -185,7 +185,7 @@ class Provider:
         return [name for name, fills in fills_in.items() if fills]
 
     def refusals(self, pod: Object) -> list[str]:
-        """Why a pod, mutated already, is not admitted (``ValidatePod``); empty if it is."""
+        """Return why a pod, mutated already, is not admitted (``ValidatePod``); empty if it is."""
         spec, found = pod["spec"], context(pod["spec"])
         path = "spec.securityContext"
         reasons = []
@@ -219,7 +219,7 @@ class Provider:
         return [invalid("spec.runtimeClassName", name)]
 
     def _container_refusals(self, pod: Object, where: str, container: Object) -> list[str]:
-        """Why a container is not admitted (``validateContainer``)."""
+        """Return why a container is not admitted (``validateContainer``)."""
         found, pod_context = context(container), context(pod["spec"])
         path = f"{where}.securityContext"
 

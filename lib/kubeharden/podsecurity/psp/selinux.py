@@ -16,7 +16,7 @@ class SELinuxStrategy:
     options: Mapping[str, Any] | None = None
 
     def refusals(self, path: str, found: Mapping[str, Any] | None) -> list[str]:
-        """Why these labels may not be used; the path is that of seLinuxOptions.
+        """Return why these labels may not be used; the path is that of seLinuxOptions.
 
         Nothing is found only where anything may be: MustRunAs has filled in its own options by then.
         """
@@ -31,7 +31,7 @@ class SELinuxStrategy:
 
 
 def _same_level(wanted: str, actual: str) -> bool:
-    """Whether two levels differ in nothing but the order of their categories: ``s0:c6,c0`` and ``s0:c0,c6``."""
+    """Return whether two levels differ in nothing but the order of their categories: ``s0:c6,c0`` and ``s0:c0,c6``."""
     wanted_sensitivity, wanted_colon, wanted_categories = wanted.partition(":")
     actual_sensitivity, actual_colon, actual_categories = actual.partition(":")
     return (

@@ -28,7 +28,7 @@ class SysctlsStrategy:
     forbidden: tuple[str, ...] = ()
 
     def refusals(self, sysctls: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Why a pod may not set these."""
+        """Return why a pod may not set these."""
         reasons = []
         for index, sysctl in enumerate(sysctls):
             name = sysctl.get("name") or ""

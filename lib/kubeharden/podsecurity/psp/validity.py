@@ -1,4 +1,4 @@
-"""What the API server refuses of a pod once a policy has filled it in: pkg/apis/core/validation/validation.go.
+"""Validation of a pod that a policy has filled in, as the API server does it: pkg/apis/core/validation/validation.go.
 
 The plugin admits such a pod, and the validation that comes after it refuses it (``ValidatePodSecurityContext``,
 ``ValidateSecurityContext``), with no other policy tried. Only what a policy can bring about is looked at.
@@ -20,7 +20,7 @@ Object = dict[str, Any]
 
 
 def invalidities(pod: Object) -> list[str]:
-    """Why the server would not store this pod; empty if it would."""
+    """Return why the server would not store this pod; empty if it would."""
     reasons = _ids("spec.securityContext", context(pod["spec"]))
     for where, container in containers(pod):
         path, found = f"{where}.securityContext", context(container)

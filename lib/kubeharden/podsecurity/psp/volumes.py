@@ -52,7 +52,7 @@ Object = dict[str, Any]
 
 
 def volume_type(volume: Object) -> str:
-    """What a policy calls the type of a volume; one without a source is an emptyDir (``SetDefaults_Volume``)."""
+    """Return what a policy calls the type of a volume; one without a source is an emptyDir (``SetDefaults_Volume``)."""
     return next((kind for field, kind in _TYPES.items() if volume.get(field) is not None), "emptyDir")
 
 
@@ -64,7 +64,7 @@ class HostPath:
     read_only: bool = False
 
     def covers(self, path: str) -> bool:
-        """Whether the path is this one or below it: /foo covers /foo/bar and /foo/, but not /foobar."""
+        """Return whether the path is this one or below it: /foo covers /foo/bar and /foo/, but not /foobar."""
         path, prefix = path.removesuffix("/"), self.prefix.removesuffix("/")
         return path == prefix or path.startswith(f"{prefix}/")
 
@@ -79,7 +79,7 @@ class VolumesStrategy:
     csi_drivers: tuple[str, ...] = ()
 
     def refusals(self, pod: Object) -> list[str]:
-        """Why the pod may not have its volumes."""
+        """Return why the pod may not have its volumes."""
         reasons = []
         for index, volume in enumerate(pod["spec"].get("volumes") or ()):
             path, kind = f"spec.volumes[{index}]", volume_type(volume)
@@ -96,7 +96,7 @@ class VolumesStrategy:
         return reasons
 
     def _allows(self, kind: str, volume: Object) -> bool:
-        """What a projected service account token shows, a policy that allows secrets allows too."""
+        """Return whether a volume is allowed; a policy that allows secrets allows projected service account tokens."""
         return not self.types.isdisjoint((ANY, kind)) or (
             "secret" in self.types and kind == "projected" and only_token(volume["projected"])
         )
@@ -122,7 +122,7 @@ def _driver_refusals(path: str, source: Object, allowed: tuple[str, ...], words:
 
 
 def only_token(projected: Object) -> bool:
-    """Whether a projected volume holds nothing but what the ServiceAccount plugin puts into one."""
+    """Return whether a projected volume holds nothing but what the ServiceAccount plugin puts into one."""
     return all(map(_of_token, projected.get("sources") or ()))
 
 

@@ -22,12 +22,12 @@ def forbidden(path: str, detail: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text as Go's %q shows it."""
+    """Return a text as Go's %q shows it."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def annotation(key: str) -> str:
-    """The path of a pod's annotation, as the policies' strategies write it."""
+    """Return the path of a pod's annotation, as the policies' strategies write it."""
     return f"pod.metadata.annotations[{key}]"
 
 

@@ -78,14 +78,14 @@ _UNSET = "false or unset"
 
 
 def host_namespaces(pod: Pod) -> Iterator[Fault]:
-    """The pod does not share the node's network, processes or IPC."""
+    """Check that the pod does not share the node's network, processes or IPC."""
     for key in ("hostNetwork", "hostPID", "hostIPC"):
         if pod.spec.flag(key):
             yield Fault(f"spec.{key}", "true", _UNSET, f"remove {key} from the pod's spec")
 
 
 def privileged(pod: Pod) -> Iterator[Fault]:
-    """No container is privileged."""
+    """Check that no container is privileged."""
     for container in pod.containers:
         if container.security.flag("privileged"):
             change = f"remove securityContext.privileged in {container.label}"
@@ -93,12 +93,12 @@ def privileged(pod: Pod) -> Iterator[Fault]:
 
 
 def capabilities(pod: Pod) -> Iterator[Fault]:
-    """Only capabilities of the container runtimes' default set are added, and NET_RAW is not."""
+    """Check that only capabilities of the container runtimes' default set are added, and NET_RAW is not."""
     return added_capabilities(pod, CAPABILITIES)
 
 
 def added_capabilities(pod: Pod, allowed: tuple[str, ...]) -> Iterator[Fault]:
-    """Only these capabilities are added."""
+    """Check that only these capabilities are added."""
     for container in pod.containers:
         holder = container.security.child("capabilities")
         if holder is None:
@@ -111,7 +111,7 @@ def added_capabilities(pod: Pod, allowed: tuple[str, ...]) -> Iterator[Fault]:
 
 
 def host_path_volumes(pod: Pod) -> Iterator[Fault]:
-    """No volume is a path of the node."""
+    """Check that no volume is a path of the node."""
     for volume in pod.spec.children("volumes"):
         source = volume.child("hostPath")
         if source is not None:
@@ -120,7 +120,7 @@ def host_path_volumes(pod: Pod) -> Iterator[Fault]:
 
 
 def host_ports(pod: Pod) -> Iterator[Fault]:
-    """No container takes a port of the node."""
+    """Check that no container takes a port of the node."""
     for container in pod.containers:
         for port in container.fields.children("ports"):
             number = port.number("hostPort")
@@ -130,7 +130,7 @@ def host_ports(pod: Pod) -> Iterator[Fault]:
 
 
 def host_probes(pod: Pod) -> Iterator[Fault]:
-    """Probes and lifecycle handlers ask the pod itself, and no other host, on the kubelet's behalf."""
+    """Check that probes and lifecycle handlers ask the pod itself, and no other host, on the kubelet's behalf."""
     for container in pod.containers:
         for keys in _HANDLERS:
             handler = container.fields.descend(*keys)
@@ -143,7 +143,7 @@ def host_probes(pod: Pod) -> Iterator[Fault]:
 
 
 def app_armor(pod: Pod) -> Iterator[Fault]:
-    """No AppArmor profile but the runtime's and those that the node has: by field and by annotation."""
+    """Check that AppArmor profiles are the runtime's or the node's, by field and by annotation."""
     yield from _profiles(pod, "appArmorProfile")
     for key in pod.annotations.values:
         if isinstance(key, str) and key.startswith(APPARMOR_CONTAINER):
@@ -153,7 +153,7 @@ def app_armor(pod: Pod) -> Iterator[Fault]:
 
 
 def seccomp_annotations(pod: Pod) -> Iterator[Fault]:
-    """No seccomp profile but the runtime's and those that the node has, by annotation: before 1.19."""
+    """Check that seccomp profiles are the runtime's or the node's, by annotation."""
     names = (container.fields.text("name") or "" for container in pod.containers)
     for key in dict.fromkeys((SECCOMP_POD, *(SECCOMP_CONTAINER + name for name in names))):
         value = pod.annotations.text(key)
@@ -163,7 +163,7 @@ def seccomp_annotations(pod: Pod) -> Iterator[Fault]:
 
 
 def seccomp(pod: Pod) -> Iterator[Fault]:
-    """No seccomp profile but the runtime's and those that the node has."""
+    """Check that seccomp profiles are the runtime's or the node's."""
     return _profiles(pod, "seccompProfile")
 
 
@@ -187,7 +187,7 @@ def _annotation(key: str, value: str, allowed: str) -> Fault:
 
 
 def selinux(types: tuple[str, ...]) -> Rule:
-    """The rule that allows these SELinux types, and no user or role of its own."""
+    """Return the rule that allows these SELinux types, and no user or role of its own."""
     allowed = {"type": types, "user": (), "role": ()}
 
     def rule(pod: Pod) -> Iterator[Fault]:
@@ -205,7 +205,7 @@ def selinux(types: tuple[str, ...]) -> Rule:
 
 
 def proc_mount(pod: Pod) -> Iterator[Fault]:
-    """/proc is masked as the runtime does by default."""
+    """Check that /proc is masked as the runtime does by default."""
     for container in pod.containers:
         value = container.security.text("procMount")
         if value not in (None, "Default"):
@@ -214,7 +214,7 @@ def proc_mount(pod: Pod) -> Iterator[Fault]:
 
 
 def sysctls(safe: tuple[str, ...]) -> Rule:
-    """The rule that allows these sysctls."""
+    """Return the rule that allows these sysctls."""
 
     def rule(pod: Pod) -> Iterator[Fault]:
         for sysctl in pod.security.children("sysctls"):
@@ -227,7 +227,7 @@ def sysctls(safe: tuple[str, ...]) -> Rule:
 
 
 def windows_host_process(pod: Pod) -> Iterator[Fault]:
-    """No container runs as a process of a Windows node."""
+    """Check that no container runs as a process of a Windows node."""
     for label, security in pod.contexts():
         options = security.child("windowsOptions")
         if options is not None and options.flag("hostProcess"):

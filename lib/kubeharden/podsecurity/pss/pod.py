@@ -28,42 +28,42 @@ class Fields:
         self.values = values
 
     def flag(self, key: str) -> bool | None:
-        """A boolean."""
+        """Return a boolean."""
         value = self.values.get(key)
         if value is None or value is True or value is False:
             return value
         raise _mistyped(f"{self.path}.{key}", "true or false", value)
 
     def number(self, key: str) -> int | None:
-        """An integer; a boolean is none."""
+        """Return an integer; a boolean is refused."""
         value = self.values.get(key)
         if value is None or type(value) is int:
             return value
         raise _mistyped(f"{self.path}.{key}", "an integer", value)
 
     def text(self, key: str) -> str | None:
-        """A string."""
+        """Return a string."""
         value = self.values.get(key)
         if value is None or isinstance(value, str):
             return value
         raise _mistyped(f"{self.path}.{key}", "a string", value)
 
     def child(self, key: str) -> Fields | None:
-        """An object; None is not the same as an empty one: ``seccompProfile: {}`` is a profile without a type."""
+        """Return an object; None differs from an empty one: ``seccompProfile: {}`` is a profile without a type."""
         value = self.values.get(key)
         if value is None:
             return None
         return Fields(f"{self.path}.{key}", _mapping(f"{self.path}.{key}", value))
 
     def descend(self, *keys: str) -> Fields | None:
-        """The object at the end of these keys; None where one of them is absent or null."""
+        """Return the object at the end of these keys; None where one of them is absent or null."""
         here: Fields | None = self
         for key in keys:
             here = here.child(key) if here else None
         return here
 
     def children(self, key: str) -> list[Fields]:
-        """The objects of a list; null within it is an empty object, as for Kubernetes' decoder."""
+        """Return the objects of a list; null within it is an empty object, as for Kubernetes' decoder."""
         path = f"{self.path}.{key}"
         return [
             Fields(f"{path}[{i}]", _NOTHING if value is None else _mapping(f"{path}[{i}]", value))
@@ -71,7 +71,7 @@ class Fields:
         ]
 
     def texts(self, key: str) -> list[str]:
-        """The strings of a list; null within it is an empty string, as for Kubernetes' decoder."""
+        """Return the strings of a list; null within it is an empty string, as for Kubernetes' decoder."""
         path = f"{self.path}.{key}"
         found = []
         for value in _sequence(path, self.values.get(key)):
@@ -131,18 +131,18 @@ class Pod:
         ]
 
     def contexts(self) -> list[tuple[str, Fields]]:
-        """Every securityContext with whose it is: the pod's, then those of its containers."""
+        """Return every securityContext with whose it is: the pod's, then those of its containers."""
         return [("the pod", self.security), *((c.label, c.security) for c in self.containers)]
 
     @property
     def windows(self) -> bool:
-        """Whether it says that it is for Windows."""
+        """Return whether it says that it is for Windows."""
         system = self.spec.child("os")
         return system is not None and system.text("name") == "windows"
 
     @property
     def in_user_namespace(self) -> bool:
-        """Whether root in its containers is not root on the node."""
+        """Return whether root in its containers is not root on the node."""
         return self.spec.flag("hostUsers") is False
 
 
@@ -165,5 +165,5 @@ def _sequence(path: str, value: object) -> Sequence[Any]:
 
 
 def _mistyped(path: str, wanted: str, value: object) -> ParameterError:
-    """The value itself is not shown: it may be anything."""
+    """Return the error without the value itself, which may be a secret."""
     return ParameterError(f"pod: {path} must be {wanted}, found {type(value).__name__}")

@@ -24,7 +24,7 @@ VOLUMES = (
 
 
 def restricted_volumes(pod: Pod) -> Iterator[Fault]:
-    """Only these kinds of volumes.
+    """Check that volumes are of these kinds only.
 
     A volume of no kind is an emptyDir: the API server makes it one before it judges (``SetDefaults_Volume``), and
     upstream's own fixtures have one among the pods that pass.
@@ -41,7 +41,7 @@ def restricted_volumes(pod: Pod) -> Iterator[Fault]:
 
 
 def allow_privilege_escalation(pod: Pod) -> Iterator[Fault]:
-    """Every container says that its processes gain no privileges, as by set-user-ID."""
+    """Check that every container says that its processes gain no privileges, as by set-user-ID."""
     for container in pod.containers:
         value = container.security.flag("allowPrivilegeEscalation")
         if value is not False:
@@ -54,7 +54,7 @@ def allow_privilege_escalation(pod: Pod) -> Iterator[Fault]:
 
 
 def run_as_non_root(pod: Pod) -> Iterator[Fault]:
-    """The pod, or each of its containers, says that it does not run as root, and none says otherwise."""
+    """Check that the pod, or each of its containers, says that it does not run as root, and none says otherwise."""
     whole = pod.security.flag("runAsNonRoot")
     if whole is False:
         yield _as_root(pod.security, "the pod")
@@ -77,7 +77,7 @@ def _as_root(security: Fields, label: str) -> Fault:
 
 
 def run_as_user(pod: Pod) -> Iterator[Fault]:
-    """Neither the pod nor a container names root as its user."""
+    """Check that neither the pod nor a container names root as its user."""
     for label, security in pod.contexts():
         if security.number("runAsUser") == 0:
             change = f"set securityContext.runAsUser to a number that is not 0, or remove it, in {label}"
@@ -85,7 +85,7 @@ def run_as_user(pod: Pod) -> Iterator[Fault]:
 
 
 def capabilities(pod: Pod) -> Iterator[Fault]:
-    """Every container drops all capabilities, and adds none but NET_BIND_SERVICE."""
+    """Check that every container drops all capabilities, and adds none but NET_BIND_SERVICE."""
     for container in pod.containers:
         holder = container.security.child("capabilities")
         dropped = holder.texts("drop") if holder is not None else []
@@ -100,7 +100,7 @@ def capabilities(pod: Pod) -> Iterator[Fault]:
 
 
 def seccomp(pod: Pod) -> Iterator[Fault]:
-    """The pod, or each of its containers, has the runtime's seccomp profile or one that the node has."""
+    """Check that the pod, or each of its containers, has the runtime's seccomp profile or one of the node."""
     whole = _profile(pod.security)
     if whole not in (None, *PROFILE_TYPES):
         yield _no_profile(pod.security, "the pod", whole)
@@ -118,7 +118,7 @@ def seccomp(pod: Pod) -> Iterator[Fault]:
 
 
 def _profile(security: Fields) -> str | None:
-    """The type of a seccomp profile: None without a profile, empty for a profile without a type."""
+    """Return the type of a seccomp profile: None without a profile, empty for a profile without a type."""
     profile = security.child("seccompProfile")
     return None if profile is None else profile.text("type") or ""
 

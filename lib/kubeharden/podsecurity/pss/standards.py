@@ -68,7 +68,7 @@ class Check:
     overrides: str = ""
 
     def rule(self, minor: int) -> Rule | None:
-        """The rule that holds in this policy version; None before the first."""
+        """Return the rule that holds in this policy version; None before the first."""
         held = [rule for since, rule in self.rules.items() if since <= minor]
         return held[-1] if held else None
 
@@ -141,7 +141,7 @@ NEWEST = max(since for check in CHECKS for since in check.rules)
 
 
 def evaluate_pss(pod: Mapping[str, Any], level: str, version: str) -> list[Violation]:
-    """What the Pod Security Standards say against a pod: nothing, if Pod Security Admission would admit it.
+    """Return what the Pod Security Standards say against a pod: nothing, if Pod Security Admission would admit it.
 
     It judges what is there. The API server judges after it has filled in its defaults (with ``hostNetwork`` a
     container's ports become host ports) and after what other admission plugins changed.
@@ -162,7 +162,7 @@ def evaluate_pss(pod: Mapping[str, Any], level: str, version: str) -> list[Viola
 
 
 def smallest_change(pod: Mapping[str, Any], level: str, version: str) -> str:
-    """What would have to change in a pod for the level to admit it, in words; empty if nothing must.
+    """Return what would have to change in a pod for the level to admit it, in words; empty if nothing must.
 
     Args and errors are those of ``evaluate_pss``.
     """
@@ -171,7 +171,7 @@ def smallest_change(pod: Mapping[str, Any], level: str, version: str) -> str:
 
 @lru_cache
 def _rules(level: str, version: str) -> tuple[tuple[str, Rule], ...]:
-    """The ids and rules that hold at a level in a policy version."""
+    """Return the ids and rules that hold at a level in a policy version."""
     if level not in LEVELS:
         raise ParameterError(f"level: {level!r} is none of {', '.join(LEVELS)}")
     minor = _minor(version)
@@ -183,7 +183,7 @@ def _rules(level: str, version: str) -> tuple[tuple[str, Rule], ...]:
 
 
 def _text(name: str, value: object) -> str:
-    """A number is refused: 1.30 would be 1.3."""
+    """Return a text, and refuse a number: 1.30 would be 1.3."""
     if not isinstance(value, str):
         raise ParameterError(f"{name}: expected text in quotes, found {value!r}")
     return value
