@@ -86,7 +86,7 @@ test-lab: setup
 ##                 transaction, and every byte of a sealed run (more than 2 hours)
 soak: setup
 	@echo "soak: every byte of a sealed run, its page and its record included, is flipped and found"
-	KUBEHARDEN_EVERY_BYTE=1 $(BIN)/pytest tests/test_record_verify.py -x -q -k every_byte
+	KUBEHARDEN_EVERY_BYTE=1 $(BIN)/pytest tests/records/test_record_verify.py -x -q -k every_byte
 	@for nodes in 1 3; do \
 	  echo "soak: every test of tests/lab on a cluster of $$nodes"; \
 	  $(MAKE) --no-print-directory lab-down test-lab NODES=$$nodes || exit 1; \
@@ -99,5 +99,5 @@ soak: setup
 	@echo "soak: 20,000 random pods, judged by the real API server"
 	KUBEHARDEN_LAB=1 KUBEHARDEN_PSP_PODS=20000 $(BIN)/pytest tests/lab/test_psp_judge.py -x -q
 	@echo "soak: 200 runs on a rehearsal cluster, killed at random moments"
-	KUBEHARDEN_KILLS=200 $(BIN)/pytest tests/test_record_kills.py -x -q
+	KUBEHARDEN_KILLS=200 $(BIN)/pytest tests/records/test_record_kills.py -x -q
 	@$(MAKE) --no-print-directory lab-down

@@ -2,9 +2,9 @@
 
     python tests/bench/many_pods.py [--pods 50000] [--templates 5000]
 
-Serves generated objects (``tests/big_cluster.py``) from a rehearsal API in a process of its own; another process reads
-and judges them, and is what is measured. What breaks must be what the generator planted, name by name, or it fails.
-Prints seconds and memory, and what else the machine did meanwhile.
+Serves generated objects (``tests/support/big_cluster.py``) from a rehearsal API in a process of its own; another
+process reads and judges them, and is what is measured. What breaks must be what the generator planted, name by name, or
+it fails. Prints seconds and memory, and what else the machine did meanwhile.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from big_cluster import NAMESPACES, serving
 from kubeharden.edges.cluster import Cluster

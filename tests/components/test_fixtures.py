@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # as a script, too
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # as a script, too
 
 from flag_values import flag_value
 from kubeharden import migrate
@@ -191,8 +191,8 @@ def every_flag_unit(component: str, release: str) -> str:
 def every_flag_readme(component: str, release: str) -> str:
     reasons = "".join(f"- `{name}`: {why}\n" for name, why in left_out(component, release).items())
     return (
-        f"Every flag that {component} {release} has, each with a plausible value (`tests/flag_values.py`). Made by\n"
-        f"`python tests/components/test_fixtures.py`. Left out:\n\n{reasons}"
+        f"Every flag that {component} {release} has, each with a plausible value\n"
+        f"(`tests/support/flag_values.py`). Made by `python tests/components/test_fixtures.py`. Left out:\n\n{reasons}"
     )
 
 

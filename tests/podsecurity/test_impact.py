@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from impact_cases import FOLDERS, objects_in, what_would_become_of_them
 
+from impact_cases import FOLDERS, objects_in, what_would_become_of_them
 from kubeharden.kube.admitted_pod import TOKEN_PATH, as_created, without_token
 from kubeharden.kube.workloads import KINDS
 from kubeharden.podsecurity import Impact, Judged, breaking, default_policies, idle_names, psp_impact

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 # As a script, too.
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
 import make_tables

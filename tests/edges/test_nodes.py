@@ -25,7 +25,7 @@ from kubeharden.plan.decide import make_plan
 from kubeharden.podsecurity import read_policies
 from kubeharden_rehearsal import Rehearsal
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def edited(rehearsal: Rehearsal, name: str, **ssh: object) -> Inventory:

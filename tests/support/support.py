@@ -17,7 +17,7 @@ import paramiko
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden_rehearsal import Rehearsal
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # A privileged Deployment that no policy is for; its image is never pulled, where images are real.
 MINER: dict[str, Any] = {
     "apiVersion": "apps/v1",

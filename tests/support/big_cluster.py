@@ -1,6 +1,6 @@
 """A big cluster: generated objects of the size that real ones have, served by a rehearsal API in a process of its own.
 
-    python tests/big_cluster.py PODS TEMPLATES FOLDER      # serves until standard input ends
+    python tests/support/big_cluster.py PODS TEMPLATES FOLDER      # serves until standard input ends
 
 It is 1.23, where both PodSecurityPolicy and Pod Security Admission are, and where every pod has a token volume with a
 name of its own, so that no two specs are equal.

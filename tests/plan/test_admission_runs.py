@@ -1,20 +1,18 @@
 """Run after run, from facts to labels: what each run does to a cluster until there is nothing left to do.
 
 The facts are those of ``fixtures/plans``; what every run is to do is in ``fixtures/admission``.
-``python tests/podsecurity/test_admission_runs.py`` writes it anew, to be looked at as a diff.
+``python tests/plan/test_admission_runs.py`` writes it anew, to be looked at as a diff.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from test_decide import PLANS, POLICIES, read_facts
 
 from kubeharden.components.admission_plugins import flag_value
 from kubeharden.errors import ParameterError
@@ -26,7 +24,6 @@ from kubeharden.plan import NodeChange, Plan
 from kubeharden.plan.decide import make_plan
 from kubeharden.plan.proof import compare
 from kubeharden.podsecurity.levels import shown
-from test_decide import PLANS, POLICIES, read_facts
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "admission"
 CASES = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from impact_cases import FOLDERS, objects_in, who_makes_pods
 
+from impact_cases import FOLDERS, objects_in, who_makes_pods
 from kubeharden.kube.rbac import Authorization, Identity
 from kubeharden.kube.workloads import workloads
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-FOLDER = Path(__file__).parent / "fixtures" / "psp"
+FOLDER = Path(__file__).parents[1] / "fixtures" / "psp"
 
 
 @dataclass(frozen=True)

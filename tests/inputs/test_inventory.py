@@ -71,7 +71,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_the_shipped_example_is_right(folder: Path) -> None:
-    example = Path(__file__).parents[1] / "parameters" / "inventory.example.yaml"
+    example = Path(__file__).parents[2] / "parameters" / "inventory.example.yaml"
     (folder / "id_ed25519").write_text("")
     (folder / "known_hosts").write_text("")
     assert read_inventory(write(folder, example.read_text())).cluster == "lab"

@@ -16,7 +16,7 @@ from kubeharden.podsecurity import read_policies
 from kubeharden.runs.preflight import preflight
 from kubeharden_rehearsal import Rehearsal
 
-POLICIES = read_policies(Path(__file__).parents[1] / "parameters" / "pod-security.yaml")
+POLICIES = read_policies(Path(__file__).parents[2] / "parameters" / "pod-security.yaml")
 
 
 def check(rehearsal: Rehearsal, *, may: object = None, **parameters: object) -> list[Check]:

@@ -1,6 +1,6 @@
 """Facts in, plan out: for every folder of ``fixtures/plans``, the very files and the very plan.
 
-``python tests/test_decide.py`` writes the expected side anew from the facts, and the facts anew from the
+``python tests/plan/test_decide.py`` writes the expected side anew from the facts, and the facts anew from the
 rehearsal clusters with ``--facts``; look at the diff before you commit it.
 """
 
@@ -37,7 +37,7 @@ from kubeharden.plan.decide import make_plan
 from kubeharden.podsecurity import read_policies
 from kubeharden_rehearsal import Rehearsal, available
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PLANS = ROOT / "tests" / "fixtures" / "plans"
 POLICIES = read_policies(ROOT / "parameters" / "pod-security.yaml")
 

@@ -1,6 +1,6 @@
 """The folders of ``fixtures/impact``: API objects in, tables out.
 
-``python tests/podsecurity/impact_cases.py`` writes the tables anew; look at the diff before you commit it.
+``python tests/support/impact_cases.py`` writes the tables anew; look at the diff before you commit it.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from kubeharden.records.seal import seal
 from kubeharden.redaction import Redactor
 from record_support import make_key, make_run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MANY = 3000
 CONFIG = "/etc/kubernetes/kubelet.conf"
 

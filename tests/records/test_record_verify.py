@@ -324,7 +324,7 @@ def test_verification_is_possible_with_coreutils_and_openssh_alone(
     run: Path, key: Path, tmp_path: Path
 ) -> None:
     """The commands that the README gives to whoever does not have kubeharden."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
     [script] = re.findall(r"<!-- by hand -->\n```sh\n(.*?)```", readme, re.DOTALL)
     (tmp_path / "operator.pub").write_text(f"{public_part(key)}\n")
 

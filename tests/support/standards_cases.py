@@ -12,7 +12,7 @@ import yaml
 
 from kubeharden.podsecurity.pss.standards import CHECKS, NEWEST
 
-FIXTURES = Path(__file__).parent / "fixtures" / "standards"
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "standards"
 OTHERS = {"init": ("initContainers", "setup"), "ephemeral": ("ephemeralContainers", "debug")}
 # The last policy version that there is, though no rule changed in it.
 LAST = 36
