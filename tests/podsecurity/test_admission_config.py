@@ -87,7 +87,7 @@ def test_what_was_announced_is_enforced_and_then_it_stays() -> None:
 @pytest.mark.parametrize(
     ("existing", "words"),
     [
-        ({"kind": "Policy"}, "it is no AdmissionConfiguration, but 'Policy'"),
+        ({"kind": "Policy"}, "it is not an AdmissionConfiguration, but 'Policy'"),
         (
             {"kind": "AdmissionConfiguration", "plugins": [{"name": "PodSecurity", "path": "psa.yaml"}]},
             "keeps PodSecurity's part in another file, psa.yaml",

@@ -105,7 +105,7 @@ class Authorization:
 def usable_policies(
     objects: Mapping[str, Iterable[Object]], namespace: str, service_account: str
 ) -> frozenset[str]:
-    """Return the names of the policies that pods of this service account may use, whoever makes them.
+    """Return the names of the policies that pods of this service account may use, no matter who creates them.
 
     Args:
         objects: ``podsecuritypolicies``, ``roles``, ``clusterroles``, ``rolebindings`` and

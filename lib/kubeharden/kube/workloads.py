@@ -56,7 +56,7 @@ class Workload:
         pods: how many of its pods have been made and have not ended.
         in_use: whether it has such pods, or would make some without anybody changing it.
         template: ``metadata`` and ``spec`` of the pods that it makes.
-        askers: whose policies count for its pods: their service account, and whoever makes them.
+        askers: whose policies count for its pods: their service account, and the user who creates them.
     """
 
     kind: str

@@ -64,7 +64,7 @@ def configured(
     content = copy.deepcopy(dict(existing)) if existing else {"apiVersion": OUTER_VERSION, "kind": OUTER_KIND}
     if content.get("kind") != OUTER_KIND:
         raise MigrationRefusedError(
-            f"it is no {OUTER_KIND}, but {content.get('kind')!r}; mend it by hand first"
+            f"it is not an {OUTER_KIND}, but {content.get('kind')!r}; mend it by hand first"
         )
     plugins = [*(content.get("plugins") or ())]
     index = next((i for i, plugin in enumerate(plugins) if plugin.get("name") == PLUGIN), None)

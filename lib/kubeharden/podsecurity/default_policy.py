@@ -71,7 +71,7 @@ def default_policy_objects(strength: str, release: str | Release | None = None) 
     if strength == NONE:
         return []
     if strength not in STRENGTHS:
-        raise ParameterError(f"default_policy: {strength!r} is none of {', '.join((*STRENGTHS, NONE))}")
+        raise ParameterError(f"default_policy: {strength!r} is not one of {', '.join((*STRENGTHS, NONE))}")
     policy = default_policies(release)[strength]
     name = policy["metadata"]["name"]
     role = {

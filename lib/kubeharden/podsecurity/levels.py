@@ -233,7 +233,9 @@ class _Namespace:
     def _set(self, labels: dict[str, str], mode: str, level: str) -> None:
         have = self.now.get(mode, "")
         if have and have not in LEVELS:
-            self.remarks.append(f"its label {mode} says {have!r}, which is no level and counts for nothing")
+            self.remarks.append(
+                f"its label {mode} says {have!r}, which is not a level and counts for nothing"
+            )
         if have != level and stricter_or_same(have, level):
             self.remarks.append(
                 f"its label {mode} says {shown(self.now, mode)}, which is stricter than {level}: it stays"

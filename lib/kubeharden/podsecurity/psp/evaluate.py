@@ -1,7 +1,7 @@
 """Judge a pod by PodSecurityPolicies: whether one admits it, which, and what that one fills in.
 
 Source: plugin/pkg/admission/security/podsecuritypolicy/admission.go of Kubernetes 1.20 (``computeSecurityContext``).
-The policies are those that the pod's service account, or whoever creates the pod, may use. True to 1.11–1.24:
+The policies are those that the pod's service account, or the user who creates the pod, may use. True to 1.11–1.24:
 only the safe sysctls and seccomp differ between those releases (releases/features.yaml). 1.10 differs in sysctls alone,
 which were annotations then.
 """

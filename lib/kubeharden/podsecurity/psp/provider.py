@@ -52,7 +52,7 @@ class Provider:
         """Make the strategies of a policy (factory.go, ``CreateStrategies``).
 
         Raises:
-            UnusableError: a rule lacks what it must have.
+            UnusableError: a rule is without what it must have.
         """
         spec, notes = policy.spec, policy.annotations
         if spec.se_linux.rule == "MustRunAs" and spec.se_linux.options is None:

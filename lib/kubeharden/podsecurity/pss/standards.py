@@ -152,7 +152,7 @@ def evaluate_pss(pod: Mapping[str, Any], level: str, version: str) -> list[Viola
         version: the policy version, ``v1.0`` to ``v1.36`` or ``latest``; a later one is judged as the latest.
 
     Raises:
-        ParameterError: there is no such level or version, or the pod is none that Kubernetes would accept.
+        ParameterError: there is no such level or version, or Kubernetes would not accept the pod.
     """
     rules = _rules(_text("level", level), _text("version", version))
     if not rules:
@@ -173,7 +173,7 @@ def smallest_change(pod: Mapping[str, Any], level: str, version: str) -> str:
 def _rules(level: str, version: str) -> tuple[tuple[str, Rule], ...]:
     """Return the ids and rules that hold at a level in a policy version."""
     if level not in LEVELS:
-        raise ParameterError(f"level: {level!r} is none of {', '.join(LEVELS)}")
+        raise ParameterError(f"level: {level!r} is not one of {', '.join(LEVELS)}")
     minor = _minor(version)
     if level == "privileged":
         return ()
@@ -195,6 +195,6 @@ def _minor(version: str) -> int:
     match = _VERSION.fullmatch(version)
     if not match:
         raise ParameterError(
-            f"version: {version!r} is no policy version; expected one like v1.29, or {LATEST}"
+            f"version: {version!r} is not a policy version; expected one like v1.29, or {LATEST}"
         )
     return int(match[1])
