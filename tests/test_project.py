@@ -10,13 +10,14 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
-from kubeharden.inputs.parameters import LOOKING, ROLLING_BACK, Parameters, RollbackParameters
+from kubeharden.inputs.parameters import Parameters
+from kubeharden.runs.kinds import KINDS, kind_named
 from kubeharden_rehearsal import available
 
 ROOT = Path(__file__).parents[1]
@@ -82,10 +83,14 @@ def parameters_cell(notebook: str = "harden.ipynb") -> list[tuple[str, str, str]
     return re.findall(r"^(\w+): (?:str|list|int|bool) = (\S+)  # (.+)$", source, re.MULTILINE)
 
 
+def defaults(model: type[BaseModel]) -> dict[str, object]:
+    return {name: field.default for name, field in model.model_fields.items()}
+
+
 def test_the_parameters_cell_the_library_and_the_readme_name_the_same_parameters() -> None:
     cell = {name: ast.literal_eval(default) for name, default, _ in parameters_cell()}
-    library = {f.name: f.default for f in fields(Parameters)}
-    assert list(cell) == list(library)
+    library = defaults(Parameters)
+    assert cell.keys() == library.keys()
     lists = {name for name, default in cell.items() if default == []}
     assert lists == {"steps", "accept_breaking"}
     assert {k: v for k, v in cell.items() if k not in lists} == {
@@ -97,20 +102,10 @@ def test_the_parameters_cell_the_library_and_the_readme_name_the_same_parameters
     ]
 
 
-def test_a_notebook_that_only_looks_has_some_of_the_same_parameters() -> None:
-    cell = {
-        name: ast.literal_eval(default) for name, default, _ in parameters_cell("upgrade-readiness.ipynb")
-    }
-    library = {f.name: f.default for f in fields(Parameters)}
-    assert tuple(cell) == LOOKING
-    assert cell == {name: library[name] for name in LOOKING}
-
-
-def test_the_notebook_that_puts_back_has_some_of_the_same_parameters() -> None:
-    cell = {name: ast.literal_eval(default) for name, default, _ in parameters_cell("rollback.ipynb")}
-    library = {f.name: f.default for f in fields(RollbackParameters)}
-    assert tuple(cell) == ROLLING_BACK
-    assert cell == {name: library[name] for name in ROLLING_BACK}
+@pytest.mark.parametrize("name", [kind.name for kind in KINDS if kind.name != "harden"])
+def test_the_parameters_cell_of_every_kind_of_run_has_its_parameters(name: str) -> None:
+    cell = {n: ast.literal_eval(default) for n, default, _ in parameters_cell(f"{name}.ipynb")}
+    assert cell == defaults(kind_named(name).parameters_model)
 
 
 def test_papermill_shows_every_parameter_with_its_type_and_help() -> None:

@@ -16,92 +16,64 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from kubeharden.facts.sensitive import harmless_flags
 from kubeharden.inputs.inventory import Inventory, read_inventory
-from kubeharden.inputs.parameters import (
-    Parameters,
-    RollbackParameters,
-    check_confirm_timeout,
-    check_dns_ip,
-    read_parameters,
-)
-from kubeharden.inputs.project import POLICIES, find, project_folder
+from kubeharden.inputs.parameters import ChangeParameters, read_parameters
+from kubeharden.inputs.project import find, project_folder
 from kubeharden.inputs.sources import REHEARSAL, OpenCluster, source
 from kubeharden.plan.events import RunStarted
 from kubeharden.plan.steps import names
-from kubeharden.podsecurity import read_policies
-from kubeharden.records import Record, read_run
+from kubeharden.records import Record
 from kubeharden.records.approval import Approval, find_approval, keys_at_hand
 from kubeharden.records.provenance import file_digest, versions, who
 from kubeharden.redaction import Redactor
+from kubeharden.runs.kind import AnyKind
+from kubeharden.runs.kinds import kind_named
 from kubeharden.runs.past_runs import Records
-from kubeharden.runs.rollback import RollbackRun, check_past
-from kubeharden.runs.run import Run, verb
+from kubeharden.runs.run import Run
+from kubeharden.runs.verb import verb
 from kubeharden.show import output_guard
 
-__all__ = ["Records", "RollbackRun", "Run", "records", "start", "start_rollback"]
+__all__ = ["Records", "Run", "records", "start", "start_rollback"]
 
 _current: list[Run] = []  # at most one: the run that this notebook has open
 
 
 @verb
-def start(namespace: Mapping[str, Any], *, looks_only: bool = False) -> Run:
+def start(namespace: Mapping[str, Any], kind: str = "harden") -> Run:
     """Check the parameters, open the inventory or start the rehearsal, and begin the record.
 
     Args:
         namespace: the notebook's ``globals()``.
-        looks_only: for a notebook that changes nothing, and has no parameters for it.
+        kind: the kind of run, which is the name of its notebook: ``harden``, ``rollback``, ``upgrade-readiness``.
 
     Raises:
-        ParameterError: a parameter, the inventory or the policies file is wrong; nothing was contacted.
-        ApprovalError: an approval is required and lacks, or does not count; likewise.
+        ParameterError: a parameter, the inventory or a file that they name is wrong; nothing was contacted.
+        RecordError: the record to put back cannot be read.
+        ApprovalError: an approval is required and missing, or does not count; nothing was contacted.
         RehearsalError: the rehearsal cluster cannot run.
     """
     redactor = _end_the_last(namespace)
-    parameters = read_parameters(
-        namespace, rehearsals=source().available(), steps=names(), looks_only=looks_only
+    chosen = kind_named(kind)
+    made = chosen(
+        read_parameters(chosen.parameters_model, namespace, rehearsals=source().available(), steps=names())
     )
-    policies = read_policies(
-        find(parameters.policies) if parameters.policies else project_folder() / POLICIES
-    )
-    with _opened(parameters) as (inventory, rehearsal):
-        approval = None if looks_only else _approval(parameters, inventory)
-        record = _record(
-            parameters, inventory, parameters.change_id or _label(parameters, looks_only), redactor
-        )
-        run = Run(
-            parameters, inventory, policies, record, rehearsal, approval=approval, looks_only=looks_only
-        )
-    _started(run, "upgrade-readiness" if looks_only else "harden")
+    with _opened(made) as (inventory, rehearsal):
+        made.check(inventory)
+        approval = _approval(made, inventory)
+        run = Run(made, inventory, _record(made, inventory, redactor), rehearsal, approval)
+    _emit_start(run)
+    _current.append(run)
     return run
 
 
-@verb
-def start_rollback(namespace: Mapping[str, Any]) -> RollbackRun:
-    """Likewise for a run that puts back what another one changed: the one whose folder ``record`` names.
-
-    Raises:
-        ParameterError: a parameter or the inventory is wrong, or the record is of another cluster; nothing was
-            contacted.
-        RecordError: the record cannot be read.
-        ApprovalError: an approval is required and lacks, or does not count.
-        RehearsalError: the rehearsal cluster cannot run.
-    """
-    redactor = _end_the_last(namespace)
-    parameters = read_parameters(namespace, rehearsals=source().available(), steps=names(), rolls_back=True)
-    past = read_run(find(cast("RollbackParameters", parameters).record))
-    with _opened(parameters) as (inventory, rehearsal):
-        check_past(past, inventory.cluster)
-        approval = _approval(parameters, inventory)
-        record = _record(parameters, inventory, parameters.change_id or "rollback", redactor)
-        run = RollbackRun(parameters, inventory, past, record, rehearsal, approval)
-    _started(run, "rollback")
-    return run
+def start_rollback(namespace: Mapping[str, Any]) -> Run:
+    """Start a run that puts back what another one changed: the one whose folder ``record`` names; see ``start``."""
+    return start(namespace, "rollback")
 
 
 def _end_the_last(namespace: Mapping[str, Any]) -> Redactor:
@@ -114,20 +86,19 @@ def _end_the_last(namespace: Mapping[str, Any]) -> Redactor:
 
 
 @contextmanager
-def _opened(parameters: Parameters) -> Iterator[tuple[Inventory, OpenCluster | None]]:
-    """The inventory; a rehearsal that was started for it ends again if what follows fails."""
-    rehearsal = None
-    if parameters.inventory != REHEARSAL:
-        inventory = read_inventory(find(parameters.inventory))
+def _opened(kind: AnyKind) -> Iterator[tuple[Inventory, OpenCluster | None]]:
+    """Open the inventory; a rehearsal that was started for it ends again if what follows fails."""
+    p, rehearsal = kind.parameters, None
+    if p.inventory != REHEARSAL:
+        inventory = read_inventory(find(p.inventory))
         known = inventory.service_cluster_ip_range
-        check_dns_ip(parameters.dns_ip, (known,) if known else (), "from the inventory")
+        kind.check_network((known,) if known else (), "from the inventory")
     else:
-        ranges = (ip_network(source().service_range(parameters.rehearsal)),)
-        check_dns_ip(parameters.dns_ip, ranges, f"of the rehearsal cluster {parameters.rehearsal}")
-        rehearsal = source().start(parameters.rehearsal, _rehearsal_folder(parameters.rehearsal_dir))
+        ranges = (ip_network(source().service_range(p.rehearsal)),)
+        kind.check_network(ranges, f"of the rehearsal cluster {p.rehearsal}")
+        rehearsal = source().start(p.rehearsal, _rehearsal_folder(p.rehearsal_dir))
         inventory = read_inventory(rehearsal.inventory)
     try:
-        check_confirm_timeout(parameters.confirm_timeout, inventory.settle_seconds)
         yield inventory, rehearsal
     except BaseException:
         if rehearsal is not None:
@@ -135,31 +106,30 @@ def _opened(parameters: Parameters) -> Iterator[tuple[Inventory, OpenCluster | N
         raise
 
 
-def _record(parameters: Parameters, inventory: Inventory, label: str, redactor: Redactor) -> Record:
-    given = parameters.output_dir
-    parent = Path(given).expanduser() if given else project_folder() / "outputs"
-    return Record(parent, inventory.cluster, label, redactor)
+def _record(kind: AnyKind, inventory: Inventory, redactor: Redactor) -> Record:
+    p = kind.parameters
+    parent = Path(p.output_dir).expanduser() if p.output_dir else project_folder() / "outputs"
+    return Record(parent, inventory.cluster, p.change_id or kind.label, redactor)
 
 
-def _started(run: Run, notebook: str) -> None:
-    _current.append(run)
+def _emit_start(run: Run) -> None:
     p = run.parameters
-    source = run.rehearsal.inventory if run.rehearsal else find(p.inventory)
-    path = _notebook(notebook)
+    path = run.rehearsal.inventory if run.rehearsal else find(p.inventory)
+    notebook = _notebook(run.kind.name)
     run.emit(
         RunStarted(
             cluster=run.inventory.cluster,
-            mode=p.mode,
-            steps=p.steps,
+            mode=run.kind.mode,
+            steps=run.kind.steps,
             change_id=p.change_id,
             reason=p.reason,
-            parameters=asdict(p),
-            inventory={"path": str(source), "sha256": file_digest(source)},
+            parameters=p.model_dump(),
+            inventory={"path": str(path), "sha256": file_digest(path)},
             nodes=[node.name for node in run.inventory.nodes],
             who=who(),
             kubernetes_user=run.cluster.user,
             versions=versions(),
-            notebook=None if path is None else {"path": str(path), "sha256": file_digest(path)},
+            notebook={"path": str(notebook), "sha256": file_digest(notebook)} if notebook else None,
         )
     )
 
@@ -187,26 +157,22 @@ def records(namespace: Mapping[str, Any]) -> Records:
     return Records(namespace, redactor)
 
 
-def _approval(parameters: Parameters, inventory: Inventory) -> Approval | None:
-    """The approval that this run has; in mode plan it may do without.
+def _approval(kind: AnyKind, inventory: Inventory) -> Approval | None:
+    """Return the approval that this run has; None in mode plan without one.
 
     Raises:
-        ApprovalError: it lacks, or does not count.
+        ApprovalError: it is missing, or does not count.
     """
+    p = kind.parameters
+    if not isinstance(p, ChangeParameters):
+        return None
     return find_approval(
-        parameters.approved_plan,
-        find(parameters.approval) if parameters.approval else None,
-        required=inventory.require_approval and parameters.mode == "apply",
+        p.approved_plan,
+        find(p.approval) if p.approval else None,
+        required=inventory.require_approval and p.mode == "apply",
         approvers=inventory.approvers,
         own_keys=lambda: keys_at_hand(inventory.ssh.identity_file),
     )
-
-
-def _label(parameters: Parameters, looks_only: bool) -> str:
-    """What the record's folder is called where no change has a name."""
-    if looks_only:
-        return "upgrade-readiness"
-    return parameters.steps[0] if len(parameters.steps) == 1 else "harden"
 
 
 def _rehearsal_folder(text: str) -> Path | None:

@@ -18,7 +18,8 @@ def read(cells: tuple[str, ...] = (), **values: object) -> Parameters:
     for cell in cells:
         if not cell.startswith("%"):
             exec(cell, namespace)
-    return read_parameters({**namespace, "In": ["", *cells], **values}, rehearsals=REHEARSALS, steps=names())
+    namespace |= {"In": ["", *cells], **values}
+    return read_parameters(Parameters, namespace, rehearsals=REHEARSALS, steps=names())
 
 
 def test_defaults_are_all_steps_in_the_order_of_the_article() -> None:

@@ -11,7 +11,7 @@ import pytest
 from kubeharden import runbook
 from kubeharden.errors import MigrationRefusedError, ParameterError, RecordError, StaleError
 from kubeharden.records import read_run
-from kubeharden.runs.rollback import check_past
+from kubeharden.runs.kinds.rollback import check_past
 from kubeharden_rehearsal import Rehearsal
 from rolling import fails, planned_run
 from support import ROOT, Papermill
@@ -62,11 +62,11 @@ def hardened(
 
 
 @pytest.fixture
-def roll_back(tmp_path: Path) -> Iterator[Callable[..., runbook.RollbackRun]]:
+def roll_back(tmp_path: Path) -> Iterator[Callable[..., runbook.Run]]:
     """Start a rollback that has looked and planned."""
-    runs: list[runbook.RollbackRun] = []
+    runs: list[runbook.Run] = []
 
-    def begun(rehearsal: Rehearsal, record: Path, **given: object) -> runbook.RollbackRun:
+    def begun(rehearsal: Rehearsal, record: Path, **given: object) -> runbook.Run:
         given |= {
             "In": [""],
             "record": str(record),
@@ -86,7 +86,7 @@ def roll_back(tmp_path: Path) -> Iterator[Callable[..., runbook.RollbackRun]]:
 
 @pytest.mark.parametrize("hardened", ["article-1.10", "handbuilt-1.20", "psp-1.23"], indirect=True)
 def test_everything_is_as_it_was_and_a_second_time_finds_nothing_to_do(
-    hardened: tuple, roll_back: Callable[..., runbook.RollbackRun]
+    hardened: tuple, roll_back: Callable[..., runbook.Run]
 ) -> None:
     rehearsal, record, files, objects = hardened
     run = roll_back(rehearsal, record, batch_size="50%")
@@ -103,9 +103,7 @@ def test_everything_is_as_it_was_and_a_second_time_finds_nothing_to_do(
     assert decided(rehearsal.directory) == objects
 
 
-def test_mode_plan_shows_and_changes_nothing(
-    hardened: tuple, roll_back: Callable[..., runbook.RollbackRun]
-) -> None:
+def test_mode_plan_shows_and_changes_nothing(hardened: tuple, roll_back: Callable[..., runbook.Run]) -> None:
     rehearsal, record, _, _ = hardened
     before = files_of(rehearsal.directory)
     run = roll_back(rehearsal, record, mode="plan")
@@ -117,7 +115,7 @@ def test_mode_plan_shows_and_changes_nothing(
 
 
 def test_what_somebody_else_changed_since_is_refused_with_the_difference(
-    hardened: tuple, roll_back: Callable[..., runbook.RollbackRun]
+    hardened: tuple, roll_back: Callable[..., runbook.Run]
 ) -> None:
     rehearsal, record, _, _ = hardened
     path = rehearsal.directory / "nodes/k8s-node1/etc/kubernetes/kubelet.conf"
@@ -131,7 +129,7 @@ def test_what_somebody_else_changed_since_is_refused_with_the_difference(
 
 
 def test_another_cluster_of_the_same_name_is_left_alone(
-    hardened: tuple, roll_back: Callable[..., runbook.RollbackRun]
+    hardened: tuple, roll_back: Callable[..., runbook.Run]
 ) -> None:
     """Files and objects to the letter as that run left them, on a cluster that it never saw."""
     rehearsal, record, _, _ = hardened
@@ -154,7 +152,7 @@ def test_another_cluster_of_the_same_name_is_left_alone(
 
 
 def test_an_object_that_somebody_changed_since_is_refused_with_the_difference(
-    tmp_path: Path, roll_back: Callable[..., runbook.RollbackRun]
+    tmp_path: Path, roll_back: Callable[..., runbook.Run]
 ) -> None:
     with Rehearsal.start("article-1.10", tmp_path / "rehearsal") as rehearsal:
         run = planned_run(rehearsal, tmp_path / "records", steps=["pod-security"])
@@ -175,12 +173,12 @@ def test_an_object_that_somebody_changed_since_is_refused_with_the_difference(
 
 
 def test_what_somebody_else_had_made_first_is_left_alone(
-    tmp_path: Path, roll_back: Callable[..., runbook.RollbackRun]
+    tmp_path: Path, roll_back: Callable[..., runbook.Run]
 ) -> None:
     """The run meant to create the very same object, and was refused: it is not the run's to delete."""
     with Rehearsal.start("article-1.10", tmp_path / "rehearsal") as rehearsal:
         run = planned_run(rehearsal, tmp_path / "records", steps=["pod-security"])
-        theirs = run._planned().object_changes[0].manifest
+        theirs = run.planned().object_changes[0].manifest
         run.cluster.create(dict(theirs))
         with fails(StaleError, match="already exists"):
             run.apply("pod-security")
@@ -190,7 +188,7 @@ def test_what_somebody_else_had_made_first_is_left_alone(
         assert back.cluster.get(theirs["kind"], theirs["metadata"]["name"]) is not None
 
 
-def test_a_rollback_can_be_rolled_back(tmp_path: Path, roll_back: Callable[..., runbook.RollbackRun]) -> None:
+def test_a_rollback_can_be_rolled_back(tmp_path: Path, roll_back: Callable[..., runbook.Run]) -> None:
     with Rehearsal.start("article-1.10", tmp_path / "rehearsal") as rehearsal:
         files = files_of(rehearsal.directory)
         run = planned_run(rehearsal, tmp_path / "records", dns_ip=DNS, steps=["kubelet", "kube-scheduler"])

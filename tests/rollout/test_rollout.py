@@ -361,7 +361,7 @@ def test_a_change_that_a_dead_run_left_open_is_waited_for(
     rehearsal: Rehearsal, begin: Callable[..., runbook.Run], capsys: pytest.CaptureFixture[str]
 ) -> None:
     dead = begin(confirm_timeout=5)
-    change = next(c for c in dead._planned().node_changes if c.node == "k8s-node1")
+    change = next(c for c in dead.planned().node_changes if c.node == "k8s-node1")
     dead.nodes.begin(change, "dead-run", 5)
     assert has_config(rehearsal, "k8s-node1")
     run = begin()
@@ -394,7 +394,7 @@ def test_an_object_that_somebody_changed_since_is_not_overwritten(
     rehearsal: Rehearsal, begin: Callable[..., runbook.Run]
 ) -> None:
     first = begin(steps=["pod-security"])
-    [change, *_] = first._planned().object_changes
+    [change, *_] = first.planned().object_changes
     theirs = dict(change.manifest)
     first.cluster.create(theirs)
     with fails(

@@ -12,11 +12,9 @@ from kubeharden.errors import ClusterError
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan.events import Check
-from kubeharden.podsecurity import read_policies
+from kubeharden.runs.kinds.harden import Harden
 from kubeharden.runs.preflight import preflight
 from kubeharden_rehearsal import Rehearsal
-
-POLICIES = read_policies(Path(__file__).parents[2] / "parameters" / "pod-security.yaml")
 
 
 def check(rehearsal: Rehearsal, *, may: object = None, **parameters: object) -> list[Check]:
@@ -26,7 +24,7 @@ def check(rehearsal: Rehearsal, *, may: object = None, **parameters: object) -> 
         cluster.may = may  # type: ignore[method-assign]
     try:
         with Nodes(inventory) as nodes:
-            return preflight(Parameters(**parameters), inventory, POLICIES, nodes, cluster)
+            return preflight(Harden(Parameters(**parameters)), inventory, nodes, cluster)
     finally:
         cluster.close()
 
@@ -71,7 +69,7 @@ def test_from_1_23_on_namespaces_must_be_updated_and_what_policies_leave_deleted
             check(rehearsal, may=viewer)
         with pytest.raises(ClusterError, match=r"create podsecuritypolicies; update podsecuritypolicies"):
             check(rehearsal, may=viewer, pod_security="psp")
-        assert "write labels of namespaces and the lock" in " ".join(c.found for c in check(rehearsal))
+        assert "write namespaces and the lock" in " ".join(c.found for c in check(rehearsal))
 
 
 def test_a_token_that_the_server_does_not_know_is_refused(article: Rehearsal) -> None:

@@ -13,8 +13,18 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from kubeharden.components import Profile
 from kubeharden.errors import ParameterError, UnknownReleaseError
@@ -25,74 +35,230 @@ from kubeharden.releases import Release
 
 MODES = ("apply", "plan")
 POD_SECURITY = ("auto", "psp", "psa")
-# Values of default_policy, the strictest first, and what stands for no such policy.
+# Values of default_policy, the strictest first, and the one for no such policy.
 STRENGTHS = ("restricted", "baseline")
 NONE = "none"
 CHANGE_ID_LENGTH = 80  # it becomes part of a folder's name
-# The parameters of a notebook that only looks.
-LOOKING = ("inventory", "rehearsal", "rehearsal_dir", "target_release", "change_id", "reason", "output_dir")
-# The parameters of a notebook that puts back what a run changed.
-ROLLING_BACK = (
-    "record",
-    "inventory",
-    "rehearsal",
-    "rehearsal_dir",
-    "mode",
-    "approved_plan",
-    "approval",
-    "batch_size",
-    "max_failures",
-    "confirm_timeout",
-    "drain",
-    "drain_timeout",
-    "change_id",
-    "reason",
-    "output_dir",
-)
 INJECTED = "# Parameters"  # the first line of the cell that papermill injects
 
-
-@dataclass(frozen=True)
-class Parameters:
-    """The parameters of ``harden.ipynb``; ``steps`` is empty for all of them."""
-
-    dns_ip: str = ""
-    dns_domain: str = ""
-    cluster_cidr: str = ""
-    pause_image: str = ""
-    inventory: str = "rehearsal"
-    rehearsal: str = "article-1.10"
-    rehearsal_dir: str = ""
-    mode: str = "apply"
-    steps: tuple[str, ...] = ()
-    profile: str = "article"
-    policies: str = ""
-    pod_security: str = "auto"
-    enforce: bool = False
-    default_policy: str = NONE
-    accept_breaking: tuple[str, ...] = ()
-    target_release: str = ""
-    approved_plan: str = ""
-    approval: str = ""
-    batch_size: str = "1"
-    max_failures: int = 0
-    confirm_timeout: int = 120
-    drain: bool = False
-    drain_timeout: int = 300
-    change_id: str = ""
-    reason: str = ""
-    output_dir: str = ""
+M = TypeVar("M", bound=BaseModel)
 
 
-@dataclass(frozen=True)
-class RollbackParameters(Parameters):
-    """The parameters of ``rollback.ipynb``: those of ``ROLLING_BACK``; the others are not asked for.
+def _text(value: Any, info: ValidationInfo) -> str:
+    if not isinstance(value, str):
+        raise ValueError(
+            f"is a value of type {type(value).__name__}; expected text "
+            f"(papermill guesses types with -p; -r {info.field_name} VALUE keeps text as it is)"
+        )
+    return value.strip()
 
-    Attributes:
-        record: the folder of the run to put back.
-    """
 
-    record: str = ""
+def _checked(check: Callable[[str], object], *, empty: bool = True) -> AfterValidator:
+    """Return the validator that calls ``check``, which raises ValueError; by default, empty text is fine, too."""
+
+    def validate(text: str) -> str:
+        if text or not empty:
+            check(text)
+        return text
+
+    return AfterValidator(validate)
+
+
+def _one_of(*allowed: str) -> AfterValidator:
+    return _checked(lambda text: _check_one_of(text, allowed), empty=False)
+
+
+def _check_one_of(text: str, allowed: Sequence[str]) -> None:
+    if text not in allowed:
+        raise ValueError(f"is not known; expected one of {', '.join(allowed)}")
+
+
+def _number(least: int, most: int) -> BeforeValidator:
+    def validate(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"is a value of type {type(value).__name__}; expected a whole number")
+        if not least <= value <= most:
+            raise ValueError(f"is out of range; expected {least} to {most}")
+        return value
+
+    return BeforeValidator(validate)
+
+
+def _switch(value: Any) -> bool:
+    """Return a switch: papermill makes a truth value of ``True`` and leaves ``true`` as text."""
+    text = str(value).strip().lower()
+    if not isinstance(value, (bool, str)) or text not in ("true", "false"):
+        raise ValueError("is neither true nor false; expected one of them")
+    return text == "true"
+
+
+def _known(text: str, info: ValidationInfo) -> str:
+    """Check a rehearsal against those that there are, where the caller says which."""
+    known = (info.context or {}).get("rehearsals")
+    if known is not None:
+        _check_one_of(text, tuple(known))
+    return text
+
+
+def _words(value: Any) -> Any:
+    """Return the items of a list that papermill's -p leaves as text: ``[a, b]``."""
+    if isinstance(value, str):
+        return [word.strip(" '\"") for word in value.strip().strip("[]").split(",") if word.strip()]
+    return value
+
+
+def _workloads(value: Any) -> tuple[str, ...]:
+    value = _words(value)
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"is a value of type {type(value).__name__}; expected a list of names like shop/web")
+    for name in value:
+        if not isinstance(name, str) or not re.fullmatch(r"([A-Za-z]+ )?[a-z0-9.-]+/[A-Za-z0-9.:_-]+", name):
+            raise ValueError(f"holds {name!r}; expected a name like shop/web, or Deployment shop/web")
+    return tuple(dict.fromkeys(value))
+
+
+def _steps(value: Any, info: ValidationInfo) -> tuple[str, ...]:
+    """Return steps in their order, all for none, where the caller says which there are."""
+    value, known = _words(value), (info.context or {}).get("steps")
+    if known is None:
+        return tuple(value)
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"is a value of type {type(value).__name__}; expected a list of {', '.join(known)}")
+    for step in value:
+        if step not in known:
+            raise ValueError(f"names the step {step!r}; expected some of {', '.join(known)}")
+    return tuple(step for step in known if step in value) or tuple(known)
+
+
+def _check_ip(text: str) -> None:
+    try:
+        zone = getattr(ipaddress.ip_address(text), "scope_id", None)
+    except ValueError:
+        raise ValueError("is no IP address; expected one like 10.0.0.10") from None
+    if zone:
+        raise ValueError("has a zone, which means nothing on other machines; expected one like fd00::a")
+
+
+def _check_cidr(text: str) -> None:
+    for part in text.split(","):  # dual stack has one of each family
+        try:
+            network = ipaddress.ip_network(part, strict=False)
+        except ValueError:
+            raise ValueError("is no CIDR; expected one like 10.32.0.0/16") from None
+        if not part.partition("/")[2].isdigit():
+            raise ValueError(f"has no prefix length; expected one like {part.partition('/')[0]}/16")
+        if str(network.network_address) != str(ipaddress.ip_address(part.split("/")[0])):
+            raise ValueError(f"has host bits set; expected the network itself, {network}")
+
+
+def _check_domain(text: str) -> None:
+    label = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+    if not re.fullmatch(rf"{label}(\.{label})*", text):
+        raise ValueError("is no DNS domain; expected one like cluster.local")
+
+
+def _check_image(text: str) -> None:
+    # distribution/reference: host[:port]/path[:tag][@digest]
+    part = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+    host = r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]+)?"
+    tag, digest = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", r"sha256:[0-9a-f]{64}"
+    if not re.fullmatch(rf"(?:{host}/)?{part}(?:/{part})*(?::{tag})?(?:@{digest})?", text):
+        raise ValueError("is no image; expected one like k8s.gcr.io/pause-amd64:3.1")
+
+
+def _check_release(text: str) -> None:
+    try:
+        Release.parse(text)
+    except UnknownReleaseError as error:
+        raise ValueError(f"is no release to go to: {error}") from None
+
+
+def _check_change_id(text: str) -> None:
+    if len(text) > CHANGE_ID_LENGTH:
+        raise ValueError(f"is too long; expected at most {CHANGE_ID_LENGTH} characters")
+
+
+def _check_digest(text: str) -> None:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise ValueError("is no digest of a plan; expected the 64 digits that a run in mode plan shows")
+
+
+def _check_record(text: str) -> None:
+    if not text:
+        raise ValueError("is empty; expected the folder of a run, one of those in outputs/")
+
+
+def _digits(value: Any) -> Any:
+    """Return a number as text: papermill's -p makes a number of 3."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+# The types of parameters: each with its checks, whatever notebook has it.
+Text = Annotated[str, BeforeValidator(_text)]
+Switch = Annotated[bool, BeforeValidator(_switch)]
+Ip = Annotated[Text, _checked(_check_ip)]
+Cidr = Annotated[Text, _checked(_check_cidr)]
+Domain = Annotated[Text, _checked(_check_domain)]
+Image = Annotated[Text, _checked(_check_image)]
+TargetRelease = Annotated[Text, _checked(_check_release)]
+ChangeId = Annotated[Text, _checked(_check_change_id)]
+Digest = Annotated[Text, _checked(_check_digest)]
+RecordFolder = Annotated[Text, _checked(_check_record, empty=False)]
+RehearsalName = Annotated[Text, AfterValidator(_known)]
+Steps = Annotated[tuple[str, ...], BeforeValidator(_steps)]
+Workloads = Annotated[tuple[str, ...], BeforeValidator(_workloads)]
+Batch = Annotated[Text, BeforeValidator(_digits), _checked(BatchSize.parse, empty=False)]
+
+
+class RunParameters(BaseModel):
+    """The parameters of every run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    inventory: Text = "rehearsal"
+    rehearsal: RehearsalName = "article-1.10"
+    rehearsal_dir: Text = ""
+    change_id: ChangeId = ""
+    reason: Text = ""
+    output_dir: Text = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_cluster(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Read ``inventory=rehearsal:NAME`` as the two parameters that it stands for."""
+        inventory = values.get("inventory")
+        source, cluster = split_inventory(inventory) if isinstance(inventory, str) else ("", "")
+        return {**values, "inventory": source, "rehearsal": cluster} if cluster else values
+
+
+class ChangeParameters(RunParameters):
+    """The parameters of a run that may change something."""
+
+    mode: Annotated[Text, _one_of(*MODES)] = "apply"
+    approved_plan: Digest = ""
+    approval: Text = ""
+    batch_size: Batch = "1"
+    max_failures: Annotated[int, _number(0, 10_000)] = 0
+    confirm_timeout: Annotated[int, _number(5, 3600)] = 120
+    drain: Switch = False
+    drain_timeout: Annotated[int, _number(1, 86_400)] = 300
+
+
+class Parameters(ChangeParameters):
+    """The parameters of ``harden.ipynb``; empty ``steps`` are all steps."""
+
+    dns_ip: Ip = ""
+    dns_domain: Domain = ""
+    cluster_cidr: Cidr = ""
+    pause_image: Image = ""
+    steps: Steps = Field((), validate_default=True)
+    profile: Annotated[Text, _one_of(*Profile.names())] = "article"
+    policies: Text = ""
+    pod_security: Annotated[Text, _one_of(*POD_SECURITY)] = "auto"
+    enforce: Switch = False
+    default_policy: Annotated[Text, _one_of(*STRENGTHS, NONE)] = NONE
+    accept_breaking: Workloads = ()
+    target_release: TargetRelease = ""
 
 
 def assigned_names(sources: Iterable[str], known: Sequence[str]) -> list[str]:
@@ -125,76 +291,28 @@ def _top_level_assignments(source: str) -> list[str]:
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
-def read_parameters(
-    namespace: Mapping[str, Any],
-    *,
-    rehearsals: Iterable[str],
-    steps: Sequence[str],
-    looks_only: bool = False,
-    rolls_back: bool = False,
-) -> Parameters:
-    """The parameters in a notebook's global names.
+def read_parameters(kind: type[M], namespace: Mapping[str, Any], **known: Iterable[str]) -> M:
+    """Read the parameters in a notebook's global names.
 
     Args:
+        kind: the notebook's parameters.
         namespace: ``globals()`` of the notebook; ``In`` in it holds the cells that have run.
-        rehearsals: the names of the rehearsal clusters that there are.
-        steps: the names of the steps that there are, in their order.
-        looks_only: the notebook has the parameters of ``LOOKING`` alone, and its mode is ``plan``.
-        rolls_back: the notebook has those of ``ROLLING_BACK``, and ``RollbackParameters`` come back.
+        known: ``rehearsals`` and ``steps``: the names of those that there are.
 
     Raises:
         ParameterError: an unknown name, a wrong type, a value that cannot be; it names the parameter, the
             value and what is expected. All that is wrong is named at once.
     """
-    known = [field.name for field in fields(Parameters)]
-    if looks_only or rolls_back:
-        known = list(LOOKING if looks_only else ROLLING_BACK)
-    wrong = _unknown(namespace, known)
-    values = {name: namespace[name] for name in known if name in namespace}
-    if rolls_back:
-        values.setdefault("record", "")
-    values |= _named_cluster(values.get("inventory"))
-    for name, value in values.items():
-        try:
-            values[name] = _checked(name, value, tuple(rehearsals), steps)
-        except ValueError as error:
-            wrong.append(f"{name}: {value!r} {error}")
+    names = list(kind.model_fields)
+    wrong = _unknown(namespace, names)
+    try:
+        made = kind.model_validate({n: namespace[n] for n in names if n in namespace}, context=known)
+    except ValidationError as error:
+        wrong += [f"{e['loc'][0]}: {e['input']!r} {e['ctx']['error']}" for e in error.errors()]
     if wrong:
-        raise ParameterError(
-            "nothing was touched, because of the parameters:\n" + "\n".join(f"  {w}" for w in wrong)
-        )
-    if looks_only:
-        values["mode"] = "plan"
-    values.setdefault("steps", tuple(steps))
-    return RollbackParameters(**values) if rolls_back else Parameters(**values)
-
-
-def _named_cluster(inventory: Any) -> dict[str, str]:
-    """Read ``inventory=rehearsal:NAME`` as the two parameters that it stands for."""
-    source, cluster = split_inventory(inventory) if isinstance(inventory, str) else ("", "")
-    return {"inventory": source, "rehearsal": cluster} if cluster else {}
-
-
-def read_texts(namespace: Mapping[str, Any], known: Sequence[str]) -> dict[str, str]:
-    """The parameters of a notebook whose parameters are all text.
-
-    Args:
-        namespace: ``globals()`` of the notebook.
-        known: the names of the parameters.
-
-    Raises:
-        ParameterError: an unknown name or another type.
-    """
-    values = {name: namespace[name] for name in known if name in namespace}
-    wrong = _unknown(namespace, known)
-    for name, value in values.items():
-        try:
-            values[name] = _text(name, value)
-        except ValueError as error:
-            wrong.append(f"{name}: {value!r} {error}")
-    if wrong:
-        raise ParameterError("the parameters are wrong:\n" + "\n".join(f"  {w}" for w in wrong))
-    return values
+        lines = "\n".join(f"  {line}" for line in wrong)
+        raise ParameterError(f"nothing was touched, because of the parameters:\n{lines}")
+    return made
 
 
 def _unknown(namespace: Mapping[str, Any], known: Sequence[str]) -> list[str]:
@@ -242,162 +360,3 @@ def check_confirm_timeout(confirm_timeout: int, settle_seconds: float) -> None:
             f"confirm_timeout: {confirm_timeout} is too short for settle_seconds {settle_seconds:g} of the inventory; "
             f"expected {math.ceil(4 * settle_seconds)} or more"
         )
-
-
-def _checked(name: str, value: Any, rehearsals: tuple[str, ...], steps: Sequence[str]) -> Any:
-    if name == "steps":
-        return _steps(value, steps)
-    if name == "accept_breaking":
-        return _workloads(value)
-    if name in _SWITCHES:
-        return _switch(value)
-    if name in _NUMBERS:
-        return _number(value, *_NUMBERS[name])
-    if name == "batch_size" and isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)  # papermill -p makes a number of 3
-    text = _text(name, value)
-    if name in _CHECKS and (text or name in _NEVER_EMPTY):
-        _CHECKS[name](text)
-    if name == "rehearsal":
-        _one_of(text, rehearsals)
-    return text
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(
-            f"is a value of type {type(value).__name__}; expected text "
-            f"(papermill guesses types with -p; -r {name} VALUE keeps text as it is)"
-        )
-    return value.strip()
-
-
-def _words(value: Any) -> Any:
-    """The items of a list that papermill's -p leaves as text: ``[a, b]``."""
-    if isinstance(value, str):
-        return [word.strip(" '\"") for word in value.strip().strip("[]").split(",") if word.strip()]
-    return value
-
-
-def _workloads(value: Any) -> tuple[str, ...]:
-    value = _words(value)
-    if not isinstance(value, (list, tuple)):
-        raise ValueError(f"is a value of type {type(value).__name__}; expected a list of names like shop/web")
-    for name in value:
-        if not isinstance(name, str) or not re.fullmatch(r"([A-Za-z]+ )?[a-z0-9.-]+/[A-Za-z0-9.:_-]+", name):
-            raise ValueError(f"holds {name!r}; expected a name like shop/web, or Deployment shop/web")
-    return tuple(dict.fromkeys(value))
-
-
-def _steps(value: Any, known: Sequence[str]) -> tuple[str, ...]:
-    value = _words(value)
-    if not isinstance(value, (list, tuple)):
-        raise ValueError(f"is a value of type {type(value).__name__}; expected a list of {', '.join(known)}")
-    for step in value:
-        if step not in known:
-            raise ValueError(f"names the step {step!r}; expected some of {', '.join(known)}")
-    return tuple(step for step in known if step in value) or tuple(known)
-
-
-def _switch(value: Any) -> bool:
-    """A switch: papermill makes a truth value of ``True`` and leaves ``true`` as text."""
-    text = str(value).strip().lower()
-    if not isinstance(value, (bool, str)) or text not in ("true", "false"):
-        raise ValueError("is neither true nor false; expected one of them")
-    return text == "true"
-
-
-def _number(value: Any, least: int, most: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"is a value of type {type(value).__name__}; expected a whole number")
-    if not least <= value <= most:
-        raise ValueError(f"is out of range; expected {least} to {most}")
-    return value
-
-
-def _one_of(text: str, allowed: Sequence[str]) -> None:
-    if text not in allowed:
-        raise ValueError(f"is not known; expected one of {', '.join(allowed)}")
-
-
-def _ip(text: str) -> None:
-    try:
-        zone = getattr(ipaddress.ip_address(text), "scope_id", None)
-    except ValueError:
-        raise ValueError("is no IP address; expected one like 10.0.0.10") from None
-    if zone:
-        raise ValueError("has a zone, which means nothing on other machines; expected one like fd00::a")
-
-
-def _cidr(text: str) -> None:
-    for part in text.split(","):  # dual stack has one of each family
-        try:
-            network = ipaddress.ip_network(part, strict=False)
-        except ValueError:
-            raise ValueError("is no CIDR; expected one like 10.32.0.0/16") from None
-        if not part.partition("/")[2].isdigit():
-            raise ValueError(f"has no prefix length; expected one like {part.partition('/')[0]}/16")
-        if str(network.network_address) != str(ipaddress.ip_address(part.split("/")[0])):
-            raise ValueError(f"has host bits set; expected the network itself, {network}")
-
-
-def _domain(text: str) -> None:
-    label = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-    if not re.fullmatch(rf"{label}(\.{label})*", text):
-        raise ValueError("is no DNS domain; expected one like cluster.local")
-
-
-def _image(text: str) -> None:
-    # distribution/reference: host[:port]/path[:tag][@digest]
-    part = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-    host = r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]+)?"
-    tag, digest = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", r"sha256:[0-9a-f]{64}"
-    if not re.fullmatch(rf"(?:{host}/)?{part}(?:/{part})*(?::{tag})?(?:@{digest})?", text):
-        raise ValueError("is no image; expected one like k8s.gcr.io/pause-amd64:3.1")
-
-
-def _release(text: str) -> None:
-    try:
-        Release.parse(text)
-    except UnknownReleaseError as error:
-        raise ValueError(f"is no release to go to: {error}") from None
-
-
-def _record(text: str) -> None:
-    if not text:
-        raise ValueError("is empty; expected the folder of a run, one of those in outputs/")
-
-
-def _batch_size(text: str) -> None:
-    BatchSize.parse(text)
-
-
-def _change_id(text: str) -> None:
-    if len(text) > CHANGE_ID_LENGTH:
-        raise ValueError(f"is too long; expected at most {CHANGE_ID_LENGTH} characters")
-
-
-def _digest(text: str) -> None:
-    if not re.fullmatch("[0-9a-f]{64}", text):
-        raise ValueError("is no digest of a plan; expected the 64 digits that a run in mode plan shows")
-
-
-_SWITCHES = ("enforce", "drain")
-_NEVER_EMPTY = ("record", "mode", "profile", "pod_security", "default_policy", "batch_size")
-# Lowest and highest; seconds but for max_failures.
-_NUMBERS = {"max_failures": (0, 10_000), "confirm_timeout": (5, 3600), "drain_timeout": (1, 86_400)}
-_CHECKS: dict[str, Callable[[str], None]] = {
-    "dns_ip": _ip,
-    "dns_domain": _domain,
-    "cluster_cidr": _cidr,
-    "pause_image": _image,
-    "target_release": _release,
-    "approved_plan": _digest,
-    "batch_size": _batch_size,
-    "record": _record,
-    "change_id": _change_id,
-    "mode": lambda text: _one_of(text, MODES),
-    "default_policy": lambda text: _one_of(text, (*STRENGTHS, NONE)),
-    "profile": lambda text: _one_of(text, Profile.names()),
-    "pod_security": lambda text: _one_of(text, POD_SECURITY),
-}

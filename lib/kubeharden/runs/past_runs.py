@@ -3,42 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from kubeharden.edges.nodes import Nodes
 from kubeharden.errors import ParameterError
 from kubeharden.facts import NodeFacts
 from kubeharden.inputs.inventory import read_inventory
-from kubeharden.inputs.parameters import read_texts
+from kubeharden.inputs.parameters import Text, read_parameters
 from kubeharden.inputs.project import find, project_folder
 from kubeharden.records.folder import read_run
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register, since_run
 from kubeharden.records.signature import chosen_signers, is_public_key
 from kubeharden.records.verify import Verdict, verify
 from kubeharden.redaction import Redactor
-from kubeharden.runs.run import ask_password, verb
+from kubeharden.runs.run import ask_password
+from kubeharden.runs.verb import verb
 from kubeharden.show.display import GOOD, Message, View
 from kubeharden.show.records_view import comparison_view, files_view, register_view, run_view
 
 VERIFIED_AT_MOST = 200  # runs of one list; each costs some 10 ms
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(BaseModel):
     """The parameters of ``records.ipynb``; all of them are text."""
 
-    output_dir: str = ""
-    node: str = ""
-    about: str = ""
-    user: str = ""
-    since: str = ""
-    until: str = ""
-    signers: str = ""
-    run: str = ""
-    other: str = ""
-    inventory: str = ""
+    model_config = ConfigDict(frozen=True)
+
+    output_dir: Text = ""
+    node: Text = ""
+    about: Text = ""
+    user: Text = ""
+    since: Text = ""
+    until: Text = ""
+    signers: Text = ""
+    run: Text = ""
+    other: Text = ""
+    inventory: Text = ""
 
 
 class Records:
@@ -55,8 +58,7 @@ class Records:
 
     def __init__(self, namespace: Mapping[str, Any], redactor: Redactor) -> None:
         self.redactor = redactor
-        names = [field.name for field in fields(Query)]
-        self.query = query = Query(**read_texts(namespace, names))
+        self.query = query = read_parameters(Query, namespace)
         folder = Path(query.output_dir).expanduser() if query.output_dir else project_folder() / "outputs"
         wanted = Wanted(query.node, query.about, query.user, query.since, query.until)
         self.entries = register(folder.absolute(), wanted)

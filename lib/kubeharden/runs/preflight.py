@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from kubeharden.edges.cluster import Cluster
 from kubeharden.edges.nodes import Nodes
 from kubeharden.errors import ClusterError
 from kubeharden.inputs.inventory import Inventory
-from kubeharden.inputs.parameters import Parameters
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.plan.events import Check
 from kubeharden.plan.step import Right
-from kubeharden.plan.steps import chosen
-from kubeharden.plan.steps.pod_security import uses_policies
-from kubeharden.podsecurity import PolicySet
 from kubeharden.rollout.leftovers import open_changes
 from kubeharden.rollout.lock import NAMESPACE, lock_kind
+from kubeharden.runs.kind import AnyKind
 
 
-def preflight(
-    parameters: Parameters,
-    inventory: Inventory,
-    policies: PolicySet,
-    nodes: Nodes,
-    cluster: Cluster,
-    more: Sequence[Right] = (),
-) -> list[Check]:
+def preflight(kind: AnyKind, inventory: Inventory, nodes: Nodes, cluster: Cluster) -> list[Check]:
     """Check the nodes and the API; nothing is changed.
-
-    Args:
-        more: what else this run may have to do.
-        parameters, inventory, policies, nodes, cluster: those of the run.
 
     Raises:
         NodeError: a node cannot be reached, shows a wrong host key, or does not let the user become root.
@@ -41,15 +25,18 @@ def preflight(
     changes = open_changes(nodes)
     names = ", ".join(node.name for node in inventory.nodes)
     version = cluster.version()
-    needs = _needed(parameters, policies, cluster, version)
-    missing = [_described(right) for right in (*needs, *more) if _is_missing(cluster, right)]
+    applies = kind.mode == "apply"
+    needed = kind.rights(version) if applies else ()
+    drains = applies and kind.pace(inventory).drain
+    general = _general(cluster, applies=applies, drains=drains)
+    missing = [_described(right) for right in (*general, *needed) if _is_missing(cluster, right)]
     if missing:
         raise ClusterError(
             f"the API user {cluster.user or '(unnamed)'} may not do what this run may have to: {'; '.join(missing)}. "
             "Use a kubeconfig of a user who may"
         )
-    what = "policies, Roles, RoleBindings" if uses_policies(parameters, version) else "labels of namespaces"
-    writes = f"read everything and write {what} and the lock"
+    written = sorted({RESOURCES[right.kind].plural for right in needed if not right.if_any})
+    writes = f"read everything and write {', '.join(written)}{' and ' if written else ''}the lock"
     return [
         Check(f"SSH to {names}", "host keys known, logged in"),
         Check(f"sudo on {names}", "becomes root"),
@@ -60,24 +47,22 @@ def preflight(
         Check("API server", f"{version}, answers"),
         Check(
             f"API user {cluster.user or '(unnamed)'}",
-            f"may {writes if parameters.mode == 'apply' else 'read everything; nothing is written in mode plan'}",
+            f"may {writes if applies else 'read everything; nothing is written in mode plan'}",
         ),
         _configz(cluster),
     ]
 
 
-def _needed(parameters: Parameters, policies: PolicySet, cluster: Cluster, version: str) -> list[Right]:
-    """Return the rights that a run with these parameters may need."""
+def _general(cluster: Cluster, *, applies: bool, drains: bool) -> list[Right]:
+    """Return the rights that every kind of run needs."""
     kinds = [kind for kind, r in RESOURCES.items() if r.observed and kind != "PodSecurityPolicy"]
-    needed = [Right("list", kind) for kind in kinds]
-    if parameters.mode != "apply":
-        return needed
-    needed += [Right(verb, lock_kind(cluster), NAMESPACE) for verb in ("get", "create", "update", "delete")]
-    if parameters.drain:
-        needed += [Right("patch", "Node"), Right("create", "Pod/eviction")]
-    for step in chosen(parameters.steps):
-        needed += step.rights(parameters, policies, version)
-    return needed
+    rights = [Right("list", kind) for kind in kinds]
+    if applies:
+        verbs = ("get", "create", "update", "delete")
+        rights += [Right(verb, lock_kind(cluster), NAMESPACE) for verb in verbs]
+    if drains:
+        rights += [Right("patch", "Node"), Right("create", "Pod/eviction")]
+    return rights
 
 
 def _is_missing(cluster: Cluster, right: Right) -> bool:

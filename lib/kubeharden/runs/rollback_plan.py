@@ -7,7 +7,7 @@ it is put back, what is as it was before is done, and anything else is somebody'
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,13 +28,10 @@ from kubeharden.plan import (
     unified_diff,
 )
 from kubeharden.plan.events import OUTCOMES, Completed, Failed
-from kubeharden.plan.steps import names
 from kubeharden.records import KeptFile, KeptObject, PastRun
 from kubeharden.records.folder import ABSENT
 from kubeharden.redaction import is_whole
-
-# What a node has backed up: the node, the name of the transaction, the digest of the content.
-Backup = Callable[[str, str, str], str | None]
+from kubeharden.runs.kind import Backup
 
 
 @dataclass(frozen=True)
@@ -46,22 +43,23 @@ class _Touched:
     ours: frozenset[str]
 
 
-def rollback_plan(past: PastRun, facts: Facts, backup: Backup) -> Plan:
-    """What is to be done so that everything is as it was before a run; the last step first.
+def rollback_plan(past: PastRun, facts: Facts, backup: Backup, steps: Sequence[str]) -> Plan:
+    """Plan what is to be done so that everything is as it was before a run.
 
     Args:
         past: the run.
         facts: how everything is now.
         backup: for contents that the record has redacted.
+        steps: those to put back, in the order in which that is done.
 
     Raises:
         RecordError: what the record has of a content cannot be read.
     """
     builder = _Builder(past, facts, backup)
-    for step in reversed(names()):
+    for step in steps:
         builder.add(step)
     return Plan(
-        steps=tuple(reversed(names())),
+        steps=tuple(steps),
         node_changes=tuple(builder.node_changes),
         object_changes=tuple(builder.object_changes),
         refused=(*_other_cluster(past, facts), *builder.refused),

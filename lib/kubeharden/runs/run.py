@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import getpass
-import traceback
-from collections.abc import Callable, Iterable
-from functools import wraps
-from typing import ParamSpec, TypeVar
+from types import MethodType
+from typing import Any
 
 from kubeharden.edges.cluster import Cluster
 from kubeharden.edges.nodes import Nodes
@@ -16,25 +14,16 @@ from kubeharden.errors import (
     KubehardenError,
     MigrationRefusedError,
     ProofError,
-    RecordError,
-    StepError,
-    UnexpectedError,
 )
 from kubeharden.facts import Facts
-from kubeharden.inputs.batch_size import BatchSize
 from kubeharden.inputs.inventory import Inventory
-from kubeharden.inputs.parameters import Parameters
 from kubeharden.inputs.sources import OpenCluster, source
 from kubeharden.plan import Plan
-from kubeharden.plan.decide import make_plan
 from kubeharden.plan.events import (
     Abandoned,
     Approved,
     Checked,
-    Error,
     Finished,
-    Judged,
-    JudgedPods,
     Listeners,
     Observed,
     Planned,
@@ -42,22 +31,18 @@ from kubeharden.plan.events import (
     Waited,
 )
 from kubeharden.plan.proof import compare
-from kubeharden.plan.step import Right
-from kubeharden.plan.upgrade import upgrade_findings
-from kubeharden.podsecurity import PolicySet
 from kubeharden.records import Record
 from kubeharden.records.approval import Approval, check_approved, check_signer
 from kubeharden.records.executed_notebook import RUN_TYPE
-from kubeharden.redaction import Redactor
-from kubeharden.releases import LAST, Release
 from kubeharden.rollout.interrupts import Stop
 from kubeharden.rollout.leftovers import uncordon_left_overs, wait_for_open_changes
 from kubeharden.rollout.lock import Lock
-from kubeharden.rollout.rollout import Pace, Rollout
+from kubeharden.rollout.rollout import Rollout
+from kubeharden.runs.kind import AnyKind
 from kubeharden.runs.preflight import preflight
+from kubeharden.runs.verb import verb
 from kubeharden.show import views
 from kubeharden.show.display import GOOD, NOTE, Message, View
-from kubeharden.show.impact_views import impact_view
 from kubeharden.show.live import Progress, Reading, show
 from kubeharden.show.run_views import (
     applied_view,
@@ -71,49 +56,7 @@ from kubeharden.show.run_views import (
 
 # How long a node may take to be over with a change, once its time to be confirmed is up.
 OVER_SECONDS = 120
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def verb(method: Callable[P, T]) -> Callable[P, T]:
-    """Refuse a run that is over, and let no exception reach the notebook with a secret in its traceback."""
-
-    @wraps(method)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        owner = args[0] if args else None
-        run = owner if isinstance(owner, Run) else None
-        redactor = getattr(owner, "redactor", None) or Redactor()
-        if run is not None and run.is_over:
-            raise KubehardenError(
-                "this run is over: run the cell with runbook.start(globals()) for a new one"
-            )
-        try:
-            shown = method(*args, **kwargs)
-        except KubehardenError as error:
-            _note(run, method.__name__, error)
-            raise
-        except Exception as error:
-            _note(run, method.__name__, error)
-            trace = "".join(traceback.format_exception(error))
-            raise UnexpectedError(
-                f"this should not have happened; please report it:\n{redactor.redact(trace)}"
-            ) from error
-        except KeyboardInterrupt as interrupt:
-            _note(run, method.__name__, interrupt)
-            raise
-        if isinstance(shown, View):
-            shown.redactor = redactor
-        return shown
-
-    return guarded
-
-
-def _note(run: Run | None, name: str, error: BaseException) -> None:
-    """Emit what ended a verb; where the journal itself is what failed, there is nowhere to write it."""
-    cause = error.__cause__ if isinstance(error, StepError) and error.__cause__ else error
-    if run is not None and not isinstance(cause, RecordError):
-        run.emit(Error(name, type(cause).__name__, str(error)))
+ONLY_LOOKED = Message("Nothing was changed anywhere: this runbook only looks.", GOOD)
 
 
 class Run:
@@ -121,30 +64,37 @@ class Run:
 
     def __init__(
         self,
-        parameters: Parameters,
+        kind: AnyKind,
         inventory: Inventory,
-        policies: PolicySet,
         record: Record,
         rehearsal: OpenCluster | None,
-        *,
         approval: Approval | None = None,
-        looks_only: bool = False,
     ) -> None:
-        self.parameters, self.inventory, self.policies = parameters, inventory, policies
-        self.record, self.rehearsal, self.looks_only = record, rehearsal, looks_only
+        self.kind, self.parameters = kind, kind.parameters
+        self.inventory, self.record, self.rehearsal, self.approval = inventory, record, rehearsal, approval
         self.redactor = record.redactor
         self.nodes = Nodes(inventory, ask_password, self.redactor)
         self.cluster = Cluster(inventory.kubeconfig, inventory.context, self.redactor)
         self.emit = Listeners(record)
         self.lock = Lock(self.cluster, record.run, self.emit)
-        self.rollout = Rollout(self.nodes, self.cluster, self.emit, self.lock, _pace(parameters, inventory))
+        self.rollout = Rollout(self.nodes, self.cluster, self.emit, self.lock, kind.pace(inventory))
         self._facts: Facts | None = None
         self._plan: Plan | None = None
         self._done: set[str] = set()  # the steps that were carried out since the last plan
-        self._changed: list[Plan] = []  # what was carried out in this run, whatever was planned since
-        self.approval = approval
-        self._failed = ""  # the step that ended with an error since the last plan
-        self._approved = self._finished = self._closed = False
+        self._changes: list[Plan] = []  # the parts of plans that were carried out in this run
+        self._failed_step = ""  # the step that ended with an error since the last plan
+        self._is_approved = self._is_finished = False
+        self.is_over = False  # finish or close has been called
+
+    def __getattr__(self, name: str) -> Any:
+        kind = self.__dict__.get("kind")
+        for function in kind.verbs if kind else ():
+            if function.__name__ == name:
+                return MethodType(function, self)
+        raise AttributeError(f"a run of {kind.name if kind else 'no kind'} has no {name}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *(function.__name__ for function in self.kind.verbs)]
 
     @verb
     def check(self) -> View:
@@ -153,15 +103,12 @@ class Run:
         Raises:
             KubehardenError: something that this run may need does not work; what to do is said.
         """
-        if self.parameters.mode == "apply":
+        if self.kind.mode == "apply":
             self.lock.check_free()
-            waited = wait_for_open_changes(
-                self.nodes, self.parameters.confirm_timeout + OVER_SECONDS, self._say
-            )
+            seconds = self.rollout.pace.confirm_timeout + OVER_SECONDS
+            waited = wait_for_open_changes(self.nodes, seconds, self._say)
             self.emit(Waited(waited))
-        found = preflight(
-            self.parameters, self.inventory, self.policies, self.nodes, self.cluster, self._rights()
-        )
+        found = preflight(self.kind, self.inventory, self.nodes, self.cluster)
         self.emit(Checked.of(found, self.nodes.logins()))
         return views.checks_view(found)
 
@@ -183,13 +130,13 @@ class Run:
         Raises:
             ParameterError: a parameter does not fit this cluster.
         """
-        plan = self._make_plan()
+        plan = self.kind.make_plan(self.seen(), self.nodes.backup)
         if self._plan is not None:
             self.rollout.failures.repair(self._plan.subjects - plan.subjects)
         self._plan = plan
         self._done.clear()
-        self._approved = False
-        self._failed = ""
+        self._is_approved = False
+        self._failed_step = ""
         self.emit(Planned.of(self._plan))
         view = views.plan_view(self._plan)
         if self.approval is not None and self._plan.needed:
@@ -197,33 +144,12 @@ class Run:
         return view
 
     @verb
-    def readiness(self) -> View:
-        """What stands between the cluster, as it is, and ``target_release``; nothing is changed.
-
-        Raises:
-            ParameterError: the release is older than one that runs.
-        """
-        target = Release.parse(self.parameters.target_release or str(LAST))
-        findings = upgrade_findings(self._seen(), str(target))
-        self.emit(Judged(str(target), len(findings)))
-        view = views.findings_view(findings, str(target))
-        return view.add(*views.releases_view(self._seen(), findings, target).blocks)
-
-    @verb
-    def impact(self) -> View:
-        """Who breaks under what is planned: what runs today and would not start again; nothing is changed."""
-        impacts = self._planned().impacts
-        self.emit(JudgedPods([str(j) for impact in impacts for j in impact.breaking]))
-        return impact_view(impacts)
-
-    @verb
     def show(self, step: str) -> View:
-        """What the plan holds for one step, in full: every setting's verdict, every diff."""
-        if step not in self.parameters.steps:
-            return View(
-                [Message(f"{step} is not among the steps of this run ({', '.join(self.parameters.steps)}).")]
-            )
-        return views.step_view(self._planned(), step)
+        """Show what the plan holds for one step, in full: every setting's verdict, every diff."""
+        if step not in self.kind.steps:
+            among = ", ".join(self.kind.steps)
+            return View([Message(f"{step} is not among the steps of this run ({among}).")])
+        return views.step_view(self.planned(), step)
 
     @verb
     def apply(self, step: str) -> View:
@@ -235,47 +161,50 @@ class Run:
             StepError: a node or an object failed; the later ones are untouched.
             LockedError: another run has the cluster.
         """
-        plan = self._planned()
-        if step not in self.parameters.steps:
-            return View([Message(f"{step} is not among the steps of this run: not touched.")])
-        if self.parameters.mode == "plan":
-            return View(
-                [Message(f"mode is plan: {step} was not carried out, and nothing was changed anywhere.")]
-            )
+        plan = self.planned()
+        if words := self._why_not(plan, step):
+            return View([Message(words)])
+        part = plan.of(step)
+        if part.needed:
+            self._check_approval(plan)
+            self._take_lock()
+        progress = Progress(self.redactor)
+        try:
+            with self.emit.also(progress):
+                for piece in self.kind.pieces(part):
+                    self.rollout.apply(piece, self.seen())
+        except KubehardenError:
+            self._failed_step = step
+            raise
+        finally:
+            done = {result.subject for result in progress.results if result.outcome == "done"}
+            self._changes.append(part.about(done))
+        self._done.add(step)
+        return applied_view(step, progress.results)
+
+    def _why_not(self, plan: Plan, step: str) -> str:
+        """Return why a step is not carried out now; empty where it is.
+
+        Raises:
+            MigrationRefusedError: the plan cannot be carried out.
+            KubehardenError: the plan is from before an error.
+        """
+        if step not in self.kind.steps:
+            return f"{step} is not among the steps of this run: not touched."
+        if self.kind.mode == "plan":
+            return f"mode is plan: {step} was not carried out, and nothing was changed anywhere."
         if plan.refused:
             reasons = "\n".join(f"  {r.subject}: {r.text}" for r in plan.refused)
             raise MigrationRefusedError(
                 f"this plan cannot be carried out, and nothing was changed:\n{reasons}"
             )
         if step in self._done:
-            return View(
-                [
-                    Message(
-                        f"{step} was carried out in this run already; look and plan again to see what is left."
-                    )
-                ]
-            )
-        if self._failed:
+            return f"{step} was carried out in this run already; look and plan again to see what is left."
+        if self._failed_step:
             raise KubehardenError(
-                f"{self._failed} ended with an error, and the plan is from before it: look and plan again first"
+                f"{self._failed_step} ended with an error, and the plan is from before it: look and plan again first"
             )
-        part = plan.of(step)
-        if part.needed:
-            self._hold_against_approval(plan)
-            self._take_lock()
-        progress = Progress(self.redactor)
-        try:
-            with self.emit.also(progress):
-                for piece in self._pieces(part):
-                    self.rollout.apply(piece, self._seen())
-        except KubehardenError:
-            self._failed = step
-            raise
-        finally:
-            done = {result.subject for result in progress.results if result.outcome == "done"}
-            self._changed.append(part.about(done))
-        self._done.add(step)
-        return applied_view(step, progress.results)
+        return ""
 
     @verb
     def prove(self) -> View:
@@ -285,7 +214,7 @@ class Run:
             ProofError: something is not as promised. What was found is shown first.
         """
         after = observe(self.nodes, self.cluster, Reading())
-        proof = compare(self._seen(), after, self._planned(), applied=self.parameters.mode == "apply")
+        proof = compare(self.seen(), after, self.planned(), applied=self.kind.mode == "apply")
         self.emit(Proved.of(proof, after))
         view = proof_view(proof)
         if proof.problems:
@@ -297,54 +226,59 @@ class Run:
 
     @verb
     def finish(self) -> View:
-        """What was changed, per node, with diffs; then close the record and stop the rehearsal."""
-        if self.looks_only:
-            self.emit(Finished("plan"))
-            self._finished = True
-            self.close()
-            seen = Message("Nothing was changed anywhere: this runbook only looks.", GOOD)
-            return View([seen, record_message(self.record.folder)])
-        plan = self._planned()
-        changed = [part for part in self._changed if part.needed]
+        """Show what was changed, per node, with diffs; then close the record and stop the rehearsal."""
+        event, view = self._ending() if self.kind.plans else (Finished(self.kind.mode), View([ONLY_LOOKED]))
+        self.emit(event)
+        self._is_finished = True
+        self.close()
+        return view.add(record_message(self.record.folder))
+
+    def _ending(self) -> tuple[Finished, View]:
+        plan, mode = self.planned(), self.kind.mode
+        changes = [part for part in self._changes if part.needed]
         left = [step for step in plan.steps if step not in self._done and plan.of(step).needed]
         failed = tuple(self.rollout.failures.left)
-        self.emit(Finished.of(plan, self.parameters.mode, steps_of(changed), left, failed))
-        self._finished = True
-        self.close()
-        view = ending_view(plan, self.parameters.mode, changed, left, failed)
-        return view.add(record_message(self.record.folder))
+        event = Finished.of(plan, mode, steps_of(changes), left, failed)
+        return event, ending_view(plan, mode, changes, left, failed)
 
     def close(self) -> None:
         """Close connections, record and rehearsal; more than once does no harm."""
-        if self._closed:
+        if self.is_over:
             return
-        self._closed = True
+        self.is_over = True
         self._release_lock()
         self.nodes.close()
         self.cluster.close()
         if self.rehearsal is not None:
             self.rehearsal.stop()
         try:
-            if not self._finished:
+            if not self._is_finished:
                 self.emit(Abandoned())
         finally:
             self.record.close()
 
-    @property
-    def is_over(self) -> bool:
-        """Whether ``finish`` or ``close`` has been called."""
-        return self._closed
+    def _say(self, text: str) -> None:
+        show(View([Message(text, NOTE)]), self.redactor)
 
-    def _rights(self) -> list[Right]:
-        """Return what else this run may have to do."""
-        return []
+    def seen(self) -> Facts:
+        """Return what was seen last.
 
-    def _make_plan(self) -> Plan:
-        return make_plan(self._seen(), self.parameters, self.policies)
+        Raises:
+            KubehardenError: nothing has been looked at yet.
+        """
+        if self._facts is None:
+            raise KubehardenError("nothing has been looked at yet: run the cell with run.look() first")
+        return self._facts
 
-    def _pieces(self, part: Plan) -> Iterable[Plan]:
-        """A step, in pieces that are carried out one after the other."""
-        return [part]
+    def planned(self) -> Plan:
+        """Return the last plan.
+
+        Raises:
+            KubehardenError: there is none yet.
+        """
+        if self._plan is None:
+            raise KubehardenError("there is no plan yet: run the cell with run.plan() first")
+        return self._plan
 
     def _take_lock(self) -> None:
         if self.lock.held:
@@ -370,28 +304,15 @@ class Run:
         except ClusterError as error:
             self._say(f"The lock of this run could not be given back, and is void a minute from now: {error}")
 
-    def _hold_against_approval(self, plan: Plan) -> None:
+    def _check_approval(self, plan: Plan) -> None:
         """Refuse a plan that is not the approved one, and what somebody approved for themselves."""
-        if self.approval is None or self._approved:
+        if self.approval is None or self._is_approved:
             return
         check_approved(plan, self.approval, self.record.folder.parent)
         logins = {login["key"] for login in self.nodes.logins().values()}
         check_signer(self.approval, logins)
         self.emit(Approved(self.approval.plan, self.approval.how, self.approval.approver, self.approval.key))
-        self._approved = True
-
-    def _say(self, text: str) -> None:
-        show(View([Message(text, NOTE)]), self.redactor)
-
-    def _seen(self) -> Facts:
-        if self._facts is None:
-            raise KubehardenError("nothing has been looked at yet: run the cell with run.look() first")
-        return self._facts
-
-    def _planned(self) -> Plan:
-        if self._plan is None:
-            raise KubehardenError("there is no plan yet: run the cell with run.plan() first")
-        return self._plan
+        self._is_approved = True
 
     def _repr_html_(self) -> str:
         return self._header()._repr_html_()
@@ -404,16 +325,16 @@ class Run:
         return str(self._header())
 
     def _header(self) -> View:
-        p = self.parameters
+        p, mode, target = self.parameters, self.kind.mode, getattr(self.parameters, "target_release", "")
         rows = [
             ("Change", p.change_id or "– (none given)"),
             ("Reason", p.reason or "– (none given)"),
             (
                 "Mode",
-                f"{p.mode}: {'reads and shows, changes nothing' if p.mode == 'plan' else 'carries the plan out'}",
+                f"{mode}: {'reads and shows, changes nothing' if mode == 'plan' else 'carries the plan out'}",
             ),
-            ("Steps", "none: it only looks" if self.looks_only else ", ".join(p.steps)),
-            *([("Target release", p.target_release)] if p.target_release else []),
+            ("Steps", ", ".join(self.kind.steps) if self.kind.plans else "none: it only looks"),
+            *([("Target release", target)] if target else []),
             ("Cluster", f"{self.inventory.cluster}, API user {self.cluster.user or '(unnamed)'}"),
             ("Nodes", ", ".join(node.name for node in self.inventory.nodes)),
             ("Record", str(self.record.folder)),
@@ -427,17 +348,6 @@ class Run:
         view = header_view(rows, clusters, str(self.rehearsal.directory) if self.rehearsal else "")
         view.redactor = self.redactor
         return view
-
-
-def _pace(parameters: Parameters, inventory: Inventory) -> Pace:
-    return Pace(
-        batch_size=BatchSize.parse(parameters.batch_size),
-        max_failures=parameters.max_failures,
-        confirm_timeout=parameters.confirm_timeout,
-        drain=parameters.drain,
-        drain_timeout=parameters.drain_timeout,
-        settle=inventory.settle_seconds,
-    )
 
 
 def ask_password() -> str:

@@ -1,0 +1,124 @@
+"""What tells one kind of run from another: its parameters, its rights, its plan and its verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+from kubeharden.errors import KubehardenError
+from kubeharden.facts import Facts
+from kubeharden.inputs.batch_size import BatchSize
+from kubeharden.inputs.inventory import Inventory, Network
+from kubeharden.inputs.parameters import ChangeParameters, RunParameters, check_confirm_timeout
+from kubeharden.plan import Plan
+from kubeharden.plan.step import Right
+from kubeharden.rollout.rollout import Pace
+from kubeharden.show.display import View
+
+# Returns what a node has backed up: the node, the name of the transaction, the digest of the content.
+Backup = Callable[[str, str, str], str | None]
+R = TypeVar("R", bound=RunParameters)
+C = TypeVar("C", bound=ChangeParameters)
+
+
+class Kind(Generic[R]):
+    """A kind of run, made for one run from its parameters; this one only reads and changes nothing.
+
+    Attributes:
+        name: the name of its notebook, without ``.ipynb``.
+        parameters_model: its parameters.
+        verbs: what it can do besides the verbs of every run; each takes the run first.
+        plans: it makes a plan.
+    """
+
+    name: ClassVar[str]
+    parameters_model: ClassVar[type[RunParameters]] = RunParameters
+    verbs: ClassVar[tuple[Callable[..., View], ...]] = ()
+    plans: ClassVar[bool] = False
+    mode: str = "plan"
+    steps: tuple[str, ...] = ()
+
+    def __init__(self, parameters: R) -> None:
+        """Read what the parameters name, before anything is contacted.
+
+        Raises:
+            KubehardenError: it cannot be read.
+        """
+        self.parameters = parameters
+
+    @property
+    def label(self) -> str:
+        """The name of the record's folder, where the change has no id."""
+        return self.name
+
+    def check(self, inventory: Inventory) -> None:
+        """Check the parameters against the inventory.
+
+        Raises:
+            ParameterError: they do not fit.
+        """
+
+    def check_network(self, ranges: Sequence[Network], source: str) -> None:
+        """Check the parameters against the API server's service range.
+
+        Args:
+            ranges: empty where it is not known.
+            source: where it is known from, for the message.
+
+        Raises:
+            ParameterError: they do not fit.
+        """
+
+    def pace(self, inventory: Inventory) -> Pace:
+        """Return how carefully its plan is carried out."""
+        return Pace(settle=inventory.settle_seconds)
+
+    def rights(self, version: str) -> Sequence[Right]:  # noqa: ARG002 - the signature of a kind
+        """Return the rights on the API that it may need in mode apply, besides reading and those of a rollout.
+
+        Args:
+            version: of the API server.
+        """
+        return ()
+
+    def make_plan(self, facts: Facts, backup: Backup) -> Plan:  # noqa: ARG002 - the signature of a kind
+        """Return the plan for the cluster as it is.
+
+        Raises:
+            KubehardenError: there is none.
+        """
+        raise KubehardenError(f"{self.name} plans nothing: it only looks")
+
+    def pieces(self, part: Plan) -> Iterable[Plan]:
+        """Return a step in pieces that are carried out one after the other."""
+        return [part]
+
+
+class ChangeKind(Kind[C]):
+    """A kind of run that may change something."""
+
+    parameters_model: ClassVar[type[RunParameters]] = ChangeParameters
+    plans = True
+
+    def __init__(self, parameters: C) -> None:
+        super().__init__(parameters)
+        self.mode = parameters.mode
+
+    def check(self, inventory: Inventory) -> None:
+        """Check that there is time to prove a change before its node puts itself back."""
+        check_confirm_timeout(self.parameters.confirm_timeout, inventory.settle_seconds)
+
+    def pace(self, inventory: Inventory) -> Pace:
+        """Return the pace that the parameters ask for."""
+        p = self.parameters
+        return Pace(
+            batch_size=BatchSize.parse(p.batch_size),
+            max_failures=p.max_failures,
+            confirm_timeout=p.confirm_timeout,
+            drain=p.drain,
+            drain_timeout=p.drain_timeout,
+            settle=inventory.settle_seconds,
+        )
+
+
+AnyKind = Kind[Any]

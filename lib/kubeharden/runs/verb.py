@@ -1,0 +1,53 @@
+"""Verbs: what a notebook's cells call."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from kubeharden.errors import KubehardenError, RecordError, StepError, UnexpectedError
+from kubeharden.plan.events import Error
+from kubeharden.redaction import Redactor
+from kubeharden.show.display import View
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def verb(function: Callable[P, T]) -> Callable[P, T]:
+    """Refuse a run that is over, and let no exception reach the notebook with a secret in its traceback."""
+
+    @wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        run = args[0] if args else None  # of a run's verbs; others have no event to write and no end
+        redactor = getattr(run, "redactor", None) or Redactor()
+        if getattr(run, "is_over", False):
+            raise KubehardenError(
+                "this run is over: run the cell with runbook.start(globals()) for a new one"
+            )
+        try:
+            shown = function(*args, **kwargs)
+        except (KubehardenError, KeyboardInterrupt) as error:
+            _emit_error(run, function.__name__, error)
+            raise
+        except Exception as error:
+            _emit_error(run, function.__name__, error)
+            trace = "".join(traceback.format_exception(error))
+            raise UnexpectedError(
+                f"this should not have happened; please report it:\n{redactor.redact(trace)}"
+            ) from error
+        if isinstance(shown, View):
+            shown.redactor = redactor
+        return shown
+
+    return guarded
+
+
+def _emit_error(run: Any, name: str, error: BaseException) -> None:
+    """Emit what ended a verb; where the journal itself is what failed, there is nowhere to write it."""
+    cause = error.__cause__ if isinstance(error, StepError) and error.__cause__ else error
+    emit = getattr(run, "emit", None)
+    if emit is not None and not isinstance(cause, RecordError):
+        emit(Error(name, type(cause).__name__, str(error)))
