@@ -31,8 +31,9 @@ def node(unit: str, cmdline: str = "", configz: dict | None = None, **others: st
         files={path: FileFact(path, "644", "root", "root", text) for path, text in contents.items()},
         cmdline=tuple(cmdline.split()),
         version="v1.20.2",
+        configz=configz,
     )
-    return NodeFacts("k8s-node1", False, services={"kubelet": service}, kubelet_configz=configz)
+    return NodeFacts("k8s-node1", False, services={"kubelet": service})
 
 
 def close(redactor: Redactor, found: Withheld) -> None:

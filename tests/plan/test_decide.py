@@ -22,12 +22,12 @@ from kubeharden.edges.cluster import Cluster
 from kubeharden.edges.nodes import OBSERVE_SECONDS, Nodes
 from kubeharden.errors import ParameterError
 from kubeharden.facts import (
-    SERVICES,
     ClusterFacts,
     Facts,
     FileFact,
     NodeFacts,
     ServiceFacts,
+    observation_request,
     parse_observation,
 )
 from kubeharden.inputs.inventory import read_inventory
@@ -48,7 +48,7 @@ def read_facts(folder: Path) -> Facts:
     nodes = []
     for path in sorted((folder / "facts").glob("*.txt")):
         node = parse_observation(path.stem, path.stem in cluster["control_plane"], path.read_text())
-        nodes.append(node.with_kubelet_configz(configz[path.stem]))
+        nodes.append(node.with_configz(configz[path.stem]))
     objects = {kind: tuple(items) for kind, items in cluster["objects"].items()}
     return Facts(tuple(nodes), ClusterFacts(cluster["version"], cluster["user"], objects, folder.name))
 
@@ -517,7 +517,7 @@ def write_facts(name: str, folder: Path) -> None:
         seen = cluster.observe()
         with Nodes(inventory) as nodes:
             for node in inventory.nodes:
-                answer = nodes._ssh.run(node, "observe", SERVICES, "", OBSERVE_SECONDS)
+                answer = nodes._ssh.run(node, "observe", observation_request(), "", OBSERVE_SECONDS)
                 (folder / "facts" / f"{node.name}.txt").write_bytes(answer)
         content = {
             "version": seen.version,

@@ -22,11 +22,9 @@ import yaml
 
 from kubeharden.edges.nodes.session import script_text
 from kubeharden.edges.nodes.transaction import archive
-from kubeharden.facts import FileFact
+from kubeharden.facts import FileFact, observation_request
 from kubeharden.plan import FileChange, NodeChange
 from kubeharden_rehearsal import Rehearsal, available
-
-SERVICES = "kubelet kube-proxy kube-scheduler kube-apiserver"
 
 
 @dataclass
@@ -104,7 +102,7 @@ class Lab:
 
     def observe(self, node: str) -> dict[str, str]:
         """The sections of observe.sh: head (without file modes) to text."""
-        result = self.script(node, "observe", SERVICES)
+        result = self.script(node, "observe", " ".join(observation_request()))
         assert (result.status, result.err) == (0, "")
         mark = result.out.partition("\n")[0].removeprefix("@observation ")
         assert result.out.endswith(f"\n{mark} end\n")

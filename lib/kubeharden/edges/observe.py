@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kubeharden.edges.cluster import Cluster, Told
 from kubeharden.edges.nodes import Nodes
-from kubeharden.facts import SERVICES, Facts, NodeFacts
+from kubeharden.facts import Facts, NodeFacts
 from kubeharden.facts.sensitive import Withheld, withheld_in, withheld_on
 from kubeharden.redaction import Redactor
 
@@ -30,7 +30,10 @@ def observe(nodes: Nodes, cluster: Cluster, told: Told | None = None) -> Facts:
 
 
 def observe_nodes(
-    nodes: Nodes, cluster: Cluster, names: Iterable[str] | None = None, services: Sequence[str] = SERVICES
+    nodes: Nodes,
+    cluster: Cluster,
+    names: Iterable[str] | None = None,
+    services: Sequence[str] | None = None,
 ) -> tuple[NodeFacts, ...]:
     """Read nodes, with what their kubelets serve as their configuration.
 
@@ -38,13 +41,13 @@ def observe_nodes(
         nodes: the nodes of the inventory.
         cluster: the API server, through which a kubelet is asked.
         names: which nodes; all of the inventory by default.
-        services: which services on them.
+        services: which services on them; those of all known components by default.
 
     Raises:
         NodeError: one or more cannot be reached or do not answer; all of them are named.
     """
     seen = tuple(
-        node.with_kubelet_configz(cluster.kubelet_config(node.name)) if node.service("kubelet") else node
+        node.with_configz(cluster.kubelet_config(node.name)) if node.is_read_through_api else node
         for node in nodes.observe(names, services)
     )
     for node in seen:

@@ -1,7 +1,6 @@
 """What was seen on the nodes and in the API: plain data. Pure."""
 
 from kubeharden.facts.model import (
-    SERVICES,
     ClusterFacts,
     Facts,
     FileFact,
@@ -9,15 +8,15 @@ from kubeharden.facts.model import (
     ServiceFacts,
     read_config,
 )
-from kubeharden.facts.parser import parse_observation
+from kubeharden.facts.parser import observation_request, parse_observation
 
 __all__ = [
-    "SERVICES",
     "ClusterFacts",
     "Facts",
     "FileFact",
     "NodeFacts",
     "ServiceFacts",
+    "observation_request",
     "parse_observation",
     "read_config",
 ]

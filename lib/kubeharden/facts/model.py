@@ -12,10 +12,7 @@ import yaml
 from kubeharden.components import units
 from kubeharden.components.admission_plugins import flag_value
 from kubeharden.errors import UnitError
-from kubeharden.releases import Release
-
-# The services that the runbook knows, in the order in which it looks at them.
-SERVICES = ("kubelet", "kube-proxy", "kube-scheduler", "kube-apiserver")
+from kubeharden.releases import Component, Release, find_component
 
 
 @dataclass(frozen=True)
@@ -40,9 +37,9 @@ class ServiceFacts:
         cmdline: the command line of the running process; empty when none runs.
         version: ``v1.10.0``; empty when the binary did not say.
         warnings: the deprecation warnings of the running process.
-        configz: the effective configuration that it serves itself, if it does.
-        healthz: the HTTP status of a kube-apiserver's ``/healthz``, asked on its own node: ``200``; ``000`` where it
-            did not answer (curl's ``%{http_code}``); empty where nobody could ask, or for another service.
+        configz: the effective configuration that it serves, if it does.
+        healthz: the HTTP status of its ``/healthz``, asked on its own node: ``200``; ``000`` where it did not answer
+            (curl's ``%{http_code}``); empty where nobody could ask, or for a component that is not asked.
         credentials: its kubeconfig's path, then the paths that the kubeconfig names.
     """
 
@@ -55,6 +52,11 @@ class ServiceFacts:
     configz: Mapping[str, Any] | None = None
     healthz: str = ""
     credentials: tuple[str, ...] = ()
+
+    @property
+    def component(self) -> Component:
+        """The component that it runs."""
+        return find_component(self.name)
 
     @property
     def loaded(self) -> bool:
@@ -139,29 +141,48 @@ class NodeFacts:
     systemd: str = ""
     boot: str = ""
     cgroup: str = ""  # v1 or v2; empty where the node did not say
-    kubernetes_groups: tuple[str, ...] | None = None  # of the user "kubernetes"; None without that user
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the users that components run as
     modes: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)  # path: mode, owner, group
     services: Mapping[str, ServiceFacts] = field(default_factory=dict)
-    kubelet_configz: Mapping[str, Any] | None = None  # read through the API server
 
     def service(self, name: str) -> ServiceFacts | None:
         """The service of that name, or None where the node has no such unit."""
         found = self.services.get(name)
         return found if found is not None and found.loaded else None
 
+    @property
+    def present(self) -> tuple[ServiceFacts, ...]:
+        """The services that the node has."""
+        return tuple(found for found in self.services.values() if found.loaded)
+
+    @property
+    def api_server(self) -> ServiceFacts | None:
+        """The service that serves the Kubernetes API, or None."""
+        return next((found for found in self.present if found.component.serves_api), None)
+
+    @property
+    def runs_pods(self) -> bool:
+        """Whether the node has the service that registers the Node object and runs its pods."""
+        return any(found.component.runs_pods for found in self.present)
+
     def effective_config(self, name: str) -> Mapping[str, Any] | None:
-        """What a service says it runs with: the kubelet through the API server, the others on the node.
-
-        None where it says nothing, or where the node has no such service.
-        """
+        """Return what a service says it runs with; None where it says nothing, or the node has no such service."""
         found = self.service(name)
-        if found is None:
-            return None
-        return self.kubelet_configz if name == "kubelet" else found.configz
+        return None if found is None else found.configz
 
-    def with_kubelet_configz(self, configz: Mapping[str, Any] | None) -> NodeFacts:
-        """The same facts with what the kubelet serves at ``/configz``."""
-        return replace(self, kubelet_configz=configz)
+    def with_configz(self, configz: Mapping[str, Any] | None) -> NodeFacts:
+        """Return the same facts with the effective configuration that was read through the API server."""
+        read = {
+            name: replace(found, configz=configz)
+            for name, found in self.services.items()
+            if found.component.read_through_api
+        }
+        return replace(self, services={**self.services, **read})
+
+    @property
+    def is_read_through_api(self) -> bool:
+        """Whether the effective configuration of one of its services is read through the API server."""
+        return any(found.component.read_through_api for found in self.present)
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,45 @@
-"""The node script's answer, read into facts. Pure."""
+"""The request to the node script, and its answer, read into facts. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import yaml
 
 from kubeharden.errors import NodeError
 from kubeharden.facts.model import FileFact, NodeFacts, ServiceFacts
+from kubeharden.releases import Component, find_component, known_components
+
+USER = "_user"  # the end of the key under which the groups of a user stand
+
+
+def observation_request(services: Sequence[str] | None = None) -> list[str]:
+    """Return the arguments of ``observe.sh``, which are words without blanks.
+
+    Args:
+        services: which services to read; those of all known components by default.
+    """
+    rows = known_components() if services is None else [find_component(name) for name in services]
+    users = dict.fromkeys(f"user={row.own_user}" for row in known_components() if row.own_user)
+    return [*users, *map(_words_of, rows)]
+
+
+def _words_of(row: Component) -> str:
+    words = [row.name]
+    if row.config is not None:
+        words.append(row.config_path)
+    words += [f"{path}={flag.lstrip('-')}" for path, flag in row.files.items()]
+    if row.configz is not None and row.configz.url:
+        words.append(f"configz={row.configz.url}")
+    if row.healthz is not None:
+        flags = (row.healthz.address_flag.lstrip("-"), row.healthz.port_flag.lstrip("-"))
+        words.append(f"healthz={':'.join(flags)}:{row.healthz.port}")
+    return ",".join(words)
 
 
 def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
-    """The facts in the answer of ``scripts/observe.sh``.
+    """The facts in the answer of ``observe.sh``.
 
     Args:
         name: of the node.
@@ -36,7 +63,6 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
         else:
             values[words[0], " ".join(words[1:])] = body
     host = _properties(values.get(("host", ""), ""))
-    groups = host.get("kubernetes_user", "")
     return NodeFacts(
         name=name,
         control_plane=control_plane,
@@ -45,7 +71,11 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
         systemd=host.get("systemd", ""),
         boot=host.get("boot", ""),
         cgroup=host.get("cgroup", ""),
-        kubernetes_groups=tuple(groups.split()) if groups else None,
+        groups={
+            key.removesuffix(USER): tuple(groups.split())
+            for key, groups in host.items()
+            if key.endswith(USER) and groups
+        },
         modes=_modes(values.get(("modes", "/etc/kubernetes"), ""), "/etc/kubernetes"),
         services={
             service: ServiceFacts(
@@ -86,7 +116,8 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _version(text: str) -> str:
-    return text.strip().rpartition(" ")[2]
+    """Return the last word of the first line: etcd says in others with what it was built."""
+    return text.strip().partition("\n")[0].rpartition(" ")[2]
 
 
 def _configz(text: str) -> dict[str, Any] | None:

@@ -87,8 +87,7 @@ def withheld_on(node: NodeFacts) -> Withheld:
     for service in node.services.values():
         _command(found, service.name, service.cmdline)
         _service_files(found, service)
-        for config in (service.configz, node.kubelet_configz if service.name == "kubelet" else None):
-            _config(found, service.name, config or {})
+        _config(found, service.name, service.configz or {})
     return found
 
 

@@ -51,7 +51,7 @@ def _wrong_names(facts: Facts) -> Iterator[Remark]:
     """Yield the names of the inventory that are not those of Node objects."""
     known = {item["metadata"]["name"] for item in facts.cluster.of("nodes")}
     for node in facts.nodes:
-        if node.service("kubelet") is not None and node.name not in known:
+        if node.runs_pods and node.name not in known:
             why = f"the API has no Node object of that name; it has {', '.join(sorted(known))}. Mend the inventory"
             yield Remark(node.name, why)
 
@@ -80,7 +80,7 @@ def _findings(
 def service_range(facts: Facts) -> tuple[Network, ...]:
     """The API server's ``--service-cluster-ip-range``, one or one of each family, where a unit says it."""
     for node in facts.nodes:
-        service = node.service("kube-apiserver")
+        service = node.api_server
         if service is None:
             continue
         text = flag_value(service.cmdline or service.unit_argv(), "--service-cluster-ip-range")

@@ -17,7 +17,7 @@ from kubeharden.plan.step import POD_SECURITY
 from kubeharden.podsecurity.levels import labels_of, shown
 from kubeharden.releases import release_table
 
-# What a kube-apiserver that serves says to /healthz: with 401 and 403 it refuses only whoever brings no credential.
+# What an API server that serves says to /healthz: with 401 and 403 it refuses only whoever brings no credential.
 SERVING = ("200", "401", "403")
 
 
@@ -108,7 +108,7 @@ def _unverified(after: Facts, plan: Plan) -> Iterator[str]:
         )
     for change in plan.node_changes:
         server = after.node(change.node).service(change.service)
-        if change.service == "kube-apiserver" and server is not None and not server.healthz:
+        if server is not None and server.component.healthz is not None and not server.healthz:
             yield (
                 f"{change.subject} could not be asked on its own node (no curl, no wget): that the API answers is "
                 "known, and not which server it is that does"
@@ -142,7 +142,7 @@ def unproved(change: NodeChange, node: NodeFacts, before: NodeFacts) -> list[str
 
 
 def not_serving(service: ServiceFacts) -> str:
-    """Why a kube-apiserver does not serve, by its own word on its own node.
+    """Return why a service does not serve, by its own word on its own node.
 
     Nothing where it serves, and where it could not be asked: there may be neither curl nor wget.
     """
@@ -192,7 +192,10 @@ def _stopped(before: Facts, after: Facts) -> list[str]:
         f"{service.name} on {node.name} ran before and does not run now"
         for node in after.nodes
         for service in node.services.values()
-        if (old := before.node(node.name).service(service.name)) and old.running and not service.running
+        if service.component.is_judged
+        and (old := before.node(node.name).service(service.name))
+        and old.running
+        and not service.running
     ]
 
 

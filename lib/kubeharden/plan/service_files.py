@@ -11,9 +11,8 @@ from kubeharden.errors import UnitError
 from kubeharden.facts import NodeFacts, ServiceFacts, read_config
 from kubeharden.plan.model import FileChange
 from kubeharden.releases import release_table
+from kubeharden.releases.tables import config_file
 
-SCHEDULER_USER = "kubernetes"
-CONFIG_MODE = {"kubelet": "600", "kube-proxy": "600", "kube-scheduler": "644"}
 DROP_IN = "50-kubeharden.conf"
 # Units here belong to packages or to nobody: an update or a reboot takes an edit away again.
 FOREIGN_UNITS = ("/lib/", "/usr/lib/", "/run/")
@@ -24,7 +23,7 @@ def config_target(service: ServiceFacts) -> str:
 
     kubeadm keeps the kubelet's kubeconfig at /etc/kubernetes/kubelet.conf.
     """
-    path = f"/etc/kubernetes/{service.name}.conf"
+    path = service.component.config_path
     taken = service.files.get(path)
     if taken is not None:
         try:
@@ -32,7 +31,7 @@ def config_target(service: ServiceFacts) -> str:
         except UnitError:
             kind = None
         if kind != release_table(service.name, service.release).kind:
-            return f"/etc/kubernetes/{service.name}-config.yaml"
+            return service.component.other_config_path
     return path
 
 
@@ -79,9 +78,8 @@ def config_changes(
     fact = service.files.get(path)
     if fact is not None and fact.content == migration.yaml:
         return
-    mode, owner, group = (
-        (fact.mode, fact.owner, fact.group) if fact else (CONFIG_MODE[service.name], "root", "root")
-    )
+    mode = config_file(service.name).mode
+    mode, owner, group = (fact.mode, fact.owner, fact.group) if fact else (mode, "root", "root")
     yield FileChange(path, fact, migration.yaml, mode, owner, group)
 
 
@@ -104,7 +102,7 @@ def pending_restart(node: NodeFacts, service: ServiceFacts, argv: Sequence[str])
 def pending_fields(node: NodeFacts, service: ServiceFacts) -> tuple[str, ...]:
     """The fields of the config file that a service runs with, but has not read since they were changed."""
     effective = node.effective_config(service.name)
-    if effective is None or service.name not in CONFIG_MODE:
+    if effective is None or service.component.config is None:
         return ()
     _, config = service.config(list(service.cmdline))
     if config is None:
@@ -114,11 +112,12 @@ def pending_fields(node: NodeFacts, service: ServiceFacts) -> tuple[str, ...]:
 
 
 def unreadable(node: NodeFacts, service: ServiceFacts, migration: Migration) -> str:
-    """Why the scheduler cannot run as its own user on this node; empty when it can."""
-    if node.kubernetes_groups is None:
-        return f"the node has no user {SCHEDULER_USER}"
-    if SCHEDULER_USER not in node.kubernetes_groups:
-        return f"the node has no group {SCHEDULER_USER} that the user is in"
+    """Return why a service cannot run as its own user on this node; empty when it can."""
+    user = service.component.own_user
+    if user not in node.groups:
+        return f"the node has no user {user}"
+    if user not in node.groups[user]:
+        return f"the node has no group {user} that the user is in"
     if not service.credentials:
         return "which files it needs cannot be told from here"
     flag_files = [
@@ -127,20 +126,20 @@ def unreadable(node: NodeFacts, service: ServiceFacts, migration: Migration) -> 
     # A config file that is made new can be read by everybody; one that is there keeps its mode.
     there = [path for path in (service.config(service.unit_argv())[0],) if path]
     for path in dict.fromkeys([*service.credentials, *flag_files, *there]):
-        problem = _cannot_read(node, path)
+        problem = _cannot_read(node, user, path)
         if problem:
             return problem
     return ""
 
 
-def _cannot_read(node: NodeFacts, path: str) -> str:
+def _cannot_read(node: NodeFacts, user: str, path: str) -> str:
     known = node.modes.get(path)
     if known is None:
-        return f"whether {SCHEDULER_USER} can read {path} cannot be told from here"
+        return f"whether {user} can read {path} cannot be told from here"
     folders = [folder for folder in node.modes if path.startswith(f"{folder}/")]
     for place, need in [*((folder, 0o1) for folder in folders), (path, 0o4)]:
         mode, owner, group = node.modes[place]
-        shift = 6 if owner == SCHEDULER_USER else 3 if group in (node.kubernetes_groups or ()) else 0
+        shift = 6 if owner == user else 3 if group in node.groups[user] else 0
         if not mode >> shift & need:
-            return f"{SCHEDULER_USER} cannot read {path} ({owner}:{group} {mode:o} on {place})"
+            return f"{user} cannot read {path} ({owner}:{group} {mode:o} on {place})"
     return ""

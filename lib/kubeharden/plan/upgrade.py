@@ -30,8 +30,8 @@ def upgrade_findings(
     target = Release.parse(target_release) if target_release else LAST
     found: list[tuple[str, Finding]] = []
     for node in facts.nodes:
-        for service in node.services.values():
-            if service.loaded:
+        for service in node.present:
+            if service.component.is_judged:
                 change = planned.get((node.name, service.name))
                 found += [(node.name, finding) for finding in _of(node, service, target, change)]
     found += [("", finding) for finding in _of_the_api(facts, target)]

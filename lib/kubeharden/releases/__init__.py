@@ -17,7 +17,6 @@ from kubeharden.releases.components import (
     api_server,
     find_component,
     known_components,
-    steps,
 )
 from kubeharden.releases.features import Feature, feature, features_of, releases_with
 from kubeharden.releases.release import FIRST, LAST, Release, releases
@@ -56,6 +55,5 @@ __all__ = [
     "release_table",
     "releases",
     "releases_with",
-    "steps",
     "upgrade_rules",
 ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from kubeharden.releases.features import feature
+from kubeharden.releases.files import read
 from kubeharden.releases.release import Release
+
+ROOT = "root"
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Component:
 
     name: str
     sources: Mapping[str, str]
-    step: str = ""
+    step_order: int | None = None
     user: str = ""
     runs_pods: bool = False
     serves_api: bool = False
@@ -141,6 +141,16 @@ class Component:
         return f"/etc/kubernetes/{self.name}-config.yaml"
 
     @property
+    def own_user(self) -> str:
+        """The unprivileged user that its service runs as; empty where that is root, or as the unit says."""
+        return "" if self.user == ROOT else self.user
+
+    @property
+    def read_through_api(self) -> bool:
+        """Whether its effective configuration is read through the API server."""
+        return self.configz is not None and self.configz.through_api
+
+    @property
     def is_judged(self) -> bool:
         """Whether a table says what a release accepts of it; others are read and shown only."""
         return self.config is not None or self.serves_api
@@ -148,9 +158,8 @@ class Component:
 
 @cache
 def known_components() -> tuple[Component, ...]:
-    """Return all components, in the order in which they are read, shown and changed."""
-    rows = yaml.safe_load((files(__package__) / "components.yaml").read_text(encoding="utf-8"))
-    return tuple(_component(row) for row in rows)
+    """Return all components, in the order in which they are read and shown."""
+    return tuple(_component(row) for row in read("components"))
 
 
 @cache
@@ -167,12 +176,6 @@ def find_component(name: str) -> Component:
 def api_server() -> Component:
     """Return the component that serves the Kubernetes API."""
     return next(row for row in known_components() if row.serves_api)
-
-
-@cache
-def steps() -> tuple[str, ...]:
-    """Return the steps that change components, in the order in which they are carried out."""
-    return tuple(dict.fromkeys(row.step for row in known_components() if row.step))
 
 
 def _component(row: dict[str, Any]) -> Component:

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
-import yaml
-
+from kubeharden.releases.files import read
 from kubeharden.releases.release import FIRST, LAST, Release, releases
 
 NOT_YET = Release(LAST.major, LAST.minor + 1)
@@ -70,8 +68,7 @@ def releases_with(*names: str) -> list[Release]:
 
 @cache
 def _table() -> Mapping[str, Feature]:
-    rows = yaml.safe_load((files(__package__) / "features.yaml").read_text(encoding="utf-8"))
-    return {name: _feature(name, **row) for name, row in rows.items()}
+    return {name: _feature(name, **row) for name, row in read("features").items()}
 
 
 def _feature(

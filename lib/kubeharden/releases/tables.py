@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from importlib.resources import files
 from typing import Any
-
-import yaml
 
 from kubeharden.errors import UnknownApiVersionError, UnknownReleaseError
 from kubeharden.releases.components import ConfigFile, api_server, known_components
+from kubeharden.releases.files import read
 from kubeharden.releases.release import Release
 
 
@@ -229,9 +227,7 @@ def admission_plugins(release: str | Release) -> AdmissionPlugins:
 
 @cache
 def _raw(component: str) -> dict[str, Any]:
-    text = (files(__package__) / f"{component}.yaml").read_text(encoding="utf-8")
-    # libyaml's loader reads the kubelet's table in 40 ms instead of 400.
-    table: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    table: dict[str, Any] = read(component)
     return table
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import yaml
-
+from kubeharden.releases.files import read
 from kubeharden.releases.release import Release
 
 
@@ -55,7 +53,7 @@ def upgrade_rules(component: str, release: Release) -> tuple[UpgradeRule, ...]:
 
 @cache
 def _all() -> tuple[UpgradeRule, ...]:
-    rows = yaml.safe_load((files(__package__) / "upgrades.yaml").read_text(encoding="utf-8"))
     return tuple(
-        UpgradeRule(**{**row.pop("when"), **row, "release": Release.parse(row["release"])}) for row in rows
+        UpgradeRule(**{**row.pop("when"), **row, "release": Release.parse(row["release"])})
+        for row in read("upgrades")
     )

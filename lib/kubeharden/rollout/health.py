@@ -21,6 +21,7 @@ from kubeharden.kube.manifests import controller_of
 from kubeharden.kube.pods import node_of, not_again
 from kubeharden.plan import NodeChange
 from kubeharden.plan.proof import not_serving, unproved
+from kubeharden.releases import find_component
 
 POLL_SECONDS = 0.2
 SERVE_SECONDS = 15  # how long a component may take until it serves its effective configuration
@@ -58,7 +59,9 @@ class Health:
         Raises:
             ClusterError: the API server cannot be reached, or refuses.
         """
-        return Before(facts, tuple(self._pods(change.node)) if change.service == "kubelet" else ())
+        return Before(
+            facts, tuple(self._pods(change.node)) if find_component(change.service).runs_pods else ()
+        )
 
     def prove(self, change: NodeChange, before: Before, restarted: str, end: float) -> str:
         """Wait until all holds that must hold, and return in words what was seen.
@@ -73,18 +76,19 @@ class Health:
             ProofError: something does not hold at that time.
             StoppedError: the run is to end.
         """
-        served = ""
-        if change.service == "kube-apiserver":
+        served, component = "", find_component(change.service)
+        if component.serves_api:
             self.cluster.wait_until_up(max(1.0, end - time.monotonic()))
-            served = self._stay_serving(change.node, end)
-        if change.service == "kubelet":
+        if component.healthz is not None:
+            served = self._stay_serving(change, end)
+        if component.runs_pods:
             self._wait(lambda: self._not_reported(change.node, restarted), end)
             self._wait(lambda: self._unhealthy(change.node), end)
             self._stay(
                 lambda: self._not_reported(change.node, restarted), "the node does not stay Ready", end
             )
         self._wait(lambda: self._not_as_planned(change, before), min(end, time.monotonic() + SERVE_SECONDS))
-        if change.service != "kubelet":
+        if not component.runs_pods:
             return served
         self._wait(lambda: self._pods_missing(change.node, before), end)
         return (
@@ -138,14 +142,14 @@ class Health:
             if time.monotonic() > end:
                 raise ProofError(f"{words} for {self.settle:g} seconds")
 
-    def _stay_serving(self, node: str, end: float) -> str:
-        """The node's own API server serves and goes on to: behind one address, another may answer in its place."""
+    def _stay_serving(self, change: NodeChange, end: float) -> str:
+        """The node's own server serves and goes on to: behind one address, another may answer in its place."""
         said = ""
 
         def problem() -> str:
             nonlocal said
-            [found] = observe_nodes(self.nodes, self.cluster, [node], ["kube-apiserver"])
-            server = found.service("kube-apiserver")
+            [found] = observe_nodes(self.nodes, self.cluster, [change.node], [change.service])
+            server = found.service(change.service)
             if server is None or not server.running:
                 return "it does not run"
             said = server.healthz

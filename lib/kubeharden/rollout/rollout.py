@@ -27,6 +27,7 @@ from kubeharden.facts import Facts
 from kubeharden.inputs.batch_size import BatchSize
 from kubeharden.plan import NodeChange, ObjectChange, Plan, state_digest
 from kubeharden.plan.events import Batch, Completed, Failed, Listener, Result, Reverted, Started
+from kubeharden.releases import find_component
 from kubeharden.rollout.drain import Drain
 from kubeharden.rollout.failures import Failures
 from kubeharden.rollout.health import Health, Readiness
@@ -220,7 +221,7 @@ class _Application:
         return [result]
 
     def _drains(self, change: NodeChange) -> bool:
-        return change.service == "kubelet" and self.pace.drain
+        return self.pace.drain and find_component(change.service).runs_pods
 
     def _count(self, subject: str, error: KubehardenError, node: str) -> None:
         self.failed.append(subject)
@@ -245,9 +246,9 @@ class _Application:
         return Result(change.subject, "done", words, seconds)
 
     def _drain_and_change(self, change: NodeChange, together: int) -> str:
-        kubelet = change.service == "kubelet"
         every = READINESS_SECONDS * together
-        watch = Readiness(self.rollout.cluster, change.node, every) if kubelet else None
+        runs_pods = find_component(change.service).runs_pods
+        watch = Readiness(self.rollout.cluster, change.node, every) if runs_pods else None
         drained = self.drain.of(change.node) if self._drains(change) else nullcontext()
         with drained, watch or nullcontext():
             words = self._transaction(change)

@@ -38,8 +38,8 @@ def facts_view(facts: Facts) -> View:
     """Nodes, services, warnings, and who runs what in the cluster."""
     view = View()
     for node in facts.nodes:
-        for service in node.services.values():
-            if service.loaded and (differs := _not_in_effect(service)):
+        for service in node.present:
+            if differs := _not_in_effect(service):
                 view.add(Message(f"{service.name} on {node.name}: {differs}", BAD))
     view.add(
         Table(
@@ -120,8 +120,8 @@ def releases_view(facts: Facts, findings: Sequence[tuple[str, Finding]], target:
     running = {
         (node.name, service.name): service.version
         for node in facts.nodes
-        for service in node.services.values()
-        if service.loaded
+        for service in node.present
+        if service.component.is_judged
     }
     first = min((Release.parse(version) for version in running.values() if version), default=target)
     steps = releases(first, target)
@@ -195,9 +195,7 @@ def shown(value: Any) -> str:
 
 def _service_rows(node: NodeFacts) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
-    for service in node.services.values():
-        if not service.loaded:
-            continue
+    for service in node.present:
         first = not rows
         rows.append(
             (

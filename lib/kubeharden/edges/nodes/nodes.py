@@ -25,7 +25,7 @@ from kubeharden.edges.nodes.transaction import (
     read_transactions,
 )
 from kubeharden.errors import HostKeyError, NodeError
-from kubeharden.facts import SERVICES, NodeFacts, parse_observation
+from kubeharden.facts import NodeFacts, observation_request, parse_observation
 from kubeharden.inputs.inventory import Inventory, Node
 from kubeharden.plan import NodeChange
 from kubeharden.redaction import Redactor
@@ -94,20 +94,21 @@ class Nodes:
         _all(lambda node: self._ssh.run(node, "check", [], b"", OBSERVE_SECONDS), self.inventory.nodes)
 
     def observe(
-        self, names: Iterable[str] | None = None, services: Sequence[str] = SERVICES
+        self, names: Iterable[str] | None = None, services: Sequence[str] | None = None
     ) -> list[NodeFacts]:
         """Look at the nodes, all at once, one round trip each.
 
         Args:
             names: which nodes; all of the inventory by default.
-            services: which services on them.
+            services: which services on them; those of all known components by default.
 
         Raises:
             NodeError: one or more cannot be reached or do not answer; all of them are named.
         """
+        request = observation_request(services)
 
         def look(node: Node) -> NodeFacts:
-            answer = self._ssh.run(node, "observe", services, b"", OBSERVE_SECONDS)
+            answer = self._ssh.run(node, "observe", request, b"", OBSERVE_SECONDS)
             text = answer.decode("utf-8", errors="surrogateescape")  # files are written back as they were
             return parse_observation(node.name, node.control_plane, text)
 

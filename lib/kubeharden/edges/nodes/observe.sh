@@ -1,6 +1,14 @@
 # Reads what there is to know of a node, in one go, and changes nothing.
 #
-#   sh -c "$(cat observe.sh)" observe SERVICE...
+#   sh -c "$(cat observe.sh)" observe WORD...
+#
+# Words without blanks: user=NAME is a user whose groups to say; any other word is a service, with what there is to read
+# of it behind commas:
+#
+#   PATH                            a file
+#   PATH=FLAG                       the file that --FLAG names on its command line, or PATH
+#   configz=URL                     what this URL serves
+#   healthz=FLAG:FLAG:PORT          its /healthz: the flags that say its address and port, and the port without one
 #
 # Prints "@observation MARK", then sections: a line "MARK KIND ARGUMENTS", then bytes as they are, up to a newline and
 # the next MARK, which is of this one call and thus in no file. The end is "MARK end", so that an answer that was cut
@@ -95,21 +103,27 @@ $show
 SHOW
 }
 
-service() { # NAME
+service() { # NAME[,WORD...]
+  IFS=,
+  # shellcheck disable=SC2086
+  set -- $1
+  unset IFS
+  name=$1
+  shift
   show=$(systemctl show -p LoadState,ActiveState,SubState,Result,MainPID,NRestarts,InvocationID \
     -p FragmentPath,DropInPaths,EnvironmentFiles,User,Group,NeedDaemonReload,ExecMainStartTimestamp \
-    -p ExecMainStartTimestampMonotonic "$1.service")
-  section show "$1"
+    -p ExecMainStartTimestampMonotonic "$name.service")
+  section show "$name"
   printf '%s' "$show"
   properties
   [ "$loaded" = loaded ] || return 0
 
-  config='' kubeconfig='' words='' binary=/usr/bin/$1
+  config='' kubeconfig='' words='' binary=/usr/bin/$name configz='' healthz=''
   if [ "$pid" != 0 ] && [ -r "$root/proc/$pid/cmdline" ]; then
     # One word a line; a newline within a word is \001. The dot keeps the newlines at the end.
     words=$(tr '\0\n' '\n\001' <"$root/proc/$pid/cmdline" && echo .)
     words=${words%.}
-    section cmdline "$1"
+    section cmdline "$name"
     printf '%s' "$words"
     binary=${words%%"$newline"*}
     argument config
@@ -118,21 +132,25 @@ service() { # NAME
     kubeconfig=$value
   fi
   case $binary in /*) binary=$root$binary ;; esac
-  section version "$1"
+  section version "$name"
   "$binary" --version 2>/dev/null
 
+  for word in "$@"; do
+    shift
+    case $word in
+    configz=*) configz=${word#*=} ;;
+    healthz=*) healthz=${word#*=} ;;
+    *)
+      path=${word%%=*}
+      argument "${word#*=}"
+      [ "$path" = "$config" ] || set -- "$@" "${value:-$path}"
+      ;;
+    esac
+  done
   # systemd's lists of paths are separated by blanks.
   # shellcheck disable=SC2086
-  set -- "$1" $fragment $drop_ins $environment ${config:+"$config"}
-  name=$1
-  shift
-  [ "$config" = "/etc/kubernetes/$name.conf" ] || set -- "$@" "/etc/kubernetes/$name.conf"
-  if [ "$name" = kube-apiserver ]; then
-    argument admission-control-config-file
-    set -- "$@" "${value:-/etc/kubernetes/admission.yaml}"
-  fi
-  files "$@"
-  credentials "$name"
+  files $fragment $drop_ins $environment ${config:+"$config"} "$@"
+  credentials
 
   section warnings "$name"
   # Before systemd 232 there are no invocations to tell the runs of a service by.
@@ -140,30 +158,28 @@ service() { # NAME
   [ -z "$invocation" ] || match=_SYSTEMD_INVOCATION_ID=$invocation
   journalctl -q --no-pager -o cat "$match" |
     grep -i -m 500 -e 'has been deprecated' -e 'are deprecated' -e 'lenient decoding'
-  case $name in
-  kube-apiserver) [ -z "$words" ] || healthz ;;
-  kube-proxy) section configz "$name" && fetch http://127.0.0.1:10249/configz ;;
-  kube-scheduler) section configz "$name" && fetch http://127.0.0.1:10251/configz ;;
-  esac
+  [ -z "$configz" ] || { section configz "$name" && fetch "$configz"; }
+  [ -z "$healthz" ] || [ -z "$words" ] || healthz
 }
 
-healthz() { # what the kube-apiserver whose command line is in "words" answers where it listens; it may listen nowhere
-  argument bind-address
+healthz() { # what the service whose command line is in "words" answers where it listens; it may listen nowhere
+  argument "${healthz%%:*}"
+  healthz=${healthz#*:}
   case $value in
   '' | 0.0.0.0 | ::) address=127.0.0.1 ;;
   *:*) address=[$value] ;;
   *) address=$value ;;
   esac
-  argument secure-port
-  [ "$value" = 0 ] || { section healthz kube-apiserver && status "https://$address:${value:-6443}/healthz"; }
+  argument "${healthz%:*}"
+  [ "$value" = 0 ] || { section healthz "$name" && status "https://$address:${value:-${healthz#*:}}/healthz"; }
 }
 
-credentials() { # SERVICE: the paths that its kubeconfig names, and its own
+credentials() { # the paths that its kubeconfig names, and its own
   if [ -n "$config" ] && [ -f "$root$config" ] && [ -z "$kubeconfig" ]; then
     kubeconfig=$(sed -n "/^ *\"\{0,1\}kubeconfig\"\{0,1\}: */{s///;s/[\"' ]//g;p;q;}" "$root$config")
   fi
   [ -n "$kubeconfig" ] && [ -f "$root$kubeconfig" ] || return 0
-  section credentials "$1"
+  section credentials "$name"
   printf '%s\n' "$kubeconfig"
   sed -n "/^ *\(client-certificate\|client-key\|certificate-authority\|tokenFile\): */{s///;s/[\"' ]//g;p;}" \
     "$root$kubeconfig"
@@ -190,14 +206,16 @@ host() {
   elif [ -d "$root/sys/fs/cgroup" ]; then
     printf 'cgroup=v1\n'
   fi
-  printf 'kubernetes_user=%s\n' "$(id -Gn kubernetes 2>/dev/null)"
 }
 
 printf '@observation %s\n' "$mark"
 section host
 host
 for each in "$@"; do
-  service "$each"
+  case $each in
+  user=*) printf '%s_user=%s\n' "${each#*=}" "$(id -Gn "${each#*=}" 2>/dev/null)" ;;
+  *) service "$each" ;;
+  esac
 done
 
 # Modes and owners, for the question whether an unprivileged service user could read what it needs.

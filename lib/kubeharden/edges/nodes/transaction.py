@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from kubeharden.errors import NodeError
 from kubeharden.plan import FileChange, NodeChange, sha256
 from kubeharden.redaction import Redactor
+from kubeharden.releases import find_component
 
 # Below it systemd looks for drop-ins beside a unit, so its check needs that part of the tree.
 UNITS = "/systemd/system/"
-# Those that read a config file, write what they make of it with --write-config-to, and end. The kubelet has no such
-# flag: its file is checked with the tables, before there is a plan.
-WRITES_CONFIG = ("kube-proxy", "kube-scheduler")
 OUTCOMES = ("waiting", "stale", "busy", "failed", "reverted", "unchanged", "confirmed")
 
 
@@ -77,6 +75,7 @@ def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: 
         "restart": change.service,
         "settle": f"{settle:g}",
         "deadline": f"{deadline:g}",
+        **({"hasten": "yes"} if find_component(change.service).second_sigterm else {}),
     }
     rows = [_row(number, file) for number, file in enumerate(change.files, start=1)]
     texts = {
@@ -93,8 +92,8 @@ def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: 
             _, is_unit, below = file.path.rpartition(UNITS)
             if is_unit:
                 texts[f"check/{below}"] = file.after
-    if _is_checked(change):
-        texts["argv"] = _lines(change.expected_argv)
+    if check := _check_flag(change):
+        texts["argv"] = _lines([check, *change.expected_argv])
     texts["digests"] = _lines(f"{sha256(text)}  {name}" for name, text in texts.items())
     return _tar(texts)
 
@@ -159,10 +158,14 @@ def read_backup(node: str, digest: str, text: str) -> str | None:
     return content
 
 
-def _is_checked(change: NodeChange) -> bool:
-    words = change.expected_argv
+def _check_flag(change: NodeChange) -> str:
+    """Return the flag with which the component checks its new config file; empty where it cannot.
+
+    A file that cannot be checked on the node was checked with the tables, before there was a plan.
+    """
+    words, config = change.expected_argv, find_component(change.service).config
     named = any(_names(words, file) for file in change.files)
-    return change.service in WRITES_CONFIG and named and not any("\n" in word for word in words)
+    return config.check_flag if config and named and not any("\n" in word for word in words) else ""
 
 
 def _names(words: tuple[str, ...], file: FileChange) -> bool:

@@ -24,12 +24,14 @@
 #                       restart SERVICE    after daemon-reload
 #                       settle SECONDS     how long it must run without a break
 #                       deadline SECONDS   how long until the node puts back what nobody has confirmed
+#                       hasten yes         a second SIGTERM ends the service at once
 #   files             a line each: NUMBER MODE OWNER GROUP BEFORE AFTER PATH, with the SHA-256 of the content that is to
 #                     be replaced and of that which replaces it; "absent" is a file that is not there
 #   reversed          the same lines, the last one first
 #   new.NUMBER        the new content
 #   check/…           the new units once more, in folders as systemd wants them: its own check looks for drop-ins there
-#   argv              the new command line, one word a line, where the program can check its file
+#   argv              where the program can check its file: the flag with which it does, then the new command line,
+#                     one word a line
 #   confirm, revert   the two verdicts, each the word and a newline
 #   digests           of all the others, as sha256sum -c reads them; it comes last
 #
@@ -143,7 +145,7 @@ known() { # RUN: a name that may stand in a path and in the name of a unit
 load() { # RUN
   run=$1
   folder=$base/$run
-  named='' service='' settle='' deadline='' since='' holder=''
+  named='' service='' settle='' deadline='' since='' holder='' hasten=''
   {
     while IFS= read -r line; do
       case $line in
@@ -153,6 +155,7 @@ load() { # RUN
       "deadline "*) deadline=${line#* } ;;
       "since "*) since=${line#* } ;;
       "holder "*) holder=${line#* } ;;
+      "hasten "*) hasten=yes ;;
       esac
     done <"$folder/settings"
   } 2>/dev/null
@@ -489,19 +492,20 @@ find_fragment() {
   fragment=${fragment#FragmentPath=}
 }
 
-check_config() { # kube-proxy and kube-scheduler read their file, say what is wrong with it, and end
+check_config() { # the program reads its file, says what is wrong with it, and ends
   [ -s "$folder/argv" ] || return 0
-  set -- --write-config-to="${folder#"$root"}/written"
-  program=''
-  while IFS= read -r word; do
-    if [ -n "$program" ]; then set -- "$@" "$(checked "$word")"; else program=$word; fi
-  done <"$folder/argv"
+  set --
+  {
+    IFS= read -r flag
+    IFS= read -r program
+    while IFS= read -r word; do set -- "$@" "$(checked "$word")"; done
+  } <"$folder/argv"
   case $program in /*) program=$root$program ;; esac
   status=0
-  complaint=$(timeout 20 "$program" "$@" 2>&1) || status=$?
+  complaint=$(timeout 20 "$program" "$flag=${folder#"$root"}/written" "$@" 2>&1) || status=$?
   case $status:$complaint in
   # 124: it took too long. A scheduler wants its ports first; a release may lack the flag. None is a refusal.
-  0:* | 124:* | *'address already in use'* | *'unknown flag: --write-config-to'*) return 0 ;;
+  0:* | 124:* | *'address already in use'* | *"unknown flag: $flag"*) return 0 ;;
   esac
   complaint="$service refuses the new configuration: $complaint"
   return 1
@@ -539,13 +543,11 @@ restart() {
   look
   old=$pid
   systemctl restart "$service.service" &
-  [ "$service" != kube-apiserver ] || hasten
+  [ -z "$hasten" ] || hasten
   wait $!
 }
 
-hasten() { # A kube-apiserver that is told to stop listens no more, but stays for up to a minute while watches are
-  # open: long enough for controller manager and scheduler to lose their leases and exit. A second SIGTERM ends it
-  # at once (k8s.io/apiserver/pkg/server/signal.go).
+hasten() { # Told to stop, it would stay while connections are open; a second SIGTERM ends it at once.
   waited=0
   look
   while [ "$pid" = "$old" ] && [ "$waited" -lt 10 ]; do

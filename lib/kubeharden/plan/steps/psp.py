@@ -28,7 +28,7 @@ def plan_policies(draft: Draft, policies: PolicySet) -> None:
 
 def api_servers(facts: Facts) -> list[tuple[NodeFacts, ServiceFacts]]:
     """Return the nodes that run kube-apiserver as a service, with it."""
-    found = ((node, node.service("kube-apiserver")) for node in facts.nodes)
+    found = ((node, node.api_server) for node in facts.nodes)
     return [(node, service) for node, service in found if service is not None]
 
 
