@@ -35,6 +35,7 @@ from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import Plan
 from kubeharden.plan.decide import make_plan
 from kubeharden.podsecurity import read_policies
+from kubeharden.show.views import plan_view
 from kubeharden_rehearsal import Rehearsal, available
 
 ROOT = Path(__file__).parents[2]
@@ -537,6 +538,16 @@ def write_expected(folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (folder / "expected" / "plan.json").write_text(json.dumps(expected_plan(plan), indent=1) + "\n")
+
+
+def test_a_plan_that_restarts_an_api_server_says_whom_that_can_take_with_it() -> None:
+    sentence = (
+        "kube-apiserver on k8s-master: a restart that takes longer than 10 s, the renew deadline of leases, takes "
+        "kube-scheduler and kube-controller-manager with it"
+    )
+    whole, kubelets = plan_of(HANDBUILT), plan_of(HANDBUILT, steps=("kubelet",))
+    assert str(plan_view(whole)).count(sentence) == 1
+    assert sentence not in str(plan_view(kubelets))
 
 
 if __name__ == "__main__":

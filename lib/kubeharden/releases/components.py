@@ -123,7 +123,7 @@ class Component:
     user: str = ""
     runs_pods: bool = False
     serves_api: bool = False
-    leader_elected: bool = False
+    renew_deadline: int = 0
     second_sigterm: bool = False
     files: Mapping[str, str] = field(default_factory=dict)
     healthz: Healthz | None = None
@@ -149,6 +149,11 @@ class Component:
     def read_through_api(self) -> bool:
         """Whether its effective configuration is read through the API server."""
         return self.configz is not None and self.configz.through_api
+
+    @property
+    def leader_elected(self) -> bool:
+        """Whether it holds a lease, and exits when it cannot renew it."""
+        return self.renew_deadline > 0
 
     @property
     def is_judged(self) -> bool:

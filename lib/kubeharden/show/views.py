@@ -16,7 +16,7 @@ from kubeharden.kube.workloads import workloads
 from kubeharden.plan import FileChange, NodeChange, Plan
 from kubeharden.plan.events import Check, Result
 from kubeharden.plan.step import POD_SECURITY
-from kubeharden.releases import Release, releases
+from kubeharden.releases import Release, find_component, known_components, releases
 from kubeharden.show import display
 from kubeharden.show.display import BAD, GOOD, NOTE, Block, Diff, Message, Table, View
 from kubeharden.show.impact_views import headline
@@ -64,6 +64,8 @@ def plan_view(plan: Plan) -> View:
     view = View()
     view.add(*(Message(f"{r.subject}: {r.text}", BAD) for r in plan.refused))
     view.add(*(Message(f"{r.subject}: {r.text}", NOTE) for r in plan.remarks))
+    servers = [c for c in plan.node_changes if c.restart and find_component(c.service).serves_api]
+    view.add(*(Message(f"{change.subject}: {_leaders_end()}", NOTE) for change in servers))
     if not plan.needed:
         view.add(Message("There is nothing to do: everything is as it should be.", GOOD))
     rows: list[tuple[str, str, str, str]] = []
@@ -191,6 +193,16 @@ def shown(value: Any) -> str:
         return "–"
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return text if len(text) <= LONG else f"{text[:LONG]} …"
+
+
+def _leaders_end() -> str:
+    """Return what a restart of the API server can do to others: as true of a plan that puts its files back."""
+    leaders = [row for row in known_components() if row.leader_elected]
+    return (
+        f"a restart that takes longer than {min(row.renew_deadline for row in leaders)} s, the renew deadline of "
+        f"leases, takes {' and '.join(row.name for row in leaders)} with it: each ends itself with "
+        '"leaderelection lost", and systemd starts it again'
+    )
 
 
 def _service_rows(node: NodeFacts) -> list[tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """Nodes over SSH: look at them, and change them in transactions.
 
-Two scripts run on a node, each in one round trip: ``scripts/observe.sh`` and ``scripts/transaction.sh``. One SSH
-session answers for both, as often as they are asked (``scripts/session.sh``).
+Two scripts run on a node, each in one round trip: ``observe.sh`` and ``scripts/transaction.sh``. One SSH
+session answers for both, as often as they are asked (``session.sh``).
 """
 
 from __future__ import annotations

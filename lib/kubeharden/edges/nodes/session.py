@@ -1,4 +1,4 @@
-"""One SSH session to a node, in which its scripts answer one request after the other: see ``scripts/session.sh``."""
+"""One SSH session to a node, in which its scripts answer one request after the other: see ``session.sh``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes to ``scripts/transaction.sh`` and what comes back, as text and as plain data. Pure."""
+"""What goes to ``transaction.sh`` and what comes back, as text and as plain data. Pure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Transaction:
     Attributes:
         run: its name.
         open: whether it holds the node: it works, or waits to be confirmed.
-        state: in the words of ``scripts/transaction.sh``.
+        state: in the words of ``transaction.sh``.
         service: the service that it is about.
         since: when it began, by the node's own clock (RFC 3339, UTC).
         holder: who began it.
