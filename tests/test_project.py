@@ -121,6 +121,27 @@ def test_papermill_shows_every_parameter_with_its_type_and_help() -> None:
         assert text[:30] in shown
 
 
+def test_the_glossary_has_each_term_once_in_order_and_none_that_it_forbids() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text()
+    entries = re.findall(r"^- \*\*(.+?)\*\*: (.+?)(?=^- |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert len(entries) == text.count("\n- ") > 40
+    terms = [term for term, _ in entries]
+    assert terms == sorted(set(terms))
+    forbidden = {
+        word
+        for _, entry in entries
+        for words in re.findall(r"Not: ([^.]+)\.", entry)
+        for word in re.split(r",\s+", words)
+    }
+    assert forbidden.isdisjoint(terms)
+    compared = {
+        " ".join(term.split())
+        for _, entry in entries
+        for term in re.findall(r"Compare \*(.+?)\*", entry, re.DOTALL)
+    }
+    assert compared <= set(terms)
+
+
 def test_the_readme_names_every_rehearsal_cluster() -> None:
     readme = (ROOT / "README.md").read_text()
     assert re.findall(r"^\| `([a-z]+-1\.\d+)` \|", readme, re.MULTILINE) == sorted(
