@@ -199,7 +199,7 @@ def test_versions_are_pinned_to_the_clusters_stage_by_stage(version: str) -> Non
 def test_a_label_that_is_no_level_is_said_and_replaced() -> None:
     found = level_of(namespace(audit="strict"), deployments=[deployment(ORDINARY)])
     assert found.then["audit"] == "baseline"
-    assert found.remarks == ("its label audit says 'strict', which is no level and counts for nothing",)
+    assert found.remarks == ("its label audit says 'strict', which is not a level and counts for nothing",)
 
 
 def test_other_labels_stay() -> None:
