@@ -8,9 +8,14 @@ import shlex
 import sys
 from pathlib import Path
 
+from kubeharden.releases import known_components
 from kubeharden_rehearsal import commands, shim
 from kubeharden_rehearsal.machine import Machine
 from kubeharden_rehearsal.systemctl import Reply
+
+ETCD_VERSION = (
+    "etcd Version: 3.2.24"  # the first of the lines that it prints; go.etcd.io/etcd, etcdmain/config.go
+)
 
 
 class Control:
@@ -72,12 +77,14 @@ def install(machine: Machine, state: Path) -> Path:
         _script(folder / name, f'exec {call} {name} "$@"\n')
     binaries = machine.root / "usr/bin"
     binaries.mkdir(parents=True, exist_ok=True)
-    for name in commands.COMPONENTS:
-        if name in programs(machine):
-            version = f'[ "$*" = --version ] && exec echo "Kubernetes {machine.scenario.release}"\n'
-            _script(binaries / name, f'{version}exec {call} {name} "$@"\n')
-    for name in programs(machine) - set(commands.COMPONENTS):
-        _script(binaries / name, f"echo '{name} runs as a service of this rehearsal node only' >&2\nexit 1\n")
+    known = {row.name for row in known_components()}
+    for name in programs(machine):
+        version = ETCD_VERSION if name == "etcd" else f"Kubernetes {machine.scenario.release}"
+        answer = f'[ "$*" = --version ] && exec echo "{version}"\n' if name in known else ""
+        rest = f"echo '{name} runs as a service of this rehearsal node only' >&2\nexit 1\n"
+        if name in commands.COMPONENTS:
+            rest = f'exec {call} {name} "$@"\n'
+        _script(binaries / name, answer + rest)
     return folder
 
 

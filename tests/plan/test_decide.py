@@ -34,8 +34,10 @@ from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import Plan
 from kubeharden.plan.decide import make_plan
+from kubeharden.plan.proof import compare
 from kubeharden.podsecurity import read_policies
-from kubeharden.show.views import plan_view
+from kubeharden.releases import Release
+from kubeharden.show.views import facts_view, plan_view, releases_view
 from kubeharden_rehearsal import Rehearsal, available
 
 ROOT = Path(__file__).parents[2]
@@ -538,6 +540,33 @@ def write_expected(folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (folder / "expected" / "plan.json").write_text(json.dumps(expected_plan(plan), indent=1) + "\n")
+
+
+def with_what_is_not_judged(facts: Facts) -> Facts:
+    path = "/etc/systemd/system/more.service"
+    show = {"LoadState": "loaded", "ActiveState": "active", "MainPID": "7", "FragmentPath": path}
+    unit = FileFact(path, "644", "root", "root", "[Service]\nExecStart=/usr/bin/more --gone=1\n")
+    more = {
+        name: ServiceFacts(name, show, {path: unit}, ("/usr/bin/more", "--gone=1"), version)
+        for name, version in (("kube-controller-manager", "v1.20.2"), ("etcd", "3.4.13"))
+    }
+    nodes = (dataclasses.replace(node, services={**node.services, **more}) for node in facts.nodes)
+    return dataclasses.replace(facts, nodes=tuple(nodes))
+
+
+def test_components_that_are_not_judged_are_shown_and_change_no_plan() -> None:
+    facts = read_facts(HANDBUILT)
+    more = with_what_is_not_judged(facts)
+    assert "etcd " in str(facts_view(more))
+    assert "3.4.13" in str(facts_view(more))
+    assert "Command line of kube-controller-manager" in str(facts_view(more))
+    parameters = Parameters(target_release="v1.24")
+    before, after = (make_plan(each, parameters, POLICIES) for each in (facts, more))
+    assert after == before
+    view = releases_view(more, after.findings, Release.parse("1.24"))
+    assert str(view) == str(releases_view(facts, before.findings, Release.parse("1.24")))
+    stopped = dataclasses.replace(more, nodes=facts.nodes)
+    assert compare(more, stopped, before, applied=False).problems == ()
 
 
 def test_a_plan_that_restarts_an_api_server_says_whom_that_can_take_with_it() -> None:

@@ -40,7 +40,10 @@ class TestObserve:
             sections = every.observe(row["name"])
             assert f"hostname={row['name']}\n" in sections["host"]
             services = ["kubelet", "kube-proxy"]
-            services += ["kube-scheduler", "kube-apiserver"] if row.get("control_plane") else []
+            if row.get("control_plane"):
+                services += ["kube-scheduler", "kube-apiserver", "kube-controller-manager"]
+                assert "ActiveState=active" in sections["show etcd"]
+                assert sections["version etcd"].startswith("etcd Version: 3.")
             for service in services:
                 assert "ActiveState=active" in sections[f"show {service}"]
                 version = every.api("GET", "/api/v1/nodes")[1]["items"][0]["status"]["nodeInfo"]
