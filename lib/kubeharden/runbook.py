@@ -27,6 +27,7 @@ from kubeharden.inputs.project import find, project_folder
 from kubeharden.inputs.sources import REHEARSAL, OpenCluster, source
 from kubeharden.plan.events import RunStarted
 from kubeharden.plan.steps import names
+from kubeharden.plan.written import written_words
 from kubeharden.records import Record
 from kubeharden.records.approval import Approval, find_approval, keys_at_hand
 from kubeharden.records.provenance import file_digest, versions, who
@@ -78,7 +79,7 @@ def start_rollback(namespace: Mapping[str, Any]) -> Run:
 
 def _end_the_last(namespace: Mapping[str, Any]) -> Redactor:
     """Close the run that the notebook has open; return the redactor of the next one, which guards all outputs."""
-    redactor = Redactor(harmless_flags())
+    redactor = Redactor(harmless_flags(), written_words())
     output_guard.install(namespace, redactor)
     while _current:
         _current.pop().close()
@@ -152,7 +153,7 @@ def records(namespace: Mapping[str, Any]) -> Records:
         ParameterError: a parameter is wrong.
         RecordError: there is no such folder of runs.
     """
-    redactor = Redactor(harmless_flags())
+    redactor = Redactor(harmless_flags(), written_words())
     output_guard.install(namespace, redactor)
     return Records(namespace, redactor)
 

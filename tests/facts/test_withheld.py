@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import copy
+import json
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -13,17 +16,29 @@ import yaml
 from kubeharden import runbook
 from kubeharden.edges.cluster.client import Client
 from kubeharden.facts import FileFact, NodeFacts, ServiceFacts
-from kubeharden.facts.sensitive import HARMLESS_TYPES, Withheld, harmless_flags, withheld_in, withheld_on
+from kubeharden.facts.sensitive import (
+    HARMLESS_TYPES,
+    harmless_flags,
+    mark,
+    secrets_in,
+    secrets_on,
+    sensitive_command,
+    sensitive_file,
+)
 from kubeharden.kube.resources import RESOURCES
-from kubeharden.redaction import Redactor
-from kubeharden.releases import known_components, known_types
+from kubeharden.plan import FileChange, sha256
+from kubeharden.plan.written import written_words
+from kubeharden.podsecurity.admission_config import configured, rendered
+from kubeharden.redaction import Redactor, Sensitive, masked
+from kubeharden.releases import Release, known_components, known_types
+from kubeharden.show.display import Diff, View
 from kubeharden_rehearsal import available
 
 UNIT = "/etc/systemd/system/kubelet.service"
 
 
 def node(unit: str, cmdline: str = "", configz: dict | None = None, **others: str) -> NodeFacts:
-    """A node whose kubelet has this unit, this command line and these other files."""
+    """A node whose kubelet has this unit, this command line and these other files, as the parser marks them."""
     contents = {UNIT: unit, **others}
     service = ServiceFacts(
         "kubelet",
@@ -33,11 +48,11 @@ def node(unit: str, cmdline: str = "", configz: dict | None = None, **others: st
         version="v1.20.2",
         configz=configz,
     )
-    return NodeFacts("k8s-node1", False, services={"kubelet": service})
+    return NodeFacts("k8s-node1", False, services={"kubelet": mark(service)})
 
 
-def close(redactor: Redactor, found: Withheld) -> None:
-    redactor.withhold(found.values, found.names, found.harmless)
+def content(of: NodeFacts, path: str) -> str:
+    return of.services["kubelet"].files[path].content
 
 
 @pytest.mark.parametrize("component", [row.name for row in known_components() if row.config])
@@ -56,7 +71,7 @@ def test_flags_that_are_known_stay_and_others_go(redactor: Redactor) -> None:
         "/usr/bin/kubelet --hostname-override=worker-7.example --node-labels=rack=b12-x --v=2 "
         "--storage-driver-password=h --manifest-url=http://web/x?k=Zz9planted --made-up planted-value-1 --max-pods=60"
     )
-    close(redactor, withheld_on(node(f"[Service]\nExecStart={line}\n", line)))
+    redactor.withhold(secrets_on(node(f"[Service]\nExecStart={line}\n", line)))
     shown = redactor.redact(line)
     for harmless in (
         "worker-7.example",
@@ -83,7 +98,7 @@ def test_flags_that_are_known_stay_and_others_go(redactor: Redactor) -> None:
 )
 def test_units_keep_nothing_that_is_not_known(redactor: Redactor, unit: str) -> None:
     text = f"[Unit]\nDescription=Kubelet of rack b12\n[Service]\n{unit}\nRestart=always\n"
-    close(redactor, withheld_on(node(text)))
+    redactor.withhold(secrets_on(node(text)))
     shown = redactor.redact(text)
     assert "planted-b2" not in shown
     assert "words-1" not in shown
@@ -96,23 +111,16 @@ def test_environment_files_show_flags_and_no_values(redactor: Redactor) -> None:
     text = (
         "# made by hand\nKUBELET_ARGS=--max-pods=60 --made-up=planted-1\nPIN=4711\nNOTE='planted two words'\n"
     )
-    close(
-        redactor,
-        withheld_on(
-            node("[Service]\nExecStart=/usr/bin/kubelet $KUBELET_ARGS\n", **{"/etc/default/kubelet": text})
-        ),
-    )
-    shown = redactor.redact(text)
+    seen = node("[Service]\nExecStart=/usr/bin/kubelet $KUBELET_ARGS\n", **{"/etc/default/kubelet": text})
+    redactor.withhold(secrets_on(seen))
+    shown = redactor.redact(content(seen, "/etc/default/kubelet"))
     assert "KUBELET_ARGS=--max-pods=60 --made-up=‹redacted" in shown
     for secret in ("planted-1", "4711", "planted two"):
         assert secret not in shown
-    assert (
-        redactor.redact("ExecStart=/usr/bin/kubelet $KUBELET_ARGS")
-        == "ExecStart=/usr/bin/kubelet $KUBELET_ARGS"
-    )
-    assert (
-        redactor.redact("4711 pods") == "4711 pods"
-    )  # a number is taken out only where it is the variable's value
+    for plain in ("ExecStart=/usr/bin/kubelet $KUBELET_ARGS", "PIN=4712"):
+        assert redactor.redact(plain) == plain
+    # A number is taken out only where it is the variable's value.
+    assert redactor.redact("4711 pods") == "4711 pods"
 
 
 def test_config_files_show_the_fields_that_are_known(redactor: Redactor) -> None:
@@ -124,20 +132,104 @@ def test_config_files_show_the_fields_that_are_known(redactor: Redactor) -> None
         "inventedField": "planted-field-2",
     }
     text = yaml.safe_dump(config)
-    found = withheld_on(
-        node("[Service]\nExecStart=/usr/bin/kubelet\n", **{"/etc/kubernetes/kubelet.conf": text})
-    )
-    close(redactor, found)
+    seen = node("[Service]\nExecStart=/usr/bin/kubelet\n", **{"/etc/kubernetes/kubelet.conf": text})
+    redactor.withhold(secrets_on(seen))
     shown = redactor.redact(text)
     assert "planted" not in shown
     assert "cluster.example" in shown
     assert "memory.available: 100Mi" in shown
     # Some components serve their configuration by the names that the fields have in Go.
-    close(
-        redactor,
-        withheld_on(node("", configz={"ClusterDomain": "other.example", "InventedField": "planted-field-3"})),
-    )
+    served = {"ClusterDomain": "other.example", "InventedField": "planted-field-3"}
+    redactor.withhold(secrets_on(node("", configz=served)))
     assert redactor.redact("other.example planted-field-3").startswith("other.example ‹redacted")
+
+
+def test_a_name_that_was_read_in_one_file_withholds_nothing_in_another(redactor: Redactor) -> None:
+    config = "/etc/kubernetes/kubelet.conf"
+    text = "kind: KubeletConfiguration\nlevel: privileged\nauditors:\n- name: ops\n"
+    seen = node("[Service]\nEnvironment=LEVEL=two\nExecStart=/k\n", **{config: text})
+    redactor.withhold(secrets_on(seen))
+    assert redactor.redact(content(seen, config)) == text.replace(
+        "privileged", redactor.redact("token=privileged")[6:]
+    )
+    assert redactor.redact(text) == text
+    elsewhere = "level: privileged\nLEVEL=two --level=privileged"
+    assert redactor.redact(elsewhere) == elsewhere
+    other = sensitive_file("kubelet", "LEVEL=three\n")
+    assert redactor.redact_data({"level": "privileged", "other": [elsewhere, other]})["level"] == "privileged"
+    assert redactor.redact_data({"other": [elsewhere, other]})["other"][0] == elsewhere
+    assert redactor.redact_data([other])[0].startswith("LEVEL=‹redacted")
+
+
+def test_what_is_made_of_a_file_withholds_what_the_file_does(redactor: Redactor) -> None:
+    seen = node("[Service]\nX-Pin=4711\nExecStart=/usr/bin/kubelet --made-up hunter --v=2\n")
+    before = seen.services["kubelet"].files[UNIT]
+    after = "[Service]\nX-Pin=4711\nExecStart=/usr/bin/kubelet --made-up hunter --config=/etc/k\n"
+    change = FileChange(UNIT, before, after, "644", "root", "root")
+    assert (change.after, change.after_digest, change.before_digest) == (
+        after,
+        sha256(after),
+        sha256(before.content),
+    )
+    for shown in (
+        redactor.redact(change.diff),
+        redactor.redact(change.after),
+        str(View([Diff(UNIT, change.diff)])),
+    ):
+        assert "hunter" not in shown
+        assert "4711" not in shown
+        assert "--config=/etc/k" in shown
+    command = sensitive_command("kubelet", ["/usr/bin/kubelet", "--made-up", "hunter", "--v", "2"])
+    assert redactor.redact(command).split("\n")[2].startswith("‹redacted")
+    assert redactor.redact(command).split("\n")[4] == "2"
+    assert masked(command) == "/usr/bin/kubelet\n--made-up\n‹redacted›\n--v\n2"
+    assert not {"hunter", "4711"} & set(re.split(r"\W+", masked(change.diff)))
+
+
+def test_a_sensitive_text_is_that_text_and_carries_its_secrets(redactor: Redactor) -> None:
+    text = "PIN=4711\nNOTE='planted two words'\n"
+    found = sensitive_file("kubelet", text)
+    assert (found, hash(found), found.encode(), json.dumps(found)) == (
+        text,
+        hash(text),
+        text.encode(),
+        json.dumps(text),
+    )
+    copied = copy.deepcopy(found)
+    assert isinstance(copied, Sensitive)
+    assert copied.secrets == found.secrets
+    assert "4711" not in repr(FileFact("/p", "644", "root", "root", found))
+    assert "4711" not in redactor.redact(found)
+    assert "planted" not in redactor.redact("error: planted two words"), "its redactor has seen it by now"
+
+
+def test_what_kubeharden_writes_is_never_withheld() -> None:
+    redactor = Redactor(harmless_flags(), written_words())
+    unit = (
+        "[Service]\nEnvironment=A=Webhook B=PodSecurityPolicy C=rbac.authorization.k8s.io/v1 D=Zz9planted\n"
+    )
+    redactor.withhold(secrets_on(node(unit)))
+    written = (
+        "authorization: Webhook\nPodSecurityPolicy x\napiVersion: rbac.authorization.k8s.io/v1\nVersionTLS12"
+    )
+    assert redactor.redact(written) == written
+    assert "Zz9planted" not in redactor.redact("Zz9planted")
+
+
+@pytest.mark.parametrize("minor", [23, 25, 36])
+def test_the_admission_configuration_that_kubeharden_writes_holds_no_secret(
+    minor: int, redactor: Redactor
+) -> None:
+    wanted = {"enforce": "baseline", "audit": "restricted", "warn": "restricted"}
+    found = sensitive_file(
+        "kube-apiserver", rendered(configured(Release(1, minor), None, wanted, f"v1.{minor}"))
+    )
+    assert redactor.redact(found) == found
+    assert "pod-security.admission.config.k8s.io" in found
+    other = sensitive_file(
+        "kube-apiserver", "kind: AdmissionConfiguration\nplugins:\n- configuration: {key: Zz9planted}\n"
+    )
+    assert "Zz9planted" not in redactor.redact(other)
 
 
 def test_of_flags_in_any_text_only_those_that_are_known_keep_their_values() -> None:
@@ -150,7 +242,7 @@ def test_of_flags_in_any_text_only_those_that_are_known_keep_their_values() -> N
 
 def test_a_value_that_is_harmless_elsewhere_does_not_tear_words_apart(redactor: Redactor) -> None:
     unit = "[Unit]\nAfter=docker.service containerd.service\n[Service]\nEnvironment=A=containerd.service\n"
-    close(redactor, withheld_on(node(unit)))
+    redactor.withhold(secrets_on(node(unit)))
     shown = redactor.redact(unit)
     assert "After=docker.service containerd.service" in shown
     assert "Environment=A=‹redacted" in shown
@@ -163,7 +255,7 @@ def test_what_objects_hold_in_variables_and_secrets_is_withheld(redactor: Redact
         "spec": {"containers": [{"name": "web", "env": [{"name": "A", "value": "planted-env-1"}]}]},
     }
     secret = {"kind": "Secret", "metadata": {"name": "web-tls"}, "data": {"any": "cGxhbnRlZC0y"}}
-    close(redactor, withheld_in({"pods": (pod,), "secrets": (secret,)}))
+    redactor.withhold(secrets_in({"pods": (pod,), "secrets": (secret,)}))
     assert "planted-env-1" not in redactor.redact(str(pod))
     assert "web-1" in redactor.redact(str(pod))
     assert "cGxhbnRlZC0y" not in redactor.redact("error: cGxhbnRlZC0y")

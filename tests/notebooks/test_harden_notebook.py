@@ -92,6 +92,14 @@ def test_apply_then_apply_again(papermill: Papermill, tmp_path: Path, name: str)
     assert files_of(folder) == before
     assert versions_of(folder) == versions
     assert starts_of(second.shown("run.look()")) == starts_of(second.shown("run.prove()"))
+    assert marks_in(tmp_path, second.records) == []  # nothing in a rehearsal is secret
+
+
+def marks_in(executed: Path, records: Path) -> list[str]:
+    """The executed notebooks and files of records that something was taken out of."""
+    files = [*executed.glob("out-*.ipynb"), *(path for path in records.rglob("*") if path.is_file())]
+    assert len(files) > 10
+    return [str(path) for path in files if re.search(r"(?:‹|\\u2039)redacted", path.read_text())]
 
 
 def enforce_what_was_announced(papermill: Papermill, folder: Path, name: str) -> None:

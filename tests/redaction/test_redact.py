@@ -10,7 +10,7 @@ from pkgutil import iter_modules
 import pytest
 
 from kubeharden import redaction
-from kubeharden.redaction import Redactor
+from kubeharden.redaction import Redactor, Secrets
 from kubeharden.show.display import Diff, Message, Table, View
 
 TOKEN = "abcdef.0123456789abcdef"
@@ -64,9 +64,9 @@ def test_what_one_redactor_learns_is_in_no_module_and_no_other_redactor() -> Non
     before = _mutable_globals()
     redactor = Redactor(["--max-pods"])
     redactor.remember("correct-horse-battery")
-    redactor.withhold(["planted-1"], ["SETTING"], ["harmless"])
-    text = f"--made-up=1 SETTING=2 planted-1 correct-horse-battery {KEY}"
-    assert redactor.redact(text).count("‹redacted") == 5
+    redactor.withhold(Secrets({"planted-1"}, {"SETTING"}, {"harmless"}))
+    text = f"--made-up=1 planted-1 correct-horse-battery {KEY}"
+    assert redactor.redact(text).count("‹redacted") == 4
     assert redactor.redact_data({"kind": "Secret", "data": {"a": "cGxhbnRlZC0yIQ=="}, "token": "t"})
     assert "planted-2!" not in redactor.redact("planted-2!")
     assert _mutable_globals() == before

@@ -8,8 +8,7 @@ from dataclasses import replace
 from kubeharden.edges.cluster import Cluster, Told
 from kubeharden.edges.nodes import Nodes
 from kubeharden.facts import Facts, NodeFacts
-from kubeharden.facts.sensitive import Withheld, withheld_in, withheld_on
-from kubeharden.redaction import Redactor
+from kubeharden.facts.sensitive import secrets_on
 
 
 def observe(nodes: Nodes, cluster: Cluster, told: Told | None = None) -> Facts:
@@ -24,9 +23,7 @@ def observe(nodes: Nodes, cluster: Cluster, told: Told | None = None) -> Facts:
         KubehardenError: a node or the API server cannot be reached.
     """
     found = replace(cluster.observe(told=told), name=nodes.inventory.cluster)
-    seen = Facts(nodes=observe_nodes(nodes, cluster), cluster=found)
-    _withhold(nodes.redactor, withheld_in(seen.cluster.objects))
-    return seen
+    return Facts(nodes=observe_nodes(nodes, cluster), cluster=found)
 
 
 def observe_nodes(
@@ -51,10 +48,5 @@ def observe_nodes(
         for node in nodes.observe(names, services)
     )
     for node in seen:
-        _withhold(nodes.redactor, withheld_on(node))
+        nodes.redactor.withhold(secrets_on(node))
     return seen
-
-
-def _withhold(redactor: Redactor, found: Withheld) -> None:
-    """What was just read and is not known to be harmless is in no output from here on."""
-    redactor.withhold(found.values, found.names, found.harmless)

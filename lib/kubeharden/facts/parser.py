@@ -9,6 +9,7 @@ import yaml
 
 from kubeharden.errors import NodeError
 from kubeharden.facts.model import FileFact, NodeFacts, ServiceFacts
+from kubeharden.facts.sensitive import mark
 from kubeharden.releases import Component, find_component, known_components
 
 USER = "_user"  # the end of the key under which the groups of a user stand
@@ -39,7 +40,7 @@ def _words_of(row: Component) -> str:
 
 
 def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
-    """The facts in the answer of ``observe.sh``.
+    """Read the facts in the answer of ``observe.sh``; what may be secret in a file is known from here on.
 
     Args:
         name: of the node.
@@ -78,16 +79,20 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
         },
         modes=_modes(values.get(("modes", "/etc/kubernetes"), ""), "/etc/kubernetes"),
         services={
-            service: ServiceFacts(
-                name=service,
-                show=show,
-                files=files[service],
-                cmdline=_words(values.get(("cmdline", service), "")),
-                version=_version(values.get(("version", service), "")),
-                warnings=tuple(values.get(("warnings", service), "").splitlines()),
-                configz=_configz(values.get(("configz", service), "")),
-                healthz=values.get(("healthz", service), "").strip(),
-                credentials=tuple(dict.fromkeys(values.get(("credentials", service), "").split("\n")[:-1])),
+            service: mark(
+                ServiceFacts(
+                    name=service,
+                    show=show,
+                    files=files[service],
+                    cmdline=_words(values.get(("cmdline", service), "")),
+                    version=_version(values.get(("version", service), "")),
+                    warnings=tuple(values.get(("warnings", service), "").splitlines()),
+                    configz=_configz(values.get(("configz", service), "")),
+                    healthz=values.get(("healthz", service), "").strip(),
+                    credentials=tuple(
+                        dict.fromkeys(values.get(("credentials", service), "").split("\n")[:-1])
+                    ),
+                )
             )
             for service, show in shows.items()
         },

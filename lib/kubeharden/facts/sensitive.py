@@ -1,7 +1,11 @@
-"""What of a node or of the API is not known to be harmless, and so is not shown and not recorded. Pure.
+"""Judge what was read from a node or the API: what is not known to be harmless is neither shown nor recorded. Pure.
 
-It is an allow-list: ``harmless.yaml`` and the types in the release tables say which values may be seen; whatever is in
-neither is withheld. Values of environment variables always are, unless they are flags themselves.
+It is an allow-list: ``harmless.yaml`` and the types in the release tables say which values may be seen; what is in
+neither is withheld. Values of environment variables are always withheld, unless they are flags themselves.
+
+The parser judges each file where it is read (``mark``): its content is a ``Sensitive``, a text that knows which values
+in it may be secret. A value is withheld wherever it was copied, if it is distinct. An ordinary word is withheld only
+after its name, and only in that file and in texts made of it, such as a diff.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -18,7 +22,7 @@ import yaml
 
 from kubeharden.components import units
 from kubeharden.facts.model import NodeFacts, ServiceFacts
-from kubeharden.redaction import decoded
+from kubeharden.redaction import Secrets, Sensitive, decoded, secrets_of
 from kubeharden.releases import known_components, known_types
 
 # Types of which any value may be seen; of text, harmless.yaml decides.
@@ -26,15 +30,15 @@ HARMLESS_TYPES = re.compile(
     r"bool|u?int\d*|float\d*|quantity|duration.*|ip|address|port range|enum\(string\)|object|list\(int32\)"
     r"|list\((?:string|taint|object)\)|list\(\{.*\}\)|map\(string,(?:string|bool)\)"
 )
-# A value of such a form holds no secret, whatever it is called.
+# A value of this form is not a secret, whatever its name is.
 _HARMLESS_FORM = re.compile(
     r"(?ix) true|false|yes|no|on|off | [+-]?\d{1,7}(?:\.\d+)?(?:[kmgt]i?b?|%)?"
     r"| (?:\d{1,7}(?:\.\d+)?(?:ns|us|ms|[smhd]))+"
     r"| v?\d+(?:\.\d+){1,3}(?:/\d{1,3})?(?::\d{1,5})? | /[\w./@:-]*"
 )
 _ONE_WORD = re.compile(r"[a-z]{1,15}|[A-Z]{1,15}")
-_WORDS = re.compile(r"[\w.-]+")
 _MIXED = re.compile(r"(?=.*\d)(?=.*[A-Za-z])\S{8,}")
+_SECTION = re.compile(r"(?m)^[ \t]*\[(?:Unit|Service|Install)\][ \t\r]*$")  # of a unit or a drop-in
 _REFERENCE = re.compile(r"\$\{?\w+\}?")  # a variable in a unit's command
 COMMON_LEAVES = (
     "name",
@@ -53,47 +57,58 @@ NO_LISTS = {"shown": "", "withheld": ""}  # of a component that harmless.yaml do
 SHORTHANDS = {"-v": "--v"}
 
 
-@dataclass
-class Withheld:
-    """What is not to be seen: see ``redact.withhold`` for what each is."""
-
-    values: set[str] = field(default_factory=set)
-    names: set[str] = field(default_factory=set)
-    harmless: set[str] = field(default_factory=set)
-
-    def allow(self, text: str) -> None:
-        """This text is harmless, and so is each of its words."""
-        self.harmless.update({text, *_WORDS.findall(text), *re.findall(r"\w+", text)})
-
-    def hold(self, value: str, name: str = "") -> None:
-        """This value is not known to be harmless: not where it stands after its name, and nowhere if it is distinct."""
-        if name:
-            self.names.add(name)
-        # Of a URL or a header, the password alone, too.
-        parts = (part for part in re.split(r"[\s:=,;@/?&]+", value) if _MIXED.fullmatch(part))
-        self.values.update(text for text in {value, value.strip("\"'"), *parts} if is_distinct(text))
-
-
 def harmless_flags() -> frozenset[str]:
-    """The flags, with dashes and of any component, whose values may be seen."""
+    """Return the flags, with dashes and of any component, whose values may be seen."""
     return frozenset().union(*_harmless().flags.values())
 
 
-def withheld_on(node: NodeFacts) -> Withheld:
-    """What is not known to be harmless in the units, command lines, config and environment files of a node."""
-    found = Withheld()
+def mark(service: ServiceFacts) -> ServiceFacts:
+    """Return the service with each of its files as ``Sensitive``: it knows what in it may be secret."""
+    files = {
+        path: replace(fact, content=sensitive_file(service.name, fact.content))
+        for path, fact in service.files.items()
+    }
+    return replace(service, files=files)
+
+
+def sensitive_file(component: str, content: str) -> Sensitive:
+    """Judge the content of a unit, a config file or an environment file of a component."""
+    found = Secrets()
+    if _SECTION.search(content):
+        for entry in units.Unit.parse(content).entries:
+            _directive(found, component, entry)
+    elif (config := _mapping(content)) is not None:
+        _config(found, component, config)
+        _comments(found, content)
+    else:
+        _environment_file(found, component, content)
+    return Sensitive(content, found)
+
+
+def sensitive_command(component: str, argv: Sequence[str]) -> Sensitive:
+    """Judge a command line; the text has one word a line."""
+    found = Secrets()
+    _command(found, component, argv)
+    return Sensitive("\n".join(argv), found)
+
+
+def secrets_on(node: NodeFacts) -> Secrets:
+    """Return what may be secret in the files, command lines and configurations of a node."""
+    found = Secrets()
     for word in (node.name, node.hostname, node.os, node.systemd):
         found.allow(word)
     for service in node.services.values():
         _command(found, service.name, service.cmdline)
-        _service_files(found, service)
+        for path, fact in service.files.items():
+            found.allow(path)
+            found.update(secrets_of(fact.content))
         _config(found, service.name, service.configz or {})
     return found
 
 
-def withheld_in(objects: Mapping[str, Iterable[Mapping[str, Any]]]) -> Withheld:
-    """What is not known to be harmless in API objects: environment variables, and all that a Secret holds."""
-    found = Withheld()
+def secrets_in(objects: Mapping[str, Iterable[Mapping[str, Any]]]) -> Secrets:
+    """Return what may be secret in API objects: environment variables, and all that a Secret holds."""
+    found = Secrets()
     for item in (item for items in objects.values() for item in items):
         meta = item.get("metadata") or {}
         for word in (meta.get("name"), meta.get("namespace"), item.get("kind")):
@@ -101,37 +116,28 @@ def withheld_in(objects: Mapping[str, Iterable[Mapping[str, Any]]]) -> Withheld:
         if item.get("kind") == "Secret":
             for key in ("data", "stringData"):
                 for value in map(str, (item.get(key) or {}).values()):
-                    found.hold(value)
-                    found.hold(decoded(value))
+                    _add(found, value)
+                    _add(found, decoded(value))
         for value in _variables(item):
-            found.hold(value)
+            _add(found, value)
     return found
 
 
 def is_distinct(value: str) -> bool:
-    """Whether a value may be a secret and is no ordinary word: it can be taken out wherever it stands."""
+    """Check that a value may be a secret and is not an ordinary word: it can be taken out wherever it stands."""
     return len(value) > 4 and not _HARMLESS_FORM.fullmatch(value) and not _ONE_WORD.fullmatch(value)  # noqa: PLR2004
 
 
-def _service_files(found: Withheld, service: ServiceFacts) -> None:
-    units = dict(service.service.files)
-    for path, unit in units.items():
-        found.allow(path)
-        for entry in unit.entries:
-            _directive(found, service.name, entry)
-    for path, fact in service.files.items():
-        found.allow(path)
-        if path in units:
-            continue
-        content = _mapping(fact.content)
-        if content is not None:
-            _config(found, service.name, content)
-            _comments(found, fact.content)
-        else:
-            _environment_file(found, service.name, fact.content)
+def _add(found: Secrets, value: str, name: str = "") -> None:
+    """Add a value that may be secret: after its name in the same text, and anywhere if it is distinct."""
+    if name:
+        found.names.add(name)
+    # Of a URL or a header, the password alone, too.
+    parts = (part for part in re.split(r"[\s:=,;@/?&]+", value) if _MIXED.fullmatch(part))
+    found.values.update(text for text in {value, value.strip("\"'"), *parts} if is_distinct(text))
 
 
-def _directive(found: Withheld, component: str, entry: units.Entry) -> None:
+def _directive(found: Secrets, component: str, entry: units.Entry) -> None:
     if not entry.key:
         _comments(found, entry.raw)
     elif entry.key == "Environment":
@@ -143,28 +149,28 @@ def _directive(found: Withheld, component: str, entry: units.Entry) -> None:
     elif entry.key in _harmless().directives:
         found.allow(entry.value)
     else:
-        found.hold(entry.value, entry.key)
+        _add(found, entry.value, entry.key)
 
 
-def _environment_file(found: Withheld, component: str, text: str) -> None:
+def _environment_file(found: Secrets, component: str, text: str) -> None:
     _comments(found, text)
     for line in text.replace("\\\n", "").split("\n"):
         if "=" in line and line.strip()[:1] not in ("#", ";"):
             _variable(found, component, line.strip())
 
 
-def _variable(found: Withheld, component: str, assignment: str) -> None:
-    """``NAME=value``; a value that is flags is judged as flags."""
+def _variable(found: Secrets, component: str, assignment: str) -> None:
+    """Judge ``NAME=value``; a value that consists of flags is judged as flags."""
     name, _, value = assignment.partition("=")
     bare = value.strip().strip("\"'")
     if bare.startswith("-"):
         _command(found, component, ["", *_shell_words(bare)])
     elif bare:
-        found.hold(bare, name.strip())
+        _add(found, bare, name.strip())
 
 
-def _command(found: Withheld, component: str, argv: Sequence[str]) -> None:
-    """A command line: the program, its flags, and words that are none."""
+def _command(found: Secrets, component: str, argv: Sequence[str]) -> None:
+    """Judge a command line: the program, its flags, and other words."""
     program, *words = argv or [""]
     found.allow(program)
     while words:
@@ -177,10 +183,10 @@ def _command(found: Withheld, component: str, argv: Sequence[str]) -> None:
         elif re.match(r"[A-Za-z_]\w*=", word):
             _variable(found, component, word)
         elif is_distinct(word) and not _REFERENCE.fullmatch(word):
-            found.hold(word)
+            _add(found, word)
 
 
-def _flag(found: Withheld, component: str, name: str, value: str) -> None:
+def _flag(found: Secrets, component: str, name: str, value: str) -> None:
     if not value:
         return
     if name == "-c" and " " in value:  # the command of a shell
@@ -188,31 +194,31 @@ def _flag(found: Withheld, component: str, name: str, value: str) -> None:
     elif name in _harmless().flags_of(component) and not _has_credentials(value):
         found.allow(value)
     else:
-        found.hold(value, name)
+        _add(found, value, name)
 
 
-def _config(found: Withheld, component: str, content: Mapping[str, Any]) -> None:
+def _config(found: Secrets, component: str, content: Mapping[str, Any]) -> None:
     for path, value in _leaves(content):
         if _harmless().allows_field(component, path):
             found.allow(str(value))
         elif not _HARMLESS_FORM.fullmatch(str(value)):
             leaf = path.rpartition(".")[2]
-            found.hold(str(value), "" if leaf.lower() in _harmless().leaves else leaf)
+            _add(found, str(value), "" if leaf.lower() in _harmless().leaves else leaf)
 
 
-def _comments(found: Withheld, text: str) -> None:
-    """Comments say anything: of their words, those that look like a password or a key are withheld."""
+def _comments(found: Secrets, text: str) -> None:
+    """Judge comments, which may say anything: words that look like a password or a key are withheld."""
     for line in text.split("\n"):
         stripped = line.strip()
         if stripped[:1] in ("#", ";"):
             for word in stripped.split():
                 bare = word.rpartition("=")[2].strip("\"'().,:;")
                 if "/" not in bare and not bare.startswith("-") and _MIXED.fullmatch(bare):
-                    found.hold(bare)
+                    _add(found, bare)
 
 
 def _variables(item: Any) -> Iterator[str]:
-    """The values of environment variables, wherever in an object containers are."""
+    """Yield the values of environment variables, wherever in an object containers are."""
     if isinstance(item, Mapping):
         for key, part in item.items():
             if key == "env" and isinstance(part, list):
@@ -236,7 +242,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _mapping(text: str) -> Mapping[str, Any] | None:
-    """The content of a config file; None for what is none, such as an environment file."""
+    """Return the content of a config file; None for another file, such as an environment file."""
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -257,7 +263,7 @@ def _has_credentials(value: str) -> bool:
 
 @dataclass(frozen=True)
 class _Harmless:
-    """What ``harmless.yaml`` and the release tables allow."""
+    """The names that ``harmless.yaml`` and the release tables allow."""
 
     flags: Mapping[str, frozenset[str]]
     fields: Mapping[str, frozenset[str]]
@@ -268,9 +274,9 @@ class _Harmless:
         return self.flags.get(component, frozenset())
 
     def allows_field(self, component: str, path: str) -> bool:
-        """Whether a field, or the map or list that it is in, may be seen.
+        """Check whether a field, or the map or list that it is in, may be seen.
 
-        In whatever letters: the older components serve their fields by their names in Go.
+        Upper and lower case do not matter: the older components serve their fields by their names in Go.
         """
         fields = self.fields.get(component, frozenset())
         parts = path.lower().split(".")

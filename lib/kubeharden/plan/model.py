@@ -14,6 +14,7 @@ import yaml
 from kubeharden.components import Finding, Migration
 from kubeharden.facts import FileFact
 from kubeharden.kube.manifests import own_state, parts_like, without_server_parts
+from kubeharden.redaction import made_from
 
 if TYPE_CHECKING:  # a process that only changes nodes need not read the rules of pod security
     from kubeharden.podsecurity import Impact
@@ -35,6 +36,10 @@ class FileChange:
     owner: str
     group: str
     gone: bool = False
+
+    def __post_init__(self) -> None:
+        if self.before is not None:  # what may be secret in a file stays so in what is made of it
+            object.__setattr__(self, "after", made_from(self.after, self.after, self.before.content))
 
     @property
     def before_digest(self) -> str:
@@ -265,14 +270,13 @@ def digest_of(content: Mapping[str, Any]) -> str:
 
 def unified_diff(name: str, before: str, after: str) -> str:
     """Return a unified diff with the name on both sides; empty where nothing differs."""
-    return "".join(
-        difflib.unified_diff(
-            before.splitlines(keepends=True),
-            after.splitlines(keepends=True),
-            fromfile=f"{name} (before)" if before else "/dev/null",
-            tofile=name if after else "/dev/null",
-        )
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True),
+        after.splitlines(keepends=True),
+        fromfile=f"{name} (before)" if before else "/dev/null",
+        tofile=name if after else "/dev/null",
     )
+    return made_from("".join(lines), before, after)
 
 
 def _yaml(value: Any) -> str:

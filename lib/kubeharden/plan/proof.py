@@ -11,10 +11,12 @@ from kubeharden.components import units
 from kubeharden.components.mismatches import mismatches, same_field
 from kubeharden.components.paths import walk
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
+from kubeharden.facts.sensitive import sensitive_command
 from kubeharden.kube.rbac import usable_policies
 from kubeharden.plan.model import NodeChange, Plan
 from kubeharden.plan.step import POD_SECURITY
 from kubeharden.podsecurity.levels import labels_of, shown
+from kubeharden.redaction import masked
 from kubeharden.releases import release_table
 
 # What an API server that serves says to /healthz: with 401 and 403 it refuses only whoever brings no credential.
@@ -128,7 +130,8 @@ def unproved(change: NodeChange, node: NodeFacts, before: NodeFacts) -> list[str
         return ["it does not run"]
     problems = []
     if units.unwrapped(list(service.cmdline)) != list(change.expected_argv):
-        problems.append(f"it runs with another command line than planned: {' '.join(service.cmdline)}")
+        command = masked(sensitive_command(service.name, service.cmdline)).replace("\n", " ")
+        problems.append(f"it runs with another command line than planned: {command}")
     effective = node.effective_config(change.service)
     if change.expected_config is not None and effective is not None:
         table = release_table(change.service, service.release)

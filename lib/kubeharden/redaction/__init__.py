@@ -1,5 +1,17 @@
 """Secrets: how they are known, and how they are taken out of text and data. Pure."""
 
-from kubeharden.redaction.redactor import MARK, Redactor, decoded, is_whole
+from kubeharden.redaction.patterns import MARK, is_whole
+from kubeharden.redaction.redactor import Redactor, decoded
+from kubeharden.redaction.secrets import Secrets, Sensitive, made_from, masked, secrets_of
 
-__all__ = ["MARK", "Redactor", "decoded", "is_whole"]
+__all__ = [
+    "MARK",
+    "Redactor",
+    "Secrets",
+    "Sensitive",
+    "decoded",
+    "is_whole",
+    "made_from",
+    "masked",
+    "secrets_of",
+]

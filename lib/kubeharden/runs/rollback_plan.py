@@ -15,6 +15,7 @@ from kubeharden.components import changed_fields
 from kubeharden.components.paths import walk
 from kubeharden.errors import RecordError, UnitError
 from kubeharden.facts import Facts, FileFact, NodeFacts, ServiceFacts
+from kubeharden.facts.sensitive import sensitive_file
 from kubeharden.kube.manifests import without_server_parts
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.plan import (
@@ -30,7 +31,7 @@ from kubeharden.plan import (
 from kubeharden.plan.events import OUTCOMES, Completed, Failed
 from kubeharden.records import KeptFile, KeptObject, PastRun
 from kubeharden.records.folder import ABSENT
-from kubeharden.redaction import is_whole
+from kubeharden.redaction import is_whole, masked
 from kubeharden.runs.kind import Backup
 
 
@@ -133,7 +134,7 @@ class _Builder:
             return None
         if change.before_digest not in file.ours:
             left = "" if file.last.after == ABSENT else self.past.content(file.last.node, file.last.after)
-            diff = unified_diff(path, left, now.content if now else "")
+            diff = masked(unified_diff(path, left, now.content if now else ""))
             raise _ChangedSinceError(f"{path} was changed since by somebody else:\n{diff}")
         if wanted == ABSENT:
             return change
@@ -152,7 +153,7 @@ class _Builder:
                 f"{kept.path} on {kept.node}: the record has it without its secrets, and the node has no backup of "
                 f"{self.past.run} any more: put it back by hand"
             )
-        return found
+        return sensitive_file(kept.service, found)
 
     def _object(self, step: str, kept: KeptObject) -> None:
         before, after = (self.past.object_content(kept, side) for side in ("before", "after"))

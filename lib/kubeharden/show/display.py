@@ -1,14 +1,14 @@
 """How facts, plans and results look: as HTML in a notebook, as plain text in a terminal.
 
-A ``View`` is a list of blocks. Everything in it passes the redaction when it is rendered, and HTML is escaped
-by the template engine, never by hand.
+A ``View`` is a list of blocks. Everything in it is redacted when it is rendered, and the template engine escapes HTML,
+never the code here.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 
@@ -104,14 +104,27 @@ class View:
         return self
 
     def _repr_html_(self) -> str:
-        return str(
-            _template().render(blocks=[_prepared(block, self.redactor.redact) for block in self.blocks])
-        )
+        return str(_template().render(blocks=[_prepared(block) for block in self._redacted()]))
 
     def __str__(self) -> str:
-        return self.redactor.redact("\n\n".join(_text(block) for block in self.blocks))
+        return "\n\n".join(map(_text, self._redacted()))
 
     __repr__ = __str__
+
+    def _redacted(self) -> Iterator[Block]:
+        """Yield the blocks without secrets."""
+        redact = self.redactor.redact
+        for block in self.blocks:
+            if isinstance(block, Table):
+                rows = [[redact(str(cell)) for cell in row] for row in block.rows]
+                yield replace(block, title=redact(block.title), rows=rows)
+            elif isinstance(block, Bars):
+                labelled = {redact(label): sizes for label, sizes in block.rows.items()}
+                yield replace(block, title=redact(block.title), rows=labelled)
+            elif isinstance(block, Message):
+                yield replace(block, text=redact(block.text))
+            else:
+                yield replace(block, title=redact(block.title), text=redact(block.text))
 
 
 def sentences(items: Iterable[str], kind: str = NOTE) -> list[Block]:
@@ -119,31 +132,29 @@ def sentences(items: Iterable[str], kind: str = NOTE) -> list[Block]:
     return [Message(item, kind) for item in items]
 
 
-def _prepared(block: Block, redact: Callable[[str], str]) -> dict[str, object]:
+def _prepared(block: Block) -> dict[str, object]:
     if isinstance(block, Table):
-        rows = [[redact(str(cell)) for cell in row] for row in block.rows]
         return {
             "type": "table",
-            "title": redact(block.title),
+            "title": block.title,
             "headings": block.headings,
-            "rows": rows,
+            "rows": block.rows,
             "mono": block.mono,
         }
     if isinstance(block, Diff):
-        lines = [(_line_kind(line), line) for line in redact(block.text).splitlines()]
-        return {"type": "diff", "title": redact(block.title), "lines": lines, "open": block.open}
+        lines = [(_line_kind(line), line) for line in block.text.splitlines()]
+        return {"type": "diff", "title": block.title, "lines": lines, "open": block.open}
     if isinstance(block, Listing):
-        return {"type": "listing", "title": redact(block.title), "text": redact(block.text)}
+        return {"type": "listing", "title": block.title, "text": block.text}
     if isinstance(block, Bars):
-        labels = [redact(label) for label in block.rows]
         return {
             "type": "bars",
-            "title": redact(block.title),
+            "title": block.title,
             "label": block.label,
             "parts": block.parts,
-            "rows": list(zip(labels, block.rows.values(), block.lengths(_BAR), strict=True)),
+            "rows": list(zip(block.rows, block.rows.values(), block.lengths(_BAR), strict=True)),
         }
-    return {"type": "message", "text": redact(block.text), "kind": block.kind}
+    return {"type": "message", "text": block.text, "kind": block.kind}
 
 
 def _line_kind(line: str) -> str:
@@ -155,7 +166,7 @@ def _line_kind(line: str) -> str:
 def _text(block: Block) -> str:
     if isinstance(block, Table):
         table = tabulate(
-            [[str(cell) for cell in row] for row in block.rows],
+            block.rows,
             headers=list(block.headings),
             disable_numparse=True,
         )

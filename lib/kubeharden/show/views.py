@@ -11,6 +11,7 @@ from kubeharden.components import Effect, Finding, Migration, Setting
 from kubeharden.components.units import unwrapped
 from kubeharden.errors import UnitError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
+from kubeharden.facts.sensitive import sensitive_command
 from kubeharden.kube.rbac import Authorization
 from kubeharden.kube.workloads import workloads
 from kubeharden.plan import FileChange, NodeChange, Plan
@@ -233,7 +234,7 @@ def _command_lines(facts: Facts) -> list[Block]:
             if service.cmdline:
                 nodes.setdefault((service.name, service.cmdline), []).append(node.name)
     return [
-        Diff(f"Command line of {name} on {_named(names, facts)}", "\n".join(words))
+        Diff(f"Command line of {name} on {_named(names, facts)}", sensitive_command(name, words))
         for (name, words), names in nodes.items()
     ]
 

@@ -18,6 +18,7 @@ from kubeharden.errors import (
     TooManyRequestsError,
 )
 from kubeharden.facts import ClusterFacts
+from kubeharden.facts.sensitive import secrets_in
 from kubeharden.kube.manifests import without_managed_fields
 from kubeharden.kube.resources import RESOURCES, Resource
 from kubeharden.plan import ObjectChange
@@ -48,14 +49,15 @@ class Objects:
     Args:
         kubeconfig: the path of a kubeconfig file.
         context: a context in it; None for its current one.
-        redactor: the run's; it learns the credentials, and takes secrets out of what the server says.
+        redactor: the run's; it learns the credentials and what the objects hold, and redacts what the server says.
 
     Raises:
         ClusterError: the kubeconfig cannot be used.
     """
 
     def __init__(self, kubeconfig: str, context: str | None = None, redactor: Redactor | None = None) -> None:
-        self._client = Client(kubeconfig, context, redactor or Redactor())
+        self._redactor = redactor or Redactor()
+        self._client = Client(kubeconfig, context, self._redactor)
         self._served: dict[str, dict[str, Mapping[str, Any]]] = {}
         self.user = self._client.user
 
@@ -88,6 +90,7 @@ class Objects:
             path = self._path(resource)
             if path is not None:
                 objects[resource.plural] = tuple(self._list(path, kind, partial(keeper.keep, kind), told))
+        self._redactor.withhold(secrets_in(objects))
         return ClusterFacts(version=version, user=self.user, objects=objects)
 
     def may(self, verb: str, kind: str, namespace: str = "", subresource: str = "") -> bool:

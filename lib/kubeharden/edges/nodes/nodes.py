@@ -47,7 +47,7 @@ class Nodes:
     Args:
         inventory: which nodes there are and how to log in.
         ask_password: called once, if the inventory says ``sudo: password``.
-        redactor: the run's; it learns the password, and takes secrets out of the words of the nodes.
+        redactor: the run's; it learns the password and what the nodes' files hold, and redacts what the nodes say.
     """
 
     def __init__(
