@@ -1,179 +1,107 @@
-"""What kube-apiserver's admission plugins do to a new pod: ServiceAccount and PodSecurityPolicy.
+"""The API server's admission of new pods by ServiceAccount, PodSecurityPolicy and ``--allow-privileged``.
 
-Sources: plugin/pkg/admission/serviceaccount and plugin/pkg/admission/security/podsecuritypolicy of 1.20.2,
-pkg/security/podsecuritypolicy/provider.go. Of a policy's rules only the obvious are checked: privileged,
-the host's namespaces, volume types and added capabilities.
+Only the sentences around a refusal are here; who may use which policy, what a policy says of a pod, and what the
+ServiceAccount plugin puts into it are the library's. Sources: plugin/pkg/admission/serviceaccount and
+plugin/pkg/admission/security/podsecuritypolicy of 1.20.2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from kubeharden.releases import Release, feature
-from kubeharden_rehearsal import rbac
-from kubeharden_rehearsal.api.requests import Access, User
-from kubeharden_rehearsal.api.status import Cause, Forbidden, invalid
-from kubeharden_rehearsal.store import ObjectStore
+from kubeharden.errors import ParameterError
+from kubeharden.kube.admitted_pod import as_created
+from kubeharden.kube.names import PSP_ANNOTATION
+from kubeharden.kube.pods import containers, is_mirror, service_account_of
+from kubeharden.kube.rbac import Authorization, Identity
+from kubeharden.kube.resources import RESOURCES
+from kubeharden.podsecurity.psp.evaluate import evaluate_psp
+from kubeharden.podsecurity.psp.policy import read_policy
+from kubeharden.releases import feature
+from kubeharden_rehearsal.api.status import Cause, Forbidden, bad_request, invalid
+from kubeharden_rehearsal.store import Object, ObjectStore
 
-ANNOTATION = "kubernetes.io/psp"
-MIRROR = "kubernetes.io/config.mirror"
-_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
-_BOUND_TOKENS = feature("projected service account tokens")
 _NEW_WORDS = feature("message: PodSecurityPolicy in front")
-_HOST_FIELDS = {
-    "hostNetwork": "Host network is not allowed to be used",
-    "hostPID": "Host PID is not allowed to be used",
-    "hostIPC": "Host IPC is not allowed to be used",
-}
-
-
-def containers(spec: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Every container of a pod, with its path."""
-    return [
-        (f"spec.{key}[{index}]", container)
-        for key in ("initContainers", "containers")
-        for index, container in enumerate(spec.get(key) or ())
-    ]
+_AUTHORIZATION = ("PodSecurityPolicy", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
 
 
 def is_privileged(container: Mapping[str, Any]) -> bool:
-    """Whether a container asks to be privileged."""
+    """Return whether a container asks to be privileged."""
     return bool((container.get("securityContext") or {}).get("privileged"))
 
 
-def refuse_privileged(store: ObjectStore, pod: Mapping[str, Any]) -> None:
-    """What an API server without ``--allow-privileged`` does.
+def refuse_privileged(store: ObjectStore, pod: Object) -> None:
+    """Refuse privileged containers, as an API server without ``--allow-privileged`` does.
 
     Raises:
         ApiError: a container is privileged.
     """
+    words = "Forbidden: disallowed by cluster policy"
     causes = [
-        Cause(
-            "FieldValueForbidden",
-            "Forbidden: disallowed by cluster policy",
-            f"{path}.securityContext.privileged",
-        )
-        for path, container in containers(pod["spec"])
+        Cause("FieldValueForbidden", words, f"{path}.securityContext.privileged")
+        for path, container in containers(pod)
         if is_privileged(container)
     ]
     if causes:
-        resource = store.catalog.preferred("Pod")
-        raise invalid(resource, pod["metadata"].get("name", ""), causes)
+        raise invalid(store.catalog.preferred("Pod"), pod["metadata"].get("name", ""), causes)
 
 
-def give_service_account(store: ObjectStore, pod: dict[str, Any]) -> None:
-    """The ServiceAccount plugin: the default account, and its token as a volume.
+def give_service_account(store: ObjectStore, pod: Object) -> None:
+    """Put the service account and the volume with its token into a new pod: the ServiceAccount plugin.
 
     Raises:
-        Forbidden: there is no such service account.
+        Forbidden: the service account does not exist.
     """
-    metadata, spec = pod["metadata"], pod["spec"]
-    if MIRROR in (metadata.get("annotations") or {}):
+    if is_mirror(pod):
         return
-    namespace = metadata["namespace"]
-    name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
-    spec["serviceAccountName"] = spec["serviceAccount"] = name
+    namespace, name = pod["metadata"]["namespace"], service_account_of(pod)
     if not store.exists("ServiceAccount", name, namespace):
         raise Forbidden(
             f'error looking up service account {namespace}/{name}: serviceaccount "{name}" not found'
         )
-    if spec.get("automountServiceAccountToken") is not False:
-        _mount_token(spec, name, store.release)
+    account = store.get("ServiceAccount", name, namespace)
+    pod["spec"] = {**as_created(pod, namespace, account, store.release)["spec"], "serviceAccount": name}
 
 
-def _mount_token(spec: dict[str, Any], account: str, release: Release) -> None:
-    mounted = [m for _, c in containers(spec) for m in c.get("volumeMounts") or ()]
-    if any(mount.get("mountPath") == _TOKEN_PATH for mount in mounted):
-        return
-    volume: dict[str, Any] = {"name": f"{account}-token-5kzqx"}
-    volume["secret"] = {"secretName": volume["name"], "defaultMode": 420}
-    if _BOUND_TOKENS.in_release(release):
-        sources: list[dict[str, Any]] = [
-            {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
-            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-            {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": _NAMESPACE}]}},
-        ]
-        volume = {"name": "kube-api-access-5kzqx", "projected": {"sources": sources}}
-    spec["volumes"] = [*(spec.get("volumes") or ()), volume]
-    mount = {"name": volume["name"], "mountPath": _TOKEN_PATH, "readOnly": True}
-    for key in ("initContainers", "containers"):
-        for container in spec.get(key) or ():
-            container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
-
-
-_NAMESPACE = {"apiVersion": "v1", "fieldPath": "metadata.namespace"}
-
-
-def apply_pod_security_policy(store: ObjectStore, user: User, pod: dict[str, Any]) -> None:
-    """The PodSecurityPolicy plugin: the pod needs a policy that it keeps and that it may use.
+def apply_pod_security_policy(store: ObjectStore, user: Identity, pod: Object) -> None:
+    """Judge a new pod by the policies that its account or its maker may use, and let the chosen one fill it in.
 
     Raises:
-        Forbidden: there is none; with the violations of the policies that it may use.
+        Forbidden: no policy admits it; with the reasons of each.
+        ApiError: the pod has a field of the wrong type.
     """
-    policies = store.list("PodSecurityPolicy")
+    objects = {RESOURCES[kind].plural: store.list(kind) for kind in _AUTHORIZATION}
+    policies = objects["podsecuritypolicies"]
     prefix = "PodSecurityPolicy: " if _NEW_WORDS.in_release(store.release) else ""
     if not policies:
         raise Forbidden(f"{prefix}no providers available to validate pod request")
-    usable = [policy for policy in policies if _may_use(store, user, pod, policy["metadata"]["name"])]
-    kept = [policy for policy in usable if not any(_violations(policy["spec"], pod["spec"]))]
-    chosen = next((p for p in kept if not _mutates(p["spec"])), kept[0] if kept else None)
-    if chosen is None:
-        found = " ".join(words for policy in usable for words in _violations(policy["spec"], pod["spec"]))
+    authorization, namespace = Authorization(objects), pod["metadata"]["namespace"]
+    usable = authorization.usable(user, namespace)
+    if name := pod["spec"].get("serviceAccountName"):
+        usable |= authorization.usable(Identity.of_service_account(namespace, name), namespace)
+    try:
+        decision = evaluate_psp(
+            pod, [p for p in policies if p["metadata"]["name"] in usable], release=store.release
+        )
+    except ParameterError as error:
+        raise bad_request(str(error)) from error
+    if not decision.admitted:
+        reasons = " ".join(why for refusals in decision.refusals.values() for why in refusals)
         old = "unable to validate against any pod security policy"
-        raise Forbidden(f"{prefix}{'unable to admit pod' if prefix else old}: [{found}]")
-    annotations = pod["metadata"].setdefault("annotations", {})
-    annotations[ANNOTATION] = chosen["metadata"]["name"]
+        raise Forbidden(f"{prefix}{'unable to admit pod' if prefix else old}: [{reasons}]")
+    pod |= decision.pod
+    metadata = pod["metadata"]
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), PSP_ANNOTATION: decision.policy}
 
 
-def _may_use(store: ObjectStore, user: User, pod: Mapping[str, Any], policy: str) -> bool:
-    namespace, name = pod["metadata"]["namespace"], pod["spec"].get("serviceAccountName")
-    asked = [rbac.service_account(namespace, name)] if name else []
-    # Rules for the group policy or, "for backward compatibility", extensions.
-    return any(
-        rbac.allowed(store, who, Access("use", group, "podsecuritypolicies", "", namespace, policy))
-        for who in [*asked, user]
-        for group in ("policy", "extensions")
-    )
+def check_policy(policy: Object) -> None:
+    """Refuse a PodSecurityPolicy that the API server would not store.
 
-
-def _violations(policy: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterable[str]:
-    for key, words in _HOST_FIELDS.items():
-        if spec.get(key) and not policy.get(key):
-            yield f"spec.securityContext.{key}: Invalid value: true: {words}"
-    volumes = set(policy.get("volumes") or ())
-    for index, volume in enumerate(spec.get("volumes") or ()):
-        kind = next((key for key in volume if key != "name"), "emptyDir")
-        if "*" not in volumes and kind not in volumes and not _is_allowed_token(volume, volumes):
-            words = f'Invalid value: "{kind}": {kind} volumes are not allowed to be used'
-            yield f"spec.volumes[{index}]: {words}"
-    for path, container in containers(spec):
-        context = container.get("securityContext") or {}
-        if is_privileged(container) and not policy.get("privileged"):
-            words = "Invalid value: true: Privileged containers are not allowed"
-            yield f"{path}.securityContext.privileged: {words}"
-        allowed = {*(policy.get("allowedCapabilities") or ()), *(policy.get("defaultAddCapabilities") or ())}
-        for name in (context.get("capabilities") or {}).get("add") or ():
-            if "*" not in allowed and name not in allowed:
-                words = f'Invalid value: "{name}": capability may not be added'
-                yield f"{path}.securityContext.capabilities.add: {words}"
-
-
-def _is_allowed_token(volume: Mapping[str, Any], allowed: set[str]) -> bool:
-    # A policy that allows secrets allows the projected service account token, too (1.21).
-    sources = (volume.get("projected") or {}).get("sources") or ()
-    return "secret" in allowed and any("serviceAccountToken" in source for source in sources)
-
-
-def _mutates(policy: Mapping[str, Any]) -> bool:
-    """Whether a policy may change a pod; those that do not are preferred."""
-    rules = ("runAsUser", "runAsGroup", "seLinux", "supplementalGroups", "fsGroup")
-    strict = any((policy.get(key) or {}).get("rule", "RunAsAny") != "RunAsAny" for key in rules)
-    lists = ("defaultAddCapabilities", "requiredDropCapabilities")
-    return (
-        strict
-        or any(policy.get(key) for key in lists)
-        or bool(policy.get("readOnlyRootFilesystem"))
-        or policy.get("allowPrivilegeEscalation") is False
-        or policy.get("defaultAllowPrivilegeEscalation") is not None
-    )
+    Raises:
+        ApiError: it is not a policy.
+    """
+    try:
+        read_policy(policy)
+    except ParameterError as error:
+        raise bad_request(str(error)) from error

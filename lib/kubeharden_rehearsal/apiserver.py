@@ -17,6 +17,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from kubeharden.errors import RehearsalError
+from kubeharden.kube.rbac import Identity
 from kubeharden.releases import Release, feature
 from kubeharden_rehearsal.api import status
 from kubeharden_rehearsal.api.catalog import SUBRESOURCE_VERBS, Resource
@@ -24,7 +25,6 @@ from kubeharden_rehearsal.api.endpoints import AdmissionHook, Call, Endpoints, R
 from kubeharden_rehearsal.api.requests import (
     Access,
     Target,
-    User,
     access_of,
     check_allowed,
     parse_number,
@@ -37,7 +37,7 @@ from kubeharden_rehearsal.api.status import ApiError, Forbidden
 from kubeharden_rehearsal.api.watching import Watch
 from kubeharden_rehearsal.store import ObjectStore
 
-__all__ = ["Access", "ApiError", "ApiServer", "Forbidden", "User", "allow_all"]
+__all__ = ["Access", "ApiError", "ApiServer", "Forbidden", "allow_all"]
 
 NodeProxy = Callable[[str, str, str], Awaitable[tuple[int, str, bytes]]]
 
@@ -46,7 +46,7 @@ _WATCH_SECONDS = 1800
 _STOP_SECONDS = 2.0
 
 
-def allow_all(user: User, access: Access) -> bool:  # noqa: ARG001 - the signature of an authorizer
+def allow_all(user: Identity, access: Access) -> bool:  # noqa: ARG001 - the signature of an authorizer
     """Allow everything to everyone, as ``--authorization-mode=AlwaysAllow``."""
     return True
 
@@ -73,7 +73,7 @@ class ApiServer:
         self,
         store: ObjectStore,
         *,
-        users: Mapping[str, User],
+        users: Mapping[str, Identity],
         authorize: Authorize = allow_all,
         admit: AdmissionHook | None = None,
         node_proxy: NodeProxy | None = None,
@@ -156,7 +156,7 @@ class ApiServer:
         return await self._answer_for(request, user, target, resource)
 
     async def _answer_for(
-        self, request: web.BaseRequest, user: User, target: Target, resource: Resource
+        self, request: web.BaseRequest, user: Identity, target: Target, resource: Resource
     ) -> web.StreamResponse:
         access = access_of(verb_of(request.method, target, request.query), target, request.query)
         own = resource.review and resource.kind.startswith("Self")
@@ -188,7 +188,7 @@ class ApiServer:
             return web.Response(text="ok")
         return None
 
-    def _user(self, request: web.BaseRequest) -> User:
+    def _user(self, request: web.BaseRequest) -> Identity:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         user = self._users.get(token.strip()) if scheme.lower() == "bearer" else None
         if user is None:
@@ -242,10 +242,10 @@ class ApiServer:
         return web.Response(status=code, body=body, headers={"Content-Type": content_type})
 
 
-def _authenticated(user: User) -> User:
+def _authenticated(user: Identity) -> Identity:
     if _AUTHENTICATED in user.groups:
         return user
-    return replace(user, groups=(*user.groups, _AUTHENTICATED))
+    return replace(user, groups=user.groups | {_AUTHENTICATED})
 
 
 def _exists(resource: Resource, target: Target) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
+from kubeharden.kube.rbac import Identity
 from kubeharden.releases import Release, feature
-from kubeharden_rehearsal import admission, rbac
-from kubeharden_rehearsal.api.requests import Access, User
+from kubeharden_rehearsal import admission
 from kubeharden_rehearsal.kubelets import LEASE_NAMESPACE, LEASES, UNREADY_SECONDS, Kubelets, stamp
 from kubeharden_rehearsal.machine import Component, Machine
 from kubeharden_rehearsal.pod_security import PLUGIN, PodSecurity
@@ -69,11 +69,7 @@ class Cluster:
         for task in self._tasks:
             task.cancel()
 
-    def authorize(self, user: User, access: Access) -> bool:
-        """Whether a user may do something: RBAC."""
-        return rbac.allowed(self.store, user, access)
-
-    def admit(self, user: User, operation: str, obj: dict[str, Any]) -> list[str]:
+    def admit(self, user: Identity, operation: str, obj: dict[str, Any]) -> list[str]:
         """The admission plugins that are on, in the API server's order; what is returned are warnings.
 
         Raises:
@@ -83,6 +79,8 @@ class Cluster:
         if self._api is None:
             return []
         config = self._api.config
+        if obj["kind"] == "PodSecurityPolicy":
+            admission.check_policy(obj)
         if obj["kind"] == "Pod" and operation == "CREATE":
             if "ServiceAccount" in config["plugins"]:
                 admission.give_service_account(self.store, obj)
@@ -111,7 +109,7 @@ class Cluster:
         if component.name == "kube-apiserver":
             self._api = None
 
-    def _create(self, obj: Object, user: User) -> None:
+    def _create(self, obj: Object, user: Identity) -> None:
         namespace = obj["metadata"]["namespace"]
         if self._created is None:
 
@@ -146,11 +144,12 @@ class Cluster:
             await self._dirty.wait()
             await asyncio.sleep(ROUND_SECONDS)
             before = self.store.generation
-            self._round()
+            self.reconcile()
             if self.store.generation == before:
                 self._dirty.clear()
 
-    def _round(self) -> None:
+    def reconcile(self) -> None:
+        """Let the controllers, the scheduler and the kubelets that run do what the objects ask for, once."""
         if self._api is None:
             return
         if self._runs("kube-controller-manager"):

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from time import time as clock
 from typing import Any
 
+from kubeharden.kube.pods import containers, is_ready
 from kubeharden.releases import feature
-from kubeharden_rehearsal.admission import containers, is_privileged
+from kubeharden_rehearsal.admission import is_privileged
 from kubeharden_rehearsal.machine import Component, Machine
 from kubeharden_rehearsal.scenario import Scenario
 from kubeharden_rehearsal.store import Object, ObjectStore
-from kubeharden_rehearsal.workloads import is_ready
 
 # How long a node stays NotReady after its kubelet has started, and Ready after its last heartbeat. On real
 # nodes these are some seconds and 40 s (node-monitor-grace-period); heartbeats here come ten times as often.
@@ -197,7 +197,7 @@ class Kubelets:
         """Why a kubelet does not run a pod (canRunPod in pkg/kubelet/util.go, up to 1.14)."""
         if kubelet.config.get("_allowPrivileged", True):
             return ""
-        if not any(is_privileged(container) for _, container in containers(pod["spec"])):
+        if not any(is_privileged(container) for _, container in containers(pod)):
             return ""
         uid = pod["metadata"]["uid"]
         return f'pod with UID "{uid}" specified privileged container, but is disallowed'

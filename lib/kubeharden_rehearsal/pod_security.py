@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 
+from kubeharden.kube.rbac import Identity
 from kubeharden.kube.workloads import TEMPLATES
 from kubeharden.podsecurity.admission_config import inner_versions
 from kubeharden.podsecurity.pss.standards import LATEST, LEVELS, Violation, evaluate_pss
 from kubeharden.releases import Release
-from kubeharden_rehearsal.api.requests import User
 from kubeharden_rehearsal.api.status import Cause, Forbidden, invalid
 from kubeharden_rehearsal.behaviour import RefusedError
 from kubeharden_rehearsal.store import Object, ObjectStore
@@ -92,7 +92,7 @@ class PodSecurity:
         self._defaults: Mapping[str, str] = configuration.get("defaults") or {}
         self._exemptions: Mapping[str, Any] = configuration.get("exemptions") or {}
 
-    def admit(self, user: User, operation: str, obj: Object) -> list[str]:
+    def admit(self, user: Identity, operation: str, obj: Object) -> list[str]:
         """Judge an object that is created or updated, and return the warnings for whoever asks.
 
         Raises:
@@ -107,7 +107,7 @@ class PodSecurity:
         if (
             (kind != "Pod" and kind not in _PATHS)
             or exempt
-            or user.name in (self._exemptions.get("usernames") or ())
+            or user.user in (self._exemptions.get("usernames") or ())
         ):
             return []
         if kind == "Pod" and operation == "UPDATE" and not self._is_significant(obj):

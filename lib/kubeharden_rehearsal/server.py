@@ -10,9 +10,10 @@ from time import time as clock
 
 import asyncssh
 
+from kubeharden.kube.rbac import Identity
 from kubeharden.releases import Release
 from kubeharden_rehearsal import control
-from kubeharden_rehearsal.apiserver import ApiServer, User
+from kubeharden_rehearsal.apiserver import ApiServer
 from kubeharden_rehearsal.cluster import Cluster
 from kubeharden_rehearsal.configz import configz
 from kubeharden_rehearsal.control import Control
@@ -25,7 +26,7 @@ from kubeharden_rehearsal.sshd import HOST, NodeServer
 
 # A new cluster has been up for three days, and its files are older than that.
 UPTIME_SECONDS = 3 * 24 * 3600.0
-ADMINISTRATOR = User("kubernetes-admin", ("system:masters",))
+ADMINISTRATOR = Identity("kubernetes-admin", frozenset({"system:masters"}))
 _SAVE_SECONDS = 1.0
 
 
@@ -40,7 +41,6 @@ class RehearsalServer:
         self._api = ApiServer(
             self._cluster.store,
             users={directory.token(): ADMINISTRATOR},
-            authorize=self._cluster.authorize,
             admit=self._cluster.admit,
             node_proxy=self.proxy,
             version=scenario.release,

@@ -13,16 +13,18 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kubeharden_rehearsal.api.requests import User
+from kubeharden.kube.manifests import controller_of, key_of
+from kubeharden.kube.pods import is_ready
+from kubeharden.kube.rbac import Identity
+from kubeharden.kube.workloads import controller_identity
 from kubeharden_rehearsal.api.status import ApiError, Forbidden
-from kubeharden_rehearsal.rbac import service_account
 from kubeharden_rehearsal.store import Object, ObjectStore
 
 # The letters of k8s.io/apimachinery's rand.SafeEncodeString.
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX, _HASH = 5, 10
 
-Create = Callable[[Object, User], None]
+Create = Callable[[Object, Identity], None]
 
 
 class Workloads:
@@ -81,7 +83,7 @@ class Workloads:
             "metadata": _metadata(name, deployment, labels),
             "spec": {"replicas": spec.get("replicas", 1), "selector": selector, "template": template},
         }
-        self._make(replica_set, "deployment-controller", deployment)
+        self._make(replica_set, deployment)
 
     def _scale(self, replica_set: Object, replicas: int) -> None:
         def change(obj: Object) -> Object:
@@ -97,7 +99,7 @@ class Workloads:
         for pod in pods[wanted:]:
             self._delete("Pod", pod)
         for _ in range(wanted - len(pods)):
-            if not self._make(self._pod(owner), "replicaset-controller", owner):
+            if not self._make(self._pod(owner), owner):
                 break
         ready = sum(is_ready(pod) for pod in self._owned("Pod", owner))
         status = {
@@ -119,7 +121,7 @@ class Workloads:
             if node not in there:
                 pod = self._pod(owner)
                 pod["spec"]["nodeName"] = node
-                self._make(pod, "daemon-set-controller", owner)
+                self._make(pod, owner)
         owned = self._owned("Pod", owner)
         ready = sum(is_ready(pod) for pod in owned)
         status = {
@@ -146,9 +148,10 @@ class Workloads:
         found = self._store.list(kind, namespace)
         return [obj for obj in found if (controller_of(obj) or {}).get("uid") == uid]
 
-    def _make(self, obj: Object, controller: str, owner: Object) -> bool:
+    def _make(self, obj: Object, owner: Object) -> bool:
+        accounts = {key_of(account) for account in self._store.list("ServiceAccount", "kube-system")}
         try:
-            self._create(obj, service_account("kube-system", controller))
+            self._create(obj, controller_identity(owner["kind"], accounts))
         except Forbidden as error:
             name = obj["metadata"].get("generateName") or obj["metadata"]["name"]
             plural = self._store.catalog.preferred(obj["kind"]).plural
@@ -189,18 +192,6 @@ class Workloads:
 
         metadata = obj["metadata"]
         self._store.update(kind, metadata["name"], metadata["namespace"], change, subresource="status")
-
-
-def controller_of(obj: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The owner reference of an object that controls it."""
-    references = obj["metadata"].get("ownerReferences") or ()
-    return next((ref for ref in references if ref.get("controller")), None)
-
-
-def is_ready(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod has the condition Ready."""
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def _metadata(name: str, owner: Object, labels: dict[str, str]) -> dict[str, Any]:

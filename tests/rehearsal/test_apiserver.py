@@ -32,11 +32,15 @@ from kubernetes.dynamic.exceptions import (
 )
 
 from kubeharden.errors import RehearsalError, UnknownReleaseError
+from kubeharden.kube.rbac import Identity
 from kubeharden_rehearsal.api.status import ApiError
-from kubeharden_rehearsal.apiserver import Access, ApiServer, Forbidden, User
+from kubeharden_rehearsal.apiserver import Access, ApiServer, Forbidden
 from kubeharden_rehearsal.store import ObjectStore
 
-USERS = {"admin-token": User("admin", ("system:masters",)), "dev-token": User("dev")}
+USERS = {
+    "admin-token": Identity("admin", frozenset({"system:masters"})),
+    "dev-token": Identity("dev", frozenset()),
+}
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
 NODE = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}}
 
@@ -919,8 +923,8 @@ def test_no_token_no_answer(cluster: Cluster, dynamic: Any) -> None:
     assert cluster.http("/api/v1/nodes", Authorization="Basic admin-token")[0] == 401
 
 
-def only_reading(user: User, access: Access) -> bool:
-    return user.name == "admin" or access.verb in {"get", "list", "watch"}
+def only_reading(user: Identity, access: Access) -> bool:
+    return user.user == "admin" or access.verb in {"get", "list", "watch"}
 
 
 @pytest.mark.parametrize(
@@ -954,7 +958,7 @@ def test_forbidden_by_authorization(start: Any, dynamic: Any, release: str, mess
 def test_forbidden_names_the_object_and_its_namespace(start: Any) -> None:
     asked: list[Access] = []
 
-    def nobody(user: User, access: Access) -> bool:
+    def nobody(user: Identity, access: Access) -> bool:
         asked.append(access)
         return False
 
@@ -969,7 +973,7 @@ def test_forbidden_names_the_object_and_its_namespace(start: Any) -> None:
 
 
 def test_reviews_about_oneself(start: Any, dynamic: Any) -> None:
-    def authorize(user: User, access: Access) -> bool:
+    def authorize(user: Identity, access: Access) -> bool:
         return access.verb in {"get", "use"} and access.name in {"", "restricted"}
 
     cluster = start("1.28", authorize=authorize)
@@ -1004,8 +1008,8 @@ def test_reviews_about_oneself(start: Any, dynamic: Any) -> None:
 def test_admission_changes_and_refuses(start: Any, dynamic: Any) -> None:
     seen: list[tuple[str, str, str]] = []
 
-    def admit(user: User, operation: str, obj: dict[str, Any]) -> None:
-        seen.append((user.name, operation, obj["kind"]))
+    def admit(user: Identity, operation: str, obj: dict[str, Any]) -> None:
+        seen.append((user.user, operation, obj["kind"]))
         if obj["metadata"].get("labels", {}).get("bad"):
             raise Forbidden("PodSecurityPolicy: unable to admit pod: []")
         if obj["kind"] == "Pod":

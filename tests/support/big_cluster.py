@@ -21,7 +21,8 @@ from typing import Any
 
 import yaml
 
-from kubeharden_rehearsal.apiserver import ApiServer, User
+from kubeharden.kube.rbac import Identity
+from kubeharden_rehearsal.apiserver import ApiServer
 from kubeharden_rehearsal.store import ObjectStore
 
 Object = dict[str, Any]
@@ -433,7 +434,7 @@ async def _serve(made: BigCluster, folder: Path) -> None:
         page = store.page(store.catalog.preferred(kind))
         sizes += [len(stored.json) for stored in page.items if kind == "Pod"]
     made.objects.clear()
-    api = ApiServer(store, users={TOKEN: User("admin", ("system:masters",))}, version=VERSION)
+    api = ApiServer(store, users={TOKEN: Identity("admin", frozenset({"system:masters"}))}, version=VERSION)
     kubeconfig = folder / "big.kubeconfig"
     kubeconfig.write_text(yaml.safe_dump(_kubeconfig(await api.start())), encoding="utf-8")
     ready = {

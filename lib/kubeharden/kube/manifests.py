@@ -134,6 +134,24 @@ def annotations_of(item: Object) -> Mapping[str, str]:
     return (item.get("metadata") or {}).get("annotations") or {}
 
 
+def selects(selector: Object, labels: Mapping[str, str]) -> bool:
+    """Return whether a label selector selects labels; an empty one selects all (LabelSelectorAsSelector)."""
+    wanted = (selector.get("matchLabels") or {}).items()
+    return all(labels.get(key) == value for key, value in wanted) and all(
+        _meets(expression, labels) for expression in selector.get("matchExpressions") or ()
+    )
+
+
+def _meets(expression: Object, labels: Mapping[str, str]) -> bool:
+    key, values = expression["key"], expression.get("values") or ()
+    return {
+        "In": key in labels and labels[key] in values,
+        "NotIn": key not in labels or labels[key] not in values,
+        "Exists": key in labels,
+        "DoesNotExist": key not in labels,
+    }.get(expression["operator"], False)
+
+
 def controller_of(item: Object) -> Object | None:
     """Return the owner reference that controls an object."""
     owners = item["metadata"].get("ownerReferences") or ()

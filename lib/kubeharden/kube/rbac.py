@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kubeharden.kube.manifests import selects
 from kubeharden.kube.names import AUTHENTICATED, PSP_RESOURCE, PSP_USE_GROUPS
 
 Object = Mapping[str, Any]
@@ -146,28 +147,10 @@ def _rules(
     return [
         rule
         for name, other in cluster_roles.items()
-        if name not in above and any(_selects(selector, other) for selector in selectors)
+        if name not in above
+        and any(selects(selector, other["metadata"].get("labels") or {}) for selector in selectors)
         for rule in _rules(other, cluster_roles, above)
     ]
-
-
-def _selects(selector: Object, item: Object) -> bool:
-    """Return whether a label selector selects an object; an empty one selects all (LabelSelectorAsSelector)."""
-    labels = item["metadata"].get("labels") or {}
-    wanted = (selector.get("matchLabels") or {}).items()
-    return all(labels.get(key) == value for key, value in wanted) and all(
-        _meets(expression, labels) for expression in selector.get("matchExpressions") or ()
-    )
-
-
-def _meets(expression: Object, labels: Mapping[str, str]) -> bool:
-    key, values = expression["key"], expression.get("values") or ()
-    return {
-        "In": key in labels and labels[key] in values,
-        "NotIn": key not in labels or labels[key] not in values,
-        "Exists": key in labels,
-        "DoesNotExist": key not in labels,
-    }.get(expression["operator"], False)
 
 
 def _allowed(rules: Iterable[Object]) -> frozenset[str]:

@@ -6,7 +6,7 @@ or refused tomorrow; a pod that runs today was mutated and filled in when it was
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,14 +120,27 @@ def names_of(kind: str, namespace: str, name: str) -> frozenset[str]:
     return frozenset({f"{kind} {namespace}/{name}", f"{namespace}/{name}"})
 
 
+def controller_identity(kind: str, accounts: Collection[tuple[str, str]]) -> Identity:
+    """Return the user that makes the pods of a kind of workload.
+
+    With ``--use-service-account-credentials``, the controller manager makes a service account for each controller and
+    acts as it; without, there is none, and all of them act as the controller manager.
+
+    Args:
+        kind: one of ``KINDS``.
+        accounts: namespace and name of every service account.
+    """
+    name = CONTROLLERS[kind]
+    if ("kube-system", name) in accounts:
+        return Identity.of_service_account("kube-system", name)
+    return Identity.of_user(CONTROLLER_MANAGER)
+
+
 class _Makers:
     """Makes workloads of objects, knowing as whom the controllers act."""
 
     def __init__(self, objects: Mapping[str, Iterable[Object]]) -> None:
-        # With --use-service-account-credentials, the controller manager makes a service account for each
-        # controller and acts as it; without, there is none, and all of them act as the controller manager.
-        accounts = {_place(item) for item in objects.get("serviceaccounts", ())}
-        self._controllers = {name for name in CONTROLLERS.values() if ("kube-system", name) in accounts}
+        self._accounts = {_place(item) for item in objects.get("serviceaccounts", ())}
 
     def of_template(self, key: Key, item: Object, pods: Iterable[Object]) -> Workload:
         kind, namespace, name = key
@@ -146,7 +159,7 @@ class _Makers:
             template=template,
             askers=(
                 Identity.of_service_account(namespace, service_account_of(template)),
-                self._controller(kind),
+                controller_identity(kind, self._accounts),
             ),
         )
 
@@ -173,12 +186,6 @@ class _Makers:
             template=pod,
             askers=(node,) if mirror else (Identity.of_service_account(namespace, service_account_of(pod)),),
         )
-
-    def _controller(self, kind: str) -> Identity:
-        name = CONTROLLERS[kind]
-        if name in self._controllers:
-            return Identity.of_service_account("kube-system", name)
-        return Identity.of_user(CONTROLLER_MANAGER)
 
 
 def _templated(objects: Mapping[str, Iterable[Object]]) -> dict[Key, Object]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from multidict import MultiMapping
 
+from kubeharden.kube.rbac import Identity
 from kubeharden.releases import feature
 from kubeharden_rehearsal.api import reviews, status
 from kubeharden_rehearsal.api.apply import APPLY_PATCH
@@ -20,7 +21,6 @@ from kubeharden_rehearsal.api.patching import JSON_PATCH, MERGE_PATCH, STRATEGIC
 from kubeharden_rehearsal.api.requests import (
     Access,
     Target,
-    User,
     check_allowed,
     is_true,
     parse_body,
@@ -32,7 +32,7 @@ from kubeharden_rehearsal.api.requests import (
 from kubeharden_rehearsal.api.selectors import Matcher, matcher
 from kubeharden_rehearsal.store import Admit, ObjectStore
 
-AdmissionHook = Callable[[User, str, Object], Sequence[str] | None]
+AdmissionHook = Callable[[Identity, str, Object], Sequence[str] | None]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Call:
         warnings: what admission has to say of an object that it admits.
     """
 
-    user: User
+    user: Identity
     access: Access
     target: Target
     resource: Resource

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kubeharden.kube.manifests import selects
 from kubeharden_rehearsal.api.objects import Object
-from kubeharden_rehearsal.api.selectors import selector_matches
 from kubeharden_rehearsal.api.status import ApiError, Cause, bad_request, too_many_requests
 from kubeharden_rehearsal.store import ObjectStore
 
@@ -71,7 +71,7 @@ def _budgets_of(store: ObjectStore, pod: Object) -> list[Object]:
     return [
         budget
         for budget in store.list("PodDisruptionBudget", pod["metadata"]["namespace"])
-        if selector_matches(budget.get("spec", {}).get("selector") or {}, labels)
+        if selects(budget.get("spec", {}).get("selector") or {}, labels)
     ]
 
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import yaml
 
+from kubeharden.kube.rbac import Identity
 from kubeharden.releases import Release, feature
 from kubeharden_rehearsal.api.catalog import Resource
 from kubeharden_rehearsal.api.status import (
@@ -24,19 +25,6 @@ BODY_TYPES = ("application/json", "application/yaml")
 _PROPAGATION_POLICIES = ("Background", "Foreground", "Orphan")
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 _TRUE = frozenset({"true", "True", "1"})
-
-
-@dataclass(frozen=True)
-class User:
-    """Whoever makes a request.
-
-    Attributes:
-        name: such as ``system:node:node-1``.
-        groups: the groups; the server itself adds ``system:authenticated``.
-    """
-
-    name: str
-    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,7 +114,7 @@ def access_of(verb: str, target: Target, query: Mapping[str, str]) -> Access:
 
 def check_allowed(
     allowed: bool,
-    user: User,
+    user: Identity,
     access: Access,
     resource: Resource,
     release: Release,
@@ -148,7 +136,7 @@ def check_allowed(
         what = f'resource "{plural}{sub}" in API group "{access.group}"'
     else:
         what = (f"{plural}.{access.group}" if access.group else plural) + sub
-    why = f'User "{user.name}" cannot {access.verb} {what} {where}'
+    why = f'User "{user.user}" cannot {access.verb} {what} {where}'
     raise forbidden(resource, access.name, why)
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from kubeharden.kube.rbac import Identity
 from kubeharden_rehearsal.api.catalog import Catalog, Resource
-from kubeharden_rehearsal.api.requests import Access, User
+from kubeharden_rehearsal.api.requests import Access
 from kubeharden_rehearsal.api.status import Cause, bad_request, invalid
 
-Authorize = Callable[[User, Access], bool]
+Authorize = Callable[[Identity, Access], bool]
 
 _ATTRIBUTES = ("resourceAttributes", "nonResourceAttributes")
 
 
 def answer(
-    resource: Resource, review: dict[str, Any], user: User, authorize: Authorize, catalog: Catalog
+    resource: Resource, review: dict[str, Any], user: Identity, authorize: Authorize, catalog: Catalog
 ) -> dict[str, Any]:
     """A review with its status filled in.
 
@@ -30,7 +31,7 @@ def answer(
         ApiError: 400 or 422, the question is not a whole one.
     """
     if resource.kind == "SelfSubjectReview":
-        info = {"username": user.name, "groups": list(user.groups)}
+        info = {"username": user.user, "groups": sorted(user.groups)}
         return {**review, "status": {"userInfo": info}}
     spec = review.get("spec") or {}
     if resource.kind == "SelfSubjectRulesReview":
@@ -38,7 +39,7 @@ def answer(
             raise bad_request("no namespace on request")
         return {**review, "status": _rules(user, spec["namespace"], authorize, catalog)}
     if resource.kind == "SubjectAccessReview":
-        user = User(spec.get("user", ""), tuple(spec.get("groups") or ()))
+        user = Identity(spec.get("user", ""), frozenset(spec.get("groups") or ()))
     allowed = authorize(user, _access(resource, spec))
     return {**review, "status": {"allowed": allowed}}
 
@@ -64,7 +65,7 @@ def _access(resource: Resource, spec: dict[str, Any]) -> Access:
     )
 
 
-def _rules(user: User, namespace: str, authorize: Authorize, catalog: Catalog) -> dict[str, Any]:
+def _rules(user: Identity, namespace: str, authorize: Authorize, catalog: Catalog) -> dict[str, Any]:
     """Every served resource is asked about; rules for objects by name cannot be found that way."""
     rules = []
     for resource in catalog.stored():

@@ -53,14 +53,6 @@ def label_matcher(selector: str) -> Matcher:
     return matches
 
 
-def selector_matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a LabelSelector object (matchLabels, matchExpressions) selects these labels."""
-    wanted = selector.get("matchLabels") or {}
-    if any(labels.get(key) != value for key, value in wanted.items()):
-        return False
-    return all(_expression_holds(expression, labels) for expression in selector.get("matchExpressions") or [])
-
-
 def field_matcher(selector: str, resource: Resource) -> Matcher:
     """A predicate on objects of a resource for a fieldSelector.
 
@@ -89,14 +81,6 @@ def _membership(key: str, values: frozenset[str], *, inside: bool) -> Matcher:
         return lambda labels: key in labels and labels[key] in values
     # An object without the label satisfies != and notin: labels.Requirement.Matches.
     return lambda labels: key not in labels or labels[key] not in values
-
-
-def _expression_holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    key, operator = expression["key"], expression["operator"]
-    if operator in {"Exists", "DoesNotExist"}:
-        return (key in labels) is (operator == "Exists")
-    values = frozenset(expression.get("values") or [])
-    return _membership(key, values, inside=operator == "In")(labels)
 
 
 def _field_requirement(part: str, resource: Resource) -> Matcher:
