@@ -20,7 +20,7 @@
     ├── StoppedError              a run was interrupted; the message says what became of the nodes in hand
     ├── ProofError                after a change, something is not as the plan promised
     ├── ApprovalError             the plan is not the approved one, or an approval is missing: nothing was changed
-    ├── RecordError               what happens cannot be recorded, or a record cannot be read
+    ├── RecordError               an event cannot be recorded, or a record cannot be read
     ├── RehearsalError            the embedded rehearsal cluster cannot run
     └── UnexpectedError           something that nobody thought of; its message is the redacted traceback
 
@@ -37,12 +37,10 @@ class KubehardenError(Exception):
     """The root of all errors raised by kubeharden on purpose; all of them can be pickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled, (type(self), self.args, vars(self))
+        return _rebuild, (type(self), self.args, vars(self))
 
 
-def _unpickled(
-    kind: type[KubehardenError], args: tuple[Any, ...], state: Mapping[str, Any]
-) -> KubehardenError:
+def _rebuild(kind: type[KubehardenError], args: tuple[Any, ...], state: Mapping[str, Any]) -> KubehardenError:
     """Return an error as it was, whatever arguments its class takes."""
     error = kind.__new__(kind, *args)
     vars(error).update(state)
@@ -145,7 +143,7 @@ class ApprovalError(KubehardenError):
 
 
 class RecordError(KubehardenError):
-    """What happens cannot be recorded, or a record cannot be read."""
+    """An event cannot be recorded, or a record cannot be read."""
 
 
 class RehearsalError(KubehardenError):

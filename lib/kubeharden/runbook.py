@@ -63,7 +63,7 @@ def start(namespace: Mapping[str, Any], kind: str = "harden") -> Run:
     made = chosen(
         read_parameters(chosen.parameters_model, namespace, rehearsals=source().available(), steps=names())
     )
-    with _opened(made) as (inventory, rehearsal):
+    with _open(made) as (inventory, rehearsal):
         made.check(inventory)
         approval = _approval(made, inventory)
         run = Run(made, inventory, _record(made, inventory, redactor), rehearsal, approval)
@@ -87,7 +87,7 @@ def _end_the_last(namespace: Mapping[str, Any]) -> Redactor:
 
 
 @contextmanager
-def _opened(kind: AnyKind) -> Iterator[tuple[Inventory, OpenCluster | None]]:
+def _open(kind: AnyKind) -> Iterator[tuple[Inventory, OpenCluster | None]]:
     """Open the inventory; a rehearsal that was started for it ends again if what follows fails."""
     p, rehearsal = kind.parameters, None
     if p.inventory != REHEARSAL:
@@ -151,7 +151,7 @@ def records(namespace: Mapping[str, Any]) -> Records:
 
     Raises:
         ParameterError: a parameter is wrong.
-        RecordError: there is no such folder of runs.
+        RecordError: the folder of runs is not there.
     """
     redactor = Redactor(harmless_flags(), written_words())
     output_guard.install(namespace, redactor)

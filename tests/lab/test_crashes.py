@@ -22,7 +22,7 @@ from places import HERE, Node, existing
 from steps import wait
 from truth import look
 
-from kubeharden.edges.nodes import Begun
+from kubeharden.edges.nodes import TransactionResult
 from kubeharden.errors import NodeError
 from kubeharden.plan import NodeChange
 
@@ -79,7 +79,7 @@ def node_has(node: Node, change: NodeChange) -> bool:
     return ssh(node, f"sudo cat {file.path}") == file.after
 
 
-def begin(hand: Hands, change: NodeChange, run: str) -> Begun:
+def begin(hand: Hands, change: NodeChange, run: str) -> TransactionResult:
     return hand.nodes.begin(change, run, CONFIRM_SECONDS)
 
 

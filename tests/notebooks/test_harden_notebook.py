@@ -243,7 +243,7 @@ def test_a_node_that_fails_stops_the_run_with_its_own_words(papermill: Papermill
     [
         (["-p", "dns_pi", "10.0.0.10"], "dns_pi: there is no such parameter; did you mean dns_ip?"),
         (["-p", "dns_ip", "010"], "dns_ip: 10 is a value of type int; expected text"),
-        (["-p", "dns_ip", "10.0.0.300"], "dns_ip: '10.0.0.300' is no IP address"),
+        (["-p", "dns_ip", "10.0.0.300"], "dns_ip: '10.0.0.300' is not an IP address"),
         (
             ["-p", "dns_ip", "10.1.0.10"],
             "dns_ip: '10.1.0.10' is outside the API server's --service-cluster-ip-range",

@@ -178,7 +178,7 @@ def test_what_somebody_else_had_made_first_is_left_alone(
     """The run meant to create the very same object, and was refused: it is not the run's to delete."""
     with Rehearsal.start("article-1.10", tmp_path / "rehearsal") as rehearsal:
         run = planned_run(rehearsal, tmp_path / "records", steps=["pod-security"])
-        theirs = run.planned().object_changes[0].manifest
+        theirs = run.current_plan.object_changes[0].manifest
         run.cluster.create(dict(theirs))
         with fails(StaleError, match="already exists"):
             run.apply("pod-security")
@@ -211,7 +211,7 @@ def test_a_record_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
         given = {"In": [""], "inventory": str(rehearsal.inventory), "output_dir": str(tmp_path / "records")}
         with pytest.raises(ParameterError, match="record: '' is empty"):
             runbook.start_rollback(given)
-        with pytest.raises(RecordError, match="is no record of a run"):
+        with pytest.raises(RecordError, match="is not the record of a run"):
             runbook.start_rollback({**given, "record": str(tmp_path)})
         other = planned_run(rehearsal, tmp_path / "records", mode="plan")
         with pytest.raises(ParameterError, match="still goes on"):

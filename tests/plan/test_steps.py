@@ -52,7 +52,7 @@ def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_order_of_steps_is_that_of_the_article() -> None:
     assert steps.names() == ("kubelet", "pod-security", "kube-proxy", "kube-scheduler")
-    assert [step.name for step in steps.chosen(["kube-proxy", "kubelet"])] == ["kubelet", "kube-proxy"]
+    assert [step.name for step in steps.select_steps(["kube-proxy", "kubelet"])] == ["kubelet", "kube-proxy"]
 
 
 @pytest.mark.usefixtures("registered")

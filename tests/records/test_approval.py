@@ -246,7 +246,7 @@ def test_nobody_approves_for_themselves(
 
 
 def test_what_is_no_digest_is_refused_with_the_parameters(starts: Starts) -> None:
-    with pytest.raises(ParameterError, match="approved_plan: 'abc' is no digest of a plan"):
+    with pytest.raises(ParameterError, match="approved_plan: 'abc' is not the digest of a plan"):
         starts(approved_plan="abc")
 
 

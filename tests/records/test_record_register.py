@@ -86,7 +86,7 @@ def test_runs_are_found_by_node_object_user_and_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-1-1", "2026-11-01 08:30", "2026-11-01T08:30+01:00"])
 def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(ParameterError, match=r"since: .* is no time; expected one like 2026-11-01"):
+    with pytest.raises(ParameterError, match=r"since: .* is not a time; expected one like 2026-11-01"):
         Wanted(since=text)
 
 

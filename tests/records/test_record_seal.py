@@ -130,7 +130,7 @@ def test_a_run_that_goes_on_is_not_sealed(tmp_path: Path, key: Path) -> None:
 
 
 def test_what_is_no_run_or_no_plain_file_is_refused(tmp_path: Path, run: Path, key: Path) -> None:
-    with pytest.raises(RecordError, match="is no record of a run"):
+    with pytest.raises(RecordError, match="is not the record of a run"):
         seal(tmp_path, None, key)
     (run / "link").symlink_to("/etc/hostname")
     with pytest.raises(RecordError, match="cannot be read as a regular file"):

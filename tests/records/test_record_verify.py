@@ -151,7 +151,7 @@ def test_the_last_line_has_no_line_after_it_and_is_named_all_the_same(run: Path,
     path.write_bytes(path.read_bytes().replace(b'"not_carried_out": []', b'"not_carried_out": 0.'))
     assert verify(run, signers).wrong == (
         "journal.jsonl: was changed",
-        "journal.jsonl: line 4 is no event",
+        "journal.jsonl: line 4 is not an event",
         "journal.jsonl: line 4 was changed",
     )
 

@@ -150,7 +150,7 @@ def test_a_pod_that_nothing_makes_anew_is_not_evicted_nor_is_any_other(cluster: 
     before = {pod["metadata"]["uid"] for pod in cluster.pods_on(NODE)}
     drain, _ = a_drain(cluster)
     with (
-        pytest.raises(ClusterError, match="nothing would make these pods anew: default/by-hand"),
+        pytest.raises(ClusterError, match="nothing would recreate these pods: default/by-hand"),
         drain.of(NODE),
     ):
         pytest.fail("it is not drained")

@@ -40,14 +40,16 @@ class Changed:
     faults: Faults
 
     def change(self, node: str = NODE) -> NodeChange:
-        return next(c for c in self.run.planned().node_changes if c.node == node and c.service == "kubelet")
+        return next(
+            c for c in self.run.current_plan.node_changes if c.node == node and c.service == "kubelet"
+        )
 
     def health(self, settle: float = 0.2) -> Health:
         return Health(self.run.nodes, self.run.cluster, settle, threading.Event())
 
     def before(self, node: str = NODE) -> Before:
         """The node as it was before its change, and its pods as they are: a healthy cluster keeps them."""
-        return self.health().before(self.change(node), self.run.seen().node(node))
+        return self.health().before(self.change(node), self.run.facts.node(node))
 
     def prove(
         self,
@@ -223,7 +225,7 @@ class Balanced:
 
     def __init__(self, rehearsal: Rehearsal, run: runbook.Run) -> None:
         self.rehearsal, self.run = rehearsal, run
-        [self.change] = (c for c in run.planned().node_changes if c.service == "kube-apiserver")
+        [self.change] = (c for c in run.current_plan.node_changes if c.service == "kube-apiserver")
 
     @property
     def unit(self) -> Path:
@@ -239,7 +241,7 @@ class Balanced:
 
     def prove(self, settle: float = 0.2, seconds: float = 3) -> str:
         health = Health(self.run.nodes, self.run.cluster, settle, threading.Event())
-        before = Before(self.run.seen().node(MASTER))
+        before = Before(self.run.facts.node(MASTER))
         return health.prove(self.change, before, LONG_AGO, time.monotonic() + seconds)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from faults import ALWAYS, Faults, between
 from kubeharden import runbook
-from kubeharden.edges.nodes import Begun
+from kubeharden.edges.nodes import TransactionResult
 from kubeharden.errors import (
     ClusterError,
     KubehardenError,
@@ -287,7 +287,7 @@ def test_what_could_not_be_put_back_is_not_called_reverted(
     begin: Callable[..., runbook.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = begin(confirm_timeout=6)
-    answer = Begun("failed", "THESE FILES COULD NOT BE PUT BACK")
+    answer = TransactionResult("failed", "THESE FILES COULD NOT BE PUT BACK")
     monkeypatch.setattr(run.nodes, "confirm", lambda *_: answer)
     with fails(NodeError, match="could not be confirmed any more: THESE FILES"):
         run.apply("kubelet")
@@ -361,7 +361,7 @@ def test_a_change_that_a_dead_run_left_open_is_waited_for(
     rehearsal: Rehearsal, begin: Callable[..., runbook.Run], capsys: pytest.CaptureFixture[str]
 ) -> None:
     dead = begin(confirm_timeout=5)
-    change = next(c for c in dead.planned().node_changes if c.node == "k8s-node1")
+    change = next(c for c in dead.current_plan.node_changes if c.node == "k8s-node1")
     dead.nodes.begin(change, "dead-run", 5)
     assert has_config(rehearsal, "k8s-node1")
     run = begin()
@@ -394,7 +394,7 @@ def test_an_object_that_somebody_changed_since_is_not_overwritten(
     rehearsal: Rehearsal, begin: Callable[..., runbook.Run]
 ) -> None:
     first = begin(steps=["pod-security"])
-    [change, *_] = first.planned().object_changes
+    [change, *_] = first.current_plan.object_changes
     theirs = dict(change.manifest)
     first.cluster.create(theirs)
     with fails(

@@ -98,7 +98,7 @@ def test_nothing_is_switched_on_while_something_would_break(run: runbook.Run, na
     "run", [{"default_policy": "baseline", "accept_breaking": ["Deployment shop/miner"]}], indirect=True
 )
 def test_what_was_foretold_is_what_happens(run: runbook.Run) -> None:
-    foretold = {str(j): j.policy for j in run.planned().impacts[0].judged}
+    foretold = {str(j): j.policy for j in run.current_plan.impacts[0].judged}
     assert "carried out" in str(run.apply("pod-security"))
     for pod in run.cluster.observe(["Pod"]).of("pods"):
         meta = pod["metadata"]

@@ -28,7 +28,7 @@ class CensusParameters(RunParameters):
 def count(run: runbook.Run) -> View:
     """Count the pods of a namespace."""
     wanted = run.parameters.namespace
-    pods = [pod for pod in run.seen().cluster.of("pods") if pod["metadata"]["namespace"] == wanted]
+    pods = [pod for pod in run.facts.cluster.of("pods") if pod["metadata"]["namespace"] == wanted]
     return View([Message(f"{wanted} has {len(pods)} pods.")])
 
 

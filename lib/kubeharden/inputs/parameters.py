@@ -53,7 +53,7 @@ def _text(value: Any, info: ValidationInfo) -> str:
     return value.strip()
 
 
-def _checked(check: Callable[[str], object], *, empty: bool = True) -> AfterValidator:
+def _check_with(check: Callable[[str], object], *, empty: bool = True) -> AfterValidator:
     """Return the validator that calls ``check``, which raises ValueError; by default, empty text is fine, too."""
 
     def validate(text: str) -> str:
@@ -65,7 +65,7 @@ def _checked(check: Callable[[str], object], *, empty: bool = True) -> AfterVali
 
 
 def _one_of(*allowed: str) -> AfterValidator:
-    return _checked(lambda text: _check_one_of(text, allowed), empty=False)
+    return _check_with(lambda text: _check_one_of(text, allowed), empty=False)
 
 
 def _check_one_of(text: str, allowed: Sequence[str]) -> None:
@@ -92,7 +92,7 @@ def _switch(value: Any) -> bool:
     return text == "true"
 
 
-def _known(text: str, info: ValidationInfo) -> str:
+def _check_rehearsal(text: str, info: ValidationInfo) -> str:
     """Check a rehearsal against those that there are, where the caller says which."""
     known = (info.context or {}).get("rehearsals")
     if known is not None:
@@ -134,7 +134,7 @@ def _check_ip(text: str) -> None:
     try:
         zone = getattr(ipaddress.ip_address(text), "scope_id", None)
     except ValueError:
-        raise ValueError("is no IP address; expected one like 10.0.0.10") from None
+        raise ValueError("is not an IP address; expected one like 10.0.0.10") from None
     if zone:
         raise ValueError("has a zone, which means nothing on other machines; expected one like fd00::a")
 
@@ -144,7 +144,7 @@ def _check_cidr(text: str) -> None:
         try:
             network = ipaddress.ip_network(part, strict=False)
         except ValueError:
-            raise ValueError("is no CIDR; expected one like 10.32.0.0/16") from None
+            raise ValueError("is not a CIDR; expected one like 10.32.0.0/16") from None
         if not part.partition("/")[2].isdigit():
             raise ValueError(f"has no prefix length; expected one like {part.partition('/')[0]}/16")
         if str(network.network_address) != str(ipaddress.ip_address(part.split("/")[0])):
@@ -154,7 +154,7 @@ def _check_cidr(text: str) -> None:
 def _check_domain(text: str) -> None:
     label = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
     if not re.fullmatch(rf"{label}(\.{label})*", text):
-        raise ValueError("is no DNS domain; expected one like cluster.local")
+        raise ValueError("is not a DNS domain; expected one like cluster.local")
 
 
 def _check_image(text: str) -> None:
@@ -163,14 +163,14 @@ def _check_image(text: str) -> None:
     host = r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]+)?"
     tag, digest = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", r"sha256:[0-9a-f]{64}"
     if not re.fullmatch(rf"(?:{host}/)?{part}(?:/{part})*(?::{tag})?(?:@{digest})?", text):
-        raise ValueError("is no image; expected one like k8s.gcr.io/pause-amd64:3.1")
+        raise ValueError("is not an image; expected one like k8s.gcr.io/pause-amd64:3.1")
 
 
 def _check_release(text: str) -> None:
     try:
         Release.parse(text)
     except UnknownReleaseError as error:
-        raise ValueError(f"is no release to go to: {error}") from None
+        raise ValueError(f"is not a release to go to: {error}") from None
 
 
 def _check_change_id(text: str) -> None:
@@ -180,7 +180,7 @@ def _check_change_id(text: str) -> None:
 
 def _check_digest(text: str) -> None:
     if not re.fullmatch("[0-9a-f]{64}", text):
-        raise ValueError("is no digest of a plan; expected the 64 digits that a run in mode plan shows")
+        raise ValueError("is not the digest of a plan; expected the 64 digits that a run in mode plan shows")
 
 
 def _check_record(text: str) -> None:
@@ -196,18 +196,18 @@ def _digits(value: Any) -> Any:
 # The types of parameters: each with its checks, whatever notebook has it.
 Text = Annotated[str, BeforeValidator(_text)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
-Ip = Annotated[Text, _checked(_check_ip)]
-Cidr = Annotated[Text, _checked(_check_cidr)]
-Domain = Annotated[Text, _checked(_check_domain)]
-Image = Annotated[Text, _checked(_check_image)]
-TargetRelease = Annotated[Text, _checked(_check_release)]
-ChangeId = Annotated[Text, _checked(_check_change_id)]
-Digest = Annotated[Text, _checked(_check_digest)]
-RecordFolder = Annotated[Text, _checked(_check_record, empty=False)]
-RehearsalName = Annotated[Text, AfterValidator(_known)]
+Ip = Annotated[Text, _check_with(_check_ip)]
+Cidr = Annotated[Text, _check_with(_check_cidr)]
+Domain = Annotated[Text, _check_with(_check_domain)]
+Image = Annotated[Text, _check_with(_check_image)]
+TargetRelease = Annotated[Text, _check_with(_check_release)]
+ChangeId = Annotated[Text, _check_with(_check_change_id)]
+Digest = Annotated[Text, _check_with(_check_digest)]
+RecordFolder = Annotated[Text, _check_with(_check_record, empty=False)]
+RehearsalName = Annotated[Text, AfterValidator(_check_rehearsal)]
 Steps = Annotated[tuple[str, ...], BeforeValidator(_steps)]
 Workloads = Annotated[tuple[str, ...], BeforeValidator(_workloads)]
-Batch = Annotated[Text, BeforeValidator(_digits), _checked(BatchSize.parse, empty=False)]
+Batch = Annotated[Text, BeforeValidator(_digits), _check_with(BatchSize.parse, empty=False)]
 
 
 class RunParameters(BaseModel):
@@ -262,7 +262,7 @@ class Parameters(ChangeParameters):
 
 
 def assigned_names(sources: Iterable[str], known: Sequence[str]) -> list[str]:
-    """The names assigned in papermill's injected cell and in every cell that assigns a parameter.
+    """Return the names assigned in papermill's injected cell and in every cell that assigns a parameter.
 
     Args:
         sources: the text of each cell that has run, in order.
@@ -316,10 +316,10 @@ def read_parameters(kind: type[M], namespace: Mapping[str, Any], **known: Iterab
 
 
 def _unknown(namespace: Mapping[str, Any], known: Sequence[str]) -> list[str]:
-    """A sentence for each name that was given and is no parameter."""
+    """Return a sentence for each name that was given and is not a parameter."""
     wrong = []
     for name in assigned_names(namespace.get("In", ()), known):
-        if name not in known and name in namespace:  # a cell that was mended and run again has deleted it
+        if name not in known and name in namespace:  # a cell that was corrected and run again has deleted it
             close = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {close[0]}?" if close else "."
             wrong.append(f"{name}: there is no such parameter{hint} There are: {', '.join(known)}")

@@ -14,7 +14,7 @@ from kubeharden.inputs.inventory import Network
 from kubeharden.inputs.parameters import Parameters, check_dns_ip
 from kubeharden.plan.draft import Draft
 from kubeharden.plan.model import NodeChange, Plan, Remark
-from kubeharden.plan.steps import chosen
+from kubeharden.plan.steps import select_steps
 from kubeharden.plan.upgrade import upgrade_findings
 from kubeharden.podsecurity import PolicySet
 
@@ -26,7 +26,7 @@ def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan
         ParameterError: a parameter does not fit the cluster (nothing was touched).
     """
     check_dns_ip(parameters.dns_ip, service_range(facts), "read from kube-apiserver's command line")
-    steps = chosen(parameters.steps)
+    steps = select_steps(parameters.steps)
     parts = [Draft(facts, parameters, policies) for _ in steps]
     for step, part in zip(steps, parts, strict=True):
         step.plan(part)

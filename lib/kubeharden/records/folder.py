@@ -5,7 +5,7 @@
 | ``journal.jsonl`` | what happened, see ``journal.py`` |
 | ``plan.json`` | the last plan, with its digest |
 | ``files.json``, ``files/<node>/<sha256>`` | the nodes' files before and after, named by the SHA-256 of each |
-| ``objects.json``, ``objects/<n>-before.json``, ``-after.json`` | API objects likewise, as far as they exist |
+| ``objects.json``, ``objects/<n>-before.json``, ``-after.json`` | API objects before and after, as far as they exist |
 
 A content in which the redaction finds a secret is kept redacted and marked as such, never raw: the bytes themselves
 are in the backup on the node. Files are written aside, put on disk and renamed, so that none is ever half-written.
@@ -44,7 +44,7 @@ class KeptFile:
         mode: octal text such as ``644``, as it was to be; with ``owner`` and ``group``.
         before: SHA-256 of the content that it had, or ``absent``.
         after: SHA-256 of the content that it was to have.
-        redacted: whether what is kept of it lacks a secret, before or after.
+        redacted: a secret was taken out of what is kept of it, before or after.
         before_mode: what it was before, like ``before_owner`` and ``before_group``; empty where there was no file.
     """
 
@@ -204,7 +204,7 @@ class PastRun:
         journal: what happened.
         plan: the content of ``plan.json``; None where no plan was made.
         files: what is kept of the nodes' files, in the order in which they were to be changed.
-        objects: likewise of API objects.
+        objects: what is kept of API objects, in that order.
         problems: what is wrong with the folder, one sentence each; nothing, if all can be read.
         running: whether the process that writes it has it open, on this machine.
     """
@@ -242,7 +242,7 @@ class PastRun:
         return self.journal.lines[-1]["time"] if self.journal.lines else ""
 
     def content(self, node: str, digest: str) -> str:
-        """What is kept of a node's file, by the digest that ``files`` has.
+        """Return what is kept of a node's file, by the digest that ``files`` has.
 
         Raises:
             RecordError: it is not there.
@@ -256,17 +256,17 @@ class PastRun:
             ) from None
 
     def object_content(self, kept: KeptObject, side: str) -> dict[str, Any] | None:
-        """What is kept of an API object: its ``side`` ``before`` or ``after``; None where there was none.
+        """Return what is kept of an API object: its ``side`` ``before`` or ``after``; None where there was none.
 
         Raises:
-            RecordError: it is not there, or is no object.
+            RecordError: it is not there, or is not an object.
         """
         if getattr(kept, side) == ABSENT:
             return None
         name = f"objects/{kept.number}-{side}.json"
         content, problem = _read_json(self.folder / name)
         if problem or not isinstance(content, dict):
-            raise RecordError(f"{self.run}: {problem or f'{name} is no object'}")
+            raise RecordError(f"{self.run}: {problem or f'{name} is not an object'}")
         return content
 
 
@@ -274,10 +274,10 @@ def read_run(folder: Path) -> PastRun:
     """Read a run's folder, in whatever state it was left.
 
     Raises:
-        RecordError: it is no run's folder.
+        RecordError: it is not the folder of a run.
     """
     if not (folder / JOURNAL).is_file():
-        raise RecordError(f"{folder} is no record of a run: there is no {JOURNAL} in it")
+        raise RecordError(f"{folder} is not the record of a run: there is no {JOURNAL} in it")
     journal = read_journal(folder / JOURNAL)
     plan, plan_problem = _read_json(folder / PLAN)
     files, files_problem = _read_list(folder / FILES, KeptFile)
@@ -334,7 +334,7 @@ def _plain(content: Mapping[str, Any]) -> Any:
 
 
 def _read_json(path: Path) -> tuple[Any, str]:
-    """The content of a JSON file and what is wrong with it; neither where there is no such file."""
+    """Return the content of a JSON file and what is wrong with it; neither where the file is not there."""
     try:
         return json.loads(path.read_bytes()), ""
     except FileNotFoundError:
@@ -350,11 +350,11 @@ def _read_list(path: Path, kind: type[Any]) -> tuple[Sequence[Any], str]:
     try:
         return [kind(**item) for item in content], ""
     except TypeError as error:
-        return (), f"{path.name} is no list of what a run kept: {error}"
+        return (), f"{path.name} is not a list of what a run kept: {error}"
 
 
 def is_open(path: Path) -> bool:
-    """Whether a process has the journal open for writing: it holds a lock as long as it lives."""
+    """Return True while a process has the journal open for writing: it holds a lock as long as it lives."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

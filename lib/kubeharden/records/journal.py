@@ -102,7 +102,7 @@ class JournalWriter:
 
 @dataclass(frozen=True)
 class Journal:
-    """What a journal holds.
+    """The content of a journal.
 
     Attributes:
         lines: the whole ones, each as it was written, in their order.
@@ -126,11 +126,13 @@ def read_journal(path: Path) -> Journal:
     problems: list[str] = []
     previous, expected = "", 1
     for number, raw in enumerate(whole, 1):
-        line = _parsed(raw)
+        line = _parse(raw)
         if line is None:
-            problems.append(f"{path.name}: line {number} is no event")
+            problems.append(f"{path.name}: line {number} is not an event")
         else:
-            problems += [f"{path.name}: line {number} {why}" for why in _misplaced(line, expected, previous)]
+            problems += [
+                f"{path.name}: line {number} {why}" for why in _order_problems(line, expected, previous)
+            ]
             lines.append(line)
             expected = line["seq"]
         previous, expected = hashlib.sha256(raw).hexdigest(), expected + 1
@@ -141,7 +143,7 @@ def read_journal(path: Path) -> Journal:
 
 
 def json_line(content: dict[str, Any]) -> bytes:
-    """A mapping as one line of JSON, in UTF-8; what is no valid text (bytes of a node's file) is escaped."""
+    """Return a mapping as one line of JSON in UTF-8; what is not valid text (bytes of a node's file) is escaped."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", errors="backslashreplace")
 
@@ -155,7 +157,7 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _parsed(raw: bytes) -> dict[str, Any] | None:
+def _parse(raw: bytes) -> dict[str, Any] | None:
     try:
         line = json.loads(raw)
     except (ValueError, RecursionError):
@@ -165,7 +167,7 @@ def _parsed(raw: bytes) -> dict[str, Any] | None:
     return line if all(isinstance(line.get(key), str) for key in OWN_KEYS if key != "seq") else None
 
 
-def _misplaced(line: dict[str, Any], expected: int, previous: str) -> list[str]:
+def _order_problems(line: dict[str, Any], expected: int, previous: str) -> list[str]:
     why = []
     if line["seq"] != expected:
         why.append(f"has the number {line['seq']}, not {expected}: a line was dropped, added or swapped")

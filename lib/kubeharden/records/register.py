@@ -64,7 +64,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which runs are wanted; what is empty matches every run.
+    """A filter of runs; what is empty matches every run.
 
     Attributes:
         node: a node that something was done to, or was looked at by a run that did nothing.
@@ -74,7 +74,7 @@ class Wanted:
         until: the last one, itself included.
 
     Raises:
-        ParameterError: ``since`` or ``until`` is no such time.
+        ParameterError: ``since`` or ``until`` is not such a time.
     """
 
     node: str = ""
@@ -88,11 +88,11 @@ class Wanted:
             text = getattr(self, name)
             if text and not _TIME.fullmatch(text):
                 raise ParameterError(
-                    f"{name}: {text!r} is no time; expected one like 2026-11-01 or 2026-11-01T08:30"
+                    f"{name}: {text!r} is not a time; expected one like 2026-11-01 or 2026-11-01T08:30"
                 )
 
     def matches(self, entry: Entry) -> bool:
-        """Whether a run is wanted."""
+        """Return True where a run is wanted."""
         return (
             (not self.node or self.node in entry.nodes)
             and any(self.about.lower() in subject.lower() for subject in entry.subjects or ("",))
@@ -142,7 +142,7 @@ def record_of(folder: Path) -> dict[str, Any]:
     """The record of a run: the sealed one, or made now from what its folder holds.
 
     Raises:
-        RecordError: it is no run's folder, or a content that it names is missing.
+        RecordError: it is not the folder of a run, or a content that it names is missing.
     """
     return read_record(folder) if is_sealed(folder) else build_record(read_run(folder))
 
@@ -159,7 +159,7 @@ class FileDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What tells two runs apart.
+    """The differences between two runs.
 
     Attributes:
         facts: name, in the one, in the other: whatever differs of who, how and with what they ran.
@@ -176,7 +176,7 @@ def compare_runs(one: Path, other: Path) -> Comparison:
     """Compare two runs.
 
     Raises:
-        RecordError: one of them is no run's folder, or a content that it names is missing.
+        RecordError: one of them is not the folder of a run, or a content that it names is missing.
     """
     first, second = record_of(one), record_of(other)
     facts, others = dict(_flat(first, COMPARED)), dict(_flat(second, COMPARED))
@@ -203,7 +203,7 @@ def compare_runs(one: Path, other: Path) -> Comparison:
 
 
 def since_run(past: PastRun, node: str, now: Mapping[str, str], redactor: Redactor) -> list[FileDifference]:
-    """What is different on a node since a run, of the files that the run meant to change there.
+    """Return what is different on a node since a run, of the files that the run meant to change there.
 
     Args:
         past: the run.
@@ -232,7 +232,7 @@ def _since(past: PastRun, kept: KeptFile, now: str | None, redactor: Redactor) -
 
 
 def _between(one: PastRun, kept: KeptFile, other: PastRun, again: KeptFile) -> FileDifference:
-    """What two runs left in the same place of a node."""
+    """Return the difference between what two runs left in the same place of a node."""
     if kept.after == again.after:
         return FileDifference(kept.node, kept.path, "the same")
     texts = one.content(kept.node, kept.after), other.content(again.node, again.after)

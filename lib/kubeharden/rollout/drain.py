@@ -1,10 +1,10 @@
 """Cordon and drain a node before its kubelet is changed, and uncordon it afterwards, whatever happened.
 
 As `kubectl drain --ignore-daemonsets --delete-emptydir-data` does, with evictions, which respect
-PodDisruptionBudgets. Pods of DaemonSets and mirror pods stay. A pod that nothing would make anew ends the drain
+PodDisruptionBudgets. Pods of DaemonSets and mirror pods stay. A pod that nothing would recreate ends the drain
 before any other is evicted.
 
-A node that is cordoned here bears two annotations: by which run, and when. Only that cordon is taken away again.
+A node that is cordoned here gets two annotations: by which run, and when. Only that cordon is removed again.
 A later one, of a person who had uncordoned the node, is told by its time: from 1.12 on, the node lifecycle controller
 gives a cordoned node a taint with the time when it was added, and takes that away when the node is uncordoned
 (TaintNodesByCondition; SwapNodeControllerTaint in pkg/controller/util/node). Where there is no such taint, the first
@@ -58,7 +58,7 @@ class Drain:
 
     @contextmanager
     def of(self, node: str) -> Iterator[None]:
-        """Have a node without pods that others could run, and uncordoned again afterwards if it was before.
+        """Cordon and drain a node in this context, and uncordon it afterwards if it was not cordoned before.
 
         A node that cannot be uncordoned is in ``stuck`` afterwards, and hides nothing of what else went wrong, or well.
 
@@ -78,9 +78,9 @@ class Drain:
                 self.stuck[node] = error
 
     def uncordon(self, node: str) -> bool:
-        """Let pods come to a node again that a run had cordoned; any other is left as it is.
+        """Uncordon a node that a run had cordoned; any other is left as it is.
 
-        It is tried for a minute. A node that somebody has uncordoned since, or cordoned anew, only loses its marks.
+        It is tried for a minute. A node that somebody has uncordoned since, or cordoned again, only loses its marks.
 
         Returns:
             Whether it was cordoned by a run until now.
@@ -115,8 +115,8 @@ class Drain:
             self.emit(LeftCordoned(node))
         return ours
 
-    def marked(self) -> list[str]:
-        """The nodes that bear the mark of a run: it goes on, or was killed, or could not uncordon them."""
+    def marks(self) -> list[str]:
+        """Return the nodes with the mark of a run: it goes on, or was killed, or could not uncordon them."""
         return [
             item["metadata"]["name"]
             for item in self.cluster.items("Node")
@@ -124,7 +124,7 @@ class Drain:
         ]
 
     def _cordon(self, node: str) -> None:
-        """Keep new pods away, and say whose cordon that is. A node that was cordoned stays so."""
+        """Cordon a node and mark it; one that is cordoned already stays as it is."""
         for _ in range(STALE_RETRIES):
             item = self._node(node)
             if _is_cordoned(item):
@@ -136,7 +136,7 @@ class Drain:
         raise ClusterError(f"{node} cannot be cordoned: it changes too often")
 
     def _note_time(self, node: str) -> None:
-        """Write beside the mark when the controller saw this cordon: by that it is told from a later one."""
+        """Write when the controller saw this cordon, which tells it from a later one."""
         if not feature("taint of cordoned nodes").in_release(Release.parse(self.cluster.version())):
             return
         end = time.monotonic() + TAINT_SECONDS
@@ -147,7 +147,7 @@ class Drain:
                 return
 
     def _patch(self, item: Mapping[str, Any], spec: Mapping[str, Any], marks: Mapping[str, Any]) -> bool:
-        """Write all at once over what was read; False where somebody else wrote meanwhile."""
+        """Write all at once over what was read; return False where somebody else wrote meanwhile."""
         meta = {"resourceVersion": item["metadata"]["resourceVersion"], "annotations": marks}
         try:
             self.cluster.patch("Node", item["metadata"]["name"], {"metadata": meta, "spec": spec})
@@ -167,7 +167,7 @@ class Drain:
         ]
         if lonely:
             raise ClusterError(
-                f"{node} is not drained: nothing would make these pods anew: {', '.join(lonely)}. Delete or move them "
+                f"{node} is not drained: nothing would recreate these pods: {', '.join(lonely)}. Delete or move them "
                 "first, or run with drain off"
             )
         end = time.monotonic() + self.timeout
@@ -191,7 +191,7 @@ class Drain:
                 raise StoppedError("the run was stopped while this node was drained; it is as before")
 
     def _to_go(self, node: str) -> list[dict[str, Any]]:
-        """What must leave the node; a pod that is being deleted is waited for, one that has ended is not."""
+        """Return the pods that must leave the node: those that have not ended, and those that are being deleted."""
         return [
             pod
             for pod in self.cluster.pods_on(node)
@@ -204,6 +204,6 @@ def _is_cordoned(node: Mapping[str, Any]) -> bool:
 
 
 def _tainted_at(node: Mapping[str, Any]) -> str:
-    """When a node got the taint of one that is cordoned; empty where it has none, or none with a time."""
+    """Return when a node got the taint of a cordoned one; empty where it has none, or none with a time."""
     taints = node.get("spec", {}).get("taints") or ()
     return next((str(taint.get("timeAdded") or "") for taint in taints if taint["key"] == UNSCHEDULABLE), "")

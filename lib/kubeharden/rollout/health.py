@@ -1,4 +1,4 @@
-"""Health with teeth: what must hold, seen from outside, before a changed node may keep its change.
+"""Acceptance checks for a changed node, seen from outside: what must hold before its change is confirmed.
 
 "active (running)" is never enough. A node may look Ready only because nobody has noticed yet that its kubelet is
 gone, may be Ready at once and fail a moment later, and may be Ready while its pods are not.
@@ -54,7 +54,7 @@ class Health:
         self.nodes, self.cluster, self.settle, self.stop = nodes, cluster, settle, stop
 
     def before(self, change: NodeChange, facts: NodeFacts) -> Before:
-        """What a node is like now, before a change.
+        """Return what a node is like now, before a change.
 
         Raises:
             ClusterError: the API server cannot be reached, or refuses.
@@ -96,7 +96,7 @@ class Health:
         )
 
     def _wait(self, problem: Callable[[], str], end: float) -> None:
-        """Wait until there is no problem any more; what cannot be asked now is one."""
+        """Wait until there is no problem; what cannot be asked now is one."""
         while True:
             try:
                 text = problem()
@@ -126,14 +126,14 @@ class Health:
         return "" if said in {"", "ok"} else f"the kubelet's /healthz says {said[:200]}"
 
     def _stay(self, problem: Callable[[], str], words: str, end: float) -> None:
-        """No problem for as long as it must settle; each break starts the time anew."""
+        """Wait until there is no problem for as long as it must settle; each problem starts the time again."""
         since = time.monotonic()
         while time.monotonic() < since + self.settle:
             self._pause()
             try:
                 found = problem()
             except ClusterError:
-                continue  # a stumbling API server is no word against the node
+                continue  # a stumbling API server says nothing about the node
             except NodeError as error:
                 found = str(error)
             if found:
@@ -220,7 +220,7 @@ def _count(before: Before, node: str) -> int:
 
 
 def _old_process(found: ServiceFacts, old: ServiceFacts) -> list[str]:
-    """Why the process is not one new process: it is the old one, or one of many since."""
+    """Return why the process is not one new process: it is the old one, or one of many since."""
     if found.main_pid == old.main_pid and found.started == old.started:
         return [f"process {found.main_pid} is the one that ran before: it was not restarted"]
     restarts = found.show.get("NRestarts") or "0"  # systemd before 235 does not count

@@ -1,4 +1,4 @@
-"""What an earlier run may have left behind when it died: changes that nobody confirmed, nodes that are cordoned."""
+"""Left-overs of a run that died: changes that nobody confirmed, nodes that are cordoned."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ POLL_SECONDS = 1.0
 
 
 def open_changes(nodes: Nodes) -> dict[str, str]:
-    """The changes that wait to be confirmed or put back, in words, by node; also a login on every node.
+    """Return the changes that wait to be confirmed or put back, in words, by node; log in to every node for it.
 
     Raises:
         NodeError: a node cannot be reached, or does not let the user become root.
@@ -59,11 +59,12 @@ def wait_for_open_changes(nodes: Nodes, seconds: float, say: Callable[[str], Non
 
 
 def uncordon_left_overs(drain: Drain) -> list[str]:
-    """Uncordon what dead runs have left cordoned; the names of the nodes. What people have cordoned since stays so.
+    """Uncordon the nodes that dead runs have left cordoned, and return their names.
 
-    Only whoever has the cluster's lock may call this: a run that goes on has its nodes cordoned, too.
+    Only the run that has the cluster's lock may call this: a run that goes on has its nodes cordoned, too. A node that
+    somebody has cordoned since stays cordoned.
 
     Raises:
         ClusterError: the server refuses, or cannot be reached.
     """
-    return [node for node in drain.marked() if drain.uncordon(node)]
+    return [node for node in drain.marks() if drain.uncordon(node)]

@@ -1,8 +1,8 @@
 """One run at a time: a Lease in kube-system says who has the cluster; a ConfigMap where the release has no Lease.
 
 The Lease (coordination.k8s.io) came with 1.12. Writes go over the resourceVersion that was read, so that of two
-runs that come at once one gets it. It is renewed while the run goes on, and whoever finds one that was not
-renewed for its duration takes it over, after having watched that it really is not renewed: clocks differ.
+runs that come at once one gets it. It is renewed while the run goes on. A run that finds a lock that was not
+renewed for its duration takes it over, after it has watched that it really is not renewed: clocks differ.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROCESS = "kubeharden/process"  # the annotation that tells a run of this very m
 
 @dataclass(frozen=True)
 class Holder:
-    """Who has the lock.
+    """The holder of the lock.
 
     Attributes:
         who: ``user@host`` and the run.
@@ -48,12 +48,12 @@ class Holder:
     process: str = ""
 
     def is_late(self, now: datetime) -> bool:
-        """Whether it should have been renewed before ``now``, by that clock."""
+        """Return True where it should have been renewed before ``now``, by that clock."""
         return _time(self.renewed) + timedelta(seconds=self.seconds) < now
 
     @property
     def is_gone(self) -> bool:
-        """Whether it was a process of this machine that has ended."""
+        """True where it was a process of this machine that has ended."""
         machine, _, process = self.process.rpartition("/")
         return bool(machine) and machine == _machine() and process != _process(process.partition("-")[0])
 
@@ -90,11 +90,11 @@ class Lock:
 
     @property
     def held(self) -> bool:
-        """Whether this run has it."""
+        """True while this run has it."""
         return self._mine is not None
 
     def check_free(self) -> None:
-        """Before anything is looked at: nobody has it whose run goes on.
+        """Check before anything is looked at that no run that goes on has it.
 
         Raises:
             LockedError: another run has it; the message says who, since when, and what to do about it.
@@ -105,7 +105,7 @@ class Lock:
             raise self._refusal(there)
 
     def acquire(self) -> str:
-        """Take it, and keep renewing it; harmless when this run has it. Returns whose it was, if it was left over.
+        """Take it, and keep renewing it; harmless when this run has it. Return the dead run that had it, or nothing.
 
         Raises:
             LockedError: another run has it; the message says who, since when, and what to do about it.
@@ -133,7 +133,7 @@ class Lock:
         return left_over
 
     def check(self) -> None:
-        """Before something is written: nobody has taken it over; harmless when this run does not have it.
+        """Check before something is written that nobody has taken it over; harmless when this run does not have it.
 
         The renewer may be late: this machine slept, or the server did not answer. So what was not renewed lately is
         renewed here first, and what has lapsed is tried for its duration once more.
@@ -236,7 +236,7 @@ class Lock:
                     self._taken_over = _holder(there).who if there else "somebody who deleted its lock"
 
     def _is_younger(self, seconds: float) -> bool:
-        """Whether it was renewed less than so many seconds ago; not where the clock was set back meanwhile."""
+        """Return True where it was renewed less than ``seconds`` ago; not where the clock was set back meanwhile."""
         return 0 <= time.time() - self._renewed < seconds
 
     def _is_mine(self, holder: Holder) -> bool:
@@ -252,7 +252,7 @@ class Lock:
         return lock_kind(self.cluster)
 
     def _object(self, there: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The lock as this run's, now; over what is there."""
+        """Return the object of the lock as this run's, renewed now; written over ``there``."""
         kind = self._kind()
         meta: dict[str, Any] = {"name": NAME, "namespace": NAMESPACE, "annotations": {PROCESS: self._process}}
         if there is not None:
@@ -274,7 +274,7 @@ class Lock:
 
 
 def lock_kind(cluster: Cluster) -> str:
-    """What the lock is on a cluster: a Lease, or a ConfigMap where there is none."""
+    """Return the kind of the lock on a cluster: a Lease, or a ConfigMap where the API has no Lease."""
     return "Lease" if cluster.serves("Lease") else "ConfigMap"
 
 
@@ -290,7 +290,7 @@ def _holder(there: Mapping[str, Any]) -> Holder:
 
 
 def _now() -> str:
-    """Now as metav1.MicroTime has it."""
+    """Return the time now as metav1.MicroTime has it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -302,7 +302,7 @@ def _time(text: str) -> datetime:
 
 
 def _machine() -> str:
-    """What tells this boot of this machine, and this container, from all others; empty where it is not known."""
+    """Return an id of this boot of this machine and of this container; empty where it is not known."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot}-{Path('/proc/self/ns/pid').stat().st_ino}"
@@ -311,7 +311,7 @@ def _machine() -> str:
 
 
 def _process(pid: str) -> str:
-    """A process by its number and start time (proc(5), field 22), since numbers come again."""
+    """Return a process by its number and start time (proc(5), field 22), since numbers are used again."""
     try:
         after_name = (
             Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]

@@ -1,4 +1,4 @@
-"""In which order, and how many at a time, the nodes of a step are changed. Pure."""
+"""The order and the batches in which the nodes of a step are changed. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Place:
-    """A node, as far as its place in the order goes."""
+    """A node, as far as the order depends on it."""
 
     name: str
     control_plane: bool
 
 
 def batches(places: Sequence[Place], wanted: Sequence[str], size: int) -> list[list[str]]:
-    """The nodes that are changed, batch after batch; those of one batch are changed at the same time.
+    """Return the nodes that are changed, batch after batch; those of one batch are changed at the same time.
 
     The first batch is one node, the canary: what is wrong with a change shows there. Nodes of the control plane
     come last and one by one, so that the API server is never restarted on two of them at once, and what drains

@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from kubeharden.edges.cluster import Cluster
-from kubeharden.edges.nodes import MAX_THREADS, Begun, Nodes
+from kubeharden.edges.nodes import MAX_THREADS, Nodes, TransactionResult
 from kubeharden.errors import (
     ClusterError,
     KubehardenError,
@@ -42,7 +42,7 @@ AGAIN = "Mend it and run again: what is done is found done."
 
 @dataclass(frozen=True)
 class Pace:
-    """How carefully a plan is carried out; see the parameters of these names.
+    """The care with which a plan is carried out; see the parameters of these names.
 
     Attributes:
         settle: how many seconds a service, and its node, must stay as they should be.
@@ -69,7 +69,7 @@ class Rollout:
 
     def __init__(self, nodes: Nodes, cluster: Cluster, emit: Listener, lock: Lock, pace: Pace) -> None:
         self.nodes, self.cluster, self.emit, self.lock, self.pace = nodes, cluster, emit, lock, pace
-        self.failures = Failures()  # over the whole run, whatever is planned anew in it
+        self.failures = Failures()  # over the whole run, whatever is planned again in it
 
     def apply(self, plan: Plan, seen: Facts) -> None:
         """Carry out a plan: its API objects first, then its nodes batch after batch.
@@ -152,7 +152,7 @@ class _Application:
         self.emit(result)
 
     @contextmanager
-    def _started(self, change: NodeChange | ObjectChange) -> Iterator[None]:
+    def _announce(self, change: NodeChange | ObjectChange) -> Iterator[None]:
         """Emit the start of a change, and its failure where a library raised: a journal must not end with "started"."""
         try:
             self.emit(Started.of(change, change=change))
@@ -167,7 +167,7 @@ class _Application:
         self.rollout.lock.check()
         start = time.monotonic()
         try:
-            with self._started(change):
+            with self._announce(change):
                 written = self.rollout.cluster.apply(change)
         except KubehardenError as error:
             self.emit(Failed.of(change, error=str(error)))
@@ -231,7 +231,7 @@ class _Application:
         """Change one node; its outcome is emitted, and a failure is counted."""
         start = time.monotonic()
         try:
-            with self._started(change):
+            with self._announce(change):
                 words = self._drain_and_change(change, together)
         except KubehardenError as error:
             kind = Reverted if isinstance(error, RevertedError) else Failed
@@ -253,7 +253,7 @@ class _Application:
         with drained, watch or nullcontext():
             words = self._transaction(change)
         if change.node in self.drain.recordoned:
-            words += "; the node stays cordoned, as somebody has cordoned it anew meanwhile"
+            words += "; the node stays cordoned, as somebody has cordoned it again meanwhile"
         return words if watch is None else f"{words}; node not Ready for {watch.seconds:.1f} s"
 
     def _transaction(self, change: NodeChange) -> str:
@@ -277,7 +277,7 @@ class _Application:
             raise kind(f"it was proved, but could not be confirmed any more: {end.words}")
         return f"{begun.words}; {seen}" if seen else begun.words
 
-    def _confirm(self, change: NodeChange, run: str) -> Begun:
+    def _confirm(self, change: NodeChange, run: str) -> TransactionResult:
         """Confirm; where the answer is lost, ask the node once more."""
         try:
             return self.rollout.nodes.confirm(change.node, run)
@@ -290,7 +290,7 @@ class _Application:
                     f"change if it did, and else puts itself back within {self.pace.confirm_timeout:g} seconds"
                 ) from error
 
-    def _begin(self, change: NodeChange, run: str) -> Begun:
+    def _begin(self, change: NodeChange, run: str) -> TransactionResult:
         """Put the change in place; it waits to be confirmed then, or was in place already."""
         try:
             begun = self.rollout.nodes.begin(change, run, self.pace.confirm_timeout)

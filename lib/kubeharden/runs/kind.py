@@ -1,4 +1,4 @@
-"""What tells one kind of run from another: its parameters, its rights, its plan and its verbs."""
+"""A kind of run: its parameters, its rights, its plan and its verbs."""
 
 from __future__ import annotations
 

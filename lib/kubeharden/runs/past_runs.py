@@ -65,7 +65,7 @@ class Records:
 
     @verb
     def list(self) -> View:
-        """The runs that match, the newest first, each with whether its seal holds."""
+        """Show the runs that match, the newest first, each with the verdict on its seal."""
         view = register_view(self.entries, self._verdicts(self.entries[:VERIFIED_AT_MOST]))
         if len(self.entries) > VERIFIED_AT_MOST:
             view.add(
@@ -75,27 +75,27 @@ class Records:
 
     @verb
     def show(self) -> View:
-        """One run: the one named, else the newest."""
+        """Show one run: the one named, else the newest."""
         if not self.entries:
             return _nothing()
-        entry = self._named(self.query.run, 0)
+        entry = self._entry(self.query.run, 0)
         return run_view(record_of(entry.folder), self._verdicts([entry]).get(entry.run))
 
     @verb
     def compare(self) -> View:
-        """What tells that run from another: the one named, else the one before it in the list."""
+        """Compare that run with another: the one named, else the one before it in the list."""
         if not self.entries:
             return _nothing()
-        one = self._named(self.query.run, 0)
+        one = self._entry(self.query.run, 0)
         place = self.entries.index(one) + 1
         if not self.query.other and place == len(self.entries):
             return View([Message("There is no run before it to compare it with.")])
-        other = self._named(self.query.other, place)
+        other = self._entry(self.query.other, place)
         return comparison_view(other.run, one.run, compare_runs(other.folder, one.folder))
 
     @verb
     def since(self) -> View:
-        """What is different now on the nodes that the run changed; reads them, and changes nothing.
+        """Show what is different now on the nodes that the run changed; nothing is changed.
 
         Raises:
             ParameterError: the inventory is wrong.
@@ -105,7 +105,7 @@ class Records:
             return _nothing()
         if not self.query.inventory:
             return View([Message("No inventory was given: the nodes were not looked at.")])
-        past = read_run(self._named(self.query.run, 0).folder)
+        past = read_run(self._entry(self.query.run, 0).folder)
         changed = {kept.node for kept in past.files if self.query.node in ("", kept.node)}
         inventory = read_inventory(find(self.query.inventory))
         there = [node for node in inventory.nodes if node.name in changed]
@@ -122,8 +122,8 @@ class Records:
         view = View([Message("Every file is as the run left it.", GOOD)] if same else [])
         return view.add(*files_view(found).blocks)
 
-    def _named(self, name: str, otherwise: int) -> Entry:
-        """The run of that name, or the one in that place of the list where none is named."""
+    def _entry(self, name: str, otherwise: int) -> Entry:
+        """Return the run of that name, or the one in that place of the list where none is named."""
         if not name:
             return self.entries[otherwise]
         for entry in self.entries:
@@ -132,7 +132,7 @@ class Records:
         raise ParameterError(f"there is no run {name!r} among those listed; expected one of the first column")
 
     def _verdicts(self, entries: Sequence[Entry]) -> dict[str, Verdict]:
-        """What verification finds of each sealed run; nothing where it is not known whose signatures count."""
+        """Return the verdict on each sealed run; none where it is not known whose signatures count."""
         named = self.query.signers
         key = named if is_public_key(Path(named).expanduser()) else ""
         try:
@@ -145,7 +145,7 @@ class Records:
 
 
 def _contents(node: NodeFacts) -> dict[str, str]:
-    """The content of every file that a node's services use, by path."""
+    """Return the content of every file that a node's services use, by path."""
     files = (file for service in node.services.values() for file in service.files.values())
     return {file.path: file.content for file in files}
 

@@ -1,4 +1,4 @@
-"""What must hold before anything is looked at: logins, root, and the right to do what the run may have to do."""
+"""Checks before anything is looked at: logins, root, and the rights that the run may need."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def preflight(kind: AnyKind, inventory: Inventory, nodes: Nodes, cluster: Cluste
     needed = kind.rights(version) if applies else ()
     drains = applies and kind.pace(inventory).drain
     general = _general(cluster, applies=applies, drains=drains)
-    missing = [_described(right) for right in (*general, *needed) if _is_missing(cluster, right)]
+    missing = [_words(right) for right in (*general, *needed) if _is_missing(cluster, right)]
     if missing:
         raise ClusterError(
             f"the API user {cluster.user or '(unnamed)'} may not do what this run may have to: {'; '.join(missing)}. "
@@ -72,7 +72,7 @@ def _is_missing(cluster: Cluster, right: Right) -> bool:
     return not right.if_any or bool(cluster.observe([right.if_any]).of(RESOURCES[right.if_any].plural))
 
 
-def _described(right: Right) -> str:
+def _words(right: Right) -> str:
     kind, slash, subresource = right.kind.partition("/")
     place = f" in {right.namespace}" if right.namespace else ""
     return f"{right.verb} {RESOURCES[kind].plural}{slash}{subresource}{place}"

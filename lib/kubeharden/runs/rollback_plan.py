@@ -1,7 +1,7 @@
-"""From the record of a run to a plan that puts back what it changed, wherever nobody has changed it since.
+"""From the record of a run to a plan that puts back what it changed, where nobody has changed it since.
 
-Nothing is believed of what the record says was done: what a node or the API has now decides. What is as the run left
-it is put back, what is as it was before is done, and anything else is somebody's change and is refused.
+What a node or the API has now decides, not what the record says was done. What is as the run left it is put back,
+what is as it was before the run needs nothing, and anything else is somebody else's change and is refused.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from kubeharden.runs.kind import Backup
 
 
 @dataclass(frozen=True)
-class _Touched:
-    """A file that the run changed, once or more often: what it was first, and everything that it made of it."""
+class _History:
+    """A file that the run changed, once or more often: its first and last change, and all contents that it got."""
 
     first: KeptFile
     last: KeptFile
@@ -70,7 +70,7 @@ def rollback_plan(past: PastRun, facts: Facts, backup: Backup, steps: Sequence[s
 
 
 def _other_cluster(past: PastRun, facts: Facts) -> Iterator[Remark]:
-    """Why a record cannot be used on a cluster that has the right name and is another one."""
+    """Yield why a record cannot be used on a cluster that has the right name and is another one."""
     was = ((past.plan or {}).get("cluster") or {}).get("uid", "")  # an earlier version did not say
     if was and was != facts.cluster.uid:
         why = (
@@ -81,7 +81,7 @@ def _other_cluster(past: PastRun, facts: Facts) -> Iterator[Remark]:
 
 
 def parts(plan: Plan) -> Iterator[Plan]:
-    """The parts of one step of it, in the order in which they are carried out: what used the objects goes first."""
+    """Yield the parts of one step, in the order in which they are carried out: what used the objects goes first."""
     yield replace(plan, object_changes=())
     yield replace(plan, node_changes=())
 
@@ -94,22 +94,22 @@ class _Builder:
         self.refused: list[Remark] = []
 
     def add(self, step: str) -> None:
-        touched: dict[tuple[str, str], dict[str, _Touched]] = {}
+        touched: dict[tuple[str, str], dict[str, _History]] = {}
         for kept in self.past.files:
             if kept.step == step:
                 files = touched.setdefault((kept.node, kept.service), {})
-                files[kept.path] = _joined(files.get(kept.path), kept)
+                files[kept.path] = _join(files.get(kept.path), kept)
         for (node, service), files in touched.items():
             self._service(step, node, service, list(files.values()))
         for kept_object in reversed([kept for kept in self.past.objects if kept.step == step]):
             self._object(step, kept_object)
 
-    def _service(self, step: str, name: str, service_name: str, touched: list[_Touched]) -> None:
+    def _service(self, step: str, name: str, service_name: str, touched: list[_History]) -> None:
         subject = f"{service_name} on {name}"
         node = next((node for node in self.facts.nodes if node.name == name), None)
         service = node.service(service_name) if node else None
         if node is None or service is None:
-            self.refused.append(Remark(subject, "there is no such service any more"))
+            self.refused.append(Remark(subject, "the service is not there any more"))
             return
         files = []
         for file in reversed(touched):  # the unit before the config file that it will not name any more
@@ -125,8 +125,8 @@ class _Builder:
         except UnitError as error:
             self.refused.append(Remark(subject, f"what it ran before cannot be read: {error}"))
 
-    def _file(self, service: ServiceFacts, file: _Touched) -> FileChange | None:
-        """How to put a file back; None where it is as it was."""
+    def _file(self, service: ServiceFacts, file: _History) -> FileChange | None:
+        """Return the change that puts a file back; None where it is as it was."""
         path, wanted = file.first.path, file.first.before
         now = service.files.get(path)
         change = FileChange(path, now, "", file.first.mode, file.first.owner, file.first.group, gone=True)
@@ -144,7 +144,7 @@ class _Builder:
         )
 
     def _content(self, kept: KeptFile) -> str:
-        """The exact content that a file had; from the node itself, where the record lacks a secret of it."""
+        """Return the exact content that a file had; from the node itself, where the record has it without a secret."""
         if not kept.redacted:
             return self.past.content(kept.node, kept.before)
         found = self.backup(kept.node, f"{self.past.run}-{kept.step}", kept.before)
@@ -186,12 +186,12 @@ class _Builder:
                 raise _ChangedSinceError("somebody has deleted it since")
             self.object_changes.append(ObjectChange(step, _whole(without_server_parts(before))))
         elif before is not None and now is not None:
-            manifest = _restored(before, after or {}, now)
+            manifest = _restore(before, after or {}, now)
             if manifest is not None:
                 self.object_changes.append(ObjectChange(step, _whole(manifest), now))
 
     def _was_refused(self, kept: KeptObject) -> bool:
-        """Whether the run never got it written: what is there now is somebody else's, however alike it is."""
+        """Return True where the run never got it written: what is there now is somebody else's, even if it is equal."""
         kinds = {
             type(event)
             for event in self.past.events
@@ -208,7 +208,7 @@ class _Builder:
         )
 
     def _is_ours(self, kept: KeptObject, now: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-        """Whether an object is as the run left it, as the run itself saw it then."""
+        """Return True where an object is as the run left it, as the run itself saw it then."""
         states = {
             event.state for event in self.past.of(Completed) if event.subject == kept.name and event.state
         }
@@ -222,16 +222,16 @@ class _ChangedSinceError(Exception):
     """It is neither as the run left it nor as it was before."""
 
 
-def _joined(known: _Touched | None, kept: KeptFile) -> _Touched:
+def _join(known: _History | None, kept: KeptFile) -> _History:
     if known is None:
-        return _Touched(kept, kept, frozenset({kept.after}))
-    return _Touched(known.first, kept, known.ours | {kept.after, kept.before})
+        return _History(kept, kept, frozenset({kept.after}))
+    return _History(known.first, kept, known.ours | {kept.after, kept.before})
 
 
 def _node_change(
     step: str, node: NodeFacts, service: ServiceFacts, files: tuple[FileChange, ...]
 ) -> NodeChange:
-    """The change, with what must run afterwards."""
+    """Return the change, with what must run afterwards."""
     contents = dict(service.files)
     for file in files:
         if file.gone:
@@ -254,10 +254,10 @@ def _node_change(
     )
 
 
-def _restored(
+def _restore(
     before: Mapping[str, Any], after: Mapping[str, Any], now: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """What is there, with what the run changed as it was before; None where it is so already.
+    """Return what is there, with what the run changed as it was before; None where it is so already.
 
     Raises:
         _ChangedSinceError: somebody has changed the same thing since.
@@ -274,7 +274,7 @@ def _restored(
 
 
 def _whole(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What is to be written, if the redaction took nothing out of it.
+    """Return what is to be written, if the redaction took nothing out of it.
 
     Raises:
         _ChangedSinceError: it did.
@@ -295,7 +295,7 @@ def _leaves(item: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
 
 
 def _with(item: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """The object with another value at a path; None takes it out."""
+    """Return the object with another value at a path; None takes it out."""
     result = dict(item)
     if len(path) > 1:
         result[path[0]] = _with(item.get(path[0]) or {}, path[1:], value)

@@ -1,4 +1,4 @@
-"""One run of the runbook: what a notebook's cells do one after the other, and what may not be done out of order."""
+"""One run of the runbook: what a notebook's cells call, and the order in which they may."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ ONLY_LOOKED = Message("Nothing was changed anywhere: this runbook only looks.", 
 
 
 class Run:
-    """One run of the runbook: made by ``start``, walked by the notebook's cells."""
+    """One run of the runbook, made by ``runbook.start``: what all kinds of run do.
+
+    The verbs of its kind (``kind.verbs``) are called on it like its own.
+    """
 
     def __init__(
         self,
@@ -101,7 +104,7 @@ class Run:
         """Check logins, root and permissions; nothing is changed.
 
         Raises:
-            KubehardenError: something that this run may need does not work; what to do is said.
+            KubehardenError: something that this run may need does not work; the message says what to do.
         """
         if self.kind.mode == "apply":
             self.lock.check_free()
@@ -130,7 +133,7 @@ class Run:
         Raises:
             ParameterError: a parameter does not fit this cluster.
         """
-        plan = self.kind.make_plan(self.seen(), self.nodes.backup)
+        plan = self.kind.make_plan(self.facts, self.nodes.backup)
         if self._plan is not None:
             self.rollout.failures.repair(self._plan.subjects - plan.subjects)
         self._plan = plan
@@ -149,7 +152,7 @@ class Run:
         if step not in self.kind.steps:
             among = ", ".join(self.kind.steps)
             return View([Message(f"{step} is not among the steps of this run ({among}).")])
-        return views.step_view(self.planned(), step)
+        return views.step_view(self.current_plan, step)
 
     @verb
     def apply(self, step: str) -> View:
@@ -161,7 +164,7 @@ class Run:
             StepError: a node or an object failed; the later ones are untouched.
             LockedError: another run has the cluster.
         """
-        plan = self.planned()
+        plan = self.current_plan
         if words := self._why_not(plan, step):
             return View([Message(words)])
         part = plan.of(step)
@@ -172,7 +175,7 @@ class Run:
         try:
             with self.emit.also(progress):
                 for piece in self.kind.pieces(part):
-                    self.rollout.apply(piece, self.seen())
+                    self.rollout.apply(piece, self.facts)
         except KubehardenError:
             self._failed_step = step
             raise
@@ -214,7 +217,7 @@ class Run:
             ProofError: something is not as promised. What was found is shown first.
         """
         after = observe(self.nodes, self.cluster, Reading())
-        proof = compare(self.seen(), after, self.planned(), applied=self.kind.mode == "apply")
+        proof = compare(self.facts, after, self.current_plan, applied=self.kind.mode == "apply")
         self.emit(Proved.of(proof, after))
         view = proof_view(proof)
         if proof.problems:
@@ -234,7 +237,7 @@ class Run:
         return view.add(record_message(self.record.folder))
 
     def _ending(self) -> tuple[Finished, View]:
-        plan, mode = self.planned(), self.kind.mode
+        plan, mode = self.current_plan, self.kind.mode
         changes = [part for part in self._changes if part.needed]
         left = [step for step in plan.steps if step not in self._done and plan.of(step).needed]
         failed = tuple(self.rollout.failures.left)
@@ -260,8 +263,9 @@ class Run:
     def _say(self, text: str) -> None:
         show(View([Message(text, NOTE)]), self.redactor)
 
-    def seen(self) -> Facts:
-        """Return what was seen last.
+    @property
+    def facts(self) -> Facts:
+        """The facts of the last look.
 
         Raises:
             KubehardenError: nothing has been looked at yet.
@@ -270,8 +274,9 @@ class Run:
             raise KubehardenError("nothing has been looked at yet: run the cell with run.look() first")
         return self._facts
 
-    def planned(self) -> Plan:
-        """Return the last plan.
+    @property
+    def current_plan(self) -> Plan:
+        """The last plan.
 
         Raises:
             KubehardenError: there is none yet.
@@ -290,12 +295,12 @@ class Run:
         uncordoned = uncordon_left_overs(drain)
         if uncordoned:
             self._say(
-                f"An earlier run had left these nodes cordoned; they are not any more: {', '.join(uncordoned)}."
+                f"An earlier run had left these nodes cordoned; they are uncordoned now: {', '.join(uncordoned)}."
             )
         if drain.recordoned:
             self._say(
-                "An earlier run had cordoned these nodes, and somebody has cordoned them anew since: they stay so: "
-                f"{', '.join(drain.recordoned)}."
+                "An earlier run had cordoned these nodes, and somebody has cordoned them again since: they stay "
+                f"cordoned: {', '.join(drain.recordoned)}."
             )
 
     def _release_lock(self) -> None:
@@ -318,7 +323,7 @@ class Run:
         return self._header()._repr_html_()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:  # noqa: ARG002 - IPython's signature
-        """Beside what is shown: which run this notebook is of, for the seal."""
+        """Return which run this notebook is of, beside what is shown, for the seal."""
         return {RUN_TYPE: {"run": self.record.run, "folder": str(self.record.folder.absolute())}}
 
     def __repr__(self) -> str:
@@ -351,7 +356,7 @@ class Run:
 
 
 def ask_password() -> str:
-    """The sudo password, asked for where somebody can answer; empty where nobody can."""
+    """Ask for the sudo password; return nothing where nobody can answer."""
     try:
         return getpass.getpass("sudo password on the nodes: ")
     except Exception:  # ipykernel raises its own kind when nobody can answer

@@ -20,7 +20,7 @@ def verb(function: Callable[P, T]) -> Callable[P, T]:
     """Refuse a run that is over, and let no exception reach the notebook with a secret in its traceback."""
 
     @wraps(function)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         run = args[0] if args else None  # of a run's verbs; others have no event to write and no end
         redactor = getattr(run, "redactor", None) or Redactor()
         if getattr(run, "is_over", False):
@@ -42,7 +42,7 @@ def verb(function: Callable[P, T]) -> Callable[P, T]:
             shown.redactor = redactor
         return shown
 
-    return guarded
+    return wrapper
 
 
 def _emit_error(run: Any, name: str, error: BaseException) -> None:

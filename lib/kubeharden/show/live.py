@@ -46,7 +46,7 @@ class Reading:
         self._bar: Any = None
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
-        """So many of so many have been read."""
+        """Show that ``done`` of ``total`` have been read."""
         if self._bar is None and done != total:  # a list of one page needs no bar
             self._bar = self._begin(what)
         if self._bar is not None:

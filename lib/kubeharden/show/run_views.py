@@ -1,4 +1,4 @@
-"""What a run says of itself: what it is, what its proof found, and how it ended. Pure."""
+"""Views of a run: what it is, what its proof found, and how it ended. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kubeharden.show.impact_views import headline
 def header_view(
     rows: Sequence[tuple[str, str]], rehearsals: Sequence[tuple[str, ...]], directory: str
 ) -> View:
-    """What a run is.
+    """Return the view of what a run is.
 
     Args:
         rows: names and values: the change, its mode, its nodes …
@@ -31,14 +31,14 @@ def header_view(
 
 
 def approval_message(approver: str, *, same: bool) -> Message:
-    """Whether a plan is the one that was approved."""
+    """Say that a plan is the approved one, or that it is not."""
     if same:
         return Message(f"This is the plan that {approver or 'somebody'} approved.", GOOD)
     return Message("This is NOT the plan that was approved: it will not be carried out.", BAD)
 
 
 def applied_view(step: str, results: Sequence[Result]) -> View:
-    """What became of one step, in a sentence; the results themselves were shown as they came."""
+    """Return the outcome of one step in a sentence; the results themselves were shown as they came."""
     bad = [result.subject for result in results if result.outcome not in ("done", "as it should be")]
     if bad:
         text = (
@@ -57,7 +57,7 @@ def applied_view(step: str, results: Sequence[Result]) -> View:
 
 
 def proof_view(proof: Proof) -> View:
-    """What a second look found, problems first."""
+    """Return what a second look found, problems first."""
     view = View()
     view.add(*display.sentences(proof.problems, BAD))
     view.add(*display.sentences(proof.confirmed, GOOD))
@@ -72,14 +72,14 @@ def proof_view(proof: Proof) -> View:
 def ending_view(
     plan: Plan, mode: str, changed: Sequence[Plan], left: Sequence[str], failed: Sequence[str]
 ) -> View:
-    """What became of the plan as a whole, and the diffs of what was (or, in mode plan, would be) changed.
+    """Return the outcome of the plan as a whole, and the diffs of what was (or, in mode plan, would be) changed.
 
     Args:
         plan: the whole plan, the last one of the run.
         mode: ``apply`` or ``plan``.
         changed: what was carried out in the run, under this plan or an earlier one, part by part.
         left: the steps that had something to do and were not carried out, or not to their end.
-        failed: what failed in the run and is not mended: objects, services on nodes.
+        failed: what failed in the run and is not repaired: objects, services on nodes.
     """
     view = View(_ending(plan, mode, steps_of(changed), left, failed))
     for part in changed or ([plan.of(step) for step in left] if mode == "plan" else []):
@@ -103,7 +103,7 @@ def record_message(folder: Path) -> Message:
 def _ending(
     plan: Plan, mode: str, done: Sequence[str], left: Sequence[str], failed: Sequence[str]
 ) -> list[Block]:
-    """What became of the plan as a whole, in a sentence or two."""
+    """Return the outcome of the plan as a whole in a sentence or two."""
     if plan.refused and mode == "plan":
         return [
             Message("Nothing was changed. This plan would be refused; see what is red in section 4.", BAD)

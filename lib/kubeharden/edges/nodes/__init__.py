@@ -5,9 +5,9 @@ from kubeharden.edges.nodes.nodes import (
     MAX_THREADS,
     OBSERVE_SECONDS,
     SUDO_PASSWORD_VARIABLE,
-    Begun,
     Nodes,
     Transaction,
+    TransactionResult,
 )
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "MAX_THREADS",
     "OBSERVE_SECONDS",
     "SUDO_PASSWORD_VARIABLE",
-    "Begun",
     "Nodes",
     "Transaction",
+    "TransactionResult",
 ]

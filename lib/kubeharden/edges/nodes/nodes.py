@@ -16,8 +16,8 @@ from typing import TypeVar
 from kubeharden.edges.nodes.session import script_text
 from kubeharden.edges.nodes.ssh import SUDO_PASSWORD_VARIABLE, Ssh
 from kubeharden.edges.nodes.transaction import (
-    Begun,
     Transaction,
+    TransactionResult,
     archive,
     naming,
     read_backup,
@@ -30,7 +30,7 @@ from kubeharden.inputs.inventory import Inventory, Node
 from kubeharden.plan import NodeChange
 from kubeharden.redaction import Redactor
 
-__all__ = ["CONFIRM_SECONDS", "SUDO_PASSWORD_VARIABLE", "Begun", "Nodes", "Transaction"]
+__all__ = ["CONFIRM_SECONDS", "SUDO_PASSWORD_VARIABLE", "Nodes", "Transaction", "TransactionResult"]
 
 T = TypeVar("T")
 
@@ -114,7 +114,9 @@ class Nodes:
 
         return _all(look, self._named(names))
 
-    def begin(self, change: NodeChange, run: str, confirm_timeout: float = CONFIRM_SECONDS) -> Begun:
+    def begin(
+        self, change: NodeChange, run: str, confirm_timeout: float = CONFIRM_SECONDS
+    ) -> TransactionResult:
         """Carry out one change on its node, up to the point where somebody must confirm it; one round trip.
 
         The node works on whatever becomes of this connection. The same call once more follows the transaction that
@@ -137,7 +139,7 @@ class Nodes:
         answer = self._transaction(self._node(change.node), "begin", content, seconds)
         return read_result(change.node, change.service, answer, self.redactor)
 
-    def confirm(self, node: str, run: str) -> Begun:
+    def confirm(self, node: str, run: str) -> TransactionResult:
         """The change stays: the node puts nothing back any more; one round trip.
 
         Args:
@@ -152,7 +154,7 @@ class Nodes:
         """
         return self._verdict(node, "confirm", run)
 
-    def undo(self, node: str, run: str) -> Begun:
+    def undo(self, node: str, run: str) -> TransactionResult:
         """Put the change back at once; one round trip.
 
         Returns:
@@ -189,7 +191,7 @@ class Nodes:
         answer = self._transaction(self._node(node), "old", wanted, OBSERVE_SECONDS)
         return read_backup(node, digest, answer)
 
-    def _verdict(self, node: str, verb: str, run: str) -> Begun:
+    def _verdict(self, node: str, verb: str, run: str) -> TransactionResult:
         seconds = self.inventory.settle_seconds + TRANSACTION_SECONDS
         answer = self._transaction(self._node(node), verb, naming(run), seconds)
         return read_result(node, "", answer, self.redactor)

@@ -19,8 +19,8 @@ OUTCOMES = ("waiting", "stale", "busy", "failed", "reverted", "unchanged", "conf
 
 
 @dataclass(frozen=True)
-class Begun:
-    """What became of a change on its node, with the node's own words.
+class TransactionResult:
+    """The outcome of a change on its node, with the node's own words.
 
     Attributes:
         outcome: ``waiting``: it runs with the new files, and the node puts the old ones back unless it is confirmed
@@ -103,7 +103,7 @@ def naming(run: str) -> bytes:
     return f"run {run}\n".encode()
 
 
-def read_result(node: str, service: str, text: str, redactor: Redactor) -> Begun:
+def read_result(node: str, service: str, text: str, redactor: Redactor) -> TransactionResult:
     """The answer of ``transaction.sh``; what a login shell printed before it is left out.
 
     Raises:
@@ -117,7 +117,7 @@ def read_result(node: str, service: str, text: str, redactor: Redactor) -> Begun
             f"{node}: did not say what became of the change{f' to {service}' if service else ''}: "
             f"{redactor.redact(text)[-500:] or 'nothing'}"
         )
-    return Begun(outcome, redactor.redact(words.strip()), restarted.strip())
+    return TransactionResult(outcome, redactor.redact(words.strip()), restarted.strip())
 
 
 def read_transactions(node: str, text: str, redactor: Redactor) -> tuple[Transaction, ...]:

@@ -13,7 +13,7 @@ from kubeharden.plan import Plan
 from kubeharden.plan.decide import make_plan
 from kubeharden.plan.events import JudgedPods
 from kubeharden.plan.step import Right
-from kubeharden.plan.steps import chosen
+from kubeharden.plan.steps import select_steps
 from kubeharden.podsecurity import read_policies
 from kubeharden.runs.kind import Backup, ChangeKind
 from kubeharden.runs.verb import verb
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @verb
 def impact(run: Run) -> View:
     """Show what runs today and would not start again under what is planned; nothing is changed."""
-    impacts = run.planned().impacts
+    impacts = run.current_plan.impacts
     run.emit(JudgedPods([str(j) for impact in impacts for j in impact.breaking]))
     return impact_view(impacts)
 
@@ -56,7 +56,7 @@ class Harden(ChangeKind[Parameters]):
 
     def rights(self, version: str) -> Sequence[Right]:
         """Return the rights that the steps may need."""
-        steps = chosen(self.steps)
+        steps = select_steps(self.steps)
         return [right for step in steps for right in step.rights(self.parameters, self.policies, version)]
 
     def make_plan(self, facts: Facts, backup: Backup) -> Plan:  # noqa: ARG002 - the signature of a kind

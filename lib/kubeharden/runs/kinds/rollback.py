@@ -42,8 +42,8 @@ def show_all(run: Run) -> View:
     """Show what would be put back, in full: every diff; the last step first."""
     past = cast("Rollback", run.kind).past
     view = View([Message(f"Putting back what {past.run} changed.")])
-    for step in run.planned().steps:
-        view.add(*views.step_view(run.planned(), step).blocks)
+    for step in run.current_plan.steps:
+        view.add(*views.step_view(run.current_plan, step).blocks)
     return view
 
 
@@ -56,9 +56,9 @@ def roll_back(run: Run) -> View:
         StepError: a node or an object failed; the later ones are untouched.
     """
     view = View()
-    for step in run.planned().steps:
+    for step in run.current_plan.steps:
         view.add(*run.apply(step).blocks)
-    if not run.planned().steps:
+    if not run.current_plan.steps:
         view.add(Message("That run changed nothing: there is nothing to put back.", GOOD))
     return view
 

@@ -31,10 +31,10 @@ def readiness(run: Run) -> View:
         ParameterError: the release is older than one that runs.
     """
     target = Release.parse(run.kind.parameters.target_release or str(LAST))
-    findings = upgrade_findings(run.seen(), str(target))
+    findings = upgrade_findings(run.facts, str(target))
     run.emit(Judged(str(target), len(findings)))
     view = views.findings_view(findings, str(target))
-    return view.add(*views.releases_view(run.seen(), findings, target).blocks)
+    return view.add(*views.releases_view(run.facts, findings, target).blocks)
 
 
 class UpgradeReadiness(Kind[ReadinessParameters]):
