@@ -11,7 +11,6 @@ from kubeharden.facts import ClusterFacts, Facts
 from kubeharden.plan import NodeChange, ObjectChange, Plan
 from kubeharden.plan import events as room
 from kubeharden.plan.events import (
-    KINDS,
     Checked,
     Completed,
     Drained,
@@ -90,7 +89,7 @@ def test_every_kind_is_written_and_read_back(tmp_path: Path) -> None:
     record.close()
     past = read_run(record.folder)
     assert past.problems == ()
-    assert {type(event) for event in past.events} == set(KINDS.values())
+    assert {type(event) for event in past.events} == set(Event.kinds.values())
     for (event, _), back in zip(WRITTEN, past.events, strict=True):
         assert type(back) is type(event)
         assert back.content() == json.loads(json.dumps(event.content()))

@@ -17,7 +17,7 @@ import pytest
 
 from kubeharden import runbook
 from kubeharden.errors import KubehardenError
-from kubeharden.plan.events import KINDS, Completed, Finished, Planned, Proved, RunStarted, Started
+from kubeharden.plan.events import Completed, Event, Finished, Planned, Proved, RunStarted, Started
 from kubeharden.records import Record, build_record, read_run, record_schema
 from kubeharden.records.provenance import file_digest, versions, who
 from support import ROOT
@@ -176,7 +176,7 @@ def test_a_change_that_failed_and_was_not_mended_is_not_done(tmp_path: Path, out
         for number, action in enumerate(("completed", *outcomes)):
             about = {"subject": f"kubelet on n{min(number, 1)}", "step": "kubelet"}
             record(Started(**about))
-            record(KINDS[action](**about, seconds=1.0))
+            record(Event.kinds[action](**about, seconds=1.0))
         rest: dict[str, Any] = {"confirmed": [], "notes": [], "services": [], "differences": []}
         for found in (["what a later look did not find any more"], list(problems)):
             record(Proved(problems=found, components={}, **rest))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, dataclass_transform
 
 from kubeharden.facts import Facts
 from kubeharden.plan.model import NodeChange, ObjectChange, Plan
@@ -20,16 +20,25 @@ UNWRITTEN = {"unwritten": True}  # the field is not in the journal
 OPTIONAL = {"optional": True}  # the field is not in the journal where it has its default
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 @dataclass(frozen=True)
 class Event:
-    """The base of all events.
+    """The base of all events: ``class Drained(Event, action="drained")`` makes a frozen dataclass that is known to all.
 
     Attributes:
+        action: the name of the event in the journal; an event without one is not written.
         time: when the journal's line was written (RFC 3339 in UTC); empty in an event that was not read from one.
     """
 
     action: ClassVar[str] = ""
+    kinds: ClassVar[dict[str, type[Event]]] = {}
     time: str = field(default="", kw_only=True, compare=False, metadata=UNWRITTEN)
+
+    def __init_subclass__(cls, action: str = "") -> None:
+        dataclass(frozen=True)(cls)
+        cls.action = action
+        if action:
+            Event.kinds[action] = cls
 
     def content(self) -> dict[str, Any]:
         """Return the fields of the journal's line, without those that are the journal's own."""
@@ -86,11 +95,9 @@ class Check:
     good: bool = True
 
 
-@dataclass(frozen=True)
-class RunStarted(Event):
+class RunStarted(Event, action="run started"):
     """A run started: who runs what, with which versions and parameters."""
 
-    action = "run started"
     cluster: str = ""
     mode: str = ""
     steps: Sequence[str] = ()
@@ -105,23 +112,19 @@ class RunStarted(Event):
     notebook: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True)
-class Waited(Event):
+class Waited(Event, action="waited"):
     """Open changes of an earlier run on these nodes are over."""
 
-    action = "waited"
     nodes: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Checked(Event):
+class Checked(Event, action="checked"):
     """Preconditions were checked.
 
     Attributes:
         logins: by node: ``user``, ``key`` (fingerprint of the key used), ``host_key`` (type and fingerprint).
     """
 
-    action = "checked"
     checks: Sequence[Mapping[str, Any]] = ()
     logins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -131,11 +134,9 @@ class Checked(Event):
         return cls([vars(check) for check in checks], logins)
 
 
-@dataclass(frozen=True)
-class Observed(Event):
+class Observed(Event, action="observed"):
     """Nodes and cluster were read: ``components`` has the versions by node and component."""
 
-    action = "observed"
     nodes: Sequence[str] = ()
     systems: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     components: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -152,11 +153,9 @@ class Observed(Event):
         )
 
 
-@dataclass(frozen=True)
-class Planned(Event):
+class Planned(Event, action="planned"):
     """A plan was made; ``changes`` are in the order in which they would be carried out."""
 
-    action = "planned"
     digest: str = ""
     needed: bool = False
     refused: Sequence[str] = ()
@@ -179,85 +178,61 @@ class Planned(Event):
         )
 
 
-@dataclass(frozen=True)
-class Judged(Event):
+class Judged(Event, action="judged"):
     """The cluster was compared with what a later release accepts; ``findings`` is their number."""
 
-    action = "judged"
     target_release: str = ""
     findings: int = 0
 
 
-@dataclass(frozen=True)
-class JudgedPods(Event):
+class JudgedPods(Event, action="judged pods"):
     """The workloads were judged by what is planned; ``breaking`` names those that would not start again."""
 
-    action = "judged pods"
     breaking: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Approved(Event):
+class Approved(Event, action="approved"):
     """The plan is the approved one; the fields are those of ``records.approval.Approval``."""
 
-    action = "approved"
     plan: str = ""
     how: str = ""
     approver: str = ""
     key: str = ""
 
 
-@dataclass(frozen=True)
-class Locked(Event):
+class Locked(Event, action="locked"):
     """The run has the cluster's lock; ``took_over_from`` names the dead run that had it, if one had."""
 
-    action = "locked"
     took_over_from: str = ""
 
 
-@dataclass(frozen=True)
-class Batch(Event):
+class Batch(Event, action="batch"):
     """These nodes are changed at the same time now."""
 
-    action = "batch"
     nodes: Sequence[str] = ()
     step: str = ""
 
 
-@dataclass(frozen=True)
 class _OnNode(Event):
     node: str = ""
 
 
-@dataclass(frozen=True)
-class Cordoned(_OnNode):
+class Cordoned(_OnNode, action="cordoned"):
     """The run cordoned a node."""
 
-    action = "cordoned"
 
-
-@dataclass(frozen=True)
-class Drained(_OnNode):
+class Drained(_OnNode, action="drained"):
     """A node is drained."""
 
-    action = "drained"
 
-
-@dataclass(frozen=True)
-class Uncordoned(_OnNode):
+class Uncordoned(_OnNode, action="uncordoned"):
     """A node that a run had cordoned is uncordoned."""
 
-    action = "uncordoned"
 
-
-@dataclass(frozen=True)
-class LeftCordoned(_OnNode):
+class LeftCordoned(_OnNode, action="left cordoned"):
     """A node stays cordoned, because somebody cordoned it again after a run did."""
 
-    action = "left cordoned"
 
-
-@dataclass(frozen=True)
 class _Change(Event):
     """Something about one change: of a service on a node, or of an API object."""
 
@@ -275,49 +250,36 @@ class _Change(Event):
         return cls(change.subject, change.step, change.node, change.service, **more)
 
 
-@dataclass(frozen=True)
-class Started(_Change):
+class Started(_Change, action="started"):
     """A change is carried out next."""
 
-    action = "started"
     change: NodeChange | ObjectChange | None = field(default=None, compare=False, metadata=UNWRITTEN)
 
 
-@dataclass(frozen=True)
-class Completed(_Change):
+class Completed(_Change, action="completed"):
     """A change was carried out; ``state`` is the digest of the API object's state afterwards, or ``absent``."""
 
-    action = "completed"
     words: str = field(default="", metadata=OPTIONAL)
     seconds: float | None = field(default=None, metadata=OPTIONAL)
     state: str = field(default="", metadata=OPTIONAL)
 
 
-@dataclass(frozen=True)
 class _Failure(_Change):
     error: str = field(default="", metadata=OPTIONAL)
     seconds: float | None = field(default=None, metadata=OPTIONAL)
 
 
-@dataclass(frozen=True)
-class Failed(_Failure):
+class Failed(_Failure, action="failed"):
     """A change failed, and is not known to be undone."""
 
-    action = "failed"
 
-
-@dataclass(frozen=True)
-class Reverted(_Failure):
+class Reverted(_Failure, action="reverted"):
     """A change failed, and its node has its old configuration again."""
 
-    action = "reverted"
 
-
-@dataclass(frozen=True)
-class Proved(Event):
+class Proved(Event, action="proved"):
     """Nodes and cluster were read again and compared with the plan; see ``plan.proof.Proof``."""
 
-    action = "proved"
     problems: Sequence[str] = ()
     confirmed: Sequence[str] = ()
     notes: Sequence[str] = ()
@@ -338,8 +300,7 @@ class Proved(Event):
         )
 
 
-@dataclass(frozen=True)
-class Finished(Event):
+class Finished(Event, action="finished"):
     """A run ended as it should.
 
     Attributes:
@@ -348,7 +309,6 @@ class Finished(Event):
         failed: subjects that failed and are not repaired; None for a run that can change nothing.
     """
 
-    action = "finished"
     mode: str = ""
     changed: Sequence[str] = ()
     not_carried_out: Sequence[str] = ()
@@ -364,24 +324,18 @@ class Finished(Event):
         return cls(mode, list(changed), list(left), why, list(failed))
 
 
-@dataclass(frozen=True)
-class Abandoned(Event):
+class Abandoned(Event, action="abandoned"):
     """A run was closed before it was finished."""
 
-    action = "abandoned"
 
-
-@dataclass(frozen=True)
-class Error(Event):
+class Error(Event, action="error"):
     """An error ended a verb; ``kind`` is the name of its class."""
 
-    action = "error"
     verb: str = ""
     kind: str = ""
     message: str = ""
 
 
-@dataclass(frozen=True)
 class Result(Event):
     """The outcome of one change for the person who watches: ``done``, ``as it should be``, ``failed``, ``reverted``.
 
@@ -395,14 +349,6 @@ class Result(Event):
     seconds: float = 0.0
 
 
-KINDS: dict[str, type[Event]] = {
-    kind.action: kind
-    for kind in (
-        *(RunStarted, Waited, Checked, Observed, Planned, Judged, JudgedPods, Approved, Locked, Batch),
-        *(Cordoned, Drained, Uncordoned, LeftCordoned, Started, Completed, Failed, Reverted, Proved),
-        *(Finished, Abandoned, Error),
-    )
-}
 OUTCOMES = (Completed, Failed, Reverted)
 
 
@@ -412,7 +358,7 @@ def event_of(line: Mapping[str, Any]) -> Event | None:
     A field that the line does not have, as those of earlier versions, has its default; one of a later version is
     left out.
     """
-    kind = KINDS.get(line["action"])
+    kind = Event.kinds.get(line["action"])
     if kind is None:
         return None
     names = [f.name for f in fields(kind) if f.name == "time" or not f.metadata.get("unwritten")]
