@@ -186,7 +186,7 @@ HEADER = "# Made by make_tables.py from Kubernetes' own sources (named below). D
 
 
 def _release_of(text: object) -> str | None:
-    """The minor release named in a fact such as ``1.13 (first seen)``; None for "before 1.10"."""
+    """Return the minor release named in a fact such as ``1.13 (first seen)``; None for "before 1.10"."""
     match = re.search(r"(\d+)\.(\d+)", str(text or ""))
     if not match or (int(match[1]), int(match[2])) <= FIRST:
         return None
@@ -212,7 +212,7 @@ def _enum_of(values: list[str]) -> dict[str, str | None]:
 
 
 def kubelet(facts: Path) -> Row:
-    """The kubelet's table, from its flags and the history of its fields."""
+    """Return the kubelet's table, from its flags and the history of its fields."""
     source = _load(facts / "kubelet-flags.yaml")
     flags: dict[str, Row] = {}
     for row in source["config_flags"]:
@@ -284,7 +284,7 @@ def _global_flag(name: str, group: Row) -> Row:
 
 
 def _logging_flags(facts: Path) -> dict[str, Row]:
-    """The flags of glog and klog: k8s.io/component-base/logs registers the same in every component."""
+    """Return the flags of glog and klog: k8s.io/component-base/logs registers the same in every component."""
     groups = _load(facts / "kubelet-flags.yaml")["global_flags"]
     [group] = [group for group in groups if "--logtostderr" in group["flags"]]
     flags = {name: {**_global_flag(name, group), "stays": True} for name in group["flags"]}
@@ -448,7 +448,7 @@ def _scheduler_deprecation(text: str | None) -> str | None:
 
 
 def _plain_default(row: Row) -> Any:
-    """A flag's default, unless the facts tell a story about it instead."""
+    """Return a flag's default, unless the facts tell a story about it instead."""
     kinds: dict[str, type | tuple[type, ...]] = {
         "bool": bool,
         "int32": int,
@@ -462,7 +462,7 @@ def _plain_default(row: Row) -> Any:
 
 
 def _scheduler_fields(facts: Path, flags: dict[str, Row]) -> dict[str, dict[str, Row]]:
-    """The fields of every apiVersion. Their defaults are those of the flags that they replace."""
+    """Return the fields of every apiVersion. Their defaults are those of the flags that they replace."""
     defaults = {
         path: flag["default"]
         for flag in flags.values()
@@ -507,7 +507,7 @@ def _spelled_out(fields: list[str]) -> dict[str, str]:
 
 
 def _with_parents(fields: dict[str, Row]) -> dict[str, Row]:
-    """The fields with the objects that hold them, in order of their names."""
+    """Return the fields with the objects that hold them, in order of their names."""
     result = dict(fields)
     for path in fields:
         parent = path.rpartition(".")[0]

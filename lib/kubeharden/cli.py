@@ -180,7 +180,7 @@ def _records(given: argparse.Namespace) -> int:
 
 
 def _entry_json(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> dict[str, object]:
-    """A row of the register; ``verified`` is null where nobody looked."""
+    """Return a row of the register; ``verified`` is null where nobody looked."""
     verdict = (verdicts or {}).get(entry.run)
     return {
         "run": entry.run,
@@ -202,7 +202,7 @@ def _show(given: argparse.Namespace) -> int:
 
 
 def _verdict_if_possible(folder: Path, given: argparse.Namespace) -> Verdict | None:
-    """What verification finds; None where nobody said whose signatures count, and there is no key here."""
+    """Return what verification finds; None where nobody said whose signatures count, and there is no key here."""
     try:
         with _signers(given) as signers:
             return verify(folder, signers)
@@ -253,7 +253,7 @@ def _signers(given: argparse.Namespace) -> AbstractContextManager[Signers]:
 
 
 def _place(text: str) -> Path:
-    """A folder that the command line names: as it is, else in the project's outputs/."""
+    """Return a folder that the command line names: as it is, else in the project's outputs/."""
     path = Path(text).expanduser()
     found = next((p for p in (path, project_folder() / "outputs" / text) if p.is_dir()), None)
     if found is None:
@@ -264,5 +264,5 @@ def _place(text: str) -> Path:
 def _run(text: str) -> Path:
     folder = _place(text)
     if not (folder / JOURNAL).is_file():
-        raise ParameterError(f"{text}: is no run's folder; there is no {JOURNAL} in it")
+        raise ParameterError(f"{text}: is not a run's folder; there is no {JOURNAL} in it")
     return folder

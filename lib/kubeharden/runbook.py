@@ -136,7 +136,7 @@ def _emit_start(run: Run) -> None:
 
 
 def _notebook(name: str) -> Path | None:
-    """The notebook that runs: Jupyter says which, papermill does not; then it is one of the project's."""
+    """Return the notebook that runs: Jupyter says which, papermill does not; then it is one of the project's."""
     named = os.environ.get("JPY_SESSION_NAME", "")
     own = project_folder() / "notebooks" / f"{name}.ipynb"
     return next((path for path in (Path(named), own) if path.suffix == ".ipynb" and path.is_file()), None)
@@ -144,7 +144,7 @@ def _notebook(name: str) -> Path | None:
 
 @verb
 def records(namespace: Mapping[str, Any]) -> Records:
-    """The runs that there were; nothing is contacted.
+    """Return the runs that there were; nothing is contacted.
 
     Args:
         namespace: the notebook's ``globals()``.

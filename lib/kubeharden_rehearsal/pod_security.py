@@ -129,7 +129,7 @@ class PodSecurity:
     def _policy(self, labels: Mapping[str, str], mode: str) -> tuple[str, str]:
         level = labels.get(f"{LABEL}/{mode}") or self._defaults.get(mode) or LEVELS[0]
         version = labels.get(f"{LABEL}/{mode}-version") or self._defaults.get(f"{mode}-version") or LATEST
-        # What is no level counts as the strictest where it is enforced, and for nothing elsewhere.
+        # What is not a level counts as the strictest where it is enforced, and for nothing elsewhere.
         unknown = LEVELS[-1] if mode == "enforce" else LEVELS[0]
         return level if level in LEVELS else unknown, version if _is_version(version) else LATEST
 

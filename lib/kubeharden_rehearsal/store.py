@@ -331,7 +331,7 @@ class ObjectStore(ObjectReader):
 
 
 def _track(before: Object, new: Object, manager: str) -> None:
-    """Keep managedFields, on objects that have any, through a write that is no apply."""
+    """Keep managedFields, on objects that have any, through a write that is not an apply."""
     managed = before["metadata"].get("managedFields")
     new["metadata"].pop("managedFields", None)
     if managed:

@@ -54,7 +54,7 @@ if [ "$CRASH_ROLE" = "$role" ]; then
     esac
   fi
 fi
-PATH=${{PATH#{folder}:}} # what a command calls in its turn is no command of the script
+PATH=${{PATH#{folder}:}} # what a command calls in its turn is not a command of the script
 exec {real} "$@"
 """
 

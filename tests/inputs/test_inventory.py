@@ -55,7 +55,7 @@ def test_paths_are_relative_to_the_file(folder: Path) -> None:
         ("identity_file: id", "identity_file: nokey", r"ssh.identity_file names .*nokey"),
         ("admin.kubeconfig", "other.kubeconfig", r"kubeconfig names .*other.kubeconfig"),
         ("user: ops", "user: ops, sudo: maybe", r"ssh.sudo: expected nopasswd"),
-        ("cluster: lab", "cluster: [", r"no YAML"),
+        ("cluster: lab", "cluster: [", r"not YAML"),
         (GOOD, "just text", r"holds no mapping"),
     ],
 )

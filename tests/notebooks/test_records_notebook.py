@@ -53,7 +53,7 @@ def test_the_register_one_run_its_neighbour_and_the_nodes_since(
     [
         (["-p", "nodes", "n1"], "nodes: there is no such parameter; did you mean node?"),
         (["-p", "user", "1000"], "user: 1000 is a value of type int; expected text"),
-        (["-p", "since", "soon"], "since: 'soon' is no time"),
+        (["-p", "since", "soon"], "since: 'soon' is not a time"),
         (["-p", "run", "none"], "there is no run 'none' among those listed"),
         (["-p", "output_dir", "/nowhere"], "/nowhere: cannot be read (No such file or directory)"),
         (["-p", "signers", "/nowhere"], "allowed signers: there is no file '/nowhere'"),

@@ -81,7 +81,7 @@ def test_what_was_announced_is_enforced_and_then_it_stays() -> None:
     assert configured(NEW, second, ENFORCED, "v1.25") == second
     assert (
         configured(NEW, second, ANNOUNCED, "v1.25") == second
-    )  # a new namespace is no reason to open the others
+    )  # a new namespace is not a reason to open the others
 
 
 @pytest.mark.parametrize(

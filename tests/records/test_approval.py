@@ -214,7 +214,7 @@ def test_signatures_that_do_not_count(starts: Starts, article: Rehearsal, tmp_pa
     signature.unlink()
     signed(plan, other)
     refused("a foreign signature")
-    refused("is no signature beside the plan", approval=str(tmp_path / "nowhere.sig"))
+    refused("is not a signature beside the plan", approval=str(tmp_path / "nowhere.sig"))
     refused("the inventory names no approvers", inventory=inventory_with(article))
 
 

@@ -114,7 +114,7 @@ def test_what_is_not_sealed_or_was_altered_is_not_pushed(s3: Any, run: Path, tmp
     with pytest.raises(RecordError, match="was altered since it was sealed: more: was added"):
         push(run, "s3://records")
     for url in ("records", "https://records", "s3://", "s3://UPPER/x"):
-        with pytest.raises(ParameterError, match="is no place in S3"):
+        with pytest.raises(ParameterError, match="is not a place in S3"):
             push(run, url)
     assert keys(s3) == []
 

@@ -72,7 +72,7 @@ def test_secrets_in_the_notebook_are_taken_out_of_all_that_is_sealed(
         assert "hunter2horse" not in text
     sealed = nbformat.read(run / "notebook.ipynb", as_version=4)
     assert "‹redacted sha256:" in sealed.cells[2].outputs[0].text
-    assert sealed.cells[1].outputs[0].data["image/png"] == "token=aGVsbG8=", "a picture is no text"
+    assert sealed.cells[1].outputs[0].data["image/png"] == "token=aGVsbG8=", "a picture is not a text"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_secrets_in_the_notebook_are_taken_out_of_all_that_is_sealed(
         ("not executed", "it was not executed"),
         ("of another run", "it is of 20200101T000000.000Z-lab-CHG-9, not of"),
         ("of no run", "it shows no run, not of"),
-        ("no notebook", "is no notebook"),
+        ("no notebook", "is not a notebook"),
         ("not there", "cannot read"),
     ],
 )

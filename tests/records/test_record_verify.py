@@ -237,7 +237,7 @@ def test_a_record_that_names_another_key_than_its_signatures_is_wrong(
 
 
 def test_a_signature_for_something_else_does_not_count(run: Path, signers: Signers, key: Path) -> None:
-    """A commit, or a file, that the operator signed with the same key is no record."""
+    """A commit, or a file, that the operator signed with the same key is not a record."""
     (run / "record.json.sig").unlink()
     command = ["ssh-keygen", "-q", "-Y", "sign", "-n", "git", "-f", key, run / "record.json"]
     subprocess.run(command, check=True, capture_output=True)

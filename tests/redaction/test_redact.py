@@ -1,4 +1,4 @@
-"""Secrets never reach an output, and what is no secret stays readable."""
+"""Secrets never reach an output, and what is not a secret stays readable."""
 
 from __future__ import annotations
 

@@ -66,5 +66,5 @@ def test_a_size_is_a_number_or_a_percentage(text: str, nodes: int, expected: int
 
 @pytest.mark.parametrize("text", ["", "0", "0%", "-1", "1.5", "101%", "25 %", "half", "%", "1_0", "٣"])
 def test_any_other_size_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no size of a batch"):
+    with pytest.raises(ValueError, match="is not a size of a batch"):
         BatchSize.parse(text)

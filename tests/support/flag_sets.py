@@ -47,7 +47,7 @@ SUITES = (
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
     "TLS_RSA_WITH_AES_128_CBC_SHA",
 )
-# pkg/kubelet/eviction/api/types.go; allocatableMemory is no signal that a person may set.
+# pkg/kubelet/eviction/api/types.go; allocatableMemory is not a signal that a person may set.
 SIGNALS = (
     "memory.available",
     "nodefs.available",

@@ -51,7 +51,7 @@ def enable_admission_plugin(release: str | Release, argv: Sequence[str], plugin:
 
 
 def remove_admission_plugin(argv: Sequence[str], plugin: str) -> AdmissionChange:
-    """The command line without ``plugin`` among the plugins that are switched on, and every other as it was."""
+    """Return the command line without ``plugin`` among the plugins that are switched on, and every other as it was."""
     changed, notes = tuple(argv), []
     for flag in (OLD, ENABLE):
         values = _values(changed, flag) or []
@@ -62,18 +62,18 @@ def remove_admission_plugin(argv: Sequence[str], plugin: str) -> AdmissionChange
 
 
 def switches_on(argv: Sequence[str], plugin: str) -> bool:
-    """Whether a command line names ``plugin`` among the plugins that are on."""
+    """Return whether a command line names ``plugin`` among the plugins that are on."""
     return any(plugin in (_values(argv, flag) or ()) for flag in (OLD, ENABLE))
 
 
 def feature_gate(argv: Sequence[str], gate: str) -> str | None:
-    """What a command line says of a feature gate, ``true`` or ``false``; None where it says nothing."""
+    """Return what a command line says of a feature gate, ``true`` or ``false``; None where it says nothing."""
     pairs = [item.partition("=") for item in _values(argv, "--feature-gates") or ()]
     return next((value.lower() for name, _, value in reversed(pairs) if name == gate), None)
 
 
 def flag_value(argv: Sequence[str], name: str) -> str | None:
-    """The value of a flag that is given as ``--name=value`` or ``--name value``; the last one, or None."""
+    """Return the value of a flag that is given as ``--name=value`` or ``--name value``; the last one, or None."""
     found = None
     for index, word in enumerate(argv):
         head, has_value, value = word.partition("=")
@@ -95,7 +95,7 @@ def _from_old_list(argv: Sequence[str], old: list[str], left_out: list[str], plu
 
 
 def _values(argv: Sequence[str], name: str) -> list[str] | None:
-    """The items of a list flag over all its uses, or None where it is not given."""
+    """Return the items of a list flag over all its uses, or None where it is not given."""
     found: list[str] | None = None
     for index, word in enumerate(argv):
         head, has_value, value = word.partition("=")
@@ -108,7 +108,7 @@ def _values(argv: Sequence[str], name: str) -> list[str] | None:
 def _replaced(
     argv: Sequence[str], name: str, values: Sequence[str], new_name: str | None = None
 ) -> list[str]:
-    """The command line with one use of a list flag, where its first use stood or else at the end.
+    """Return the command line with one use of a list flag, where its first use stood or else at the end.
 
     A list without values is left out.
     """

@@ -14,7 +14,7 @@ Start = tuple[Sequence[str], Mapping[str, Any] | None]  # a command line, and th
 
 
 def changed_fields(component: str, release: Release, before: Start, after: Start) -> tuple[str, ...]:
-    """The paths of the fields whose effective value differs; none for a component without a config file.
+    """Return the paths of the fields whose effective value differs; none for a component without a config file.
 
     Raises:
         UnitError: a command line cannot be read.

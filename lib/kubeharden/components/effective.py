@@ -16,7 +16,7 @@ TYPE_META = ("kind", "apiVersion")
 
 
 def from_flags(table: ReleaseTable, flags: Sequence[FlagUse]) -> dict[str, Any]:
-    """The flags that have a config field, as a nested dict of those fields.
+    """Return the flags that have a config field, as a nested dict of those fields.
 
     Raises:
         FlagValueError: a value is none of its flag's type.
@@ -64,12 +64,12 @@ def split_address(text: str, default_port: int) -> tuple[str, int]:
 
 
 def bracketed(host: str) -> str:
-    """An IPv6 address in brackets, anything else as it is."""
+    """Return an IPv6 address in brackets, anything else as it is."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def defaults(table: ReleaseTable) -> dict[str, Any]:
-    """The defaults of a config file's fields, nested."""
+    """Return the defaults of a config file's fields, nested."""
     result: dict[str, Any] = {}
     for path, field in table.fields.items():
         if field.default is not None and field.type != "object":
@@ -78,7 +78,7 @@ def defaults(table: ReleaseTable) -> dict[str, Any]:
 
 
 def legacy_defaults(table: ReleaseTable) -> dict[str, Any]:
-    """The defaults that hold only while no config file is used, by path.
+    """Return the defaults that hold only while no config file is used, by path.
 
     Source: applyLegacyDefaults in cmd/kubelet/app/options/options.go, 1.10-1.36.
     """
@@ -92,7 +92,7 @@ def legacy_defaults(table: ReleaseTable) -> dict[str, Any]:
 def effective_config(
     table: ReleaseTable, flags: Sequence[FlagUse], config: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """What the component runs with, nested as ``/configz`` shows it.
+    """Return what the component runs with, nested as ``/configz`` shows it.
 
     Args:
         table: the component and its release.
@@ -139,7 +139,7 @@ def _depend(table: ReleaseTable, result: dict[str, Any], config: Mapping[str, An
 
 
 def decode(table: ReleaseTable, config: Mapping[str, Any]) -> list[str]:
-    """The paths in a config file that the release does not know, in their order."""
+    """Return the paths in a config file that the release does not know, in their order."""
     return [
         path
         for path, _ in paths.leaves(config, table.fields)
@@ -160,7 +160,7 @@ ZERO_DURATION_COUNTS = {
 
 
 def counts(table: ReleaseTable, path: str, value: Any) -> bool:
-    """Whether a value in the file says anything: SetDefaults takes some zero values for "unset".
+    """Return whether a value in the file says anything: SetDefaults takes some zero values for "unset".
 
     A field that the release does not have, null, a duration of 0, an empty string and some plain numbers
     of 0 do not count where the field has a default.

@@ -47,9 +47,9 @@ class FlagUse:
 
 
 def split_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
-    """The flags of a command line in their order, whether or not the release knows them.
+    """Return the flags of a command line in their order, whether or not the release knows them.
 
-    An unknown flag takes its value from ``=`` only, or from the next word if that is no flag. Only ``-v`` and ``-h``
+    An unknown flag takes its value from ``=`` only, or from the next word if that is not a flag. Only ``-v`` and ``-h``
     may stand after one dash, their value with or without ``=``: ``-v=2``, ``-v2``, ``-v 2``.
 
     Args:
@@ -57,7 +57,7 @@ def split_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
 
     Raises:
         FlagValueError: a flag that needs a value has none.
-        UnitError: a word is no flag and belongs to none.
+        UnitError: a word is not a flag and belongs to none.
     """
     uses: list[FlagUse] = []
     words = list(argv)
@@ -74,7 +74,7 @@ def split_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
 
 
 def _name_and_value(word: str, table: ReleaseTable) -> tuple[str, bool, str]:
-    """The flag's whole name, whether a value stands in the same word, and that value."""
+    """Return the flag's whole name, whether a value stands in the same word, and that value."""
     if word.startswith("--"):
         name, equals, value = word.partition("=")
         return name.replace("_", "-"), bool(equals), value
@@ -95,12 +95,12 @@ def _next_value(name: str, flag: Flag | None, words: list[str]) -> str:
 
 
 def parse_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
-    """The flags of a command line, each checked as the component checks it when it starts.
+    """Return the flags of a command line, each checked as the component checks it when it starts.
 
     Raises:
         UnknownFlagError: the release has no such flag.
         FlagValueError: a value is missing or is none of the flag's type.
-        UnitError: a word is no flag and belongs to none.
+        UnitError: a word is not a flag and belongs to none.
     """
     uses = split_flags(argv, table)
     for use in uses:
@@ -112,10 +112,10 @@ def parse_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
 
 
 def value_of(use: FlagUse, flag: Flag) -> object:
-    """The value of a flag, with its type.
+    """Return the value of a flag, with its type.
 
     Raises:
-        FlagValueError: the text is no value of the flag's type, or not one of its enum.
+        FlagValueError: the text is not a value of the flag's type, or not one of its enum.
     """
     separator = "<" if use.name in THRESHOLD_FLAGS else "="
     try:

@@ -257,7 +257,7 @@ class _Work:
                 self.result.moved.append(Setting("", path, value, why))
 
     def _set_by_flags(self) -> set[str]:
-        """The fields that flags which stay decide, whatever the file says."""
+        """Return the fields that flags which stay decide, whatever the file says."""
         return {path for use in self.staying if (flag := self.table.flag(use.name)) for path in flag.fields}
 
     def _hold_for_the_target(self, config: dict[str, Any]) -> None:
@@ -353,7 +353,7 @@ class _Work:
 def changes(
     table: ReleaseTable, before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> dict[str, tuple[Any, Any]]:
-    """Where two effective configurations differ: old and new value by path. Unset and empty are the same."""
+    """Return where two effective configurations differ: old and new value by path. Unset and empty are the same."""
     old, new = dict(paths.leaves(before, table.fields)), dict(paths.leaves(after, table.fields))
     return {
         path: (old.get(path), new.get(path))
@@ -363,7 +363,7 @@ def changes(
 
 
 def _arguments(uses: Sequence[FlagUse], staying: Sequence[FlagUse], path: str) -> list[str]:
-    """The remaining flags in their old order; ``--config`` where the first moved flag stood, or the old one."""
+    """Return the remaining flags in their old order; ``--config`` where the first moved flag stood, or the old one."""
     config = FlagUse("--config", path)
     old_order = [use.name for use in uses]
     where = old_order.index("--config") if "--config" in old_order else _first_gap(uses, staying)

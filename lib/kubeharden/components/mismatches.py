@@ -22,7 +22,7 @@ RESERVED = {"systemReserved", "kubeReserved"}
 def mismatches(
     table: ReleaseTable, config: Mapping[str, Any], configz: Mapping[str, Any]
 ) -> list[tuple[str, Any, Any]]:
-    """Path, wanted and actual value of every field of ``config`` that is not in effect.
+    """Return path, wanted and actual value of every field of ``config`` that is not in effect.
 
     A component that serves its file's own names leaves out what is empty, so an absent value is an empty one.
     The others serve their internal types: names such as ``BindAddress`` (compared without
@@ -55,7 +55,7 @@ def _without_cpu(resources: Any) -> Any:
 
 
 def same_field(path: str, served: str) -> bool:
-    """Whether a name that a component serves is that of a field: by case, or regrouped in a later release.
+    """Return whether a name that a component serves is that of a field: by case, or regrouped in a later release.
 
     kube-proxy 1.31 serves ``clusterCIDR`` as ``DetectLocal.ClusterCIDRs``.
     """

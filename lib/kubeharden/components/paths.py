@@ -10,7 +10,7 @@ _MISSING = object()
 
 
 def get(config: Mapping[str, Any], path: str, default: Any = None) -> Any:
-    """The value at ``path``, or ``default`` where there is none."""
+    """Return the value at ``path``, or ``default`` where there is none."""
     value: Any = config
     for key in _keys(path):
         try:
@@ -21,7 +21,7 @@ def get(config: Mapping[str, Any], path: str, default: Any = None) -> Any:
 
 
 def has(config: Mapping[str, Any], path: str) -> bool:
-    """Whether there is a value at ``path``, null included."""
+    """Return whether there is a value at ``path``, null included."""
     return get(config, path, _MISSING) is not _MISSING
 
 

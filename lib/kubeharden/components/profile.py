@@ -40,7 +40,7 @@ class Profile:
 
     @classmethod
     def load(cls, name: str) -> Profile:
-        """The profile of that name.
+        """Return the profile of that name.
 
         Raises:
             ParameterError: there is none; the message says which there are.
@@ -49,18 +49,18 @@ class Profile:
 
     @staticmethod
     def names() -> list[str]:
-        """The profiles that there are."""
+        """Return the profiles that there are."""
         folder = files(__package__) / "profiles"
         found = (entry.name for entry in folder.iterdir())
         return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
 
     def of(self, component: str) -> ComponentProfile:
-        """What the profile says of ``component``; nothing where it does not mention it."""
+        """Return what the profile says of ``component``; nothing where it does not mention it."""
         return self.components.get(component, ComponentProfile())
 
 
 def strict_enough(path: str, value: Any, required: Any) -> bool:
-    """Whether ``value`` is at least as strict as the profile's ``required`` value of that field."""
+    """Return whether ``value`` is at least as strict as the profile's ``required`` value of that field."""
     if value == required:
         return True
     if path == "tlsMinVersion" and value in TLS_VERSIONS:

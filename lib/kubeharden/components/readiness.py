@@ -70,7 +70,7 @@ def readiness(
     *,
     cgroup: str = "",
 ) -> list[Finding]:
-    """What a component meets on its way to a later release, in the order of the releases.
+    """Return what a component meets on its way to a later release, in the order of the releases.
 
     Args:
         component: the name of its service; of the API server, the admission plugins alone are judged, and of another
@@ -168,7 +168,7 @@ class _Step:
             yield self._finding(effect[self.after.decoding], path, why, "take it out of the file")
 
     def _defaults(self) -> Iterator[Finding]:
-        """Values that hold because nobody says otherwise, and that will be others."""
+        """Yield values that hold because nobody says otherwise, and that will be others."""
         if not self.accepted:
             return  # the file must be rewritten first
         old, new = (
@@ -187,7 +187,7 @@ class _Step:
                 )
 
     def readable(self, table: ReleaseTable) -> list[FlagUse]:
-        """The flags of the command line that a release has."""
+        """Return the flags of the command line that a release has."""
         return [use for use in self.uses if table.flag(use.name) is not None]
 
     def _rules(self) -> Iterator[Finding]:
@@ -197,7 +197,7 @@ class _Step:
 
 
 def _concerns(rule: UpgradeRule, step: _Step) -> bool:
-    """Whether a rule's conditions all hold."""
+    """Return whether a rule's conditions all hold."""
     effective = effective_config(step.after, step.readable(step.after), step.config)
     known = ((use, step.before.flag(use.name)) for use in step.uses)
     given = {use.name: value_of(use, flag) for use, flag in known if flag is not None}
@@ -220,7 +220,7 @@ def _holds(effective: Mapping[str, Any], path: str, value: Any) -> bool:
 
 
 def speakable(target: ReleaseTable, config: Mapping[str, Any], path: str) -> bool:
-    """Whether a file of ``config`` with a value at ``path`` is one that the target release starts with."""
+    """Return whether a file of ``config`` with a value at ``path`` is one that the target release starts with."""
     return path not in dict(problems(target, config))
 
 

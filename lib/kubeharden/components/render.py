@@ -35,7 +35,7 @@ _Dumper.add_representer(
 
 
 def ordered(table: ReleaseTable, profile: ComponentProfile, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The content with its kind and apiVersion, in the profile's order, then in the release table's."""
+    """Return the content with its kind and apiVersion, in the profile's order, then in the release table's."""
     wanted = [*profile.spell_out, *(path for path, f in table.fields.items() if f.type != "object")]
     ranks: dict[str, int] = {}
     for rank, path in enumerate(dict.fromkeys(wanted)):
@@ -72,7 +72,7 @@ def _ways(path: str) -> list[str]:
 
 
 def _rank(ranks: Mapping[str, int], path: str) -> tuple[int, ...]:
-    """The rank of every object on the way down, so that what belongs together stays together."""
+    """Return the rank of every object on the way down, so that what belongs together stays together."""
     return tuple(ranks.get(way, len(ranks)) for way in _ways(path))
 
 

@@ -61,15 +61,15 @@ class Unit:
         return "".join(entry.raw for entry in self.entries)
 
     def values(self, section: str, key: str) -> list[str]:
-        """Every value of a directive in the order of the file, resets (empty values) included."""
+        """Return every value of a directive in the order of the file, resets (empty values) included."""
         return [e.value for e in self.entries if e.section == section and e.key == key]
 
     def has(self, section: str, key: str) -> bool:
-        """Whether the directive is assigned anywhere in that section."""
+        """Return whether the directive is assigned anywhere in that section."""
         return any(e.section == section and e.key == key for e in self.entries)
 
     def with_command(self, argv: Iterable[str]) -> Unit:
-        """The same unit with ``ExecStart=`` running ``argv``, one argument to a line.
+        """Return the same unit with ``ExecStart=`` running ``argv``, one argument to a line.
 
         Everything else keeps its place and its text. A reset (``ExecStart=``) before the command, as
         drop-ins have it, is kept.
@@ -88,7 +88,7 @@ class Unit:
         return Unit(tuple(replaced if entry is commands[0] else entry for entry in self.entries))
 
     def with_setting(self, section: str, key: str, value: str) -> Unit:
-        """The same unit with one directive set: in place where it is assigned, else first in its section.
+        """Return the same unit with one directive set: in place where it is assigned, else first in its section.
 
         Raises:
             UnitError: the unit has no such section.
@@ -151,7 +151,7 @@ class Service:
     environment_files: Mapping[str, str]
 
     def values(self, section: str, key: str) -> list[str]:
-        """The values in force, over fragment and drop-ins; an empty one resets those before it."""
+        """Return the values in force, over fragment and drop-ins; an empty one resets those before it."""
         result: list[str] = []
         for _, unit in self.files:
             for value in unit.values(section, key):
@@ -159,7 +159,7 @@ class Service:
         return result
 
     def command_file(self) -> str:
-        """The path of the file whose ``ExecStart=`` is in force.
+        """Return the path of the file whose ``ExecStart=`` is in force.
 
         Raises:
             UnitError: no file has one.
@@ -170,7 +170,7 @@ class Service:
         raise UnitError(f"no ExecStart= in {', '.join(path for path, _ in self.files)}")
 
     def argv(self) -> list[str]:
-        """The command that systemd runs, as words, with variables put in and a wrapping shell taken off.
+        """Return the command that systemd runs, as words, with variables put in and a wrapping shell taken off.
 
         Raises:
             UnitError: no command or several, a specifier or a shell line that cannot be read.
@@ -201,7 +201,7 @@ class Service:
 
 
 def parse_environment_file(text: str) -> dict[str, str]:
-    """An environment file as systemd.exec(5) reads it: ``NAME=value``, quotes, comments, continuations."""
+    """Return an environment file as systemd.exec(5) reads it: ``NAME=value``, quotes, comments, continuations."""
     result: dict[str, str] = {}
     for line in text.replace("\\\n", "").split("\n"):
         stripped = line.strip()
@@ -216,7 +216,7 @@ def parse_environment_file(text: str) -> dict[str, str]:
 
 
 def _split(text: str, what: str) -> list[str]:
-    """Words of a text with quotes; a UnitError where a quote is not closed."""
+    """Return words of a text with quotes; a UnitError where a quote is not closed."""
     try:
         return shlex.split(text)
     except ValueError as error:
@@ -295,7 +295,7 @@ def unwrapped(argv: list[str]) -> list[str]:
 
 
 def quote(word: str) -> str:
-    """A word as it must stand in ``ExecStart=`` so that systemd reads back the same word."""
+    """Return a word as it must stand in ``ExecStart=`` so that systemd reads back the same word."""
     escaped = word.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
     # On a line of its own, "#" would begin a comment, and a backslash at the end would continue the line.
     if escaped and escaped[0] not in "#;" and not re.search(r"[\s'\"\\]", escaped):

@@ -33,7 +33,7 @@ _WHOLE_PERCENTAGE = re.compile(r"\d+%", re.ASCII)
 
 
 def problems(table: ReleaseTable, config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Path and reason of everything in ``config`` that the release would refuse, ignore or misread."""
+    """Return path and reason of everything in ``config`` that the release would refuse, ignore or misread."""
     found: list[tuple[str, str]] = []
     enums = _enums(table)
     for path, value in paths.leaves(config, table.fields):
@@ -57,7 +57,7 @@ def problems(table: ReleaseTable, config: Mapping[str, Any]) -> list[tuple[str, 
 
 
 def _closed_ports(table: ReleaseTable) -> dict[str, str]:
-    """Fields that may name no port but 0 any more, and why."""
+    """Return fields that may name no port but 0 any more, and why."""
     rules = [
         rule for release in releases(last=table.release) for rule in upgrade_rules(table.component, release)
     ]
@@ -65,7 +65,7 @@ def _closed_ports(table: ReleaseTable) -> dict[str, str]:
 
 
 def names_port(config: Mapping[str, Any], path: str) -> bool:
-    """Whether an address in the file has a port other than 0, its own or the default one."""
+    """Return whether an address in the file has a port other than 0, its own or the default one."""
     text = paths.get(config, path)
     return bool(text) and split_address(str(text), 1)[1] != 0
 
@@ -87,7 +87,7 @@ def _share_or_quantity(name: str, value: str, at_least: int) -> None:
     if value.endswith("%"):
         percentage = _PERCENTAGE.fullmatch(value)
         if not percentage or float(percentage[1]) > 100:  # noqa: PLR2004
-            raise ValueError(f"{name}: {value!r} is no percentage from 0% to 100%")
+            raise ValueError(f"{name}: {value!r} is not a percentage from 0% to 100%")
         return
     if quantity_sign(value) < at_least:
         raise ValueError(f"{name}: {value!r} must {'be more than 0' if at_least else 'not be negative'}")
@@ -95,20 +95,20 @@ def _share_or_quantity(name: str, value: str, at_least: int) -> None:
 
 def _thresholds(value: Mapping[str, str], at_least: int = 1) -> None:
     for signal, text in value.items():
-        _one_of(signal, SIGNALS, "eviction signal")
+        _one_of(signal, SIGNALS, "an eviction signal")
         _share_or_quantity(signal, text, at_least)
 
 
 def _grace_periods(value: Mapping[str, str]) -> None:
     for signal, text in value.items():
-        _one_of(signal, SIGNALS, "eviction signal")
+        _one_of(signal, SIGNALS, "an eviction signal")
         if duration_ns(text) < 0:
             raise ValueError(f"{signal}: {text!r} must not be negative")
 
 
 def _reserved(value: Mapping[str, str]) -> None:
     for resource, text in value.items():
-        _one_of(resource, RESERVABLE, "resource that can be reserved")
+        _one_of(resource, RESERVABLE, "a resource that can be reserved")
         if quantity_sign(text) < 0:
             raise ValueError(f"{resource}: {text!r} must not be negative")
 
@@ -116,9 +116,9 @@ def _reserved(value: Mapping[str, str]) -> None:
 def _qos_reserved(value: Mapping[str, str]) -> None:
     """See ParseQOSReserved in pkg/kubelet/cm/container_manager.go: memory only, a whole percentage."""
     for resource, text in value.items():
-        _one_of(resource, {"memory"}, "resource that can be reserved for QoS")
+        _one_of(resource, {"memory"}, "a resource that can be reserved for QoS")
         if not _WHOLE_PERCENTAGE.fullmatch(text) or int(text[:-1]) > 100:  # noqa: PLR2004
-            raise ValueError(f"{resource}: {text!r} is no whole percentage from 0% to 100%")
+            raise ValueError(f"{resource}: {text!r} is not a whole percentage from 0% to 100%")
 
 
 def _taints(value: list[Any]) -> None:
@@ -127,7 +127,7 @@ def _taints(value: list[Any]) -> None:
         if not isinstance(taint.get("key"), str) or not taint["key"]:
             raise ValueError(f"the taint {taint!r} has no key")
         check_value("string", taint.get("value"))
-        _one_of(taint.get("effect"), set(TAINT_EFFECTS), "effect of a taint")
+        _one_of(taint.get("effect"), set(TAINT_EFFECTS), "an effect of a taint")
 
 
 def _reserved_memory(value: list[Any]) -> None:
@@ -140,7 +140,7 @@ def _reserved_memory(value: list[Any]) -> None:
         check_value("map(string,quantity)", limits)
         for kind, size in limits.items():
             if kind != "memory" and not kind.startswith("hugepages-"):
-                raise ValueError(f"{kind!r} is no type of memory; expected memory or hugepages-SIZE")
+                raise ValueError(f"{kind!r} is not a type of memory; expected memory or hugepages-SIZE")
             if quantity_sign(str(size)) < 1:
                 raise ValueError(f"{kind} of NUMA node {node}: {size!r} must be more than 0")
             if (node, kind) in seen:
@@ -160,7 +160,7 @@ def _items(kinds: Mapping[str, str], name: str) -> Callable[[list[Any]], None]:
 
 def _keys(item: Any, allowed: set[str], name: str) -> None:
     if not isinstance(item, Mapping):
-        raise ValueError(f"{item!r} is no {name}")
+        raise ValueError(f"{item!r} is not a {name}")
     unknown = set(item) - allowed
     if unknown:
         raise ValueError(
@@ -170,7 +170,7 @@ def _keys(item: Any, allowed: set[str], name: str) -> None:
 
 def _one_of(value: Any, allowed: set[str], name: str) -> None:
     if value not in allowed:
-        raise ValueError(f"{value!r} is no {name}; expected one of {', '.join(sorted(allowed))}")
+        raise ValueError(f"{value!r} is not {name}; expected one of {', '.join(sorted(allowed))}")
 
 
 # By the names that components.yaml has for them.

@@ -25,7 +25,7 @@ TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 def duration_ns(text: str) -> int:
-    """A Go duration (``1h30m``, ``250ms``, ``0``) in nanoseconds.
+    """Return a Go duration (``1h30m``, ``250ms``, ``0``) in nanoseconds.
 
     Raises:
         ValueError: it is none.
@@ -35,7 +35,7 @@ def duration_ns(text: str) -> int:
         return 0
     parts = _DURATION_PART.findall(body)
     if not body or "".join(number + unit for number, unit in parts) != body:
-        raise ValueError(f"{text!r} is no duration; expected one like 30s or 1h0m0s")
+        raise ValueError(f"{text!r} is not a duration; expected one like 30s or 1h0m0s")
     return sign * int(sum(Decimal(number) * _UNITS[unit] for number, unit in parts))
 
 
@@ -58,20 +58,20 @@ def _plain(number: Decimal) -> str:
 
 
 def quantity_sign(text: str) -> int:
-    """Whether a quantity (``100Mi``, ``-1``, ``0``) is below, at or above zero: -1, 0 or 1.
+    """Return whether a quantity (``100Mi``, ``-1``, ``0``) is below, at or above zero: -1, 0 or 1.
 
     Raises:
         ValueError: it is none.
     """
     number = _QUANTITY.fullmatch(text)
     if not number:
-        raise ValueError(f"{text!r} is no quantity; expected one like 100Mi or 0.5")
+        raise ValueError(f"{text!r} is not a quantity; expected one like 100Mi or 0.5")
     size = Decimal(number[1])
     return 0 if not size else -1 if text.startswith("-") else 1
 
 
 def parse_text(kind: str, text: str, separator: str = "=") -> Any:
-    """The value that a flag's text stands for.
+    """Return the value that a flag's text stands for.
 
     Args:
         kind: the type in the release table, ``int32``, ``list(string)`` …
@@ -79,7 +79,7 @@ def parse_text(kind: str, text: str, separator: str = "=") -> Any:
         separator: between key and value of a map; eviction thresholds have ``<``.
 
     Raises:
-        ValueError: the text is no value of that type; the message says what is expected.
+        ValueError: the text is not a value of that type; the message says what is expected.
     """
     return _parser(kind, separator)(text)
 
@@ -96,7 +96,7 @@ def check_value(kind: str, value: Any) -> None:
     if isinstance(value, bool) and expected is not bool:
         raise ValueError(f"{value!r} is a boolean; expected {kind}")
     if not isinstance(value, expected):
-        raise ValueError(f"{value!r} is no {kind}")
+        raise ValueError(f"{value!r} is not of type {kind}")
     if (kind in {"address", "ip"} and value) or kind in {"duration", "quantity"} or kind in _INT_BITS:
         parse_text(kind, str(value))
     if isinstance(value, dict) and kind.startswith("map(string,"):
@@ -108,7 +108,7 @@ def check_value(kind: str, value: Any) -> None:
 
 
 def same_value(kind: str, one: Any, other: Any) -> bool:
-    """Whether two values of a field are the same thing, as the component takes them: unset and empty are."""
+    """Return whether two values of a field are the same thing, as the component takes them: unset and empty are."""
     if "duration" in kind:
         return _nanoseconds(one) == _nanoseconds(other)
     return one == other or (not one and not other)
@@ -119,7 +119,7 @@ def _nanoseconds(value: Any) -> int:
 
 
 def merge(kind: str, earlier: Any, later: Any) -> Any:
-    """What a flag given twice means: lists and maps grow, for everything else the last one wins.
+    """Return what a flag given twice means: lists and maps grow, for everything else the last one wins.
 
     A key of ``--manifest-url-header`` may come twice and keeps both values (ColonSeparatedMultimapStringString.Set);
     ``--register-with-taints`` is a list of which the last one wins (RegisterWithTaintsVar.Set, pkg/util/flag/flags.go).
@@ -179,7 +179,7 @@ def _parser(kind: str, separator: str) -> Callable[[str], Any]:
 
 def _bool(text: str) -> bool:
     if text not in _TRUE | _FALSE:
-        raise ValueError(f"{text!r} is no boolean; expected true or false")
+        raise ValueError(f"{text!r} is not a boolean; expected true or false")
     return text in _TRUE
 
 
@@ -192,7 +192,7 @@ def _integer(text: str, kind: str) -> int:
     try:
         number = int(plain, base)
     except ValueError:
-        raise ValueError(f"{text!r} is no whole number") from None
+        raise ValueError(f"{text!r} is not a whole number") from None
     low = 0 if kind == "uint32" else -(2 ** _INT_BITS[kind])
     if not low <= number < 2 ** _INT_BITS[kind]:
         raise ValueError(f"{text} does not fit {kind}")
@@ -201,7 +201,7 @@ def _integer(text: str, kind: str) -> int:
 
 def _float(text: str) -> float:
     if not _NUMBER.fullmatch(text):
-        raise ValueError(f"{text!r} is no number")
+        raise ValueError(f"{text!r} is not a number")
     number = float(text)
     return int(number) if number.is_integer() else number
 
@@ -218,18 +218,18 @@ def _ip(text: str) -> str:
         if text:
             ipaddress.ip_address("" if "%" in text else text)
     except ValueError:
-        raise ValueError(f"{text!r} is no IP address") from None
+        raise ValueError(f"{text!r} is not an IP address") from None
     return text
 
 
 def _address(text: str) -> str:
-    """An IP address with or without a port: ``10.0.0.1:80``, ``10.0.0.1``, ``[::1]:80``, ``::1``."""
+    """Return an IP address with or without a port: ``10.0.0.1:80``, ``10.0.0.1``, ``[::1]:80``, ``::1``."""
     host, colon, port = text.rpartition(":")
     with_port = colon and port.isdigit() and (":" not in host or host.endswith("]"))
     bracketed = host[:1] == "[" and host[-1:] == "]"
     _ip((host[1:-1] if bracketed else host) if with_port else text)
     if with_port and not int(port) < 2**16:
-        raise ValueError(f"{port} is no port")
+        raise ValueError(f"{port} is not a port")
     return text
 
 
@@ -240,7 +240,7 @@ def _strings(text: str) -> list[str]:
     try:
         return next(csv.reader([text], strict=True))
     except csv.Error as error:
-        raise ValueError(f"{text!r} is no list: {error}") from None
+        raise ValueError(f"{text!r} is not a list: {error}") from None
 
 
 def _map(text: str, separator: str, kind: str) -> dict[str, Any]:
@@ -250,20 +250,20 @@ def _map(text: str, separator: str, kind: str) -> dict[str, Any]:
             continue
         key, found, value = item.partition(separator)
         if not found:
-            raise ValueError(f"{item!r} is no pair; expected key{separator}value")
+            raise ValueError(f"{item!r} is not a pair; expected key{separator}value")
         result[key.strip()] = parse_text(kind, value.strip())
     return result
 
 
 def parse_pair(text: str, separator: str = "=") -> dict[str, str]:
-    """The one pair of a flag that is not split at commas, ``key=a,b``.
+    """Return the one pair of a flag that is not split at commas, ``key=a,b``.
 
     Raises:
-        ValueError: it is no pair.
+        ValueError: it is not a pair.
     """
     key, found, value = text.partition(separator)
     if not found:
-        raise ValueError(f"{text!r} is no pair; expected key{separator}value")
+        raise ValueError(f"{text!r} is not a pair; expected key{separator}value")
     return {key.strip(): value.strip()}
 
 
@@ -272,7 +272,7 @@ def _multimap(text: str) -> dict[str, list[str]]:
     for item in (part for part in text.split(",") if part.strip()):
         key, found, value = item.partition(":")
         if not found:
-            raise ValueError(f"{item!r} is no pair; expected key:value")
+            raise ValueError(f"{item!r} is not a pair; expected key:value")
         result.setdefault(key.strip(), []).append(value.strip())
     return result
 
@@ -281,7 +281,7 @@ def _taint(text: str) -> dict[str, str]:
     # parseTaint in pkg/util/taints: one colon, and at most one equals sign before it.
     pair, _, effect = text.partition(":")
     if effect not in TAINT_EFFECTS or not pair.partition("=")[0] or pair.count("=") > 1:
-        raise ValueError(f"{text!r} is no taint; expected key=value:effect with {', '.join(TAINT_EFFECTS)}")
+        raise ValueError(f"{text!r} is not a taint; expected key=value:effect with {', '.join(TAINT_EFFECTS)}")
     key, _, value = pair.partition("=")
     return {"key": key, "value": value, "effect": effect} if value else {"key": key, "effect": effect}
 
@@ -289,7 +289,7 @@ def _taint(text: str) -> dict[str, str]:
 def _pattern(text: str) -> dict[str, Any]:
     pattern, found, verbosity = text.partition("=")
     if not found:
-        raise ValueError(f"{text!r} is no pattern=N")
+        raise ValueError(f"{text!r} is not a pattern=N")
     return {"filePattern": pattern, "verbosity": _integer(verbosity, "uint32")}
 
 
@@ -299,6 +299,6 @@ def _reserved_memory(text: str) -> list[dict[str, Any]]:
     for item in (part for part in text.split(";") if part):
         node, _, limits = item.partition(":")
         if not re.fullmatch(r"[^=,:]+=[^=,:]+(,[^=,:]+=[^=,:]+)*", limits):
-            raise ValueError(f"{item!r} is no NUMA node with limits; expected 0:memory=1Gi")
+            raise ValueError(f"{item!r} is not a NUMA node with limits; expected 0:memory=1Gi")
         result.append({"numaNode": _integer(node, "int32"), "limits": _map(limits, "=", "quantity")})
     return result

@@ -21,7 +21,7 @@ GROWING = ("list(string)", "list({", "list(object)", "map(")
 class Verdict:
     """``moved``, ``kept``, ``dropped`` or ``refused``; the flag's value with its type; and why.
 
-    ``unreadable`` is a refusal because the text is no value of the flag.
+    ``unreadable`` is a refusal because the text is not a value of the flag.
     """
 
     word: str
@@ -31,7 +31,7 @@ class Verdict:
 
 
 def judge(table: ReleaseTable, use: FlagUse, *, beside_file: bool) -> Verdict:
-    """The verdict on one flag.
+    """Return the verdict on one flag.
 
     Args:
         table: the component and its release.

@@ -36,7 +36,7 @@ class Versions:
         config: Mapping[str, Any] | None,
         target_release: str | Release | None = None,
     ) -> Versions:
-        """The file's own apiVersion where it can stay, else the newest that both releases accept.
+        """Return the file's own apiVersion where it can stay, else the newest that both releases accept.
 
         Raises:
             UnitError: the file has an apiVersion that the release does not accept: it cannot be what runs.
@@ -56,7 +56,7 @@ class Versions:
         return cls(read, release_table(component, release, chosen), target)
 
     def converted(self, config: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        """The file's content with the fields of the apiVersion in which it is to be written.
+        """Return the file's content with the fields of the apiVersion in which it is to be written.
 
         Raises:
             UnitError: something in it has no place there, or must be rewritten by hand.

@@ -60,17 +60,17 @@ class ServiceFacts:
 
     @property
     def loaded(self) -> bool:
-        """Whether systemd has such a unit."""
+        """True if systemd has such a unit."""
         return self.show.get("LoadState") == "loaded"
 
     @property
     def running(self) -> bool:
-        """Whether it is active with a main process."""
+        """True if it is active with a main process."""
         return self.show.get("ActiveState") == "active" and self.main_pid != 0
 
     @property
     def needs_reload(self) -> bool:
-        """Whether its unit files changed since systemd read them."""
+        """True if its unit files changed since systemd read them."""
         return self.show.get("NeedDaemonReload") == "yes"
 
     @property
@@ -108,7 +108,7 @@ class ServiceFacts:
         )
 
     def unit_argv(self) -> list[str]:
-        """The command that the unit files say.
+        """Return the command that the unit files say.
 
         Raises:
             UnitError: they cannot be read.
@@ -116,10 +116,10 @@ class ServiceFacts:
         return self.service.argv()
 
     def config(self, argv: list[str]) -> tuple[str, dict[str, Any] | None]:
-        """Path and content of the file that ``--config`` names on ``argv``; an empty path without one.
+        """Return path and content of the file that ``--config`` names on ``argv``; an empty path without one.
 
         Raises:
-            UnitError: the file is not there, or is no YAML mapping.
+            UnitError: the file is not there, or is not a YAML mapping.
         """
         path = flag_value(argv, "--config")
         if not path:
@@ -146,7 +146,7 @@ class NodeFacts:
     services: Mapping[str, ServiceFacts] = field(default_factory=dict)
 
     def service(self, name: str) -> ServiceFacts | None:
-        """The service of that name, or None where the node has no such unit."""
+        """Return the service of that name, or None where the node has no such unit."""
         found = self.services.get(name)
         return found if found is not None and found.loaded else None
 
@@ -162,7 +162,7 @@ class NodeFacts:
 
     @property
     def runs_pods(self) -> bool:
-        """Whether the node has the service that registers the Node object and runs its pods."""
+        """True if the node has the service that registers the Node object and runs its pods."""
         return any(found.component.runs_pods for found in self.present)
 
     def effective_config(self, name: str) -> Mapping[str, Any] | None:
@@ -181,7 +181,7 @@ class NodeFacts:
 
     @property
     def is_read_through_api(self) -> bool:
-        """Whether the effective configuration of one of its services is read through the API server."""
+        """True if the effective configuration of one of its services is read through the API server."""
         return any(found.component.read_through_api for found in self.present)
 
 
@@ -209,7 +209,7 @@ class ClusterFacts:
         return next((str(meta.get("uid", "")) for meta in metadata if meta["name"] == "kube-system"), "")
 
     def of(self, resource: str) -> tuple[Mapping[str, Any], ...]:
-        """All objects of one resource, such as ``rolebindings``."""
+        """Return all objects of one resource, such as ``rolebindings``."""
         return self.objects.get(resource, ())
 
 
@@ -221,15 +221,15 @@ class Facts:
     cluster: ClusterFacts
 
     def node(self, name: str) -> NodeFacts:
-        """The node of that name."""
+        """Return the node of that name."""
         return next(node for node in self.nodes if node.name == name)
 
 
 def read_config(fact: FileFact) -> dict[str, Any]:
-    """The content of a component's config file.
+    """Return the content of a component's config file.
 
     Raises:
-        UnitError: it is no YAML mapping.
+        UnitError: it is not a YAML mapping.
     """
     try:
         content = yaml.safe_load(fact.content)
@@ -238,7 +238,7 @@ def read_config(fact: FileFact) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
         raise UnitError(
-            f"{fact.path} is no YAML{where}: {getattr(error, 'problem', None) or error}"
+            f"{fact.path} is not YAML{where}: {getattr(error, 'problem', None) or error}"
         ) from None
     if not isinstance(content, dict):
         raise UnitError(f"{fact.path} holds no configuration")

@@ -45,7 +45,7 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
     Args:
         name: of the node.
         control_plane: as the inventory says.
-        answer: bytes that are no UTF-8 stand in it as ``surrogateescape`` has them.
+        answer: bytes that are not UTF-8 stand in it as ``surrogateescape`` has them.
 
     Raises:
         NodeError: the answer was cut off or is none.
@@ -116,7 +116,7 @@ def _properties(text: str) -> dict[str, str]:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    """A command line, one word a line; a newline within a word is the character 1."""
+    """Return a command line, one word a line; a newline within a word is the character 1."""
     return tuple(word.replace("\1", "\n") for word in text.split("\n")[:-1])
 
 
@@ -126,7 +126,7 @@ def _version(text: str) -> str:
 
 
 def _configz(text: str) -> dict[str, Any] | None:
-    """The one object inside ``{"<group>": {...}}``, or None where the component served none."""
+    """Return the one object inside ``{"<group>": {...}}``, or None where the component served none."""
     if not text.strip():
         return None
     content = yaml.safe_load(text)

@@ -24,9 +24,9 @@ class BatchSize:
         """
         match = re.fullmatch(r"([0-9]{1,4})(%?)", text)
         if match is None or int(match[1]) < 1 or (match[2] and int(match[1]) > 100):  # noqa: PLR2004
-            raise ValueError(f"is no size of a batch; {FORMS}")
+            raise ValueError(f"is not a size of a batch; {FORMS}")
         return cls(int(match[1]), percent=bool(match[2]))
 
     def of(self, nodes: int) -> int:
-        """The number of nodes in a batch of a cluster of so many: rounded down, and one at the least."""
+        """Return the number of nodes in a batch of a cluster of so many: rounded down, and one at the least."""
         return max(1, nodes * self.number // 100) if self.percent else self.number

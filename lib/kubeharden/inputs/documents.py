@@ -28,7 +28,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_document(path: Path, parameter: str, example: str) -> dict[str, Any]:
-    """The mapping that a YAML file holds.
+    """Return the mapping that a YAML file holds.
 
     Args:
         path: the file.
@@ -45,7 +45,7 @@ def read_document(path: Path, parameter: str, example: str) -> dict[str, Any]:
             f"{parameter}: cannot read {str(path)!r} ({error.strerror}); expected a file like {example}"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
-        raise ParameterError(f"{parameter}: {path} is no YAML: {error}") from None
+        raise ParameterError(f"{parameter}: {path} is not YAML: {error}") from None
     if not isinstance(content, dict):
         raise ParameterError(f"{parameter}: {path} holds no mapping; expected a file like {example}")
     return content

@@ -8,7 +8,7 @@ POLICIES = Path("parameters") / "pod-security.yaml"
 
 
 def project_folder() -> Path:
-    """The checkout that the working folder lies in, else the one that this package was installed from."""
+    """Return the checkout that the working folder lies in, else the one that this package was installed from."""
     here = Path.cwd()
     for folder in (here, *here.parents, *Path(__file__).resolve().parents):
         if (folder / POLICIES).is_file():
@@ -17,7 +17,7 @@ def project_folder() -> Path:
 
 
 def find(text: str) -> Path:
-    """A path that a parameter names: relative to the working folder, else to the project."""
+    """Return a path that a parameter names: relative to the working folder, else to the project."""
     path = Path(text).expanduser()
     if path.is_absolute() or path.exists():
         return path

@@ -164,7 +164,7 @@ class _Makers:
         )
 
     def of_pods(self, key: Key, pods: Iterable[Object]) -> list[Workload]:
-        """Pods whose maker has no template to look at: as many workloads as there are different pods."""
+        """Return pods whose maker has no template to look at: as many workloads as there are different pods."""
         kind, namespace, name = key
         alike: dict[str, list[Object]] = {}
         for pod in pods:

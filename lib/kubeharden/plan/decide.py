@@ -78,7 +78,7 @@ def _findings(
 
 
 def service_range(facts: Facts) -> tuple[Network, ...]:
-    """The API server's ``--service-cluster-ip-range``, one or one of each family, where a unit says it."""
+    """Return the API server's ``--service-cluster-ip-range``, one or one of each family, where a unit says it."""
     for node in facts.nodes:
         service = node.api_server
         if service is None:

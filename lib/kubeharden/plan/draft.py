@@ -65,7 +65,7 @@ class Draft:
         migration: Migration | None = None,
         notes: tuple[str, ...] = (),
     ) -> NodeChange:
-        """The change of a service whose files and command line are decided.
+        """Return the change of a service whose files and command line are decided.
 
         Raises:
             MigrationRefusedError: the service is in no state to be changed.

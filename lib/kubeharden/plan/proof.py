@@ -81,7 +81,7 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
 
 
 def _unavoidable(after: Facts, plan: Plan) -> Iterator[str]:
-    """The warnings that stay, and why."""
+    """Yield the warnings that stay, and why."""
     nodes: dict[tuple[str, str], list[str]] = {}
     for change in plan.node_changes:
         for warning in _warnings(change, after.node(change.node))[1]:
@@ -118,7 +118,7 @@ def _unverified(after: Facts, plan: Plan) -> Iterator[str]:
 
 
 def unproved(change: NodeChange, node: NodeFacts, before: NodeFacts) -> list[str]:
-    """What is not as a change promised, judged by what runs: nothing, if all is.
+    """Return what is not as a change promised, judged by what runs: nothing, if all is.
 
     Args:
         change: what was to be done.
@@ -203,7 +203,7 @@ def _stopped(before: Facts, after: Facts) -> list[str]:
 
 
 def _warnings(change: NodeChange, node: NodeFacts) -> tuple[list[str], list[str]]:
-    """The deprecation warnings of the running process: those that could be avoided, and those that cannot."""
+    """Return the deprecation warnings of the running process: those that could be avoided, and those that cannot."""
     migration = change.migration
     stayed = [*migration.kept, *(s for s in migration.hardened if not s.field)] if migration else []
     kept = {setting.flag: setting.why for setting in stayed}
@@ -234,7 +234,7 @@ def _missing_objects(after: Facts, plan: Plan) -> list[str]:
 
 
 def _other_labels(after: Facts, plan: Plan) -> Iterator[str]:
-    """The namespaces whose pod security labels are not the planned ones."""
+    """Yield the namespaces whose pod security labels are not the planned ones."""
     labels = {item["metadata"]["name"]: labels_of(item) for item in after.cluster.of("namespaces")}
     for change in plan.namespaces:
         found = labels.get(change.namespace, {})

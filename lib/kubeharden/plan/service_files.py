@@ -19,7 +19,7 @@ FOREIGN_UNITS = ("/lib/", "/usr/lib/", "/run/")
 
 
 def config_target(service: ServiceFacts) -> str:
-    """Where to put the config file: the article's place, unless something else lives there.
+    """Return where to put the config file: the article's place, unless something else lives there.
 
     kubeadm keeps the kubelet's kubeconfig at /etc/kubernetes/kubelet.conf.
     """
@@ -38,7 +38,7 @@ def config_target(service: ServiceFacts) -> str:
 def unit_changes(
     service: ServiceFacts, argv: list[str], wanted: list[str], settings: Mapping[str, str]
 ) -> Iterable[FileChange]:
-    """The change of the unit file that holds the command, if there is one to make.
+    """Yield the change of the unit file that holds the command, if there is one to make.
 
     Args:
         service: as seen.
@@ -62,7 +62,7 @@ def unit_changes(
 
 
 def _drop_in(service: ServiceFacts, wanted: list[str], settings: Mapping[str, str]) -> FileChange:
-    """A drop-in of our own for a unit that is not the operator's."""
+    """Return a drop-in of our own for a unit that is not the operator's."""
     path = f"/etc/systemd/system/{service.name}.service.d/{DROP_IN}"
     lines = "".join(f"{key}={value}\n" for key, value in settings.items())
     unit = units.Unit.parse(f"[Service]\n{lines}ExecStart=\nExecStart=/bin/true\n").with_command(wanted)
@@ -72,7 +72,7 @@ def _drop_in(service: ServiceFacts, wanted: list[str], settings: Mapping[str, st
 def config_changes(
     service: ServiceFacts, path: str, config: Mapping[str, Any] | None, migration: Migration
 ) -> Iterable[FileChange]:
-    """The change of the config file, if there is one to make."""
+    """Yield the change of the config file, if there is one to make."""
     if config == migration.config:
         return  # the file says all that it should, in whatever words
     fact = service.files.get(path)
@@ -84,7 +84,7 @@ def config_changes(
 
 
 def pending_restart(node: NodeFacts, service: ServiceFacts, argv: Sequence[str]) -> str:
-    """Why a service whose files are as they should be must still be restarted; empty where it need not.
+    """Return why a service whose files are as they should be must still be restarted; empty where it need not.
 
     Derived from what runs, never from what this run has changed: a run that was cut off between the files
     and the restart is finished by the next one.
@@ -100,7 +100,7 @@ def pending_restart(node: NodeFacts, service: ServiceFacts, argv: Sequence[str])
 
 
 def pending_fields(node: NodeFacts, service: ServiceFacts) -> tuple[str, ...]:
-    """The fields of the config file that a service runs with, but has not read since they were changed."""
+    """Return the fields of the config file that a service runs with, but has not read since they were changed."""
     effective = node.effective_config(service.name)
     if effective is None or service.component.config is None:
         return ()

@@ -53,7 +53,7 @@ def find_approval(
     approvers: str | None,
     own_keys: Callable[[], Collection[str]],
 ) -> Approval | None:
-    """The approval that a run was given; None for none, where none is required.
+    """Return the approval that a run was given; None for none, where none is required.
 
     Args:
         approved_plan: the parameter: a digest, or empty.
@@ -116,7 +116,7 @@ def check_approved(plan: Plan, approval: Approval, runs: Path) -> None:
 
 
 def plan_difference(approved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """A diff of two plans as ``plan.json`` has them, with a line for each value."""
+    """Return a diff of two plans as ``plan.json`` has them, with a line for each value."""
     before, after = (
         json.dumps({key: value for key, value in plan.items() if key != "digest"}, indent=1, sort_keys=True)
         for plan in (approved, now)
@@ -158,16 +158,16 @@ def check_signer(approval: Approval, own_keys: Collection[str]) -> None:
 
 
 def _cluster(identity: Mapping[str, str]) -> str:
-    """A cluster in words: its name alone may be that of another one, too."""
+    """Return a cluster in words: its name alone may be that of another one, too."""
     return f"the cluster {identity['name']} (kube-system has the UID {identity['uid'] or 'unknown'})"
 
 
 def _signed(signature: Path, approvers: str | None) -> Approval:
-    """The approval in a signature file."""
+    """Return the approval in a signature file."""
     plan = signature.with_suffix("")
     if signature.suffix != ".sig" or not signature.is_file() or not plan.is_file():
         raise ApprovalError(
-            f"approval: {signature} is no signature beside the plan that it signs; expected the plan.json.sig that "
+            f"approval: {signature} is not a signature beside the plan that it signs; expected the plan.json.sig that "
             f"`ssh-keygen -Y sign -f KEY -n {NAMESPACE} plan.json` makes"
         )
     if not approvers:
@@ -191,7 +191,7 @@ def _content(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
         body = {key: value for key, value in content.items() if key != "digest"}
     except (OSError, ValueError, AttributeError) as error:
-        raise ApprovalError(f"approval: {path} is no plan: {error}") from None
+        raise ApprovalError(f"approval: {path} is not a plan: {error}") from None
     if content.get("digest") != digest_of(body):
         raise ApprovalError(
             f"approval: what stands in {path} is not the plan whose digest it names: it was altered, or the redaction "
@@ -201,7 +201,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _plan_of(runs: Path, digest: str) -> dict[str, Any] | None:
-    """The plan with this digest, from the newest run that has it."""
+    """Return the plan with this digest, from the newest run that has it."""
     for path in sorted(runs.glob(f"*/{PLAN}"), reverse=True):
         try:
             content = json.loads(path.read_bytes())

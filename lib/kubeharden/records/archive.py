@@ -61,7 +61,7 @@ class Seal:
 
 
 def runs_in(parent: Path) -> list[Path]:
-    """The folders of runs in a folder, oldest first; whatever else lies there is left out."""
+    """Return the folders of runs in a folder, oldest first; whatever else lies there is left out."""
     try:
         names = sorted(entry.name for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False))
     except OSError as error:
@@ -70,12 +70,12 @@ def runs_in(parent: Path) -> list[Path]:
 
 
 def is_sealed(folder: Path) -> bool:
-    """Whether a run has been sealed; the signature is what is put there last."""
+    """Return whether a run has been sealed; the signature is what is put there last."""
     return (folder / SIGNATURE).exists()
 
 
 def files_in(folder: Path) -> list[str]:
-    """Path of everything in the folder that is no folder, but for the record and its signature."""
+    """Return path of everything in the folder that is not a folder, but for the record and its signature."""
     found = set()
     for where, folders, names in os.walk(folder):
         links = (name for name in folders if Path(where, name).is_symlink())
@@ -93,7 +93,7 @@ def digest(path: Path) -> str:
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise RecordError(f"{path}: is no regular file")
+                raise RecordError(f"{path}: is not a regular file")
             while chunk := file.read(_CHUNK):
                 sha.update(chunk)
     except OSError as error:
@@ -102,24 +102,24 @@ def digest(path: Path) -> str:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What ``record.json`` holds.
+    """Return what ``record.json`` holds.
 
     Raises:
-        RecordError: it is not there, or is no record.
+        RecordError: it is not there, or is not a record.
     """
     path = folder / RECORD
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no JSON"
+        why = error.strerror if isinstance(error, OSError) else "it is not JSON"
         raise RecordError(f"{RECORD}: cannot be read ({why})") from None
     if not isinstance(content, dict):
-        raise RecordError(f"{RECORD}: is no record")
+        raise RecordError(f"{RECORD}: is not a record")
     return content
 
 
 def read_seal(record: Mapping[str, Any]) -> Seal:
-    """The seal in a record.
+    """Return the seal in a record.
 
     Raises:
         RecordError: there is none, or it is in no form that this version knows.
@@ -148,7 +148,7 @@ def read_seal(record: Mapping[str, Any]) -> Seal:
 
 
 def altered(folder: Path, seal: Seal) -> list[str]:
-    """What differs between the folder and its seal, one sentence each; empty if nothing does."""
+    """Return what differs between the folder and its seal, one sentence each; empty if nothing does."""
     wrong = []
     if seal.run != folder.name:
         wrong.append(f"{RECORD}: is the record of {seal.run}, and lies in the folder of another run")
@@ -173,7 +173,7 @@ def _file_altered(folder: Path, name: str, seal: Seal) -> list[str]:
 
 
 def _journal_altered(folder: Path, seal: Seal) -> list[str]:
-    """Which lines of a journal that is not the sealed one are wrong."""
+    """Return which lines of a journal that is not the sealed one are wrong."""
     found = list(read_journal(folder / JOURNAL).problems)
     lines = (folder / JOURNAL).read_bytes().split(b"\n")[:-1]
     if len(lines) != seal.lines:

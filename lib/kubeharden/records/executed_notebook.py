@@ -16,10 +16,10 @@ RUN_TYPE = "application/vnd.kubeharden.run+json"
 
 
 def read_notebook(path: Path) -> Any:
-    """A notebook file, as nbformat 4.
+    """Return a notebook file, as nbformat 4.
 
     Raises:
-        RecordError: there is none, or it is no notebook.
+        RecordError: there is none, or it is not a notebook.
     """
     import nbformat  # noqa: PLC0415 - verifying needs no Jupyter
 
@@ -30,11 +30,11 @@ def read_notebook(path: Path) -> Any:
     except OSError as error:
         raise RecordError(f"notebook: cannot read {str(path)!r} ({error.strerror})") from None
     except (ValueError, RecursionError, nbformat.ValidationError):
-        raise RecordError(f"notebook: {str(path)!r} is no notebook of format 4") from None
+        raise RecordError(f"notebook: {str(path)!r} is not a notebook of format 4") from None
 
 
 def runs_of(notebook: Any) -> list[dict[str, str]]:
-    """The runs that a notebook's outputs belong to, each ``{"run": name, "folder": path}``, in their order."""
+    """Return the runs that a notebook's outputs belong to, each ``{"run": name, "folder": path}``, in their order."""
     found: list[dict[str, str]] = []
     for output in _outputs(notebook):
         said = output.get("data", {}).get(RUN_TYPE)
@@ -75,12 +75,12 @@ def clean_part(part: Any, redactor: Redactor) -> None:
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two texts are the same but for the marks of what was taken out, which differ from time to time."""
+    """Return whether two texts are the same but for the marks of what was taken out, which differ from time to time."""
     return MARK.sub("", one) == MARK.sub("", other)
 
 
 def text_of(notebook: Any) -> str:
-    """The notebook as it is stored."""
+    """Return the notebook as it is stored."""
     import nbformat  # noqa: PLC0415 - see read_notebook
 
     text = nbformat.writes(notebook)  # type: ignore[no-untyped-call]

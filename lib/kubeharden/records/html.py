@@ -22,7 +22,7 @@ _TEMPLATE = f"""{{%- extends 'lab/index.html.j2' -%}}
 
 
 def render(notebook: Any, title: str) -> str:
-    """The page.
+    """Return the page.
 
     Args:
         notebook: an nbformat 4 notebook that has passed the redaction.

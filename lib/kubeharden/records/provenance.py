@@ -23,7 +23,7 @@ GIT_SECONDS = 10
 
 
 def who() -> dict[str, Any]:
-    """The person at the keyboard, as the operating system knows them: login, uid, host.
+    """Return the person at the keyboard, as the operating system knows them: login, uid, host.
 
     ``sudo_user`` is who they were before they became root, where that is known.
     """
@@ -40,7 +40,7 @@ def who() -> dict[str, Any]:
 
 
 def versions() -> dict[str, Any]:
-    """The versions of kubeharden, Python and the packages that a run goes through; empty where one is not there.
+    """Return the versions of kubeharden, Python and the packages that a run goes through; empty where one is not there.
 
     ``commit`` and ``dirty`` are kubeharden's, where it runs from a git checkout; else empty and None.
     """
@@ -70,7 +70,7 @@ def _version(package: str) -> str:
 
 
 def _checkout(folder: Path) -> tuple[str, bool | None]:
-    """The commit of the checkout that this code is part of, and whether it was changed since."""
+    """Return the commit of the checkout that this code is part of, and whether it was changed since."""
     # A package installed into an environment may lie inside somebody else's checkout, which says nothing of it.
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return "", None

@@ -39,13 +39,13 @@ def push(folder: Path, url: str) -> Pushed:
         url: ``s3://bucket/prefix``; the run's name comes after it.
 
     Raises:
-        ParameterError: it is no such URL.
+        ParameterError: it is not a such URL.
         RecordError: the run is not sealed or was altered; another content is there already; S3 refuses, or has
             something else afterwards than what was sent.
     """
     match = _URL.fullmatch(url)
     if match is None:
-        raise ParameterError(f"{url!r} is no place in S3; expected s3://BUCKET or s3://BUCKET/PREFIX")
+        raise ParameterError(f"{url!r} is not a place in S3; expected s3://BUCKET or s3://BUCKET/PREFIX")
     wanted = _digests(folder)
     prefix = "/".join(part for part in (match["prefix"] or "").split("/") if part)
     bucket = _Bucket(match["bucket"], f"{prefix}/{folder.name}/" if prefix else f"{folder.name}/")
@@ -92,7 +92,7 @@ class _Bucket:
         self._client = self._asked(lambda: boto3.client("s3"))
 
     def names(self) -> list[str]:
-        """The names of what is there, without the prefix."""
+        """Return the names of what is there, without the prefix."""
 
         def keys() -> list[str]:
             pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -103,7 +103,7 @@ class _Bucket:
         return self._asked(keys)
 
     def get(self, name: str) -> bytes:
-        """The content of one."""
+        """Return the content of one."""
 
         def read() -> bytes:
             return bytes(self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"].read())

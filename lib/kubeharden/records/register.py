@@ -103,7 +103,7 @@ class Wanted:
 
 
 def register(parent: Path, wanted: Wanted | None = None) -> list[Entry]:
-    """The runs in a folder, the newest first; those that were cut off are there like the others.
+    """Return the runs in a folder, the newest first; those that were cut off are there like the others.
 
     Raises:
         RecordError: there is no such folder.
@@ -113,7 +113,7 @@ def register(parent: Path, wanted: Wanted | None = None) -> list[Entry]:
 
 
 def read_entry(folder: Path) -> Entry:
-    """A run as its journal tells it, whatever state it was left in."""
+    """Return a run as its journal tells it, whatever state it was left in."""
     path = folder / JOURNAL
     past = PastRun(folder, folder.name, read_journal(path), None, (), (), (), running=is_open(path))
     start = past.last(RunStarted) or RunStarted()
@@ -139,7 +139,7 @@ def read_entry(folder: Path) -> Entry:
 
 
 def record_of(folder: Path) -> dict[str, Any]:
-    """The record of a run: the sealed one, or made now from what its folder holds.
+    """Return the record of a run: the sealed one, or made now from what its folder holds.
 
     Raises:
         RecordError: it is not the folder of a run, or a content that it names is missing.
@@ -240,7 +240,7 @@ def _between(one: PastRun, kept: KeptFile, other: PastRun, again: KeptFile) -> F
 
 
 def _left_by(past: PastRun) -> dict[tuple[str, str], KeptFile]:
-    """The last thing that a run meant to leave in each place: node and path."""
+    """Return the last thing that a run meant to leave in each place: node and path."""
     return {(kept.node, kept.path): kept for kept in past.files}
 
 
@@ -249,7 +249,7 @@ def _results(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _flat(value: Any, names: Iterable[str] = (), prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The parts of plain data with their names, such as ``versions.python``; of a mapping, those named or all."""
+    """Yield the parts of plain data with their names, such as ``versions.python``; of a mapping, those named or all."""
     if isinstance(value, Mapping):
         for name in names or value:
             yield from _flat(value.get(name), prefix=f"{prefix}.{name}" if prefix else name)

@@ -65,7 +65,7 @@ def seal(folder: Path, notebook: Path | None, key: Path, *, may_ask: bool = Fals
         may_ask: whether ssh-keygen may ask for the key's passphrase at the terminal.
 
     Raises:
-        RecordError: it is no run, is still going on, or is sealed already; the notebook was not executed or is of
+        RecordError: it is not a run, is still going on, or is sealed already; the notebook was not executed or is of
             another run; the key cannot be used. The run is as it was.
     """
     folder = folder.absolute()
@@ -80,7 +80,7 @@ def seal(folder: Path, notebook: Path | None, key: Path, *, may_ask: bool = Fals
 
 
 def _contents(path: Path, run: str) -> dict[str, bytes]:
-    """The notebook and its page, without secrets, as they will be stored."""
+    """Return the notebook and its page, without secrets, as they will be stored."""
     notebook = executed_notebook.read_notebook(path)
     executed_notebook.check_notebook(notebook, run)
     executed_notebook.clean(notebook, Redactor())
@@ -145,7 +145,7 @@ def _put_in_place(folder: Path, staging: Path, names: tuple[str, ...]) -> None:
 
 
 def _end_of_chain(folder: Path) -> tuple[int, str, str]:
-    """The number of the next run to be sealed, and name and digest of the one before it."""
+    """Return the number of the next run to be sealed, and name and digest of the one before it."""
     number, last = 0, None
     for other in runs_in(folder.parent):
         if is_sealed(other):
@@ -159,7 +159,7 @@ def _end_of_chain(folder: Path) -> tuple[int, str, str]:
 
 
 def _again(folder: Path, contents: dict[str, bytes]) -> Sealed:
-    """The seal that is there, if nothing has changed.
+    """Return the seal that is there, if nothing has changed.
 
     Raises:
         RecordError: something has.

@@ -43,7 +43,7 @@ class Signers:
 
 
 def find_key(given: str = "") -> Path:
-    """The operator's key: the one given, else ``KUBEHARDEN_SIGNING_KEY``, git's, or an usual one of ``~/.ssh``.
+    """Return the operator's key: the one given, else ``KUBEHARDEN_SIGNING_KEY``, git's, or an usual one of ``~/.ssh``.
 
     Git's counts where ``gpg.format`` is ``ssh`` and ``user.signingkey`` names a file. A ``.pub`` file will do where
     the agent holds the private part.
@@ -99,7 +99,7 @@ def try_key(key: Path) -> None:
 
 
 def public_part(key: Path) -> str:
-    """The line of the public key that belongs to a key file.
+    """Return the line of the public key that belongs to a key file.
 
     Raises:
         RecordError: there is none beside it, and it cannot be made without a passphrase.
@@ -161,12 +161,12 @@ def chosen_signers(allowed: str = "", key: str = "") -> Iterator[Signers]:
 
 
 def is_public_key(path: Path) -> bool:
-    """Whether a file holds one public key, as ``.pub`` files do."""
+    """Return whether a file holds one public key, as ``.pub`` files do."""
     return bool(_public_line(path))
 
 
 def signer_of(record: Path, signature: Path, signers: Signers, when: str, namespace: str = NAMESPACE) -> str:
-    """Whose signature this is: the principal, as the file of allowed signers calls it.
+    """Return whose signature this is: the principal, as the file of allowed signers calls it.
 
     Args:
         record: the file that was signed.
@@ -175,7 +175,7 @@ def signer_of(record: Path, signature: Path, signers: Signers, when: str, namesp
         namespace: what the signature is for.
 
     Raises:
-        RecordError: it is no signature of this file, or of nobody among the signers. Its message says which.
+        RecordError: it is not a signature of this file, or of nobody among the signers. Its message says which.
     """
     check_form(signature)
     at = ("-O", f"verify-time={when}") if when else ()
@@ -215,7 +215,7 @@ def key_in(signature: Path) -> str:
 
 
 def _field(data: bytes) -> bytes:
-    """The first string of SSH's wire format: four bytes of length, then so many bytes (RFC 4251, section 5)."""
+    """Return the first string of SSH's wire format: four bytes of length, then so many bytes (RFC 4251, section 5)."""
     return data[4 : 4 + int.from_bytes(data[:4], "big")]
 
 
@@ -237,7 +237,7 @@ def check_form(signature: Path) -> bytes:
     lines = base64.b64encode(blob)
     body = b"".join(lines[at : at + _WIDTH] + b"\n" for at in range(0, len(lines), _WIDTH))
     if text != begin + body + end or not blob.startswith(_MAGIC):
-        raise RecordError(f"{signature.name}: is no signature as ssh-keygen writes it")
+        raise RecordError(f"{signature.name}: is not a signature as ssh-keygen writes it")
     return blob
 
 
@@ -251,7 +251,7 @@ def _why_not(record: Path, signature: Path, namespace: str) -> str:
 
 
 def _git_key() -> list[Path]:
-    """The file that git signs with, if it signs with an SSH key and the key is a file."""
+    """Return the file that git signs with, if it signs with an SSH key and the key is a file."""
     try:
         found = [
             subprocess.run(
@@ -265,7 +265,7 @@ def _git_key() -> list[Path]:
 
 
 def _public_line(path: Path) -> str:
-    """The first line of a file of one public key; empty where it is none."""
+    """Return the first line of a file of one public key; empty where it is none."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

@@ -37,7 +37,7 @@ CUT_OFF = "unknown: the run was cut off"
 
 
 def build_record(past: PastRun) -> dict[str, Any]:
-    """Everything that a run's folder says of it, as plain data of the form ``record.schema.json``.
+    """Return everything that a run's folder says of it, as plain data of the form ``record.schema.json``.
 
     Raises:
         RecordError: a content that the folder names is not in it.
@@ -122,7 +122,7 @@ def _unfinished(past: PastRun) -> str:
 
 @cache
 def record_schema() -> dict[str, Any]:
-    """The JSON Schema (Draft 2020-12) of ``record.json``."""
+    """Return the JSON Schema (Draft 2020-12) of ``record.json``."""
     schema: dict[str, Any] = json.loads(
         (files(__package__) / "record.schema.json").read_text(encoding="utf-8")
     )

@@ -46,7 +46,7 @@ class Verdict:
 
     @property
     def good(self) -> bool:
-        """Whether it is sealed, signed by somebody who may, and unaltered."""
+        """True if it is sealed, signed by somebody who may, and unaltered."""
         return not self.wrong
 
 
@@ -56,7 +56,7 @@ def verify(folder: Path, signers: Signers, oldest: str = "") -> Verdict:
     Args:
         folder: the run's folder.
         signers: whose signatures count.
-        oldest: name of the oldest run that is kept; that those before it are gone is no fault then.
+        oldest: name of the oldest run that is kept; that those before it are gone is not fault then.
 
     Raises:
         RecordError: ssh-keygen cannot be run.
@@ -88,7 +88,7 @@ def verify_folder(parent: Path, signers: Signers, oldest: str = "") -> list[Verd
     Args:
         parent: the folder.
         signers: whose signatures count.
-        oldest: name of the oldest run that is kept; that those before it are gone is no fault then.
+        oldest: name of the oldest run that is kept; that those before it are gone is not fault then.
     """
     runs = runs_in(parent)
     links = _links(runs)
@@ -96,7 +96,7 @@ def verify_folder(parent: Path, signers: Signers, oldest: str = "") -> list[Verd
 
 
 def _with_chain(verdict: Verdict, links: dict[str, Seal], oldest: str) -> Verdict:
-    """The verdict with what the runs beside it add to it."""
+    """Return the verdict with what the runs beside it add to it."""
     seal = links.get(verdict.folder.name)
     if seal is None:
         return verdict
@@ -110,7 +110,7 @@ def _with_chain(verdict: Verdict, links: dict[str, Seal], oldest: str) -> Verdic
 
 
 def _predecessor(folder: Path, seal: Seal) -> tuple[list[str], list[str]]:
-    """What is wrong with the run before in the chain, and what cannot be known of it."""
+    """Return what is wrong with the run before in the chain, and what cannot be known of it."""
     if not seal.previous:
         return (
             [] if seal.number == 1 else [f"{RECORD}: has the number {seal.number} and nothing before it"]
@@ -133,7 +133,7 @@ def _digest_or_nothing(path: Path) -> str:
 
 
 def _links(runs: Sequence[Path]) -> dict[str, Seal]:
-    """The seal of every run that has a readable one, by name."""
+    """Return the seal of every run that has a readable one, by name."""
     links = {}
     for folder in filter(is_sealed, runs):
         try:
@@ -147,10 +147,10 @@ def _unsealed(folder: Path) -> list[str]:
     if not folder.is_dir():
         return ["there is no such folder"]
     if not RUN_NAME.fullmatch(folder.name) and not (folder / JOURNAL).exists():
-        return ["is no run: it has no journal"]
+        return ["is not a run: it has no journal"]
     return ["it is not sealed: nothing vouches for what is in it", *read_journal(folder / JOURNAL).problems]
 
 
 def _when(seal: Seal) -> str:
-    """The time of sealing as ssh-keygen reads it; the signer's key must have been valid then."""
+    """Return the time of sealing as ssh-keygen reads it; the signer's key must have been valid then."""
     return "".join(letter for letter in seal.sealed if letter.isdigit())[:14] + "Z"

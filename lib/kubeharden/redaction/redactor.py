@@ -169,7 +169,7 @@ class Redactor:
         self._withhold_values(text for text in texts if not is_ordinary(text))
 
     def _mark_data(self, match: re.Match[str]) -> str:
-        """The name and the mark of one value of a Secret."""
+        """Return the name and the mark of one value of a Secret."""
         self._withhold_data(match[2])
         return match[1] + self._mark(match[2])
 

@@ -147,17 +147,17 @@ class Component:
 
     @property
     def read_through_api(self) -> bool:
-        """Whether its effective configuration is read through the API server."""
+        """True if its effective configuration is read through the API server."""
         return self.configz is not None and self.configz.through_api
 
     @property
     def leader_elected(self) -> bool:
-        """Whether it holds a lease, and exits when it cannot renew it."""
+        """True if it holds a lease, and exits when it cannot renew it."""
         return self.renew_deadline > 0
 
     @property
     def is_judged(self) -> bool:
-        """Whether a table says what a release accepts of it; others are read and shown only."""
+        """True if a table says what a release accepts of it; others are read and shown only."""
         return self.config is not None or self.serves_api
 
 

@@ -43,7 +43,7 @@ class Release:
         return cls(int(match[1]), int(match[2])) if match else None
 
     def older_than(self, text: str) -> bool:
-        """Whether this release is older than the one named, which no table need cover."""
+        """Return whether this release is older than the one named, which no table need cover."""
         other = self._read(text)
         return other is not None and self < other
 

@@ -99,16 +99,16 @@ class ReleaseTable:
         }
 
     def flag(self, name: str) -> Flag | None:
-        """The flag of that name (with dashes), or None where the release has none."""
+        """Return the flag of that name (with dashes), or None where the release has none."""
         return self.flags.get(name)
 
     def removed_in(self, name: str) -> str | None:
-        """The release in which a flag that this one no longer has went, such as ``1.24``; else None."""
+        """Return the release in which a flag that this one no longer has went, such as ``1.24``; else None."""
         removed = _raw(self.component)["flags"].get(name, {}).get("removed")
         return str(removed) if removed and Release.parse(removed) <= self.release else None
 
     def field(self, path: str) -> Field | None:
-        """The field at that dotted path, or None where the release has none."""
+        """Return the field at that dotted path, or None where the release has none."""
         return self.fields.get(path)
 
     def _flag(self, name: str, row: Mapping[str, Any]) -> Flag:
@@ -169,7 +169,7 @@ def config_file(component: str) -> ConfigFile:
 
 @cache
 def release_table(component: str, release: str | Release, api_version: str = "") -> ReleaseTable:
-    """What ``component`` accepts in ``release``.
+    """Return what ``component`` accepts in ``release``.
 
     Args:
         component: one with a config file, such as ``kube-proxy``.
@@ -185,7 +185,7 @@ def release_table(component: str, release: str | Release, api_version: str = "")
 
 @cache
 def known_types(component: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """The types of all flags (with dashes) and of all fields (dotted paths) that any release of a component has.
+    """Return the types of all flags (with dashes) and of all fields (dotted paths) that any release of a component has.
 
     Raises:
         UnknownReleaseError: there is no table for the component.
@@ -203,7 +203,7 @@ def known_types(component: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
 
 @cache
 def admission_plugins(release: str | Release) -> AdmissionPlugins:
-    """The admission plugins of kube-apiserver in ``release``.
+    """Return the admission plugins of kube-apiserver in ``release``.
 
     Raises:
         UnknownReleaseError: no table covers the release.

@@ -47,7 +47,7 @@ class UpgradeRule:
 
 
 def upgrade_rules(component: str, release: Release) -> tuple[UpgradeRule, ...]:
-    """The rules that begin with ``release``."""
+    """Return the rules that begin with ``release``."""
     return tuple(rule for rule in _all() if (rule.component, rule.release) == (component, release))
 
 

@@ -143,7 +143,7 @@ class Health:
                 raise ProofError(f"{words} for {self.settle:g} seconds")
 
     def _stay_serving(self, change: NodeChange, end: float) -> str:
-        """The node's own server serves and goes on to: behind one address, another may answer in its place."""
+        """Return the node's own server serves and goes on to: behind one address, another may answer in its place."""
         said = ""
 
         def problem() -> str:
@@ -174,7 +174,7 @@ class Health:
         return "; ".join(missing)
 
     def _pods(self, node: str, known: Iterable[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
-        """The pods of a node, and those elsewhere that have the same controllers."""
+        """Return the pods of a node, and those elsewhere that have the same controllers."""
         there = self.cluster.pods_on(node)
         owned = [(pod, owner["uid"]) for pod in (*there, *known) if (owner := controller_of(pod))]
         owners = {uid for _, uid in owned}

@@ -128,7 +128,7 @@ class View:
 
 
 def sentences(items: Iterable[str], kind: str = NOTE) -> list[Block]:
-    """One message for each item."""
+    """Return one message for each item."""
     return [Message(item, kind) for item in items]
 
 

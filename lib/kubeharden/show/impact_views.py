@@ -17,7 +17,7 @@ NO_POLICIES = (
 
 
 def impact_view(impacts: Sequence[Impact]) -> View:
-    """Who breaks under what is planned, opening with what runs today and would not start again tomorrow."""
+    """Return who breaks under what is planned, opening with what runs today and would not start again tomorrow."""
     view = View()
     if not impacts:
         return view.add(Message("No pods are judged: this plan has nothing to do with pod security."))
@@ -33,7 +33,7 @@ def impact_view(impacts: Sequence[Impact]) -> View:
 
 
 def headline(impact: Impact) -> Message:
-    """The first thing to know: what runs today and would not start again tomorrow."""
+    """Return the first thing to know: what runs today and would not start again tomorrow."""
     running = [judged for judged in impact.breaking if judged.runs]
     waiting = [judged for judged in impact.breaking if not judged.runs]
     if not impact.breaking:
@@ -61,7 +61,7 @@ def _names(judged: Sequence[Judged], most: int = 20) -> str:
 
 
 def _coverage(impact: Impact) -> Table:
-    """What each policy admits of what is there."""
+    """Return what each policy admits of what is there."""
     covered: dict[str, list[Judged]] = {}
     for judged in impact.judged:
         covered.setdefault(judged.policy or "none", []).append(judged)
@@ -105,7 +105,7 @@ def _fate(judged: Judged) -> str:
 
 
 def _filled_in(impact: Impact) -> Iterable[Block]:
-    """What policies put into pods: what a pod then looks like, and may not be able to run with."""
+    """Yield what policies put into pods: what a pod then looks like, and may not be able to run with."""
     found: dict[tuple[str, tuple[str, ...]], list[Judged]] = {}
     for judged in impact.judged:
         if judged.filled_in:

@@ -11,7 +11,7 @@ HEADINGS = ("Namespace", "Level", "Why", "Now", "After this run", "Stage")
 
 
 def namespaces_view(levels: Sequence[NamespaceLevel]) -> list[Block]:
-    """The table of namespaces, what would be refused first."""
+    """Return the table of namespaces, what would be refused first."""
     if not levels:
         return []
     waiting = [level for level in levels if level.offenders]
@@ -36,7 +36,7 @@ def namespaces_view(levels: Sequence[NamespaceLevel]) -> list[Block]:
 
 
 def _modes(labels: Mapping[str, str]) -> str:
-    """The labels in as few words as they allow: ``baseline:v1.25`` where all modes say the same."""
+    """Return the labels in as few words as they allow: ``baseline:v1.25`` where all modes say the same."""
     said = {mode: text for mode in MODES if (text := shown(labels, mode))}
     if len(said) == len(MODES) and len(set(said.values())) == 1:
         return said[MODES[0]]

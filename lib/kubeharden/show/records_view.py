@@ -13,7 +13,7 @@ NAMES_SHOWN = 3  # of nodes, in a row of the register
 
 
 def register_view(entries: Sequence[Entry], verdicts: Mapping[str, Verdict] | None = None) -> View:
-    """The runs, one row each.
+    """Return the runs, one row each.
 
     Args:
         entries: the runs.
@@ -29,7 +29,7 @@ def register_view(entries: Sequence[Entry], verdicts: Mapping[str, Verdict] | No
 
 
 def run_view(record: Mapping[str, Any], verdict: Verdict | None = None) -> View:
-    """One run: who, when, with what; what became of each change; what was not done and why; the diffs."""
+    """Return one run: who, when, with what; what became of each change; what was not done and why; the diffs."""
     view = View([Table(record["run"], ("", ""), _head(record, verdict))])
     if verdict is not None:
         view.add(*(Message(text, BAD) for text in verdict.wrong), *(Message(text) for text in verdict.notes))
@@ -54,7 +54,7 @@ def run_view(record: Mapping[str, Any], verdict: Verdict | None = None) -> View:
 
 
 def comparison_view(one: str, other: str, found: Comparison) -> View:
-    """What tells two runs apart."""
+    """Return what tells two runs apart."""
     view = View()
     if found.facts:
         view.add(Table("What they differ in", ("", one, other), found.facts, frozenset({1, 2})))
@@ -66,7 +66,7 @@ def comparison_view(one: str, other: str, found: Comparison) -> View:
 
 
 def files_view(differences: Sequence[FileDifference]) -> View:
-    """Files of nodes, what is to be said of each, and the diffs."""
+    """Return files of nodes, what is to be said of each, and the diffs."""
     if not differences:
         return View()
     rows = [(file.node, file.path, file.words) for file in differences]

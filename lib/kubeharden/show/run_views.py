@@ -88,12 +88,12 @@ def ending_view(
 
 
 def steps_of(parts: Iterable[Plan]) -> list[str]:
-    """The steps of parts of plans, each once, in their order."""
+    """Return the steps of parts of plans, each once, in their order."""
     return list(dict.fromkeys(step for part in parts for step in part.steps))
 
 
 def record_message(folder: Path) -> Message:
-    """Where the record is, and how it is sealed."""
+    """Return where the record is, and how it is sealed."""
     return Message(
         f"Record of this run: {folder}. To seal it with this notebook, once that is saved: kubeharden seal {folder} "
         "NOTEBOOK (papermill --engine kubeharden does so by itself)."

@@ -30,7 +30,7 @@ KLOG_HEADER = re.compile(r"^[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\] ")
 
 
 def checks_view(checks: Sequence[Check]) -> View:
-    """What was checked before the start."""
+    """Return what was checked before the start."""
     rows = [("✔" if check.good else "!", check.what, check.found) for check in checks]
     return View([Table("Checked", ("", "What", "Found"), rows)])
 
@@ -61,7 +61,7 @@ def facts_view(facts: Facts) -> View:
 
 
 def plan_view(plan: Plan) -> View:
-    """The whole plan: what it says of each setting, what it would write, and what a person must know."""
+    """Return the whole plan: what it says of each setting, what it would write, and what a person must know."""
     view = View()
     view.add(*(Message(f"{r.subject}: {r.text}", BAD) for r in plan.refused))
     view.add(*(Message(f"{r.subject}: {r.text}", NOTE) for r in plan.remarks))
@@ -81,7 +81,7 @@ def plan_view(plan: Plan) -> View:
 
 
 def step_view(plan: Plan, step: str) -> View:
-    """One step in full: the verdict on every setting, and every diff."""
+    """Return one step in full: the verdict on every setting, and every diff."""
     part, view = plan.of(step), View()
     if step == POD_SECURITY:
         view.add(*map(headline, plan.impacts), *namespaces_view(plan.namespaces))
@@ -99,7 +99,7 @@ def step_view(plan: Plan, step: str) -> View:
 
 
 def findings_view(findings: Sequence[tuple[str, Finding]], target: str) -> View:
-    """What is still to be done before an upgrade, each thing once, with the nodes that it concerns."""
+    """Return what is still to be done before an upgrade, each thing once, with the nodes that it concerns."""
     nodes: dict[Finding, list[str]] = {}
     for node, finding in findings:
         nodes.setdefault(finding, []).append(node)
@@ -154,19 +154,19 @@ def _cell(release: Release, version: str, findings: Sequence[Finding]) -> str:
 
 
 def results_view(results: Sequence[Result]) -> View:
-    """What became of each change."""
+    """Return what became of each change."""
     rows = [(r.subject, r.outcome, r.words, f"{r.seconds:.1f} s" if r.seconds else "") for r in results]
     return View([Table("", ("What", "Outcome", "In its own words", "Took"), rows)])
 
 
 def services_view(rows: Sequence[Sequence[str]]) -> Table:
-    """The services of the plan as they run now."""
+    """Return the services of the plan as they run now."""
     headings = ("Node", "Service", "Process", "Since", "Restarted", "Warnings before", "Warnings now")
     return Table("Services", headings, rows)
 
 
 def effective_view(rows: Sequence[Sequence[str]]) -> Table:
-    """The effective configuration before and after: all that differs, and whether it was declared."""
+    """Return the effective configuration before and after: all that differs, and whether it was declared."""
     nodes: dict[tuple[str, ...], list[str]] = {}
     for node, *rest in rows:
         nodes.setdefault(tuple(rest), []).append(node)
@@ -179,7 +179,7 @@ def effective_view(rows: Sequence[Sequence[str]]) -> Table:
 
 
 def summary_view(plan: Plan) -> View:
-    """What was changed, per node, with the diffs."""
+    """Return what was changed, per node, with the diffs."""
     view = View()
     for change in plan.node_changes:
         if change.files:
@@ -189,7 +189,7 @@ def summary_view(plan: Plan) -> View:
 
 
 def shown(value: Any) -> str:
-    """A value as a person reads it."""
+    """Return a value as a person reads it."""
     if value is None:
         return "–"
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
@@ -227,7 +227,7 @@ def _service_rows(node: NodeFacts) -> list[tuple[str, ...]]:
 
 
 def _command_lines(facts: Facts) -> list[Block]:
-    """What each service was started with, folded away; nodes with the same are shown together."""
+    """Return what each service was started with, folded away; nodes with the same are shown together."""
     nodes: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for node in facts.nodes:
         for service in node.services.values():
@@ -240,7 +240,7 @@ def _command_lines(facts: Facts) -> list[Block]:
 
 
 def _warning_rows(facts: Facts) -> list[tuple[str, ...]]:
-    """The warnings of all nodes, each once: what differs between nodes stays apart."""
+    """Return the warnings of all nodes, each once: what differs between nodes stays apart."""
     nodes: dict[tuple[str, str, str], list[str]] = {}
     for node in facts.nodes:
         for service in node.services.values():
@@ -271,7 +271,7 @@ def _config_of(service: ServiceFacts) -> str:
 
 
 def _not_in_effect(service: ServiceFacts) -> str:
-    """The first thing to know of a service: that it does not run what its unit says."""
+    """Return the first thing to know of a service: that it does not run what its unit says."""
     if service.needs_reload:
         return "its unit was edited, and systemd has not read it since (systemctl daemon-reload)"
     try:
@@ -284,7 +284,7 @@ def _not_in_effect(service: ServiceFacts) -> str:
 
 
 def _workload_table(facts: Facts) -> Table:
-    """Every workload; with the policies that it may use, where the release has any."""
+    """Return every workload; with the policies that it may use, where the release has any."""
     objects = facts.cluster.objects
     authorization = Authorization(objects)
     rows = []

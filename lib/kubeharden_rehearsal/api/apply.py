@@ -73,7 +73,7 @@ def apply(
 def track_update(
     live: dict[str, Any], new: dict[str, Any], *, manager: str, now: str
 ) -> list[dict[str, Any]]:
-    """Make changed fields belong to the manager of a write that is no apply; return managedFields."""
+    """Make changed fields belong to the manager of a write that is not an apply; return managedFields."""
     owners = _owners(live, new["apiVersion"], now)
     present = field_paths(new)
     changed = {path for path in present if _value_at(live, path) != _value_at(new, path)}

@@ -147,7 +147,7 @@ def json_patch(target: Any, operations: Any) -> Any:
     """``target`` with the operations of RFC 6902 applied in order; ``target`` is not changed.
 
     Raises:
-        ApiError: 400 for something that is no JSON patch, 422 for one that does not fit the object.
+        ApiError: 400 for something that is not a JSON patch, 422 for one that does not fit the object.
     """
     if not isinstance(operations, list) or not all(isinstance(op, dict) for op in operations):
         raise bad_request("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
@@ -193,7 +193,7 @@ def _unfit(why: str) -> ApiError:
 
 def _steps(pointer: str) -> list[str]:
     if pointer and not pointer.startswith("/"):
-        raise ValueError(f"{pointer!r} is no JSON pointer")
+        raise ValueError(f"{pointer!r} is not a JSON pointer")
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
 
 

@@ -39,7 +39,7 @@ class Access:
         subresource: such as ``status``; empty for none.
         namespace: empty for the cluster scope, or for all namespaces.
         name: the object's name; empty for a create or a list.
-        path: the path, in an access review about something that is no resource; empty otherwise.
+        path: the path, in an access review about something that is not a resource; empty otherwise.
     """
 
     verb: str

@@ -123,7 +123,7 @@ class Client:
         again: bool = True,
         warnings: list[str] | None = None,
     ) -> dict[str, Any]:
-        """The JSON of the answer to a request.
+        """Return the JSON of the answer to a request.
 
         Args:
             method: of HTTP.
@@ -143,7 +143,7 @@ class Client:
             answer = json.loads(text)
         except json.JSONDecodeError:
             raise ClusterError(
-                f"{what or path}: the server's answer is no JSON: {self._redactor.redact(text)[:200]}"
+                f"{what or path}: the server's answer is not JSON: {self._redactor.redact(text)[:200]}"
             ) from None
         return dict(answer)
 
@@ -158,7 +158,7 @@ class Client:
         again: bool = True,
         warnings: list[str] | None = None,
     ) -> str:
-        """The text of the answer to a request; arguments and errors are those of ``call``."""
+        """Return the text of the answer to a request; arguments and errors are those of ``call``."""
         maybe_done = False
         for pause in (*_pauses(RETRIES if again else 0), None):
             answer = self._send(method, path, body, query or [])
@@ -256,7 +256,7 @@ def _pauses(count: int) -> list[float]:
 
 
 def _carries(there: Any, sent: Any) -> bool:
-    """Whether all that was sent is there; the server may have added to it."""
+    """Return whether all that was sent is there; the server may have added to it."""
     if isinstance(sent, Mapping) and isinstance(there, Mapping):
         return all(key in there and _carries(there[key], value) for key, value in sent.items())
     if isinstance(sent, (list, tuple)) and isinstance(there, list):
@@ -269,7 +269,7 @@ def _reason(error: Exception) -> str:
     return str(reason).partition(": ")[2] or str(reason)
 
 
-# What the plugins of clouds are told that is no secret, and is part of the names of nodes.
+# What the plugins of clouds are told that is not a secret, and is part of the names of nodes.
 _PLUGIN_SETTINGS = ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_STS_REGIONAL_ENDPOINTS")
 _SECRET_NAME = re.compile(r"(?i)secret|token|password|key")
 

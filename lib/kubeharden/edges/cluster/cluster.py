@@ -38,14 +38,14 @@ class Cluster(Objects):
     _may_ask_kubelets: bool | None = None  # not known yet
 
     def kubelet_config(self, node: str) -> dict[str, Any] | None:
-        """The effective configuration of a node's kubelet (``/configz``), or None where it does not serve it."""
+        """Return the effective configuration of a node's kubelet (``/configz``), or None where it does not serve it."""
         try:
             return dict(self._client.call("GET", f"/api/v1/nodes/{node}/proxy/configz")["kubeletconfig"])
         except ClusterError:
             return None
 
     def kubelet_health(self, node: str) -> str:
-        """What a node's kubelet says to ``/healthz``; empty where this user may not ask it.
+        """Return what a node's kubelet says to ``/healthz``; empty where this user may not ask it.
 
         Raises:
             ClusterError: it cannot be asked now.
@@ -75,7 +75,7 @@ class Cluster(Objects):
             time.sleep(POLL_SECONDS)
 
     def node_status(self, node: str) -> NodeStatus:
-        """What the API says of a node, asked once.
+        """Return what the API says of a node, asked once.
 
         Raises:
             ClusterError: there is no such node, or the server cannot be asked now.

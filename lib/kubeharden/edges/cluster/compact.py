@@ -33,7 +33,7 @@ class Keeper:
         self._parts: dict[tuple[Any, ...], Any] = {}
 
     def keep(self, kind: str, item: dict[str, Any]) -> dict[str, Any]:
-        """What is to be kept of an object."""
+        """Return what is to be kept of an object."""
         pruned = _of_pod(item) if kind == "Pod" else without_managed_fields(item)
         return {key: self._within(value) for key, value in pruned.items()}
 
@@ -44,7 +44,7 @@ class Keeper:
         return self._shared(value)
 
     def _shared(self, value: Any) -> Any:
-        """A value that is equal to this one: the one that came first.
+        """Return a value that is equal to this one: the one that came first.
 
         Parts of an object are known by their identity, since equal ones are one already, and none of them goes as
         long as this lives.

@@ -66,11 +66,11 @@ class Objects:
         self._client.close()
 
     def version(self) -> str:
-        """What the server says it is, such as ``v1.10.0``."""
+        """Return what the server says it is, such as ``v1.10.0``."""
         return str(self._client.call("GET", "/version")["gitVersion"])
 
     def observe(self, kinds: Iterable[str] | None = None, told: Told | None = None) -> ClusterFacts:
-        """All objects of the given kinds, in pages; by default of every kind that a plan is made from.
+        """Return all objects of the given kinds, in pages; by default of every kind that a plan is made from.
 
         Of pods, what they are judged by is kept (see ``keeping``). Parts that are equal are one part: nobody may write
         to these objects.
@@ -94,7 +94,7 @@ class Objects:
         return ClusterFacts(version=version, user=self.user, objects=objects)
 
     def may(self, verb: str, kind: str, namespace: str = "", subresource: str = "") -> bool:
-        """Whether this user may do that, as the server sees it (SelfSubjectAccessReview).
+        """Return whether this user may do that, as the server sees it (SelfSubjectAccessReview).
 
         Raises:
             ClusterError: the server does not know the user, or cannot be reached.
@@ -121,11 +121,11 @@ class Objects:
         return bool(answer.get("status", {}).get("allowed"))
 
     def serves(self, kind: str) -> bool:
-        """Whether the server has this kind in a version that is known here."""
+        """Return whether the server has this kind in a version that is known here."""
         return self._path(RESOURCES[kind]) is not None
 
     def get(self, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
-        """One object, or None where there is none.
+        """Return one object, or None where there is none.
 
         Raises:
             ClusterError: the server does not serve that kind, cannot be reached, or refuses.
@@ -219,7 +219,7 @@ class Objects:
         return ""
 
     def pods_on(self, node: str) -> list[dict[str, Any]]:
-        """The pods of one node.
+        """Return the pods of one node.
 
         Raises:
             ClusterError: the server cannot be reached, or refuses.
@@ -227,7 +227,7 @@ class Objects:
         return list(self._pages("/api/v1/pods", "Pod", [("fieldSelector", f"spec.nodeName={node}")]))
 
     def items(self, kind: str, namespace: str = "") -> list[dict[str, Any]]:
-        """All objects of a kind, in one namespace or in all; none where the kind is not served.
+        """Return all objects of a kind, in one namespace or in all; none where the kind is not served.
 
         Raises:
             ClusterError: the server cannot be reached, or refuses.
@@ -260,7 +260,7 @@ class Objects:
         return f"{path}/{name}" if name else path
 
     def api_version(self, kind: str) -> str:
-        """The apiVersion in which the server has a kind; empty where it has it in none that is known here."""
+        """Return the apiVersion in which the server has a kind; empty where it has it in none that is known here."""
         for version in RESOURCES[kind].api_versions:
             base = f"/api/{version}" if "/" not in version else f"/apis/{version}"
             if RESOURCES[kind].plural in self._resources(base):
@@ -288,7 +288,7 @@ class Objects:
     def _list(
         self, path: str, kind: str, keep: Keep = without_managed_fields, told: Told | None = None
     ) -> list[dict[str, Any]]:
-        """Every object there, in pages; from the beginning again if the pages outlive the server's memory."""
+        """Return every object there, in pages; from the beginning again if the pages outlive the server's memory."""
         try:
             return list(self._pages(path, kind, keep=keep, told=told))
         except ExpiredError:

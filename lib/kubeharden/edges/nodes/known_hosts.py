@@ -31,7 +31,7 @@ class Reject(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
 
 
 def read_known_hosts(path: str | None) -> HostKeys:
-    """The keys of a known_hosts file. Revoked keys are left out, and certificate authorities are not used.
+    """Return the keys of a known_hosts file. Revoked keys are left out, and certificate authorities are not used.
 
     Raises:
         ParameterError: a line cannot be read.
@@ -56,8 +56,8 @@ def _entry(file: Path, line: str) -> Any:
         entry = HostKeyEntry.from_line(line)
     except (ValueError, paramiko.SSHException) as error:
         raise ParameterError(
-            f"inventory: {file} has a line that is no host key ({error}): {line[:60]}"
+            f"inventory: {file} has a line that is not a host key ({error}): {line[:60]}"
         ) from None
     if entry is None:
-        raise ParameterError(f"inventory: {file} has a line that is no host key: {line[:60]}")
+        raise ParameterError(f"inventory: {file} has a line that is not a host key: {line[:60]}")
     return entry

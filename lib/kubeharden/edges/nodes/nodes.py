@@ -73,11 +73,11 @@ class Nodes:
 
     @property
     def round_trips(self) -> dict[str, int]:
-        """How many scripts have been run on each node so far."""
+        """Return how many scripts have been run on each node so far."""
         return dict(self._ssh.round_trips)
 
     def logins(self) -> dict[str, dict[str, str]]:
-        """How each node with an open connection was logged in to; the gateway is among them by its name.
+        """Return how each node with an open connection was logged in to; the gateway is among them by its name.
 
         Returns:
             ``user``; ``key``, the fingerprint of the key that proved it (empty for another way); ``host_key``,
@@ -140,7 +140,7 @@ class Nodes:
         return read_result(change.node, change.service, answer, self.redactor)
 
     def confirm(self, node: str, run: str) -> TransactionResult:
-        """The change stays: the node puts nothing back any more; one round trip.
+        """Return the change stays: the node puts nothing back any more; one round trip.
 
         Args:
             node: the name of the node.
@@ -166,7 +166,7 @@ class Nodes:
         return self._verdict(node, "undo", run)
 
     def state(self, names: Iterable[str] | None = None) -> dict[str, tuple[Transaction, ...]]:
-        """The transactions that each node knows, those of long ago left out; one round trip each.
+        """Return the transactions that each node knows, those of long ago left out; one round trip each.
 
         Args:
             names: which nodes; all of the inventory by default.
@@ -182,7 +182,7 @@ class Nodes:
         return dict(_all(ask, self._named(names)))
 
     def backup(self, node: str, run: str, digest: str) -> str | None:
-        """What a transaction backed up on its node, by the SHA-256 of the content; None where it is not there.
+        """Return what a transaction backed up on its node, by the SHA-256 of the content; None where it is not there.
 
         Raises:
             NodeError: the node cannot be reached, or the backup is damaged.
@@ -208,7 +208,7 @@ class Nodes:
 
 
 def _holder() -> str:
-    """Who has a node while a change is open, for somebody who finds it held."""
+    """Return who has a node while a change is open, for somebody who finds it held."""
     return f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
 
 

@@ -66,7 +66,7 @@ class Session:
 
     @property
     def is_open(self) -> bool:
-        """Whether it can be asked, as far as can be told from here."""
+        """True if it can be asked, as far as can be told from here."""
         return not (self._channel.closed or self._channel.eof_received)
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class Session:
         return Answer(int(status), output, complaints)
 
     def _ended(self, said: bytes, end: float) -> Answer:
-        """Why there will be no answer: sudo refused, or there is no shell, or it was killed."""
+        """Return why there will be no answer: sudo refused, or there is no shell, or it was killed."""
         complaints = b""
         while data := self._channel.recv_stderr(_CHUNK):
             complaints += data
@@ -120,13 +120,13 @@ class Session:
 
 
 def command() -> str:
-    """The command of a session: the scripts as functions, then that which calls them. It is a constant."""
+    """Return the command of a session: the scripts as functions, then that which calls them. It is a constant."""
     functions = [f"{name}() {{\n{_stripped(name)}\n}}" for name in SCRIPTS]
     return shlex.join(["sh", "-c", "\n".join([*functions, _stripped("session")]), "kubeharden-session"])
 
 
 def script_text(name: str) -> str:
-    """A script of ``scripts/``."""
+    """Return a script of ``scripts/``."""
     return (files(__package__) / f"{name}.sh").read_text(encoding="utf-8")
 
 

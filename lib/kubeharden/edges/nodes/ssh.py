@@ -66,7 +66,7 @@ class Ssh:
             _close(connection)
 
     def logins(self) -> dict[str, dict[str, str]]:
-        """How each node with an open connection was logged in to; the gateway is among them by its name.
+        """Return how each node with an open connection was logged in to; the gateway is among them by its name.
 
         Returns:
             ``user``; ``key``, the fingerprint of the key that proved it (empty for another way); ``host_key``,
@@ -108,7 +108,7 @@ class Ssh:
         return answer.output
 
     def _session(self, node: Node, connection: Connection) -> Session:
-        """One that nobody uses just now, or a new one."""
+        """Return one that nobody uses just now, or a new one."""
         with self._lock:
             idle = [session for session in self._idle.pop(node.name, []) if session.is_open]
             session = idle.pop() if idle else None
@@ -195,7 +195,7 @@ class Ssh:
             ) from None
 
     def _gateway(self, kwargs: dict[str, Any]) -> Connection | None:
-        """The one connection to the gateway that all nodes share: sshd drops logins that come many at once."""
+        """Return the one connection to the gateway that all nodes share: sshd drops logins that come many at once."""
         ssh = self.inventory.ssh
         if ssh.gateway is None:
             return None

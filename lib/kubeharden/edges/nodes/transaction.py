@@ -59,7 +59,7 @@ class Transaction:
 
 
 def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: float, script: str) -> bytes:
-    """The standard input of ``transaction.sh begin``: an archive of tar, as that script's head describes it.
+    """Return the standard input of ``transaction.sh begin``: an archive of tar, as that script's head describes it.
 
     Args:
         change: what to do.
@@ -99,12 +99,12 @@ def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: 
 
 
 def naming(run: str) -> bytes:
-    """The standard input of ``transaction.sh confirm`` and ``undo``."""
+    """Return the standard input of ``transaction.sh confirm`` and ``undo``."""
     return f"run {run}\n".encode()
 
 
 def read_result(node: str, service: str, text: str, redactor: Redactor) -> TransactionResult:
-    """The answer of ``transaction.sh``; what a login shell printed before it is left out.
+    """Return the answer of ``transaction.sh``; what a login shell printed before it is left out.
 
     Raises:
         NodeError: it is none.
@@ -121,7 +121,7 @@ def read_result(node: str, service: str, text: str, redactor: Redactor) -> Trans
 
 
 def read_transactions(node: str, text: str, redactor: Redactor) -> tuple[Transaction, ...]:
-    """The answer of ``transaction.sh state``.
+    """Return the answer of ``transaction.sh state``.
 
     Raises:
         NodeError: it was cut off.
@@ -139,7 +139,7 @@ def read_transactions(node: str, text: str, redactor: Redactor) -> tuple[Transac
 
 
 def read_backup(node: str, digest: str, text: str) -> str | None:
-    """The answer of ``transaction.sh old``: the content with that SHA-256, or None where the node has none.
+    """Return the answer of ``transaction.sh old``: the content with that SHA-256, or None where the node has none.
 
     Raises:
         NodeError: it was cut off, or is another content.
@@ -184,7 +184,7 @@ def _lines(words: Iterable[str]) -> str:
 
 
 def _tar(texts: dict[str, str]) -> bytes:
-    """An archive of private files; what differs from one to the next is their content only."""
+    """Return an archive of private files; what differs from one to the next is their content only."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as made:
         for name, text in texts.items():

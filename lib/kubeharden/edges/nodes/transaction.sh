@@ -482,7 +482,7 @@ check_unit() {
   complaint="systemd-analyze verify refuses the new unit: $(
     systemd-analyze --man=no verify "${folder#"$root"}/check/$service.service" 2>&1
   )" && return 0
-  # What it does not like in the unit that runs either is no reason.
+  # What it does not like in the unit that runs either is not a reason.
   [ -n "$fragment" ] || find_fragment
   ! systemd-analyze --man=no verify "$fragment" >/dev/null 2>&1
 }
@@ -602,7 +602,7 @@ sudo sh ${base#"$root"}/$other/transaction.sh undo $other. Nothing was changed"
       return 1
     fi
   fi
-  # Its transaction is over: it is no lock. Whoever moves it away may try once more.
+  # Its transaction is over: it is not a lock. Whoever moves it away may try once more.
   mv "$base/lock" "$folder/broken" 2>/dev/null && whose "$folder/broken" && [ "$holding" != "$other" ] &&
     ln "$folder/broken" "$base/lock" # somebody else's, taken in between
   ln "$folder/settings" "$base/lock" 2>/dev/null && return 0

@@ -125,7 +125,7 @@ class _Planner:
             )
         if not servers:
             why = (
-                f"anonymous access is switched off: {name}, which is no service on these nodes, must have {flag}, or "
+                f"anonymous access is switched off: {name}, which is not a service on these nodes, must have {flag}, or "
                 "logs, exec and metrics stop"
             )
             self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
