@@ -109,7 +109,12 @@ y = ("this is "
      "no pair")
 '''
     found = sorted((finding.line, " ".join(finding.text.split())) for finding in check_python(source))
-    assert found == [(3, "is not a good"), (5, "is not a number"), (6, "is not a comment"), (8, "is not a pair")]
+    assert found == [
+        (3, "is not a good"),
+        (5, "is not a number"),
+        (6, "is not a comment"),
+        (8, "is not a pair"),
+    ]
     assert list(check_python("# it is\nx = 1\n# no comment\n")) == []
 
 

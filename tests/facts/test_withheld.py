@@ -19,11 +19,11 @@ from kubeharden.facts import FileFact, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import (
     HARMLESS_TYPES,
     harmless_flags,
-    mark,
     secrets_in,
     secrets_on,
     sensitive_command,
     sensitive_file,
+    with_sensitive_files,
 )
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.plan import FileChange, sha256
@@ -48,7 +48,7 @@ def node(unit: str, cmdline: str = "", configz: dict | None = None, **others: st
         version="v1.20.2",
         configz=configz,
     )
-    return NodeFacts("k8s-node1", False, services={"kubelet": mark(service)})
+    return NodeFacts("k8s-node1", False, services={"kubelet": with_sensitive_files(service)})
 
 
 def content(of: NodeFacts, path: str) -> str:

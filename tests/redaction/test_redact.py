@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import importlib
 import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pkgutil import iter_modules
 
 import pytest
@@ -91,6 +93,26 @@ def _mutable_globals() -> dict[str, object]:
         for name, value in vars(module).items()
         if isinstance(value, (dict, list, set, bytearray)) and not name.startswith("__")
     }
+
+
+def test_threads_share_a_redactor(redactor: Redactor) -> None:
+    def learn(thread: int) -> list[str]:
+        shown = []
+        for number in range(100):
+            secret = f"planted-{thread}-{number:03}-secret"
+            redactor.withhold(Secrets({secret}, set(), {f"harmless-{thread}-{number}"}))
+            redactor.remember(f"{secret}!")
+            shown.append(redactor.redact(f"{secret} and {secret}!"))
+        return shown
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            texts = [text for shown in pool.map(learn, range(4)) for text in shown]
+    finally:
+        sys.setswitchinterval(interval)
+    assert not [text for text in texts if "planted" in text]
 
 
 def test_a_remembered_secret_is_taken_out_wherever_it_stands(redactor: Redactor) -> None:

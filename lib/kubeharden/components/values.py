@@ -281,7 +281,9 @@ def _taint(text: str) -> dict[str, str]:
     # parseTaint in pkg/util/taints: one colon, and at most one equals sign before it.
     pair, _, effect = text.partition(":")
     if effect not in TAINT_EFFECTS or not pair.partition("=")[0] or pair.count("=") > 1:
-        raise ValueError(f"{text!r} is not a taint; expected key=value:effect with {', '.join(TAINT_EFFECTS)}")
+        raise ValueError(
+            f"{text!r} is not a taint; expected key=value:effect with {', '.join(TAINT_EFFECTS)}"
+        )
     key, _, value = pair.partition("=")
     return {"key": key, "value": value, "effect": effect} if value else {"key": key, "effect": effect}
 

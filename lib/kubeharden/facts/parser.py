@@ -9,7 +9,7 @@ import yaml
 
 from kubeharden.errors import NodeError
 from kubeharden.facts.model import FileFact, NodeFacts, ServiceFacts
-from kubeharden.facts.sensitive import mark
+from kubeharden.facts.sensitive import with_sensitive_files
 from kubeharden.releases import Component, find_component, known_components
 
 USER = "_user"  # the end of the key under which the groups of a user stand
@@ -79,7 +79,7 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
         },
         modes=_modes(values.get(("modes", "/etc/kubernetes"), ""), "/etc/kubernetes"),
         services={
-            service: mark(
+            service: with_sensitive_files(
                 ServiceFacts(
                     name=service,
                     show=show,

@@ -3,9 +3,9 @@
 It is an allow-list: ``harmless.yaml`` and the types in the release tables say which values may be seen; what is in
 neither is withheld. Values of environment variables are always withheld, unless they are flags themselves.
 
-The parser judges each file where it is read (``mark``): its content is a ``Sensitive``, a text that knows which values
-in it may be secret. A value is withheld wherever it was copied, if it is distinct. An ordinary word is withheld only
-after its name, and only in that file and in texts made of it, such as a diff.
+The parser judges each file where it is read: its content is a ``Sensitive``, a text that knows which values in it may
+be secret. A value is withheld wherever it was copied, if it is distinct. An ordinary word is withheld only after its
+name, and only in that file and in texts made of it, such as a diff.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ONE_WORD = re.compile(r"[a-z]{1,15}|[A-Z]{1,15}")
 _MIXED = re.compile(r"(?=.*\d)(?=.*[A-Za-z])\S{8,}")
 _SECTION = re.compile(r"(?m)^[ \t]*\[(?:Unit|Service|Install)\][ \t\r]*$")  # of a unit or a drop-in
 _REFERENCE = re.compile(r"\$\{?\w+\}?")  # a variable in a unit's command
-COMMON_LEAVES = (
+COMMON_LEAVES = [
     "name",
     "namespace",
     "path",
@@ -52,7 +52,7 @@ COMMON_LEAVES = (
     "enabled",
     "mode",
     "version",
-)
+]
 NO_LISTS = {"shown": "", "withheld": ""}  # of a component that harmless.yaml does not name
 SHORTHANDS = {"-v": "--v"}
 
@@ -62,7 +62,7 @@ def harmless_flags() -> frozenset[str]:
     return frozenset().union(*_harmless().flags.values())
 
 
-def mark(service: ServiceFacts) -> ServiceFacts:
+def with_sensitive_files(service: ServiceFacts) -> ServiceFacts:
     """Return the service with each of its files as ``Sensitive``: it knows what in it may be secret."""
     files = {
         path: replace(fact, content=sensitive_file(service.name, fact.content))

@@ -14,32 +14,11 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from kubeharden.redaction.patterns import (
-    ANY_FLAG,
-    ASSIGNED,
-    BEARER,
-    COLOURS,
-    FLAG,
-    FORMS,
-    KEY,
-    MARK,
-    NAMED,
-    SECRET_ITEM,
-    SECRET_KIND,
-    SECRET_LINE,
-    SECRET_MAP,
-    SECRET_YAML,
-    UNIT_ENVIRONMENT,
-    USERINFO,
-    is_ordinary,
-    names_before,
-    places,
-    replace_values,
-)  # fmt: skip
+from kubeharden.redaction import patterns
 from kubeharden.redaction.secrets import Secrets, Sensitive
 
 LEAST_DECODED = 8  # characters of what a Secret holds; shorter texts are base64 by chance
@@ -85,8 +64,8 @@ class Redactor:
         if isinstance(text, Sensitive):
             self.withhold(text.secrets)
             names, text = text.secrets.names, str(text)
-        bare = COLOURS.sub("", text)
-        redacted = self._redacted(bare, names)
+        bare = patterns.COLOURS.sub("", text)
+        redacted = self._redact_text(bare, names)
         return text if redacted == bare else redacted
 
     def redact_data(self, value: Any) -> Any:
@@ -100,39 +79,45 @@ class Redactor:
             secret = str(value.get("kind", "")).startswith("Secret")
             variable = set(value) == {"name", "value"}
             return {
-                self._redacted(str(key), is_key=True): self._redacted_item(str(key), item, secret, variable)
+                self._redact_text(str(key), is_key=True): self._redact_item(str(key), item, secret, variable)
                 for key, item in value.items()
             }
         if isinstance(value, (list, tuple, set, frozenset)):
             return [self.redact_data(item) for item in value]
-        if (
-            value is None
-            or isinstance(value, (bool, int))
-            or (isinstance(value, float) and math.isfinite(value))
-        ):
+        if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
             return value
         return self.redact(value if isinstance(value, str) else str(value))
 
-    def _redacted(self, text: str, names: Collection[str] = (), *, is_key: bool = False) -> str:
-        known = [s for s in tuple(self._known) if s in text and not (is_key and is_ordinary(s))]
-        for spelling in sorted(known, key=len, reverse=True):
-            text = places(spelling, words=is_ordinary(spelling)).sub(self._mark(self._known[spelling]), text)
-        found = [s for s, value in tuple(self._withheld.items()) if s in text and value not in self._harmless]
-        for spelling in sorted(found, key=len, reverse=True):
-            text = places(spelling, words=len(spelling) < LONG).sub(
-                self._mark(self._withheld[spelling]), text
-            )
-        for form in FORMS:
+    def _redact_text(self, text: str, names: Collection[str] = (), *, is_key: bool = False) -> str:
+        known = {
+            spelling: secret
+            for spelling, secret in tuple(self._known.items())
+            if spelling in text and not (is_key and patterns.is_ordinary(spelling))
+        }
+        text = self._replace(known, text, patterns.is_ordinary)
+        withheld = {
+            spelling: value
+            for spelling, value in tuple(self._withheld.items())
+            if spelling in text and value not in self._harmless
+        }
+        text = self._replace(withheld, text, lambda spelling: len(spelling) < LONG)
+        for form in patterns.FORMS:
             text = form.sub(lambda match: self._mark(match[0]), text)
-        text = USERINFO.sub(lambda match: match[1] + self._mark(match[2]), text)
+        text = patterns.USERINFO.sub(lambda match: match[1] + self._mark(match[2]), text)
         text = self._unit_environment(self._secret_objects(text))
-        for pattern in (FLAG, NAMED, *names_before(names)):
-            text = replace_values(pattern, text, self._mark)
+        for pattern in (patterns.FLAG, patterns.NAMED, *patterns.names_before(names)):
+            text = patterns.replace_values(pattern, text, self._mark)
         if self._shown_flags:
-            text = replace_values(ANY_FLAG, text, self._mark, self._shown_flags)
-        return BEARER.sub(lambda m: f"{m[1]} {self._mark(m[2])}", text)
+            text = patterns.replace_values(patterns.ANY_FLAG, text, self._mark, self._shown_flags)
+        return patterns.BEARER.sub(lambda m: f"{m[1]} {self._mark(m[2])}", text)
 
-    def _redacted_item(self, key: str, item: Any, secret: bool, variable: bool) -> Any:
+    def _replace(self, spellings: Mapping[str, str], text: str, is_word: Callable[[str], bool]) -> str:
+        for spelling in sorted(spellings, key=len, reverse=True):
+            places = patterns.places(spelling, words=is_word(spelling))
+            text = places.sub(self._mark(spellings[spelling]), text)
+        return text
+
+    def _redact_item(self, key: str, item: Any, secret: bool, variable: bool) -> Any:
         if secret and key == "items" and isinstance(item, list):
             return [
                 self.redact_data({"kind": "Secret", **part}) if isinstance(part, Mapping) else self._all(part)
@@ -144,7 +129,7 @@ class Redactor:
             return self._all(item)
         if key == "kubectl.kubernetes.io/last-applied-configuration":
             return self._applied(str(item))
-        named = KEY.fullmatch(key) or (variable and key == "value")
+        named = patterns.KEY.fullmatch(key) or (variable and key == "value")
         return self._all(item) if named and not isinstance(item, Mapping) else self.redact_data(item)
 
     def _all(self, item: Any) -> Any:
@@ -166,7 +151,7 @@ class Redactor:
         Ordinary words, such as a namespace, stay.
         """
         texts = (text for text in (value, decoded(value)) if len(text) >= LEAST_DECODED)
-        self._withhold_values(text for text in texts if not is_ordinary(text))
+        self._withhold_values(text for text in texts if not patterns.is_ordinary(text))
 
     def _mark_data(self, match: re.Match[str]) -> str:
         """Return the name and the mark of one value of a Secret."""
@@ -181,24 +166,28 @@ class Redactor:
             return self._mark(text)
 
     def _secret_objects(self, text: str) -> str:
-        if not SECRET_KIND.search(text):
+        if not patterns.SECRET_KIND.search(text):
             return text
-        text = SECRET_MAP.sub(lambda m: f"{m[1]}{SECRET_ITEM.sub(self._mark_data, m[2])}}}", text)
-        return SECRET_YAML.sub(lambda m: f"{m[1]}\n{SECRET_LINE.sub(self._mark_data, m[3])}", text)
+        text = patterns.SECRET_MAP.sub(
+            lambda m: f"{m[1]}{patterns.SECRET_ITEM.sub(self._mark_data, m[2])}}}", text
+        )
+        return patterns.SECRET_YAML.sub(
+            lambda m: f"{m[1]}\n{patterns.SECRET_LINE.sub(self._mark_data, m[3])}", text
+        )
 
     def _unit_environment(self, text: str) -> str:
-        for match in reversed(list(UNIT_ENVIRONMENT.finditer(text))):
+        for match in reversed(list(patterns.UNIT_ENVIRONMENT.finditer(text))):
             end = text.find("\n", match.end())
             end = len(text) if end < 0 else end
             text = (
                 text[: match.end()]
-                + replace_values(ASSIGNED, text[match.end() : end], self._mark)
+                + patterns.replace_values(patterns.ASSIGNED, text[match.end() : end], self._mark)
                 + text[end:]
             )
         return text
 
     def _mark(self, secret: str) -> str:
-        if MARK.fullmatch(secret):
+        if patterns.MARK.fullmatch(secret):
             return secret
         digest = hmac.digest(self._key, secret.encode("utf-8", "surrogateescape"), "sha256").hex()
         return f"‹redacted sha256:{digest[:8]}›"

@@ -125,8 +125,8 @@ class _Planner:
             )
         if not servers:
             why = (
-                f"anonymous access is switched off: {name}, which is not a service on these nodes, must have {flag}, or "
-                "logs, exec and metrics stop"
+                f"anonymous access is switched off: {name}, which is not a service on these nodes, must have {flag}, "
+                "or logs, exec and metrics stop"
             )
             self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
 
