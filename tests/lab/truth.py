@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from cluster import get, kubectl
 from machines import ssh
 from places import Node, existing
+
+from last_words import LEADERS, end_of, lost_its_lease, processes_since
 
 SERVICES = ("kubelet", "kube-proxy", "kube-scheduler")
 # Kinds whose objects change while nobody does anything: heartbeats, leases of leaders, events.
@@ -20,6 +23,7 @@ for name in kubelet kube-proxy kube-scheduler kube-apiserver kube-controller-man
   pid=$(systemctl show -p MainPID --value $name)
   echo "service $name $pid $(awk '{ print $22 }' /proc/$pid/stat) $(systemctl show -p NRestarts --value $name)"
   id=$(systemctl show -p InvocationID --value $name)
+  echo "invocation $name $id"
   sudo journalctl -q --no-pager -o cat _SYSTEMD_INVOCATION_ID=$id |
     grep -E 'has been deprecated|are deprecated' | sed "s/^/warning $name /"
 done
@@ -28,6 +32,10 @@ for port in 10249:kube-proxy 10251:kube-scheduler; do
   echo
 done
 """
+JOURNAL_SCRIPT = (
+    "sudo journalctl --sync; sudo journalctl -q --no-pager --all -o json "
+    "--output-fields=MESSAGE,_SYSTEMD_INVOCATION_ID _SYSTEMD_UNIT={}.service"
+)
 # Kubelets rotate their own certificates, and docker and systemd keep files of their own.
 FILES_SCRIPT = "sudo find /etc /var/lib/kubeharden -type f -exec sha256sum {} + 2>/dev/null | sort -k 2"
 
@@ -39,7 +47,8 @@ class Truth:
     Attributes:
         warnings: (node, service) → the deprecation warnings of the process that runs.
         configz: (node, service) → the effective configuration that it serves, flat: path → value.
-        starts: (node, service) → process and start time.
+        starts: (node, service) → process, start time, and how often systemd itself has started it again.
+        invocations: (node, service) → what systemd calls this run of it.
         files: (node, path) → digest, of every file under /etc.
         versions: kind/namespace/name → resourceVersion, of what does not live by itself.
         containers: namespace/pod/container → id and restarts.
@@ -48,6 +57,7 @@ class Truth:
     warnings: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     configz: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     starts: dict[tuple[str, str], str] = field(default_factory=dict)
+    invocations: dict[tuple[str, str], str] = field(default_factory=dict)
     files: dict[tuple[str, str], str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     containers: dict[str, str] = field(default_factory=dict)
@@ -74,11 +84,53 @@ def _services(node: Node, truth: Truth) -> None:
         if kind == "service":
             truth.starts[node.name, name] = text
             truth.warnings.setdefault((node.name, name), [])
+        elif kind == "invocation":
+            truth.invocations[node.name, name] = text
         elif kind == "warning":
             truth.warnings[node.name, name].append(text)
         elif kind == "configz":
             [content] = json.loads(text).values()
             truth.configz[node.name, name] = flat(content)
+
+
+def services_missing(before: Truth) -> str:
+    """Which services of an earlier look do not run now, or do not serve their configuration."""
+    now = Truth()
+    for node in existing():
+        _services(node, now)
+    away = {key for key in before.starts if now.starts.get(key, "0").split()[0] == "0"}
+    silent = {key for key in before.configz if key[1] != "kubelet" and key not in now.configz}
+    return ", ".join(f"{service} on {node}" for node, service in sorted(away | silent))
+
+
+def leaders_missing(since: datetime) -> str:
+    """Which leader-elected components have not renewed their lease after ``since``: they may yet end themselves."""
+    said = kubectl("-n", "kube-system", "get", "leases", "-o", "json", "--request-timeout=5s", check=False)
+    renewed = {
+        item["metadata"]["name"]: datetime.fromisoformat(item["spec"]["renewTime"])
+        for item in (json.loads(said)["items"] if said else [])
+    }
+    return ", ".join(name for name in sorted(LEADERS) if name not in renewed or renewed[name] < since)
+
+
+def restarted(before: Truth, after: Truth) -> set[tuple[str, str]]:
+    """(node, service) of every service whose process is another one."""
+    return {key for key in before.starts if after.starts.get(key) != before.starts[key]}
+
+
+def unexplained(before: Truth, after: Truth, services: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """How they ended: those of these services that not only ended themselves because they had lost their lease."""
+    found = {}
+    for node in existing():
+        for service in sorted(service for name, service in services if name == node.name):
+            key = node.name, service
+            journal = ssh(node, JOURNAL_SCRIPT.format(service))
+            runs = after.starts[key].split()[0] != "0"
+            now = after.invocations[key] if runs else ""
+            ended = processes_since(journal, before.invocations[key], now)
+            if not ended or not all(lost_its_lease(service, lines) for lines in ended):
+                found[key] = "; ".join(map(end_of, ended)) or "its journal names no process that has ended"
+    return found
 
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:
