@@ -66,11 +66,19 @@ clean:
 
 # The lab: real Kubernetes 1.20.2 on this machine. Root and Debian; see tests/lab.
 LAB   := $(BIN)/python tests/lab/lab.py
-.PHONY: lab lab-down lab-reset test-lab soak
+.PHONY: lab lab-packages lab-cache lab-down lab-reset test-lab soak
 
 ## make lab        a hand-built Kubernetes 1.20.2 cluster on this machine (root, Debian); NODES=3 for three nodes
 lab: setup
 	@$(LAB) up $(if $(NODES),--nodes $(NODES))
+
+## make lab-packages  the packages that the lab needs of this machine, from its own mirror
+lab-packages: setup
+	@$(LAB) packages
+
+## make lab-cache  what the lab is made of: Kubernetes built and a root file system, kept from then on; nothing is booted
+lab-cache: setup
+	@$(LAB) prepare
 
 ## make lab-reset  the lab back to the state it was made in, in seconds
 lab-reset: setup

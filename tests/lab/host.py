@@ -72,7 +72,7 @@ def make_kept_things() -> None:
             lambda: _make("making the nodes' root file system (1-2 minutes)", "build_rootfs.sh", ROOTFS)
         )
     if not BINARIES.exists():
-        title = f"building Kubernetes {VERSION} from Debian's source package (about 8 minutes)"
+        title = f"building Kubernetes {VERSION} from Debian's source package (8 to 15 minutes)"
         jobs.append(lambda: _make(title, "build_binaries.sh", BINARIES))
     if jobs:
         CACHE.mkdir(parents=True, exist_ok=True)

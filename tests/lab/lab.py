@@ -3,6 +3,8 @@
 lab.py up [--nodes N]   make it, or say that it is there already (2 nodes, or as many as it has)
 lab.py reset            back to the state it was in when it was made
 lab.py down             remove every trace of it, but for the cache
+lab.py packages         install what the lab needs of this machine
+lab.py prepare          fill the cache and boot nothing: what needs processors and the mirror only
 lab.py status           what there is
 """
 
@@ -61,6 +63,19 @@ def up(count: int) -> None:
         machines.take_snapshot(lab)
     READY.write_text(json.dumps({"nodes": count, "version": VERSION}))
     announce()
+
+
+def packages() -> None:
+    """Install what the lab needs of this machine: apart from the rest, since it must not be cut off half-way."""
+    host.install_packages()
+
+
+def prepare() -> None:
+    """Make what is made once and kept; whatever lab there is stays as it is."""
+    host.install_packages()
+    leftovers.end_build()
+    host.make_kept_things()
+    say(f"the cache is complete: {CACHE}")
 
 
 def reset() -> None:
@@ -140,7 +155,7 @@ def main(words: Sequence[str]) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up").add_argument("--nodes", type=int, choices=range(1, 10), metavar="1-9")
-    for name in ("reset", "down", "status"):
+    for name in ("reset", "down", "packages", "prepare", "status"):
         commands.add_parser(name)
     given = parser.parse_args(words)
     if reason := host.unfit():
@@ -151,7 +166,13 @@ def main(words: Sequence[str]) -> int:
         if given.command == "status":
             return _status()
         with _alone():
-            {"up": lambda: up(given.nodes or _count()), "reset": reset, "down": down}[given.command]()
+            {
+                "up": lambda: up(given.nodes or _count()),
+                "reset": reset,
+                "down": down,
+                "packages": packages,
+                "prepare": prepare,
+            }[given.command]()
     except LabError as error:
         sys.stderr.write(f"lab: {error}\n")
         return 1

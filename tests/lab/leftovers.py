@@ -12,10 +12,10 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from places import BRIDGE, CACHE, CGROUP, CONTROLLERS, LAB, PREFIX, Node
+from places import BRIDGE, BUILD_GROUP, CACHE, CGROUP, CONTROLLERS, LAB, PREFIX, Node
 from steps import LabError, run, step, wait
 
 
@@ -26,11 +26,16 @@ def cgroups() -> Iterator[Path]:
 
 def processes(node: Node | None = None) -> set[int]:
     """Every process of the lab or of one node: systemd, what runs there, and containers."""
+    groups = [group / node.name if node else group for group in cgroups()]
+    return {pid for group in groups for pid in _in(group)}
+
+
+def _in(group: Path) -> set[int]:
+    """Every process of a cgroup and of those below it."""
     found: set[int] = set()
-    for group in cgroups():
-        for folder, _, _ in os.walk(group / node.name if node else group):
-            with contextlib.suppress(OSError):
-                found.update(map(int, (Path(folder) / "cgroup.procs").read_text().split()))
+    for folder, _, _ in os.walk(group):
+        with contextlib.suppress(OSError):
+            found.update(map(int, (Path(folder) / "cgroup.procs").read_text().split()))
     return found - {0, os.getpid()}
 
 
@@ -96,15 +101,7 @@ def _marks(machine: str = f"{PREFIX}-*") -> list[Path]:
 
 def stop_nodes() -> None:
     """Stop all processes at once, as a power cut would, and take away what they ran in."""
-    end = time.monotonic() + 60
-    while alive := processes():
-        _thaw()  # again each time: a runc may have frozen its container between two rounds
-        for pid in alive:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        if time.monotonic() > end:
-            raise LabError(f"processes that do not end after SIGKILL: {sorted(alive)}; see /proc/PID/stack")
-        time.sleep(0.1)
+    _kill(processes)
     for place in mounts():
         run("umount", "--lazy", place, check=False)
     for name in namespaces():
@@ -113,6 +110,23 @@ def stop_nodes() -> None:
         run("ip", "link", "delete", name, check=False)  # the other end of a veth goes with the first
     wait("the lab's cgroups to be empty", _remove_cgroups, seconds=20, every=0.1)
     _remove_marks()
+
+
+def end_build() -> None:
+    """End a build whose lab.py was killed: two builds at once would write to the same folder."""
+    _kill(lambda: _in(BUILD_GROUP))
+
+
+def _kill(living: Callable[[], set[int]]) -> None:
+    end = time.monotonic() + 60
+    while alive := living():
+        _thaw()  # again each time: a runc may have frozen its container between two rounds
+        for pid in alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > end:
+            raise LabError(f"processes that do not end after SIGKILL: {sorted(alive)}; see /proc/PID/stack")
+        time.sleep(0.1)
 
 
 def _remove_marks(machine: str = f"{PREFIX}-*") -> None:
