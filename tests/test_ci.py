@@ -90,7 +90,7 @@ def test_the_lab_is_built_while_the_tests_run(ci: Ci) -> None:
         "lab-packages": "passed",
         "lint": "passed",
         "test": "passed",
-        "lab-cache": "passed, while the others ran",
+        "lab-cache": "passed, beside the others",
         "test-lab": "passed",
     }
     assert "output of lab-cache" not in said
