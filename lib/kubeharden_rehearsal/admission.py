@@ -19,8 +19,8 @@ from kubeharden.kube.resources import RESOURCES
 from kubeharden.podsecurity.psp.evaluate import evaluate_psp
 from kubeharden.podsecurity.psp.policy import read_policy
 from kubeharden.releases import feature
-from kubeharden_rehearsal.api.status import Cause, Forbidden, bad_request, invalid
-from kubeharden_rehearsal.store import Object, ObjectStore
+from kubeharden_rehearsal.api.status import Forbidden, bad_request, invalid
+from kubeharden_rehearsal.api.store import Object, ObjectStore
 
 _NEW_WORDS = feature("message: PodSecurityPolicy in front")
 _AUTHORIZATION = ("PodSecurityPolicy", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
@@ -37,14 +37,13 @@ def refuse_privileged(store: ObjectStore, pod: Object) -> None:
     Raises:
         ApiError: a container is privileged.
     """
-    words = "Forbidden: disallowed by cluster policy"
-    causes = [
-        Cause("FieldValueForbidden", words, f"{path}.securityContext.privileged")
+    problems = [
+        f"{path}.securityContext.privileged: Forbidden: disallowed by cluster policy"
         for path, container in containers(pod)
         if is_privileged(container)
     ]
-    if causes:
-        raise invalid(store.catalog.preferred("Pod"), pod["metadata"].get("name", ""), causes)
+    if problems:
+        raise invalid(store.catalog.preferred("Pod"), pod["metadata"].get("name", ""), problems)
 
 
 def give_service_account(store: ObjectStore, pod: Object) -> None:
@@ -71,7 +70,7 @@ def apply_pod_security_policy(store: ObjectStore, user: Identity, pod: Object) -
         Forbidden: no policy admits it; with the reasons of each.
         ApiError: the pod has a field of the wrong type.
     """
-    objects = {RESOURCES[kind].plural: store.list(kind) for kind in _AUTHORIZATION}
+    objects = {RESOURCES[kind].plural: store.items(kind) for kind in _AUTHORIZATION}
     policies = objects["podsecuritypolicies"]
     prefix = "PodSecurityPolicy: " if _NEW_WORDS.in_release(store.release) else ""
     if not policies:

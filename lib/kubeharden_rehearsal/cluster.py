@@ -10,13 +10,14 @@ from typing import Any
 import yaml
 
 from kubeharden.kube.rbac import Identity
+from kubeharden.podsecurity.admission_config import PLUGIN
 from kubeharden.releases import Release, feature
 from kubeharden_rehearsal import admission
+from kubeharden_rehearsal.api.store import Object, ObjectStore
 from kubeharden_rehearsal.kubelets import LEASE_NAMESPACE, LEASES, UNREADY_SECONDS, Kubelets, stamp
 from kubeharden_rehearsal.machine import Component, Machine
-from kubeharden_rehearsal.pod_security import PLUGIN, PodSecurity
+from kubeharden_rehearsal.pod_security import PodSecurity
 from kubeharden_rehearsal.scenario import Scenario
-from kubeharden_rehearsal.store import Object, ObjectStore
 from kubeharden_rehearsal.workloads import Workloads
 
 # A round of the controllers after a change, and the kubelets' heartbeat, in seconds. The heartbeat comes just

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from time import time as clock
 from typing import Any
 
-from kubeharden.kube.pods import containers, is_ready
+from kubeharden.kube.pods import containers, is_ready, node_of
 from kubeharden.releases import feature
 from kubeharden_rehearsal.admission import is_privileged
+from kubeharden_rehearsal.api.store import Object, ObjectStore
 from kubeharden_rehearsal.machine import Component, Machine
 from kubeharden_rehearsal.scenario import Scenario
-from kubeharden_rehearsal.store import Object, ObjectStore
 
 # How long a node stays NotReady after its kubelet has started, and Ready after its last heartbeat. On real
 # nodes these are some seconds and 40 s (node-monitor-grace-period); heartbeats here come ten times as often.
@@ -124,7 +124,7 @@ class Kubelets:
     def lose_silent_nodes(self) -> None:
         """The node controller: a node without a heartbeat becomes Unknown."""
         limit = stamp(clock() - GRACE_SECONDS)
-        for node in self._store.list("Node"):
+        for node in self._store.items("Node"):
             conditions = (node.get("status") or {}).get("conditions") or []
             silent = [c for c in conditions if c["lastHeartbeatTime"] < limit and c["status"] != "Unknown"]
             if not silent:
@@ -144,7 +144,7 @@ class Kubelets:
 
     def taint_cordoned_nodes(self) -> None:
         """The node lifecycle controller, from 1.12 on: a cordoned node has a taint with its time, and no other has."""
-        for node in self._store.list("Node") if TAINTS.in_release(self._store.release) else ():
+        for node in self._store.items("Node") if TAINTS.in_release(self._store.release) else ():
             others = [t for t in node["spec"].get("taints") or () if t["key"] != _UNSCHEDULABLE["key"]]
             tainted = len(others) < len(node["spec"].get("taints") or ())
             cordoned = bool(node["spec"].get("unschedulable"))
@@ -160,9 +160,9 @@ class Kubelets:
 
     def schedule(self) -> None:
         """kube-scheduler: a pod without a node gets the one with the fewest pods that is Ready and not cordoned."""
-        nodes = [node for node in self._store.list("Node") if not node["spec"].get("unschedulable")]
+        nodes = [node for node in self._store.items("Node") if not node["spec"].get("unschedulable")]
         ready = [node["metadata"]["name"] for node in nodes if is_ready(node)]
-        pods = self._store.list("Pod")
+        pods = self._store.items("Pod")
         for pod in pods:
             if pod["spec"].get("nodeName") or not ready:
                 continue
@@ -178,8 +178,9 @@ class Kubelets:
 
     def run_pods(self, machine: Machine, kubelet: Component, started: float | None = None) -> None:
         """A kubelet runs the pods of its node that may run."""
-        chosen = f"spec.nodeName={machine.name}"
-        for pod in self._store.list("Pod", field_selector=chosen):
+        for pod in self._store.items("Pod"):
+            if node_of(pod) != machine.name:
+                continue
             blocked = self._blocked(pod, kubelet)
             wanted = "Pending" if blocked else "Running"
             if (pod.get("status") or {}).get("phase") == wanted and (blocked or is_ready(pod)):

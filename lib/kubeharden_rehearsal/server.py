@@ -13,7 +13,7 @@ import asyncssh
 from kubeharden.kube.rbac import Identity
 from kubeharden.releases import Release
 from kubeharden_rehearsal import control
-from kubeharden_rehearsal.apiserver import ApiServer
+from kubeharden_rehearsal.api.server import ApiServer
 from kubeharden_rehearsal.cluster import Cluster
 from kubeharden_rehearsal.configz import configz
 from kubeharden_rehearsal.control import Control

@@ -18,11 +18,9 @@ from kubeharden.kube.pods import is_ready
 from kubeharden.kube.rbac import Identity
 from kubeharden.kube.workloads import controller_identity
 from kubeharden_rehearsal.api.status import ApiError, Forbidden
-from kubeharden_rehearsal.store import Object, ObjectStore
+from kubeharden_rehearsal.api.store import LETTERS, SUFFIX_LENGTH, Object, ObjectStore
 
-# The letters of k8s.io/apimachinery's rand.SafeEncodeString.
-_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-_SUFFIX, _HASH = 5, 10
+_HASH_LENGTH = 10
 
 Create = Callable[[Object, Identity], None]
 
@@ -44,17 +42,17 @@ class Workloads:
     def reconcile(self) -> None:
         """One round of all controllers."""
         self._collect("ReplicaSet", {"Deployment"})
-        for deployment in self._store.list("Deployment"):
+        for deployment in self._store.items("Deployment"):
             self._roll_out(deployment)
         self._collect("Pod", {"ReplicaSet", "DaemonSet"})
-        for owner in self._store.list("ReplicaSet"):
+        for owner in self._store.items("ReplicaSet"):
             self._replicas(owner)
-        for owner in self._store.list("DaemonSet"):
+        for owner in self._store.items("DaemonSet"):
             self._one_per_node(owner)
 
     def _collect(self, kind: str, owners: set[str]) -> None:
-        alive = {o["metadata"]["uid"] for owner in owners for o in self._store.list(owner)}
-        for obj in self._store.list(kind):
+        alive = {o["metadata"]["uid"] for owner in owners for o in self._store.items(owner)}
+        for obj in self._store.items(kind):
             owner = controller_of(obj)
             if owner and owner["kind"] in owners and owner["uid"] not in alive:
                 self._delete(kind, obj)
@@ -137,7 +135,7 @@ class Workloads:
     def _pod(self, owner: Object) -> Object:
         template = copy.deepcopy(owner["spec"]["template"])
         prefix = f"{owner['metadata']['name']}-"
-        name = prefix + "".join(self._random.choices(_LETTERS, k=_SUFFIX))
+        name = prefix + "".join(self._random.choices(LETTERS, k=SUFFIX_LENGTH))
         metadata = _metadata(name, owner, template["metadata"].get("labels") or {})
         metadata["generateName"] = prefix
         metadata["annotations"] = dict(template["metadata"].get("annotations") or {})
@@ -145,11 +143,11 @@ class Workloads:
 
     def _owned(self, kind: str, owner: Mapping[str, Any]) -> list[Object]:
         uid, namespace = owner["metadata"]["uid"], owner["metadata"]["namespace"]
-        found = self._store.list(kind, namespace)
+        found = self._store.items(kind, namespace)
         return [obj for obj in found if (controller_of(obj) or {}).get("uid") == uid]
 
     def _make(self, obj: Object, owner: Object) -> bool:
-        accounts = {key_of(account) for account in self._store.list("ServiceAccount", "kube-system")}
+        accounts = {key_of(account) for account in self._store.items("ServiceAccount", "kube-system")}
         try:
             self._create(obj, controller_identity(owner["kind"], accounts))
         except Forbidden as error:
@@ -182,7 +180,7 @@ class Workloads:
             "count": 1,
             "source": {"component": f"{owner['kind'].lower()}-controller"},
         }
-        self._store.create(self._store.catalog.of(event), event, metadata["namespace"])
+        self._store.create("Event", event, metadata["namespace"])
 
     def _set_status(self, kind: str, obj: Object, status: dict[str, Any]) -> None:
         def change(current: Object) -> Object:
@@ -209,4 +207,4 @@ def _metadata(name: str, owner: Object, labels: dict[str, str]) -> dict[str, Any
 
 def _hash(template: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).digest()
-    return "".join(_LETTERS[byte % len(_LETTERS)] for byte in digest[:_HASH])
+    return "".join(LETTERS[byte % len(LETTERS)] for byte in digest[:_HASH_LENGTH])

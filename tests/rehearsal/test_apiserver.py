@@ -13,15 +13,12 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from kubernetes import client, watch
+from kubernetes import client
 from kubernetes.client.rest import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import (
     BadRequestError,
     ConflictError,
-    DynamicApiError,
-    ForbiddenError,
-    GoneError,
     MethodNotAllowedError,
     NotFoundError,
     ResourceNotFoundError,
@@ -33,10 +30,11 @@ from kubernetes.dynamic.exceptions import (
 
 from kubeharden.errors import RehearsalError, UnknownReleaseError
 from kubeharden.kube.rbac import Identity
-from kubeharden_rehearsal.api.status import ApiError
-from kubeharden_rehearsal.apiserver import Access, ApiServer, Forbidden
-from kubeharden_rehearsal.store import ObjectStore
+from kubeharden_rehearsal.api.server import ApiServer
+from kubeharden_rehearsal.api.status import ApiError, Forbidden
+from kubeharden_rehearsal.api.store import ObjectStore
 
+MERGE_PATCH = "application/merge-patch+json"
 USERS = {
     "admin-token": Identity("admin", frozenset({"system:masters"})),
     "dev-token": Identity("dev", frozenset()),
@@ -91,13 +89,11 @@ class Cluster:
             with error:
                 return error.code, error.read().decode()
 
-    def first_events(self, path: str, count: int) -> list[dict[str, Any]]:
-        """The beginning of a watch, which is then left alone."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}", headers={"Authorization": "Bearer admin-token"}
-        )
-        with urllib.request.urlopen(request, timeout=5) as response:
-            return [json.loads(response.readline()) for _ in range(count)]
+    def merge(self, path: str, patch: dict[str, Any]) -> dict[str, Any]:
+        """The object after a merge patch."""
+        code, text = self.http(path, "PATCH", json.dumps(patch), Content_Type=MERGE_PATCH)
+        assert code == 200, text
+        return json.loads(text)
 
 
 @pytest.fixture
@@ -189,8 +185,6 @@ def status_of(error: pytest.ExceptionInfo[Any]) -> dict[str, Any]:
         ("1.21", "CronJob", {"batch/v1", "batch/v1beta1"}),
         ("1.25", "CronJob", {"batch/v1"}),
         ("1.36", "PodDisruptionBudget", {"policy/v1"}),
-        ("1.26", "SelfSubjectReview", set()),
-        ("1.36", "SelfSubjectReview", {"authentication.k8s.io/v1"}),
     ],
 )
 def test_a_release_serves_its_versions(
@@ -218,19 +212,9 @@ def test_discovery_rows_have_verbs_and_subresources(cluster: Cluster, dynamic: A
     rows = json.loads(cluster.http("/api/v1")[1])["resources"]
     by_name = {row["name"]: row for row in rows}
     assert by_name["pods"]["shortNames"] == ["po"]
-    assert by_name["pods"]["verbs"] == [
-        "create",
-        "delete",
-        "deletecollection",
-        "get",
-        "list",
-        "patch",
-        "update",
-        "watch",
-    ]
+    assert by_name["pods"]["verbs"] == ["create", "delete", "get", "list", "patch", "update"]
     assert by_name["pods/eviction"]["kind"] == "Eviction"
     assert {"pods/status", "nodes/proxy", "nodes/status"} <= by_name.keys()
-    assert "deletecollection" not in by_name["namespaces"]["verbs"]
     group = json.loads(cluster.http("/apis/policy")[1])
     assert group["preferredVersion"] == {"groupVersion": "policy/v1beta1", "version": "v1beta1"}
     assert "status" in dynamic(cluster).resources.get(api_version="v1", kind="Pod").subresources
@@ -267,7 +251,6 @@ def test_create_refusals(pods: Any) -> None:
         "status": "Failure",
         "message": 'pods "p" already exists',
         "reason": "AlreadyExists",
-        "details": {"name": "p", "kind": "pods"},
         "code": 409,
     }
 
@@ -281,11 +264,11 @@ def test_create_in_a_namespace_that_is_missing(pods: Any) -> None:
 
 
 def test_create_with_another_namespace_kind_or_version(pods: Any) -> None:
-    with pytest.raises(BadRequestError, match="does not match the namespace sent"):
+    with pytest.raises(BadRequestError, match="does not match the namespace on the URL"):
         pods.create(body=pod("p"), namespace="default")
-    with pytest.raises(BadRequestError, match="cannot be handled as a Pod"):
+    with pytest.raises(BadRequestError, match="do not match the expected ones"):
         pods.create(body=configmap(), namespace="shop")
-    with pytest.raises(BadRequestError, match="does not match the expected API version"):
+    with pytest.raises(BadRequestError, match="do not match the expected ones"):
         pods.create(body=pod("p") | {"apiVersion": "v2"})
 
 
@@ -295,32 +278,6 @@ def test_generate_name(pods: Any) -> None:
     names = {pods.create(body=body).metadata.name for _ in range(3)}
     assert len(names) == 3
     assert all(name.startswith("web-") and len(name) == len("web-") + 5 for name in names)
-
-
-@pytest.mark.parametrize(
-    ("release", "wording"), [("1.19", "a DNS-1123 subdomain"), ("1.20", "a lowercase RFC 1123")]
-)
-def test_a_wrong_name_is_invalid(start: Any, dynamic: Any, release: str, wording: str) -> None:
-    policies = dynamic(start(release)).resources.get(api_version="policy/v1beta1", kind="PodSecurityPolicy")
-    with pytest.raises(UnprocessibleEntityError) as error:
-        policies.create(body=psp("Not_Valid"))
-    status = status_of(error)
-    assert status["message"].startswith(
-        'PodSecurityPolicy.policy "Not_Valid" is invalid: metadata.name: '
-        f'Invalid value: "Not_Valid": {wording}'
-    )
-    assert status["details"]["causes"][0]["field"] == "metadata.name"
-    with pytest.raises(UnprocessibleEntityError, match="name or generateName is required"):
-        policies.create(body=psp(""))
-
-
-def test_rbac_names_may_have_colons_but_no_slash(cluster: Cluster, dynamic: Any) -> None:
-    roles = dynamic(cluster).resources.get(api_version="rbac.authorization.k8s.io/v1", kind="ClusterRole")
-    role = {"metadata": {"name": "psp:restricted"}, "rules": []}
-    roles.create(body=role)
-    assert roles.get(name="psp:restricted").metadata.name == "psp:restricted"
-    with pytest.raises(UnprocessibleEntityError, match="may not contain '/'"):
-        roles.create(body={"metadata": {"name": "a/b"}})
 
 
 def test_one_object_under_two_versions(start: Any, dynamic: Any) -> None:
@@ -392,26 +349,20 @@ def test_fifty_thousand_pods_list_in_seconds(start: Any) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_pages_show_one_state_of_the_cluster(start: Any) -> None:
-    cluster = start("1.20", [pod(f"p{at}") for at in range(5)])
-    core = cluster.core()
+def test_pages_go_on_after_the_last_name(start: Any) -> None:
+    core = start("1.20", [pod(f"p{at}") for at in range(5)]).core()
     first = core.list_namespaced_pod("shop", limit=2)
-    core.delete_namespaced_pod("p3", "shop")
+    assert (first.metadata._continue is not None, first.metadata.remaining_item_count) == (True, 3)
+    core.delete_namespaced_pod("p2", "shop")
     core.create_namespaced_pod("shop", pod("p2b"))
     second = core.list_namespaced_pod("shop", limit=9, _continue=first.metadata._continue)
-    assert [item.metadata.name for item in second.items] == ["p2", "p3", "p4"]
-    assert second.metadata.resource_version == first.metadata.resource_version
-    cluster.store.compact()
-    with pytest.raises(ApiException) as error:
-        core.list_namespaced_pod("shop", limit=2, _continue=first.metadata._continue)
-    assert error.value.status == 410
-    assert json.loads(error.value.body)["reason"] == "Expired"
+    assert [item.metadata.name for item in second.items] == ["p2b", "p3", "p4"]
+    assert second.metadata._continue is None
 
 
-def test_a_token_that_is_none(cluster: Cluster) -> None:
-    code, body = cluster.http("/api/v1/pods?limit=2&continue=nonsense")
-    assert (code, json.loads(body)["reason"]) == (410, "Expired")
-    assert cluster.http("/api/v1/pods?limit=many")[0] == 400
+def test_a_query_that_cannot_be_read(cluster: Cluster) -> None:
+    for query in ("limit=2&continue=nonsense", "limit=many"):
+        assert cluster.http(f"/api/v1/pods?{query}")[0] == 400
 
 
 @pytest.mark.parametrize(
@@ -419,11 +370,8 @@ def test_a_token_that_is_none(cluster: Cluster) -> None:
     [
         ("app=web", ["a", "b"]),
         ("app==web,tier!=gold", ["b"]),
-        ("app in (web, db)", ["a", "b", "c"]),
-        ("app notin (web)", ["c", "d"]),
-        ("tier", ["a"]),
-        ("!app", ["d"]),
-        ("app in (web),tier=gold", ["a"]),
+        ("app!=web", ["c", "d"]),
+        ("app=web, tier=gold", ["a"]),
     ],
 )
 def test_label_selectors(start: Any, selector: str, names: list[str]) -> None:
@@ -466,7 +414,7 @@ def test_field_selectors(start: Any) -> None:
         assert names(listed) == expected
     unschedulable = core.list_node(field_selector="spec.unschedulable=false")
     assert [node.metadata.name for node in unschedulable.items] == ["node-1"]
-    for bad in ({"field_selector": "spec.image=x"}, {"label_selector": "a in b"}):
+    for bad in ({"field_selector": "spec.image"}, {"label_selector": "app in (web)"}):
         with pytest.raises(ApiException) as error:
             core.list_pod_for_all_namespaces(**bad)
         assert error.value.status == 400
@@ -495,20 +443,11 @@ def test_replace_of_an_older_state_is_a_conflict(configmaps: Any) -> None:
         configmaps.replace(body=configmap("absent"))
 
 
-@pytest.mark.parametrize(
-    ("media_type", "patch"),
-    [
-        ("application/merge-patch+json", {"data": {"a": "1"}}),
-        ("application/strategic-merge-patch+json", {"data": {"a": "1"}}),
-        ("application/json-patch+json", [{"op": "replace", "path": "/data/a", "value": "1"}]),
-    ],
-)
-def test_a_write_that_changes_nothing_keeps_the_version(
-    cluster: Cluster, configmaps: Any, media_type: str, patch: Any
-) -> None:
+def test_a_write_that_changes_nothing_keeps_the_version(cluster: Cluster, configmaps: Any) -> None:
     created = configmaps.create(body=configmap(a="1"))
     writes = cluster.store.generation
-    same = configmaps.patch(name="settings", namespace="shop", body=patch, content_type=media_type)
+    body = {"data": {"a": "1"}}
+    same = configmaps.patch(name="settings", namespace="shop", body=body, content_type=MERGE_PATCH)
     assert same.to_dict() == created.to_dict()
     assert configmaps.replace(body=created.to_dict()).to_dict() == created.to_dict()
     assert cluster.store.generation == writes
@@ -520,7 +459,7 @@ def test_merge_patch(configmaps: Any) -> None:
         body={"data": {"a": None, "c": "3"}},
         name="settings",
         namespace="shop",
-        content_type="application/merge-patch+json",
+        content_type=MERGE_PATCH,
     )
     assert patched.data.to_dict() == {"b": "2", "c": "3"}
     with pytest.raises(ConflictError):
@@ -528,93 +467,18 @@ def test_merge_patch(configmaps: Any) -> None:
             body={"metadata": {"resourceVersion": created.metadata.resourceVersion}, "data": {}},
             name="settings",
             namespace="shop",
-            content_type="application/merge-patch+json",
+            content_type=MERGE_PATCH,
         )
-
-
-def test_strategic_merge_patch_merges_lists_by_key(pods: Any) -> None:
-    body = pod("p", volumes=[{"name": "tmp", "emptyDir": {}}], tolerations=[{"key": "a"}])
-    body["spec"]["containers"][0]["env"] = [{"name": "A", "value": "1"}]
-    pods.create(body=body)
-    patch = {
-        "spec": {
-            "containers": [
-                {"name": "main", "image": "nginx:2", "env": [{"name": "B", "value": "2"}]},
-                {"name": "side", "image": "busybox"},
-            ],
-            "volumes": [{"name": "tmp", "$patch": "delete"}, {"name": "new", "emptyDir": {}}],
-            "tolerations": [{"key": "b"}],
-        }
-    }
-    spec = pods.patch(body=patch, name="p", namespace="shop").to_dict()["spec"]
-    assert spec["containers"] == [
-        {
-            "name": "main",
-            "image": "nginx:2",
-            "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
-        },
-        {"name": "side", "image": "busybox"},
-    ]
-    assert spec["volumes"] == [{"name": "new", "emptyDir": {}}]
-    assert spec["tolerations"] == [{"key": "b"}]
-
-
-def test_strategic_merge_patch_of_conditions_and_word_lists(cluster: Cluster, dynamic: Any) -> None:
-    def heartbeat(status: str) -> dict[str, Any]:
-        return {"status": {"conditions": [{"type": "Ready", "status": status}]}}
-
-    core = cluster.core()
-    core.patch_node_status(
-        "node-1", {"status": {"conditions": [{"type": "DiskPressure", "status": "False"}]}}
-    )
-    core.patch_node_status("node-1", heartbeat("False"))
-    node = core.patch_node_status("node-1", heartbeat("True"))
-    assert [(one.type, one.status) for one in node.status.conditions] == [
-        ("DiskPressure", "False"),
-        ("Ready", "True"),
-    ]
-    policies = dynamic(cluster).resources.get(api_version="policy/v1beta1", kind="PodSecurityPolicy")
-    policies.create(body=psp())
-    patched = policies.patch(body={"spec": {"volumes": ["secret"]}}, name="restricted")
-    assert patched.spec.volumes == ["secret"]
-
-
-def test_json_patch(configmaps: Any) -> None:
-    configmaps.create(body=configmap(**{"a/b": "1", "c": "2"}))
-
-    def patch(*operations: dict[str, Any]) -> Any:
-        return configmaps.patch(
-            body=list(operations),
-            name="settings",
-            namespace="shop",
-            content_type="application/json-patch+json",
-        )
-
-    patched = patch(
-        {"op": "test", "path": "/data/c", "value": "2"},
-        {"op": "move", "from": "/data/a~1b", "path": "/data/d"},
-        {"op": "add", "path": "/metadata/labels", "value": {"x": "y"}},
-        {"op": "remove", "path": "/data/c"},
-    )
-    assert patched.data.to_dict() == {"d": "1"}
-    assert patched.metadata.labels.to_dict() == {"x": "y"}
-    for unfit in (
-        {"op": "test", "path": "/data/d", "value": "no"},
-        {"op": "remove", "path": "/data/zz"},
-        {"op": "replace", "path": "/data/zz", "value": "1"},
-    ):
-        with pytest.raises(UnprocessibleEntityError):
-            patch({"op": "add", "path": "/data/e", "value": "5"}, unfit)
-    assert configmaps.get(name="settings", namespace="shop").data.to_dict() == {"d": "1"}
 
 
 def test_generation_grows_with_spec_only(cluster: Cluster, dynamic: Any) -> None:
     sets = dynamic(cluster).resources.get(api_version="apps/v1", kind="DaemonSet")
     body = {"metadata": {"name": "weave", "namespace": "shop"}, "spec": {"minReadySeconds": 1}}
     assert sets.create(body=body).metadata.generation == 1
-    labelled = sets.patch(body={"metadata": {"labels": {"a": "b"}}}, name="weave", namespace="shop")
+    place = {"name": "weave", "namespace": "shop", "content_type": MERGE_PATCH}
+    labelled = sets.patch(body={"metadata": {"labels": {"a": "b"}}}, **place)
     assert labelled.metadata.generation == 1
-    changed = sets.patch(body={"spec": {"minReadySeconds": 2}}, name="weave", namespace="shop")
+    changed = sets.patch(body={"spec": {"minReadySeconds": 2}}, **place)
     assert changed.metadata.generation == 2
 
 
@@ -622,115 +486,26 @@ def test_status_is_written_through_its_subresource(cluster: Cluster) -> None:
     core = cluster.core()
     core.create_namespaced_pod("shop", pod("p"))
     body = {"status": {"phase": "Running"}, "metadata": {"labels": {"a": "b"}}}
-    patched = core.patch_namespaced_pod("p", "shop", body)
-    assert (patched.status.phase, patched.metadata.labels) == ("Pending", {"a": "b"})
+    patched = cluster.merge("/api/v1/namespaces/shop/pods/p", body)
+    assert (patched["status"]["phase"], patched["metadata"]["labels"]) == ("Pending", {"a": "b"})
     body = {"status": {"phase": "Running"}, "spec": {"nodeName": "node-1"}}
-    patched = core.patch_namespaced_pod_status("p", "shop", body)
-    assert (patched.status.phase, patched.spec.node_name) == ("Running", None)
-
-
-# --- server-side apply
-
-
-def test_apply_before_1_16_is_no_known_media_type(start: Any, dynamic: Any) -> None:
-    configmaps = dynamic(start("1.15")).resources.get(api_version="v1", kind="ConfigMap")
-    with pytest.raises(DynamicApiError) as error:
-        configmaps.server_side_apply(body=configmap(a="1"), field_manager="runbook")
-    assert error.value.status == 415
-    assert "application/apply-patch+yaml" not in status_of(error)["message"]
-
-
-def test_apply_owns_and_gives_up_fields(cluster: Cluster, configmaps: Any) -> None:
-    def apply(manager: str, force: bool | None = None, **data: str) -> Any:
-        return configmaps.server_side_apply(
-            body=configmap(**data), field_manager=manager, force_conflicts=force
-        )
-
-    first = apply("runbook", a="1", b="2")
-    writes = cluster.store.generation
-    assert apply("runbook", a="1", b="2").to_dict() == first.to_dict()
-    assert cluster.store.generation == writes
-    assert apply("runbook", a="1").data.to_dict() == {"a": "1"}
-    with pytest.raises(ConflictError) as error:
-        apply("other", a="9", c="3")
-    status = status_of(error)
-    assert status["message"] == ('Apply failed with 1 conflict: conflict with "runbook" using v1: .data.a')
-    assert status["details"]["causes"][0]["reason"] == "FieldManagerConflict"
-    assert apply("other", force=True, a="9", c="3").data.to_dict() == {"a": "9", "c": "3"}
-    assert apply("runbook", d="4").data.to_dict() == {"a": "9", "c": "3", "d": "4"}
-    assert apply("third", a="9").data.a == "9"
-    assert apply("other", c="3").data.to_dict() == {"a": "9", "c": "3", "d": "4"}
-    assert apply("third", d="4").data.to_dict() == {"c": "3", "d": "4"}
-    with pytest.raises(UnprocessibleEntityError, match="fieldManager: Required value"):
-        configmaps.server_side_apply(body=configmap(a="1"))
-
-
-def test_apply_meets_fields_that_were_there_before(configmaps: Any) -> None:
-    configmaps.create(body=configmap(a="1", b="2"))
-    with pytest.raises(ConflictError, match="before-first-apply"):
-        configmaps.server_side_apply(body=configmap(a="9"), field_manager="runbook")
-    applied = configmaps.server_side_apply(
-        body=configmap(a="9"), field_manager="runbook", force_conflicts=True
-    )
-    assert applied.data.to_dict() == {"a": "9", "b": "2"}
-    configmaps.patch(
-        body={"data": {"a": "10"}},
-        name="settings",
-        namespace="shop",
-        content_type="application/merge-patch+json",
-        field_manager="editor",
-    )
-    with pytest.raises(ConflictError, match=r"editor.*\.data\.a"):
-        configmaps.server_side_apply(body=configmap(a="9"), field_manager="runbook")
-
-
-def test_apply_merges_items_of_lists(pods: Any) -> None:
-    def apply(manager: str, *containers: dict[str, Any]) -> list[str]:
-        body = pod("p") | {"spec": {"containers": list(containers)}}
-        applied = pods.server_side_apply(body=body, field_manager=manager)
-        return [container.name for container in applied.spec.containers]
-
-    main, side = {"name": "main", "image": "nginx"}, {"name": "side", "image": "busybox"}
-    assert apply("one", main) == ["main"]
-    assert apply("two", side) == ["main", "side"]
-    assert apply("one", main, {"name": "third", "image": "x"}) == ["main", "side", "third"]
-    assert apply("one", main) == ["main", "side"]
-
-
-def test_apply_of_status(cluster: Cluster, dynamic: Any) -> None:
-    nodes = dynamic(cluster).resources.get(api_version="v1", kind="Node")
-
-    def apply(manager: str, ready: str) -> str:
-        conditions = [{"type": "Ready", "status": ready}]
-        body = NODE | {"status": {"conditions": conditions}}
-        applied = nodes.status.server_side_apply(body=body, name="node-1", field_manager=manager)
-        return str(applied.status.conditions[0].status)
-
-    assert apply("kubelet", "True") == "True"
-    assert apply("kubelet", "False") == "False"
-    with pytest.raises(ConflictError, match="kubelet"):
-        apply("other", "True")
+    patched = cluster.merge("/api/v1/namespaces/shop/pods/p/status", body)
+    assert (patched["status"]["phase"], patched["spec"].get("nodeName")) == ("Running", None)
 
 
 # --- delete and evict
 
 
-def test_delete_answers_with_status_or_object(cluster: Cluster, configmaps: Any, pods: Any) -> None:
+def test_delete_answers_with_the_object(configmaps: Any, pods: Any) -> None:
     created = configmaps.create(body=configmap())
-    deleted = configmaps.delete(name="settings", namespace="shop").to_dict()
-    assert deleted["status"] == "Success"
-    assert deleted["details"] == {
-        "name": "settings",
-        "kind": "configmaps",
-        "uid": created.metadata.uid,
-    }
+    assert configmaps.delete(name="settings", namespace="shop").metadata.uid == created.metadata.uid
     pods.create(body=pod("p"))
     assert pods.delete(name="p", namespace="shop").kind == "Pod"
     with pytest.raises(NotFoundError):
         pods.delete(name="p", namespace="shop")
 
 
-def test_delete_preconditions_and_policy(configmaps: Any) -> None:
+def test_delete_preconditions(configmaps: Any) -> None:
     created = configmaps.create(body=configmap())
 
     def delete(**options: Any) -> None:
@@ -740,14 +515,11 @@ def test_delete_preconditions_and_policy(configmaps: Any) -> None:
         delete(preconditions={"uid": "nobody"})
     with pytest.raises(ConflictError, match="ResourceVersion in precondition: 1"):
         delete(preconditions={"resourceVersion": "1"})
-    with pytest.raises(UnprocessibleEntityError, match="propagationPolicy"):
-        delete(propagationPolicy="Sideways")
     delete(
         preconditions={
             "uid": created.metadata.uid,
             "resourceVersion": created.metadata.resourceVersion,
-        },
-        propagationPolicy="Foreground",
+        }
     )
     with pytest.raises(NotFoundError):
         configmaps.get(name="settings", namespace="shop")
@@ -765,18 +537,10 @@ def test_finalizers_hold_an_object(configmaps: Any) -> None:
         body={"metadata": {"finalizers": None}},
         name="settings",
         namespace="shop",
-        content_type="application/merge-patch+json",
+        content_type=MERGE_PATCH,
     )
     with pytest.raises(NotFoundError):
         configmaps.get(name="settings", namespace="shop")
-
-
-def test_delete_collection(start: Any) -> None:
-    core = start("1.20", [pod("a", {"app": "web"}), pod("b", {"app": "db"})]).core()
-    core.delete_collection_namespaced_pod("shop", label_selector="app=web", dry_run="All")
-    assert len(core.list_namespaced_pod("shop").items) == 2
-    core.delete_collection_namespaced_pod("shop", label_selector="app=web")
-    assert [item.metadata.name for item in core.list_namespaced_pod("shop").items] == ["b"]
 
 
 def test_methods_that_a_place_does_not_have(cluster: Cluster) -> None:
@@ -798,14 +562,14 @@ def test_eviction_asks_the_budget(cluster: Cluster, dynamic: Any) -> None:
     budgets = dynamic(cluster).resources.get(api_version="policy/v1beta1", kind="PodDisruptionBudget")
     for name in ("a", "b"):
         core.create_namespaced_pod("shop", pod(name, {"app": "web"}))
-        core.patch_namespaced_pod_status(name, "shop", {"status": {"phase": "Running"}})
+        cluster.merge(f"/api/v1/namespaces/shop/pods/{name}/status", {"status": {"phase": "Running"}})
     selector = {"matchLabels": {"app": "web"}}
     budgets.create(body={"metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": selector}})
     budgets.status.patch(
         body={"status": {"disruptionsAllowed": 1}},
         name="web",
         namespace="shop",
-        content_type="application/merge-patch+json",
+        content_type=MERGE_PATCH,
     )
     eviction = dynamic(cluster).resources.get(api_version="v1", kind="Pod").subresources["eviction"]
 
@@ -817,100 +581,12 @@ def test_eviction_asks_the_budget(cluster: Cluster, dynamic: Any) -> None:
         }
         return eviction.create(body=body, name=name, namespace="shop", **query)
 
-    evict("a", dry_run="All")
     assert evict("a").status == "Success"
-    with pytest.raises(TooManyRequestsError) as error:
+    with pytest.raises(TooManyRequestsError, match="violate the pod's disruption budget"):
         evict("b")
-    assert status_of(error)["details"]["causes"][0]["reason"] == "DisruptionBudget"
     assert [item.metadata.name for item in core.list_namespaced_pod("shop").items] == ["b"]
     with pytest.raises(NotFoundError):
         evict("a")
-
-
-# --- dry run
-
-
-def test_dry_run_stores_nothing(cluster: Cluster, configmaps: Any) -> None:
-    configmaps.create(body=configmap("kept", a="1"))
-    before, writes = cluster.store.objects(), cluster.store.generation
-    dry = {"dry_run": "All", "namespace": "shop"}
-    assert configmaps.create(body=configmap("new"), **dry).metadata.uid
-    assert configmaps.replace(body=configmap("kept", a="2"), **dry).data.a == "2"
-    assert configmaps.patch(body={"data": {"a": "3"}}, name="kept", **dry).data.a == "3"
-    applied = configmaps.server_side_apply(body=configmap("kept", b="4"), field_manager="runbook", **dry)
-    assert applied.data.b == "4"
-    configmaps.delete(name="kept", **dry)
-    configmaps.delete(name="kept", namespace="shop", body={"dryRun": ["All"]})
-    cluster.core().delete_namespace("shop", dry_run="All")
-    assert cluster.store.objects() == before
-    assert cluster.store.generation == writes
-    with pytest.raises(ConflictError):
-        configmaps.create(body=configmap("kept"), **dry)
-    with pytest.raises(UnprocessibleEntityError, match="dryRun"):
-        configmaps.create(body=configmap("new"), dry_run="Some", namespace="shop")
-
-
-@pytest.mark.parametrize(
-    ("release", "message"),
-    [("1.11", "dryRun is not supported yet"), ("1.12", "the dryRun alpha feature is disabled")],
-)
-def test_dry_run_before_1_13(start: Any, dynamic: Any, release: str, message: str) -> None:
-    configmaps = dynamic(start(release)).resources.get(api_version="v1", kind="ConfigMap")
-    with pytest.raises(BadRequestError) as error:
-        configmaps.create(body=configmap(), dry_run="All")
-    assert status_of(error)["message"] == message
-    with pytest.raises(NotFoundError):
-        configmaps.get(name="settings", namespace="shop")
-
-
-# --- watch
-
-
-def test_watch_tells_what_happens_after_a_list(cluster: Cluster) -> None:
-    core = cluster.core()
-    core.create_namespaced_pod("shop", pod("before"))
-    listed = core.list_namespaced_pod("shop").metadata.resource_version
-    writer = threading.Thread(target=_write_pod, args=(cluster,))
-    writer.start()
-    seen = []
-    watcher = watch.Watch()
-    for event in watcher.stream(
-        cluster.core().list_namespaced_pod, "shop", resource_version=listed, timeout_seconds=5
-    ):
-        seen.append((event["type"], event["object"].metadata.name))
-        if event["type"] == "DELETED":
-            watcher.stop()
-    writer.join()
-    assert seen == [("ADDED", "p"), ("MODIFIED", "p"), ("DELETED", "p")]
-
-
-def _write_pod(cluster: Cluster) -> None:
-    cluster.store.create("Pod", pod("p"))
-    cluster.store.patch("Pod", "p", "shop", {"metadata": {"labels": {"a": "b"}}})
-    cluster.store.create("ConfigMap", configmap())
-    cluster.store.delete("Pod", "p", "shop")
-
-
-def test_watch_begins_with_what_is_there_and_follows_selectors(start: Any) -> None:
-    cluster = start("1.20", [pod("a", {"app": "web"}), pod("b")])
-    since = cluster.store.generation
-    cluster.store.patch("Pod", "b", "shop", {"metadata": {"labels": {"app": "web"}}})
-    cluster.store.patch("Pod", "a", "shop", {"metadata": {"labels": {"app": None}}})
-    path = f"/api/v1/pods?watch=true&labelSelector=app%3Dweb&timeoutSeconds=1&resourceVersion={since}"
-    events = [json.loads(line) for line in cluster.http(path)[1].splitlines()]
-    assert [(event["type"], event["object"]["metadata"]["name"]) for event in events] == [
-        ("ADDED", "b"),
-        ("DELETED", "a"),
-    ]
-    events = cluster.first_events("/api/v1/namespaces/shop/pods?watch=1", 2)
-    assert [(event["type"], event["object"]["kind"]) for event in events] == [("ADDED", "Pod")] * 2
-
-
-def test_watch_from_a_forgotten_version(cluster: Cluster) -> None:
-    cluster.store.create("ConfigMap", configmap())
-    cluster.store.compact()
-    events = cluster.http("/api/v1/configmaps?watch=true&resourceVersion=1")[1].splitlines()
-    assert [json.loads(line)["object"]["code"] for line in events] == [410]
 
 
 # --- who may do what
@@ -923,83 +599,36 @@ def test_no_token_no_answer(cluster: Cluster, dynamic: Any) -> None:
     assert cluster.http("/api/v1/nodes", Authorization="Basic admin-token")[0] == 401
 
 
-def only_reading(user: Identity, access: Access) -> bool:
-    return user.user == "admin" or access.verb in {"get", "list", "watch"}
+def test_whoever_has_a_token_may_do_everything(cluster: Cluster, dynamic: Any) -> None:
+    reviews = dynamic(cluster, "dev-token").resources.get(
+        api_version="authorization.k8s.io/v1", kind="SelfSubjectAccessReview"
+    )
+    asked = {"verb": "use", "group": "policy", "resource": "podsecuritypolicies", "name": "restricted"}
+    assert reviews.create(body={"spec": {"resourceAttributes": asked}}).status.allowed is True
+
+
+# --- what a rehearsal does not have
 
 
 @pytest.mark.parametrize(
-    ("release", "message"),
+    ("method", "query", "content_type", "code"),
     [
-        (
-            "1.11",
-            (
-                'podsecuritypolicies.policy is forbidden: User "dev" cannot create '
-                "podsecuritypolicies.policy at the cluster scope"
-            ),
-        ),
-        (
-            "1.12",
-            (
-                'podsecuritypolicies.policy is forbidden: User "dev" cannot create resource '
-                '"podsecuritypolicies" in API group "policy" at the cluster scope'
-            ),
-        ),
+        ("POST", "dryRun=All", "application/json", 400),
+        ("GET", "watch=true", "application/json", 400),
+        ("PATCH", "", "application/strategic-merge-patch+json", 415),
+        ("PATCH", "", "application/json-patch+json", 415),
+        ("PATCH", "", "application/apply-patch+yaml", 415),
     ],
 )
-def test_forbidden_by_authorization(start: Any, dynamic: Any, release: str, message: str) -> None:
-    resources = dynamic(start(release, authorize=only_reading), "dev-token").resources
-    policies = resources.get(api_version="policy/v1beta1", kind="PodSecurityPolicy")
-    with pytest.raises(ForbiddenError) as error:
-        policies.create(body=psp())
-    assert status_of(error)["message"] == message
-    assert policies.get().items == []
-
-
-def test_forbidden_names_the_object_and_its_namespace(start: Any) -> None:
-    asked: list[Access] = []
-
-    def nobody(user: Identity, access: Access) -> bool:
-        asked.append(access)
-        return False
-
-    core = start("1.20", authorize=nobody).core("dev-token")
-    with pytest.raises(ApiException) as error:
-        core.patch_namespaced_pod_status("p", "shop", {})
-    assert json.loads(error.value.body)["message"] == (
-        'pods "p" is forbidden: User "dev" cannot patch resource "pods/status" in API group "" '
-        'in the namespace "shop"'
-    )
-    assert asked == [Access("patch", "", "pods", "status", "shop", "p")]
-
-
-def test_reviews_about_oneself(start: Any, dynamic: Any) -> None:
-    def authorize(user: Identity, access: Access) -> bool:
-        return access.verb in {"get", "use"} and access.name in {"", "restricted"}
-
-    cluster = start("1.28", authorize=authorize)
-    resources = dynamic(cluster, "dev-token").resources
-    access_reviews = resources.get(api_version="authorization.k8s.io/v1", kind="SelfSubjectAccessReview")
-
-    def allowed(**attributes: str) -> bool:
-        review = access_reviews.create(body={"spec": {"resourceAttributes": attributes}})
-        return bool(review.status.allowed)
-
-    policy = {"group": "policy", "resource": "podsecuritypolicies"}
-    assert allowed(verb="use", name="restricted", **policy)
-    assert not allowed(verb="use", name="privileged", **policy)
-    assert not allowed(verb="delete", **policy)
-    with pytest.raises(UnprocessibleEntityError, match="exactly one of"):
-        access_reviews.create(body={"spec": {}})
-    who = client.AuthenticationV1Api(cluster.api("dev-token")).create_self_subject_review({})
-    assert who.status.user_info.username == "dev"
-    assert who.status.user_info.groups == ["system:authenticated"]
-    rules = resources.get(api_version="authorization.k8s.io/v1", kind="SelfSubjectRulesReview").create(
-        body={"spec": {"namespace": "shop"}}
-    )
-    assert {"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]} in [
-        rule.to_dict() for rule in rules.status.resourceRules
-    ]
-    assert rules.status.incomplete is True
+def test_what_is_not_done_is_refused_and_changes_nothing(
+    cluster: Cluster, method: str, query: str, content_type: str, code: int
+) -> None:
+    cluster.store.create("ConfigMap", configmap(a="1"))
+    before = cluster.store.objects()
+    path = "/api/v1/namespaces/shop/configmaps" + ("/settings" if method == "PATCH" else "")
+    body = json.dumps(configmap("other", a="2"))
+    assert cluster.http(f"{path}?{query}", method, body, Content_Type=content_type)[0] == code
+    assert cluster.store.objects() == before
 
 
 # --- admission
@@ -1017,16 +646,11 @@ def test_admission_changes_and_refuses(start: Any, dynamic: Any) -> None:
 
     cluster = start("1.20", admit=admit)
     core = cluster.core()
-    dry = core.create_namespaced_pod("shop", pod("p"), dry_run="All")
-    assert dry.metadata.annotations == {"kubernetes.io/psp": "restricted"}
-    core.create_namespaced_pod("shop", pod("p"))
-    core.patch_namespaced_pod_status("p", "shop", {"status": {"phase": "Running"}})
-    core.patch_namespaced_pod("p", "shop", {"metadata": {"labels": {"good": "1"}}})
-    assert seen == [
-        ("admin", "CREATE", "Pod"),
-        ("admin", "CREATE", "Pod"),
-        ("admin", "UPDATE", "Pod"),
-    ]
+    created = core.create_namespaced_pod("shop", pod("p"))
+    assert created.metadata.annotations == {"kubernetes.io/psp": "restricted"}
+    cluster.merge("/api/v1/namespaces/shop/pods/p/status", {"status": {"phase": "Running"}})
+    cluster.merge("/api/v1/namespaces/shop/pods/p", {"metadata": {"labels": {"good": "1"}}})
+    assert seen == [("admin", "CREATE", "Pod"), ("admin", "UPDATE", "Pod")]
     body = pod("", {"bad": "1"})
     body["metadata"]["generateName"] = "web-"
     with pytest.raises(ApiException) as error:
@@ -1038,7 +662,6 @@ def test_admission_changes_and_refuses(start: Any, dynamic: Any) -> None:
         "status": "Failure",
         "message": 'pods "web-" is forbidden: PodSecurityPolicy: unable to admit pod: []',
         "reason": "Forbidden",
-        "details": {"name": "web-", "kind": "pods"},
         "code": 403,
     }
     assert [item.metadata.name for item in core.list_namespaced_pod("shop").items] == ["p"]
@@ -1073,19 +696,13 @@ def test_node_proxy_without_kubelets(cluster: Cluster, dynamic: Any) -> None:
 # --- bodies
 
 
-def test_bodies_as_yaml_and_as_nothing_known(cluster: Cluster) -> None:
+def test_bodies_as_nothing_known(cluster: Cluster) -> None:
     path = "/api/v1/namespaces/shop/configmaps"
-    text = "metadata:\n  name: y\n  creationTimestamp: 2026-01-01T00:00:00Z\ndata: {a: '1'}\n"
-    code, body = cluster.http(path, "POST", text, Content_Type="application/yaml")
-    assert (code, json.loads(body)["data"]) == (201, {"a": "1"})
     for content_type, content, expected in [
         ("application/vnd.kubernetes.protobuf", "x", 415),
         ("application/json", "{", 400),
         ("application/json", "[]", 400),
         ("application/json", '{"metadata": []}', 400),
-        ("application/json", '{"metadata": {"name": 5}}', 400),
-        ("application/json", '{"metadata": {"name": "x", "labels": {"a": 1}}}', 400),
-        ("application/yaml", "a: [", 400),
     ]:
         code, body = cluster.http(path, "POST", content, Content_Type=content_type)
         assert (code, json.loads(body)["kind"]) == (expected, "Status"), content
@@ -1098,14 +715,7 @@ def test_a_restart_keeps_the_port_and_the_objects(cluster: Cluster) -> None:
     core = cluster.core()
     core.create_namespaced_config_map("shop", configmap(a="1"))
     port = cluster.port
-    address = f"http://127.0.0.1:{port}/api/v1/namespaces?watch=true"
-    request = urllib.request.Request(address, headers={"Authorization": "Bearer admin-token"})
-    with urllib.request.urlopen(request, timeout=5) as watching:
-        assert json.loads(watching.readline())["type"] == "ADDED"
-        began = time.monotonic()
-        cluster.run(cluster.server.stop())
-        assert watching.read() == b""
-    assert time.monotonic() - began < 1
+    cluster.run(cluster.server.stop())
     with pytest.raises(OSError, match="refused"):
         cluster.http("/healthz")
     assert cluster.run(cluster.server.start(port=port)) == port
@@ -1132,23 +742,6 @@ def test_load_and_objects_are_a_round_trip() -> None:
     assert int(created["metadata"]["resourceVersion"]) == newest + 1
 
 
-def test_watches_see_what_is_loaded_later() -> None:
-    store = ObjectStore("1.20")
-    store.load([NAMESPACE])
-    since = store.generation
-    store.load([NODE])
-    store.load([NODE])
-    changes = store.changes_since(since)
-    assert [(change.type, change.stored.key) for change in changes] == [
-        ("ADDED", ("", "node-1")),
-        ("MODIFIED", ("", "node-1")),
-    ]
-    store.load(store.objects())
-    with pytest.raises(ApiError) as error:
-        store.changes_since(since)
-    assert error.value.code == 410
-
-
 def test_load_refuses_what_cannot_be() -> None:
     with pytest.raises(RehearsalError, match=r"1\.25 does not serve PodSecurityPolicy"):
         ObjectStore("1.25").load([psp()])
@@ -1164,8 +757,7 @@ def test_the_owner_is_told_of_every_write_and_gets_copies() -> None:
     created = store.create("ConfigMap", configmap(a="1"))
     created["data"]["a"] = "mine"
     assert store.get("ConfigMap", "settings", "shop")["data"] == {"a": "1"}
-    store.create("ConfigMap", configmap("other"), dry_run=True)
-    store.replace("ConfigMap", created)
+    store.update("ConfigMap", "settings", "shop", lambda _: created)
     store.delete("ConfigMap", "settings", "shop")
     assert told == [told[0], told[0] + 1, told[0] + 2]
     with pytest.raises(ApiError, match='configmaps "settings" not found') as error:
@@ -1179,8 +771,3 @@ def test_method_not_allowed_through_the_client(cluster: Cluster, dynamic: Any) -
     )
     with pytest.raises(MethodNotAllowedError):
         reviews.get()
-
-
-def test_an_expired_list_through_the_client(cluster: Cluster, configmaps: Any) -> None:
-    with pytest.raises(GoneError):
-        configmaps.get(limit=1, _continue="nonsense")

@@ -10,10 +10,10 @@ import pytest
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.podsecurity import Judged, psp_impact
 from kubeharden.releases import Release
+from kubeharden_rehearsal.api.store import ObjectStore
 from kubeharden_rehearsal.cluster import Cluster
 from kubeharden_rehearsal.machine import Component
 from kubeharden_rehearsal.scenario import load_scenario
-from kubeharden_rehearsal.store import ObjectStore
 from psp_pods import pod
 from psp_policies import ACCOUNTS, NAMESPACES, grant, policy
 
@@ -81,11 +81,11 @@ class ControllerManager:
 
 
 def seen(store: ObjectStore) -> dict[str, list[dict[str, Any]]]:
-    return {resource.plural: store.list(resource.kind) for resource in READ}
+    return {resource.plural: store.items(resource.kind) for resource in READ}
 
 
 def events_about(store: ObjectStore, name: str) -> list[str]:
-    return [e["message"] for e in store.list("Event") if e["involvedObject"]["name"].startswith(f"{name}-")]
+    return [e["message"] for e in store.items("Event") if e["involvedObject"]["name"].startswith(f"{name}-")]
 
 
 @pytest.mark.parametrize("first", range(0, ROUNDS, 5))
@@ -108,7 +108,7 @@ def one_round(seed: int) -> list[Judged]:
 
     for judged in foretold:
         name = judged.name
-        pods = [p for p in cluster.store.list("Pod") if p["metadata"]["name"].startswith(f"{name}-")]
+        pods = [p for p in cluster.store.items("Pod") if p["metadata"]["name"].startswith(f"{name}-")]
         chosen = [p["metadata"]["annotations"]["kubernetes.io/psp"] for p in pods]
         assert chosen == ([judged.policy] if judged.admitted else []), judged
         told = events_about(cluster.store, name)

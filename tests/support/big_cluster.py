@@ -22,8 +22,8 @@ from typing import Any
 import yaml
 
 from kubeharden.kube.rbac import Identity
-from kubeharden_rehearsal.apiserver import ApiServer
-from kubeharden_rehearsal.store import ObjectStore
+from kubeharden_rehearsal.api.server import ApiServer
+from kubeharden_rehearsal.api.store import ObjectStore
 
 Object = dict[str, Any]
 VERSION = "v1.23.17"

@@ -120,6 +120,14 @@ def names_of(kind: str, namespace: str, name: str) -> frozenset[str]:
     return frozenset({f"{kind} {namespace}/{name}", f"{namespace}/{name}"})
 
 
+def template_of(kind: str, item: Object) -> dict[str, Any]:
+    """Return the pod template of a workload; empty where it has none."""
+    template: Any = item
+    for step in dict(TEMPLATES.values())[kind]:
+        template = (template or {}).get(step)
+    return template or {}
+
+
 def controller_identity(kind: str, accounts: Collection[tuple[str, str]]) -> Identity:
     """Return the user that makes the pods of a kind of workload.
 
@@ -144,10 +152,7 @@ class _Makers:
 
     def of_template(self, key: Key, item: Object, pods: Iterable[Object]) -> Workload:
         kind, namespace, name = key
-        template: Any = item
-        for step in dict(TEMPLATES.values())[kind]:
-            template = (template or {}).get(step)
-        template = template or {}
+        template = template_of(kind, item)
         running = sum(map(runs, pods))
         return Workload(
             kind=kind,

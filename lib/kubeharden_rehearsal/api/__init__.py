@@ -1,1 +1,1 @@
-"""The parts of the rehearsal's API server: what it serves, how it answers, how it changes objects."""
+"""The API server of a rehearsal: objects in memory, and HTTP in front of them."""

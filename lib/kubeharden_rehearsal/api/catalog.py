@@ -1,9 +1,9 @@
-"""Which resources a kube-apiserver of a given release serves, and the discovery documents about them."""
+"""The resources that a kube-apiserver of a release serves, and the discovery documents about them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -13,14 +13,8 @@ import yaml
 from kubeharden.errors import RehearsalError
 from kubeharden.releases import Release, feature
 
-VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
-STATUS_SUBRESOURCES = frozenset({"status", "approval"})
-SUBRESOURCE_VERBS = {
-    "status": ("get", "patch", "update"),
-    "approval": ("get", "patch", "update"),
-    "eviction": ("create",),
-    "proxy": ("get",),
-}
+VERBS = ("create", "delete", "get", "list", "patch", "update")
+SUBRESOURCE_VERBS = {"status": ("get", "patch", "update"), "eviction": ("create",), "proxy": ("get",)}
 
 
 @dataclass(frozen=True)
@@ -31,44 +25,30 @@ class Resource:
     group: str
     version: str
     plural: str
-    singular: str
     namespaced: bool
     short_names: tuple[str, ...] = ()
-    names: str = "subdomain"
     subresources: tuple[str, ...] = ()
     verbs: tuple[str, ...] = VERBS
     generation: bool = False
-    returns_deleted: bool = False
-    review: bool = False
-    selectable_fields: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def api_version(self) -> str:
-        """As objects name it: ``v1``, ``policy/v1beta1``."""
+        """Return ``v1``, ``policy/v1beta1``."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def qualified(self) -> str:
-        """As messages name the resource: ``pods``, ``podsecuritypolicies.policy``."""
+        """Return what messages call the resource: ``pods``, ``podsecuritypolicies.policy``."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
-    def qualified_kind(self) -> str:
-        """As messages name the kind: ``Pod``, ``PodSecurityPolicy.policy``."""
-        return f"{self.kind}.{self.group}" if self.group else self.kind
-
-    @property
-    def has_status(self) -> bool:
-        """Whether .status is written through a subresource of its own."""
-        return "status" in self.subresources
+    def is_stored(self) -> bool:
+        """Return whether there are objects of it: a review is answered and not stored."""
+        return "get" in self.verbs
 
 
 class Catalog:
-    """The resources of one release.
-
-    Args:
-        release: a minor release of Kubernetes.
-    """
+    """The resources of one release."""
 
     def __init__(self, release: Release) -> None:
         self.release = release
@@ -80,24 +60,21 @@ class Catalog:
                 self._by_kind.setdefault(resource.kind, []).append(resource)
 
     def at(self, group: str, version: str, plural: str) -> Resource | None:
-        """The resource at a place in the URL; None when the release does not serve it."""
+        """Return the resource at a place in the URL; None where the release does not serve it."""
         return self._by_path.get((group, version, plural))
 
     def preferred(self, kind: str) -> Resource:
-        """The resource of a kind in the version that the release prefers.
+        """Return the resource of a kind in the version that the release prefers.
 
         Raises:
-            RehearsalError: the release serves no such kind.
+            RehearsalError: the release does not serve that kind.
         """
-        try:
-            return self._by_kind[kind][0]
-        except KeyError:
-            raise RehearsalError(
-                f"Kubernetes {self.release} serves no kind {kind}; see rehearsal/resources.yaml"
-            ) from None
+        if kind not in self._by_kind:
+            raise RehearsalError(f"Kubernetes {self.release} serves no kind {kind}; see api/resources.yaml")
+        return self._by_kind[kind][0]
 
     def of(self, obj: Mapping[str, Any]) -> Resource:
-        """The resource that an object's apiVersion and kind name.
+        """Return the resource that an object's apiVersion and kind name.
 
         Raises:
             RehearsalError: the release does not serve that kind in that version.
@@ -108,38 +85,41 @@ class Catalog:
                 return resource
         raise RehearsalError(
             f"Kubernetes {self.release} does not serve {kind or 'an object without kind'} in "
-            f"{api_version or 'an object without apiVersion'}; see rehearsal/resources.yaml"
+            f"{api_version or 'an object without apiVersion'}; see api/resources.yaml"
         )
 
-    def stored(self) -> list[Resource]:
-        """Every kind of which objects are kept, each in its preferred version."""
-        return [served[0] for served in self._by_kind.values() if not served[0].review]
+    def kinds(self) -> list[str]:
+        """Return every kind of which objects are stored."""
+        return [kind for kind, served in self._by_kind.items() if served[0].is_stored]
 
-    def groups(self) -> dict[str, list[str]]:
-        """The named API groups with their versions, the preferred one first."""
+    def document(self, path: str) -> dict[str, Any] | None:
+        """Return the discovery document at a path such as ``/apis/apps/v1``; None where there is none."""
+        match path.split("/")[1:]:
+            case ["api"]:
+                return {"kind": "APIVersions", "versions": ["v1"]}
+            case ["api", version]:
+                return self._resource_list("", version)
+            case ["apis"]:
+                groups = [_group(name, versions) for name, versions in self._groups().items()]
+                return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+            case ["apis", group]:
+                versions = self._groups().get(group)
+                return (
+                    {"kind": "APIGroup", "apiVersion": "v1", **_group(group, versions)} if versions else None
+                )
+            case ["apis", group, version]:
+                return self._resource_list(group, version)
+        return None
+
+    def _groups(self) -> dict[str, list[str]]:
+        """Return the named API groups with their versions, the preferred one first."""
         found: dict[str, set[str]] = {}
         for group, version, _ in self._by_path:
             if group:
                 found.setdefault(group, set()).add(version)
         return {group: sorted(versions, key=_priority) for group, versions in found.items()}
 
-    def group_list(self) -> dict[str, Any]:
-        """The answer to ``GET /apis``."""
-        return {
-            "kind": "APIGroupList",
-            "apiVersion": "v1",
-            "groups": [_group(name, versions) for name, versions in self.groups().items()],
-        }
-
-    def group(self, name: str) -> dict[str, Any] | None:
-        """The answer to ``GET /apis/<group>``; None when the release does not serve the group."""
-        versions = self.groups().get(name)
-        if versions is None:
-            return None
-        return {"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)}
-
-    def resource_list(self, group: str, version: str) -> dict[str, Any] | None:
-        """The answer to ``GET /api/v1`` and ``GET /apis/<group>/<version>``; None if not served."""
+    def _resource_list(self, group: str, version: str) -> dict[str, Any] | None:
         rows = [
             row
             for (its_group, its_version, _), resource in sorted(self._by_path.items())
@@ -148,70 +128,50 @@ class Catalog:
         ]
         if not rows:
             return None
+        group_version = f"{group}/{version}" if group else version
         return {
             "kind": "APIResourceList",
             "apiVersion": "v1",
-            "groupVersion": f"{group}/{version}" if group else version,
+            "groupVersion": group_version,
             "resources": rows,
         }
 
     def _discovery_rows(self, resource: Resource) -> list[dict[str, Any]]:
-        row: dict[str, Any] = {
-            "name": resource.plural,
-            "singularName": resource.singular,
-            "namespaced": resource.namespaced,
-            "kind": resource.kind,
-            "verbs": list(resource.verbs),
-        }
+        common = {"namespaced": resource.namespaced, "kind": resource.kind}
+        names = {"name": resource.plural, "singularName": resource.kind.lower()}
+        row: dict[str, Any] = {**names, **common, "verbs": list(resource.verbs)}
         if resource.short_names:
             row["shortNames"] = list(resource.short_names)
-        return [row, *(self._subresource_row(resource, name) for name in resource.subresources)]
-
-    def _subresource_row(self, resource: Resource, name: str) -> dict[str, Any]:
-        row: dict[str, Any] = {
-            "name": f"{resource.plural}/{name}",
-            "singularName": "",
-            "namespaced": resource.namespaced,
-            "kind": resource.kind,
-            "verbs": list(SUBRESOURCE_VERBS[name]),
-        }
-        if name == "eviction":
-            version = self.eviction_versions()[0].partition("/")[2]
-            row |= {"group": "policy", "version": version, "kind": "Eviction"}
-        if name == "proxy":
-            row["kind"] = "NodeProxyOptions"
-        return row
+        rows = [row]
+        for name in resource.subresources:
+            verbs = list(SUBRESOURCE_VERBS[name])
+            row = {"name": f"{resource.plural}/{name}", "singularName": "", **common, "verbs": verbs}
+            if name == "eviction":
+                version = self.eviction_versions()[0].partition("/")[2]
+                row |= {"group": "policy", "version": version, "kind": "Eviction"}
+            rows.append(row)
+        return rows
 
     def eviction_versions(self) -> list[str]:
-        """The apiVersions of an Eviction, the preferred one first."""
+        """Return the apiVersions of an Eviction, the preferred one first."""
         newer = ["policy/v1"] if feature("policy/v1 of evictions").in_release(self.release) else []
         older = ["policy/v1beta1"] if feature("policy/v1beta1").in_release(self.release) else []
         return newer + older
 
 
 def _served(row: Mapping[str, Any], minor: int) -> list[Resource]:
-    """A row of resources.yaml in each version that the release serves, the preferred one first."""
-    verbs: tuple[str, ...] = VERBS
-    if row.get("review"):
-        verbs = ("create",)
-    elif not row.get("deletecollection", True):
-        verbs = tuple(verb for verb in VERBS if verb != "deletecollection")
+    """Return a row of resources.yaml in each version that the release serves, the preferred one first."""
     return [
         Resource(
             kind=row["kind"],
             group=version["apiVersion"].rpartition("/")[0],
             version=version["apiVersion"].rpartition("/")[2],
             plural=row["plural"],
-            singular=row["kind"].lower(),
             namespaced=row["namespaced"],
             short_names=tuple(row.get("shortNames", ())),
-            names=row.get("names", "subdomain"),
             subresources=tuple(row.get("subresources", ())),
-            verbs=verbs,
+            verbs=("create",) if row.get("review") else VERBS,
             generation=row.get("generation", False),
-            returns_deleted=row.get("returnsDeleted", False),
-            review=row.get("review", False),
-            selectable_fields=row.get("selectableFields", {}),
         )
         for version in row["versions"]
         if version.get("first", 0) <= minor <= version.get("last", minor)
@@ -220,13 +180,13 @@ def _served(row: Mapping[str, Any], minor: int) -> list[Resource]:
 
 @cache
 def _rows() -> list[dict[str, Any]]:
-    text = resources.files("kubeharden_rehearsal").joinpath("resources.yaml").read_text("utf-8")
+    text = (resources.files("kubeharden_rehearsal.api") / "resources.yaml").read_text("utf-8")
     rows: list[dict[str, Any]] = yaml.safe_load(text)["resources"]
     return rows
 
 
 def _priority(version: str) -> tuple[bool, int]:
-    """v1 before v1beta2 before v1beta1."""
+    """Return a sort key: v1 before v1beta2 before v1beta1."""
     return ("beta" in version, -int(version.rpartition("beta")[2].removeprefix("v")))
 
 

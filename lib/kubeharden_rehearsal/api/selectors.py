@@ -1,4 +1,4 @@
-"""Label and field selectors, as they stand in a query string."""
+"""Label and field selectors in a query string, as far as they compare for equality: ``app=web,tier!=db``."""
 
 from __future__ import annotations
 
@@ -6,106 +6,49 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kubeharden_rehearsal.api.catalog import Resource
 from kubeharden_rehearsal.api.status import bad_request
 
 Matcher = Callable[[Mapping[str, Any]], bool]
-
-_KEY = r"(?:[A-Za-z0-9.-]+/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?"
-_VALUE = r"[A-Za-z0-9_.-]*"
-_REQUIREMENT = re.compile(
-    rf"\s*(?:"
-    rf"(?P<absent>!)?\s*(?P<exists>{_KEY})"
-    rf"|(?P<key>{_KEY})\s*(?P<op>==|=|!=)\s*(?P<value>{_VALUE})"
-    rf"|(?P<set_key>{_KEY})\s+(?P<set_op>in|notin)\s*\((?P<values>[^()]*)\)"
-    rf")\s*"
-)
-_OUTSIDE_PARENTHESES = re.compile(r",(?![^()]*\))")
+_REQUIREMENT = re.compile(r"\s*([\w./-]+)\s*(==|=|!=)\s*([\w./:-]*)\s*")
+# The value of a field that is absent (the field label conversion functions in pkg/apis/core).
+_UNSET = {"spec.unschedulable": "false"}
 
 
-def matcher(resource: Resource, label_selector: str, field_selector: str) -> Matcher | None:
-    """A predicate for both selectors together; None when both are empty and all objects match.
+def matcher(labels: str, fields: str) -> Matcher | None:
+    """Return a predicate for both selectors together; None when both are empty and all objects match.
 
     Raises:
-        ApiError: 400, a selector cannot be read.
+        ApiError: 400, the selector does not only compare for equality.
     """
-    if not label_selector and not field_selector:
+    by_label, by_field = _requirements(labels), _requirements(fields)
+    if not by_label and not by_field:
         return None
-    labels, fields = label_matcher(label_selector), field_matcher(field_selector, resource)
-    return lambda obj: labels(obj) and fields(obj)
+    return lambda obj: (
+        all((_label(obj, key) == value) is equal for key, value, equal in by_label)
+        and all((_field(obj, path) == value) is equal for path, value, equal in by_field)
+    )
 
 
-def label_matcher(selector: str) -> Matcher:
-    """A predicate on objects for a labelSelector, equality based or set based.
-
-    Raises:
-        ApiError: 400, the selector cannot be read.
-    """
-    requirements = [
-        _label_requirement(part, selector)
-        for part in (_OUTSIDE_PARENTHESES.split(selector) if selector.strip() else [])
-    ]
-
-    def matches(obj: Mapping[str, Any]) -> bool:
-        labels = obj["metadata"].get("labels") or {}
-        return all(requirement(labels) for requirement in requirements)
-
-    return matches
+def _requirements(selector: str) -> list[tuple[str, str, bool]]:
+    found = []
+    for part in selector.split(",") if selector.strip() else ():
+        match = _REQUIREMENT.fullmatch(part)
+        if match is None:
+            raise bad_request(
+                f"a rehearsal cannot select by {part.strip()!r}, only by KEY=VALUE and KEY!=VALUE"
+            )
+        found.append((match[1], match[3], match[2] != "!="))
+    return found
 
 
-def field_matcher(selector: str, resource: Resource) -> Matcher:
-    """A predicate on objects of a resource for a fieldSelector.
-
-    Raises:
-        ApiError: 400, the selector cannot be read or names a field that cannot be selected by.
-    """
-    requirements = [_field_requirement(part, resource) for part in selector.split(",") if part.strip()]
-    return lambda obj: all(requirement(obj) for requirement in requirements)
+def _label(obj: Mapping[str, Any], key: str) -> str | None:
+    value: str | None = (obj["metadata"].get("labels") or {}).get(key)
+    return value
 
 
-def _label_requirement(part: str, selector: str) -> Matcher:
-    match = _REQUIREMENT.fullmatch(part)
-    if match is None:
-        raise bad_request(f"unable to parse requirement: {part.strip()!r} in {selector!r}")
-    if match["exists"]:
-        key, expected = match["exists"], match["absent"] is None
-        return lambda labels: (key in labels) is expected
-    if match["set_key"]:
-        values = frozenset(value.strip() for value in match["values"].split(","))
-        return _membership(match["set_key"], values, inside=match["set_op"] == "in")
-    return _membership(match["key"], frozenset({match["value"]}), inside=match["op"] != "!=")
-
-
-def _membership(key: str, values: frozenset[str], *, inside: bool) -> Matcher:
-    if inside:
-        return lambda labels: key in labels and labels[key] in values
-    # An object without the label satisfies != and notin: labels.Requirement.Matches.
-    return lambda labels: key not in labels or labels[key] not in values
-
-
-def _field_requirement(part: str, resource: Resource) -> Matcher:
-    match = re.fullmatch(r"\s*([\w.]+)\s*(==|=|!=)\s*(.*?)\s*", part)
-    if match is None:
-        raise bad_request(f"invalid selector: {part!r}; can't understand {part!r}")
-    path, equal, value = match[1], match[2] != "!=", match[3]
-    if path not in {"metadata.name", "metadata.namespace"}:
-        _check_selectable(path, resource)
-    unset = resource.selectable_fields.get(path, "")
-    steps = path.split(".")
-    return lambda obj: (_text_at(obj, steps, unset) == value) is equal
-
-
-def _check_selectable(path: str, resource: Resource) -> None:
-    if path in resource.selectable_fields:
-        return
-    if resource.selectable_fields:
-        raise bad_request(f"field label not supported: {path}")
-    raise bad_request(f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"')
-
-
-def _text_at(obj: Any, steps: list[str], unset: str) -> str:
-    for step in steps:
+def _field(obj: Any, path: str) -> str:
+    for step in path.split("."):
         obj = obj.get(step) if isinstance(obj, Mapping) else None
     if obj is None:
-        return unset
+        return _UNSET.get(path, "")
     return str(obj).lower() if isinstance(obj, bool) else str(obj)

@@ -1,0 +1,511 @@
+"""The objects of a rehearsal cluster, in memory, with the rules of kube-apiserver's storage."""
+
+from __future__ import annotations
+
+import copy
+import json
+import secrets
+import uuid
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from kubeharden.errors import RehearsalError
+from kubeharden.kube.names import RBAC_GROUP
+from kubeharden.releases import Release, feature
+from kubeharden_rehearsal.api.catalog import Catalog, Resource
+from kubeharden_rehearsal.api.selectors import Matcher
+from kubeharden_rehearsal.api.status import ApiError, bad_request, conflict, invalid, not_found
+
+Object = dict[str, Any]
+Key = tuple[str, str]  # namespace (empty for cluster-scoped kinds) and name
+Admit = Callable[[Object], None]
+
+# The alphabet of k8s.io/apiserver/pkg/storage/names: nothing that reads as a word.
+LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+SUFFIX_LENGTH = 5
+_GENERATED_PREFIX_MAX = 63 - SUFFIX_LENGTH
+_SYSTEM_METADATA = (
+    *("name", "namespace", "uid", "resourceVersion"),
+    *("generation", "creationTimestamp", "deletionTimestamp"),
+)
+# Source: PrepareForCreate of pkg/registry/core/{pod,namespace}/strategy.go.
+_FIRST_STATUS = {"Pod": {"phase": "Pending"}, "Namespace": {"phase": "Active"}}
+_BINDINGS = ("RoleBinding", "ClusterRoleBinding")
+
+
+class Stored:
+    """One object as it is stored: without apiVersion and kind, and never changed, only replaced.
+
+    Attributes:
+        resource: its kind, in the release's preferred version.
+        data: the object; nobody may write to it.
+    """
+
+    __slots__ = ("_json", "data", "resource")
+
+    def __init__(self, resource: Resource, data: Object) -> None:
+        self.resource, self.data = resource, data
+        self._json: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """Return namespace and name."""
+        metadata = self.data["metadata"]
+        return metadata.get("namespace", ""), metadata["name"]
+
+    @property
+    def json(self) -> str:
+        """Return the object as an item of a list; made once, as lists of a big cluster are read often."""
+        if self._json is None:
+            self._json = json.dumps(self.data, separators=(",", ":"))
+        return self._json
+
+    def copy_as(self, resource: Resource) -> Object:
+        """Return a copy that the caller may change, as a group/version serves it."""
+        data: Object = json.loads(self.json)
+        return {"kind": resource.kind, "apiVersion": resource.api_version, **data}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a list.
+
+    Attributes:
+        items: the objects, in order of namespace and name.
+        resource_version: the state of the store.
+        continue_token: for the next page; empty on the last one.
+        remaining: how many objects follow; None where selectors keep from counting them.
+    """
+
+    items: list[Stored]
+    resource_version: int
+    continue_token: str = ""
+    remaining: int | None = None
+
+
+class ObjectStore:
+    """Every object of one cluster.
+
+    A resource is named by its kind (``"Pod"``), which means the release's preferred version, or by a ``Resource``.
+    Objects go in and come out as copies. What kube-apiserver would refuse is raised as ``ApiError``.
+
+    Args:
+        release: the minor release of the cluster, such as ``1.20``.
+
+    Attributes:
+        release: the release.
+        catalog: the resources that it serves.
+        changed: callbacks, called without arguments after every write.
+        generation: the number of the latest write, which is the resourceVersion of what it wrote.
+
+    Raises:
+        UnknownReleaseError: kubeharden does not know the release.
+    """
+
+    def __init__(self, release: str) -> None:
+        self.release = Release.parse(release)
+        self.catalog = Catalog(self.release)
+        self.changed: list[Callable[[], None]] = []
+        self.generation = 0
+        self._objects: dict[str, dict[Key, Stored]] = {kind: {} for kind in self.catalog.kinds()}
+        self._keys: dict[str, list[Key]] = {kind: [] for kind in self._objects}
+
+    def load(self, objects: Iterable[Mapping[str, Any]]) -> None:
+        """Put objects in as they are, status and all, without admission; an object that is there is replaced.
+
+        uid, resourceVersion and creationTimestamp are filled in where they are absent; namespaces get their
+        ``default`` ServiceAccount.
+
+        Raises:
+            RehearsalError: the release does not serve an object's kind and version, an object has no name, or its
+                namespace is missing.
+        """
+        loaded = [self._loaded(obj) for obj in objects]
+        known = {stored.key[1] for stored in loaded if stored.resource.kind == "Namespace"}
+        known.update(name for _, name in self._keys["Namespace"])
+        for stored in loaded:
+            if stored.resource.namespaced and stored.key[0] not in known:
+                raise RehearsalError(
+                    f"{stored.resource.kind} {stored.key[1]} lies in the namespace {stored.key[0]!r}, which is not "
+                    "among the loaded objects; add the Namespace"
+                )
+        for stored in loaded:
+            self._put(stored, stored.data["metadata"].get("resourceVersion"))
+        for account in self._default_accounts(known):
+            self._put(account)
+        self._tell()
+
+    def objects(self) -> list[Object]:
+        """Return every object, in order of kind, namespace and name."""
+        return [
+            self._objects[kind][key].copy_as(self.catalog.preferred(kind))
+            for kind, keys in self._keys.items()
+            for key in keys
+        ]
+
+    def get(self, resource: Resource | str, name: str, namespace: str = "") -> Object:
+        """Return one object.
+
+        Raises:
+            ApiError: 404.
+        """
+        resource = self._resource(resource)
+        return self._find(resource, name, namespace).copy_as(resource)
+
+    def exists(self, resource: Resource | str, name: str, namespace: str = "") -> bool:
+        """Return whether there is such an object."""
+        return (namespace, name) in self._objects[self._resource(resource).kind]
+
+    def items(self, resource: Resource | str, namespace: str = "") -> list[Object]:
+        """Return all objects of a kind, in one namespace or (empty) in all, by namespace and name."""
+        resource = self._resource(resource)
+        return [stored.copy_as(resource) for stored in self.page(resource, namespace).items]
+
+    def page(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        matches: Matcher | None = None,
+        limit: int = 0,
+        token: str = "",
+    ) -> Page:
+        """Return at most ``limit`` objects (0: all), those after the page that gave the token.
+
+        Raises:
+            ApiError: 400, the token is not one.
+        """
+        keys, objects = self._keys[resource.kind], self._objects[resource.kind]
+        at = bisect_left(keys, _start(token) if token else (namespace, ""))
+        # No namespace is longer than 63 letters of ASCII, so this key comes after all of its names.
+        end = bisect_left(keys, (f"{namespace}\0", "")) if namespace else len(keys)
+        items: list[Stored] = []
+        for key in keys[at:end]:
+            if limit and len(items) == limit:
+                left = end - bisect_left(keys, key) if matches is None else None
+                return Page(items, self.generation, json.dumps(key), left)
+            if matches is None or matches(objects[key].data):
+                items.append(objects[key])
+        return Page(items, self.generation)
+
+    def create(
+        self,
+        resource: Resource | str,
+        obj: Mapping[str, Any],
+        namespace: str = "",
+        admit: Admit | None = None,
+    ) -> Object:
+        """Store a new object and return it.
+
+        Args:
+            resource: its kind.
+            obj: the object; apiVersion and kind may be left out.
+            namespace: as in the URL; empty: the object's own.
+            admit: sees the object, with apiVersion and kind, before it is stored; may change it or raise.
+
+        Raises:
+            ApiError: 400, 404 (no such namespace), 409 (exists already) or 422.
+        """
+        resource = self._resource(resource)
+        new = private_copy(obj)
+        metadata = new["metadata"]
+        check_type(resource, new)
+        if resource.namespaced:
+            _check_same("namespace", metadata, namespace)
+            metadata["namespace"] = namespace or metadata.get("namespace", "")
+            self._find(self.catalog.preferred("Namespace"), metadata["namespace"], "")
+        if admit is not None:
+            admit(new)
+        if metadata.get("generateName") and not metadata.get("name"):
+            suffix = "".join(secrets.choice(LETTERS) for _ in range(SUFFIX_LENGTH))
+            metadata["name"] = metadata["generateName"][:_GENERATED_PREFIX_MAX] + suffix
+        if not metadata.get("name"):
+            problem = "metadata.name: Required value: name or generateName is required"
+            raise invalid(resource, "", [problem])
+        if metadata.pop("resourceVersion", ""):
+            raise bad_request("resourceVersion should not be set on objects to be created")
+        for field in ("deletionTimestamp", "generation"):
+            metadata.pop(field, None)
+        metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": _now()}
+        if "status" in resource.subresources and resource.kind != "Node":
+            # A kubelet registers its node with status; nobody else brings a status along.
+            new["status"] = dict(_FIRST_STATUS.get(resource.kind, {}))
+        if resource.generation:
+            metadata["generation"] = 1
+        _set_defaults(new, self.release)
+        if self.exists(resource, metadata["name"], metadata.get("namespace", "")):
+            about = f'{resource.qualified} "{metadata["name"]}"'
+            raise ApiError(409, "AlreadyExists", f"{about} already exists")
+        stored = self._put(self._stored(new))
+        if resource.kind == "Namespace":
+            for account in self._default_accounts({metadata["name"]}):
+                self._put(account)
+        self._tell()
+        return stored.copy_as(resource)
+
+    def update(
+        self,
+        resource: Resource | str,
+        name: str,
+        namespace: str,
+        change: Callable[[Object], Object],
+        *,
+        subresource: str = "",
+        admit: Admit | None = None,
+    ) -> Object:
+        """Store what ``change`` makes of a copy of an object, and return it; an unchanged object is not written.
+
+        Args:
+            resource: the kind.
+            name: the object's name.
+            namespace: the object's namespace; empty for cluster-scoped kinds.
+            change: gets a copy with apiVersion and kind, and may change it. A resourceVersion in what it returns must
+                be the current one.
+            subresource: with ``status`` only .status is written and nothing is admitted; without, everything else.
+            admit: as for ``create``.
+
+        Raises:
+            ApiError: 400, 404, 409 (changed meanwhile) or 422.
+        """
+        resource = self._resource(resource)
+        old = self._find(resource, name, namespace)
+        before = old.copy_as(resource)
+        new = private_copy(change(old.copy_as(resource)))
+        check_type(resource, new)
+        for field, value in (("name", name), ("namespace", namespace)):
+            _check_same(field, new["metadata"], value)
+        version = new["metadata"].get("resourceVersion", before["metadata"]["resourceVersion"])
+        check_preconditions(resource, before, {"uid": new["metadata"].get("uid")})
+        if version != before["metadata"]["resourceVersion"]:
+            raise conflict(resource, name)
+        if subresource == "status":
+            new = {**before, "status": new.get("status", {})}
+        else:
+            self._finish_update(resource, before, new, admit)
+        if new == before:
+            return before
+        stored = self._put(self._stored(new))
+        if "deletionTimestamp" in new["metadata"] and not new["metadata"].get("finalizers"):
+            self._remove(stored)
+        self._tell()
+        return stored.copy_as(resource)
+
+    def _finish_update(self, resource: Resource, before: Object, new: Object, admit: Admit | None) -> None:
+        if "status" in resource.subresources:
+            _carry(before, new, "status")
+        for field in _SYSTEM_METADATA:
+            _carry(before["metadata"], new["metadata"], field)
+        if admit is not None:
+            admit(new)
+        _set_defaults(new, self.release)
+        if resource.kind in _BINDINGS and new.get("roleRef") != before.get("roleRef"):
+            # ValidateRoleBindingUpdate and ValidateClusterRoleBindingUpdate
+            problem = f"roleRef: Invalid value: {json.dumps(new.get('roleRef'))}: cannot change roleRef"
+            raise invalid(resource, new["metadata"]["name"], [problem])
+        if resource.generation and new.get("spec") != before.get("spec"):
+            new["metadata"]["generation"] = before["metadata"].get("generation", 0) + 1
+
+    def delete(
+        self,
+        resource: Resource | str,
+        name: str,
+        namespace: str = "",
+        preconditions: Mapping[str, Any] | None = None,
+    ) -> Object:
+        """Delete an object and return its last state.
+
+        An object with finalizers only gets a deletionTimestamp and goes when the last finalizer goes. A namespace
+        takes all that is in it along at once.
+
+        Args:
+            resource: the kind.
+            name: the object's name.
+            namespace: the object's namespace; empty for cluster-scoped kinds.
+            preconditions: the uid and the resourceVersion that the object must have; what is absent may be any.
+
+        Raises:
+            ApiError: 404 or 409.
+        """
+        resource = self._resource(resource)
+        last = self._find(resource, name, namespace).copy_as(resource)
+        check_preconditions(resource, last, preconditions or {})
+        if last["metadata"].get("finalizers"):
+            if "deletionTimestamp" not in last["metadata"]:
+                last["metadata"]["deletionTimestamp"] = _now()
+                last = self._put(self._stored(last)).copy_as(resource)
+        else:
+            inside = [s for s in self if s.key[0] == name] if resource.kind == "Namespace" else []
+            for stored in [*inside, self._find(resource, name, namespace)]:
+                self._remove(stored)
+        self._tell()
+        return last
+
+    def __iter__(self) -> Iterator[Stored]:
+        """Iterate over all objects."""
+        for objects in self._objects.values():
+            yield from list(objects.values())
+
+    def _resource(self, resource: Resource | str) -> Resource:
+        return self.catalog.preferred(resource) if isinstance(resource, str) else resource
+
+    def _find(self, resource: Resource, name: str, namespace: str) -> Stored:
+        stored = self._objects[resource.kind].get((namespace, name))
+        if stored is None:
+            raise not_found(resource, name)
+        return stored
+
+    def _stored(self, obj: Object) -> Stored:
+        data = {field: value for field, value in obj.items() if field not in {"apiVersion", "kind"}}
+        return Stored(self.catalog.preferred(obj["kind"]), data)
+
+    def _loaded(self, obj: Mapping[str, Any]) -> Stored:
+        resource = self.catalog.of(obj)
+        loaded = private_copy(obj)
+        metadata = loaded["metadata"]
+        if not metadata.get("name"):
+            raise RehearsalError(f"a {resource.kind} to load has no metadata.name")
+        metadata.setdefault("uid", str(uuid.uuid4()))
+        metadata.setdefault("creationTimestamp", _now())
+        if resource.generation:
+            metadata.setdefault("generation", 1)
+        _set_defaults(loaded, self.release)
+        return self._stored(loaded)
+
+    def _default_accounts(self, namespaces: Iterable[str]) -> Iterator[Stored]:
+        """Yield the ServiceAccount that every namespace has, where it is not there yet."""
+        for namespace in sorted(namespaces):
+            if not self.exists("ServiceAccount", "default", namespace):
+                metadata = {"name": "default", "namespace": namespace}
+                yield self._loaded({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+
+    def _put(self, stored: Stored, version: str | None = None) -> Stored:
+        """Write an object; a write gets the next number, but an object that is loaded keeps its resourceVersion."""
+        self.generation = self.generation + 1 if version is None else max(self.generation, int(version))
+        stored.data["metadata"]["resourceVersion"] = version or str(self.generation)
+        objects, key = self._objects[stored.resource.kind], stored.key
+        if key not in objects:
+            insort(self._keys[stored.resource.kind], key)
+        objects[key] = stored
+        return stored
+
+    def _remove(self, stored: Stored) -> None:
+        self.generation += 1
+        del self._objects[stored.resource.kind][stored.key]
+        keys = self._keys[stored.resource.kind]
+        del keys[bisect_left(keys, stored.key)]
+
+    def _tell(self) -> None:
+        for callback in list(self.changed):
+            callback()
+
+
+def private_copy(obj: Mapping[str, Any]) -> Object:
+    """Return a copy of plain JSON data, without nulls, which the API server reads as absent."""
+    text = json.dumps(obj, default=_timestamp)
+    copied: Object = json.loads(text, object_hook=_without_nulls if "null" in text else None)
+    copied.setdefault("metadata", {})
+    return copied
+
+
+def _without_nulls(obj: Object) -> Object:
+    return {field: value for field, value in obj.items() if value is not None}
+
+
+def _timestamp(value: object) -> str:
+    # YAML reads an unquoted creationTimestamp as a time; the API knows times as text only.
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{value!r} has no place in an API object")
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """Return what RFC 7386 makes of ``target``; neither argument is changed."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge_patch(merged.get(name), value)
+    return merged
+
+
+def check_type(resource: Resource, obj: Object) -> None:
+    """Give an object the apiVersion and kind of its resource, or refuse other ones.
+
+    Raises:
+        ApiError: 400.
+    """
+    if not isinstance(obj.get("metadata"), dict):
+        raise bad_request("json: cannot unmarshal the body into a Go struct: metadata must be an object")
+    found = obj.setdefault("apiVersion", resource.api_version), obj.setdefault("kind", resource.kind)
+    if found != (resource.api_version, resource.kind):
+        raise bad_request(
+            f"the kind and API version in the data ({found[1]}, {found[0]}) do not match the expected ones "
+            f"({resource.kind}, {resource.api_version})"
+        )
+
+
+def check_preconditions(resource: Resource, obj: Object, wanted: Mapping[str, Any]) -> None:
+    """Refuse to touch an object with another uid or resourceVersion than the given ones.
+
+    Source: Preconditions.Check in k8s.io/apiserver/pkg/storage.
+
+    Raises:
+        ApiError: 409.
+    """
+    for field, name in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+        value, found = wanted.get(field), obj["metadata"][field]
+        if value and value != found:
+            why = f"Precondition failed: {name} in precondition: {value}, {name} in object meta: {found}"
+            raise conflict(resource, obj["metadata"]["name"], why)
+
+
+def _check_same(field: str, metadata: Object, value: str) -> None:
+    given = metadata.get(field, value)
+    if value and given != value:
+        raise bad_request(
+            f"the {field} of the object ({given}) does not match the {field} on the URL ({value})"
+        )
+
+
+def _carry(old: Object, new: Object, field: str) -> None:
+    if field in old:
+        new[field] = old[field]
+    else:
+        new.pop(field, None)
+
+
+def _set_defaults(obj: Object, release: Release) -> None:
+    """Fill in the defaults that are stored.
+
+    Sources: SetDefaults_* of pkg/apis/rbac/v1 and pkg/apis/policy/v1beta1; NamespaceDefaultLabelName.
+    """
+    if obj["kind"] == "PodSecurityPolicy":
+        obj.setdefault("spec", {}).setdefault("allowPrivilegeEscalation", True)
+    elif obj["kind"] in _BINDINGS:
+        obj.get("roleRef", {}).setdefault("apiGroup", RBAC_GROUP)
+        for subject in obj.get("subjects", []):
+            if subject.get("kind") in {"User", "Group"}:
+                subject.setdefault("apiGroup", RBAC_GROUP)
+    elif obj["kind"] == "Namespace" and feature("label kubernetes.io/metadata.name").in_release(release):
+        labels = obj["metadata"].setdefault("labels", {})
+        labels["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
+
+
+def _start(token: str) -> Key:
+    try:
+        namespace, name = json.loads(token)
+    except (ValueError, TypeError) as error:
+        raise bad_request("continue key is not valid") from error
+    return str(namespace), str(name)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
