@@ -40,7 +40,7 @@ PARAMETERS = {
 
 
 def execute(folder: Path) -> Path:
-    """The executed notebook, in ``folder``."""
+    """Execute the notebook in ``folder`` and return its path."""
     out = folder / "harden.ipynb"
     words = [word for name, value in PARAMETERS.items() for word in ("-r", name, value)]
     folders = ["-r", "output_dir", str(folder / "outputs"), "-r", "rehearsal_dir", str(folder / "rehearsal")]

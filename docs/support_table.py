@@ -1,8 +1,9 @@
-"""The README's table of what is covered, by release: made from the release tables.
+"""Make the README's table of what is covered, by release, from the release tables.
 
     python docs/support_table.py
 
-Writes it anew between its two markers in README.md. Only what was tried, and what is worth a line, is kept here.
+Writes the table between its two markers in README.md. This file has only which releases were tried, and which flags are
+worth a line.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from kubeharden.releases import FIRST, LAST, Decoding, Release, ReleaseTable, ad
 README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- support table -->\n", "<!-- end of support table -->"
 
-# Where a whole run has been made, in tests that run it again.
+# Releases on which the tests do a whole run.
 TRIED_ON = {
     Release(1, 10): "rehearsal `article-1.10`",
     Release(1, 20): "a real 1.20.2 cluster (the lab), rehearsal `handbuilt-1.20`",
@@ -24,7 +25,7 @@ TRIED_ON = {
     Release(1, 25): "rehearsal `containerd-1.25`",
     Release(1, 36): "rehearsal `containerd-1.36`",
 }
-# Flags whose coming and going people plan for; when it happens, the tables say.
+# Flags that people plan for when they come and go; the tables have the releases.
 NOTABLE = {
     "kubelet": (
         "--allow-privileged",
@@ -56,14 +57,14 @@ HEAD = (
 
 
 def support_table() -> str:
-    """The table, as Markdown."""
+    """Return the table as Markdown."""
     releases = [Release(1, minor) for minor in range(FIRST.minor, LAST.minor + 1)]
     rows = [HEAD, ("---",) * len(HEAD), *(_row(release) for release in releases)]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
 
 
 def with_table(readme: str) -> str:
-    """The README with the table in its place.
+    """Return the README with the table in its place.
 
     Raises:
         ValueError: it does not have the two markers.

@@ -1,4 +1,4 @@
-"""``kubeharden``: records from the command line. Exit codes: 0 all is well, 1 something is wrong, 2 wrong usage."""
+"""The command ``kubeharden``: records. Exit codes: 0 all is well, 1 something is wrong, 2 wrong usage."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code.
 
     Args:
-        words: the command line without the program's name; None takes the process's own.
+        words: the command line without the program's name; None takes that of the process.
     """
     given = _parser().parse_args(words)
     command: Callable[[argparse.Namespace], int] = given.command
@@ -38,7 +38,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return _fail(given, error, USAGE)
     except KubehardenError as error:
         return _fail(given, error, WRONG)
-    except BrokenPipeError:  # what reads the output had enough
+    except BrokenPipeError:  # the reader of the output has gone, as "| head" does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return WELL
 
@@ -53,7 +53,7 @@ def _print(given: argparse.Namespace, text: str) -> None:
 
 
 def _print_json(content: object) -> None:
-    """Print what was redacted when it was recorded: redacting it again could break the JSON."""
+    """Print recorded data, which is redacted already: redacting it again could break the JSON."""
     sys.stdout.write(f"{json.dumps(content, indent=1, ensure_ascii=False)}\n")
 
 
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(redactor=Redactor())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    sub = commands.add_parser("seal", help="put the executed notebook beside a run, and sign it all")
+    sub = commands.add_parser("seal", help="add the executed notebook to a run's record, and sign the record")
     sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
     what = sub.add_mutually_exclusive_group(required=True)
     what.add_argument("notebook", nargs="?", type=Path, help="the executed notebook")
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.set_defaults(command=_seal)
 
     sub = commands.add_parser(
-        "verify", help="whether runs are what was sealed; needs no cluster and no Jupyter"
+        "verify", help="check that runs are as they were sealed; without a cluster and without Jupyter"
     )
     sub.add_argument("runs", nargs="+", metavar="run", help="a run's folder or name, or a folder of runs")
     _add_signers(sub)
@@ -86,42 +86,49 @@ def _parser() -> argparse.ArgumentParser:
         "--oldest",
         default="",
         metavar="RUN",
-        help="the oldest run kept: what was before it is gone on purpose",
+        help="the oldest run that is kept: those before it were removed on purpose",
     )
     sub.set_defaults(command=_verify)
 
-    sub = commands.add_parser("records", help="which runs there are, and what became of each")
+    sub = commands.add_parser("records", help="list the runs and their results")
     sub.add_argument("folder", nargs="?", default="", help="the folder of runs; else the project's outputs/")
-    sub.add_argument("--node", default="", help="runs that did something to this node")
+    sub.add_argument("--node", default="", help="only runs that changed this node")
     sub.add_argument(
         "--object",
         default="",
         dest="about",
         metavar="TEXT",
-        help="... to this object or service, or to others so named",
+        help="only runs that changed an object or service whose name has this text",
     )
-    sub.add_argument("--user", default="", help="runs of this login or Kubernetes user")
+    sub.add_argument("--user", default="", help="only runs by this login or Kubernetes user")
     sub.add_argument(
-        "--since", default="", metavar="TIME", help="from this day, or time, on (UTC): 2026-11-01T08:30"
+        "--since",
+        default="",
+        metavar="TIME",
+        help="only runs from this day or time on (UTC): 2026-11-01T08:30",
     )
-    sub.add_argument("--until", default="", metavar="TIME", help="up to it, itself included")
-    sub.add_argument("--verify", action="store_true", help="verify each of them; some 10 ms a run")
+    sub.add_argument(
+        "--until", default="", metavar="TIME", help="only runs up to this day or time, itself included"
+    )
+    sub.add_argument("--verify", action="store_true", help="verify each run; about 10 ms a run")
     sub.add_argument("--json", action="store_true", help="as JSON")
     _add_signers(sub)
     sub.set_defaults(command=_records)
 
-    sub = commands.add_parser("show", help="one run: who, what, with what effect, and whether its seal holds")
+    sub = commands.add_parser(
+        "show", help="show one run: who ran it, its changes and results, and whether its seal holds"
+    )
     sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
     sub.add_argument("--json", action="store_true", help="the record itself")
     _add_signers(sub)
     sub.set_defaults(command=_show)
 
-    sub = commands.add_parser("diff", help="what tells two runs apart")
+    sub = commands.add_parser("diff", help="show the differences between two runs")
     sub.add_argument("run", help="one run's folder or name")
-    sub.add_argument("other", help="another's")
+    sub.add_argument("other", help="the other run's folder or name")
     sub.set_defaults(command=_diff)
 
-    sub = commands.add_parser("push", help="put a sealed run into S3, and read it back")
+    sub = commands.add_parser("push", help="copy a sealed run to S3, and read the copy back")
     sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
     sub.add_argument("url", help="s3://BUCKET/PREFIX")
     sub.set_defaults(command=_push)
@@ -180,7 +187,7 @@ def _records(given: argparse.Namespace) -> int:
 
 
 def _entry_json(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> dict[str, object]:
-    """Return a row of the register; ``verified`` is null where nobody looked."""
+    """Return a row of the register; ``verified`` is null for a run that was not verified."""
     verdict = (verdicts or {}).get(entry.run)
     return {
         "run": entry.run,
@@ -202,7 +209,7 @@ def _show(given: argparse.Namespace) -> int:
 
 
 def _verdict_if_possible(folder: Path, given: argparse.Namespace) -> Verdict | None:
-    """Return what verification finds; None where nobody said whose signatures count, and there is no key here."""
+    """Return the result of verification; None if no signers are given and this machine has no key."""
     try:
         with _signers(given) as signers:
             return verify(folder, signers)
@@ -220,7 +227,7 @@ def _diff(given: argparse.Namespace) -> int:
 
 def _push(given: argparse.Namespace) -> int:
     done = push(_run(given.run), given.url)
-    were = f", {done.there} of them were there already" if done.there else ""
+    were = f", {done.there} of which it had before" if done.there else ""
     _print(
         given,
         f"{done.place} has all {done.files} files of this run{were}; every byte was read back and compared.",
@@ -253,7 +260,7 @@ def _signers(given: argparse.Namespace) -> AbstractContextManager[Signers]:
 
 
 def _place(text: str) -> Path:
-    """Return a folder that the command line names: as it is, else in the project's outputs/."""
+    """Return a folder by its path, or else by its name in the project's outputs/."""
     path = Path(text).expanduser()
     found = next((p for p in (path, project_folder() / "outputs" / text) if p.is_dir()), None)
     if found is None:

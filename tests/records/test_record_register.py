@@ -176,7 +176,7 @@ def test_two_runs_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "-new: 1\n+new: 2" in shown
     assert main(["diff", str(other), str(same)]) == 0
     shown = capsys.readouterr().out
-    assert "What they differ in" not in shown
+    assert "Differences" not in shown
     assert main(["diff", str(one), str(nothing)]) == 0
     assert re.search(rf"n1 +{CONFIG} +only in {one.name}", capsys.readouterr().out)
     assert re.search(rf"n1 +{CONFIG} +the same", shown)

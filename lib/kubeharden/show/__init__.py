@@ -1,1 +1,1 @@
-"""How facts, plans, results and records look, in a notebook, on a page and in a terminal."""
+"""Views of facts, plans, results and records, for a notebook, a page and a terminal."""

@@ -1,7 +1,6 @@
-"""How facts, plans and results look: as HTML in a notebook, as plain text in a terminal.
+"""Views: what a notebook shows as HTML, and a terminal as plain text.
 
-A ``View`` is a list of blocks. Everything in it is redacted when it is rendered, and the template engine escapes HTML,
-never the code here.
+A ``View`` is a list of blocks. Rendering redacts everything in it, and the template engine escapes the HTML.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _MARKS = "X.="  # the parts of a bar in a terminal
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings; ``mono`` columns are set like code."""
+    """Rows under headings; columns in ``mono`` are set in the font of code."""
 
     title: str
     headings: Sequence[str]
@@ -34,7 +33,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Diff:
-    """A unified diff, folded away until it is asked for unless it is ``open``."""
+    """A unified diff, folded unless it is ``open``."""
 
     title: str
     text: str
@@ -51,7 +50,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Listing:
-    """Text to be copied, folded away unless asked for."""
+    """Text for the reader to copy, folded."""
 
     title: str
     text: str
@@ -88,30 +87,30 @@ Block = Table | Diff | Message | Listing | Bars
 
 @dataclass
 class View:
-    """What a verb of the runbook shows. A notebook displays it, ``print`` shows it as text.
+    """The output of a verb of the runbook. A notebook displays it, ``print`` shows it as text.
 
     Attributes:
         blocks: its parts, from the top.
-        redactor: takes the secrets out of them; where nobody sets the run's, it knows secrets by their form only.
+        redactor: takes secrets out of the blocks; without the run's redactor, only those that it knows by their form.
     """
 
     blocks: list[Block] = field(default_factory=list)
     redactor: Redactor = field(default_factory=Redactor)
 
     def add(self, *blocks: Block) -> View:
-        """Append blocks; the view itself is returned."""
+        """Append blocks and return the view itself."""
         self.blocks += blocks
         return self
 
     def _repr_html_(self) -> str:
-        return str(_template().render(blocks=[_prepared(block) for block in self._redacted()]))
+        return str(_template().render(blocks=[_as_data(block) for block in self._blocks_without_secrets()]))
 
     def __str__(self) -> str:
-        return "\n\n".join(map(_text, self._redacted()))
+        return "\n\n".join(map(_text, self._blocks_without_secrets()))
 
     __repr__ = __str__
 
-    def _redacted(self) -> Iterator[Block]:
+    def _blocks_without_secrets(self) -> Iterator[Block]:
         """Yield the blocks without secrets."""
         redact = self.redactor.redact
         for block in self.blocks:
@@ -128,11 +127,11 @@ class View:
 
 
 def sentences(items: Iterable[str], kind: str = NOTE) -> list[Block]:
-    """Return one message for each item."""
+    """Make one message of each item."""
     return [Message(item, kind) for item in items]
 
 
-def _prepared(block: Block) -> dict[str, object]:
+def _as_data(block: Block) -> dict[str, object]:
     if isinstance(block, Table):
         return {
             "type": "table",

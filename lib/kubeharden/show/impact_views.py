@@ -1,4 +1,4 @@
-"""What is shown of who breaks, before anything is enforced. Pure: data in, ``View`` out."""
+"""Views of the impact: the workloads that a planned policy or level would refuse. Pure."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable, Sequence
 from kubeharden.podsecurity import Impact, Judged
 from kubeharden.show.display import BAD, GOOD, NOTE, Bars, Block, Listing, Message, Table, View
 
-ROWS = 200  # of what is admitted; what breaks is shown in full
+ROWS = 200  # of admitted workloads; every refused one is shown
 NAMES = 8  # of the workloads that a policy covers
 BARS = 30  # namespaces in a chart
 NO_POLICIES = (
-    "A policy counts only for those whom a binding names. For whom none counts, every pod is refused, however "
-    "harmless it is."
+    "A policy applies only to the identities that a binding names. Every pod of an identity without a policy is "
+    "refused, however harmless it is."
 )
 
 
 def impact_view(impacts: Sequence[Impact]) -> View:
-    """Return who breaks under what is planned, opening with what runs today and would not start again tomorrow."""
+    """Show what the plan would refuse, first the workloads that run today and would not start again."""
     view = View()
     if not impacts:
         return view.add(Message("No pods are judged: this plan has nothing to do with pod security."))
@@ -33,7 +33,7 @@ def impact_view(impacts: Sequence[Impact]) -> View:
 
 
 def headline(impact: Impact) -> Message:
-    """Return the first thing to know: what runs today and would not start again tomorrow."""
+    """Name the workloads that run today and would not start again."""
     running = [judged for judged in impact.breaking if judged.runs]
     waiting = [judged for judged in impact.breaking if not judged.runs]
     if not impact.breaking:
@@ -61,7 +61,7 @@ def _names(judged: Sequence[Judged], most: int = 20) -> str:
 
 
 def _coverage(impact: Impact) -> Table:
-    """Return what each policy admits of what is there."""
+    """Show which of the existing workloads each policy admits."""
     covered: dict[str, list[Judged]] = {}
     for judged in impact.judged:
         covered.setdefault(judged.policy or "none", []).append(judged)
@@ -105,7 +105,7 @@ def _fate(judged: Judged) -> str:
 
 
 def _filled_in(impact: Impact) -> Iterable[Block]:
-    """Yield what policies put into pods: what a pod then looks like, and may not be able to run with."""
+    """Show the fields that policies set in pods, and that an image may not be able to run with."""
     found: dict[tuple[str, tuple[str, ...]], list[Judged]] = {}
     for judged in impact.judged:
         if judged.filled_in:

@@ -1,4 +1,4 @@
-"""Showing something now, while the cell still runs, and replacing it as more becomes known."""
+"""Output that appears while a cell still runs, and that later output replaces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kubeharden.show.display import View
 
 
 class Progress:
-    """A listener that shows results as they come, in one table that grows."""
+    """A listener that shows each result as it comes, in one growing table."""
 
     def __init__(self, redactor: Redactor) -> None:
         self.results: list[Result] = []
@@ -34,10 +34,10 @@ class Progress:
 
 
 class Reading:
-    """Shows how much of a list has been read: of one that takes more than a moment, where somebody may look.
+    """Progress of reading a long list.
 
-    A terminal has a bar in its last line; a notebook has one output, which is replaced, so that a stored notebook holds
-    how it ended and nothing else. Anywhere else nothing is shown.
+    A terminal shows a bar in its last line. A notebook has one output, which each update replaces, so that the stored
+    notebook has only the end. Anywhere else nothing is shown.
     """
 
     MOMENT_SECONDS = 1.0
@@ -46,7 +46,7 @@ class Reading:
         self._bar: Any = None
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
-        """Show that ``done`` of ``total`` have been read."""
+        """Show that ``done`` of ``total`` items were read; the total may be unknown."""
         if self._bar is None and done != total:  # a list of one page needs no bar
             self._bar = self._begin(what)
         if self._bar is not None:
@@ -67,7 +67,7 @@ class Reading:
 
 
 class _Output(io.StringIO):
-    """One output of the cell, which holds what was written last."""
+    """One output of the cell, with the text that was written last."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ def _place_for_bars() -> IO[str] | None:
 
 
 def show(view: View, redactor: Redactor) -> Any:
-    """Show a view now, whatever the cell returns; the handle can replace it."""
+    """Show a view now and return a handle that can replace it."""
     from IPython.display import display  # noqa: PLC0415 - half a second, and for notebooks only
 
     view.redactor = redactor

@@ -1,7 +1,6 @@
-"""The last redaction: what a cell prints, shows, returns or fails with, and what anything logs, passes it.
+"""The last redaction: everything that a cell prints, shows, returns or raises, and every log record.
 
-In a notebook that is true of every cell, those that somebody adds to look at something included. It uses the redactor
-of the run that was started last.
+In a notebook it covers every cell, also those that a person adds. It uses the redactor of the newest run.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ def install(namespace: Mapping[str, Any], redactor: Redactor) -> None:
     """Redact everything that leaves this process from now on; a later call replaces the redactor.
 
     Args:
-        namespace: the notebook's ``globals()``; where it is not a notebook's, only the logs are redacted.
-        redactor: of the run that begins.
+        namespace: the notebook's ``globals()``; outside a notebook, only the logs are redacted.
+        redactor: that of the new run.
     """
     logs = logging.getLogRecordFactory()
     if isinstance(logs, _LogRecords):
@@ -45,9 +44,9 @@ def install(namespace: Mapping[str, Any], redactor: Redactor) -> None:
 
 
 def _silence_copy(stream: Any) -> None:
-    """Keep ipykernel from writing a copy of what child processes print: it is sent like everything else.
+    """Keep ipykernel from copying the output of child processes to the kernel's own terminal.
 
-    It writes a copy to the kernel's own terminal, which is papermill's (ipykernel.iostream, ``_watch_pipe_fd``).
+    That terminal is papermill's, and the copy is not redacted (ipykernel.iostream, ``_watch_pipe_fd``).
     """
     copy = getattr(stream, "_original_stdstream_copy", None)
     if isinstance(copy, int):
@@ -57,34 +56,37 @@ def _silence_copy(stream: Any) -> None:
 
 
 class _Messages:
-    """Redacts for ``Session.send``, through which every message leaves a kernel (jupyter_client, ipykernel)."""
+    """A redacting ``Session.send``: every message leaves a kernel through it (jupyter_client, ipykernel)."""
 
     def __init__(self, send: Any, redactor: Redactor) -> None:
         self._send = send
         self.redactor = redactor
-        self._inside_key: set[str] = set()  # the streams in which a private key has begun and not ended
+        self._inside_key: set[str] = set()  # the streams that are in the middle of a private key
 
     def __call__(self, stream: Any, message: Any, content: Any = None, *rest: Any, **named: Any) -> Any:
         if isinstance(message, Mapping):  # a whole message, or else its type
-            redacted = self._redacted(message["header"]["msg_type"], message.get("content"))
+            redacted = self._redact(message["header"]["msg_type"], message.get("content"))
             return self._send(stream, {**message, "content": redacted}, content, *rest, **named)
-        return self._send(stream, message, self._redacted(message, content), *rest, **named)
+        return self._send(stream, message, self._redact(message, content), *rest, **named)
 
-    def _redacted(self, kind: str, content: Any) -> Any:
+    def _redact(self, kind: str, content: Any) -> Any:
         if not isinstance(content, Mapping):
             return content
         if kind == "stream":
-            return {**content, "text": self._printed(str(content.get("name")), str(content.get("text", "")))}
+            return {
+                **content,
+                "text": self._redact_stream(str(content.get("name")), str(content.get("text", ""))),
+            }
         redacted = dict(self.redactor.redact_data(content))
-        # Words of the protocol, which a client waits for: idle, busy, ok, error.
+        # Words of the protocol that a client waits for: idle, busy, ok, error.
         redacted |= {key: content[key] for key in ("execution_state", "status") if key in content}
         data = content.get("data")
-        if isinstance(data, Mapping):  # pictures are base64, in which nothing is to be found
+        if isinstance(data, Mapping):  # base64, which no redaction could read
             redacted["data"] |= {mime: data[mime] for mime in data if mime in ("image/png", "image/jpeg")}
         return redacted
 
-    def _printed(self, stream: str, text: str) -> str:
-        """Redact what was printed; a private key may come line by line, each in a message of its own."""
+    def _redact_stream(self, stream: str, text: str) -> str:
+        """Redact printed text; a private key may come line by line, each in its own message."""
         if stream in self._inside_key:
             _, ended, text = text.partition("PRIVATE KEY-----")
             if not ended:
@@ -97,7 +99,7 @@ class _Messages:
 
 
 class _LogRecords:
-    """Makes log records without secrets, for every logger and every handler."""
+    """A factory of log records without secrets, for every logger and handler."""
 
     def __init__(self, make: Any, redactor: Redactor) -> None:
         self._make = make
@@ -107,7 +109,7 @@ class _LogRecords:
         record: logging.LogRecord = self._make(*args, **named)
         try:
             message = record.getMessage()
-        except (TypeError, ValueError):  # its arguments do not fit; logging itself would say so on stderr
+        except (TypeError, ValueError):  # the arguments do not fit the message
             message = f"{record.msg} {record.args}"
         redact = self.redactor.redact
         record.msg, record.args = redact(message), ()
@@ -119,13 +121,13 @@ class _LogRecords:
 
 
 def _short_errors(shell: Any, redactor: Redactor) -> None:
-    """Show the errors that we raise on purpose as their message, without a traceback around it."""
+    """Show the errors that we raise on purpose as their message, without a traceback."""
 
     def show(
         shell: Any, kind: type[Exception], error: Exception, _trace: Any, tb_offset: int | None = None
     ) -> Any:
-        del tb_offset  # IPython gives it by name
-        bare = kind.__new__(kind)  # without what it was raised from, which would be shown too
+        del tb_offset  # IPython passes it by name
+        bare = kind.__new__(kind)  # without its cause, which IPython would show too
         bare.args = (redactor.redact(str(error)),)
         return shell.showtraceback((kind, bare, None))
 

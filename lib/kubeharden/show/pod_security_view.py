@@ -1,4 +1,4 @@
-"""What the runbook shows of Pod Security Admission: each namespace's level, why, and how far it is. Pure."""
+"""Views of Pod Security Admission: the level of each namespace, why, and its stage. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEADINGS = ("Namespace", "Level", "Why", "Now", "After this run", "Stage")
 
 
 def namespaces_view(levels: Sequence[NamespaceLevel]) -> list[Block]:
-    """Return the table of namespaces, what would be refused first."""
+    """Show the namespaces, first those with pods that their level would refuse."""
     if not levels:
         return []
     waiting = [level for level in levels if level.offenders]
@@ -36,8 +36,8 @@ def namespaces_view(levels: Sequence[NamespaceLevel]) -> list[Block]:
 
 
 def _modes(labels: Mapping[str, str]) -> str:
-    """Return the labels in as few words as they allow: ``baseline:v1.25`` where all modes say the same."""
-    said = {mode: text for mode in MODES if (text := shown(labels, mode))}
-    if len(said) == len(MODES) and len(set(said.values())) == 1:
-        return said[MODES[0]]
-    return "\n".join(f"{mode} {text}" for mode, text in said.items()) or "none"
+    """Return the labels as text: ``baseline:v1.25`` where all modes have the same level."""
+    levels = {mode: text for mode in MODES if (text := shown(labels, mode))}
+    if len(levels) == len(MODES) and len(set(levels.values())) == 1:
+        return levels[MODES[0]]
+    return "\n".join(f"{mode} {text}" for mode, text in levels.items()) or "none"

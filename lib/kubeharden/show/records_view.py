@@ -1,4 +1,4 @@
-"""How records look: the register, one run, two runs side by side, a node since a run. Data in, ``View`` out."""
+"""Views of records: the register, one run, two runs side by side, the files of a node since a run. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ NAMES_SHOWN = 3  # of nodes, in a row of the register
 
 
 def register_view(entries: Sequence[Entry], verdicts: Mapping[str, Verdict] | None = None) -> View:
-    """Return the runs, one row each.
+    """Show the runs, one in a row.
 
     Args:
         entries: the runs.
-        verdicts: what verification found, by run; None where nobody verified.
+        verdicts: the results of verification, by run; None if the runs were not verified.
     """
     headings = ("Run", "When (UTC)", "Who", "Cluster", "Change", "Mode", "Nodes", "Result", "Seal")
     view = View([Table(_runs(len(entries)), headings, [_row(e, verdicts) for e in entries], frozenset({0}))])
@@ -29,14 +29,14 @@ def register_view(entries: Sequence[Entry], verdicts: Mapping[str, Verdict] | No
 
 
 def run_view(record: Mapping[str, Any], verdict: Verdict | None = None) -> View:
-    """Return one run: who, when, with what; what became of each change; what was not done and why; the diffs."""
+    """Show one run: who ran it and when, the result of each change, what was not done and why, and the diffs."""
     view = View([Table(record["run"], ("", ""), _head(record, verdict))])
     if verdict is not None:
         view.add(*(Message(text, BAD) for text in verdict.wrong), *(Message(text) for text in verdict.notes))
     changes = record.get("changes", ())
     if changes:
         rows = [(c["subject"], c["result"], _seconds(c["seconds"]), c["words"]) for c in changes]
-        view.add(Table("What was done", ("What", "Result", "Took", "In its own words"), rows))
+        view.add(Table("What was done", ("What", "Result", "Took", "Message"), rows))
     left = record.get("not_done", ())
     if left:
         undone = [(item["subject"], item["step"], item["why"]) for item in left]
@@ -54,19 +54,19 @@ def run_view(record: Mapping[str, Any], verdict: Verdict | None = None) -> View:
 
 
 def comparison_view(one: str, other: str, found: Comparison) -> View:
-    """Return what tells two runs apart."""
+    """Show the differences between two runs."""
     view = View()
     if found.facts:
-        view.add(Table("What they differ in", ("", one, other), found.facts, frozenset({1, 2})))
+        view.add(Table("Differences", ("", one, other), found.facts, frozenset({1, 2})))
     if found.changes:
-        view.add(Table("What became of each change", ("", one, other), found.changes))
+        view.add(Table("Result of each change", ("", one, other), found.changes))
     if not any((found.facts, found.changes, found.files)):
-        view.add(Message("The two runs are alike.", GOOD))
+        view.add(Message("The two runs do not differ.", GOOD))
     return view.add(*files_view(found.files).blocks)
 
 
 def files_view(differences: Sequence[FileDifference]) -> View:
-    """Return files of nodes, what is to be said of each, and the diffs."""
+    """Show files of nodes with a sentence and a diff for each."""
     if not differences:
         return View()
     rows = [(file.node, file.path, file.words) for file in differences]
@@ -131,7 +131,7 @@ def _head(record: Mapping[str, Any], verdict: Verdict | None) -> list[tuple[str,
 
 def _seal_words(verdict: Verdict | None) -> str:
     if verdict is None:
-        return "not looked at"
+        return "not verified"
     if not verdict.sealed:
         return "not sealed"
     if not verdict.good:

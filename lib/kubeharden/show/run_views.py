@@ -1,4 +1,4 @@
-"""Views of a run: what it is, what its proof found, and how it ended. Pure."""
+"""Views of a run: its parameters, its proof and its end. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from kubeharden.show.impact_views import headline
 def header_view(
     rows: Sequence[tuple[str, str]], rehearsals: Sequence[tuple[str, ...]], directory: str
 ) -> View:
-    """Return the view of what a run is.
+    """Show the parameters of a run.
 
     Args:
-        rows: names and values: the change, its mode, its nodes …
-        rehearsals: rows of the rehearsal clusters there are; empty where the cluster is a real one.
-        directory: where the rehearsal lives.
+        rows: names and values, such as the change, the mode and the nodes.
+        rehearsals: the available rehearsal clusters, one in a row; empty for a real cluster.
+        directory: the folder of the rehearsal cluster.
     """
     view = View([Table("This run", ("", ""), rows)])
     if rehearsals:
@@ -31,14 +31,14 @@ def header_view(
 
 
 def approval_message(approver: str, *, same: bool) -> Message:
-    """Say that a plan is the approved one, or that it is not."""
+    """State whether a plan is the approved one."""
     if same:
         return Message(f"This is the plan that {approver or 'somebody'} approved.", GOOD)
     return Message("This is NOT the plan that was approved: it will not be carried out.", BAD)
 
 
 def applied_view(step: str, results: Sequence[Result]) -> View:
-    """Return the outcome of one step in a sentence; the results themselves were shown as they came."""
+    """Sum up one step in a sentence; ``Progress`` has shown the results themselves."""
     bad = [result.subject for result in results if result.outcome not in ("done", "as it should be")]
     if bad:
         text = (
@@ -57,7 +57,7 @@ def applied_view(step: str, results: Sequence[Result]) -> View:
 
 
 def proof_view(proof: Proof) -> View:
-    """Return what a second look found, problems first."""
+    """Show what the proof found, problems first."""
     view = View()
     view.add(*display.sentences(proof.problems, BAD))
     view.add(*display.sentences(proof.confirmed, GOOD))
@@ -72,14 +72,14 @@ def proof_view(proof: Proof) -> View:
 def ending_view(
     plan: Plan, mode: str, changed: Sequence[Plan], left: Sequence[str], failed: Sequence[str]
 ) -> View:
-    """Return the outcome of the plan as a whole, and the diffs of what was (or, in mode plan, would be) changed.
+    """Sum up the run, with the diffs of what was changed (in mode plan: of what would be).
 
     Args:
         plan: the whole plan, the last one of the run.
         mode: ``apply`` or ``plan``.
-        changed: what was carried out in the run, under this plan or an earlier one, part by part.
-        left: the steps that had something to do and were not carried out, or not to their end.
-        failed: what failed in the run and is not repaired: objects, services on nodes.
+        changed: the parts of plans that the run carried out, of this plan or an earlier one.
+        left: the steps with changes that were not, or not all, carried out.
+        failed: the subjects that failed and are not repaired: objects, services on nodes.
     """
     view = View(_ending(plan, mode, steps_of(changed), left, failed))
     for part in changed or ([plan.of(step) for step in left] if mode == "plan" else []):
@@ -88,22 +88,22 @@ def ending_view(
 
 
 def steps_of(parts: Iterable[Plan]) -> list[str]:
-    """Return the steps of parts of plans, each once, in their order."""
+    """Return the steps of these parts of plans, each once, in their order."""
     return list(dict.fromkeys(step for part in parts for step in part.steps))
 
 
 def record_message(folder: Path) -> Message:
-    """Return where the record is, and how it is sealed."""
+    """Name the folder of the record, and the command that seals it."""
     return Message(
-        f"Record of this run: {folder}. To seal it with this notebook, once that is saved: kubeharden seal {folder} "
-        "NOTEBOOK (papermill --engine kubeharden does so by itself)."
+        f"Record of this run: {folder}. Once this notebook is saved, seal both: kubeharden seal {folder} NOTEBOOK "
+        "(papermill --engine kubeharden does it by itself)."
     )
 
 
 def _ending(
     plan: Plan, mode: str, done: Sequence[str], left: Sequence[str], failed: Sequence[str]
 ) -> list[Block]:
-    """Return the outcome of the plan as a whole in a sentence or two."""
+    """Sum up the run in a sentence or two."""
     if plan.refused and mode == "plan":
         return [
             Message("Nothing was changed. This plan would be refused; see what is red in section 4.", BAD)

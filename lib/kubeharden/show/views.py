@@ -1,4 +1,4 @@
-"""What the runbook shows of facts, plans and results. Pure: data in, ``View`` out."""
+"""Views of checks, facts, plans and results. Pure."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from kubeharden.show.pod_security_view import namespaces_view
 
 VERDICTS = ("hardened", "moved", "kept", "dropped", "defaults", "refused")
 LONG = 240
-# What klog and glog put before a message: severity and date, time, process, file and line.
+# The header of a message by klog and glog: severity and date, time, process, file and line.
 KLOG_HEADER = re.compile(r"^[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\] ")
 
 
 def checks_view(checks: Sequence[Check]) -> View:
-    """Return what was checked before the start."""
+    """Show the checks."""
     rows = [("✔" if check.good else "!", check.what, check.found) for check in checks]
     return View([Table("Checked", ("", "What", "Found"), rows)])
 
 
 def facts_view(facts: Facts) -> View:
-    """Nodes, services, warnings, and who runs what in the cluster."""
+    """Show nodes, services, warnings, and the workloads of the cluster."""
     view = View()
     for node in facts.nodes:
         for service in node.present:
@@ -61,7 +61,7 @@ def facts_view(facts: Facts) -> View:
 
 
 def plan_view(plan: Plan) -> View:
-    """Return the whole plan: what it says of each setting, what it would write, and what a person must know."""
+    """Show the whole plan: refusals and remarks first, then every change, and the digest."""
     view = View()
     view.add(*(Message(f"{r.subject}: {r.text}", BAD) for r in plan.refused))
     view.add(*(Message(f"{r.subject}: {r.text}", NOTE) for r in plan.remarks))
@@ -70,7 +70,7 @@ def plan_view(plan: Plan) -> View:
     if not plan.needed:
         view.add(Message("There is nothing to do: everything is as it should be.", GOOD))
     rows: list[tuple[str, str, str, str]] = []
-    for step in plan.steps:  # in the order in which it would happen: objects before the nodes of their step
+    for step in plan.steps:  # in the order of apply: the objects of a step before its nodes
         part = plan.of(step)
         rows += [(step, "API", change.name, change.action) for change in part.object_changes]
         rows += [(step, change.node, change.service, _changes_of(change)) for change in part.node_changes]
@@ -81,7 +81,7 @@ def plan_view(plan: Plan) -> View:
 
 
 def step_view(plan: Plan, step: str) -> View:
-    """Return one step in full: the verdict on every setting, and every diff."""
+    """Show one step in full: the verdict on every setting, and every diff."""
     part, view = plan.of(step), View()
     if step == POD_SECURITY:
         view.add(*map(headline, plan.impacts), *namespaces_view(plan.namespaces))
@@ -99,12 +99,12 @@ def step_view(plan: Plan, step: str) -> View:
 
 
 def findings_view(findings: Sequence[tuple[str, Finding]], target: str) -> View:
-    """Return what is still to be done before an upgrade, each thing once, with the nodes that it concerns."""
+    """Show what is left to do before an upgrade: each finding once, with its nodes."""
     nodes: dict[Finding, list[str]] = {}
     for node, finding in findings:
         nodes.setdefault(finding, []).append(node)
     if not nodes:
-        return View([Message(f"Nothing that is known stands between this cluster and {target}.", GOOD)])
+        return View([Message(f"Nothing is known that stands between this cluster and {target}.", GOOD)])
     stops = sum(finding.effect is Effect.STOPS for finding in nodes)
     view = View()
     if stops:
@@ -119,7 +119,7 @@ def findings_view(findings: Sequence[tuple[str, Finding]], target: str) -> View:
 
 
 def releases_view(facts: Facts, findings: Sequence[tuple[str, Finding]], target: Release) -> View:
-    """For every component and every release up to ``target``: whether it starts there as it is now."""
+    """Show whether each component, as it is now, starts on every release up to ``target``."""
     running = {
         (node.name, service.name): service.version
         for node in facts.nodes
@@ -154,19 +154,19 @@ def _cell(release: Release, version: str, findings: Sequence[Finding]) -> str:
 
 
 def results_view(results: Sequence[Result]) -> View:
-    """Return what became of each change."""
+    """Show the result of each change."""
     rows = [(r.subject, r.outcome, r.words, f"{r.seconds:.1f} s" if r.seconds else "") for r in results]
-    return View([Table("", ("What", "Outcome", "In its own words", "Took"), rows)])
+    return View([Table("", ("What", "Outcome", "Message", "Took"), rows)])
 
 
 def services_view(rows: Sequence[Sequence[str]]) -> Table:
-    """Return the services of the plan as they run now."""
+    """Show the services of the plan as they run now."""
     headings = ("Node", "Service", "Process", "Since", "Restarted", "Warnings before", "Warnings now")
     return Table("Services", headings, rows)
 
 
 def effective_view(rows: Sequence[Sequence[str]]) -> Table:
-    """Return the effective configuration before and after: all that differs, and whether it was declared."""
+    """Show every difference of the effective configuration, and whether the plan declared it."""
     nodes: dict[tuple[str, ...], list[str]] = {}
     for node, *rest in rows:
         nodes.setdefault(tuple(rest), []).append(node)
@@ -179,7 +179,7 @@ def effective_view(rows: Sequence[Sequence[str]]) -> Table:
 
 
 def summary_view(plan: Plan) -> View:
-    """Return what was changed, per node, with the diffs."""
+    """Show the diffs of a plan, node by node."""
     view = View()
     for change in plan.node_changes:
         if change.files:
@@ -188,7 +188,7 @@ def summary_view(plan: Plan) -> View:
     return view
 
 
-def shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     """Return a value as a person reads it."""
     if value is None:
         return "–"
@@ -223,24 +223,24 @@ def _service_rows(node: NodeFacts) -> list[tuple[str, ...]]:
                 str(len(service.warnings)),
             )
         )
-    return rows or [(node.name, "", node.os, "none that the runbook knows", "", "", "", "", "")]
+    return rows or [(node.name, "", node.os, "no known service", "", "", "", "", "")]
 
 
 def _command_lines(facts: Facts) -> list[Block]:
-    """Return what each service was started with, folded away; nodes with the same are shown together."""
+    """Show the command line of each service, folded; nodes with the same one share a block."""
     nodes: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for node in facts.nodes:
         for service in node.services.values():
             if service.cmdline:
                 nodes.setdefault((service.name, service.cmdline), []).append(node.name)
     return [
-        Diff(f"Command line of {name} on {_named(names, facts)}", sensitive_command(name, words))
+        Diff(f"Command line of {name} on {_node_names(names, facts)}", sensitive_command(name, words))
         for (name, words), names in nodes.items()
     ]
 
 
 def _warning_rows(facts: Facts) -> list[tuple[str, ...]]:
-    """Return the warnings of all nodes, each once: what differs between nodes stays apart."""
+    """Return a row for each warning, with the nodes that have it and the flags that cause it."""
     nodes: dict[tuple[str, str, str], list[str]] = {}
     for node in facts.nodes:
         for service in node.services.values():
@@ -249,7 +249,7 @@ def _warning_rows(facts: Facts) -> list[tuple[str, ...]]:
                 nodes.setdefault((service.name, message, flag), []).append(node.name)
     flags: dict[tuple[str, str, str], list[str]] = {}
     for (service_name, message, flag), names in nodes.items():
-        flags.setdefault((service_name, _named(names, facts), message), []).append(flag)
+        flags.setdefault((service_name, _node_names(names, facts), message), []).append(flag)
     return [(name, where, "\n".join(found), message) for (name, where, message), found in flags.items()]
 
 
@@ -258,7 +258,7 @@ def _flag_and_message(line: str) -> tuple[str, str]:
     return (match[1], match[2]) if match else ("", KLOG_HEADER.sub("", line))
 
 
-def _named(names: Sequence[str], facts: Facts) -> str:
+def _node_names(names: Sequence[str], facts: Facts) -> str:
     everywhere = len(facts.nodes) > 1 and len(set(names)) == len(facts.nodes)
     return f"all {len(facts.nodes)} nodes" if everywhere else ", ".join(dict.fromkeys(names))
 
@@ -271,7 +271,7 @@ def _config_of(service: ServiceFacts) -> str:
 
 
 def _not_in_effect(service: ServiceFacts) -> str:
-    """Return the first thing to know of a service: that it does not run what its unit says."""
+    """Return why a service does not run what its unit says; empty if it does."""
     if service.needs_reload:
         return "its unit was edited, and systemd has not read it since (systemctl daemon-reload)"
     try:
@@ -284,7 +284,7 @@ def _not_in_effect(service: ServiceFacts) -> str:
 
 
 def _workload_table(facts: Facts) -> Table:
-    """Return every workload; with the policies that it may use, where the release has any."""
+    """Show every workload, with the PodSecurityPolicies that it may use where the release has them."""
     objects = facts.cluster.objects
     authorization = Authorization(objects)
     rows = []
@@ -310,7 +310,7 @@ def _word(file: FileChange) -> str:
 
 
 def _alike(changes: Sequence[NodeChange]) -> list[list[NodeChange]]:
-    """Nodes with the same change together, so that ten equal workers are read once."""
+    """Group the nodes with the same change, so that ten equal workers are shown once."""
     groups: dict[str, list[NodeChange]] = {}
     for change in changes:
         key = json.dumps([change.service, [file.diff for file in change.files], change.notes])
@@ -343,5 +343,5 @@ def _verdict_word(verdict: str, setting: Setting) -> str:
 
 def _value_of(verdict: str, setting: Setting) -> str:
     if verdict == "hardened":
-        return f"{shown(setting.old)} → {shown(setting.value)}"
-    return shown(setting.value)
+        return f"{_value_text(setting.old)} → {_value_text(setting.value)}"
+    return _value_text(setting.value)
