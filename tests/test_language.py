@@ -14,9 +14,9 @@ from lint_language import check_file, check_markdown, check_notebook, check_pros
 @pytest.mark.parametrize(
     ("bad", "good"),
     [
-        ("this is not a proof", "there is no proof; it is no longer one, and there is no such file"),
-        ("what is no\n    valid text", "where there\n    is not valid text"),
-        ("these are not pods", "there are no pods"),
+        ("this is no proof", "there is no proof; it is no longer one, and there is no such file"),
+        ("what is no\n    valid text", "where there\n    is no valid text"),
+        ("these are no pods", "there are no pods"),
         ("the lock is none by then", "where there is none"),
         ("what is left is said", "it is said to be left out; two are told apart"),
         ("it lacks a key", "a black key, and a lack of keys"),
@@ -102,42 +102,37 @@ def test_comments_strings_and_docstrings_are_read_where_they_stand() -> None:
 
 It is no
 good."""
-x = f"{x} is not a number"  # which is fine
+x = f"{x} is no number"  # which is fine
 # A comment that is
 # no comment.
 y = ("this is "
      "no pair")
 '''
     found = sorted((finding.line, " ".join(finding.text.split())) for finding in check_python(source))
-    assert found == [
-        (3, "is not a good"),
-        (5, "is not a number"),
-        (6, "is not a comment"),
-        (8, "is not a pair"),
-    ]
+    assert found == [(3, "is no good"), (5, "is no number"), (6, "is no comment"), (8, "is no pair")]
     assert list(check_python("# it is\nx = 1\n# no comment\n")) == []
 
 
 def test_code_is_not_prose() -> None:
-    assert list(check_markdown("```\nthis is not a prose\n```\n`it lacks` ``whom``\n")) == []
-    [finding] = check_markdown("```\nx\n```\n\nthis is not a code\n")
+    assert list(check_markdown("```\nthis is no prose\n```\n`it lacks` ``whom``\n")) == []
+    [finding] = check_markdown("```\nx\n```\n\nthis is no code\n")
     assert finding.line == 5
 
 
 def test_a_notebook_is_read_by_its_prose() -> None:
     cells = [
         {"cell_type": "code", "source": ["# whom"]},
-        {"cell_type": "markdown", "source": ["# Title\n", "it is not a plan"]},
+        {"cell_type": "markdown", "source": ["# Title\n", "it is no plan"]},
     ]
     [finding] = check_notebook(json.dumps({"cells": cells}), "a.ipynb")
-    assert str(finding) == "a.ipynb cell 2:2: 'is not a plan': say 'is not a …'"
+    assert str(finding) == "a.ipynb cell 2:2: 'is no plan': say 'is not a …'"
 
 
 def test_of_a_changelog_the_newest_section_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lint_language, "ROOT", tmp_path)
     changelog = tmp_path / "CHANGELOG.md"
-    changelog.write_text("# Changelog\n\n## 0.2\n\nit is not a plan\n\n## 0.1\n\nit lacks one\n")
-    assert [finding.text for finding in check_file(changelog)] == ["is not a plan"]
+    changelog.write_text("# Changelog\n\n## 0.2\n\nit is no plan\n\n## 0.1\n\nit lacks one\n")
+    assert [finding.text for finding in check_file(changelog)] == ["is no plan"]
 
 
 def test_the_files_are_those_of_the_project(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
