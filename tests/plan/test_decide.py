@@ -542,9 +542,9 @@ def write_expected(folder: Path) -> None:
     (folder / "expected" / "plan.json").write_text(json.dumps(expected_plan(plan), indent=1) + "\n")
 
 
-def with_what_is_not_judged(facts: Facts) -> Facts:
+def with_what_is_not_judged(facts: Facts, active: str = "active") -> Facts:
     path = "/etc/systemd/system/more.service"
-    show = {"LoadState": "loaded", "ActiveState": "active", "MainPID": "7", "FragmentPath": path}
+    show = {"LoadState": "loaded", "ActiveState": active, "MainPID": "7", "FragmentPath": path}
     unit = FileFact(path, "644", "root", "root", "[Service]\nExecStart=/usr/bin/more --gone=1\n")
     more = {
         name: ServiceFacts(name, show, {path: unit}, ("/usr/bin/more", "--gone=1"), version)
@@ -565,7 +565,7 @@ def test_components_that_are_not_judged_are_shown_and_change_no_plan() -> None:
     assert after == before
     view = releases_view(more, after.findings, Release.parse("1.24"))
     assert str(view) == str(releases_view(facts, before.findings, Release.parse("1.24")))
-    stopped = dataclasses.replace(more, nodes=facts.nodes)
+    stopped = with_what_is_not_judged(facts, "inactive")
     assert compare(more, stopped, before, applied=False).problems == ()
 
 
