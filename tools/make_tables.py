@@ -160,7 +160,7 @@ GLOBAL_TYPES = dict.fromkeys(
     "--log-file-max-size": "uint32",
     "--storage-driver-buffer-duration": "duration",
 }
-# cmd/kubelet/app/options/globalflags_linux.go, registerDeprecated; one flag of either group that it is said of.
+# cmd/kubelet/app/options/globalflags_linux.go, registerDeprecated; one flag of either group that it names.
 CADVISOR_FLAGS = {"--docker-only", "--boot-id-file"}
 CADVISOR_MESSAGE = (
     "This is a cadvisor flag that was mistakenly registered with the Kubelet. Due to legacy concerns, it will "

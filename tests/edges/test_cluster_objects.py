@@ -12,7 +12,7 @@ from kubeharden.errors import StaleError
 from kubeharden.facts import ClusterFacts, Facts
 from kubeharden.plan import ObjectChange, Plan
 from kubeharden.plan.proof import compare
-from kubeharden.podsecurity.levels import labelled
+from kubeharden.podsecurity.levels import with_labels
 from kubeharden_rehearsal import Rehearsal
 
 
@@ -64,7 +64,7 @@ def test_the_diff_of_a_deletion_shows_what_goes() -> None:
 
 def test_what_the_server_warns_of_comes_back_and_other_labels_stay(cluster: Cluster) -> None:
     seen = one(cluster, "Namespace", "namespaces", "weave")
-    wanted = labelled(seen, {"enforce": "baseline", "enforce-version": "v1.25"})
+    wanted = with_labels(seen, {"enforce": "baseline", "enforce-version": "v1.25"})
     warnings = cluster.apply(ObjectChange("pod-security", wanted, seen)).warnings
     assert warnings[0] == (
         'existing pods in namespace "weave" violate the new PodSecurity enforce level "baseline:v1.25"'

@@ -28,8 +28,8 @@ from kubeharden.facts.sensitive import (
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.plan import FileChange, sha256
 from kubeharden.plan.written import written_words
-from kubeharden.podsecurity.admission_config import configured, rendered
-from kubeharden.redaction import Redactor, Sensitive, masked
+from kubeharden.podsecurity.admission_config import render_config, with_defaults_set
+from kubeharden.redaction import Redactor, Sensitive, mask
 from kubeharden.releases import Release, known_components, known_types
 from kubeharden.show.display import Diff, View
 from kubeharden_rehearsal import available
@@ -182,8 +182,8 @@ def test_what_is_made_of_a_file_withholds_what_the_file_does(redactor: Redactor)
     command = sensitive_command("kubelet", ["/usr/bin/kubelet", "--made-up", "hunter", "--v", "2"])
     assert redactor.redact(command).split("\n")[2].startswith("‹redacted")
     assert redactor.redact(command).split("\n")[4] == "2"
-    assert masked(command) == "/usr/bin/kubelet\n--made-up\n‹redacted›\n--v\n2"
-    assert not {"hunter", "4711"} & set(re.split(r"\W+", masked(change.diff)))
+    assert mask(command) == "/usr/bin/kubelet\n--made-up\n‹redacted›\n--v\n2"
+    assert not {"hunter", "4711"} & set(re.split(r"\W+", mask(change.diff)))
 
 
 def test_a_sensitive_text_is_that_text_and_carries_its_secrets(redactor: Redactor) -> None:
@@ -222,7 +222,7 @@ def test_the_admission_configuration_that_kubeharden_writes_holds_no_secret(
 ) -> None:
     wanted = {"enforce": "baseline", "audit": "restricted", "warn": "restricted"}
     found = sensitive_file(
-        "kube-apiserver", rendered(configured(Release(1, minor), None, wanted, f"v1.{minor}"))
+        "kube-apiserver", render_config(with_defaults_set(Release(1, minor), None, wanted, f"v1.{minor}"))
     )
     assert redactor.redact(found) == found
     assert "pod-security.admission.config.k8s.io" in found

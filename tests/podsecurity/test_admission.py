@@ -10,10 +10,10 @@ from kubeharden.kube.names import POD_SECURITY_LABEL
 from kubeharden.podsecurity.levels import (
     MODES,
     NamespaceLevel,
-    labelled,
     labels_of,
     namespace_levels,
     stricter_or_same,
+    with_labels,
 )
 from kubeharden.podsecurity.policies import NamespaceWish
 from kubeharden.podsecurity.pss.standards import LEVELS
@@ -130,9 +130,9 @@ def test_first_announced_then_enforced_then_done() -> None:
         "warn-version": VERSION,
     }
     assert (first.pending, first.stage) == (True, "this run sets audit, warn; the next enforces")
-    second = level_of(labelled(namespace(), first.then), **there)
+    second = level_of(with_labels(namespace(), first.then), **there)
     assert second.then == {**first.then, "enforce": "baseline", "enforce-version": VERSION}
-    third = level_of(labelled(namespace(), second.then), **there)
+    third = level_of(with_labels(namespace(), second.then), **there)
     assert (third.now, third.pending, third.stage) == (third.then, False, "done")
 
 
@@ -170,7 +170,7 @@ def test_a_stricter_label_of_somebody_else_stays_and_is_said() -> None:
     assert found.remarks == (
         "its label warn says restricted:latest, which is stricter than baseline: it stays",
     )
-    second = level_of(labelled(namespace(), found.then), deployments=[deployment(ORDINARY)])
+    second = level_of(with_labels(namespace(), found.then), deployments=[deployment(ORDINARY)])
     assert second.then["enforce"] == "baseline"
 
 
@@ -192,7 +192,7 @@ def test_versions_are_pinned_to_the_clusters_stage_by_stage(version: str) -> Non
     first = level_of(namespace(**enforced("baseline", version)), **there)
     assert (first.then["warn-version"], first.then["enforce-version"]) == (VERSION, version)
     assert first.pending
-    second = level_of(labelled(namespace(), first.then), **there)
+    second = level_of(with_labels(namespace(), first.then), **there)
     assert second.then["enforce-version"] == VERSION
 
 
@@ -203,7 +203,7 @@ def test_a_label_that_is_no_level_is_said_and_replaced() -> None:
 
 
 def test_other_labels_stay() -> None:
-    item = labelled(namespace(warn="restricted"), {"enforce": "baseline"})
+    item = with_labels(namespace(warn="restricted"), {"enforce": "baseline"})
     assert item["metadata"]["labels"] == {"team": "blue", f"{POD_SECURITY_LABEL}/enforce": "baseline"}
     assert labels_of(item) == {"enforce": "baseline"}
 
@@ -228,7 +228,7 @@ def test_whatever_is_there_the_runs_end_and_no_level_is_loosened(
         if "enforce" in found.then and "enforce" not in found.now:
             refused = [k for k in kinds if not stricter_or_same(k, found.then["enforce"])]
             assert not refused
-        item = labelled(item, found.then)
+        item = with_labels(item, found.then)
     assert found.then == found.now
     for mode in MODES:
         if before.get(mode) in LEVELS:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from kubeharden.errors import MigrationRefusedError
-from kubeharden.podsecurity.admission_config import configured, inner_version, rendered
+from kubeharden.podsecurity.admission_config import inner_version, render_config, with_defaults_set
 from kubeharden.releases import Release
 
 ANNOUNCED = {"enforce": "privileged", "audit": "baseline", "warn": "baseline"}
@@ -20,7 +20,7 @@ NEW = Release(1, 25)
 )
 def test_the_inner_apiversion_is_the_releases(minor: int, version: str) -> None:
     assert inner_version(Release(1, minor)) == f"{GROUP}/{version}"
-    content = configured(Release(1, minor), None, ENFORCED, f"v1.{minor}")
+    content = with_defaults_set(Release(1, minor), None, ENFORCED, f"v1.{minor}")
     assert content["apiVersion"] == "apiserver.config.k8s.io/v1"
     [plugin] = content["plugins"]
     assert plugin["configuration"]["apiVersion"] == f"{GROUP}/{version}"
@@ -40,12 +40,12 @@ def test_other_plugins_stay_as_they_are_and_where_they_are() -> None:
         "kind": "AdmissionConfiguration",
         "plugins": [limits, hooks],
     }
-    content = configured(NEW, existing, ENFORCED, "v1.25")
+    content = with_defaults_set(NEW, existing, ENFORCED, "v1.25")
     assert content["plugins"][:2] == [limits, hooks]
     assert content["plugins"][2]["name"] == "PodSecurity"
     assert content["apiVersion"] == existing["apiVersion"]
     assert len(existing["plugins"]) == 2
-    assert yaml.safe_load(rendered(content)) == content
+    assert yaml.safe_load(render_config(content)) == content
 
 
 def test_exemptions_stay_and_what_is_stricter_too() -> None:
@@ -60,7 +60,7 @@ def test_exemptions_stay_and_what_is_stricter_too() -> None:
         "kind": "AdmissionConfiguration",
         "plugins": [{"name": "PodSecurity", "configuration": part}],
     }
-    [plugin] = configured(NEW, existing, ENFORCED, "v1.25")["plugins"]
+    [plugin] = with_defaults_set(NEW, existing, ENFORCED, "v1.25")["plugins"]
     assert plugin["configuration"]["exemptions"] == {"namespaces": ["ci"]}
     assert plugin["configuration"]["apiVersion"] == f"{GROUP}/v1beta1"
     assert plugin["configuration"]["defaults"] == {
@@ -74,13 +74,13 @@ def test_exemptions_stay_and_what_is_stricter_too() -> None:
 
 
 def test_what_was_announced_is_enforced_and_then_it_stays() -> None:
-    first = configured(NEW, None, ANNOUNCED, "v1.25")
-    second = configured(NEW, first, ENFORCED, "v1.25")
+    first = with_defaults_set(NEW, None, ANNOUNCED, "v1.25")
+    second = with_defaults_set(NEW, first, ENFORCED, "v1.25")
     enforced = [file["plugins"][0]["configuration"]["defaults"]["enforce"] for file in (first, second)]
     assert enforced == ["privileged", "baseline"]
-    assert configured(NEW, second, ENFORCED, "v1.25") == second
+    assert with_defaults_set(NEW, second, ENFORCED, "v1.25") == second
     assert (
-        configured(NEW, second, ANNOUNCED, "v1.25") == second
+        with_defaults_set(NEW, second, ANNOUNCED, "v1.25") == second
     )  # a new namespace is not a reason to open the others
 
 
@@ -96,4 +96,4 @@ def test_what_was_announced_is_enforced_and_then_it_stays() -> None:
 )
 def test_a_file_that_it_cannot_be_put_into_is_refused(existing: dict, words: str) -> None:
     with pytest.raises(MigrationRefusedError, match=words):
-        configured(NEW, existing, ENFORCED, "v1.25")
+        with_defaults_set(NEW, existing, ENFORCED, "v1.25")

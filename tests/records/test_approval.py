@@ -225,7 +225,7 @@ def test_nobody_approves_for_themselves(
     login = article.inventory.parent / ssh["identity_file"]
     inventory = inventory_with(article, require_approval=True, approvers=allowed(tmp_path, login))
     _, plan = planned(starts(inventory=inventory, mode="plan"))
-    with pytest.raises(ApprovalError, match="a key of whoever runs this"):
+    with pytest.raises(ApprovalError, match="a key of the person who runs this"):
         starts(inventory=inventory, approval=str(signed(plan, login)))
 
     (tmp_path / "home/.ssh").mkdir(parents=True)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kubeharden.records.archive import altered, read_record, read_seal
+from kubeharden.records.archive import alterations, read_record, read_seal
 from kubeharden.records.seal import seal
 from kubeharden.records.signature import Signers, fingerprint, only_signer, public_part, sign
 from kubeharden.records.verify import Verdict, verify, verify_folder
@@ -53,7 +53,7 @@ def run(pristine: Path, tmp_path: Path) -> Path:
 def found(run: Path, signers: Signers) -> bool:
     """Whether a change is found; the signature is looked at only where nothing else shows it, since that is slow."""
     try:
-        return bool(altered(run, read_seal(read_record(run)))) or not verify(run, signers).good
+        return bool(alterations(run, read_seal(read_record(run)))) or not verify(run, signers).good
     except Exception:
         return not verify(run, signers).good
 

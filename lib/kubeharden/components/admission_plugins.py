@@ -46,7 +46,7 @@ def enable_admission_plugin(release: str | Release, argv: Sequence[str], plugin:
         return AdmissionChange(tuple(argv))
     if old is not None:
         return _from_old_list(argv, old, [name for name in table.default_on if name not in old], plugin)
-    changed = _replaced(argv, ENABLE, [*(enabled or ()), plugin])
+    changed = _replace(argv, ENABLE, [*(enabled or ()), plugin])
     return AdmissionChange(tuple(changed), (f"{plugin} added to {ENABLE}",))
 
 
@@ -56,7 +56,7 @@ def remove_admission_plugin(argv: Sequence[str], plugin: str) -> AdmissionChange
     for flag in (OLD, ENABLE):
         values = _values(changed, flag) or []
         if plugin in values:
-            changed = tuple(_replaced(changed, flag, [value for value in values if value != plugin]))
+            changed = tuple(_replace(changed, flag, [value for value in values if value != plugin]))
             notes.append(f"{plugin} taken out of {flag}")
     return AdmissionChange(changed, tuple(notes))
 
@@ -83,7 +83,7 @@ def flag_value(argv: Sequence[str], name: str) -> str | None:
 
 
 def _from_old_list(argv: Sequence[str], old: list[str], left_out: list[str], plugin: str) -> AdmissionChange:
-    changed = _replaced(argv, OLD, [*old, plugin], ENABLE)
+    changed = _replace(argv, OLD, [*old, plugin], ENABLE)
     notes = [f"{OLD} (an exact list) becomes {ENABLE}, with {plugin} added"]
     if left_out:
         at = next(index for index, word in enumerate(changed) if word.startswith(f"{ENABLE}="))
@@ -105,9 +105,7 @@ def _values(argv: Sequence[str], name: str) -> list[str] | None:
     return found
 
 
-def _replaced(
-    argv: Sequence[str], name: str, values: Sequence[str], new_name: str | None = None
-) -> list[str]:
+def _replace(argv: Sequence[str], name: str, values: Sequence[str], new_name: str | None = None) -> list[str]:
     """Return the command line with one use of a list flag, where its first use stood or else at the end.
 
     A list without values is left out.

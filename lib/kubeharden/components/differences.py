@@ -1,4 +1,4 @@
-"""Which fields of the effective configuration change between one way to start a component and another."""
+"""The fields of the effective configuration that differ between two ways to start a component."""
 
 from __future__ import annotations
 

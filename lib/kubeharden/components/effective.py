@@ -19,7 +19,7 @@ def from_flags(table: ReleaseTable, flags: Sequence[FlagUse]) -> dict[str, Any]:
     """Return the flags that have a config field, as a nested dict of those fields.
 
     Raises:
-        FlagValueError: a value is none of its flag's type.
+        FlagValueError: a value does not have its flag's type.
     """
     config: dict[str, Any] = {}
     addresses: dict[str, dict[str | None, Any]] = {}
@@ -51,7 +51,7 @@ def address(table: ReleaseTable, path: str, given: Mapping[str | None, Any]) -> 
     if table.rules.ports_give_way(table.release) and port_flag != 0:
         return "{}:{}".format(*split_address(str(given.get(None, default)), port_flag or default_port))
     host, port = split_address(str(given.get(None, default)), default_port)
-    host = bracketed(str(given.get("host", host)))
+    host = bracket(str(given.get("host", host)))
     return f"{host}:{port if port_flag is None else port_flag}"
 
 
@@ -60,10 +60,10 @@ def split_address(text: str, default_port: int) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if colon and port.isdigit() and (":" not in host or host.endswith("]")):
         return host, int(port)
-    return bracketed(text), default_port
+    return bracket(text), default_port
 
 
-def bracketed(host: str) -> str:
+def bracket(host: str) -> str:
     """Return an IPv6 address in brackets, anything else as it is."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
@@ -100,7 +100,7 @@ def effective_config(
         config: the content of the file that ``--config`` names; None without one.
 
     Raises:
-        FlagValueError: a value is none of its flag's type.
+        FlagValueError: a value does not have its flag's type.
     """
     result = defaults(table)
     if config is None:

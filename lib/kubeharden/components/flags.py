@@ -99,7 +99,7 @@ def parse_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
 
     Raises:
         UnknownFlagError: the release has no such flag.
-        FlagValueError: a value is missing or is none of the flag's type.
+        FlagValueError: a value is missing or does not have the flag's type.
         UnitError: a word is not a flag and belongs to none.
     """
     uses = split_flags(argv, table)

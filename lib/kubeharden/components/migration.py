@@ -55,7 +55,7 @@ class Setting:
 
 @dataclass
 class Migration:
-    """What ``migrate`` found.
+    """The result of ``migrate``.
 
     Attributes:
         config: the config file's content.
@@ -104,7 +104,7 @@ def migrate(
         config_path: where the file is to be; by default where ``--config`` names it now, else
             ``/etc/kubernetes/<component>.conf``.
         fields: values asked for beside the profile, by field path, such as ``{"clusterDNS": [...]}``.
-        flags: likewise values of flags, such as ``{"--pod-infra-container-image": …}``.
+        flags: values of flags by name, such as ``{"--pod-infra-container-image": …}``.
         target_release: a later release that is to start with the result too, as far as there is a form that
             both accept; what is left to do for it, ``readiness`` says.
 
@@ -120,7 +120,7 @@ def migrate(
     result = Migration(component, Release.parse(release))
     try:
         versions = Versions.choose(component, result.release, config, target_release)
-        existing = versions.converted(config)
+        existing = versions.convert(config)
     except UnitError as error:
         result.refused.append(Setting("", "apiVersion", (config or {}).get("apiVersion"), str(error)))
         return result
@@ -155,7 +155,7 @@ class _Work:
         self.staying: list[FlagUse] = []
 
     def sort_flags(self, uses: Sequence[FlagUse]) -> None:
-        """Give every flag its verdict. Of one that does not grow when it is given again, only the last counts."""
+        """Give every flag its verdict; only the last value of a flag counts, unless the flag is a list that grows."""
         last = {use.name: index for index, use in enumerate(uses)}
         for index, use in enumerate(uses):
             flag = self.table.flag(use.name)
@@ -202,7 +202,7 @@ class _Work:
             self._write_legacy_defaults(config)
         self._hold_dependent_defaults(config)
         self._hold_for_the_target(config)
-        for path, value in self._required():
+        for path, value in self._required_fields():
             self._harden(config, path, value, "hardened by the profile")
         for path, value in fields.items():
             if table.field(path) is None:
@@ -212,7 +212,7 @@ class _Work:
                 self._harden(config, path, value, "asked for by a parameter")
         self._spell_out(config)
         self._leave_unsaid(config)
-        result.config = render.ordered(table, self.profile, config)
+        result.config = render.order_keys(table, self.profile, config)
         result.refused += [
             Setting("", path, paths.get(config, path), why) for path, why in problems(table, config)
         ]
@@ -295,7 +295,7 @@ class _Work:
                     self.result.moved.remove(setting)
                     self.result.dropped.append(replace(setting, why=why))
 
-    def _required(self) -> list[tuple[str, Any]]:
+    def _required_fields(self) -> list[tuple[str, Any]]:
         required = dict(self.profile.require)
         holds = self.result.before
         if paths.get(holds, "tlsMinVersion") == "VersionTLS13":

@@ -1,4 +1,4 @@
-"""Whether what a component says it runs with is what its config file says."""
+"""Comparison of the configuration that a component reports with its config file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def mismatches(
     """
     row = find_component(table.component).configz
     internal = row is not None and row.internal_names
-    actual = _folded(configz)
+    actual = _fold(configz)
     found = []
     for path, wanted in paths.leaves(config, table.fields):
         if path in TYPE_META or not counts(table, path, wanted):
@@ -72,11 +72,11 @@ def _holds_objects(value: Any) -> bool:
     return isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
 
 
-def _folded(value: Any) -> Any:
+def _fold(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key).lower(): _folded(item) for key, item in value.items()}
+        return {str(key).lower(): _fold(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_folded(item) for item in value]
+        return [_fold(item) for item in value]
     return value
 
 
@@ -86,4 +86,4 @@ def _same(table: ReleaseTable, path: str, wanted: Any, got: Any) -> bool:
     known = table.field(path)
     if known is not None and known.type == "duration" and isinstance(got, str):
         return duration_ns(str(wanted)) == duration_ns(got)
-    return bool(_folded(wanted) == _folded(got))
+    return bool(_fold(wanted) == _fold(got))

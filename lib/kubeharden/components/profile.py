@@ -18,7 +18,7 @@ TLS_VERSIONS = ("", "VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS1
 
 @dataclass(frozen=True)
 class ComponentProfile:
-    """What a profile says of one component.
+    """The part of a profile for one component.
 
     Attributes:
         require: value by field path that must hold, unless the node has something stricter.

@@ -1,4 +1,4 @@
-"""What must be different on a node before its component can run a later release.
+"""Findings about a node whose component is to run a later release.
 
 A command line and a config file are held against the table of every release between the one that runs and the
 one that is wanted, one by one, so that each finding names the release in which it begins. What the tables
@@ -33,7 +33,7 @@ from kubeharden.releases import (
 
 
 class Effect(Enum):
-    """What becomes of a component that is upgraded as it is."""
+    """The effect of an upgrade on a component that stays configured as it is."""
 
     STOPS = "does not start"
     CHANGES = "behaves differently"

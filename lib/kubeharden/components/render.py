@@ -34,7 +34,7 @@ _Dumper.add_representer(
 )
 
 
-def ordered(table: ReleaseTable, profile: ComponentProfile, config: Mapping[str, Any]) -> dict[str, Any]:
+def order_keys(table: ReleaseTable, profile: ComponentProfile, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content with its kind and apiVersion, in the profile's order, then in the release table's."""
     wanted = [*profile.spell_out, *(path for path, f in table.fields.items() if f.type != "object")]
     ranks: dict[str, int] = {}
@@ -55,13 +55,13 @@ def text(table: ReleaseTable, profile: ComponentProfile, config: Mapping[str, An
     """YAML of ``config``, with the defaults that the profile wants to have at hand as comments."""
     meta = {key: config[key] for key in TYPE_META}
     body = {key: value for key, value in config.items() if key not in TYPE_META}
-    result = _dump(meta) + (_dump(_quoted(body)) if body else "")
+    result = _dump(meta) + (_dump(_quote(body)) if body else "")
     for path in profile.comment:
         known = table.field(path)
         if known is not None and known.default is not None and not paths.has(config, path):
             nested: dict[str, Any] = {}
             paths.put(nested, path, known.default)
-            result += "".join(f"# {line}\n" for line in _dump(_quoted(nested)).splitlines())
+            result += "".join(f"# {line}\n" for line in _dump(_quote(nested)).splitlines())
     return result
 
 
@@ -76,15 +76,13 @@ def _rank(ranks: Mapping[str, int], path: str) -> tuple[int, ...]:
     return tuple(ranks.get(way, len(ranks)) for way in _ways(path))
 
 
-def _quoted(value: Any) -> Any:
+def _quote(value: Any) -> Any:
     if isinstance(value, str):
         return _Quoted(value)
     if isinstance(value, Mapping):
-        return {
-            _Quoted(key) if _MISREAD.fullmatch(key) else key: _quoted(item) for key, item in value.items()
-        }
+        return {_Quoted(key) if _MISREAD.fullmatch(key) else key: _quote(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_quoted(item) for item in value]
+        return [_quote(item) for item in value]
     return value
 
 

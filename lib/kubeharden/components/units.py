@@ -20,7 +20,7 @@ INDENT = "  "
 _PREFIXES = re.compile(r"^[@\-:+!]+")
 _VARIABLE = re.compile(r"^\$([A-Za-z_][A-Za-z0-9_]*)$")
 _BRACED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-# What a shell does not look into: single quotes; double quotes but for $, ` and newlines; an escaped character.
+# What a shell does not look into: single quotes; double quotes except $, ` and newlines; an escaped character.
 _SHELL_QUOTED = re.compile(r"""'[^']*'|"((?:[^"\\]|\\[\s\S])*)"|\\.""")
 # systemd ends a line at a newline alone; str.splitlines knows eight more.
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")

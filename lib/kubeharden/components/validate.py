@@ -106,7 +106,7 @@ def _grace_periods(value: Mapping[str, str]) -> None:
             raise ValueError(f"{signal}: {text!r} must not be negative")
 
 
-def _reserved(value: Mapping[str, str]) -> None:
+def _check_reserved(value: Mapping[str, str]) -> None:
     for resource, text in value.items():
         _one_of(resource, RESERVABLE, "a resource that can be reserved")
         if quantity_sign(text) < 0:
@@ -178,7 +178,7 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "thresholds": _thresholds,
     "reclaims": lambda value: _thresholds(value, at_least=0),
     "grace_periods": _grace_periods,
-    "reserved": _reserved,
+    "reserved": _check_reserved,
     "qos_reserved": _qos_reserved,
     "taints": _taints,
     "reserved_memory": _reserved_memory,

@@ -28,7 +28,7 @@ def duration_ns(text: str) -> int:
     """Return a Go duration (``1h30m``, ``250ms``, ``0``) in nanoseconds.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text cannot be read as one.
     """
     sign, body = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
     if body == "0":
@@ -61,7 +61,7 @@ def quantity_sign(text: str) -> int:
     """Return whether a quantity (``100Mi``, ``-1``, ``0``) is below, at or above zero: -1, 0 or 1.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text cannot be read as one.
     """
     number = _QUANTITY.fullmatch(text)
     if not number:
@@ -88,11 +88,11 @@ def check_value(kind: str, value: Any) -> None:
     """Check a value that stands in a config file against its type.
 
     Raises:
-        ValueError: it is none of that type; the message says what is expected.
+        ValueError: it does not have that type; the message says what is expected.
     """
     if value is None or (kind == "quantity" and isinstance(value, int)):
         return
-    expected = _expected(kind)
+    expected = _type_of(kind)
     if isinstance(value, bool) and expected is not bool:
         raise ValueError(f"{value!r} is a boolean; expected {kind}")
     if not isinstance(value, expected):
@@ -135,7 +135,7 @@ def merge(kind: str, earlier: Any, later: Any) -> Any:
     return later
 
 
-def _expected(kind: str) -> type | tuple[type, ...]:
+def _type_of(kind: str) -> type | tuple[type, ...]:
     if kind == "bool":
         return bool
     if kind in _INT_BITS:

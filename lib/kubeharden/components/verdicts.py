@@ -1,4 +1,4 @@
-"""What becomes of one flag when its component's settings move to a config file."""
+"""The verdict on one flag when its component's settings move to a config file."""
 
 from __future__ import annotations
 

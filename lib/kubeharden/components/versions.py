@@ -1,4 +1,4 @@
-"""Which apiVersion a config file is written in, and how a file comes from one to another."""
+"""The apiVersion of a config file, and the conversion from one to another."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Versions:
         target = release_table(component, target_release, chosen) if common else newest
         return cls(read, release_table(component, release, chosen), target)
 
-    def converted(self, config: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    def convert(self, config: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """Return the file's content with the fields of the apiVersion in which it is to be written.
 
         Raises:
@@ -63,7 +63,7 @@ class Versions:
         """
         if config is None or self.read.api_version == self.table.api_version:
             return None if config is None else dict(config)
-        renamed = self._renamed()
+        renamed = self._renames()
         result: dict[str, Any] = {}
         for path, value in paths.leaves(config, self.read.fields):
             if path in TYPE_META:
@@ -80,7 +80,7 @@ class Versions:
                 raise UnitError(f"{path} has no place in {self.table.api_version}; take it out by hand first")
         return result
 
-    def _renamed(self) -> dict[str, str]:
+    def _renames(self) -> dict[str, str]:
         """Old path → new path of the fields that a flag fills under another name in each version."""
         pairs: dict[str, str] = {}
         for name, flag in self.read.flags.items():

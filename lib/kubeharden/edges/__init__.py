@@ -1,1 +1,1 @@
-"""What talks to machines: nodes over SSH, and the API server."""
+"""The edges of the library: nodes over SSH, and the API server."""

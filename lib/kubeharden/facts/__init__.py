@@ -1,4 +1,4 @@
-"""What was seen on the nodes and in the API: plain data. Pure."""
+"""Facts: the state of nodes and API as it was read, as plain data. Pure."""
 
 from kubeharden.facts.model import (
     ClusterFacts,

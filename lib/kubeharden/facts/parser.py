@@ -48,7 +48,7 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
         answer: bytes that are not UTF-8 stand in it as ``surrogateescape`` has them.
 
     Raises:
-        NodeError: the answer was cut off or is none.
+        NodeError: the answer was cut off or cannot be read.
     """
     sections = list(_sections(name, answer))
     shows = {words[1]: _properties(body) for words, body in sections if words[0] == "show"}

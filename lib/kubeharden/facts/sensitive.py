@@ -22,7 +22,7 @@ import yaml
 
 from kubeharden.components import units
 from kubeharden.facts.model import NodeFacts, ServiceFacts
-from kubeharden.redaction import Secrets, Sensitive, decoded, secrets_of
+from kubeharden.redaction import Secrets, Sensitive, decode, secrets_of
 from kubeharden.releases import known_components, known_types
 
 # Types of which any value may be seen; of text, harmless.yaml decides.
@@ -117,7 +117,7 @@ def secrets_in(objects: Mapping[str, Iterable[Mapping[str, Any]]]) -> Secrets:
             for key in ("data", "stringData"):
                 for value in map(str, (item.get(key) or {}).values()):
                     _add(found, value)
-                    _add(found, decoded(value))
+                    _add(found, decode(value))
         for value in _variables(item):
             _add(found, value)
     return found
@@ -132,7 +132,7 @@ def _add(found: Secrets, value: str, name: str = "") -> None:
     """Add a value that may be secret: after its name in the same text, and anywhere if it is distinct."""
     if name:
         found.names.add(name)
-    # Of a URL or a header, the password alone, too.
+    # The password of a URL or a header is sensitive by itself, too.
     parts = (part for part in re.split(r"[\s:=,;@/?&]+", value) if _MIXED.fullmatch(part))
     found.values.update(text for text in {value, value.strip("\"'"), *parts} if is_distinct(text))
 

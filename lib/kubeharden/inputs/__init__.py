@@ -1,1 +1,1 @@
-"""What a person hands in: parameters, the inventory, and the files that they name."""
+"""Inputs of a run: parameters, the inventory, and the files that they name."""

@@ -1,4 +1,4 @@
-"""How many nodes are changed at a time. Pure."""
+"""The number of nodes that are changed at the same time. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FORMS = 'expected a number of nodes from 1 on, or a percentage of them such as "
 
 @dataclass(frozen=True)
 class BatchSize:
-    """How many nodes at a time: a number of them, or a percentage of the cluster's nodes."""
+    """The size of a batch: a number of nodes, or a percentage of the cluster's nodes."""
 
     number: int = 1
     percent: bool = False
@@ -28,5 +28,5 @@ class BatchSize:
         return cls(int(match[1]), percent=bool(match[2]))
 
     def of(self, nodes: int) -> int:
-        """Return the number of nodes in a batch of a cluster of so many: rounded down, and one at the least."""
+        """Return the number of nodes in a batch of a cluster of ``nodes`` nodes: rounded down, at least one."""
         return max(1, nodes * self.number // 100) if self.percent else self.number

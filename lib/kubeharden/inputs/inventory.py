@@ -29,7 +29,7 @@ class _Strict(BaseModel):
 
 
 class Ssh(_Strict):
-    """How to log in. What is left out is taken from ``~/.ssh/config``, the agent and the usual files."""
+    """SSH logins. A setting that is left out is taken from ``~/.ssh/config``, the agent and the usual files."""
 
     user: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")] | None = None
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
@@ -41,7 +41,7 @@ class Ssh(_Strict):
 
     @field_validator("sudo")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _check_known(cls, value: str) -> str:
         if value not in {"nopasswd", "password"}:
             raise ValueError("expected nopasswd, or password to be asked for it once")
         return value

@@ -132,7 +132,7 @@ def _grants(objects: Mapping[str, Iterable[Object]]) -> dict[tuple[str, str, str
     cluster_roles = {_name(role): role for role in objects.get("clusterroles", ())}
     rules = {("Role", _namespace(role), _name(role)): role.get("rules") for role in objects.get("roles", ())}
     rules |= {("ClusterRole", "", name): _rules(role, cluster_roles) for name, role in cluster_roles.items()}
-    return {key: names for key, found in rules.items() if (names := _allowed(found or ()))}
+    return {key: names for key, found in rules.items() if (names := _policy_names(found or ()))}
 
 
 def _rules(
@@ -153,7 +153,7 @@ def _rules(
     ]
 
 
-def _allowed(rules: Iterable[Object]) -> frozenset[str]:
+def _policy_names(rules: Iterable[Object]) -> frozenset[str]:
     names: set[str] = set()
     for rule in rules:
         if (

@@ -71,7 +71,7 @@ class Workload:
 
     @property
     def identity(self) -> str:
-        """Return whom a binding must name: ``service account shop:default``, or the node that makes a mirror pod."""
+        """Return the subject that a binding must name: ``service account shop:default``, or a mirror pod's node."""
         if self.mirror:
             return f"node {self.askers[0].user.removeprefix('system:node:')}" if self.askers else "its node"
         return f"service account {self.namespace}:{self.service_account}"
@@ -87,7 +87,7 @@ def workloads(objects: Mapping[str, Iterable[Object]]) -> list[Workload]:
     Args:
         objects: the resources of ``TEMPLATES``, ``pods`` and ``serviceaccounts``, as plain dicts.
     """
-    items = _templated(objects)
+    items = _templates(objects)
     pods = _by_maker(objects.get("pods", ()), items)
     makers = _Makers(objects)
     found = [
@@ -107,7 +107,7 @@ def pods_by_maker(objects: Mapping[str, Iterable[Object]]) -> dict[Key, list[Obj
     Args:
         objects: the resources of ``TEMPLATES`` and ``pods``, as plain dicts.
     """
-    return _by_maker(objects.get("pods", ()), _templated(objects))
+    return _by_maker(objects.get("pods", ()), _templates(objects))
 
 
 def static_pod_namespaces(objects: Mapping[str, Iterable[Object]]) -> frozenset[str]:
@@ -145,7 +145,7 @@ def controller_identity(kind: str, accounts: Collection[tuple[str, str]]) -> Ide
 
 
 class _Makers:
-    """Makes workloads of objects, knowing as whom the controllers act."""
+    """Makes workloads of objects, and knows the user that each controller acts as."""
 
     def __init__(self, objects: Mapping[str, Iterable[Object]]) -> None:
         self._accounts = {_place(item) for item in objects.get("serviceaccounts", ())}
@@ -193,7 +193,7 @@ class _Makers:
         )
 
 
-def _templated(objects: Mapping[str, Iterable[Object]]) -> dict[Key, Object]:
+def _templates(objects: Mapping[str, Iterable[Object]]) -> dict[Key, Object]:
     return {
         (kind, *_place(item)): item
         for resource, (kind, _) in TEMPLATES.items()

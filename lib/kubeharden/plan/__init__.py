@@ -1,4 +1,4 @@
-"""What is to be changed: the plan as plain data. ``decide.make_plan`` makes one, ``proof.compare`` holds it. Pure."""
+"""The plan, as plain data. ``decide.make_plan`` makes one, ``proof.compare`` holds it. Pure."""
 
 from kubeharden.plan.model import (
     FileChange,

@@ -84,7 +84,7 @@ class NodeChange:
 
     @property
     def subject(self) -> str:
-        """``kubelet on k8s-node1``: what it is called wherever something is said of it."""
+        """``kubelet on k8s-node1``: its name in messages, events and records."""
         return f"{self.service} on {self.node}"
 
     @property

@@ -15,17 +15,17 @@ from kubeharden.facts.sensitive import sensitive_command
 from kubeharden.kube.rbac import usable_policies
 from kubeharden.plan.model import NodeChange, Plan
 from kubeharden.plan.step import POD_SECURITY
-from kubeharden.podsecurity.levels import labels_of, shown
-from kubeharden.redaction import masked
+from kubeharden.podsecurity.levels import label_text, labels_of
+from kubeharden.redaction import mask
 from kubeharden.releases import release_table
 
-# What an API server that serves says to /healthz: with 401 and 403 it refuses only whoever brings no credential.
+# What an API server that serves says to /healthz: 401 and 403 refuse only a request without a credential.
 SERVING = ("200", "401", "403")
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What a second look found.
+    """The result of a second look.
 
     Attributes:
         problems: what is not as promised; nothing, if all is.
@@ -57,7 +57,7 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
         for row in differences
         if row[5] == "NO"
     ]
-    problems += _stopped(before, after)
+    problems += _stops(before, after)
     notes: list[str] = []
     if applied:
         for change in plan.node_changes:
@@ -130,7 +130,7 @@ def unproved(change: NodeChange, node: NodeFacts, before: NodeFacts) -> list[str
         return ["it does not run"]
     problems = []
     if units.unwrapped(list(service.cmdline)) != list(change.expected_argv):
-        command = masked(sensitive_command(service.name, service.cmdline)).replace("\n", " ")
+        command = mask(sensitive_command(service.name, service.cmdline)).replace("\n", " ")
         problems.append(f"it runs with another command line than planned: {command}")
     effective = node.effective_config(change.service)
     if change.expected_config is not None and effective is not None:
@@ -173,8 +173,8 @@ def _differences(before: NodeFacts, after: NodeFacts, plan: Plan) -> Iterator[tu
                     after.name,
                     change.service,
                     path,
-                    _shown(flat_old.get(path)),
-                    _shown(flat_new.get(path)),
+                    _text(flat_old.get(path)),
+                    _text(flat_new.get(path)),
                     "yes" if known else "NO",
                 )
 
@@ -186,11 +186,11 @@ def _set_values(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     return "unset" if value is None else json.dumps(value)
 
 
-def _stopped(before: Facts, after: Facts) -> list[str]:
+def _stops(before: Facts, after: Facts) -> list[str]:
     return [
         f"{service.name} on {node.name} ran before and does not run now"
         for node in after.nodes
@@ -275,7 +275,7 @@ def _confirmations(
     if differences:
         yield "The effective configuration changed in the declared values and in nothing else."
     if plan.namespaces:
-        names = (f"{n.namespace} {shown(n.then, 'enforce')}" for n in plan.namespaces if n.enforced)
+        names = (f"{n.namespace} {label_text(n.then, 'enforce')}" for n in plan.namespaces if n.enforced)
         yield f"Namespaces and the level that they enforce: {', '.join(names) or 'none yet'}."
     accounts = [
         (subject["namespace"], subject["name"])

@@ -1,4 +1,4 @@
-"""What must change in the files of one service, and whether it has read those that it has. Pure."""
+"""Changes to the files of one service, and whether the service has read the files that it has. Pure."""
 
 from __future__ import annotations
 

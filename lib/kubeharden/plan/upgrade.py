@@ -1,4 +1,4 @@
-"""What a cluster meets on its way to a later release: every component of every node, and the API. Pure."""
+"""Findings about a cluster on its way to a later release: every component of every node, and the API. Pure."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def inner_versions(release: Release) -> list[str]:
     return [f"{GROUP}/{version}" for version, row in rows if row.in_release(release)]
 
 
-def configured(
+def with_defaults_set(
     release: Release, existing: Mapping[str, Any] | None, wanted: Mapping[str, str], version: str
 ) -> dict[str, Any]:
     """Return the file's content with these defaults for namespaces without labels.
@@ -59,7 +59,7 @@ def configured(
         version: what the levels are pinned to, ``v1.25``.
 
     Raises:
-        MigrationRefusedError: the existing file is none that this can be put into.
+        MigrationRefusedError: this cannot be put into the existing file.
     """
     content = copy.deepcopy(dict(existing)) if existing else {"apiVersion": OUTER_VERSION, "kind": OUTER_KIND}
     if content.get("kind") != OUTER_KIND:
@@ -89,7 +89,7 @@ def configured(
     return {**content, "plugins": plugins}
 
 
-def rendered(content: Mapping[str, Any]) -> str:
+def render_config(content: Mapping[str, Any]) -> str:
     """Return the file's text."""
     return yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=False)
 

@@ -31,10 +31,10 @@ def default_policies(release: str | Release | None = None) -> dict[str, dict[str
             whole policy. None leaves out what any release does not know.
 
     Raises:
-        UnknownReleaseError: the release is none that is known.
+        UnknownReleaseError: the release is not known.
     """
     of_server = FIRST if release is None else Release.parse(release)
-    volumes, written = features_of("PodSecurityPolicy.volumes."), _written()
+    volumes, written = features_of("PodSecurityPolicy.volumes."), _read_policies()
     unknown = {kind for kind, row in volumes.items() if not row.in_release(of_server)}
     return {strength: _policy(strength, written[strength], unknown) for strength in STRENGTHS}
 
@@ -51,7 +51,7 @@ def _policy(strength: str, written: dict[str, Any], unknown: set[str]) -> dict[s
 
 
 @cache
-def _written() -> dict[str, Any]:
+def _read_policies() -> dict[str, Any]:
     text = (files(__package__) / "default-policies.yaml").read_text(encoding="utf-8")
     content: dict[str, Any] = yaml.safe_load(text)
     return content
@@ -66,7 +66,7 @@ def default_policy_objects(strength: str, release: str | Release | None = None) 
 
     Raises:
         ParameterError: there is no such strength.
-        UnknownReleaseError: the release is none that is known.
+        UnknownReleaseError: the release is not known.
     """
     if strength == NONE:
         return []

@@ -35,7 +35,7 @@ class Judged:
 
     Attributes:
         kind, namespace, name: what a person calls it.
-        identity: whom a binding must name: ``service account shop:default``, ``node k8s-node1``.
+        identity: the subject that a binding must name: ``service account shop:default``, ``node k8s-node1``.
         runs: whether it has pods now.
         admitted: whether its pods would be admitted when they are made again.
         policy: what admits them: the name of a PodSecurityPolicy, or a level such as ``baseline``; empty if refused.
@@ -123,7 +123,7 @@ def proposals(objects: Objects, release: Release, judged: Iterable[Judged]) -> t
     for workload in workloads(objects):
         key = workload.namespace, workload.service_account
         if key in wanted and workload.in_use:
-            pods.setdefault(key, []).append(_created(workload, accounts, release))
+            pods.setdefault(key, []).append(_create(workload, accounts, release))
     return tuple(_proposal(*key, pods[key], release) for key in sorted(pods))
 
 
@@ -164,7 +164,7 @@ def pss_impact(
     result = []
     for workload in each(workloads(objects)):
         level = levels.get(workload.namespace, "privileged")
-        pod = _created(workload, accounts, release)
+        pod = _create(workload, accounts, release)
         key = level, _digest(pod)
         if key not in answers:
             violations = evaluate_pss(with_defaults(pod), level, version)
@@ -172,7 +172,7 @@ def pss_impact(
             answers[key] = tuple(reasons), smallest_change(pod, level, version) if reasons else ""
         reasons_found, change = answers[key]
         policy = "" if reasons_found else level
-        result.append(_judged(workload, policy, reasons=reasons_found, change=change))
+        result.append(_judge(workload, policy, reasons=reasons_found, change=change))
     return result
 
 
@@ -227,19 +227,19 @@ class _PspJudge:
         self._decisions: dict[tuple[frozenset[str], str], PspDecision] = {}
 
     def of(self, workload: Workload) -> Judged:
-        pod = _created(workload, self.accounts, self.release)
+        pod = _create(workload, self.accounts, self.release)
         usable = frozenset(
             name for asker in workload.askers for name in self.authorization.usable(asker, workload.namespace)
         )
         decision = self._decide(pod, usable)
         if decision.admitted:
-            return _judged(
+            return _judge(
                 workload, decision.policy or "", filled_in=_filled_in(with_defaults(pod), decision.pod)
             )
         reasons = [f"{policy}: {why}" for policy, refusals in decision.refusals.items() for why in refusals]
         preset = "" if workload.mirror else self._preset(pod)
         change = self._smallest_change(workload, pod, usable, preset)
-        return _judged(workload, reasons=tuple(reasons) or (NO_POLICY,), change=change, preset=preset)
+        return _judge(workload, reasons=tuple(reasons) or (NO_POLICY,), change=change, preset=preset)
 
     def _decide(self, pod: dict[str, Any], usable: frozenset[str]) -> PspDecision:
         key = usable, _digest(pod)
@@ -293,7 +293,7 @@ class _PspJudge:
         return f"let {who} use {policy}: a RoleBinding in {workload.namespace} to {role}"
 
 
-def _judged(
+def _judge(
     workload: Workload,
     policy: str = "",
     *,
@@ -335,7 +335,7 @@ def _filled_in(before: Any, after: Any, path: str = "") -> tuple[str, ...]:
     return tuple(found for where, was, is_now in inner for found in _filled_in(was, is_now, where))
 
 
-def _created(
+def _create(
     workload: Workload, accounts: Mapping[tuple[str, str], Object], release: Release
 ) -> dict[str, Any]:
     """Return the pod that it makes; a mirror pod is as it is, since no account has a part in it."""

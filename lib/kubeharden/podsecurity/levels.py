@@ -81,7 +81,7 @@ class NamespaceLevel:
     @property
     def stage(self) -> str:
         """Return what this run does and what the next will, in words."""
-        changed = [mode for mode in MODES if shown(self.now, mode) != shown(self.then, mode)]
+        changed = [mode for mode in MODES if label_text(self.now, mode) != label_text(self.then, mode)]
         here = f"this run sets {', '.join(changed)}" if changed else "this run changes nothing"
         if not self.pending:
             return f"{here}; then it is done" if changed else "done"
@@ -128,7 +128,7 @@ def labels_of(item: Object) -> dict[str, str]:
     return {key.removeprefix(prefix): str(value) for key, value in labels.items() if key.startswith(prefix)}
 
 
-def labelled(item: Object, labels: Mapping[str, str]) -> dict[str, Any]:
+def with_labels(item: Object, labels: Mapping[str, str]) -> dict[str, Any]:
     """Return a namespace with these pod security labels; its other labels stay."""
     meta = item["metadata"]
     others = {
@@ -138,7 +138,7 @@ def labelled(item: Object, labels: Mapping[str, str]) -> dict[str, Any]:
     return {**item, "metadata": {**meta, "labels": {**others, **wanted}}}
 
 
-def shown(labels: Mapping[str, str], mode: str) -> str:
+def label_text(labels: Mapping[str, str], mode: str) -> str:
     """Return one mode as people write it, ``baseline:v1.25``; empty where it is not set."""
     return f"{labels[mode]}:{labels.get(f'{mode}-version', LATEST)}" if mode in labels else ""
 
@@ -238,7 +238,7 @@ class _Namespace:
             )
         if have != level and stricter_or_same(have, level):
             self.remarks.append(
-                f"its label {mode} says {shown(self.now, mode)}, which is stricter than {level}: it stays"
+                f"its label {mode} says {label_text(self.now, mode)}, which is stricter than {level}: it stays"
             )
             return
         labels |= {mode: level, f"{mode}-version": self.version}

@@ -1,4 +1,4 @@
-"""What a run leaves behind: its folder, and what can be read from it afterwards.
+"""Records: the folder of a run, written while it runs and read afterwards.
 
 ``Record`` writes while things happen. ``read_run`` reads a folder again, whatever state it was left in: a run that
 was cut off at any byte is a run that can be read.

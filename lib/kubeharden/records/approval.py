@@ -1,8 +1,8 @@
-"""Whether a plan is the one that was approved, and by whom.
+"""Approvals: a plan that a second person agreed to, and their signature.
 
 A plan is approved by its digest, which the parameter ``approved_plan`` names, or by a signature over the ``plan.json``
 of a run in mode ``plan``, made with ``ssh-keygen -Y sign -n kubeharden-approval`` by one of the inventory's
-``approvers`` with a key that is not one of those of whoever runs it.
+``approvers`` with a key that does not belong to the person who runs it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Approval:
         plan: the digest of the plan that was approved.
         how: ``approved_plan``, or ``signature``.
         approver: as the file of approvers calls them; empty without a signature.
-        key: ``SHA256:…`` of the key that signed; empty likewise.
+        key: ``SHA256:…`` of the key that signed; empty without a signature.
         content: the plan that was approved, where it is known.
     """
 
@@ -60,13 +60,13 @@ def find_approval(
         approval: the parameter: a signature over a ``plan.json``, which lies beside it; or None.
         required: whether there must be one; a signature, where there are approvers.
         approvers: the file of allowed signers; None where there is none.
-        own_keys: gives the fingerprints (``SHA256:…``) of the keys of whoever runs it.
+        own_keys: gives the fingerprints (``SHA256:…``) of the keys of the person who runs it.
 
     Raises:
-        ApprovalError: one is required and lacks, or the signature does not count.
+        ApprovalError: an approval is required and is missing, or the signature does not count.
     """
     if approval is not None:
-        found = _signed(approval, approvers)
+        found = _from_signature(approval, approvers)
         check_signer(found, own_keys())
         if approved_plan and approved_plan != found.plan:
             raise ApprovalError(
@@ -126,7 +126,7 @@ def plan_difference(approved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def keys_at_hand(identity_file: str | None) -> frozenset[str]:
-    """Fingerprints of the keys that whoever runs this has: the one named, those of ``~/.ssh`` and of the agent."""
+    """Return the fingerprints of the operator's own keys: the one named, those of ``~/.ssh`` and of the agent."""
     lines = []
     files = sorted(Path("~/.ssh").expanduser().glob("*.pub"))
     for path in [*([Path(identity_file)] if identity_file else []), *files]:
@@ -152,8 +152,8 @@ def check_signer(approval: Approval, own_keys: Collection[str]) -> None:
     """
     if approval.key and approval.key in own_keys:
         raise ApprovalError(
-            f"the approval by {approval.approver} was signed with {approval.key}, a key of whoever runs this; expected "
-            "the signature of somebody else"
+            f"the approval by {approval.approver} was signed with {approval.key}, a key of the person who runs this; "
+            "expected the signature of somebody else"
         )
 
 
@@ -162,7 +162,7 @@ def _cluster(identity: Mapping[str, str]) -> str:
     return f"the cluster {identity['name']} (kube-system has the UID {identity['uid'] or 'unknown'})"
 
 
-def _signed(signature: Path, approvers: str | None) -> Approval:
+def _from_signature(signature: Path, approvers: str | None) -> Approval:
     """Return the approval in a signature file."""
     plan = signature.with_suffix("")
     if signature.suffix != ".sig" or not signature.is_file() or not plan.is_file():

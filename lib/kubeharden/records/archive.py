@@ -1,4 +1,4 @@
-"""What lies in a run's folder: names, digests, and the seal that lists them. Reading only."""
+"""The files in a run's folder: names, digests, and the seal that lists them. Reading only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Seal:
-    """What a sealed run says of itself; the signature covers it.
+    """The seal of a run; the signature covers it.
 
     Attributes:
         run: the name of the run.
@@ -87,7 +87,7 @@ def digest(path: Path) -> str:
     """SHA-256 of a regular file, in hex; a link is not followed.
 
     Raises:
-        RecordError: it is none, or cannot be read.
+        RecordError: it is not a run's folder, or cannot be read.
     """
     sha = hashlib.sha256()
     try:
@@ -147,7 +147,7 @@ def read_seal(record: Mapping[str, Any]) -> Seal:
     return Seal(**{**found, "unsealed": tuple(unsealed)})
 
 
-def altered(folder: Path, seal: Seal) -> list[str]:
+def alterations(folder: Path, seal: Seal) -> list[str]:
     """Return what differs between the folder and its seal, one sentence each; empty if nothing does."""
     wrong = []
     if seal.run != folder.name:

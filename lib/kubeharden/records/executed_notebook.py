@@ -71,11 +71,11 @@ def clean_part(part: Any, redactor: Redactor) -> None:
         if isinstance(item, (dict, list)):
             clean_part(item, redactor)
         elif isinstance(item, str) and not (str(key).startswith("image/") and key != "image/svg+xml"):
-            part[key] = _cleaned(redactor, key, item)
+            part[key] = _clean(redactor, key, item)
 
 
 def same(one: str, other: str) -> bool:
-    """Return whether two texts are the same but for the marks of what was taken out, which differ from time to time."""
+    """Return whether two texts are the same except for the marks of redaction, which differ each time."""
     return MARK.sub("", one) == MARK.sub("", other)
 
 
@@ -93,7 +93,7 @@ def _outputs(notebook: Any) -> Iterator[Any]:
 
 
 @lru_cache(maxsize=4096)
-def _cleaned(redactor: Redactor, key: str | int, text: str) -> str:
+def _clean(redactor: Redactor, key: str | int, text: str) -> str:
     """Return the text under a key without its secrets.
 
     Cached, since a notebook is saved after every cell and most of it has passed here before.

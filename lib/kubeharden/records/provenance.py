@@ -1,4 +1,4 @@
-"""Who ran what, from where, with which versions: read once, when a run starts.
+"""Provenance of a run: person, machine, notebook and versions, read once when the run starts.
 
 Nothing here talks to a node or a cluster; what is known of those comes with the facts.
 """

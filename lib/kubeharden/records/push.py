@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kubeharden.errors import ParameterError, RecordError
-from kubeharden.records.archive import RECORD, SIGNATURE, Seal, altered, digest, read_record, read_seal
+from kubeharden.records.archive import RECORD, SIGNATURE, Seal, alterations, digest, read_record, read_seal
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def _digests(folder: Path) -> dict[str, str]:
     if not (folder / SIGNATURE).exists():
         raise RecordError(f"{folder.name} is not sealed; seal it first: kubeharden seal {folder} NOTEBOOK")
     seal: Seal = read_seal(read_record(folder))
-    if wrong := altered(folder, seal):
+    if wrong := alterations(folder, seal):
         raise RecordError(f"{folder.name} was altered since it was sealed: {'; '.join(wrong)}")
     return {**seal.files, **{name: digest(folder / name) for name in (RECORD, SIGNATURE)}}
 
@@ -89,7 +89,7 @@ class _Bucket:
         self._errors = (BotoCoreError, ClientError)
         self._bucket, self._prefix = bucket, prefix
         self.place = f"s3://{bucket}/{prefix}"
-        self._client = self._asked(lambda: boto3.client("s3"))
+        self._client = self._ask(lambda: boto3.client("s3"))
 
     def names(self) -> list[str]:
         """Return the names of what is there, without the prefix."""
@@ -100,7 +100,7 @@ class _Bucket:
             )
             return [item["Key"][len(self._prefix) :] for page in pages for item in page.get("Contents", ())]
 
-        return self._asked(keys)
+        return self._ask(keys)
 
     def get(self, name: str) -> bytes:
         """Return the content of one."""
@@ -108,14 +108,14 @@ class _Bucket:
         def read() -> bytes:
             return bytes(self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"].read())
 
-        return self._asked(read)
+        return self._ask(read)
 
     def put(self, name: str, content: bytes) -> None:
         """Put one there."""
         key = self._prefix + name
-        self._asked(lambda: self._client.put_object(Bucket=self._bucket, Key=key, Body=content))
+        self._ask(lambda: self._client.put_object(Bucket=self._bucket, Key=key, Body=content))
 
-    def _asked(self, ask: Callable[[], T]) -> T:
+    def _ask(self, ask: Callable[[], T]) -> T:
         try:
             return ask()
         except self._errors as error:

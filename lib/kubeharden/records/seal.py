@@ -27,7 +27,7 @@ from kubeharden.records.archive import (
     SIGNATURE,
     STAGING,
     Seal,
-    altered,
+    alterations,
     digest,
     files_in,
     is_sealed,
@@ -48,7 +48,7 @@ READ_ONLY = 0o400  # what is sealed is not written again; its folders stay writa
 
 @dataclass(frozen=True)
 class Sealed:
-    """What became of sealing: the seal, and whether it was there already."""
+    """The result of sealing: the seal, and whether it was there already."""
 
     folder: Path
     seal: Seal
@@ -165,7 +165,7 @@ def _again(folder: Path, contents: dict[str, bytes]) -> Sealed:
         RecordError: something has.
     """
     made = read_seal(read_record(folder))
-    wrong = altered(folder, made)
+    wrong = alterations(folder, made)
     if wrong:
         raise RecordError(
             f"{made.run} was sealed on {made.sealed} and has been altered since: {'; '.join(wrong)}"

@@ -1,6 +1,6 @@
 """Signatures over records, made and checked by ``ssh-keygen -Y``, as git does for commits.
 
-The key is one that the operator has anyway, in a file or in the agent. Whoever checks needs OpenSSH 8.2 or newer
+The key is one that the operator has anyway, in a file or in the agent. The person who checks needs OpenSSH 8.2 or newer
 and the public key: as a ``.pub`` file, or in a file of allowed signers (``ssh-keygen(1)``, ALLOWED SIGNERS).
 """
 
@@ -31,7 +31,7 @@ _MAGIC = b"SSHSIG\x00\x00\x00\x01"  # and version 1: PROTOCOL.sshsig, section 3
 
 @dataclass(frozen=True)
 class Signers:
-    """Whose signatures count.
+    """The signers whose signatures count.
 
     Attributes:
         path: a file in the format of allowed signers.
@@ -134,7 +134,7 @@ def only_signer(line: str) -> Iterator[Signers]:
 
 @contextmanager
 def chosen_signers(allowed: str = "", key: str = "") -> Iterator[Signers]:
-    """Whose signatures count: those given, else ``KUBEHARDEN_ALLOWED_SIGNERS``, else the operator's own key.
+    """Open the signers that count: those given, else ``KUBEHARDEN_ALLOWED_SIGNERS``, else the operator's own key.
 
     Args:
         allowed: a file of allowed signers.
@@ -215,7 +215,7 @@ def key_in(signature: Path) -> str:
 
 
 def _field(data: bytes) -> bytes:
-    """Return the first string of SSH's wire format: four bytes of length, then so many bytes (RFC 4251, section 5)."""
+    """Return the first string of SSH's wire format: four bytes of length, then the bytes (RFC 4251, section 5)."""
     return data[4 : 4 + int.from_bytes(data[:4], "big")]
 
 
@@ -265,7 +265,7 @@ def _git_key() -> list[Path]:
 
 
 def _public_line(path: Path) -> str:
-    """Return the first line of a file of one public key; empty where it is none."""
+    """Return the first line of a file of one public key; empty where the file holds anything else."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""Whether records are what was sealed. Works with the folder and a public key alone: no cluster, no Jupyter."""
+"""Verification of sealed records. Works with the folder and a public key alone: no cluster, no Jupyter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kubeharden.records.archive import (
     RUN_NAME,
     SIGNATURE,
     Seal,
-    altered,
+    alterations,
     digest,
     is_sealed,
     read_record,
@@ -26,7 +26,7 @@ from kubeharden.records.signature import Signers, key_in, signer_of
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found of one run.
+    """The verdict on one run.
 
     Attributes:
         folder: the run's folder.
@@ -67,7 +67,7 @@ def verify(folder: Path, signers: Signers, oldest: str = "") -> Verdict:
         seal = read_seal(read_record(folder))
     except RecordError as error:
         return Verdict(folder, sealed="?", wrong=(str(error),))
-    wrong = altered(folder, seal)
+    wrong = alterations(folder, seal)
     signer = ""
     try:
         signer = signer_of(folder / RECORD, folder / SIGNATURE, signers, _when(seal))

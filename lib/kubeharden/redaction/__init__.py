@@ -1,17 +1,17 @@
 """Secrets: how they are known, and how they are taken out of text and data. Pure."""
 
 from kubeharden.redaction.patterns import MARK, is_whole
-from kubeharden.redaction.redactor import Redactor, decoded
-from kubeharden.redaction.secrets import Secrets, Sensitive, made_from, masked, secrets_of
+from kubeharden.redaction.redactor import Redactor, decode
+from kubeharden.redaction.secrets import Secrets, Sensitive, made_from, mask, secrets_of
 
 __all__ = [
     "MARK",
     "Redactor",
     "Secrets",
     "Sensitive",
-    "decoded",
+    "decode",
     "is_whole",
     "made_from",
-    "masked",
+    "mask",
     "secrets_of",
 ]

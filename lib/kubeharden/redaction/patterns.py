@@ -1,4 +1,4 @@
-"""How secrets are known in text by their form, by the name before them, or by the kind of object that they are in."""
+"""Patterns that find secrets in text: by form, by the name before them, or by the kind of object around them."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ class Redactor:
                 self._withhold_data(str(value))
             return self._all(item)
         if key == "kubectl.kubernetes.io/last-applied-configuration":
-            return self._applied(str(item))
+            return self._apply(str(item))
         named = patterns.KEY.fullmatch(key) or (variable and key == "value")
         return self._all(item) if named and not isinstance(item, Mapping) else self.redact_data(item)
 
@@ -150,7 +150,7 @@ class Redactor:
 
         Ordinary words, such as a namespace, stay.
         """
-        texts = (text for text in (value, decoded(value)) if len(text) >= LEAST_DECODED)
+        texts = (text for text in (value, decode(value)) if len(text) >= LEAST_DECODED)
         self._withhold_values(text for text in texts if not patterns.is_ordinary(text))
 
     def _mark_data(self, match: re.Match[str]) -> str:
@@ -158,7 +158,7 @@ class Redactor:
         self._withhold_data(match[2])
         return match[1] + self._mark(match[2])
 
-    def _applied(self, text: str) -> str:
+    def _apply(self, text: str) -> str:
         """Redact an object that kubectl keeps as text inside another."""
         try:
             return json.dumps(self.redact_data(json.loads(text)), ensure_ascii=False)
@@ -193,7 +193,7 @@ class Redactor:
         return f"‹redacted sha256:{digest[:8]}›"
 
 
-def decoded(value: str) -> str:
+def decode(value: str) -> str:
     """Decode a value of a Secret's ``data``; return an empty text for what is not a text of some length."""
     try:
         text = base64.b64decode(value, validate=True).decode()

@@ -12,7 +12,7 @@ _WORDS = re.compile(r"[\w.-]+")
 
 @dataclass
 class Secrets:
-    """What may be secret in something that was read.
+    """The values and names that may be secret in something that was read.
 
     Attributes:
         values: texts that are withheld wherever they stand.
@@ -52,7 +52,7 @@ class Sensitive(str):
 
     def __repr__(self) -> str:
         """Return the ``repr`` of the masked text: it is what a traceback or a cell shows."""
-        return repr(masked(self))
+        return repr(mask(self))
 
 
 def made_from(text: str, *sources: str) -> str:
@@ -63,7 +63,7 @@ def made_from(text: str, *sources: str) -> str:
     return Sensitive(text, found) if found.values or found.names else text
 
 
-def masked(text: str) -> str:
+def mask(text: str) -> str:
     """Return a text to put into a message, which cannot be ``Sensitive``: without values after their names.
 
     Distinct values stay: a redactor finds them anywhere.

@@ -1,4 +1,4 @@
-"""What each Kubernetes release accepts: tables, and one way to look things up.
+"""Tables of what each Kubernetes release accepts, and one way to look things up.
 
     table = release_table("kubelet", "v1.20.2")
     table.flag("--address").field            # 'address'

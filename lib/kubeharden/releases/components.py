@@ -31,7 +31,7 @@ class FieldParameter:
 
 @dataclass(frozen=True)
 class ByHand:
-    """Flags and fields that must be rewritten by hand; ``why`` is said of the flags."""
+    """Flags and fields that must be rewritten by hand; ``why`` is the reason for the flags."""
 
     flags: tuple[str, ...] = ()
     why: str = ""
@@ -40,7 +40,7 @@ class ByHand:
 
 @dataclass(frozen=True)
 class Entry:
-    """Who can still authenticate once anonymous access is closed.
+    """The ways to authenticate that remain once anonymous access is closed.
 
     Attributes:
         closed_by: the fields that close it.
@@ -55,7 +55,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """How a component reads its config file, in all releases; the keys are explained in ``components.yaml``."""
+    """The config file of a component, in all releases; the keys are explained in ``components.yaml``."""
 
     mode: str
     check_flag: str = ""

@@ -1,4 +1,4 @@
-"""What some releases of Kubernetes have and others do not: see ``features.yaml``.
+"""Features that some releases of Kubernetes have and others do not: see ``features.yaml``.
 
 feature("PodSecurityPolicy").in_release(release)
 feature("PodSecurityPolicy").until               # Release(1, 25): the first without it

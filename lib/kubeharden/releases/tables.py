@@ -15,7 +15,7 @@ from kubeharden.releases.release import Release
 
 
 class Decoding(Enum):
-    """What a component does with a key that its config file must not have."""
+    """The reaction of a component to a key that its config file must not have."""
 
     SILENT = "silent"  # drops it without a word (up to 1.16)
     LENIENT = "lenient"  # warns and drops it
@@ -64,7 +64,7 @@ class Field:
 
 
 class ReleaseTable:
-    """What one component accepts in one release: see ``release_table``.
+    """The flags and fields that one component accepts in one release: see ``release_table``.
 
     Attributes:
         api_versions: what a config file of this release may say, oldest first.
@@ -149,7 +149,7 @@ class ReleaseTable:
 
 @dataclass(frozen=True)
 class AdmissionPlugins:
-    """The admission plugins of one release's API server: names on by default, and names it lacks."""
+    """The admission plugins of one release's API server: names on by default, and names that it does not have."""
 
     default_on: tuple[str, ...]
     removed: frozenset[str]

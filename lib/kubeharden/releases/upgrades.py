@@ -1,4 +1,4 @@
-"""What an upgrade changes that no table of flags and fields can say: see ``upgrades.yaml``."""
+"""Rules for changes by an upgrade that no table of flags and fields can express: see ``upgrades.yaml``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class UpgradeRule:
     """One rule, with the conditions under which it concerns a node; all that are given must hold.
 
     Attributes:
-        component: whom it concerns.
+        component: the component that it concerns.
         release: the first release in which it holds.
         setting: the flag or field that it is about.
         effect: ``stops``, ``changes`` or ``warns``.
@@ -24,7 +24,7 @@ class UpgradeRule:
         todo: what to do about it.
         source: where that is known from.
         fields: values of the effective configuration by path; ``any`` is every value.
-        unless: likewise; one that holds spares the node.
+        unless: values of the effective configuration by path; one that holds spares the node.
         flags: the values that concern the node, by flag; None is a flag that is not given.
         unless_flags: flags that spare the node.
         ports: fields of the config file that name a port other than 0.

@@ -31,7 +31,7 @@ from kubeharden.plan import (
 from kubeharden.plan.events import OUTCOMES, Completed, Failed
 from kubeharden.records import KeptFile, KeptObject, PastRun
 from kubeharden.records.folder import ABSENT
-from kubeharden.redaction import is_whole, masked
+from kubeharden.redaction import is_whole, mask
 from kubeharden.runs.kind import Backup
 
 
@@ -134,7 +134,7 @@ class _Builder:
             return None
         if change.before_digest not in file.ours:
             left = "" if file.last.after == ABSENT else self.past.content(file.last.node, file.last.after)
-            diff = masked(unified_diff(path, left, now.content if now else ""))
+            diff = mask(unified_diff(path, left, now.content if now else ""))
             raise _ChangedSinceError(f"{path} was changed since by somebody else:\n{diff}")
         if wanted == ABSENT:
             return change

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kubeharden.podsecurity.levels import MODES, NamespaceLevel, shown
+from kubeharden.podsecurity.levels import MODES, NamespaceLevel, label_text
 from kubeharden.show.display import BAD, NOTE, Block, Message, Table
 
 HEADINGS = ("Namespace", "Level", "Why", "Now", "After this run", "Stage")
@@ -37,7 +37,7 @@ def namespaces_view(levels: Sequence[NamespaceLevel]) -> list[Block]:
 
 def _modes(labels: Mapping[str, str]) -> str:
     """Return the labels as text: ``baseline:v1.25`` where all modes have the same level."""
-    levels = {mode: text for mode in MODES if (text := shown(labels, mode))}
+    levels = {mode: text for mode in MODES if (text := label_text(labels, mode))}
     if len(levels) == len(MODES) and len(set(levels.values())) == 1:
         return levels[MODES[0]]
     return "\n".join(f"{mode} {text}" for mode, text in levels.items()) or "none"

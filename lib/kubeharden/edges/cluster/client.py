@@ -173,11 +173,11 @@ class Client:
         if maybe_done and method == "DELETE" and answer.status == 404:  # noqa: PLR2004 - the first one did it
             return "{}"
         if maybe_done and answer.status == 409 and body:  # noqa: PLR2004
-            return self._found(method, path, body, answer, what)
+            return self._own_write(method, path, body, answer, what)
         raise self._refusal(answer, what or path)
 
-    def _found(self, method: str, path: str, body: Mapping[str, Any], answer: Response, what: str) -> str:
-        """A write met 409 after one whose answer was lost: if what is there is what was sent, that one did it."""
+    def _own_write(self, method: str, path: str, body: Mapping[str, Any], answer: Response, what: str) -> str:
+        """Return the object that an earlier write of ours left, where its answer was lost and this one met 409."""
         place = f"{path}/{body['metadata']['name']}" if method == "POST" else path
         there = self._send("GET", place, None, [])
         if there.good and _carries(json.loads(there.text), without_server_parts(body)):

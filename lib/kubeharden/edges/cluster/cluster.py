@@ -1,4 +1,4 @@
-"""What takes a moment: an API server that comes back, a node that is seen again."""
+"""Polling helpers: wait until the API server answers and a node has reported again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """What the API says of a node.
+    """The state of a node according to the API.
 
     Attributes:
         ready: whether its condition Ready is true.
@@ -86,15 +86,15 @@ class Cluster(Objects):
         return NodeStatus(
             ready=ready.get("status") == "True",
             reported=ready.get("lastHeartbeatTime") or "",
-            renewed=self._renewed(node),
+            renewed=self._lease_renewal(node),
             unschedulable=bool(item.get("spec", {}).get("unschedulable")),
         )
 
-    def _renewed(self, node: str) -> str:
+    def _lease_renewal(self, node: str) -> str:
         if not self.serves("Lease"):
             return ""
         try:
             lease = self.get("Lease", node, "kube-node-lease")
-        except ClusterError:  # 403: whoever may read nodes need not be allowed to read their Leases
+        except ClusterError:  # 403: a user who may read nodes may be forbidden to read their Leases
             return ""
         return str((lease or {}).get("spec", {}).get("renewTime") or "")

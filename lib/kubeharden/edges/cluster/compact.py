@@ -1,4 +1,4 @@
-"""What is kept of the objects that a plan is made from: of a big cluster, there are a hundred thousand.
+"""Memory-saving representation of API objects: a big cluster has a hundred thousand of them.
 
 As JSON, half of a pod is ``managedFields`` and status; as Python objects, 50,000 pods would take more than a gigabyte.
 Most of what remains is equal in all pods of one template, and is kept once.
@@ -40,10 +40,10 @@ class Keeper:
     def _within(self, value: Any) -> Any:
         """Metadata, or a spec: hardly ever equal as a whole, for names and nodes, and so not compared."""
         if isinstance(value, dict):
-            return {key: self._shared(part) for key, part in value.items()}
-        return self._shared(value)
+            return {key: self._share(part) for key, part in value.items()}
+        return self._share(value)
 
-    def _shared(self, value: Any) -> Any:
+    def _share(self, value: Any) -> Any:
         """Return a value that is equal to this one: the one that came first.
 
         Parts of an object are known by their identity, since equal ones are one already, and none of them goes as
@@ -54,10 +54,10 @@ class Keeper:
             kept = ONE_PROJECTED_NAME if PROJECTED_NAME.fullmatch(value) else value
             return self._plain.setdefault(value, kept)
         if isinstance(value, dict):
-            made = {key: self._shared(part) for key, part in value.items()}
+            made = {key: self._share(part) for key, part in value.items()}
             return self._parts.setdefault((dict, *made, *map(id, made.values())), made)
         if isinstance(value, list):
-            parts = [self._shared(part) for part in value]
+            parts = [self._share(part) for part in value]
             return self._parts.setdefault((list, *map(id, parts)), parts)
         return self._plain.setdefault((type(value), value), value)  # 1 is equal to True, and is not the same
 

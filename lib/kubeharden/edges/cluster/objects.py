@@ -32,7 +32,7 @@ Keep = Callable[[dict[str, Any]], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Written:
-    """What became of an object.
+    """The outcome of a write.
 
     Attributes:
         item: as the server has it now; None where it was deleted.
@@ -313,7 +313,7 @@ class Objects:
             token = metadata.get("continue") or ""
             done += len(items)
             if told is not None:
-                # How many remain is said from 1.16 on (1.15: where a gate is on; ListMeta.remainingItemCount).
+                # The server says from 1.16 on how many remain (1.15: where a gate is on; ListMeta.remainingItemCount).
                 more = metadata.get("remainingItemCount") if token else 0
                 told(RESOURCES[kind].plural, done, None if more is None else done + more)
             if not token:

@@ -112,7 +112,7 @@ class Nodes:
             text = answer.decode("utf-8", errors="surrogateescape")  # files are written back as they were
             return parse_observation(node.name, node.control_plane, text)
 
-        return _all(look, self._named(names))
+        return _all(look, self._select(names))
 
     def begin(
         self, change: NodeChange, run: str, confirm_timeout: float = CONFIRM_SECONDS
@@ -179,7 +179,7 @@ class Nodes:
             answer = self._transaction(node, "state", b"", OBSERVE_SECONDS)
             return node.name, read_transactions(node.name, answer, self.redactor)
 
-        return dict(_all(ask, self._named(names)))
+        return dict(_all(ask, self._select(names)))
 
     def backup(self, node: str, run: str, digest: str) -> str | None:
         """Return what a transaction backed up on its node, by the SHA-256 of the content; None where it is not there.
@@ -202,7 +202,7 @@ class Nodes:
     def _node(self, name: str) -> Node:
         return next(node for node in self.inventory.nodes if node.name == name)
 
-    def _named(self, names: Iterable[str] | None) -> list[Node]:
+    def _select(self, names: Iterable[str] | None) -> list[Node]:
         wanted = None if names is None else set(names)
         return [node for node in self.inventory.nodes if wanted is None or node.name in wanted]
 

@@ -18,7 +18,7 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class Answer:
-    """What a script answered.
+    """The answer of a script.
 
     Attributes:
         status: its exit status; that of the whole session, where the session ended instead.
@@ -101,13 +101,13 @@ class Session:
             except TimeoutError:
                 raise TimeoutError(f"no answer within {seconds:.0f} s") from None
             if not data:
-                return self._ended(bytes(said), end)
+                return self._end(bytes(said), end)
             said += data
         output, _, rest = bytes(said.removesuffix(last)).rpartition(f"\n{mark} ".encode())
         status, _, complaints = rest.decode(errors="replace").partition("\n")
         return Answer(int(status), output, complaints)
 
-    def _ended(self, said: bytes, end: float) -> Answer:
+    def _end(self, said: bytes, end: float) -> Answer:
         """Return why there will be no answer: sudo refused, or there is no shell, or it was killed."""
         complaints = b""
         while data := self._channel.recv_stderr(_CHUNK):
@@ -121,8 +121,8 @@ class Session:
 
 def command() -> str:
     """Return the command of a session: the scripts as functions, then that which calls them. It is a constant."""
-    functions = [f"{name}() {{\n{_stripped(name)}\n}}" for name in SCRIPTS]
-    return shlex.join(["sh", "-c", "\n".join([*functions, _stripped("session")]), "kubeharden-session"])
+    functions = [f"{name}() {{\n{_strip(name)}\n}}" for name in SCRIPTS]
+    return shlex.join(["sh", "-c", "\n".join([*functions, _strip("session")]), "kubeharden-session"])
 
 
 def script_text(name: str) -> str:
@@ -130,7 +130,7 @@ def script_text(name: str) -> str:
     return (files(__package__) / f"{name}.sh").read_text(encoding="utf-8")
 
 
-def _stripped(name: str) -> str:
+def _strip(name: str) -> str:
     """A script without comments and indentation: a server need not take more than 32 kB at once (RFC 4253, 6.1)."""
     lines = (line.strip() for line in script_text(name).splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("#"))

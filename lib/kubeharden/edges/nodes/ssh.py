@@ -123,7 +123,7 @@ class Ssh:
         return Session(channel, self._command, seconds, sudo, self._password if sudo else None)
 
     def _keep(self, node: Node, connection: Connection, session: Session) -> None:
-        """For whoever asks this node next, unless its connection is another one by now."""
+        """Keep a session for the next request to its node, unless the node has a new connection by now."""
         with self._lock:
             if self._connections.get(node.name) is connection:
                 self._idle.setdefault(node.name, []).append(session)
@@ -171,7 +171,7 @@ class Ssh:
         return connection
 
     def _reach(self, connection: Connection, name: str) -> None:
-        """Open a connection; whatever is wrong is said with the name."""
+        """Open a connection; every error names the node."""
         try:
             self._secure(connection, name, self.inventory.ssh.connect_timeout)
             connection.open()

@@ -1,4 +1,4 @@
-"""What goes to ``transaction.sh`` and what comes back, as text and as plain data. Pure."""
+"""Requests to ``transaction.sh`` and its answers, as text and as plain data. Pure."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def read_result(node: str, service: str, text: str, redactor: Redactor) -> Trans
     """Return the answer of ``transaction.sh``; what a login shell printed before it is left out.
 
     Raises:
-        NodeError: it is none.
+        NodeError: the answer cannot be read.
     """
     _, found, result = text.rpartition("@result ")
     head, _, words = result.partition("\n")

@@ -44,7 +44,7 @@ def judge_policies(draft: Draft, objects: Objects, plugin: str, *, switched_on: 
     _say_what_is_idle(draft, judged)
     refused = breaking(judged, draft.parameters.accept_breaking)
     if switched_on and refused:
-        lines = "\n".join(f"  {described(j)}" for j in refused)
+        lines = "\n".join(f"  {describe(j)}" for j in refused)
         why = (
             f"{plugin} is not switched on while something that is in use would be refused. Each of these needs a "
             f"policy, or its name in accept_breaking (see run.impact()):\n{lines}"
@@ -75,7 +75,7 @@ def _say_what_is_idle(draft: Draft, judged: Sequence[Judged]) -> None:
         draft.remarks.append(Remark(name, why))
 
 
-def described(judged: Judged) -> str:
+def describe(judged: Judged) -> str:
     """Return a workload that breaks, in a line: ``Deployment shop/web (3 pods): may use no policy``."""
     return f"{judged} ({judged.how_many}): {'; '.join(judged.reasons)}"
 

@@ -137,7 +137,7 @@ class _Planner:
         if commands and any(file.path.startswith("/etc/systemd/") for file in files):
             source = f" from {', '.join(paths)}" if paths else ""
             why = (
-                f"its command is made from variables{source}; they are now written out, and whoever changes them "
-                "there later changes nothing"
+                f"its command is made from variables{source}; they are now written out, and changing "
+                "them there later has no effect"
             )
             self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))

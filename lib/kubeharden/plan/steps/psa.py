@@ -30,8 +30,8 @@ from kubeharden.plan.step import POD_SECURITY
 from kubeharden.plan.steps.breakage import judge_levels
 from kubeharden.plan.steps.psp import PSP_PLUGIN, api_servers
 from kubeharden.podsecurity import PolicySet
-from kubeharden.podsecurity.admission_config import PATH, PLUGIN, configured, rendered
-from kubeharden.podsecurity.levels import labelled, namespace_levels, unwanted
+from kubeharden.podsecurity.admission_config import PATH, PLUGIN, render_config, with_defaults_set
+from kubeharden.podsecurity.levels import namespace_levels, unwanted, with_labels
 from kubeharden.podsecurity.retirement import also_about_policies, leftovers, mutating_fields
 from kubeharden.releases import Release, feature
 
@@ -77,7 +77,7 @@ class _Planner:
         for level in levels:
             item = items[level.namespace]
             if level.then != level.now:
-                change = ObjectChange(POD_SECURITY, labelled(item, level.then), item)
+                change = ObjectChange(POD_SECURITY, with_labels(item, level.then), item)
                 self.draft.object_changes.append(change)
             for remark in level.remarks:
                 self._remark(f"namespace {level.namespace}", remark)
@@ -124,13 +124,13 @@ class _Planner:
             raise UnitError(f"{CONFIG_FILE} names {path}, but there is no such file")
         existing = read_config(fact) if fact else None
         try:
-            content = configured(service.release, existing, defaults, self.version)
+            content = with_defaults_set(service.release, existing, defaults, self.version)
         except MigrationRefusedError as error:
             raise MigrationRefusedError(f"{path}: {error}") from None
         if content == existing:
             return []
         mode, owner, group = (fact.mode, fact.owner, fact.group) if fact else ("644", "root", "root")
-        return [FileChange(path, fact, rendered(content), mode, owner, group)]
+        return [FileChange(path, fact, render_config(content), mode, owner, group)]
 
     def _static_pods(self, defaults: Mapping[str, str]) -> None:
         self._remark(

@@ -18,7 +18,7 @@ class CapabilitiesStrategy:
     required_drop: frozenset[str] = frozenset()
     allowed: frozenset[str] = frozenset()
 
-    def generated(self, capabilities: dict[str, Any] | None) -> dict[str, Any] | None:
+    def generate(self, capabilities: dict[str, Any] | None) -> dict[str, Any] | None:
         """Return what a container gets, both lists sorted; the very same object where nothing is added.
 
         A default that the container drops itself is not added.

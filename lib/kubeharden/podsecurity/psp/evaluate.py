@@ -67,7 +67,7 @@ def prepare_psps(psps: Iterable[Object], release: str | Release = "1.20") -> Pre
 
     Raises:
         ParameterError: a policy is wrong, or two have one name.
-        UnknownReleaseError: the release is none that is known.
+        UnknownReleaseError: the release is not known.
     """
     of_server = Release.parse(release)
     providers: dict[str, Provider] = {}
@@ -108,25 +108,25 @@ def evaluate_psp(
 
     Raises:
         ParameterError: the pod or a policy is wrong.
-        UnknownReleaseError: the release is none that is known.
+        UnknownReleaseError: the release is not known.
     """
     if operation not in ("create", "update"):
         raise ParameterError(f"operation: expected create or update, not {operation!r}")
     check_pod(pod)
     prepared = psps if isinstance(psps, PreparedPolicies) else prepare_psps(psps, release)
     if operation == "create":
-        return _created(pod, prepared)
+        return _create(pod, prepared)
     if old is not None and _only_for_garbage_collection(pod, old):
         return PspDecision(admitted=True, policy=None, pod=pod)
-    return _updated(pod, prepared)
+    return _update(pod, prepared)
 
 
-def _created(pod: Object, prepared: PreparedPolicies) -> PspDecision:
+def _create(pod: Object, prepared: PreparedPolicies) -> PspDecision:
     seen = with_defaults(pod)
     refusals = {name: [reason] for name, reason in prepared.unusable.items()}
     chosen: tuple[str, Object] | None = None
     for provider in prepared.providers:
-        mutated = provider.mutated(seen)
+        mutated = provider.mutate(seen)
         if reasons := provider.refusals(mutated):
             refusals[provider.name] = reasons
         elif mutated is seen:
@@ -142,12 +142,12 @@ def _created(pod: Object, prepared: PreparedPolicies) -> PspDecision:
     return PspDecision(admitted=True, policy=policy, pod=mutated, refusals=refusals)
 
 
-def _updated(pod: Object, prepared: PreparedPolicies) -> PspDecision:
+def _update(pod: Object, prepared: PreparedPolicies) -> PspDecision:
     seen = with_defaults(pod)
     refusals = {name: [reason] for name, reason in prepared.unusable.items()}
     hint = annotations_of(pod).get(PSP_ANNOTATION)
     for provider in sorted(prepared.providers, key=lambda p: p.name != hint):
-        mutated = provider.mutated(seen)
+        mutated = provider.mutate(seen)
         reasons = provider.refusals(mutated)
         if not reasons and mutated is seen:
             return PspDecision(admitted=True, policy=provider.name, pod=seen, refusals=refusals)

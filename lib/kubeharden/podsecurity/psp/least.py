@@ -49,7 +49,7 @@ def least_privileged_policy(
 
     Raises:
         ParameterError: there are no pods, or one is malformed.
-        UnknownReleaseError: the release is none that is known.
+        UnknownReleaseError: the release is not known.
     """
     server, seen = Release.parse(release), []
     for pod in pods:
@@ -95,7 +95,7 @@ def _spec(pods: Sequence[Object], placed: Sequence[Placed], server: Release) -> 
     spec |= _capabilities(contexts) | _sysctls(pod_contexts, server)
     spec["seLinux"] = _labels(pod_contexts, placed)
     spec["runAsUser"] = _users(placed)
-    groups = [_used(pair, "runAsGroup") for pair in placed]
+    groups = [_value_of(pair, "runAsGroup") for pair in placed]
     spec["runAsGroup"] = _groups([[] if group is None else [group] for group in groups], server)
     spec["supplementalGroups"] = _groups([c.get("supplementalGroups") or [] for c in pod_contexts], server)
     fs_groups = [found.get("fsGroup") for found in pod_contexts]
@@ -109,7 +109,7 @@ def _spec(pods: Sequence[Object], placed: Sequence[Placed], server: Release) -> 
     return spec
 
 
-def _used(placed: Placed, key: str) -> Any:
+def _value_of(placed: Placed, key: str) -> Any:
     container, pod = placed
     return effective(context(pod["spec"]), context(container), key)
 
@@ -156,7 +156,7 @@ def _labels(pod_contexts: Sequence[Object], placed: Sequence[Placed]) -> Object:
     labels = [found.get("seLinuxOptions") for found in pod_contexts]
     if options is None or None in labels:
         return _ANY
-    labels += [_used(pair, "seLinuxOptions") for pair in placed]
+    labels += [_value_of(pair, "seLinuxOptions") for pair in placed]
     strategy = SELinuxStrategy(options)
     if any(strategy.refusals("", label) for label in labels):
         return _ANY
@@ -164,10 +164,10 @@ def _labels(pod_contexts: Sequence[Object], placed: Sequence[Placed]) -> Object:
 
 
 def _users(placed: Sequence[Placed]) -> Object:
-    users = [_used(pair, "runAsUser") for pair in placed]
+    users = [_value_of(pair, "runAsUser") for pair in placed]
     if users and None not in users:
         return {"rule": "MustRunAs", "ranges": _ranges(users)}
-    non_root = [_used(pair, "runAsNonRoot") for pair in placed]
+    non_root = [_value_of(pair, "runAsNonRoot") for pair in placed]
     if (
         users
         and all(
@@ -214,7 +214,7 @@ def _host_paths(volumes: Iterable[tuple[Object, Object]], server: Release) -> li
     """Return the paths, without those that another covers; for reading only where nobody mounts one to write."""
     read_only = feature("PodSecurityPolicy allowedHostPaths.readOnly").in_release(server)
     paths = {
-        HostPath(_trimmed(volume["hostPath"].get("path") or ""), read_only and _only_read(pod, volume))
+        HostPath(_trim(volume["hostPath"].get("path") or ""), read_only and _only_read(pod, volume))
         for pod, volume in volumes
         if volume_type(volume) == "hostPath"
     }
@@ -232,7 +232,7 @@ def _host_paths(volumes: Iterable[tuple[Object, Object]], server: Release) -> li
     ]
 
 
-def _trimmed(path: str) -> str:
+def _trim(path: str) -> str:
     return path.removesuffix("/") or path
 
 

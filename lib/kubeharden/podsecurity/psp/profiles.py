@@ -23,7 +23,7 @@ from kubeharden.kube.names import (
 )
 from kubeharden.kube.pods import containers
 from kubeharden.podsecurity.psp.pod import context, name_of
-from kubeharden.podsecurity.psp.wording import annotation, forbidden, quoted
+from kubeharden.podsecurity.psp.wording import annotation, forbidden, quote
 
 _ANY = "*"
 _LOCALHOST = "localhost/"
@@ -68,7 +68,7 @@ def app_armor_profile(pod: Object, container: Object) -> str:
     return annotations_of(pod).get(APPARMOR_CONTAINER + name_of(container)) or ""
 
 
-def _listed(notes: Mapping[str, str], key: str) -> frozenset[str] | None:
+def _list(notes: Mapping[str, str], key: str) -> frozenset[str] | None:
     """Return what a list with commas says; an empty one says the empty name. None without the annotation."""
     return frozenset((notes[key] or "").split(",")) if key in notes else None
 
@@ -90,13 +90,13 @@ class SeccompStrategy:
             notes: the policy's annotations.
             same_defaults: whether docker/default and runtime/default allow one another, as from 1.19 on.
         """
-        names = _listed(notes, SECCOMP_ALLOWED) or frozenset()
+        names = _list(notes, SECCOMP_ALLOWED) or frozenset()
         allowed = names - {_ANY}
         if same_defaults and allowed & DEFAULT_NAMES:
             allowed |= DEFAULT_NAMES
         return cls(notes.get(SECCOMP_DEFAULT) or "", allowed, _ANY in names, notes.get(SECCOMP_ALLOWED) or "")
 
-    def generated(self, pod: Object) -> str:
+    def generate(self, pod: Object) -> str:
         """Return the profile for the pod's annotation, or else that of its field; empty for none."""
         field = context(pod["spec"]).get("seccompProfile")
         return annotations_of(pod).get(SECCOMP_POD) or (
@@ -134,11 +134,11 @@ class AppArmorStrategy:
         """Return the strategy of a policy with these annotations."""
         return cls(
             notes.get(APPARMOR_DEFAULT) or "",
-            _listed(notes, APPARMOR_ALLOWED),
+            _list(notes, APPARMOR_ALLOWED),
             notes.get(APPARMOR_ALLOWED) or "",
         )
 
-    def generated(self, pod: Object) -> dict[str, str]:
+    def generate(self, pod: Object) -> dict[str, str]:
         """Return the annotations that are missing: the default profile for every container without one."""
         if not self.default:
             return {}
@@ -153,6 +153,6 @@ class AppArmorStrategy:
         if not profile:
             return [forbidden(annotation(key), "AppArmor profile must be set")]
         if profile not in self.allowed:
-            words = f"{profile} is not an allowed profile. Allowed values: {quoted(self.shown)}"
+            words = f"{profile} is not an allowed profile. Allowed values: {quote(self.shown)}"
             return [forbidden(annotation(key), words)]
         return []

@@ -88,7 +88,7 @@ class Provider:
             ),
         )
 
-    def mutated(self, pod: Object) -> Object:
+    def mutate(self, pod: Object) -> Object:
         """Return the pod with what the policy fills in (``MutatePod``); the same object where that is nothing."""
         spec = pod["spec"]
         changed = self._pod_changes(spec)
@@ -126,9 +126,9 @@ class Provider:
 
     def _notes(self, pod: Object) -> dict[str, str]:
         """Return the annotations that the policy adds."""
-        profile = self.seccomp.generated(pod)
+        profile = self.seccomp.generate(pod)
         changes = profile and profile != annotations_of(pod).get(SECCOMP_POD)
-        return {**({SECCOMP_POD: profile} if changes else {}), **self.app_armor.generated(pod)}
+        return {**({SECCOMP_POD: profile} if changes else {}), **self.app_armor.generate(pod)}
 
     def _container(self, container: Object, pod_context: Object) -> Object:
         """Return a container with what the policy fills in (``mutateContainer``)."""
@@ -145,7 +145,7 @@ class Provider:
             and effective(pod_context, found, "runAsNonRoot") is None
         ):
             filled["runAsNonRoot"] = True
-        capabilities = self.capabilities.generated(found.get("capabilities"))
+        capabilities = self.capabilities.generate(found.get("capabilities"))
         if capabilities is not found.get("capabilities"):
             filled["capabilities"] = capabilities
         if self.spec.read_only_root and found.get("readOnlyRootFilesystem") is None:
@@ -223,13 +223,13 @@ class Provider:
         found, pod_context = context(container), context(pod["spec"])
         path = f"{where}.securityContext"
 
-        def used(key: str) -> Any:
+        def value_of(key: str) -> Any:
             return effective(pod_context, found, key)
 
-        reasons = self.user.refusals(path, used("runAsNonRoot"), used("runAsUser"))
-        if used("runAsGroup") is not None:
-            reasons += self.run_as_group.refusals(path, [used("runAsGroup")])
-        reasons += self.se_linux.refusals(f"{path}.seLinuxOptions", used("seLinuxOptions"))
+        reasons = self.user.refusals(path, value_of("runAsNonRoot"), value_of("runAsUser"))
+        if value_of("runAsGroup") is not None:
+            reasons += self.run_as_group.refusals(path, [value_of("runAsGroup")])
+        reasons += self.se_linux.refusals(f"{path}.seLinuxOptions", value_of("seLinuxOptions"))
         reasons += self.app_armor.refusals(pod, container)
         reasons += self.seccomp.container_refusals(pod, container)
         if found.get("privileged") and not self.spec.privileged:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubeharden.podsecurity.psp.wording import forbidden, quoted
+from kubeharden.podsecurity.psp.wording import forbidden, quote
 from kubeharden.releases import Release, features_of
 
 
@@ -34,9 +34,9 @@ class SysctlsStrategy:
             name = sysctl.get("name") or ""
             path = f"pod.spec.securityContext.sysctls[{index}]"
             if _matches(name, self.forbidden):
-                reasons.append(forbidden(path, f"sysctl {quoted(name)} is not allowed"))
+                reasons.append(forbidden(path, f"sysctl {quote(name)} is not allowed"))
             elif name not in self.safe and not _matches(name, self.allowed):
-                reasons.append(forbidden(path, f"unsafe sysctl {quoted(name)} is not allowed"))
+                reasons.append(forbidden(path, f"unsafe sysctl {quote(name)} is not allowed"))
         return reasons
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 def invalid(path: str, value: bool | int | str | Sequence[int], detail: str = "") -> str:
     """``path: Invalid value: value: detail``."""
-    reason = f"{path}: Invalid value: {_shown(value)}"
+    reason = f"{path}: Invalid value: {_text(value)}"
     return f"{reason}: {detail}" if detail else reason
 
 
@@ -21,7 +21,7 @@ def forbidden(path: str, detail: str) -> str:
     return f"{path}: Forbidden: {detail}"
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """Return a text as Go's %q shows it."""
     return json.dumps(text, ensure_ascii=False)
 
@@ -31,11 +31,11 @@ def annotation(key: str) -> str:
     return f"pod.metadata.annotations[{key}]"
 
 
-def _shown(value: bool | int | str | Sequence[int]) -> str:
+def _text(value: bool | int | str | Sequence[int]) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):
-        return quoted(value)
+        return quote(value)
     return f"[]int64{{{', '.join(map(str, value))}}}"

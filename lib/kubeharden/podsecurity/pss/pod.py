@@ -32,21 +32,21 @@ class Fields:
         value = self.values.get(key)
         if value is None or value is True or value is False:
             return value
-        raise _mistyped(f"{self.path}.{key}", "true or false", value)
+        raise _type_error(f"{self.path}.{key}", "true or false", value)
 
     def number(self, key: str) -> int | None:
         """Return an integer; a boolean is refused."""
         value = self.values.get(key)
         if value is None or type(value) is int:
             return value
-        raise _mistyped(f"{self.path}.{key}", "an integer", value)
+        raise _type_error(f"{self.path}.{key}", "an integer", value)
 
     def text(self, key: str) -> str | None:
         """Return a string."""
         value = self.values.get(key)
         if value is None or isinstance(value, str):
             return value
-        raise _mistyped(f"{self.path}.{key}", "a string", value)
+        raise _type_error(f"{self.path}.{key}", "a string", value)
 
     def child(self, key: str) -> Fields | None:
         """Return an object; None differs from an empty one: ``seccompProfile: {}`` is a profile without a type."""
@@ -76,7 +76,7 @@ class Fields:
         found = []
         for value in _sequence(path, self.values.get(key)):
             if value is not None and not isinstance(value, str):
-                raise _mistyped(path, "strings", value)
+                raise _type_error(path, "strings", value)
             found.append(value or "")
         return found
 
@@ -153,7 +153,7 @@ def _security(holder: Fields) -> Fields:
 def _mapping(path: str, value: object) -> Mapping[str, Any]:
     if isinstance(value, dict | Mapping):
         return value
-    raise _mistyped(path, "an object", value)
+    raise _type_error(path, "an object", value)
 
 
 def _sequence(path: str, value: object) -> Sequence[Any]:
@@ -161,9 +161,9 @@ def _sequence(path: str, value: object) -> Sequence[Any]:
         return ()
     if isinstance(value, list | tuple):
         return value
-    raise _mistyped(path, "a list", value)
+    raise _type_error(path, "a list", value)
 
 
-def _mistyped(path: str, wanted: str, value: object) -> ParameterError:
+def _type_error(path: str, wanted: str, value: object) -> ParameterError:
     """Return the error without the value itself, which may be a secret."""
     return ParameterError(f"pod: {path} must be {wanted}, found {type(value).__name__}")
