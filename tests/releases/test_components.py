@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import pytest
 
 from kubeharden.components.validate import _CHECKS
@@ -47,7 +45,7 @@ def test_what_a_row_names_is_there(row: Component) -> None:
     assert {*config.path_fields, *config.addresses, *config.checks, *config.parameters} <= paths.keys()
     assert set(config.checks.values()) <= _CHECKS.keys()
     asked = [each.parameter for each in config.parameters.values()]
-    assert {*asked, *config.flag_parameters.values()} <= {field.name for field in fields(Parameters)}
+    assert {*asked, *config.flag_parameters.values()} <= Parameters.model_fields.keys()
     for name in filter(None, (*config.honoured, config.port_flags_give_way)):
         assert feature(name).source
     if config.entry:
