@@ -18,7 +18,6 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 from kubeharden.errors import RehearsalError
@@ -30,17 +29,17 @@ __all__ = ["Rehearsal", "available", "service_range", "start"]
 
 
 def available() -> dict[str, str]:
-    """The rehearsal clusters there are: name and one line of description."""
+    """Return the rehearsal clusters: the name of each and one line of description."""
     return {path.parent.name: _setting(path, "title") for path in sorted(SCENARIOS.glob("*/scenario.yaml"))}
 
 
 def service_range(name: str) -> str:
-    """The ``--service-cluster-ip-range`` of a rehearsal cluster's API server, known before it runs."""
+    """Return the ``--service-cluster-ip-range`` of a cluster's API server before it runs."""
     return _setting(SCENARIOS / name / "scenario.yaml", "service_cluster_ip_range")
 
 
 def _setting(path: Path, key: str) -> str:
-    """One plain line of a scenario file, without a YAML library: this module must import quickly."""
+    """Read one plain line of a scenario file, without a YAML library: this module must import quickly."""
     match = re.search(rf"^{key}: *(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     return match[1] if match else ""
 
@@ -117,12 +116,7 @@ class Rehearsal:
     def __enter__(self) -> Rehearsal:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 

@@ -35,7 +35,7 @@ def main() -> int:
 
 async def _serve(scenario: Scenario, directory: Directory, with_stdin: bool) -> None:
     # Only now, so that a refusal does not wait for the SSH and HTTP servers to be imported.
-    from kubeharden_rehearsal.server import RehearsalServer  # noqa: PLC0415
+    from kubeharden_rehearsal.rehearsal_server import RehearsalServer  # noqa: PLC0415
 
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()

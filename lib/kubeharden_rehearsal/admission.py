@@ -43,7 +43,7 @@ def refuse_privileged(store: ObjectStore, pod: Object) -> None:
         if is_privileged(container)
     ]
     if problems:
-        raise invalid(store.catalog.preferred("Pod"), pod["metadata"].get("name", ""), problems)
+        raise invalid(store.catalog.by_kind("Pod"), pod["metadata"].get("name", ""), problems)
 
 
 def give_service_account(store: ObjectStore, pod: Object) -> None:

@@ -1,4 +1,4 @@
-"""kube-apiserver when it is started: its admission plugins, and the files that it must be able to read.
+"""The start of kube-apiserver: its admission plugins, and the files that it must be able to read.
 
 Its flags are not checked by name: there is no table of them for each release.
 """
@@ -6,14 +6,12 @@ Its flags are not checked by name: there is no table of them for each release.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import yaml
-
+from kubeharden.components.admission_plugins import CONFIG_FILE, DISABLE, ENABLE, OLD
 from kubeharden.releases import Release, admission_plugins
-from kubeharden_rehearsal import pod_security
+from kubeharden.releases.files import read
+from kubeharden_rehearsal import pod_security_plugin
 from kubeharden_rehearsal.behaviour import (
     Started,
     Surroundings,
@@ -21,61 +19,33 @@ from kubeharden_rehearsal.behaviour import (
     refusal,
 )
 
-ADMISSION_CONTROL = "--admission-control"
-CONFIG_FILE = "--admission-control-config-file"
-ENABLE, DISABLE = "--enable-admission-plugins", "--disable-admission-plugins"
-_DEPRECATED = (
-    "Use --enable-admission-plugins or --disable-admission-plugins instead. "
-    "Will be removed in a future version."
-)
+_TABLE = read("kube-apiserver")
 # Flags that name a file which is read at start-up (kube-apiserver's reference, 1.10 to 1.24).
 _FILE_FLAGS = (
-    "--client-ca-file",
-    "--tls-cert-file",
-    "--tls-private-key-file",
-    "--service-account-key-file",
-    "--service-account-signing-key-file",
-    "--kubelet-certificate-authority",
-    "--kubelet-client-certificate",
-    "--kubelet-client-key",
-    "--etcd-cafile",
-    "--etcd-certfile",
-    "--etcd-keyfile",
-    "--requestheader-client-ca-file",
-    "--proxy-client-cert-file",
-    "--proxy-client-key-file",
-    "--token-auth-file",
-    "--basic-auth-file",
-    "--audit-policy-file",
-    "--admission-control-config-file",
-    "--encryption-provider-config",
-    "--experimental-encryption-provider-config",
+    *("--client-ca-file", "--tls-cert-file"),
+    *("--tls-private-key-file", "--service-account-key-file"),
+    *("--service-account-signing-key-file", "--kubelet-certificate-authority"),
+    *("--kubelet-client-certificate", "--kubelet-client-key"),
+    *("--etcd-cafile", "--etcd-certfile"),
+    *("--etcd-keyfile", "--requestheader-client-ca-file"),
+    *("--proxy-client-cert-file", "--proxy-client-key-file"),
+    *("--token-auth-file", "--basic-auth-file"),
+    *("--audit-policy-file", "--admission-control-config-file"),
+    *("--encryption-provider-config", "--experimental-encryption-provider-config"),
 )
 # Never on by default, known in the whole range unless the table says when they came or went.
-_OPTIONAL = frozenset(
-    {
-        "AlwaysAdmit",
-        "AlwaysDeny",
-        "AlwaysPullImages",
-        "EventRateLimit",
-        "ExtendedResourceToleration",
-        "ImagePolicyWebhook",
-        "LimitPodHardAntiAffinityTopology",
-        "NamespaceAutoProvision",
-        "NamespaceExists",
-        "NodeRestriction",
-        "OwnerReferencesPermissionEnforcement",
-        "PersistentVolumeClaimResize",
-        "PodNodeSelector",
-        "PodTolerationRestriction",
-        "Priority",
-        "StorageObjectInUseProtection",
-    }
+_OPTIONAL = (
+    *("AlwaysAdmit", "AlwaysDeny", "AlwaysPullImages"),
+    *("EventRateLimit", "ExtendedResourceToleration", "ImagePolicyWebhook"),
+    *("LimitPodHardAntiAffinityTopology", "NamespaceAutoProvision", "NamespaceExists"),
+    *("NodeRestriction", "OwnerReferencesPermissionEnforcement", "PersistentVolumeClaimResize"),
+    *("PodNodeSelector", "PodTolerationRestriction", "Priority"),
+    *("StorageObjectInUseProtection",),
 )
 
 
 def flag_values(argv: Sequence[str]) -> dict[str, list[str]]:
-    """Every flag of a command line with its values; a flag without one has ``true``."""
+    """Return every flag of a command line with its values; a flag without one has ``true``."""
     values: dict[str, list[str]] = {}
     words = list(argv)
     while words:
@@ -92,16 +62,14 @@ def start_apiserver(argv: Sequence[str], around: Surroundings) -> Started:
     Returns:
         A component whose ``config`` has ``plugins``, the names of the admission plugins that are on,
         ``podSecurity``, the configuration of that plugin, ``allowPrivileged``, ``securePort`` and ``anonymous``,
-        whether it hears who brings no credential.
+        whether it answers requests without a credential.
 
     Raises:
         RefusedError: it does not start.
     """
     flags = flag_values(argv)
-    lines = [
-        f"Flag {ADMISSION_CONTROL} has been deprecated, {_DEPRECATED}"
-        for _ in flags.get(ADMISSION_CONTROL, ())
-    ]
+    deprecated = f"Flag {OLD} has been deprecated, {_TABLE['flags'][OLD]['message']}"
+    lines = [deprecated for _ in flags.get(OLD, ())]
     refuse = refusal("kube-apiserver", around, lines)
     errors = _plugin_errors(flags, around.release)
     if errors:
@@ -113,7 +81,7 @@ def start_apiserver(argv: Sequence[str], around: Surroundings) -> Started:
     pod_security_config: dict[str, Any] = {}
     for path in flags.get(CONFIG_FILE, ())[-1:]:
         text = read_or_refuse(around, path, refuse)
-        pod_security_config = pod_security.read_configuration(text, around.release, refuse)
+        pod_security_config = pod_security_plugin.read_configuration(text, around.release, refuse)
     if "etcd.service" not in around.running:
         servers = ",".join(flags.get("--etcd-servers", ["http://127.0.0.1:2379"]))
         raise refuse(f"problem initializing API group: unable to reach etcd at {servers}: connection refused")
@@ -137,9 +105,9 @@ def start_apiserver(argv: Sequence[str], around: Surroundings) -> Started:
 
 
 def plugins_on(flags: dict[str, list[str]], release: Release) -> list[str]:
-    """The admission plugins that are on, by name (computePluginNames, k8s.io/apiserver)."""
-    if ADMISSION_CONTROL in flags:
-        return sorted(set(_names(flags, ADMISSION_CONTROL)))
+    """Return the names of the admission plugins that are on (computePluginNames, k8s.io/apiserver)."""
+    if OLD in flags:
+        return sorted(set(_names(flags, OLD)))
     on = {*admission_plugins(release).default_on, *_names(flags, ENABLE)}
     return sorted(on - set(_names(flags, DISABLE)))
 
@@ -149,14 +117,14 @@ def _names(flags: dict[str, list[str]], name: str) -> list[str]:
 
 
 def _plugin_errors(flags: dict[str, list[str]], release: Release) -> list[str]:
-    """What AdmissionOptions.Validate of that release finds."""
-    words = _table()["errors"]
+    """Return the errors that AdmissionOptions.Validate of that release finds."""
+    words = _TABLE["errors"]
     errors = []
-    if ADMISSION_CONTROL in flags and (ENABLE in flags or DISABLE in flags):
+    if OLD in flags and (ENABLE in flags or DISABLE in flags):
         errors.append(words["exclusive"])
     known = known_plugins(release)
     for flag, key in (
-        (ADMISSION_CONTROL, "unknown_admission_control"),
+        (OLD, "unknown_admission_control"),
         (ENABLE, "unknown_enable"),
         (DISABLE, "unknown_disable"),
     ):
@@ -169,16 +137,9 @@ def _plugin_errors(flags: dict[str, list[str]], release: Release) -> list[str]:
 
 
 def known_plugins(release: Release) -> frozenset[str]:
-    """The names of all admission plugins that a release has, on or off."""
-    raw = _table()["admission_plugins"]
+    """Return the names of all admission plugins that a release has, on or off."""
+    raw = _TABLE["admission_plugins"]
     removed = admission_plugins(release).removed
     since = {name: Release.parse(first) for name, first in raw["known_since"].items()}
     names = {*_OPTIONAL, *raw["default_on"], *raw["removed"], *since}
     return frozenset(n for n in names - removed if since.get(n, release) <= release)
-
-
-@cache
-def _table() -> dict[str, Any]:
-    text = (files("kubeharden.releases") / "kube-apiserver.yaml").read_text(encoding="utf-8")
-    table: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    return table

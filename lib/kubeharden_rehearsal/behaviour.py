@@ -1,4 +1,4 @@
-"""What a Kubernetes component does when it is started: what it logs, and whether it goes on to serve.
+"""The start of a Kubernetes component: what it logs, and whether it serves.
 
 Flags and config files are judged by the release tables; the words are those of the component's own
 release. Sources: cmd/kubelet/app/server.go, cmd/kube-proxy/app/server.go, cmd/kube-scheduler/app/server.go
@@ -7,8 +7,10 @@ of the releases named, spf13/pflag and spf13/cobra for errors of the command lin
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import yaml
@@ -18,9 +20,8 @@ from kubeharden.components.flags import FlagUse, FlagValueError, UnknownFlagErro
 from kubeharden.components.validate import problems
 from kubeharden.errors import UnitError
 from kubeharden.releases import Decoding, Release, ReleaseTable, feature, release_table
-from kubeharden_rehearsal.klog import Klog
+from kubeharden.releases.files import LOADER
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CLI_RUN = {"kubelet": feature("message: command failed (kubelet)")}
 _CLI_RUN_OTHERS = feature("message: command failed")
 # The tables' word for a flag that only its usage text calls deprecated: nothing is logged when it is used.
@@ -31,13 +32,30 @@ _SCHEME_NAMED = feature("message: no kind in scheme")
 
 
 @dataclass(frozen=True)
+class Klog:
+    """The log of one process: glog up to 1.12, klog after it, with the same header."""
+
+    pid: int
+    time: float
+
+    def line(self, severity: str, source: str, text: str) -> str:
+        """``I0428 15:31:39.812345    1370 server.go:182] text``; severity is I, W, E or F."""
+        moment = datetime.fromtimestamp(self.time, UTC)
+        return f"{severity}{moment:%m%d %H:%M:%S.%f} {self.pid:7d} {source}] {text}"
+
+    def command_failed(self, error: str) -> str:
+        """Return what component-base's cli.Run logs of an error, since 1.23 or 1.24."""
+        return self.line("E", "run.go:74", f'"command failed" err={json.dumps(error)}')
+
+
+@dataclass(frozen=True)
 class Surroundings:
-    """What a starting process finds.
+    """The surroundings of a starting process.
 
     Attributes:
         version: of its binary, ``v1.10.0``.
         node: the node's name.
-        user: whom it runs as.
+        user: the user that it runs as.
         read: the content of a file, by its path on the node, as that user may see it; raises
             FileNotFoundError and PermissionError.
         log: writes its lines.
@@ -55,7 +73,7 @@ class Surroundings:
 
     @property
     def release(self) -> Release:
-        """The minor release of the binary."""
+        """Return the minor release of the binary."""
         return Release.parse(self.version)
 
 
@@ -83,7 +101,7 @@ class RefusedError(Exception):
 
 
 def read_or_refuse(around: Surroundings, path: str, refuse: Callable[[str], RefusedError]) -> bytes:
-    """The content of a file that a component cannot do without.
+    """Read a file that a component cannot do without.
 
     Raises:
         RefusedError: it is not there or may not be read, in Go's words.
@@ -107,7 +125,7 @@ class CommandLine:
     lines: list[str]
 
     def value(self, name: str) -> str:
-        """The last value of a flag, or an empty string."""
+        """Return the last value of a flag, or an empty string."""
         return next((use.value for use in reversed(self.uses) if use.name == name), "")
 
 
@@ -177,7 +195,7 @@ def _flag_refusal(component: str, around: Surroundings, before: list[str], words
 
 
 def refusal(component: str, around: Surroundings, before: list[str]) -> Callable[[str], RefusedError]:
-    """How a component of that release says why it does not start, after it has read its command line."""
+    """Return what words an error as a component of that release does, after it has read its command line."""
     cli_run = _CLI_RUN.get(component, _CLI_RUN_OTHERS)
 
     def refuse(words: str) -> RefusedError:
@@ -196,18 +214,17 @@ def refusal(component: str, around: Surroundings, before: list[str]) -> Callable
 def read_config(
     line: CommandLine, around: Surroundings, refuse: Callable[[str], RefusedError]
 ) -> dict[str, Any] | None:
-    """The file that ``--config`` names; None without the flag. Warnings go to ``line.lines``.
+    """Read the file that ``--config`` names; None without the flag. Warnings go to ``line.lines``.
 
     Raises:
-        RefusedError: there is no such file, it is none of this kind, or it has what the release does
-            not take.
+        RefusedError: there is no such file, it is of another kind, or the release does not take what is in it.
     """
     path, table = line.value("--config"), line.table
     if not path:
         return None
     text = read_or_refuse(around, path, lambda words: refuse(_load_words(table, path, words)))
     try:
-        config = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader
+        config = yaml.load(text, Loader=LOADER)  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line_number = where.line + 1 if where is not None else 0
@@ -270,5 +287,5 @@ def _check_content(
 
 
 def effective(line: CommandLine, config: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The configuration that the component runs with, nested, with the keys of the file."""
+    """Return the configuration that the component runs with, nested, with the keys of the file."""
     return effective_config(line.table, line.uses, config)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -86,27 +88,18 @@ def _gid(machine: Machine, group: str) -> int:
     return next((a.uid for a in machine.accounts.values() if a.groups[0] == group), 65534)
 
 
-def _hostname(machine: Machine, _user: str, _here: Path, _arguments: list[str]) -> Reply:
-    return Reply(f"{machine.name}\n")
+_STAT = argparse.ArgumentParser(prog="stat", exit_on_error=False)
+_STAT.add_argument("-c", "--format", default="%n")
+_STAT.add_argument("-L", "--dereference", action="store_true")
+_STAT.add_argument("paths", nargs="*")
 
 
 def _stat(machine: Machine, _user: str, here: Path, arguments: list[str]) -> Reply:
-    style, follow, paths = "%n", False, []
-    words = list(arguments)
-    while words:
-        word = words.pop(0)
-        if word in ("-c", "--format") and words:
-            style = words.pop(0)
-        elif word.startswith(("-c", "--format=")):
-            style = word.removeprefix("--format=").removeprefix("-c")
-        elif word in ("-L", "--dereference"):
-            follow = True
-        elif word != "--":
-            paths.append(word)
+    options = _STAT.parse_args(arguments)
     output, error = "", ""
-    for path in paths:
+    for path in options.paths:
         try:
-            output += _stat_line(machine, here, path, style, follow=follow) + "\n"
+            output += _stat_line(machine, here, path, options.format, follow=options.dereference) + "\n"
         except OSError as failure:
             error += f"stat: cannot statx '{path}': {os.strerror(failure.errno or 0)}\n"
     return Reply(output, error, 1 if error else 0)
@@ -131,16 +124,7 @@ def _stat_line(machine: Machine, here: Path, path: str, style: str, *, follow: b
         "i": str(status.st_ino),
         "%": "%",
     }
-    pieces = style.split("%")
-    line, index = pieces[0], 1
-    while index < len(pieces):
-        piece = pieces[index] or "%"
-        if piece == "%" and index + 1 < len(pieces):
-            index += 1
-            piece += pieces[index]
-        line += values.get(piece[0], "?") + piece[1:]
-        index += 1
-    return line
+    return re.sub("%(.)", lambda match: values.get(match[1], "?"), style)
 
 
 def _chown(machine: Machine, user: str, here: Path, arguments: list[str]) -> Reply:
@@ -162,7 +146,7 @@ def _chown(machine: Machine, user: str, here: Path, arguments: list[str]) -> Rep
 
 
 def _strange(machine: Machine, owner: str, group: str) -> str:
-    """Whether the node does not know the ``user`` or the ``group``; either may be empty."""
+    """Return ``user`` or ``group``, whichever the node does not know; either may be empty."""
     if owner and owner not in machine.accounts:
         return "user"
     groups = {name for account in machine.accounts.values() for name in account.groups}
@@ -170,7 +154,7 @@ def _strange(machine: Machine, owner: str, group: str) -> str:
 
 
 def _install(machine: Machine, _user: str, here: Path, arguments: list[str]) -> Reply:
-    """After the host's own install: the owners, who are of the node."""
+    """Set the owners, who are of the node, after the host's own install."""
     owner, group = _option(arguments, "-o") or "root", _option(arguments, "-g") or "root"
     if strange := _strange(machine, owner, group):
         return Reply(
@@ -181,7 +165,7 @@ def _install(machine: Machine, _user: str, here: Path, arguments: list[str]) -> 
 
 
 def _cp(machine: Machine, _user: str, here: Path, arguments: list[str]) -> Reply:
-    """After the host's own cp: ``-p`` keeps the owner, too."""
+    """Keep the owner with ``-p``, after the host's own cp."""
     letters = {letter for word in arguments if word.startswith("-") for letter in word[1:]}
     paths = [here / word for word in arguments if not word.startswith("-")]
     if letters & {"p", "a"} and len(paths) == _FROM_AND_TO:
@@ -215,7 +199,7 @@ def _curl(machine: Machine, _user: str, _here: Path, arguments: list[str]) -> Re
 
 
 def _wget(machine: Machine, user: str, here: Path, arguments: list[str]) -> Reply:
-    """``wget -qO- URL``, with ``-S`` too: what scripts use where there is no curl."""
+    """Do ``wget -qO- URL``, with ``-S`` too, for scripts on a node without curl."""
     url = [word for word in arguments if "://" in word]
     reply = _curl(machine, user, here, ["-f", *url])
     body = "" if "/dev/null" in arguments else reply.output
@@ -227,30 +211,24 @@ def _wget(machine: Machine, user: str, here: Path, arguments: list[str]) -> Repl
     return Reply(body, f"  HTTP/1.1 {code} \n", status)
 
 
-def _sudo_mode(machine: Machine, _user: str, _here: Path, _arguments: list[str]) -> Reply:
-    return Reply(machine.scenario.sudo)
-
-
-def _sudo_check(machine: Machine, _user: str, _here: Path, arguments: list[str]) -> Reply:
-    return Reply(status=0 if arguments[0] == machine.scenario.sudo_password else 1)
-
-
 _COMMANDS: dict[str, Callable[[Machine, str, Path, list[str]], Reply]] = {
     "id": _id,
-    "hostname": _hostname,
+    "hostname": lambda machine, *_: Reply(f"{machine.name}\n"),
     "stat": _stat,
     "chown": _chown,
     "cp": _cp,
     "install": _install,
     "curl": _curl,
     "wget": _wget,
-    "sudo-mode": _sudo_mode,
-    "sudo-check": _sudo_check,
+    "sudo-mode": lambda machine, *_: Reply(machine.scenario.sudo),
+    "sudo-check": lambda machine, _user, _here, words: Reply(
+        status=0 if words[0] == machine.scenario.sudo_password else 1
+    ),
 }
 
 
 def component(machine: Machine, user: str, here: Path, name: str, arguments: list[str]) -> Reply:
-    """A component's binary called by hand: ``--version``, ``--write-config-to``, else a second instance."""
+    """Run a component's binary by hand: ``--version``, ``--write-config-to``, else a second instance."""
     if "--version" in arguments:
         return Reply(f"Kubernetes {machine.scenario.release}\n")
     launch = Launch("", (f"/usr/bin/{name}", *arguments), user, 0, "", clock())

@@ -1,4 +1,4 @@
-"""What components show at /configz.
+"""The answers of components at /configz.
 
 The kubelet converts its configuration to the versioned type, whose keys are those of the file. kube-proxy
 and kube-scheduler show their internal types, which have no JSON names, so the keys are Go's: ``ClusterCIDR``
@@ -38,7 +38,7 @@ _MAPS = {"featureGates"}
 
 
 def configz(component: str, release: Release, config: dict[str, Any]) -> str:
-    """The answer of a component's /configz.
+    """Return the answer of a component's /configz.
 
     Args:
         component: ``kubelet``, ``kube-proxy`` or ``kube-scheduler``.

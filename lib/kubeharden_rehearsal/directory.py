@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from kubeharden.errors import RehearsalError
-from kubeharden_rehearsal.files import write_atomically
-from kubeharden_rehearsal.scenario import Scenario, remove_trees
+from kubeharden_rehearsal.atomic import write_atomically
+from kubeharden_rehearsal.scenario import NodeSpec, Scenario, remove_trees
 
 LAYOUT = 1
 SETTLE_SECONDS = 0.3
@@ -57,7 +57,7 @@ class Directory:
             (place / "state").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RehearsalError(f"cannot make {place} ({error.strerror}); give another directory") from None
-        lock = _locked(place)
+        lock = _lock_folder(place)
         found = json.loads(marker.read_text(encoding="utf-8")) if marker.exists() else {}
         if found and (found["scenario"], found["layout"]) != (scenario.name, LAYOUT):
             raise RehearsalError(
@@ -70,19 +70,19 @@ class Directory:
         return directory
 
     def mark(self, scenario: Scenario, *, complete: bool) -> None:
-        """Say what the folder holds, and whether it can be resumed."""
+        """Write down what the folder holds, and whether it can be resumed."""
         marker = {"scenario": scenario.name, "layout": LAYOUT, "complete": complete}
         write_atomically(self.path / "state/rehearsal.json", json.dumps(marker) + "\n")
 
     def token(self) -> str:
-        """The administrator's bearer token."""
+        """Return the administrator's bearer token."""
         path = self.path / "state/admin.token"
         if not path.exists():
             write_atomically(path, secrets.token_urlsafe(24), 0o600)
         return path.read_text(encoding="utf-8")
 
     def write_kubeconfig(self, scenario: Scenario, port: int) -> None:
-        """The administrator's kubeconfig."""
+        """Write the administrator's kubeconfig."""
         name, user = scenario.name, "kubernetes-admin"
         config = {
             "apiVersion": "v1",
@@ -95,7 +95,7 @@ class Directory:
         write_atomically(self.path / "admin.kubeconfig", yaml.safe_dump(config, sort_keys=False), 0o600)
 
     def write_inventory(self, scenario: Scenario, ports: dict[str, int], host_keys: dict[str, str]) -> Path:
-        """The inventory and the known_hosts that it names; returns the inventory's path."""
+        """Write the inventory and the known_hosts that it names, and return the inventory's path."""
         hosts = [f"[127.0.0.1]:{port} {host_keys[node]}\n" for node, port in ports.items()]
         write_atomically(self.path / "known_hosts", "".join(hosts))
         inventory: dict[str, Any] = {
@@ -110,19 +110,21 @@ class Directory:
                 "known_hosts": "known_hosts",
                 "gateway": None,
             },
-            "nodes": [_inventory_node(spec.name, ports, spec.control_plane) for spec in scenario.nodes],
+            "nodes": [
+                {"name": spec.name, "host": "127.0.0.1", "port": ports[spec.name], **_role(spec)}
+                for spec in scenario.nodes
+            ],
         }
         path = self.path / "inventory.yaml"
         write_atomically(path, yaml.safe_dump(inventory, sort_keys=False))
         return path
 
 
-def _inventory_node(name: str, ports: dict[str, int], control_plane: bool) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": name, "host": "127.0.0.1", "port": ports[name]}
-    return {**row, "control_plane": True} if control_plane else row
+def _role(spec: NodeSpec) -> dict[str, bool]:
+    return {"control_plane": True} if spec.control_plane else {}
 
 
-def _locked(place: Path) -> int:
+def _lock_folder(place: Path) -> int:
     descriptor = os.open(place / "state/lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What kubelets and the scheduler do to API objects: nodes with heartbeats, pods that get to run."""
+"""The kubelets and the scheduler as the API sees them: heartbeats of nodes, and pods that start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from kubeharden.kube.pods import containers, is_ready, node_of
 from kubeharden.releases import feature
 from kubeharden_rehearsal.admission import is_privileged
-from kubeharden_rehearsal.api.store import Object, ObjectStore
+from kubeharden_rehearsal.api.store import ObjectStore
 from kubeharden_rehearsal.machine import Component, Machine
 from kubeharden_rehearsal.scenario import Scenario
 
@@ -29,12 +29,12 @@ _CONDITIONS = {
 
 
 def stamp(time: float) -> str:
-    """A time as metav1.Time has it: whole seconds, cut off."""
+    """Return a time as metav1.Time has it: whole seconds, cut off."""
     return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%S}Z"
 
 
 def micro_stamp(time: float) -> str:
-    """A time as metav1.MicroTime has it."""
+    """Return a time as metav1.MicroTime has it."""
     return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
@@ -46,16 +46,14 @@ class Kubelets:
         self._machines = {machine.name: machine for machine in machines}
 
     def heartbeat(self, machine: Machine, kubelet: Component) -> None:
-        """A kubelet posts its node's status; a node that is not there is registered."""
+        """Post a node's status as its kubelet; register a node that is not there."""
         name, now = machine.name, clock()
         ready = now - kubelet.started >= UNREADY_SECONDS
         self._register(machine)
 
-        def change(node: Object) -> Object:
-            node["status"] = self._status(machine, node.get("status") or {}, now, ready=ready)
-            return node
-
-        self._store.update("Node", name, "", change, subresource="status")
+        node = self._store.get("Node", name)
+        node["status"] = self._status(machine, node.get("status") or {}, now, ready=ready)
+        self._store.put("Node", node, subresource="status")
         if LEASES.in_release(self._store.release):
             self._renew(name, now)
 
@@ -72,14 +70,8 @@ class Kubelets:
         if machine.spec.control_plane:
             labels["node-role.kubernetes.io/master"] = ""
         metadata = {"name": machine.name, "labels": labels, "creationTimestamp": stamp(machine.booted)}
-        index = list(self._machines).index(machine.name)
-        node = {
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": metadata,
-            "spec": {"podCIDR": f"10.244.{index}.0/24"},
-        }
-        self._store.load([node])
+        spec = {"podCIDR": f"10.244.{list(self._machines).index(machine.name)}.0/24"}
+        self._store.load([{"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec}])
 
     def _status(
         self, machine: Machine, before: Mapping[str, Any], now: float, *, ready: bool
@@ -116,34 +108,30 @@ class Kubelets:
     def _renew(self, name: str, now: float) -> None:
         spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": micro_stamp(now)}
         if self._store.exists("Lease", name, LEASE_NAMESPACE):
-            self._store.update("Lease", name, LEASE_NAMESPACE, lambda lease: {**lease, "spec": spec})
+            self._store.put("Lease", {**self._store.get("Lease", name, LEASE_NAMESPACE), "spec": spec})
             return
         lease = {"metadata": {"name": name, "namespace": LEASE_NAMESPACE}, "spec": spec}
         self._store.create("Lease", lease, LEASE_NAMESPACE)
 
     def lose_silent_nodes(self) -> None:
-        """The node controller: a node without a heartbeat becomes Unknown."""
+        """Mark nodes without a heartbeat Unknown, as the node controller does."""
         limit = stamp(clock() - GRACE_SECONDS)
         for node in self._store.items("Node"):
             conditions = (node.get("status") or {}).get("conditions") or []
             silent = [c for c in conditions if c["lastHeartbeatTime"] < limit and c["status"] != "Unknown"]
             if not silent:
                 continue
-
-            def change(current: Object) -> Object:
-                for condition in current["status"]["conditions"]:
-                    condition |= {
-                        "status": "Unknown",
-                        "reason": "NodeStatusUnknown",
-                        "message": "Kubelet stopped posting node status.",
-                        "lastTransitionTime": stamp(clock()),
-                    }
-                return current
-
-            self._store.update("Node", node["metadata"]["name"], "", change, subresource="status")
+            for condition in conditions:
+                condition |= {
+                    "status": "Unknown",
+                    "reason": "NodeStatusUnknown",
+                    "message": "Kubelet stopped posting node status.",
+                    "lastTransitionTime": stamp(clock()),
+                }
+            self._store.put("Node", node, subresource="status")
 
     def taint_cordoned_nodes(self) -> None:
-        """The node lifecycle controller, from 1.12 on: a cordoned node has a taint with its time, and no other has."""
+        """Taint cordoned nodes and no others, as the node lifecycle controller does from 1.12 on."""
         for node in self._store.items("Node") if TAINTS.in_release(self._store.release) else ():
             others = [t for t in node["spec"].get("taints") or () if t["key"] != _UNSCHEDULABLE["key"]]
             tainted = len(others) < len(node["spec"].get("taints") or ())
@@ -151,15 +139,11 @@ class Kubelets:
             if cordoned == tainted:
                 continue
             added = [{**_UNSCHEDULABLE, "timeAdded": stamp(clock())}] if cordoned else []
-
-            def change(current: Object, taints: list[dict[str, str]] = others + added) -> Object:
-                current["spec"]["taints"] = taints
-                return current
-
-            self._store.update("Node", node["metadata"]["name"], "", change)
+            node["spec"]["taints"] = others + added
+            self._store.put("Node", node)
 
     def schedule(self) -> None:
-        """kube-scheduler: a pod without a node gets the one with the fewest pods that is Ready and not cordoned."""
+        """Give each pod without a node the one with the fewest pods that is Ready and not cordoned."""
         nodes = [node for node in self._store.items("Node") if not node["spec"].get("unschedulable")]
         ready = [node["metadata"]["name"] for node in nodes if is_ready(node)]
         pods = self._store.items("Pod")
@@ -168,34 +152,22 @@ class Kubelets:
                 continue
             node = min(ready, key=lambda name: sum(p["spec"].get("nodeName") == name for p in pods))
             pod["spec"]["nodeName"] = node
-
-            def bind(current: Object, node: str = node) -> Object:
-                current["spec"]["nodeName"] = node
-                return current
-
-            metadata = pod["metadata"]
-            self._store.update("Pod", metadata["name"], metadata["namespace"], bind)
+            self._store.put("Pod", pod)
 
     def run_pods(self, machine: Machine, kubelet: Component, started: float | None = None) -> None:
-        """A kubelet runs the pods of its node that may run."""
+        """Run the pods of a node that may run, as its kubelet."""
         for pod in self._store.items("Pod"):
             if node_of(pod) != machine.name:
                 continue
-            blocked = self._blocked(pod, kubelet)
+            blocked = self._reason_not_to_run(pod, kubelet)
             wanted = "Pending" if blocked else "Running"
             if (pod.get("status") or {}).get("phase") == wanted and (blocked or is_ready(pod)):
                 continue
-            status = _blocked_status(pod, blocked) if blocked else self._running(machine, pod, started)
+            pod["status"] = _blocked_status(pod, blocked) if blocked else self._running(machine, pod, started)
+            self._store.put("Pod", pod, subresource="status")
 
-            def change(current: Object, status: dict[str, Any] = status) -> Object:
-                current["status"] = status
-                return current
-
-            metadata = pod["metadata"]
-            self._store.update("Pod", metadata["name"], metadata["namespace"], change, subresource="status")
-
-    def _blocked(self, pod: Mapping[str, Any], kubelet: Component) -> str:
-        """Why a kubelet does not run a pod (canRunPod in pkg/kubelet/util.go, up to 1.14)."""
+    def _reason_not_to_run(self, pod: Mapping[str, Any], kubelet: Component) -> str:
+        """Return why a kubelet does not run a pod; empty where it does (canRunPod, up to 1.14)."""
         if kubelet.config.get("_allowPrivileged", True):
             return ""
         if not any(is_privileged(container) for _, container in containers(pod)):
@@ -216,17 +188,7 @@ class Kubelets:
             "podIP": address,
             "startTime": time,
             "conditions": [{"type": kind, "status": "True", "lastTransitionTime": time} for kind in kinds],
-            "containerStatuses": [
-                {
-                    "name": container["name"],
-                    "image": container["image"],
-                    "imageID": "",
-                    "ready": True,
-                    "restartCount": 0,
-                    "state": {"running": {"startedAt": time}},
-                }
-                for container in spec["containers"]
-            ],
+            "containerStatuses": _container_statuses(pod, {"running": {"startedAt": time}}, ready=True),
         }
 
 
@@ -246,30 +208,25 @@ def _condition(
 
 
 def _blocked_status(pod: Mapping[str, Any], message: str) -> dict[str, Any]:
-    waiting = {"waiting": {"reason": "Blocked"}}
-    rows = [
-        {
-            "name": c["name"],
-            "image": c["image"],
-            "imageID": "",
-            "ready": False,
-            "restartCount": 0,
-            "state": waiting,
-        }
-        for c in pod["spec"]["containers"]
-    ]
     now = stamp(clock())
     return {
         "phase": "Pending",
         "reason": "Forbidden",
         "message": message,
         "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": now}],
-        "containerStatuses": rows,
+        "containerStatuses": _container_statuses(pod, {"waiting": {"reason": "Blocked"}}, ready=False),
     }
 
 
+def _container_statuses(
+    pod: Mapping[str, Any], state: dict[str, Any], *, ready: bool
+) -> list[dict[str, Any]]:
+    common = {"imageID": "", "ready": ready, "restartCount": 0, "state": state}
+    return [{"name": c["name"], "image": c["image"], **common} for c in pod["spec"]["containers"]]
+
+
 def os_name(machine: Machine) -> str:
-    """PRETTY_NAME of a node's os-release."""
+    """Return PRETTY_NAME of a node's os-release."""
     for line in machine.read("/etc/os-release").decode().splitlines():
         if line.startswith("PRETTY_NAME="):
             return line.partition("=")[2].strip('"')

@@ -11,33 +11,27 @@ from time import time as clock
 from typing import Any
 
 from kubeharden.releases import Release, feature
-from kubeharden_rehearsal import apiserver_process, components
-from kubeharden_rehearsal.behaviour import RefusedError, Started, Surroundings
+from kubeharden_rehearsal import apiserver_process, component_processes
+from kubeharden_rehearsal.atomic import write_atomically
+from kubeharden_rehearsal.behaviour import Klog, RefusedError, Started, Surroundings
 from kubeharden_rehearsal.configz import configz
-from kubeharden_rehearsal.files import write_atomically
-from kubeharden_rehearsal.journal import Journal, JournalEntry
-from kubeharden_rehearsal.klog import Klog
 from kubeharden_rehearsal.manager import Launch, Manager, Outcome
+from kubeharden_rehearsal.node_journal import Journal, JournalEntry
 from kubeharden_rehearsal.owners import Owners
 from kubeharden_rehearsal.processes import SHELL, Scripts
 from kubeharden_rehearsal.scenario import Account, NodeSpec, Scenario
 
-BOOT_ORDER = [
-    "docker.service",
-    "containerd.service",
-    "etcd.service",
-    "kube-apiserver.service",
-    "kube-controller-manager.service",
-    "kube-scheduler.service",
-    "kubelet.service",
-    "kube-proxy.service",
-]
+_BOOT_ORDER = (
+    *("docker", "containerd", "etcd", "kube-apiserver"),
+    *("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"),
+)
+BOOT_ORDER = [f"{name}.service" for name in _BOOT_ORDER]
 ROOT = Account(0, ("root",))
 OPS = Account(1000, ("ops",))
 _STARTERS = {
-    "kubelet": components.start_kubelet,
-    "kube-proxy": components.start_proxy,
-    "kube-scheduler": components.start_scheduler,
+    "kubelet": component_processes.start_kubelet,
+    "kube-proxy": component_processes.start_proxy,
+    "kube-scheduler": component_processes.start_scheduler,
     "kube-apiserver": apiserver_process.start_apiserver,
 }
 # How long it takes until they serve, in seconds; they run whatever their command line is.
@@ -57,15 +51,10 @@ class Component:
 
 
 Hook = Callable[["Machine", Component], Awaitable[None]]
-OffHook = Callable[[], Awaitable[None]]
 
 
-async def _nothing(_machine: Machine, _component: Component) -> None:
-    """The hook of a machine that is on its own."""
-
-
-async def _nobody() -> None:
-    """The same, where nobody is logged in."""
+async def _nothing(*_: object) -> None:
+    """Do nothing: the hook of a machine that is on its own."""
 
 
 class Machine:
@@ -77,7 +66,7 @@ class Machine:
         running: the components that serve, by unit.
         on_serving: called when a component serves.
         on_ended: called when one that served is gone.
-        on_off: called when its power goes: whoever is logged in is so no more.
+        on_off: called when its power goes: all logins end.
         is_on: whether its power is on.
         scripts: the units that run scripts.
     """
@@ -91,18 +80,18 @@ class Machine:
         self.owners = Owners(self.root, self._state / "owners.json")
         self.journal = Journal(self._state / "journal.jsonl", spec.name)
         self.manager = Manager(self.root, self, clock)
-        self.scripts = Scripts(self.root, self._state / "bin", self._printed)
+        self.scripts = Scripts(self.root, self._state / "bin", self._log_output)
         self.running: dict[str, Component] = {}
         self._starting: dict[str, Component] = {}
         self.on_serving: Hook = _nothing
         self.on_ended: Hook = _nothing
-        self.on_off: OffHook = _nobody
+        self.on_off: Callable[[], Awaitable[None]] = _nothing
         self.is_on = True
         self.booted, self.boot_id = 0.0, ""
 
     @property
     def name(self) -> str:
-        """The node's name."""
+        """Return the node's name."""
         return self.spec.name
 
     def boot(self, time: float) -> None:
@@ -121,14 +110,14 @@ class Machine:
         (kernel / "boot_id").write_text(f"{self.boot_id}\n", encoding="utf-8")
 
     async def cut_power(self) -> None:
-        """Everything that runs is gone at once, and the machine boots: what is enabled starts, scripts first."""
+        """End everything that runs at once, and boot: what is enabled starts, scripts first."""
         self.is_on = False
         await self.on_off()
         await self.scripts.cut()
         await self.manager.cut()
         self._begin_boot(clock())
         self.manager.reload()
-        enabled = self.manager.enabled(BOOT_ORDER)
+        enabled = self.manager.boot_units(BOOT_ORDER)
         commands = {name: self.manager.loaded[name].words("Service", "ExecStart") for name in enabled}
         scripts = [name for name in enabled if commands[name][:1] == [SHELL]]
         for name in scripts:
@@ -165,10 +154,10 @@ class Machine:
         self.journal.close()
 
     def log(self, unit: str, message: str, time: float | None = None) -> None:
-        """A message of systemd about a unit."""
+        """Log a message of systemd about a unit."""
         self._write(time or clock(), unit, 1, "systemd", message, "")
 
-    def _printed(self, unit: str, pid: int, text: str) -> None:
+    def _log_output(self, unit: str, pid: int, text: str) -> None:
         self._write(clock(), unit, pid, "sh", text, "")
 
     def _write(
@@ -206,7 +195,7 @@ class Machine:
         return Outcome(started.seconds)
 
     def begin(self, name: str, launch: Launch) -> Started:
-        """What a component makes of its command line and files.
+        """Let a component read its command line and files.
 
         Raises:
             RefusedError: it does not start.
@@ -231,14 +220,14 @@ class Machine:
             self._write(time, launch.unit, launch.pid, name, line, launch.invocation)
 
     async def serving(self, unit: str) -> None:
-        """A started process serves from now on."""
+        """Take notice that a started process serves from now on."""
         component = self._starting.pop(unit, None)
         if component is not None:
             self.running[unit] = component
             await self.on_serving(self, component)
 
-    async def ended(self, unit: str) -> None:
-        """A process is gone."""
+    async def remove_process(self, unit: str) -> None:
+        """Take notice that a process is gone."""
         pid = self.manager.state(unit).pid
         proc = self.root / "proc" / str(pid)
         if pid and proc.is_dir():
@@ -252,15 +241,15 @@ class Machine:
 
     @property
     def settled(self) -> bool:
-        """Whether every process that was started either serves or has ended."""
+        """Return whether every process that was started either serves or has ended."""
         return not self._starting
 
     def component(self, name: str) -> Component | None:
-        """A component that serves, by the name of its program."""
+        """Return a component that serves, by the name of its program."""
         return next((c for c in self.running.values() if c.name == name), None)
 
     def read(self, path: str, user: str = "root") -> bytes:
-        """A file as a user of the node sees it.
+        """Read a file as a user of the node.
 
         Raises:
             FileNotFoundError: there is none.
@@ -278,7 +267,7 @@ class Machine:
         return "systemd" if "native.cgroupdriver=systemd" in options else "cgroupfs"
 
     def http(self, port: int, path: str) -> tuple[int, str] | None:
-        """What a service on the node's loopback answers: status and body; None where nothing listens."""
+        """Ask a service on the node's loopback: status and body; None where nothing listens."""
         for component in self.running.values():
             answer = _answer(component, port, path, Release.parse(self.scenario.release))
             if answer is not None:
@@ -286,7 +275,7 @@ class Machine:
         return None
 
     def https(self, port: int, path: str) -> tuple[int, str] | None:
-        """The same with TLS, where only an API server listens; it is asked without a credential."""
+        """Ask with TLS and without a credential; only an API server listens there."""
         server = self.component("kube-apiserver")
         if server is None or port != server.config.get("securePort"):
             return None
@@ -298,7 +287,7 @@ class Machine:
 
 
 def shown_config(component: Component) -> dict[str, Any]:
-    """The effective configuration without what is only kept beside it."""
+    """Return the effective configuration without what is only kept beside it."""
     return {key: value for key, value in component.config.items() if not key.startswith("_")}
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kubeharden.errors import UnitError
-from kubeharden_rehearsal import units
-from kubeharden_rehearsal.units import LoadedUnit
+from kubeharden_rehearsal import loaded_units
+from kubeharden_rehearsal.loaded_units import LoadedUnit
 
 # DefaultRestartSec, DefaultStartLimitIntervalSec and DefaultStartLimitBurst of systemd-system.conf(5).
 RESTART_SECONDS, LIMIT_SECONDS, LIMIT_BURST = 0.1, 10.0, 5
@@ -45,29 +45,29 @@ class Launch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a process: it serves after ``seconds``, or has exited by then with ``status``."""
+    """The outcome of a start: it serves after ``seconds``, or has exited by then with ``status``."""
 
     seconds: float
     status: int | None = None
 
 
 class Processes(Protocol):
-    """What the manager needs of its machine."""
+    """The functions of its machine that the manager needs."""
 
     def launch(self, launch: Launch) -> Outcome:
         """Start a process."""
 
     async def serving(self, unit: str) -> None:
-        """A started process serves from now on."""
+        """Take notice that a started process serves from now on."""
 
-    async def ended(self, unit: str) -> None:
-        """A process is gone."""
+    async def remove_process(self, unit: str) -> None:
+        """Take notice that a process is gone."""
 
     def log(self, unit: str, message: str, time: float | None = None) -> None:
-        """The words of systemd on a unit."""
+        """Log a message of systemd about a unit."""
 
     def persist(self) -> None:
-        """Something changed that has to be on disk."""
+        """Put on disk what has changed."""
 
 
 @dataclass
@@ -103,8 +103,8 @@ class Manager:
                 self._spawn(name, time)
                 time += 0.7
 
-    def enabled(self, order: list[str]) -> list[str]:
-        """The services that start at boot: those that a target wants, as ``systemctl enable`` has it."""
+    def boot_units(self, order: list[str]) -> list[str]:
+        """Return the services that start at boot: those that a target wants, as ``systemctl enable`` has it."""
         wanted = {link.name for link in self.root.glob("etc/systemd/system/*.target.wants/*.service")}
         names = [name for name, unit in self.loaded.items() if name in wanted and not unit.masked]
         return sorted(names, key=lambda name: (name not in order, order.index(name) if name in order else 0))
@@ -116,23 +116,23 @@ class Manager:
                 await self.start(name)
 
     async def cut(self) -> None:
-        """What a power cut leaves of the services: nothing, and nobody says a word."""
+        """End all services at once and without a word, as a power cut does."""
         for name in list(self.states):
             self._cancel(name)
-            await self._processes.ended(name)
+            await self._processes.remove_process(name)
         self.states.clear()
 
     def reload(self) -> None:
         """Read all unit files again: ``systemctl daemon-reload``."""
-        names = {*units.names(self.root), *self.loaded}
-        found = {name: units.load(self.root, name) for name in names}
+        names = {*loaded_units.names(self.root), *self.loaded}
+        found = {name: loaded_units.load(self.root, name) for name in names}
         self.loaded = {name: unit for name, unit in found.items() if unit is not None}
         self._processes.persist()
 
     def find(self, name: str) -> LoadedUnit | None:
-        """A unit as it was loaded; one that was never looked at is read now."""
+        """Return a unit as it was loaded; read one that was never looked at."""
         if name not in self.loaded:
-            unit = units.load(self.root, name)
+            unit = loaded_units.load(self.root, name)
             if unit is None:
                 return None
             self.loaded[name] = unit
@@ -147,7 +147,7 @@ class Manager:
         self._processes.persist()
 
     def state(self, name: str) -> UnitState:
-        """The state of a unit."""
+        """Return the state of a unit."""
         return self.states.setdefault(name, UnitState())
 
     async def start(self, name: str) -> None:
@@ -190,7 +190,7 @@ class Manager:
         state = self.state(name)
         if state.pid:
             self._processes.log(name, f"Stopping {_description(unit, name)}...")
-            await self._gone(name)
+            await self._clear(name)
             stopped.append(name)
             self._processes.log(name, f"Stopped {_description(unit, name)}.")
         state.active, state.sub, state.result = "inactive", "dead", "success"
@@ -261,12 +261,12 @@ class Manager:
             state.active, state.sub = "active", "running"
             self._processes.persist()
             return
-        await self.exited(name, outcome.status)
+        await self.handle_exit(name, outcome.status)
 
-    async def exited(self, name: str, status: int) -> None:
-        """A process has exited by itself: restart it as the unit says."""
+    async def handle_exit(self, name: str, status: int) -> None:
+        """Restart a process that has exited by itself, as the unit says."""
         state, unit = self.state(name), self.loaded[name]
-        await self._gone(name)
+        await self._clear(name)
         state.exit_status = status
         words = f"{name}: Main process exited, code=exited, status={status}/{EXIT_NAMES.get(status, 'n/a')}"
         self._processes.log(name, words)
@@ -283,7 +283,7 @@ class Manager:
 
     async def _restart_later(self, name: str) -> None:
         unit, state = self.loaded[name], self.state(name)
-        await asyncio.sleep(units.seconds(unit.value("Service", "RestartSec"), RESTART_SECONDS))
+        await asyncio.sleep(loaded_units.seconds(unit.value("Service", "RestartSec"), RESTART_SECONDS))
         state.restarts += 1
         self._processes.log(name, f"{name}: Service hold-off time over, scheduling restart.")
         self._processes.log(name, f"{name}: Scheduled restart job, restart counter is at {state.restarts}.")
@@ -296,8 +296,8 @@ class Manager:
         state.result, state.pid = result, 0
         self._processes.persist()
 
-    async def _gone(self, name: str) -> None:
-        await self._processes.ended(name)
+    async def _clear(self, name: str) -> None:
+        await self._processes.remove_process(name)
         self.state(name).pid = 0
 
     def _cancel(self, name: str) -> None:
@@ -306,10 +306,10 @@ class Manager:
             task.cancel()
 
     def to_json(self) -> dict[str, Any]:
-        """What has to outlive the server, as plain data."""
+        """Return what has to outlive the server, as plain data."""
         return {
             "next_pid": self._next_pid,
-            "loaded": {name: unit.to_json() for name, unit in self.loaded.items()},
+            "loaded": {name: asdict(unit) for name, unit in self.loaded.items()},
             "states": {name: asdict(state) for name, state in self.states.items()},
         }
 
@@ -337,4 +337,4 @@ def _description(unit: LoadedUnit, name: str) -> str:
 def _limit(unit: LoadedUnit) -> tuple[float, int]:
     interval = unit.value("Unit", "StartLimitIntervalSec") or unit.value("Service", "StartLimitInterval")
     burst = unit.value("Unit", "StartLimitBurst") or unit.value("Service", "StartLimitBurst")
-    return units.seconds(interval, LIMIT_SECONDS), int(burst or LIMIT_BURST)
+    return loaded_units.seconds(interval, LIMIT_SECONDS), int(burst or LIMIT_BURST)

@@ -1,6 +1,6 @@
-"""Who owns the files of a node, and who may read them.
+"""The owners of a node's files, and who may read them.
 
-The files belong to whoever runs the rehearsal, so owners are kept in a table beside the tree. It goes by
+The files belong to the user who runs the rehearsal, so owners are kept in a table beside the tree. It goes by
 inode, so that an owner stays with its file when ``mv`` renames it, as transaction.sh does. An inode that was
 freed and given to another file is told by path and time of modification.
 """
@@ -13,7 +13,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubeharden_rehearsal.files import write_atomically
+from kubeharden_rehearsal.atomic import write_atomically
 
 ROOT = ("root", "root")
 _READ, _SEARCH = 4, 1
@@ -38,7 +38,7 @@ class Owners:
             self._rows = {int(inode): _Row(*row) for inode, row in rows.items()}
 
     def get(self, path: Path) -> tuple[str, str]:
-        """Owner and group of a file or folder, by its path on the host.
+        """Return owner and group of a file or folder, by its path on the host.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -50,7 +50,7 @@ class Owners:
         return row.owner, row.group
 
     def set(self, path: Path, owner: str, group: str) -> None:
-        """Change them.
+        """Set owner and group.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -64,7 +64,7 @@ class Owners:
         write_atomically(self._table, json.dumps(rows))
 
     def check_readable(self, path: str, user: str, groups: tuple[str, ...]) -> None:
-        """Whether a user may read a file.
+        """Check that a user may read a file.
 
         Args:
             path: the path on the node.

@@ -44,7 +44,7 @@ class ScriptError(Exception):
 
 
 def environment(root: Path, shims: Path, user: str) -> dict[str, str]:
-    """The environment of a process on a node."""
+    """Return the environment of a process on a node."""
     home = "/root" if user == "root" else str(root / "home" / user)
     return {
         "KUBEHARDEN_ROOT": str(root),
@@ -74,11 +74,11 @@ class Scripts:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def knows(self, name: str) -> bool:
-        """Whether there is a unit of that name."""
+        """Return whether there is a unit of that name."""
         return name in self._scripts or name in self._timers
 
     def state(self, name: str) -> str:
-        """``active``, ``failed`` or ``inactive``."""
+        """Return ``active``, ``failed`` or ``inactive``."""
         if name in self._timers:
             return "active"
         return self._scripts[name].active if name in self._scripts else "inactive"
@@ -137,7 +137,7 @@ class Scripts:
             self._collect(name)
 
     def set_timer(self, name: str, seconds: float, again: float, argv: tuple[str, ...]) -> None:
-        """``systemd-run --unit=NAME --on-active=… --on-unit-inactive=…``.
+        """Do ``systemd-run --unit=NAME --on-active=… --on-unit-inactive=…``.
 
         Args:
             name: without ``.timer``.
@@ -160,7 +160,7 @@ class Scripts:
         self._scripts.pop(name, None)
 
     async def cut(self) -> None:
-        """What a power cut leaves: nothing."""
+        """End everything at once, as a power cut does."""
         for name in list(self._timers):
             self._forget(name)
         running = [s for s in self._scripts.values() if s.process is not None and s.active == "active"]
@@ -172,7 +172,7 @@ class Scripts:
         self._scripts.clear()
 
     def to_json(self) -> dict[str, Any]:
-        """The timers, which have to outlive the server, as plain data."""
+        """Return the timers, which have to outlive the server, as plain data."""
         return {
             name: {**asdict(timer), "argv": self._scripts[_service(name)].argv}
             for name, timer in self._timers.items()
@@ -185,7 +185,7 @@ class Scripts:
             self._arm(name, Timer(row["due"], row["again"]))
 
     def _words(self, argv: tuple[str, ...]) -> list[str]:
-        """A command line of the node as one of the host: its shell, and paths below its tree."""
+        """Return a command line of the node as one of the host: its shell, and paths below its tree."""
         own = self._shims / "sh"
         shell = str(own) if own.exists() else SHELL
         rest = [
@@ -238,7 +238,7 @@ class Scripts:
         self._collect(_service(name))
 
     def _collect(self, name: str) -> None:
-        """Systemd forgets a transient unit that has ended well and that no timer holds."""
+        """Forget a transient unit that has ended well and that no timer holds, as systemd does."""
         timed = f"{name.removesuffix('.service')}.timer" in self._timers
         if name in self._scripts and self._scripts[name].active == "inactive" and not timed:
             del self._scripts[name]
@@ -249,6 +249,6 @@ def _service(timer: str) -> str:
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    """To every process of its session's group, those that outlived the first one included."""
+    """Send a signal to every process of its session's group, those that outlived the first one included."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)

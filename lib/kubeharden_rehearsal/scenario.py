@@ -25,11 +25,11 @@ from typing import Any
 import yaml
 
 from kubeharden.errors import RehearsalError
+from kubeharden.releases.files import LOADER
 from kubeharden_rehearsal import SCENARIOS
 
 _TOKEN = re.compile(r"@(NODE|ADDRESS|PEM|DATA)(?: (\w+) ([\w-]+))?@")
 _LABELS = {"certificate": "CERTIFICATE", "key": "EC PRIVATE KEY", "public": "PUBLIC KEY"}
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,15 @@ class Scenario:
     files: tuple[FileRule, ...]
 
     def objects(self) -> list[dict[str, Any]]:
-        """The API objects that the cluster is loaded with."""
+        """Return the API objects that the cluster is loaded with."""
         return [
             document
             for path in sorted((self.folder / "cluster").glob("*.yaml"))
-            for document in yaml.load_all(path.read_text(encoding="utf-8"), Loader=_LOADER)
+            for document in yaml.load_all(path.read_text(encoding="utf-8"), Loader=LOADER)
         ]
 
     def rule(self, path: str) -> FileRule:
-        """The mode and owner of a file, by its path without a leading slash; the last line wins."""
+        """Return the mode and owner of a file, by its path without a leading slash; the last line wins."""
         rule = FileRule(path)
         for candidate in self.files:
             if PurePosixPath(path).match(candidate.path):
@@ -102,14 +102,14 @@ class Scenario:
 
 
 def load_scenario(name: str) -> Scenario:
-    """A scenario by its name, or by the path of a folder.
+    """Load a scenario by its name, or by the path of a folder.
 
     Raises:
-        RehearsalError: there is none of that name, or it cannot be read.
+        RehearsalError: there is no scenario of that name, or it cannot be read.
     """
     folder = Path(name) if "/" in name else SCENARIOS / name
     try:
-        raw = yaml.load((folder / "scenario.yaml").read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506
+        raw = yaml.load((folder / "scenario.yaml").read_text(encoding="utf-8"), Loader=LOADER)  # noqa: S506
         return _scenario(folder, raw)
     except FileNotFoundError:
         known = ", ".join(sorted(path.parent.name for path in SCENARIOS.glob("*/scenario.yaml")))
@@ -168,7 +168,7 @@ def lay_out(scenario: Scenario, node: NodeSpec, root: Path, modified: float) -> 
             relative = path.relative_to(source)
             target = root / relative
             target.parent.mkdir(parents=True, exist_ok=True)
-            text = _filled(path.read_text(encoding="utf-8"), scenario, node)
+            text = _fill_in(path.read_text(encoding="utf-8"), scenario, node)
             target.write_text(text, encoding="utf-8")
             mode = scenario.rule(str(relative)).mode
             target.chmod(0o644 if mode is None else mode)
@@ -176,7 +176,7 @@ def lay_out(scenario: Scenario, node: NodeSpec, root: Path, modified: float) -> 
     _enable_units(root)
 
 
-def _filled(text: str, scenario: Scenario, node: NodeSpec) -> str:
+def _fill_in(text: str, scenario: Scenario, node: NodeSpec) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] == "NODE":
             return node.name
@@ -189,7 +189,7 @@ def _filled(text: str, scenario: Scenario, node: NodeSpec) -> str:
 
 
 def made_up_pem(kind: str, seed: str) -> str:
-    """PEM text that is well-formed and means nothing; the same seed gives the same text."""
+    """Return PEM text that is well-formed and means nothing; the same seed gives the same text."""
     body = b"".join(hashlib.sha512(f"{seed}/{index}".encode()).digest() for index in range(4))
     label = _LABELS[kind]
     lines = base64.encodebytes(body).decode().replace("\n", "")

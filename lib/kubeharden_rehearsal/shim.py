@@ -21,7 +21,7 @@ _NO_TERMINAL = (
 
 
 def variable(name: str, default: str) -> str:
-    """An environment variable, without importing os."""
+    """Return an environment variable, without importing os."""
     return posix.environ.get(name.encode(), default.encode()).decode(errors="surrogateescape")
 
 
@@ -51,7 +51,7 @@ def ask(state: str, node: str, words: list[str]) -> tuple[bytes, bytes, int]:
 
 
 def receive(connection: _socket.socket, length: int) -> bytes:
-    """Exactly that many bytes."""
+    """Receive exactly that many bytes."""
     data = b""
     while len(data) < length:
         piece = connection.recv(length - len(data))
@@ -62,13 +62,13 @@ def receive(connection: _socket.socket, length: int) -> bytes:
 
 
 def write(descriptor: int, data: bytes) -> None:
-    """All of the data, also to a pipe that takes less at a time."""
+    """Write all of the data, also to a pipe that takes less at a time."""
     while data:
         data = data[posix.write(descriptor, data) :]
 
 
 def search(name: str, folders: list[str]) -> str | None:
-    """The path of an executable."""
+    """Return the path of an executable."""
     candidates = [name] if "/" in name else [f"{folder}/{name}" for folder in folders]
     return next((path for path in candidates if posix.access(path, posix.X_OK)), None)
 
@@ -82,7 +82,7 @@ def spawn(name: str, arguments: list[str]) -> int:
 
 
 def without_owners(arguments: list[str]) -> list[str]:
-    """The arguments of install but for ``-o OWNER`` and ``-g GROUP``, who are of the node and not of the host."""
+    """Return the arguments of install without ``-o OWNER`` and ``-g GROUP``, which exist on the node only."""
     words, kept = list(arguments), []
     while words:
         word = words.pop(0)
@@ -94,7 +94,7 @@ def without_owners(arguments: list[str]) -> list[str]:
 
 
 def password_line() -> bytes:
-    """The next line of stdin and not a byte more: what follows belongs to the command."""
+    """Read the next line of stdin and not a byte more: what follows belongs to the command."""
     line = b""
     while True:
         byte = posix.read(0, 1)
@@ -104,7 +104,7 @@ def password_line() -> bytes:
 
 
 def is_assignment(word: str) -> bool:
-    """Whether a word before the command sets a variable."""
+    """Return whether a word before the command sets a variable."""
     name, equals, _ = word.partition("=")
     return bool(equals) and name.isidentifier()
 
@@ -119,7 +119,7 @@ def short_options(word: str, rest: list[str], options: dict[str, str]) -> None:
 
 
 def sudo_options(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
-    """The options of sudo (those without a value as an empty one), and the command with its arguments."""
+    """Return the options of sudo (those without a value as an empty one), and the command with its arguments."""
     options = {"-p": "[sudo] password for %u: ", "-u": "root"}
     words = list(arguments)
     while words and (words[0].startswith("-") or is_assignment(words[0])):
@@ -137,7 +137,7 @@ def sudo_options(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def authenticate(state: str, node: str, options: dict[str, str]) -> str | None:
-    """What sudo refuses with, or None where the caller may go on."""
+    """Return what sudo refuses with, or None where the caller may go on."""
     mode = ask(state, node, ["sudo-mode"])[0].decode()
     user = variable("USER", "ops")
     if mode == "nopasswd" or user == "root":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import asyncssh
 
+from kubeharden_rehearsal.atomic import write_atomically
 from kubeharden_rehearsal.machine import Machine
 from kubeharden_rehearsal.processes import environment
 
@@ -178,3 +179,17 @@ def _signal(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
     if child.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, number)
+
+
+def kept_key(path: Path) -> asyncssh.SSHKey:
+    """Return the key in a file; make a new one where there is none."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        key = asyncssh.generate_private_key("ssh-ed25519", comment=f"rehearsal {path.name}")
+        write_atomically(path, key.export_private_key().decode(), 0o600)
+    return asyncssh.read_private_key(path)
+
+
+def public_line(key: asyncssh.SSHKey) -> str:
+    """Return the public half as known_hosts has it."""
+    return key.export_public_key().decode().strip()

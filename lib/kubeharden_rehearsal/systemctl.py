@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from kubeharden_rehearsal import units
-from kubeharden_rehearsal.journal import formatted, matching
+from kubeharden_rehearsal import loaded_units
+from kubeharden_rehearsal.loaded_units import LoadedUnit
 from kubeharden_rehearsal.machine import Machine
 from kubeharden_rehearsal.manager import JobError
-from kubeharden_rehearsal.units import LoadedUnit
+from kubeharden_rehearsal.node_journal import format_entry, matching
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a command prints, and its exit status."""
+    """The output of a command, and its exit status."""
 
     output: str = ""
     error: str = ""
@@ -23,17 +23,10 @@ class Reply:
 
 
 _WITH_VALUE = {"-p", "--property", "-n", "--lines", "-o", "--output", "-t", "--type", "--state"}
-_CHANGES = {
-    "start",
-    "stop",
-    "restart",
-    "try-restart",
-    "daemon-reload",
-    "enable",
-    "disable",
-    "reset-failed",
-    "reboot",
-}
+_CHANGES = (
+    *("start", "stop", "restart", "try-restart", "daemon-reload"),
+    *("enable", "disable", "reset-failed", "reboot"),
+)
 _STATUS_NOT_RUNNING, _STATUS_NO_UNIT = 3, 4
 
 
@@ -60,7 +53,7 @@ async def systemctl(machine: Machine, user: str, arguments: list[str]) -> Reply:
         return Reply("\n".join(_show(machine, name, options) for name in names))
     question = _QUESTIONS.get(verb)
     if question is not None:
-        return _joined(question(machine, name) for name in names)
+        return _join(question(machine, name) for name in names)
     if verb in _CHANGES:
         return await _jobs(machine, verb, names)
     return Reply(error=f"Unknown operation {verb}.\n", status=1)
@@ -85,7 +78,7 @@ def _options(arguments: list[str]) -> tuple[dict[str, list[str]], list[str]]:
 
 
 async def reboot(machine: Machine, user: str) -> Reply:
-    """``reboot``, forced or not: whoever calls it does not live to see an answer."""
+    """Do ``reboot``, forced or not: the process that calls it does not live to see an answer."""
     if user != "root":
         return Reply(
             error="Failed to set wall message, ignoring: Interactive authentication required.\n", status=1
@@ -101,7 +94,7 @@ async def _jobs(machine: Machine, verb: str, names: list[str]) -> Reply:
             await _script_job(machine, verb, name)
             continue
         loaded = machine.manager.loaded.get(name)
-        if loaded is not None and verb != "stop" and units.changed_on_disk(machine.root, name, loaded):
+        if loaded is not None and verb != "stop" and loaded_units.changed_on_disk(machine.root, name, loaded):
             error += (
                 f"Warning: The unit file, source configuration file or drop-ins of {name} changed on disk. "
                 "Run 'systemctl daemon-reload' to reload units.\n"
@@ -149,7 +142,7 @@ def _enable(machine: Machine, verb: str, name: str) -> None:
             link.symlink_to(f"../../../..{unit.fragment}")
 
 
-def _joined(replies: Iterable[Reply]) -> Reply:
+def _join(replies: Iterable[Reply]) -> Reply:
     found = list(replies)
     statuses = [reply.status for reply in found]
     return Reply(
@@ -200,8 +193,8 @@ def _status(machine: Machine, name: str) -> Reply:
     ]
     if state.pid:
         lines.append(f" Main PID: {state.pid} ({name.removesuffix('.service')})")
-    tail = matching(machine.journal.entries, [name], [])[-10:]
-    lines += ["", *(formatted(entry, "short", machine.name) for entry in tail)]
+    tail = matching(machine.journal.entries, [name], ())[-10:]
+    lines += ["", *(format_entry(entry, "short", machine.name) for entry in tail)]
     return Reply("\n".join(lines) + "\n", status=0 if state.active == "active" else _STATUS_NOT_RUNNING)
 
 
@@ -222,7 +215,7 @@ def _show(machine: Machine, name: str, options: dict[str, list[str]]) -> str:
 
 
 def _properties(machine: Machine, name: str) -> list[tuple[str, str]]:
-    """The properties in systemctl's order, which is not that in which they are asked for."""
+    """Return the properties in systemctl's order, which is not that in which they are asked for."""
     unit, state = machine.manager.find(name), machine.manager.state(name)
     loaded = unit or LoadedUnit("", ())
     monotonic = int((state.started - machine.booted) * 1_000_000) if state.started else 0
@@ -271,7 +264,7 @@ def _load_state(unit: LoadedUnit | None) -> str:
 
 
 def _need_reload(machine: Machine, name: str, unit: LoadedUnit | None) -> str:
-    return "yes" if unit is not None and units.changed_on_disk(machine.root, name, unit) else "no"
+    return "yes" if unit is not None and loaded_units.changed_on_disk(machine.root, name, unit) else "no"
 
 
 def _moment(time: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kubeharden.components.units import Service, Unit
 from kubeharden.errors import UnitError
-from kubeharden_rehearsal import units
+from kubeharden_rehearsal import loaded_units
 from kubeharden_rehearsal.machine import Machine
 from kubeharden_rehearsal.processes import ScriptError
 from kubeharden_rehearsal.systemctl import Reply
@@ -27,8 +27,10 @@ async def systemd_run(machine: Machine, user: str, arguments: list[str]) -> Repl
         if "--on-active" not in options:
             await machine.scripts.run(f"{name}.service", tuple(words_))
             return Reply(error=f"Running as unit: {name}.service\n")
-        again = units.seconds(options.get("--on-unit-inactive", ""), 0.0)
-        machine.scripts.set_timer(name, units.seconds(options["--on-active"], 0.0), again, tuple(words_))
+        again = loaded_units.seconds(options.get("--on-unit-inactive", ""), 0.0)
+        machine.scripts.set_timer(
+            name, loaded_units.seconds(options["--on-active"], 0.0), again, tuple(words_)
+        )
     except ScriptError as error:
         kind = "timer" if "--on-active" in options else "transient service"
         return Reply(error=f"Failed to start {kind} unit: {error}\n", status=1)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from kubeharden_rehearsal.apiserver_process import start_apiserver
-from kubeharden_rehearsal.behaviour import RefusedError, Started, Surroundings
-from kubeharden_rehearsal.components import start_kubelet, start_proxy, start_scheduler
-from kubeharden_rehearsal.klog import Klog
+from kubeharden_rehearsal.behaviour import Klog, RefusedError, Started, Surroundings
+from kubeharden_rehearsal.component_processes import start_kubelet, start_proxy, start_scheduler
 
 CONFIG = "/etc/kubernetes/component.conf"
 KUBECONFIG = "/etc/kubernetes/component.kubeconfig"

@@ -11,7 +11,7 @@ from kubeharden.kube.resources import RESOURCES
 from kubeharden.podsecurity import Judged, psp_impact
 from kubeharden.releases import Release
 from kubeharden_rehearsal.api.store import ObjectStore
-from kubeharden_rehearsal.cluster import Cluster
+from kubeharden_rehearsal.control_plane import ControlPlane
 from kubeharden_rehearsal.machine import Component
 from kubeharden_rehearsal.scenario import load_scenario
 from psp_pods import pod
@@ -97,7 +97,7 @@ def test_what_is_foretold_of_random_pods_becomes_of_them(first: int) -> None:
 
 
 def one_round(seed: int) -> list[Judged]:
-    cluster = Cluster(load_scenario("psp-1.23"), [ControllerManager()])
+    cluster = ControlPlane(load_scenario("psp-1.23"), [ControllerManager()])
     cluster.store.load([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}])
     cluster.store.load(random_objects(random.Random(seed)))
     plugins = {"plugins": ["ServiceAccount", "PodSecurityPolicy"], "allowPrivileged": True, "podSecurity": {}}

@@ -431,7 +431,7 @@ async def _serve(made: BigCluster, folder: Path) -> None:
     store.load(made.objects)
     sizes = []
     for kind in ("Pod", "ReplicaSet", "Deployment"):  # what an API server would have ready in its cache
-        page = store.page(store.catalog.preferred(kind))
+        page = store.page(store.catalog.by_kind(kind))
         sizes += [len(stored.json) for stored in page.items if kind == "Pod"]
     made.objects.clear()
     api = ApiServer(store, users={TOKEN: Identity("admin", frozenset({"system:masters"}))}, version=VERSION)

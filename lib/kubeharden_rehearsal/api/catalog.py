@@ -55,7 +55,7 @@ class Catalog:
         self._by_path: dict[tuple[str, str, str], Resource] = {}
         self._by_kind: dict[str, list[Resource]] = {}
         for row in _rows():
-            for resource in _served(row, release.minor):
+            for resource in _versions(row, release.minor):
                 self._by_path[resource.group, resource.version, resource.plural] = resource
                 self._by_kind.setdefault(resource.kind, []).append(resource)
 
@@ -63,7 +63,7 @@ class Catalog:
         """Return the resource at a place in the URL; None where the release does not serve it."""
         return self._by_path.get((group, version, plural))
 
-    def preferred(self, kind: str) -> Resource:
+    def by_kind(self, kind: str) -> Resource:
         """Return the resource of a kind in the version that the release prefers.
 
         Raises:
@@ -159,7 +159,7 @@ class Catalog:
         return newer + older
 
 
-def _served(row: Mapping[str, Any], minor: int) -> list[Resource]:
+def _versions(row: Mapping[str, Any], minor: int) -> list[Resource]:
     """Return a row of resources.yaml in each version that the release serves, the preferred one first."""
     return [
         Resource(

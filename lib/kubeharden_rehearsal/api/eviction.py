@@ -49,5 +49,4 @@ def _count_disruption(store: ObjectStore, budget: Object) -> None:
         words = "Cannot evict pod as it would violate the pod's disruption budget."
         raise ApiError(429, "TooManyRequests", words)
     changed = {**budget, "status": {**status, "disruptionsAllowed": allowed - 1}}
-    name, namespace = budget["metadata"]["name"], budget["metadata"]["namespace"]
-    store.update("PodDisruptionBudget", name, namespace, lambda _: changed, subresource="status")
+    store.put("PodDisruptionBudget", changed, subresource="status")

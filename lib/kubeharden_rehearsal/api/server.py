@@ -39,7 +39,7 @@ _GROUP_PARTS, _NAMESPACE_PARTS = 3, 3
 
 @dataclass(frozen=True)
 class Target:
-    """What a URL under ``/api/v1`` or ``/apis/<group>/<version>`` points at.
+    """The place that a URL names under ``/api/v1`` or ``/apis/<group>/<version>``.
 
     Attributes:
         rest: what follows the subresource, for a proxy; else empty.
@@ -231,7 +231,7 @@ class ApiServer:
             evict(self._store, target.name, target.namespace, call.body)
             return HTTPStatus.CREATED, json.dumps(status.status("Success", HTTPStatus.CREATED))
         if not call.resource.is_stored:
-            # SelfSubjectAccessReview: whoever has a token of this server may do everything.
+            # SelfSubjectAccessReview: every user of this server may do everything.
             check_type(call.resource, call.body)
             return HTTPStatus.CREATED, json.dumps({**call.body, "status": {"allowed": True}})
         admit = self._admission(call, "CREATE")
@@ -333,10 +333,7 @@ def _version(release: Release, git_version: str) -> dict[str, str]:
         "major": str(release.major),
         "minor": str(release.minor),
         "gitVersion": git_version,
-        "gitCommit": "",
-        "gitTreeState": "clean",
-        "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": "",
+        **dict.fromkeys(("gitCommit", "gitTreeState", "buildDate", "goVersion"), ""),
         "compiler": "gc",
         "platform": "linux/amd64",
     }

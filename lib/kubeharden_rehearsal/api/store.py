@@ -123,7 +123,7 @@ class ObjectStore:
             RehearsalError: the release does not serve an object's kind and version, an object has no name, or its
                 namespace is missing.
         """
-        loaded = [self._loaded(obj) for obj in objects]
+        loaded = [self._complete(obj) for obj in objects]
         known = {stored.key[1] for stored in loaded if stored.resource.kind == "Namespace"}
         known.update(name for _, name in self._keys["Namespace"])
         for stored in loaded:
@@ -141,7 +141,7 @@ class ObjectStore:
     def objects(self) -> list[Object]:
         """Return every object, in order of kind, namespace and name."""
         return [
-            self._objects[kind][key].copy_as(self.catalog.preferred(kind))
+            self._objects[kind][key].copy_as(self.catalog.by_kind(kind))
             for kind, keys in self._keys.items()
             for key in keys
         ]
@@ -216,7 +216,7 @@ class ObjectStore:
         if resource.namespaced:
             _check_same("namespace", metadata, namespace)
             metadata["namespace"] = namespace or metadata.get("namespace", "")
-            self._find(self.catalog.preferred("Namespace"), metadata["namespace"], "")
+            self._find(self.catalog.by_kind("Namespace"), metadata["namespace"], "")
         if admit is not None:
             admit(new)
         if metadata.get("generateName") and not metadata.get("name"):
@@ -239,7 +239,7 @@ class ObjectStore:
         if self.exists(resource, metadata["name"], metadata.get("namespace", "")):
             about = f'{resource.qualified} "{metadata["name"]}"'
             raise ApiError(409, "AlreadyExists", f"{about} already exists")
-        stored = self._put(self._stored(new))
+        stored = self._put(self._entry(new))
         if resource.kind == "Namespace":
             for account in self._default_accounts({metadata["name"]}):
                 self._put(account)
@@ -287,11 +287,17 @@ class ObjectStore:
             self._finish_update(resource, before, new, admit)
         if new == before:
             return before
-        stored = self._put(self._stored(new))
+        stored = self._put(self._entry(new))
         if "deletionTimestamp" in new["metadata"] and not new["metadata"].get("finalizers"):
             self._remove(stored)
         self._tell()
         return stored.copy_as(resource)
+
+    def put(self, kind: str, obj: Object, subresource: str = "") -> Object:
+        """Store a changed copy of an object: ``update`` with its errors."""
+        metadata = obj["metadata"]
+        name, namespace = metadata["name"], metadata.get("namespace", "")
+        return self.update(kind, name, namespace, lambda _: obj, subresource=subresource)
 
     def _finish_update(self, resource: Resource, before: Object, new: Object, admit: Admit | None) -> None:
         if "status" in resource.subresources:
@@ -335,21 +341,18 @@ class ObjectStore:
         if last["metadata"].get("finalizers"):
             if "deletionTimestamp" not in last["metadata"]:
                 last["metadata"]["deletionTimestamp"] = _now()
-                last = self._put(self._stored(last)).copy_as(resource)
+                last = self._put(self._entry(last)).copy_as(resource)
         else:
-            inside = [s for s in self if s.key[0] == name] if resource.kind == "Namespace" else []
-            for stored in [*inside, self._find(resource, name, namespace)]:
+            doomed = [self._find(resource, name, namespace)]
+            if resource.kind == "Namespace":
+                doomed += [s for found in self._objects.values() for s in found.values() if s.key[0] == name]
+            for stored in doomed:
                 self._remove(stored)
         self._tell()
         return last
 
-    def __iter__(self) -> Iterator[Stored]:
-        """Iterate over all objects."""
-        for objects in self._objects.values():
-            yield from list(objects.values())
-
     def _resource(self, resource: Resource | str) -> Resource:
-        return self.catalog.preferred(resource) if isinstance(resource, str) else resource
+        return self.catalog.by_kind(resource) if isinstance(resource, str) else resource
 
     def _find(self, resource: Resource, name: str, namespace: str) -> Stored:
         stored = self._objects[resource.kind].get((namespace, name))
@@ -357,11 +360,11 @@ class ObjectStore:
             raise not_found(resource, name)
         return stored
 
-    def _stored(self, obj: Object) -> Stored:
+    def _entry(self, obj: Object) -> Stored:
         data = {field: value for field, value in obj.items() if field not in {"apiVersion", "kind"}}
-        return Stored(self.catalog.preferred(obj["kind"]), data)
+        return Stored(self.catalog.by_kind(obj["kind"]), data)
 
-    def _loaded(self, obj: Mapping[str, Any]) -> Stored:
+    def _complete(self, obj: Mapping[str, Any]) -> Stored:
         resource = self.catalog.of(obj)
         loaded = private_copy(obj)
         metadata = loaded["metadata"]
@@ -372,14 +375,14 @@ class ObjectStore:
         if resource.generation:
             metadata.setdefault("generation", 1)
         _set_defaults(loaded, self.release)
-        return self._stored(loaded)
+        return self._entry(loaded)
 
     def _default_accounts(self, namespaces: Iterable[str]) -> Iterator[Stored]:
         """Yield the ServiceAccount that every namespace has, where it is not there yet."""
         for namespace in sorted(namespaces):
             if not self.exists("ServiceAccount", "default", namespace):
                 metadata = {"name": "default", "namespace": namespace}
-                yield self._loaded({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+                yield self._complete({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
 
     def _put(self, stored: Stored, version: str | None = None) -> Stored:
         """Write an object; a write gets the next number, but an object that is loaded keeps its resourceVersion."""

@@ -32,7 +32,7 @@ class JournalEntry:
     boot: str
 
     def fields(self) -> dict[str, str]:
-        """The journal fields that can be matched, as systemd.journal-fields(7) names them."""
+        """Return the journal fields that can be matched, as systemd.journal-fields(7) names them."""
         fields = {
             "_PID": str(self.pid),
             "SYSLOG_IDENTIFIER": self.identifier,
@@ -79,12 +79,18 @@ def _read(path: Path) -> Iterator[JournalEntry]:
 
 
 def matching(
-    entries: Iterable[JournalEntry], units: Iterable[str], matches: Iterable[tuple[str, str]]
+    entries: Iterable[JournalEntry], units: Iterable[str], matches: Iterable[str]
 ) -> list[JournalEntry]:
-    """The entries about any of the units that match every field; values of one field are alternatives."""
-    wanted = set(units)
-    by_field: dict[str, set[str]] = {}
-    for name, value in matches:
+    """Return the entries about any of the units that match every ``FIELD=value``; values of a field are alternatives.
+
+    Raises:
+        ValueError: a match has no value.
+    """
+    wanted, by_field = set(units), dict[str, set[str]]()
+    for match in matches:
+        name, equals, value = match.partition("=")
+        if not equals:
+            raise ValueError(f"Failed to add match '{match}': Invalid argument")
         by_field.setdefault(name, set()).add(value)
     return [
         entry
@@ -94,23 +100,15 @@ def matching(
     ]
 
 
-def formatted(entry: JournalEntry, style: str, hostname: str) -> str:
-    """One message as ``journalctl -o STYLE`` prints it.
+def format_entry(entry: JournalEntry, style: str, hostname: str) -> str:
+    """Return one message as ``journalctl -o STYLE`` prints it.
 
     Raises:
-        ValueError: the style is none of cat, short, short-iso, short-precise, json.
+        ValueError: the style is neither cat nor short.
     """
-    moment = datetime.fromtimestamp(entry.time, UTC)
-    stamps = {
-        "short": moment.strftime("%b %d %H:%M:%S"),
-        "short-iso": moment.strftime("%Y-%m-%dT%H:%M:%S+0000"),
-        "short-precise": moment.strftime("%b %d %H:%M:%S.%f"),
-    }
     if style == "cat":
         return entry.message
-    if style == "json":
-        stamp = {"__REALTIME_TIMESTAMP": str(int(entry.time * 1_000_000))}
-        return json.dumps({**stamp, **entry.fields()})
-    if style not in stamps:
-        raise ValueError(f"Unknown output format '{style}'.")
-    return f"{stamps[style]} {hostname} {entry.identifier}[{entry.pid}]: {entry.message}"
+    if style != "short":
+        raise ValueError(f"Unknown output format '{style}'; a rehearsal node knows cat and short.")
+    stamp = datetime.fromtimestamp(entry.time, UTC).strftime("%b %d %H:%M:%S")
+    return f"{stamp} {hostname} {entry.identifier}[{entry.pid}]: {entry.message}"

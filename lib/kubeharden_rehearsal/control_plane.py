@@ -1,4 +1,4 @@
-"""The API side of a rehearsal: objects, who may do what, admission, and the controllers' round."""
+"""The API side of a rehearsal: objects, admission, and the controllers' rounds."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import yaml
 from kubeharden.kube.rbac import Identity
 from kubeharden.podsecurity.admission_config import PLUGIN
 from kubeharden.releases import Release, feature
+from kubeharden.releases.files import LOADER
 from kubeharden_rehearsal import admission
 from kubeharden_rehearsal.api.store import Object, ObjectStore
+from kubeharden_rehearsal.controllers import Controllers
 from kubeharden_rehearsal.kubelets import LEASE_NAMESPACE, LEASES, UNREADY_SECONDS, Kubelets, stamp
 from kubeharden_rehearsal.machine import Component, Machine
-from kubeharden_rehearsal.pod_security import PodSecurity
+from kubeharden_rehearsal.pod_security_plugin import PodSecurity
 from kubeharden_rehearsal.scenario import Scenario
-from kubeharden_rehearsal.workloads import Workloads
 
 # A round of the controllers after a change, and the kubelets' heartbeat, in seconds. The heartbeat comes just
 # after the full second: a Node's times have no fractions, so this is when a new one can be told from the old.
 ROUND_SECONDS, HEARTBEAT_SECONDS, AFTER_THE_SECOND = 0.1, 1.0, 0.02
 
 
-class Cluster:
-    """The objects of a rehearsal cluster and what keeps them alive.
+class ControlPlane:
+    """The objects of a rehearsal cluster, their admission, and the controllers that act on them.
 
     Attributes:
         store: the objects.
@@ -37,7 +38,7 @@ class Cluster:
         self.store = ObjectStore(str(Release.parse(scenario.release)))
         self._kubelets = Kubelets(scenario, self.store, machines)
         names = [machine.name for machine in machines]
-        self._workloads = Workloads(self.store, self._create, names, scenario.name)
+        self._controllers = Controllers(self.store, self._create, names, scenario.name)
         self._api: Component | None = None
         self._created: float | None = None
         self._dirty = asyncio.Event()
@@ -53,11 +54,11 @@ class Cluster:
         for machine in self._machines:
             # Registered as they were at boot; the first true heartbeat follows at once.
             self._kubelets.heartbeat(machine, Component("kubelet", (), booted))
-        self._workloads.reconcile()
+        self._controllers.reconcile()
         self._kubelets.schedule()
         for machine in self._machines:
             self._kubelets.run_pods(machine, Component("kubelet", (), booted), booted)
-        self._workloads.reconcile()
+        self._controllers.reconcile()
         self._created = None
 
     def start(self) -> None:
@@ -71,7 +72,7 @@ class Cluster:
             task.cancel()
 
     def admit(self, user: Identity, operation: str, obj: dict[str, Any]) -> list[str]:
-        """The admission plugins that are on, in the API server's order; what is returned are warnings.
+        """Ask the admission plugins that are on, in the API server's order, and return their warnings.
 
         Raises:
             Forbidden: a plugin refuses the object.
@@ -96,7 +97,7 @@ class Cluster:
         return PodSecurity(self.store, config["podSecurity"]).admit(user, operation, obj)
 
     def component_started(self, machine: Machine, component: Component) -> None:
-        """A component of a node serves."""
+        """Take notice that a component of a node serves."""
         if component.name == "kube-apiserver":
             self._api = component
         if component.name == "kubelet" and self._api is not None and self._tasks:
@@ -105,7 +106,7 @@ class Cluster:
         self._dirty.set()
 
     def component_ended(self, machine: Machine, component: Component) -> None:
-        """A component of a node is gone."""
+        """Take notice that a component of a node is gone."""
         del machine
         if component.name == "kube-apiserver":
             self._api = None
@@ -154,7 +155,7 @@ class Cluster:
         if self._api is None:
             return
         if self._runs("kube-controller-manager"):
-            self._workloads.reconcile()
+            self._controllers.reconcile()
             self._kubelets.taint_cordoned_nodes()
         if self._runs("kube-scheduler"):
             self._kubelets.schedule()
@@ -169,8 +170,7 @@ class Cluster:
 
 def _bootstrap(release: Release) -> list[dict[str, Any]]:
     text = (Path(__file__).parent / "bootstrap.yaml").read_text(encoding="utf-8")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    objects = list(yaml.load_all(text, Loader=loader))
+    objects = list(yaml.load_all(text, Loader=LOADER))
     if LEASES.in_release(release):
         objects.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": LEASE_NAMESPACE}})
     return objects

@@ -31,47 +31,44 @@ class LoadedUnit:
     masked: bool = False
 
     def service(self, root: Path) -> Service:
-        """The service with its environment files as they are on disk now."""
-        units = tuple((path, Unit.parse(text)) for path, text, _ in self.files)
+        """Return the service with its environment files as they are on disk now."""
         paths = [value.removeprefix("-") for value in self.values("Service", "EnvironmentFile")]
         texts = {
             path: (root / path.lstrip("/")).read_text(encoding="utf-8")
             for path in paths
             if (root / path.lstrip("/")).is_file()
         }
-        return Service(units, texts)
+        return Service(self._texts(), texts)
+
+    def _texts(self) -> tuple[tuple[str, Unit], ...]:
+        return tuple((path, Unit.parse(text)) for path, text, _ in self.files)
 
     def values(self, section: str, key: str) -> list[str]:
-        """The values in force of a directive."""
-        units = tuple((path, Unit.parse(text)) for path, text, _ in self.files)
-        return Service(units, {}).values(section, key)
+        """Return the values in force of a directive."""
+        return Service(self._texts(), {}).values(section, key)
 
     def value(self, section: str, key: str, default: str = "") -> str:
-        """The last value in force of a directive."""
+        """Return the last value in force of a directive."""
         return (self.values(section, key) or [default])[-1]
 
     def words(self, section: str, key: str) -> list[str]:
-        """The words of all values in force, for lists of units."""
+        """Return the words of all values in force, for lists of units."""
         return [word for value in self.values(section, key) for word in value.split()]
 
     @property
     def drop_ins(self) -> list[str]:
-        """The paths of the drop-ins."""
+        """Return the paths of the drop-ins."""
         return [path for path, _, _ in self.files[1:]]
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return {"fragment": self.fragment, "files": self.files, "masked": self.masked}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> LoadedUnit:
-        """From plain data."""
+        """Read what ``asdict`` made."""
         files = tuple((path, text, stamp) for path, text, stamp in data["files"])
         return cls(data["fragment"], files, data["masked"])
 
 
 def load(root: Path, name: str) -> LoadedUnit | None:
-    """Read a unit from a node's tree; None where there is none."""
+    """Read a unit from a node's tree; None where it does not exist."""
     for folder in FOLDERS:
         path = root / folder / name
         if path.is_symlink() and str(path.readlink()) == os.devnull:
@@ -86,7 +83,7 @@ def load(root: Path, name: str) -> LoadedUnit | None:
 
 
 def changed_on_disk(root: Path, name: str, loaded: LoadedUnit) -> bool:
-    """Whether the files are no longer those that were loaded (``NeedDaemonReload``)."""
+    """Return whether the files are no longer those that were loaded (``NeedDaemonReload``)."""
     now = load(root, name)
     if now is None:
         return True
@@ -96,7 +93,7 @@ def changed_on_disk(root: Path, name: str, loaded: LoadedUnit) -> bool:
 
 
 def names(root: Path) -> list[str]:
-    """The services that have a unit file."""
+    """Return the services that have a unit file."""
     return sorted(
         {
             path.name
@@ -120,7 +117,7 @@ def _stamp(path: Path) -> str:
 
 
 def seconds(span: str, default: float) -> float:
-    """A time span of systemd.time(7), ``10s``, ``1min 30s`` or ``5``, in seconds."""
+    """Return a time span of systemd.time(7), ``10s``, ``1min 30s`` or ``5``, in seconds."""
     parts = _SPAN.findall(span)
     if not parts:
         return default

@@ -1,4 +1,4 @@
-"""kubelet, kube-proxy and kube-scheduler when they are started (see ``behaviour``)."""
+"""The start of kubelet, kube-proxy and kube-scheduler (see ``behaviour``)."""
 
 from __future__ import annotations
 
@@ -100,17 +100,24 @@ def _unreadable(around: Surroundings, path: str) -> str:
     return ""
 
 
+def _begin(
+    component: str, argv: Sequence[str], around: Surroundings, source: str, warning: str
+) -> tuple[CommandLine, dict[str, Any], Refuse]:
+    """Read command line and file, and warn of flags beside a file."""
+    line = read_command_line(component, argv, around)
+    refuse = refusal(component, around, line.lines)
+    if not line.value("--config") and feature(f"{_CONFIG_ONLY} ({component})").in_release(around.release):
+        line.lines.append(around.log.line("W", source, warning))
+    return line, effective(line, read_config(line, around, refuse)), refuse
+
+
 def start_proxy(argv: Sequence[str], around: Surroundings) -> Started:
     """Start a kube-proxy.
 
     Raises:
         RefusedError: it does not start.
     """
-    line = read_command_line("kube-proxy", argv, around)
-    refuse = refusal("kube-proxy", around, line.lines)
-    if not line.value("--config") and feature(f"{_CONFIG_ONLY} (kube-proxy)").in_release(around.release):
-        line.lines.append(around.log.line("W", "server.go:191", _PROXY_WARNING))
-    config = effective(line, read_config(line, around, refuse))
+    line, config, refuse = _begin("kube-proxy", argv, around, "server.go:191", _PROXY_WARNING)
     _check_proxy(config, refuse)
     _check_client(config, around, refuse)
     mode = config.get("mode") or "iptables"
@@ -152,11 +159,7 @@ def start_scheduler(argv: Sequence[str], around: Surroundings) -> Started:
     Raises:
         RefusedError: it does not start.
     """
-    line = read_command_line("kube-scheduler", argv, around)
-    refuse = refusal("kube-scheduler", around, line.lines)
-    if not line.value("--config") and feature(f"{_CONFIG_ONLY} (kube-scheduler)").in_release(around.release):
-        line.lines.append(around.log.line("W", "server.go:158", _SCHEDULER_WARNING))
-    config = effective(line, read_config(line, around, refuse))
+    line, config, refuse = _begin("kube-scheduler", argv, around, "server.go:158", _SCHEDULER_WARNING)
     _settle_addresses(line, around, config, refuse)
     _check_client(config, around, refuse)
     for flag in ("--authentication-kubeconfig", "--authorization-kubeconfig", "--client-ca-file"):
@@ -172,7 +175,7 @@ def _settle_addresses(
     config: dict[str, Any],
     refuse: Refuse,
 ) -> None:
-    """What becomes of the two addresses of insecure serving: see the facts in the releases' table.
+    """Settle the two addresses of insecure serving: see the facts in the releases' table.
 
     Source: pkg/apis/componentconfig/v1alpha1/defaults.go (1.10), options.go and insecure_serving.go
     (1.13-1.22).

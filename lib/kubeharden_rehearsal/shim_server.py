@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ ETCD_VERSION = (
 )
 
 
-class Control:
+class ShimServer:
     """Answers the shims of all nodes."""
 
     def __init__(self, state: Path, machines: dict[str, Machine]) -> None:
@@ -89,15 +90,13 @@ def install(machine: Machine, state: Path) -> Path:
 
 
 def programs(machine: Machine) -> set[str]:
-    """The programs in /usr/bin that the node's units run."""
-    texts = [path.read_text(encoding="utf-8") for path in machine.root.glob("*/systemd/system/*.service")]
-    texts += [
-        path.read_text(encoding="utf-8") for path in machine.root.glob("usr/lib/systemd/system/*.service")
+    """Return the programs in /usr/bin that the node's units run."""
+    paths = [
+        *machine.root.glob("*/systemd/system/*.service"),
+        *machine.root.glob("usr/lib/systemd/system/*.service"),
     ]
-    commands_ = [
-        line for text in texts for line in text.splitlines() if line.startswith("ExecStart=/usr/bin/")
-    ]
-    return {line.removeprefix("ExecStart=/usr/bin/").split()[0] for line in commands_}
+    texts = (path.read_text(encoding="utf-8") for path in paths)
+    return {name for text in texts for name in re.findall(r"^ExecStart=/usr/bin/(\S+)", text, re.MULTILINE)}
 
 
 def _script(path: Path, text: str) -> None:

@@ -25,8 +25,8 @@ _HASH_LENGTH = 10
 Create = Callable[[Object, Identity], None]
 
 
-class Workloads:
-    """Brings the store to what its workloads ask for.
+class Controllers:
+    """Brings the store to what its workloads ask for, as kube-controller-manager does.
 
     Args:
         store: the objects.
@@ -40,7 +40,7 @@ class Workloads:
         self._random = random.Random(seed)  # noqa: S311 - names, not secrets
 
     def reconcile(self) -> None:
-        """One round of all controllers."""
+        """Do one round of all controllers."""
         self._collect("ReplicaSet", {"Deployment"})
         for deployment in self._store.items("Deployment"):
             self._roll_out(deployment)
@@ -64,11 +64,12 @@ class Workloads:
         spec, metadata = deployment["spec"], deployment["metadata"]
         label = _hash(spec["template"])
         name = f"{metadata['name']}-{label}"
-        for owned in self._owned("ReplicaSet", deployment):
+        for owned in self._objects_of("ReplicaSet", deployment):
             current = owned["metadata"]["name"] == name
             wanted = spec.get("replicas", 1) if current else 0
             if owned["spec"].get("replicas") != wanted:
-                self._scale(owned, wanted)
+                owned["spec"]["replicas"] = wanted
+                self._store.put("ReplicaSet", owned)
         if self._store.exists("ReplicaSet", name, metadata["namespace"]):
             return
         template = copy.deepcopy(spec["template"])
@@ -83,28 +84,17 @@ class Workloads:
         }
         self._make(replica_set, deployment)
 
-    def _scale(self, replica_set: Object, replicas: int) -> None:
-        def change(obj: Object) -> Object:
-            obj["spec"]["replicas"] = replicas
-            return obj
-
-        metadata = replica_set["metadata"]
-        self._store.update("ReplicaSet", metadata["name"], metadata["namespace"], change)
-
     def _replicas(self, owner: Object) -> None:
-        pods = self._owned("Pod", owner)
+        pods = self._objects_of("Pod", owner)
         wanted = owner["spec"].get("replicas", 1)
         for pod in pods[wanted:]:
             self._delete("Pod", pod)
         for _ in range(wanted - len(pods)):
             if not self._make(self._pod(owner), owner):
                 break
-        ready = sum(is_ready(pod) for pod in self._owned("Pod", owner))
-        status = {
-            "replicas": len(self._owned("Pod", owner)),
-            "readyReplicas": ready,
-            "availableReplicas": ready,
-        }
+        ready = sum(is_ready(pod) for pod in self._objects_of("Pod", owner))
+        replicas = len(self._objects_of("Pod", owner))
+        status = {"replicas": replicas, "readyReplicas": ready, "availableReplicas": ready}
         self._set_status("ReplicaSet", owner, status)
         above = controller_of(owner)
         if above and wanted:
@@ -113,14 +103,14 @@ class Workloads:
             self._set_status("Deployment", deployment, updated)
 
     def _one_per_node(self, owner: Object) -> None:
-        pods = self._owned("Pod", owner)
+        pods = self._objects_of("Pod", owner)
         there = {pod["spec"].get("nodeName") for pod in pods}
         for node in self._nodes:
             if node not in there:
                 pod = self._pod(owner)
                 pod["spec"]["nodeName"] = node
                 self._make(pod, owner)
-        owned = self._owned("Pod", owner)
+        owned = self._objects_of("Pod", owner)
         ready = sum(is_ready(pod) for pod in owned)
         status = {
             "currentNumberScheduled": len(owned),
@@ -141,7 +131,7 @@ class Workloads:
         metadata["annotations"] = dict(template["metadata"].get("annotations") or {})
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
-    def _owned(self, kind: str, owner: Mapping[str, Any]) -> list[Object]:
+    def _objects_of(self, kind: str, owner: Mapping[str, Any]) -> list[Object]:
         uid, namespace = owner["metadata"]["uid"], owner["metadata"]["namespace"]
         found = self._store.items(kind, namespace)
         return [obj for obj in found if (controller_of(obj) or {}).get("uid") == uid]
@@ -152,16 +142,16 @@ class Workloads:
             self._create(obj, controller_identity(owner["kind"], accounts))
         except Forbidden as error:
             name = obj["metadata"].get("generateName") or obj["metadata"]["name"]
-            plural = self._store.catalog.preferred(obj["kind"]).plural
-            self._failed(owner, f'Error creating: {plural} "{name}" is forbidden: {error.reason}')
+            plural = self._store.catalog.by_kind(obj["kind"]).plural
+            self._report(owner, f'Error creating: {plural} "{name}" is forbidden: {error.reason}')
             return False
         except ApiError as error:
-            self._failed(owner, f"Error creating: {error.message}")
+            self._report(owner, f"Error creating: {error.message}")
             return False
         return True
 
-    def _failed(self, owner: Object, message: str) -> None:
-        """A FailedCreate event about a workload; one object for the same words, as kubectl shows it."""
+    def _report(self, owner: Object, message: str) -> None:
+        """Store a FailedCreate event about a workload; one object for the same words, as kubectl shows it."""
         metadata = owner["metadata"]
         digest = hashlib.sha256(message.encode()).hexdigest()[:16]
         name = f"{metadata['name']}.{digest}"
@@ -183,13 +173,10 @@ class Workloads:
         self._store.create("Event", event, metadata["namespace"])
 
     def _set_status(self, kind: str, obj: Object, status: dict[str, Any]) -> None:
-        def change(current: Object) -> Object:
-            current["status"] = {**(current.get("status") or {}), **status}
-            current["status"]["observedGeneration"] = current["metadata"].get("generation", 1)
-            return current
-
-        metadata = obj["metadata"]
-        self._store.update(kind, metadata["name"], metadata["namespace"], change, subresource="status")
+        current = self._store.get(kind, obj["metadata"]["name"], obj["metadata"]["namespace"])
+        observed = {"observedGeneration": current["metadata"].get("generation", 1)}
+        current["status"] = {**(current.get("status") or {}), **status, **observed}
+        self._store.put(kind, current, subresource="status")
 
 
 def _metadata(name: str, owner: Object, labels: dict[str, str]) -> dict[str, Any]:

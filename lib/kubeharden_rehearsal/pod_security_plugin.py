@@ -136,7 +136,7 @@ class PodSecurity:
         old = labels_of(self._store.get("Namespace", name)) if exists else {}
         wrong = _label_errors(labels)
         if wrong and wrong != _label_errors(old):
-            raise invalid(self._store.catalog.preferred("Namespace"), name, wrong)
+            raise invalid(self._store.catalog.by_kind("Namespace"), name, wrong)
         level, version = self._policy(labels, "enforce")
         before, before_version = self._policy(old, "enforce")
         relaxed = version == before_version and stricter_or_same(before, level)

@@ -12,17 +12,16 @@ import asyncssh
 
 from kubeharden.kube.rbac import Identity
 from kubeharden.releases import Release
-from kubeharden_rehearsal import control
+from kubeharden_rehearsal import shim_server
 from kubeharden_rehearsal.api.server import ApiServer
-from kubeharden_rehearsal.cluster import Cluster
+from kubeharden_rehearsal.atomic import write_atomically
 from kubeharden_rehearsal.configz import configz
-from kubeharden_rehearsal.control import Control
+from kubeharden_rehearsal.control_plane import ControlPlane
 from kubeharden_rehearsal.directory import Directory
-from kubeharden_rehearsal.files import write_atomically
-from kubeharden_rehearsal.keys import kept_key, public_line
 from kubeharden_rehearsal.machine import Component, Machine, shown_config
 from kubeharden_rehearsal.scenario import Scenario, lay_out
-from kubeharden_rehearsal.sshd import HOST, NodeServer
+from kubeharden_rehearsal.shim_server import ShimServer
+from kubeharden_rehearsal.sshd import HOST, NodeServer, kept_key, public_line
 
 # A new cluster has been up for three days, and its files are older than that.
 UPTIME_SECONDS = 3 * 24 * 3600.0
@@ -37,15 +36,15 @@ class RehearsalServer:
         self._scenario, self._directory = scenario, directory
         self._state = directory.path / "state"
         self.machines = {spec.name: Machine(scenario, spec, directory.path) for spec in scenario.nodes}
-        self._cluster = Cluster(scenario, list(self.machines.values()))
+        self._control_plane = ControlPlane(scenario, list(self.machines.values()))
         self._api = ApiServer(
-            self._cluster.store,
+            self._control_plane.store,
             users={directory.token(): ADMINISTRATOR},
-            admit=self._cluster.admit,
+            admit=self._control_plane.admit,
             node_proxy=self.proxy,
             version=scenario.release,
         )
-        self._control = Control(self._state, self.machines)
+        self._shims = ShimServer(self._state, self.machines)
         self._servers: dict[str, NodeServer] = {}
         self._host_keys: dict[str, asyncssh.SSHKey] = {}
         self._api_lock = asyncio.Lock()
@@ -54,9 +53,9 @@ class RehearsalServer:
 
     async def start(self) -> Path:
         """Start everything, and return the path of the inventory."""
-        await self._control.start()
+        await self._shims.start()
         for machine in self.machines.values():
-            machine.on_serving, machine.on_ended = self._serving, self._ended
+            machine.on_serving, machine.on_ended = self._serving, self._end_component
         if self._directory.resumed:
             self._resume()
         else:
@@ -66,18 +65,18 @@ class RehearsalServer:
         self._directory.write_kubeconfig(self._scenario, self._api_address.getsockname()[1])
         hosts = {name: public_line(key) for name, key in self._host_keys.items()}
         inventory = self._directory.write_inventory(self._scenario, ports, hosts)
-        self._cluster.store.changed.append(self._changed)
-        self._cluster.start()
+        self._control_plane.store.changed.append(self._save_soon)
+        self._control_plane.start()
         self.save()
         self._directory.mark(self._scenario, complete=True)
         return inventory
 
     async def stop(self) -> None:
         """Stop everything, with the state on disk."""
-        self._cluster.stop()
+        self._control_plane.stop()
         for server in self._servers.values():
             await server.stop()
-        await self._control.stop()
+        await self._shims.stop()
         if self._save is not None:
             self._save.cancel()
         for machine in self.machines.values():
@@ -90,15 +89,15 @@ class RehearsalServer:
         booted = clock() - UPTIME_SECONDS
         for machine in self.machines.values():
             lay_out(self._scenario, machine.spec, machine.root, booted - 3600)
-            control.install(machine, self._state)
+            shim_server.install(machine, self._state)
             machine.boot(booted)
-        self._cluster.create(booted)
+        self._control_plane.create(booted)
 
     def _resume(self) -> None:
         objects = json.loads((self._directory.path / "cluster.json").read_text(encoding="utf-8"))
-        self._cluster.store.load(objects["items"])
+        self._control_plane.store.load(objects["items"])
         for machine in self.machines.values():
-            control.install(machine, self._state)
+            shim_server.install(machine, self._state)
             machine.resume()
 
     async def _open_nodes(self) -> dict[str, int]:
@@ -112,7 +111,7 @@ class RehearsalServer:
         return dict(zip(self._servers, ports, strict=True))
 
     async def _wait_for_services(self) -> None:
-        """Until the timers of what has long been running have gone off."""
+        """Wait until the timers of what has long been running have gone off."""
         for _ in range(100):
             if all(machine.settled for machine in self.machines.values()):
                 return
@@ -122,16 +121,16 @@ class RehearsalServer:
         if component.name == "kube-apiserver":
             async with self._api_lock:
                 await self._api.start(*self._api_address.getsockname())
-        self._cluster.component_started(machine, component)
+        self._control_plane.component_started(machine, component)
 
-    async def _ended(self, machine: Machine, component: Component) -> None:
+    async def _end_component(self, machine: Machine, component: Component) -> None:
         if component.name == "kube-apiserver":
             async with self._api_lock:
                 await self._api.stop()
-        self._cluster.component_ended(machine, component)
+        self._control_plane.component_ended(machine, component)
 
     async def proxy(self, node: str, path: str, query: str) -> tuple[int, str, bytes]:
-        """What a node's kubelet answers to the API server.
+        """Answer the API server as a node's kubelet.
 
         Raises:
             ConnectionError: the kubelet does not run.
@@ -150,19 +149,19 @@ class RehearsalServer:
             return 200, "text/plain; charset=utf-8", b"ok"
         return 404, "text/plain; charset=utf-8", b"404 page not found\n"
 
-    def _changed(self) -> None:
+    def _save_soon(self) -> None:
         if self._save is None:
             self._save = asyncio.get_running_loop().call_later(_SAVE_SECONDS, self.save)
 
     def save(self) -> None:
         """Write ``cluster.json``."""
         self._save = None
-        objects = {"apiVersion": "v1", "kind": "List", "items": self._cluster.store.objects()}
+        objects = {"apiVersion": "v1", "kind": "List", "items": self._control_plane.store.objects()}
         write_atomically(self._directory.path / "cluster.json", json.dumps(objects, indent=1) + "\n")
 
 
 def _reserved_address() -> socket.socket:
-    """A socket that holds a free port, so that nobody else gets it while the API server is down."""
+    """Return a socket that holds a free port, so that nobody else gets it while the API server is down."""
     holder = socket.socket()
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     holder.bind((HOST, 0))
