@@ -207,7 +207,7 @@ def _tidy(row: Row) -> Row:
 
 
 def _enum_of(values: list[str]) -> dict[str, str | None]:
-    """``['A', 'B (accepted from 1.15)']`` as ``{'A': None, 'B': '1.15'}``: value and since when."""
+    """Read ``['A', 'B (accepted from 1.15)']`` as ``{'A': None, 'B': '1.15'}``: value and since when."""
     return {value.split(" ")[0]: _release_of(value.partition(" ")[2]) for value in values}
 
 

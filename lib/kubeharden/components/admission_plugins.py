@@ -21,7 +21,7 @@ class AdmissionChange:
 
 
 def enable_admission_plugin(release: str | Release, argv: Sequence[str], plugin: str) -> AdmissionChange:
-    """The command line with ``plugin`` on and every other plugin as it was; one that is on by default is not named.
+    """Return the command line with ``plugin`` on and every other as it was; a plugin on by default is not named.
 
     ``--admission-control`` is an exact list, and the API server refuses to start with both it and
     ``--enable-admission-plugins``, which adds to the defaults. So the old list moves to

@@ -83,7 +83,7 @@ def _soft_without_grace(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _share_or_quantity(name: str, value: str, at_least: int) -> None:
-    """A percentage, or a quantity whose sign is ``at_least`` 0 or 1."""
+    """Check a percentage, or a quantity whose sign is ``at_least`` 0 or 1."""
     if value.endswith("%"):
         percentage = _PERCENTAGE.fullmatch(value)
         if not percentage or float(percentage[1]) > 100:  # noqa: PLR2004

@@ -186,7 +186,7 @@ def _from_signature(signature: Path, approvers: str | None) -> Approval:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """A plan that was signed. Its digest must be that of what stands in it: the approver read that, not the digest."""
+    """Read a plan that was signed; its digest must be that of its content, which is what the approver read."""
     try:
         content = json.loads(path.read_bytes())
         body = {key: value for key, value in content.items() if key != "digest"}

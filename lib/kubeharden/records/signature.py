@@ -125,7 +125,7 @@ def fingerprint(line: str) -> str:
 
 @contextmanager
 def only_signer(line: str) -> Iterator[Signers]:
-    """The one public key of this line as the only one whose signatures count."""
+    """Allow the one public key of this line as the only one whose signatures count."""
     with tempfile.NamedTemporaryFile("w", prefix="kubeharden-", suffix=".signers", encoding="utf-8") as file:
         file.write(f'{_ONLY} namespaces="{NAMESPACE}" {line}\n')
         file.flush()

@@ -245,7 +245,7 @@ class Client:
 
 
 def _warning(header: str) -> str:
-    """The text of a Warning header (RFC 7234): ``299 - "text"``, in which a backslash quotes the next character."""
+    """Return the text of a Warning header (RFC 7234): ``299 - "text"``, where a backslash quotes a character."""
     quoted = re.search(r'"((?:[^"\\]|\\.)*)"', header)
     return re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else header
 

@@ -131,6 +131,6 @@ def script_text(name: str) -> str:
 
 
 def _strip(name: str) -> str:
-    """A script without comments and indentation: a server need not take more than 32 kB at once (RFC 4253, 6.1)."""
+    """Return a script without comments and indents: a server need not take more than 32 kB at once (RFC 4253, 6.1)."""
     lines = (line.strip() for line in script_text(name).splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("#"))

@@ -131,7 +131,7 @@ class Ssh:
         session.close()
 
     def _forget(self, node: Node, connection: Connection, session: Session | None) -> None:
-        """A connection that broke, with its sessions."""
+        """Forget a connection that broke, with its sessions."""
         with self._lock:
             if self._connections.get(node.name) is connection:
                 del self._connections[node.name]

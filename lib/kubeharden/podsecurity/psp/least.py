@@ -180,7 +180,7 @@ def _users(placed: Sequence[Placed]) -> Object:
 
 
 def _groups(used: Sequence[list[int]], server: Release) -> Object:
-    """Groups that must be named where each names some, and may be named where one does not."""
+    """Return the groups that must be named where each names some, and may be named where one does not."""
     numbers = {number for groups in used for number in groups}
     if used and all(used):
         return {"rule": "MustRunAs", "ranges": _ranges(numbers)}
