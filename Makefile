@@ -11,7 +11,7 @@ READY  := $(VENV)/.ready
 NOTEBOOKS := $(filter-out notebooks/out%,$(wildcard notebooks/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearse test lint lint-language docs lock clean
+.PHONY: help setup rehearse test lint docs lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -37,17 +37,14 @@ rehearse: setup
 test: setup
 	$(BIN)/pytest -q -n auto
 
-## make lint       ruff, mypy, import rules, notebooks stored without outputs
+## make lint       ruff, mypy, import rules, language (docs/glossary.md), notebooks stored without outputs
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/nbstripout --verify --keep-id --extra-keys 'metadata.papermill cell.metadata.papermill' $(NOTEBOOKS)
-
-## make lint-language   wordings in texts and names that a reader must read twice; docs/glossary.md has the words to use
-lint-language: setup
 	$(BIN)/python tools/lint_language.py
+	$(BIN)/nbstripout --verify --keep-id --extra-keys 'metadata.papermill cell.metadata.papermill' $(NOTEBOOKS)
 
 ## make docs       runs the rehearsal and renders it to docs/harden-article-1.10.html
 docs: setup
