@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +71,18 @@ def test_what_somebody_else_changed_since_is_not_overwritten(run: runbook.Run) -
     with fails(StaleError, match="has changed since it was read"):
         run.apply("kube-proxy")
     assert unit.read_text() == edited
+
+
+def test_an_inventory_may_name_a_rehearsal_in_full(namespace: dict[str, object]) -> None:
+    run = runbook.start({**namespace, "inventory": "rehearsal:psp-1.23", "mode": "plan"})
+    run.close()
+    assert run.inventory.cluster == "psp-1.23"
+    assert "this one" in next(line for line in str(run).splitlines() if "psp-1.23 " in line)
+
+
+def test_the_runbook_loads_the_rehearsal_only_for_a_run() -> None:
+    code = "import sys, kubeharden.runbook; sys.exit('kubeharden_rehearsal' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_starting_again_ends_the_run_before(namespace: dict[str, object], tmp_path: Path) -> None:

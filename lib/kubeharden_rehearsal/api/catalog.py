@@ -70,7 +70,9 @@ class Catalog:
             RehearsalError: the release does not serve that kind.
         """
         if kind not in self._by_kind:
-            raise RehearsalError(f"Kubernetes {self.release} serves no kind {kind}; see api/resources.yaml")
+            raise RehearsalError(
+                f"Kubernetes {self.release} does not serve the kind {kind}; see api/resources.yaml"
+            )
         return self._by_kind[kind][0]
 
     def of(self, obj: Mapping[str, Any]) -> Resource:
