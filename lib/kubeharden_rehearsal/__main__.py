@@ -62,13 +62,8 @@ def _ready(scenario: Scenario, directory: Directory, inventory: Path, for_progra
     nodes = [spec.name for spec in scenario.nodes]
     if not for_program:
         return f"{scenario.name} is up with {', '.join(nodes)}; Ctrl-C stops it.\ninventory: {inventory}\n"
-    ready = {
-        "directory": str(directory.path),
-        "inventory": str(inventory),
-        "nodes": nodes,
-        "resumed": directory.resumed,
-    }
-    return json.dumps(ready) + "\n"
+    places = {"directory": str(directory.path), "inventory": str(inventory)}
+    return json.dumps({**places, "nodes": nodes, "resumed": directory.resumed}) + "\n"
 
 
 if __name__ == "__main__":

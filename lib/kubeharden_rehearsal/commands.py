@@ -16,7 +16,7 @@ import yaml
 from kubeharden.releases import release_table
 from kubeharden_rehearsal.behaviour import RefusedError
 from kubeharden_rehearsal.journalctl import journalctl
-from kubeharden_rehearsal.machine import ROOT, Machine
+from kubeharden_rehearsal.machine import ROOT, Machine, shown_config
 from kubeharden_rehearsal.manager import Launch
 from kubeharden_rehearsal.systemctl import Reply, reboot, systemctl
 from kubeharden_rehearsal.systemd_tools import systemd_analyze, systemd_run
@@ -241,10 +241,9 @@ def component(machine: Machine, user: str, here: Path, name: str, arguments: lis
     if not target:
         return Reply(error=f"{words}listen: bind: address already in use\n", status=1)
     table = release_table(name, machine.scenario.release)
-    config = {key: value for key, value in started.config.items() if not key.startswith("_")}
-    header = {"apiVersion": table.api_version, "kind": table.kind}
+    content = {"apiVersion": table.api_version, "kind": table.kind, **shown_config(started.config)}
     place = machine.root / target.lstrip("/") if target.startswith("/") else here / target
-    place.write_text(yaml.safe_dump({**header, **config}), encoding="utf-8")
+    place.write_text(yaml.safe_dump(content), encoding="utf-8")
     return Reply(error=f"{words}Wrote configuration to: {target}\n")
 
 

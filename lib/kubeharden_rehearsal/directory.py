@@ -15,7 +15,7 @@ import yaml
 
 from kubeharden.errors import RehearsalError
 from kubeharden_rehearsal.atomic import write_atomically
-from kubeharden_rehearsal.scenario import NodeSpec, Scenario, remove_trees
+from kubeharden_rehearsal.scenario import Scenario, remove_trees
 
 LAYOUT = 1
 SETTLE_SECONDS = 0.3
@@ -111,17 +111,14 @@ class Directory:
                 "gateway": None,
             },
             "nodes": [
-                {"name": spec.name, "host": "127.0.0.1", "port": ports[spec.name], **_role(spec)}
+                {"name": spec.name, "host": "127.0.0.1", "port": ports[spec.name]}
+                | ({"control_plane": True} if spec.control_plane else {})
                 for spec in scenario.nodes
             ],
         }
         path = self.path / "inventory.yaml"
         write_atomically(path, yaml.safe_dump(inventory, sort_keys=False))
         return path
-
-
-def _role(spec: NodeSpec) -> dict[str, bool]:
-    return {"control_plane": True} if spec.control_plane else {}
 
 
 def _lock_folder(place: Path) -> int:

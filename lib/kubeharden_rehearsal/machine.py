@@ -286,9 +286,9 @@ class Machine:
         return _health(path)
 
 
-def shown_config(component: Component) -> dict[str, Any]:
+def shown_config(config: dict[str, Any]) -> dict[str, Any]:
     """Return the effective configuration without what is only kept beside it."""
-    return {key: value for key, value in component.config.items() if not key.startswith("_")}
+    return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
 def _answer(component: Component, port: int, path: str, release: Release) -> tuple[int, str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -98,7 +98,7 @@ class Manager:
     def boot(self, order: list[str], time: float) -> None:
         """Start every service that has a unit file, as if it had been at ``time`` (seconds since the epoch)."""
         self.reload()
-        for name in sorted(self.loaded, key=lambda n: (n not in order, order.index(n) if n in order else 0)):
+        for name in _sort(self.loaded, order):
             if not self.loaded[name].masked:
                 self._spawn(name, time)
                 time += 0.7
@@ -107,7 +107,7 @@ class Manager:
         """Return the services that start at boot: those that a target wants, as ``systemctl enable`` has it."""
         wanted = {link.name for link in self.root.glob("etc/systemd/system/*.target.wants/*.service")}
         names = [name for name, unit in self.loaded.items() if name in wanted and not unit.masked]
-        return sorted(names, key=lambda name: (name not in order, order.index(name) if name in order else 0))
+        return _sort(names, order)
 
     async def start_all(self, order: list[str]) -> None:
         """Start services in that order; one that fails does not keep the others from it."""
@@ -328,6 +328,10 @@ class Manager:
         """Stop all timers."""
         for task in self._tasks.values():
             task.cancel()
+
+
+def _sort(names: Iterable[str], order: list[str]) -> list[str]:
+    return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
 
 
 def _description(unit: LoadedUnit, name: str) -> str:

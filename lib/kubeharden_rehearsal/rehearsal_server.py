@@ -143,7 +143,7 @@ class RehearsalServer:
             raise ConnectionRefusedError(f"dial tcp {address}:10250: connect: connection refused")
         if path.rstrip("/") == "/configz":
             release = Release.parse(self._scenario.release)
-            body = configz("kubelet", release, shown_config(kubelet))
+            body = configz("kubelet", release, shown_config(kubelet.config))
             return 200, "application/json", body.encode()
         if path.rstrip("/") == "/healthz":
             return 200, "text/plain; charset=utf-8", b"ok"

@@ -95,13 +95,15 @@ class NodeServer:
         """Close every connection and end what runs for them."""
         if self._acceptor is not None:
             self._acceptor.close()
-        for child in list(self._children):
-            _signal(child, signal.SIGKILL)
+        self._kill_children()
 
     async def drop(self) -> None:
         """Cut every connection, and kill what runs for them."""
         for connection in list(self.connections):
             connection.abort()
+        self._kill_children()
+
+    def _kill_children(self) -> None:
         for child in list(self._children):
             _signal(child, signal.SIGKILL)
 
