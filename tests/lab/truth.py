@@ -98,7 +98,10 @@ def services_missing(before: Truth) -> str:
     now = Truth()
     for node in existing():
         _services(node, now)
-    away = {key for key in before.starts if now.starts.get(key, "0").split()[0] == "0"}
+    ran = {
+        key for key, start in before.starts.items() if start.split()[0] != "0"
+    }  # a worker has an idle etcd, too
+    away = {key for key in ran if now.starts.get(key, "0").split()[0] == "0"}
     silent = {key for key in before.configz if key[1] != "kubelet" and key not in now.configz}
     return ", ".join(f"{service} on {node}" for node, service in sorted(away | silent))
 
