@@ -23,7 +23,7 @@ from kubeharden.kube.resources import RESOURCES
 from kubeharden.plan import NodeChange, Plan
 from kubeharden.plan.decide import make_plan
 from kubeharden.plan.proof import compare
-from kubeharden.podsecurity.levels import shown
+from kubeharden.podsecurity.levels import label_text
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "admission"
 CASES = {
@@ -101,7 +101,7 @@ def summary(plan: Plan, facts: Facts) -> dict:
             n.namespace: {
                 "level": n.level,
                 "why": n.why,
-                **{mode: shown(n.then, mode) for mode in ("enforce", "audit", "warn")},
+                **{mode: label_text(n.then, mode) for mode in ("enforce", "audit", "warn")},
                 "stage": n.stage,
             }
             for n in plan.namespaces
