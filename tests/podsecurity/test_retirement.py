@@ -107,7 +107,7 @@ def test_any_policy_changes_a_bare_pod_exactly_if_it_has_such_fields() -> None:
         except UnusableError:
             assert mutating_fields(policy, RELEASE) == []
             continue
-        changed = provider.mutated(POD) is not POD
+        changed = provider.mutate(POD) is not POD
         assert changed == bool(mutating_fields(policy, RELEASE)), policy
         seen.add(changed)
     assert seen == {True, False}

@@ -89,15 +89,16 @@ class Redactor:
         return self.redact(value if isinstance(value, str) else str(value))
 
     def _redact_text(self, text: str, names: Collection[str] = (), *, is_key: bool = False) -> str:
+        # Copies, because other threads learn secrets meanwhile; dict.copy() is one step for them, items() is not.
         known = {
             spelling: secret
-            for spelling, secret in tuple(self._known.items())
+            for spelling, secret in self._known.copy().items()
             if spelling in text and not (is_key and patterns.is_ordinary(spelling))
         }
         text = self._replace(known, text, patterns.is_ordinary)
         withheld = {
             spelling: value
-            for spelling, value in tuple(self._withheld.items())
+            for spelling, value in self._withheld.copy().items()
             if spelling in text and value not in self._harmless
         }
         text = self._replace(withheld, text, lambda spelling: len(spelling) < LONG)
