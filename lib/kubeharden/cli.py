@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kubeharden import __version__
 from kubeharden.errors import KubehardenError, ParameterError
-from kubeharden.inputs.project import project_folder
+from kubeharden.inputs.project import runs_folder
 from kubeharden.records.archive import JOURNAL, RECORD, RUN_NAME, runs_in
 from kubeharden.records.push import push
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register
@@ -172,7 +172,7 @@ def _verify(given: argparse.Namespace) -> int:
 
 
 def _records(given: argparse.Namespace) -> int:
-    parent = _place(given.folder) if given.folder else project_folder() / "outputs"
+    parent = _place(given.folder) if given.folder else runs_folder()
     wanted = Wanted(given.node, given.about, given.user, given.since, given.until)
     entries = register(parent, wanted)
     verdicts = None
@@ -262,7 +262,7 @@ def _signers(given: argparse.Namespace) -> AbstractContextManager[Signers]:
 def _place(text: str) -> Path:
     """Return a folder by its path, or else by its name in the project's outputs/."""
     path = Path(text).expanduser()
-    found = next((p for p in (path, project_folder() / "outputs" / text) if p.is_dir()), None)
+    found = next((p for p in (path, runs_folder() / text) if p.is_dir()), None)
     if found is None:
         raise ParameterError(f"{text}: there is no such folder")
     return found.absolute()

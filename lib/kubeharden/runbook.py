@@ -23,13 +23,13 @@ from typing import Any
 from kubeharden.facts.sensitive import harmless_flags
 from kubeharden.inputs.inventory import Inventory, read_inventory
 from kubeharden.inputs.parameters import ChangeParameters, read_parameters
-from kubeharden.inputs.project import find, project_folder
+from kubeharden.inputs.project import find, project_folder, runs_folder
 from kubeharden.inputs.sources import REHEARSAL, OpenCluster, source
 from kubeharden.plan.events import RunStarted
 from kubeharden.plan.steps import names
 from kubeharden.plan.written import written_words
-from kubeharden.records import Record
 from kubeharden.records.approval import Approval, find_approval, keys_at_hand
+from kubeharden.records.folder import Record
 from kubeharden.records.provenance import file_digest, versions, who
 from kubeharden.redaction import Redactor
 from kubeharden.runs.kind import AnyKind
@@ -39,7 +39,7 @@ from kubeharden.runs.run import Run
 from kubeharden.runs.verb import verb
 from kubeharden.show import output_guard
 
-__all__ = ["Records", "Run", "records", "start", "start_rollback"]
+__all__ = ["Records", "Run", "records", "start"]
 
 _current: list[Run] = []  # at most one: the run that this notebook has open
 
@@ -58,7 +58,9 @@ def start(namespace: Mapping[str, Any], kind: str = "harden") -> Run:
         ApprovalError: an approval is required and missing, or does not count; nothing was contacted.
         RehearsalError: the rehearsal cluster cannot run.
     """
-    redactor = _end_the_last(namespace)
+    redactor = _guard(namespace)
+    while _current:
+        _current.pop().close()
     chosen = kind_named(kind)
     made = chosen(
         read_parameters(chosen.parameters_model, namespace, rehearsals=source().available(), steps=names())
@@ -66,23 +68,18 @@ def start(namespace: Mapping[str, Any], kind: str = "harden") -> Run:
     with _open(made) as (inventory, rehearsal):
         made.check(inventory)
         approval = _approval(made, inventory)
-        run = Run(made, inventory, _record(made, inventory, redactor), rehearsal, approval)
+        p = made.parameters
+        record = Record(runs_folder(p.output_dir), inventory.cluster, p.change_id or made.label, redactor)
+        run = Run(made, inventory, record, rehearsal, approval)
     _emit_start(run)
     _current.append(run)
     return run
 
 
-def start_rollback(namespace: Mapping[str, Any]) -> Run:
-    """Start a run that puts back what another one changed: the one whose folder ``record`` names; see ``start``."""
-    return start(namespace, "rollback")
-
-
-def _end_the_last(namespace: Mapping[str, Any]) -> Redactor:
-    """Close the run that the notebook has open; return the redactor of the next one, which guards all outputs."""
+def _guard(namespace: Mapping[str, Any]) -> Redactor:
+    """Return a new redactor, which guards all outputs of the notebook from now on."""
     redactor = Redactor(harmless_flags(), written_words())
     output_guard.install(namespace, redactor)
-    while _current:
-        _current.pop().close()
     return redactor
 
 
@@ -97,7 +94,8 @@ def _open(kind: AnyKind) -> Iterator[tuple[Inventory, OpenCluster | None]]:
     else:
         ranges = (ip_network(source().service_range(p.rehearsal)),)
         kind.check_network(ranges, f"of the rehearsal cluster {p.rehearsal}")
-        rehearsal = source().start(p.rehearsal, _rehearsal_folder(p.rehearsal_dir))
+        folder = Path(p.rehearsal_dir).expanduser().absolute() if p.rehearsal_dir else None
+        rehearsal = source().start(p.rehearsal, folder)
         inventory = read_inventory(rehearsal.inventory)
     try:
         yield inventory, rehearsal
@@ -105,12 +103,6 @@ def _open(kind: AnyKind) -> Iterator[tuple[Inventory, OpenCluster | None]]:
         if rehearsal is not None:
             rehearsal.stop()
         raise
-
-
-def _record(kind: AnyKind, inventory: Inventory, redactor: Redactor) -> Record:
-    p = kind.parameters
-    parent = Path(p.output_dir).expanduser() if p.output_dir else project_folder() / "outputs"
-    return Record(parent, inventory.cluster, p.change_id or kind.label, redactor)
 
 
 def _emit_start(run: Run) -> None:
@@ -153,9 +145,7 @@ def records(namespace: Mapping[str, Any]) -> Records:
         ParameterError: a parameter is wrong.
         RecordError: the folder of runs is not there.
     """
-    redactor = Redactor(harmless_flags(), written_words())
-    output_guard.install(namespace, redactor)
-    return Records(namespace, redactor)
+    return Records(namespace, _guard(namespace))
 
 
 def _approval(kind: AnyKind, inventory: Inventory) -> Approval | None:
@@ -174,7 +164,3 @@ def _approval(kind: AnyKind, inventory: Inventory) -> Approval | None:
         approvers=inventory.approvers,
         own_keys=lambda: keys_at_hand(inventory.ssh.identity_file),
     )
-
-
-def _rehearsal_folder(text: str) -> Path | None:
-    return Path(text).expanduser().absolute() if text else None

@@ -11,7 +11,7 @@ from kubeharden.facts import ClusterFacts, Facts
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.plan import NodeChange, Plan
 from kubeharden.plan.events import Error, Planned
-from kubeharden.records import Record
+from kubeharden.records.folder import Record
 from kubeharden.rollout.lock import Lock
 from kubeharden.rollout.rollout import Pace, Rollout
 

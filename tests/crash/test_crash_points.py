@@ -27,8 +27,8 @@ from cutting import Cutter, Wire
 
 from kubeharden.errors import NodeError
 from kubeharden.plan import NodeChange
-from kubeharden.records import build_record, read_run
-from kubeharden.records.summary import CUT_OFF
+from kubeharden.records.folder import read_run
+from kubeharden.records.summary import CUT_OFF, build_record
 from kubeharden_rehearsal import Rehearsal
 from transactions import CONFIG, SERVICE, UNIT, Site, eventually
 

@@ -14,7 +14,7 @@ from kubeharden.edges.observe import observe
 from kubeharden.facts import Facts
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.plan import FileChange, NodeChange, Plan
-from kubeharden.records import Record
+from kubeharden.records.folder import Record
 from kubeharden.rollout.lock import Lock
 from kubeharden.rollout.rollout import Pace, Rollout
 

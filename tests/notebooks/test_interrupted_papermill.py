@@ -14,7 +14,8 @@ import pytest
 from kubeharden.edges.nodes import Nodes
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.plan.events import OUTCOMES, Completed, Started
-from kubeharden.records import build_record, read_run
+from kubeharden.records.folder import read_run
+from kubeharden.records.summary import build_record
 from kubeharden_rehearsal import Rehearsal
 from support import ROOT, wait_until
 

@@ -10,7 +10,7 @@ import pytest
 
 from kubeharden import runbook
 from kubeharden.errors import MigrationRefusedError, ParameterError, RecordError, StaleError
-from kubeharden.records import read_run
+from kubeharden.records.folder import read_run
 from kubeharden.runs.kinds.rollback import check_past
 from kubeharden_rehearsal import Rehearsal
 from rolling import fails, planned_run
@@ -73,7 +73,7 @@ def roll_back(tmp_path: Path) -> Iterator[Callable[..., runbook.Run]]:
             "inventory": str(rehearsal.inventory),
             "output_dir": str(tmp_path / "rollbacks"),
         }
-        runs.append(runbook.start_rollback(given))
+        runs.append(runbook.start(given, "rollback"))
         runs[-1].check()
         runs[-1].look()
         runs[-1].plan()
@@ -210,9 +210,9 @@ def test_a_record_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     with Rehearsal.start("article-1.10", tmp_path / "rehearsal") as rehearsal:
         given = {"In": [""], "inventory": str(rehearsal.inventory), "output_dir": str(tmp_path / "records")}
         with pytest.raises(ParameterError, match="record: '' is empty"):
-            runbook.start_rollback(given)
+            runbook.start(given, "rollback")
         with pytest.raises(RecordError, match="is not the record of a run"):
-            runbook.start_rollback({**given, "record": str(tmp_path)})
+            runbook.start({**given, "record": str(tmp_path)}, "rollback")
         other = planned_run(rehearsal, tmp_path / "records", mode="plan")
         with pytest.raises(ParameterError, match="still goes on"):
             check_past(read_run(other.record.folder), "article-1.10")

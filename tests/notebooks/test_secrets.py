@@ -16,7 +16,7 @@ import yaml
 
 from kubeharden.edges.nodes import SUDO_PASSWORD_VARIABLE
 from kubeharden.plan.events import Finished, Observed
-from kubeharden.records import read_run
+from kubeharden.records.folder import read_run
 from kubeharden_rehearsal import Rehearsal
 from support import ROOT, Executed, Papermill, on_node
 

@@ -28,7 +28,7 @@ from kubeharden.plan.events import (
     event_of,
 )
 from kubeharden.plan.proof import Proof
-from kubeharden.records import Record, read_run
+from kubeharden.records.folder import Record, read_run
 
 NODE = NodeChange("kubelet", "n1", "kubelet", restart="its files change")
 OBJECT = ObjectChange("pod-security", {"kind": "Role", "metadata": {"name": "psp", "namespace": "weave"}})

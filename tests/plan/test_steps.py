@@ -87,7 +87,7 @@ def test_a_registered_step_is_planned_shown_applied_proved_and_rolled_back(tmp_p
     assert "nothing was changed" in str(again.apply("marker"))
     again.close()
 
-    back = runbook.start_rollback({**given, "record": str(run.record.folder)})
+    back = runbook.start({**given, "record": str(run.record.folder)}, "rollback")
     back.look()
     back.plan()
     back.roll_back()

@@ -52,13 +52,14 @@ def test_it_puts_its_cluster_back(unpacked: Path) -> None:
     hardened = files_in_etc(unpacked / "rehearsal")
     Rehearsal.start("article-1.10", unpacked / "new").stop()
     with Rehearsal.start("article-1.10", unpacked / "rehearsal") as rehearsal:
-        run = runbook.start_rollback(
+        run = runbook.start(
             {
                 "In": [""],
                 "record": str(record),
                 "inventory": str(rehearsal.inventory),
                 "output_dir": str(unpacked / "rollbacks"),
-            }
+            },
+            "rollback",
         )
         run.check()
         run.look()

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from kubeharden.records import record_schema
+from kubeharden.records.summary import record_schema
 from kubeharden_rehearsal import Rehearsal
 from record_support import make_key
 from support import Papermill

@@ -16,7 +16,8 @@ from pathlib import Path
 import jsonschema
 
 from kubeharden.plan.events import Completed, Started
-from kubeharden.records import PastRun, build_record, read_run, record_schema
+from kubeharden.records.folder import PastRun, read_run
+from kubeharden.records.summary import build_record, record_schema
 
 KILLS = int(os.environ.get("KUBEHARDEN_KILLS", "20"))
 SEED = int(os.environ.get("KUBEHARDEN_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)

@@ -19,7 +19,7 @@ from kubeharden.errors import ParameterError
 from kubeharden.facts import FileFact
 from kubeharden.plan import FileChange, NodeChange
 from kubeharden.plan.events import Completed, Finished, Planned, RunStarted, Started
-from kubeharden.records import Record, read_run
+from kubeharden.records.folder import Record, read_run
 from kubeharden.records.register import Wanted, register, since_run
 from kubeharden.records.seal import seal
 from kubeharden.redaction import Redactor

@@ -16,8 +16,8 @@ from kubeharden.errors import RecordError
 from kubeharden.facts import FileFact
 from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, sha256
 from kubeharden.plan.events import Failed, Planned, RunStarted, Started
-from kubeharden.records import Record, read_journal, read_run
-from kubeharden.records.journal import OWN_KEYS, JournalWriter
+from kubeharden.records.folder import Record, read_run
+from kubeharden.records.journal import OWN_KEYS, JournalWriter, read_journal
 from kubeharden.redaction import Redactor
 
 TOKEN = "abcdef.0123456789abcdef"

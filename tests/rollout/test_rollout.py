@@ -26,8 +26,9 @@ from kubeharden.errors import (
     StoppedError,
     UnexpectedError,
 )
-from kubeharden.records import build_record, read_run
+from kubeharden.records.folder import read_run
 from kubeharden.records.register import register
+from kubeharden.records.summary import build_record
 from kubeharden.show.display import GOOD, Message
 from kubeharden.show.records_view import register_view
 from kubeharden_rehearsal import Rehearsal

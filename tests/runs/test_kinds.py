@@ -13,7 +13,8 @@ from kubeharden.facts import Facts
 from kubeharden.inputs.parameters import RunParameters, Text
 from kubeharden.plan import ObjectChange, Plan
 from kubeharden.plan.events import Observed, RunStarted
-from kubeharden.records import build_record, read_run
+from kubeharden.records.folder import read_run
+from kubeharden.records.summary import build_record
 from kubeharden.runs import kinds
 from kubeharden.runs.kind import Backup, ChangeKind, Kind
 from kubeharden.runs.verb import verb

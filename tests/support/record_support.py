@@ -10,8 +10,8 @@ import nbformat
 from nbformat import v4
 
 from kubeharden.plan.events import Completed, Finished, RunStarted, Started
-from kubeharden.records import Record
 from kubeharden.records.executed_notebook import RUN_TYPE
+from kubeharden.records.folder import Record
 
 
 def make_key(folder: Path, name: str = "key", passphrase: str = "") -> Path:

@@ -16,6 +16,11 @@ def project_folder() -> Path:
     return here
 
 
+def runs_folder(text: str = "") -> Path:
+    """Return the folder of runs: the one given, else the project's ``outputs/``."""
+    return Path(text).expanduser() if text else project_folder() / "outputs"
+
+
 def find(text: str) -> Path:
     """Return a path that a parameter names: relative to the working folder, else to the project."""
     path = Path(text).expanduser()

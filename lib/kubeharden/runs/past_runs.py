@@ -13,7 +13,7 @@ from kubeharden.errors import ParameterError
 from kubeharden.facts import NodeFacts
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.parameters import Text, read_parameters
-from kubeharden.inputs.project import find, project_folder
+from kubeharden.inputs.project import find, runs_folder
 from kubeharden.records.folder import read_run
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register, since_run
 from kubeharden.records.signature import chosen_signers, is_public_key
@@ -59,9 +59,8 @@ class Records:
     def __init__(self, namespace: Mapping[str, Any], redactor: Redactor) -> None:
         self.redactor = redactor
         self.query = query = read_parameters(Query, namespace)
-        folder = Path(query.output_dir).expanduser() if query.output_dir else project_folder() / "outputs"
         wanted = Wanted(query.node, query.about, query.user, query.since, query.until)
-        self.entries = register(folder.absolute(), wanted)
+        self.entries = register(runs_folder(query.output_dir).absolute(), wanted)
 
     @verb
     def list(self) -> View:

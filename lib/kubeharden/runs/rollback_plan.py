@@ -29,8 +29,7 @@ from kubeharden.plan import (
     unified_diff,
 )
 from kubeharden.plan.events import OUTCOMES, Completed, Failed
-from kubeharden.records import KeptFile, KeptObject, PastRun
-from kubeharden.records.folder import ABSENT
+from kubeharden.records.folder import ABSENT, KeptFile, KeptObject, PastRun
 from kubeharden.redaction import is_whole, mask
 from kubeharden.runs.kind import Backup
 

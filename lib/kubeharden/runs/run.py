@@ -31,9 +31,9 @@ from kubeharden.plan.events import (
     Waited,
 )
 from kubeharden.plan.proof import compare
-from kubeharden.records import Record
 from kubeharden.records.approval import Approval, check_approved, check_signer
 from kubeharden.records.executed_notebook import RUN_TYPE
+from kubeharden.records.folder import Record
 from kubeharden.rollout.interrupts import Stop
 from kubeharden.rollout.leftovers import uncordon_left_overs, wait_for_open_changes
 from kubeharden.rollout.lock import Lock

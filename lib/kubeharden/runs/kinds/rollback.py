@@ -16,7 +16,7 @@ from kubeharden.plan import Plan
 from kubeharden.plan.events import RunStarted
 from kubeharden.plan.step import Right
 from kubeharden.plan.steps import names
-from kubeharden.records import PastRun, read_run
+from kubeharden.records.folder import PastRun, read_run
 from kubeharden.runs.kind import Backup, ChangeKind
 from kubeharden.runs.rollback_plan import parts, rollback_plan
 from kubeharden.runs.verb import verb
