@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -11,13 +10,13 @@ from typing import Any
 import yaml
 
 from kubeharden.errors import ParameterError
+from kubeharden.releases.files import Row
 
 # In the order of their strength; a node above the profile's minimum keeps what it has.
 TLS_VERSIONS = ("", "VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13")
 
 
-@dataclass(frozen=True)
-class ComponentProfile:
+class ComponentProfile(Row):
     """The part of a profile for one component.
 
     Attributes:
@@ -26,26 +25,31 @@ class ComponentProfile:
         comment: fields written as a comment with their default.
     """
 
-    require: Mapping[str, Any] = field(default_factory=dict)
+    require: Mapping[str, Any] = {}
     spell_out: tuple[str, ...] = ()
     comment: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Profile:
+class Profile(Row):
     """A named set of hardening values, by component."""
 
     name: str
     components: Mapping[str, ComponentProfile]
 
     @classmethod
+    @cache
     def load(cls, name: str) -> Profile:
         """Return the profile of that name.
 
         Raises:
             ParameterError: there is none; the message says which there are.
         """
-        return _load(name)
+        if name not in cls.names():
+            raise ParameterError(
+                f"profile: there is none called {name!r}; expected one of {', '.join(cls.names())}"
+            )
+        raw = yaml.safe_load((files(__package__) / "profiles" / f"{name}.yaml").read_text(encoding="utf-8"))
+        return cls(name=raw.pop("name"), components=raw)
 
     @staticmethod
     def names() -> list[str]:
@@ -68,23 +72,3 @@ def strict_enough(path: str, value: Any, required: Any) -> bool:
     if path == "tlsCipherSuites":
         return bool(value) and set(value) <= set(required)
     return False
-
-
-@cache
-def _load(name: str) -> Profile:
-    if name not in Profile.names():
-        raise ParameterError(
-            f"profile: there is none called {name!r}; expected one of {', '.join(Profile.names())}"
-        )
-    raw = yaml.safe_load((files(__package__) / "profiles" / f"{name}.yaml").read_text(encoding="utf-8"))
-    return Profile(
-        name=raw.pop("name"),
-        components={
-            component: ComponentProfile(
-                require=row.get("require", {}),
-                spell_out=tuple(row.get("spell_out", ())),
-                comment=tuple(row.get("comment", ())),
-            )
-            for component, row in raw.items()
-        },
-    )

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 from kubeharden.releases.features import feature
-from kubeharden.releases.files import read
+from kubeharden.releases.files import Row, read
 from kubeharden.releases.release import Release
 
 ROOT = "root"
 
 
-@dataclass(frozen=True)
-class FieldParameter:
+class FieldParameter(Row):
     """The parameter of a run that sets a field of a config file.
 
     Attributes:
@@ -29,8 +26,7 @@ class FieldParameter:
     needed: bool = False
 
 
-@dataclass(frozen=True)
-class ByHand:
+class ByHand(Row):
     """Flags and fields that must be rewritten by hand; ``why`` is the reason for the flags."""
 
     flags: tuple[str, ...] = ()
@@ -38,8 +34,7 @@ class ByHand:
     fields: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Row):
     """The ways to authenticate that remain once anonymous access is closed.
 
     Attributes:
@@ -53,22 +48,21 @@ class Entry:
     client_flag: str
 
 
-@dataclass(frozen=True)
-class ConfigFile:
+class ConfigFile(Row):
     """The config file of a component, in all releases; the keys are explained in ``components.yaml``."""
 
     mode: str
     check_flag: str = ""
-    parameters: Mapping[str, FieldParameter] = field(default_factory=dict)
-    flag_parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, FieldParameter] = {}
+    flag_parameters: Mapping[str, str] = {}
     stays: tuple[str, ...] = ()
-    honoured: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    honoured: Mapping[str, tuple[str, ...]] = {}
     by_hand: ByHand = ByHand()
     path_fields: tuple[str, ...] = ()
-    addresses: Mapping[str, int] = field(default_factory=dict)
+    addresses: Mapping[str, int] = {}
     addresses_follow: str = ""
     port_flags_give_way: str = ""
-    checks: Mapping[str, str] = field(default_factory=dict)
+    checks: Mapping[str, str] = {}
     deprecation: str = "deprecated"
     entry: Entry | None = None
 
@@ -86,8 +80,7 @@ class ConfigFile:
         return bool(self.port_flags_give_way) and feature(self.port_flags_give_way).in_release(release)
 
 
-@dataclass(frozen=True)
-class Healthz:
+class Healthz(Row):
     """Where a component answers ``/healthz`` on its own node: two flags, and the port without the second."""
 
     address_flag: str
@@ -95,8 +88,7 @@ class Healthz:
     port: int
 
 
-@dataclass(frozen=True)
-class Configz:
+class Configz(Row):
     """Where a component's effective configuration is read: at ``url`` on its node, or through the API server.
 
     Attributes:
@@ -108,8 +100,7 @@ class Configz:
     internal_names: bool = False
 
 
-@dataclass(frozen=True)
-class Component:
+class Component(Row):
     """One component, in all releases; the keys are explained in ``components.yaml``.
 
     Attributes:
@@ -125,7 +116,7 @@ class Component:
     serves_api: bool = False
     renew_deadline: int = 0
     second_sigterm: bool = False
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = {}
     healthz: Healthz | None = None
     configz: Configz | None = None
     config: ConfigFile | None = None
@@ -164,7 +155,7 @@ class Component:
 @cache
 def known_components() -> tuple[Component, ...]:
     """Return all components, in the order in which they are read and shown."""
-    return tuple(_component(row) for row in read("components"))
+    return tuple(Component(**row) for row in read("components"))
 
 
 @cache
@@ -181,25 +172,3 @@ def find_component(name: str) -> Component:
 def api_server() -> Component:
     """Return the component that serves the Kubernetes API."""
     return next(row for row in known_components() if row.serves_api)
-
-
-def _component(row: dict[str, Any]) -> Component:
-    parts = {"healthz": Healthz, "configz": Configz}
-    made = {key: kind(**row[key]) for key, kind in parts.items() if key in row}
-    if "config" in row:
-        made["config"] = _config_file(row["config"])
-    return Component(**{**row, **made})
-
-
-def _config_file(row: dict[str, Any]) -> ConfigFile:
-    entry = row.get("entry")
-    return ConfigFile(
-        **{
-            **row,
-            "parameters": {path: FieldParameter(**each) for path, each in row.get("parameters", {}).items()},
-            "by_hand": ByHand(**row.get("by_hand", {})),
-            "entry": Entry(frozenset(entry["closed_by"]), entry["by"], entry["client_flag"])
-            if entry
-            else None,
-        }
-    )

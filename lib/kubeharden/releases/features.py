@@ -7,18 +7,17 @@ feature("Pod Security Admission").since          # Release(1, 23): the first wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 
-from kubeharden.releases.files import read
-from kubeharden.releases.release import FIRST, LAST, Release, releases
+from pydantic import Field
+
+from kubeharden.releases.files import Row, read
+from kubeharden.releases.release import FIRST, LAST, Release, ReleaseName, releases
 
 NOT_YET = Release(LAST.major, LAST.minor + 1)
 
 
-@dataclass(frozen=True)
-class Feature:
+class Feature(Row):
     """Something that some releases have.
 
     Attributes:
@@ -32,9 +31,9 @@ class Feature:
 
     name: str
     source: str
-    since: Release
-    until: Release
-    alpha: Release
+    since: ReleaseName = FIRST
+    until: ReleaseName = NOT_YET
+    alpha: ReleaseName = Field(default_factory=lambda given: given["since"])
     note: str = ""
 
     @property
@@ -67,19 +66,5 @@ def releases_with(*names: str) -> list[Release]:
 
 
 @cache
-def _table() -> Mapping[str, Feature]:
-    return {name: _feature(name, **row) for name, row in read("features").items()}
-
-
-def _feature(
-    name: str, *, source: str, since: str = "", until: str = "", alpha: str = "", note: str = ""
-) -> Feature:
-    first = Release.parse(since) if since else FIRST
-    return Feature(
-        name=name,
-        source=source,
-        since=first,
-        until=Release.parse(until) if until else NOT_YET,
-        alpha=Release.parse(alpha) if alpha else first,
-        note=note,
-    )
+def _table() -> dict[str, Feature]:
+    return {name: Feature(name=name, **row) for name, row in read("features").items()}

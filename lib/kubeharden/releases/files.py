@@ -6,9 +6,16 @@ from importlib.resources import files
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict
 
 # libyaml's loader reads the kubelet's table in 40 ms instead of 400.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Row(BaseModel):
+    """A row of a table that is kept by hand, with its types; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def read(name: str) -> Any:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import total_ordering
+from typing import Annotated
+
+from pydantic import BeforeValidator
 
 from kubeharden.errors import UnknownReleaseError
 
@@ -58,6 +61,9 @@ class Release:
     def __lt__(self, other: Release) -> bool:
         return (self.major, self.minor) < (other.major, other.minor)
 
+
+# A field of a table that names a release.
+ReleaseName = Annotated[Release, BeforeValidator(Release.parse)]
 
 FIRST = Release(1, 10)
 LAST = Release(1, 36)

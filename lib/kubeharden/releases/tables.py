@@ -211,12 +211,7 @@ def admission_plugins(release: str | Release) -> AdmissionPlugins:
     wanted = Release.parse(release)
     raw = _raw(api_server().name)["admission_plugins"]
     return AdmissionPlugins(
-        default_on=tuple(
-            name
-            for name, row in raw["default_on"].items()
-            if Release.parse(row["first"]) <= wanted
-            and (row["last"] is None or wanted <= Release.parse(row["last"]))
-        ),
+        default_on=tuple(name for name, row in raw["default_on"].items() if _within(row, wanted)),
         removed=frozenset(
             name
             for name, last in raw["removed"].items()

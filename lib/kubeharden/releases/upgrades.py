@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from kubeharden.releases.files import read
-from kubeharden.releases.release import Release
+from kubeharden.releases.files import Row, read
+from kubeharden.releases.release import Release, ReleaseName
 
 
-@dataclass(frozen=True)
-class UpgradeRule:
+class UpgradeRule(Row):
     """One rule, with the conditions under which it concerns a node; all that are given must hold.
 
     Attributes:
@@ -32,15 +30,15 @@ class UpgradeRule:
     """
 
     component: str
-    release: Release
+    release: ReleaseName
     setting: str
     effect: str
     why: str
     todo: str
     source: str
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    unless: Mapping[str, Any] = field(default_factory=dict)
-    flags: Mapping[str, list[str | None]] = field(default_factory=dict)
+    fields: Mapping[str, Any] = {}
+    unless: Mapping[str, Any] = {}
+    flags: Mapping[str, list[str | None]] = {}
     unless_flags: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     cgroup: str = ""
@@ -53,7 +51,4 @@ def upgrade_rules(component: str, release: Release) -> tuple[UpgradeRule, ...]:
 
 @cache
 def _all() -> tuple[UpgradeRule, ...]:
-    return tuple(
-        UpgradeRule(**{**row.pop("when"), **row, "release": Release.parse(row["release"])})
-        for row in read("upgrades")
-    )
+    return tuple(UpgradeRule(**row.pop("when"), **row) for row in read("upgrades"))
