@@ -20,14 +20,14 @@ COMMANDS = ("journalctl", "systemctl", "systemd-analyze", "systemd-run", *sorted
 ROLES = ("begin", "work", "confirm", "revert", "boot")
 
 # "exec" keeps the process, so that the numbers that are noted stay those of the shells that run the script. In a
-# session the role is that of each request: the line of the script that takes its verb notes it.
+# session the role is that of each request: the line of the script that takes its verb notes it, once the
+# loader has read the script.
 SHELL = """#!/bin/dash
 PATH={folder}:$PATH
 export PATH
 if [ "${{3:-}}" = kubeharden-session ]; then
-  note='verb=$1 CRASH_ROLE=$1; export CRASH_ROLE; echo $$ >>{folder}/pids'
-  text=$(printf '%s\\n' "$2" | /usr/bin/sed "s|^verb=.1\\$|$note|")
-  exec /bin/dash "$1" "$text" "$3"
+  loader=$(printf '%s\\n' "$2" | /usr/bin/sed 's|^eval.*|eval "$(printf "%s" "$scripts" \\| {folder}/noting)"|')
+  exec /bin/dash "$1" "$loader" "$3"
 fi
 CRASH_ROLE=
 for word in "$@"; do
@@ -36,6 +36,10 @@ done
 export CRASH_ROLE
 [ -z "$CRASH_ROLE" ] || echo $$ >>{folder}/pids
 exec /bin/dash "$@"
+"""
+NOTING = """#!/bin/dash
+note='verb=$1 CRASH_ROLE=$1; export CRASH_ROLE; echo $$ >>{folder}/pids'
+exec /usr/bin/sed "s|^verb=.1\\$|$note|"
 """
 COMMAND = """#!/bin/dash
 role='' number=0 kind=''
@@ -72,6 +76,7 @@ class Cutter:
         folder.mkdir()
         shims = site.rehearsal.directory / "state/nodes" / site.name / "bin"
         self._write("sh", SHELL.format(folder=folder), shims)
+        self._write("noting", NOTING.format(folder=folder), folder)
         for name in COMMANDS:
             real = shims / name if (shims / name).exists() else Path(shutil.which(name) or f"/usr/bin/{name}")
             text = COMMAND.format(folder=folder, real=real, reboot=shims / "reboot")

@@ -111,7 +111,7 @@ def act(stage: Stage, role: str, kind: str, change: NodeChange, run: str) -> Pat
     file = stage.folder / run
     file.write_bytes(pickle.dumps(change))
     words = [stage.site.rehearsal.directory / "wired.yaml", stage.cutter.folder, str(seconds), file, records]
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parent / "support")}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, HERE / "controller.py", *words]
     done = subprocess.run(command, timeout=120, check=False, env=environment)
     assert done.returncode in (0, -signal.SIGKILL)

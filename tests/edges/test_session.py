@@ -8,11 +8,12 @@ import shlex
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from kubeharden.edges.nodes.session import command
+from kubeharden.edges.nodes.session import COMMAND, scripts
 from kubeharden.errors import NodeError
 from kubeharden_rehearsal import Rehearsal
 from transactions import Site, eventually
@@ -28,13 +29,14 @@ def words(request: pytest.FixtureRequest) -> list[str]:
     if path is None:
         pytest.skip(f"there is no {request.param} on this machine")
     shell = [path, "sh"] if request.param == "busybox" else [path]
-    return shell + shlex.split(command())[1:]
+    return shell + shlex.split(COMMAND)[1:]
 
 
-def said(words: list[str], root: Path, requests: str) -> list[tuple[str, str, str, str]]:
+def said(words: list[str], root: Path, requests: str, before: str = "") -> list[tuple[str, str, str, str]]:
     """The answers of a session: output, mark, status and complaints."""
     environment = {**os.environ, "KUBEHARDEN_ROOT": str(root)}
-    done = subprocess.run(words, input=requests, capture_output=True, text=True, env=environment, check=True)
+    sent = f"{before}{scripts().decode()}{requests}"
+    done = subprocess.run(words, input=sent, capture_output=True, text=True, env=environment, check=True)
     assert done.stderr == ""
     assert re.sub(ANSWER, "", done.stdout) == ""
     return re.findall(ANSWER, done.stdout)
@@ -43,9 +45,10 @@ def said(words: list[str], root: Path, requests: str) -> list[tuple[str, str, st
 def test_requests_are_answered_one_after_the_other_and_anything_else_is_left_out(
     words: list[str], tmp_path: Path
 ) -> None:
-    wanted = "kubeharden-is-my-password\nkubeharden m1 check 0\n\n"
+    wanted = "something else\nkubeharden m1 check 0\n\n"
     wanted += "kubeharden m2 rm 0 -rf\nkubeharden m3 transaction 0 state\n"
-    assert said(words, tmp_path, wanted) == [("", "m1", "0", ""), ("@end\n", "m3", "0", "")]
+    answers = said(words, tmp_path, wanted, "kubeharden-is-my-password\n")  # sudo did not ask for it
+    assert answers == [("", "m1", "0", ""), ("@end\n", "m3", "0", "")]
 
 
 def test_what_a_script_is_sent_is_no_request(words: list[str], tmp_path: Path) -> None:
@@ -69,8 +72,32 @@ def test_what_fails_says_its_status_and_its_complaints_and_the_next_is_answered(
     assert second[2] == "0"
 
 
-def test_a_server_that_takes_no_more_than_it_must_takes_the_command() -> None:
-    assert len(command()) < 32_000  # with room for the rest of the packet: RFC 4253, section 6.1
+def test_the_command_is_a_few_hundred_bytes_whatever_the_scripts_are() -> None:
+    # A server need not take more than 32 kB at once: RFC 4253, section 6.1.
+    assert len(COMMAND.encode()) < 500
+    assert len(scripts()) > 20_000
+
+
+@pytest.mark.parametrize("cut", ["", "kubeharden scripts 30000\n", scripts().decode()[:-1]])
+def test_scripts_that_did_not_arrive_whole_are_not_run(words: list[str], cut: str) -> None:
+    done = subprocess.run(words, input=cut, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "the scripts did not arrive whole\n"
+
+
+def test_scripts_that_come_in_pieces_are_read_to_the_last_byte_and_no_further(
+    words: list[str], tmp_path: Path
+) -> None:
+    environment = {**os.environ, "KUBEHARDEN_ROOT": str(tmp_path)}
+    sent = scripts() + b"kubeharden m1 check 0\n"
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
+    ) as session:
+        assert session.stdin is not None
+        for start in range(0, len(sent), 4001):
+            session.stdin.write(sent[start : start + 4001])
+            time.sleep(0.01)
+        assert session.communicate()[0] == b"\nm1 0\n\nm1 end\n"
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ class Session:
 
     Args:
         channel: on which nothing runs yet.
-        command: see ``command``.
+        scripts: see ``scripts``.
         seconds: how long the server may take to accept it.
         sudo: the words that make the rest of a command line run as root; none for a login as root.
         password: sudo's, if it needs one.
@@ -48,19 +48,19 @@ class Session:
     def __init__(
         self,
         channel: paramiko.Channel,
-        command: str,
+        scripts: bytes,
         seconds: float,
         sudo: Sequence[str] = (),
         password: str | None = None,
     ) -> None:
         self._channel = channel
-        self._first = b"" if password is None else f"{password}\n".encode()
+        self._first = (b"" if password is None else f"{password}\n".encode()) + scripts
         prefix = f"{shlex.join(sudo)} " if sudo else ""
         # paramiko itself would wait for ever for a server that is there and says nothing.
         patience = threading.Timer(seconds, channel.close)
         patience.start()
         try:
-            channel.exec_command(prefix + command)
+            channel.exec_command(prefix + COMMAND)
         finally:
             patience.cancel()
 
@@ -119,18 +119,23 @@ class Session:
         return Answer(status, b"", (complaints or said).decode(errors="replace"))
 
 
-def command() -> str:
-    """Return the command of a session: the scripts as functions, then that which calls them. It is a constant."""
-    functions = [f"{name}() {{\n{_strip(name)}\n}}" for name in SCRIPTS]
-    return shlex.join(["sh", "-c", "\n".join([*functions, _strip("session")]), "kubeharden-session"])
+def scripts() -> bytes:
+    """Return what a session reads first: the scripts as functions, then that which calls them. It is a constant."""
+    functions = [f"{name}() {{\n{script_text(name)}\n}}\n" for name in SCRIPTS]
+    text = ("".join(functions) + script_text("session")).rstrip("\n").encode("ascii")
+    return f"kubeharden scripts {len(text)}\n".encode() + text
 
 
 def script_text(name: str) -> str:
-    """Return a script of ``scripts/``."""
+    """Return the text of one of the scripts beside this module."""
     return (files(__package__) / f"{name}.sh").read_text(encoding="utf-8")
 
 
-def _strip(name: str) -> str:
-    """Return a script without comments and indents: a server need not take more than 32 kB at once (RFC 4253, 6.1)."""
-    lines = (line.strip() for line in script_text(name).splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("#"))
+def _command() -> str:
+    """Return the command of a session, without the comments of its loader."""
+    lines = script_text("loader").splitlines()
+    loader = "\n".join(line for line in lines if not line.startswith("#"))
+    return shlex.join(["sh", "-c", loader, "kubeharden-session"])
+
+
+COMMAND = _command()

@@ -1,7 +1,6 @@
 # Answers requests for the scripts beside it over one SSH session, one after the other, until its input ends: so a node
-# is logged in to, sudo is asked and the scripts are read once, however often they are needed.
-#
-#   sh -c "observe() { … } transaction() { … } SESSION" kubeharden-session       (nodes/session.py puts it together)
+# is logged in to, sudo is asked and the scripts are read once, however often they are needed. loader.sh runs it, after
+# the functions "observe" and "transaction" (nodes/session.py puts them together).
 #
 # A request is a line "kubeharden MARK NAME SIZE ARGUMENT...", then SIZE bytes, which are the input of the script of that
 # name. The answer is what the script prints, as it is, then a newline and "MARK STATUS", then what it complained of on
@@ -14,11 +13,11 @@ check() { :; }
 answer_to() { # NAME SIZE ARGUMENT...: to the output that is fd 3; its complaints to its own
   script=$1 size=$2
   shift 2
-  if [ "$size" = 0 ]; then "$script" "$@" </dev/null 2>&1 >&3; else head -c "$size" | "$script" "$@" 2>&1 >&3; fi
+  if [ "$size" = 0 ]; then "$script" "$@" </dev/null 2>&1 >&3; else take "$size" | "$script" "$@" 2>&1 >&3; fi
 }
 
 while read -r word mark name size arguments; do
-  # Anything else is not ours: sudo's password, where sudo did not ask for it.
+  # Anything else is not ours.
   case $word:$name in kubeharden:check | kubeharden:observe | kubeharden:transaction) ;; *) continue ;; esac
   # The arguments are words without blanks.
   # shellcheck disable=SC2086

@@ -17,7 +17,7 @@ import paramiko
 from fabric import Config, Connection
 
 from kubeharden.edges.nodes.known_hosts import Reject, read_known_hosts
-from kubeharden.edges.nodes.session import Session, command
+from kubeharden.edges.nodes.session import Session, scripts
 from kubeharden.errors import HostKeyError, NodeError
 from kubeharden.inputs.inventory import Inventory, Node
 from kubeharden.redaction import Redactor
@@ -47,7 +47,7 @@ class Ssh:
         self.round_trips: dict[str, int] = {}
         self._known = read_known_hosts(inventory.ssh.known_hosts)
         # Read and put together once: with many nodes, doing so for each of them takes longer than connecting.
-        self._config, self._command = Config(), command()
+        self._config, self._scripts = Config(), scripts()
         self._connections: dict[str, Connection] = {}
         self._idle: dict[str, list[Session]] = {}
         self._lock = threading.Lock()
@@ -120,7 +120,7 @@ class Ssh:
             sudo = ["sudo", "-S", "-k", "-p", "", "--"] if self._password else ["sudo", "-n", "--"]
         seconds = self.inventory.ssh.connect_timeout
         channel = connection.transport.open_session(timeout=seconds)
-        return Session(channel, self._command, seconds, sudo, self._password if sudo else None)
+        return Session(channel, self._scripts, seconds, sudo, self._password if sudo else None)
 
     def _keep(self, node: Node, connection: Connection, session: Session) -> None:
         """Keep a session for the next request to its node, unless the node has a new connection by now."""

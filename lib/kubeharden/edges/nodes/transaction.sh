@@ -2,9 +2,9 @@
 # change in time, the node puts everything back by itself.
 #
 #   sh transaction.sh begin <ARCHIVE     starts one and follows it until it waits or is over
-#   … confirm | undo                     the change stays, or is put back at once; RUN as an argument, or as a line "run RUN"
-#   … state                              the transactions that this node knows, one a line
-#   … old <RUN, SHA                      what it has backed up with that digest, in base64 between "@old" and "@end"
+#   ... confirm | undo                     the change stays, or is put back at once; RUN as an argument, or as a line "run RUN"
+#   ... state                              the transactions that this node knows, one a line
+#   ... old <RUN, SHA                      what it has backed up with that digest, in base64 between "@old" and "@end"
 #
 # Sent over SSH (see session.sh), these only start the work and look at it. The work itself is done by a copy of this
 # script in /var/lib/kubeharden/RUN, in units of systemd, so that no connection and no controller is needed for it:
@@ -29,7 +29,7 @@
 #                     be replaced and of that which replaces it; "absent" is a file that is not there
 #   reversed          the same lines, the last one first
 #   new.NUMBER        the new content
-#   check/…           the new units once more, in folders as systemd wants them: its own check looks for drop-ins there
+#   check/...           the new units once more, in folders as systemd wants them: its own check looks for drop-ins there
 #   argv              where the program can check its file: the flag with which it does, then the new command line,
 #                     one word a line
 #   confirm, revert   the two verdicts, each the word and a newline
@@ -49,8 +49,8 @@
 #
 # The states of a transaction, each a line at the end of the file "state" and on disk before what comes after it:
 #
-#   begun → arming → armed → restarting → waiting → confirmed          (busy, stale, unchanged, failed: from begun)
-#              └────────┴────────┴───────────┴────→ reverting → reverted, failed or stuck
+#   begun -> arming -> armed -> restarting -> waiting -> confirmed          (busy, stale, unchanged, failed: from begun)
+#              +--------+---------+-----------+-----> reverting -> reverted, failed or stuck
 #
 # What decides between confirm and revert is the file "verdict": a hard link to one of the two words, which only one of
 # them can make. KUBEHARDEN_ROOT: see observe.sh. On a node with work to do, programs take time, and waiting for the disk
