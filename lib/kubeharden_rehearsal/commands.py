@@ -53,7 +53,7 @@ async def run(machine: Machine, user: str, here: Path, words: list[str]) -> Repl
     if name == "systemctl":
         return await systemctl(machine, user, arguments)
     if name == "systemd-run":
-        return await systemd_run(machine, user, arguments)
+        return systemd_run(machine, user, arguments)
     if name == "reboot":
         return await reboot(machine, user)
     if name == "systemd-analyze":

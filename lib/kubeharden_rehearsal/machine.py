@@ -121,7 +121,7 @@ class Machine:
         commands = {name: self.manager.loaded[name].words("Service", "ExecStart") for name in enabled}
         scripts = [name for name in enabled if commands[name][:1] == [SHELL]]
         for name in scripts:
-            await self.scripts.once(name, tuple(commands[name]))
+            await self.scripts.once(name, commands[name])
         self.is_on = True
         await self.manager.start_all([name for name in enabled if name not in scripts])
         self.persist()

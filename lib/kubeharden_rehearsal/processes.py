@@ -1,7 +1,7 @@
-"""The units of a rehearsal node that run scripts: transient ones, their timers, and the keeper of a transaction.
+"""The units of a rehearsal node that run scripts: instances of templates, timers that start them, and oneshot services.
 
 They are real children of the rehearsal's server, in sessions of their own, so that they outlive the SSH session that
-started them, as those of systemd-run do.
+started them.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import time as clock
 from typing import Any
+
+from kubeharden_rehearsal import loaded_units
+from kubeharden_rehearsal.loaded_units import LoadedUnit
 
 SHELL = "/bin/sh"
 TERM_SECONDS = 2.0
@@ -23,20 +26,11 @@ Say = Callable[[str, int, str], None]
 
 @dataclass
 class Script:
-    """A unit that runs a script: what it runs, and how it is."""
+    """A unit that runs a script, and how it is."""
 
-    argv: tuple[str, ...]
     active: str = "inactive"
     process: asyncio.subprocess.Process | None = None
     done: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-@dataclass
-class Timer:
-    """A timer, in seconds since the epoch and seconds; it starts the script of the same name."""
-
-    due: float
-    again: float = 0.0
 
 
 class ScriptError(Exception):
@@ -69,13 +63,13 @@ class Scripts:
     def __init__(self, root: Path, shims: Path, say: Say) -> None:
         self._root, self._shims, self._say = root, shims, say
         self._scripts: dict[str, Script] = {}
-        self._timers: dict[str, Timer] = {}
+        self._timers: dict[str, float] = {}  # when they go off, in seconds since the epoch
         self._alarms: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def knows(self, name: str) -> bool:
-        """Return whether there is a unit of that name."""
-        return name in self._scripts or name in self._timers
+        """Return whether there is a unit of that name: a timer, or an instance of a template."""
+        return name in self._timers or self._unit(name) is not None
 
     def state(self, name: str) -> str:
         """Return ``active``, ``failed`` or ``inactive``."""
@@ -83,27 +77,32 @@ class Scripts:
             return "active"
         return self._scripts[name].active if name in self._scripts else "inactive"
 
-    async def run(self, name: str, argv: tuple[str, ...]) -> None:
-        """Start a transient service: ``systemd-run --unit=NAME``.
-
-        Raises:
-            ScriptError: there is one of that name.
-        """
-        if name in self._scripts:
-            raise ScriptError(f"Unit {name} was already loaded or has a fragment file.")
-        self._scripts[name] = Script(argv)
-        await self.start(name)
+    def _unit(self, name: str) -> LoadedUnit | None:
+        """Return the unit file of an instance, ``apply@one.service``; None where there is no such template."""
+        template, at, _ = name.partition("@")
+        return loaded_units.load(self._root, f"{template}@.service") if at else None
 
     async def start(self, name: str) -> None:
-        """Start a unit that there is, unless it runs."""
-        script = self._scripts[name]
+        """Start an instance of a template, unless it runs.
+
+        Raises:
+            ScriptError: there is no such template.
+        """
+        unit = self._unit(name)
+        if unit is None:
+            raise ScriptError(f"Unit {name} not found.")
+        instance = name.partition("@")[2].removesuffix(".service")
+        await self._run(name, [word.replace("%i", instance) for word in unit.words("Service", "ExecStart")])
+
+    async def _run(self, name: str, argv: list[str]) -> None:
+        script = self._scripts.setdefault(name, Script())
         if script.active == "active":
             return
         script.active = "active"
         script.done = asyncio.Event()
         reading, writing = os.pipe()
         script.process = await asyncio.create_subprocess_exec(
-            *self._words(script.argv),
+            *self._words(argv),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=writing,
             stderr=writing,
@@ -118,7 +117,7 @@ class Scripts:
         """Stop a unit, with all of its processes; a timer goes off no more."""
         if name in self._timers:
             self._forget(name)
-        script = self._scripts.get(name)
+        script = self._scripts.pop(name, None)  # nothing follows its end
         if script is None or script.process is None or script.active != "active":
             return
         _signal(script.process, signal.SIGTERM)
@@ -127,35 +126,28 @@ class Scripts:
         except TimeoutError:
             _signal(script.process, signal.SIGKILL)
             await script.done.wait()
-        script.active = "inactive"
-        self._collect(name)
 
     def reset_failed(self, name: str) -> None:
         """Forget a unit that failed."""
-        if self._scripts[name].active == "failed":
-            self._scripts[name].active = "inactive"
-            self._collect(name)
+        if self.state(name) == "failed":
+            self._scripts.pop(name, None)
 
-    def set_timer(self, name: str, seconds: float, again: float, argv: tuple[str, ...]) -> None:
-        """Do ``systemd-run --unit=NAME --on-active=… --on-unit-inactive=…``.
-
-        Args:
-            name: without ``.timer``.
-            seconds: after how many it goes off.
-            again: how long after the service has ended it goes off again; 0 for once only.
-            argv: what it starts.
+    def set_timer(self, name: str, seconds: float) -> None:
+        """Do ``systemd-run --unit=NAME --on-active=…``: a timer that starts the service of its name, once.
 
         Raises:
-            ScriptError: there is such a unit.
+            ScriptError: there is such a timer, or no such service.
         """
-        if self.knows(f"{name}.timer") or self.knows(f"{name}.service"):
-            raise ScriptError(f"Unit {name}.timer was already loaded or has a fragment file.")
-        self._scripts[f"{name}.service"] = Script(argv)
-        self._arm(f"{name}.timer", Timer(clock() + seconds, again))
+        timer = f"{name.removesuffix('.service')}.timer"
+        if timer in self._timers:
+            raise ScriptError(f"Unit {timer} was already loaded or has a fragment file.")
+        if self._unit(name) is None:
+            raise ScriptError(f"Unit {name} not found.")
+        self._arm(timer, clock() + seconds)
 
-    async def once(self, name: str, argv: tuple[str, ...]) -> None:
-        """Run a unit to its end: a service of ``Type=oneshot``."""
-        await self.run(name, argv)
+    async def once(self, name: str, argv: list[str]) -> None:
+        """Run a service of ``Type=oneshot`` to its end."""
+        await self._run(name, argv)
         await self._scripts[name].done.wait()
         self._scripts.pop(name, None)
 
@@ -167,24 +159,20 @@ class Scripts:
         for script in running:
             if script.process is not None:
                 _signal(script.process, signal.SIGKILL)
+        self._scripts.clear()
         for script in running:
             await script.done.wait()
-        self._scripts.clear()
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the timers, which have to outlive the server, as plain data."""
-        return {
-            name: {**asdict(timer), "argv": self._scripts[_service(name)].argv}
-            for name, timer in self._timers.items()
-        }
+    def to_json(self) -> dict[str, float]:
+        """Return the timers, which have to outlive the server: when each goes off."""
+        return self._timers
 
-    def resume(self, data: dict[str, Any]) -> None:
+    def resume(self, data: dict[str, float]) -> None:
         """Go on from ``to_json``; what is overdue goes off at once."""
-        for name, row in data.items():
-            self._scripts[_service(name)] = Script(tuple(row["argv"]))
-            self._arm(name, Timer(row["due"], row["again"]))
+        for name, due in data.items():
+            self._arm(name, due)
 
-    def _words(self, argv: tuple[str, ...]) -> list[str]:
+    def _words(self, argv: list[str]) -> list[str]:
         """Return a command line of the node as one of the host: its shell, and paths below its tree."""
         own = self._shims / "sh"
         shell = str(own) if own.exists() else SHELL
@@ -203,10 +191,22 @@ class Scripts:
         await listener
         script.active = "inactive" if status == 0 else "failed"
         script.done.set()
-        timer = self._timers.get(f"{name.removesuffix('.service')}.timer")
-        if timer is not None and timer.again:
-            self._arm(f"{name.removesuffix('.service')}.timer", Timer(clock() + timer.again, timer.again))
-        self._collect(name)
+        if self._scripts.get(name) is not script:
+            return  # it was stopped
+        if status == 0:
+            del self._scripts[name]
+        elif unit := self._unit(name):
+            await self._after_failure(name, unit)
+
+    async def _after_failure(self, name: str, unit: LoadedUnit) -> None:
+        """Start what the unit wants then: itself, or others."""
+        if unit.value("Service", "Restart") == "on-failure":
+            await asyncio.sleep(loaded_units.seconds(unit.value("Service", "RestartSec"), 0.1))
+            if self.state(name) == "failed":
+                await self.start(name)
+        instance = name.partition("@")[2].removesuffix(".service")
+        for other in unit.words("Unit", "OnFailure"):
+            await self.start(other.replace("%i", instance))
 
     async def _listen(self, name: str, pid: int, output: int) -> None:
         lines = asyncio.StreamReader()
@@ -222,30 +222,17 @@ class Scripts:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _arm(self, name: str, timer: Timer) -> None:
-        if name in self._alarms:
-            self._alarms[name].cancel()
-        self._timers[name] = timer
+    def _arm(self, name: str, due: float) -> None:
+        self._timers[name] = due
         loop = asyncio.get_running_loop()
-        self._alarms[name] = loop.call_later(max(0.0, timer.due - clock()), self._go_off, name)
+        self._alarms[name] = loop.call_later(max(0.0, due - clock()), self._go_off, name)
 
     def _go_off(self, name: str) -> None:
-        self._keep(self.start(_service(name)))
+        self._keep(self.start(f"{name.removesuffix('.timer')}.service"))
 
     def _forget(self, name: str) -> None:
         self._timers.pop(name)
         self._alarms.pop(name).cancel()
-        self._collect(_service(name))
-
-    def _collect(self, name: str) -> None:
-        """Forget a transient unit that has ended well and that no timer holds, as systemd does."""
-        timed = f"{name.removesuffix('.service')}.timer" in self._timers
-        if name in self._scripts and self._scripts[name].active == "inactive" and not timed:
-            del self._scripts[name]
-
-
-def _service(timer: str) -> str:
-    return f"{timer.removesuffix('.timer')}.service"
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

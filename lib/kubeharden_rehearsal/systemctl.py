@@ -152,14 +152,18 @@ def _join(replies: Iterable[Reply]) -> Reply:
     )
 
 
-def _is_active(machine: Machine, name: str) -> Reply:
+def _active(machine: Machine, name: str) -> str:
     known = machine.scripts.knows(name)
-    state = machine.scripts.state(name) if known else machine.manager.state(name).active
+    return machine.scripts.state(name) if known else machine.manager.state(name).active
+
+
+def _is_active(machine: Machine, name: str) -> Reply:
+    state = _active(machine, name)
     return Reply(f"{state}\n", status=0 if state == "active" else _STATUS_NOT_RUNNING)
 
 
 def _is_failed(machine: Machine, name: str) -> Reply:
-    state = machine.manager.state(name).active
+    state = _active(machine, name)
     return Reply(f"{state}\n", status=0 if state == "failed" else 1)
 
 

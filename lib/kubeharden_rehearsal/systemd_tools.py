@@ -10,32 +10,21 @@ from kubeharden_rehearsal.processes import ScriptError
 from kubeharden_rehearsal.systemctl import Reply
 
 
-async def systemd_run(machine: Machine, user: str, arguments: list[str]) -> Reply:
-    """Do a systemd-run command: a transient service, or a timer and the service that it starts."""
+def systemd_run(machine: Machine, user: str, arguments: list[str]) -> Reply:
+    """Do a systemd-run command: a transient timer for a service that there is."""
     if user != "root":
-        words = "Failed to start transient service unit: Interactive authentication required.\n"
+        words = "Failed to start transient timer unit: Interactive authentication required.\n"
         return Reply(error=words, status=1)
-    options: dict[str, str] = {}
-    words_ = list(arguments)
-    while words_ and words_[0].startswith("--"):
-        name, _, value = words_.pop(0).partition("=")
-        options[name] = value
-    name = options.get("--unit", "").removesuffix(".service")
-    if not name or not words_:
-        return Reply(error="systemd-run: a rehearsal node needs --unit=NAME and a command\n", status=1)
+    options = dict(word.partition("=")[::2] for word in arguments)
+    name = options.get("--unit", "")
+    if "--on-active" not in options or not all(word.startswith("--") for word in arguments):
+        return Reply(error="systemd-run: a rehearsal node has timers for units only\n", status=1)
     try:
-        if "--on-active" not in options:
-            await machine.scripts.run(f"{name}.service", tuple(words_))
-            return Reply(error=f"Running as unit: {name}.service\n")
-        again = loaded_units.seconds(options.get("--on-unit-inactive", ""), 0.0)
-        machine.scripts.set_timer(
-            name, loaded_units.seconds(options["--on-active"], 0.0), again, tuple(words_)
-        )
+        machine.scripts.set_timer(name, loaded_units.seconds(options["--on-active"], 0.0))
     except ScriptError as error:
-        kind = "timer" if "--on-active" in options else "transient service"
-        return Reply(error=f"Failed to start {kind} unit: {error}\n", status=1)
+        return Reply(error=f"Failed to start timer unit: {error}\n", status=1)
     machine.persist()
-    return Reply(error=f"Running timer as unit: {name}.timer\nWill run service as unit: {name}.service\n")
+    return Reply(error=f"Running timer as unit: {name.removesuffix('.service')}.timer\n")
 
 
 def systemd_analyze(machine: Machine, arguments: list[str]) -> Reply:

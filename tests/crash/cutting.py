@@ -38,8 +38,8 @@ export CRASH_ROLE
 exec /bin/dash "$@"
 """
 NOTING = """#!/bin/dash
-note='verb=$1 CRASH_ROLE=$1; export CRASH_ROLE; echo $$ >>{folder}/pids'
-exec /usr/bin/sed "s|^verb=.1\\$|$note|"
+note='  verb=$1 CRASH_ROLE=$1; export CRASH_ROLE; echo $$ >>{folder}/pids'
+exec /usr/bin/sed "s|^  verb=.1\\$|$note|"
 """
 COMMAND = """#!/bin/dash
 role='' number=0 kind=''

@@ -59,8 +59,10 @@ def carry_out(nodes: Nodes, change: NodeChange, run: str) -> None:
 
 
 def etc(rehearsal: Rehearsal, node: str) -> dict[str, bytes]:
+    """Every file below /etc but the units of transactions, which stay."""
     folder = rehearsal.directory / "nodes" / node / "etc"
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): path.read_bytes() for path in files if not path.name.startswith("kubeharden-")}
 
 
 def test_an_unknown_host_key_is_refused(article: Rehearsal, tmp_path: Path) -> None:

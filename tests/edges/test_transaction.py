@@ -16,10 +16,13 @@ import pytest
 from kubeharden.edges.nodes import Transaction
 from kubeharden.edges.nodes.session import script_text
 from kubeharden.edges.nodes.transaction import archive
+from kubeharden.errors import NodeError
 from kubeharden_rehearsal import Rehearsal
-from transactions import CONFIG, KEEPER, SERVICE, UNIT, Site, eventually, give_shell, swapped
+from transactions import CONFIG, SERVICE, TOOLS, UNIT, Site, eventually, give_shell, swapped
 
 NODE = "k8s-node1"
+# The word between a shell's path and its arguments.
+SH = {"dash": "", "bash": "", "busybox": "sh "}
 
 
 @pytest.fixture(scope="module", params=["dash", "bash", "busybox"])
@@ -58,11 +61,11 @@ def test_what_nobody_confirms_in_time_is_put_back_and_the_journal_says_so(site: 
     begun = site.nodes.begin(site.change(2), run, 3)
     assert begun.outcome == "waiting"
     assert "--v=2" in site.command_line()
-    assert site.path(KEEPER).exists()
+    assert site.is_locked()
     assert eventually(lambda: "--v=1" in site.command_line() and site.files() == before)
     assert eventually(site.is_clean)
     words = "nobody confirmed it within 3.3 s; the files are as before, and kube-proxy runs as before"
-    assert words in site.run(f"journalctl -u kubeharden-{run}-revert.service -o cat")
+    assert words in site.run(f"journalctl -u kubeharden-revert@{run}.service -o cat")
     late = site.nodes.confirm(NODE, run)
     assert late.outcome == "reverted"
     assert words in late.words
@@ -70,10 +73,10 @@ def test_what_nobody_confirms_in_time_is_put_back_and_the_journal_says_so(site: 
 
 def test_what_is_confirmed_stays(site: Site, run: str) -> None:
     site.nodes.begin(site.change(2), run, 30)
-    assert site.run(f"systemctl is-active kubeharden-{run}-revert.timer") == "active\n"
+    assert site.run(f"systemctl is-active kubeharden-revert@{run}.timer") == "active\n"
     assert site.nodes.confirm(NODE, run).outcome == "confirmed"
     assert site.is_clean()
-    assert site.run(f"systemctl is-active kubeharden-{run}-revert.timer") == "inactive\n"
+    assert site.run(f"systemctl is-active kubeharden-revert@{run}.timer") == "inactive\n"
     assert "--v=2" in site.command_line()
     assert site.nodes.confirm(NODE, run).outcome == "confirmed"
     assert site.nodes.undo(NODE, run).outcome == "confirmed"
@@ -122,8 +125,8 @@ def test_a_second_run_is_told_who_holds_the_node(site: Site, run: str) -> None:
     assert transaction.run == run
     assert transaction.state == "waiting"
     assert f"this node is held by {transaction.holder} since {transaction.since}" in busy.words
-    assert f"sudo sh /var/lib/kubeharden/{run}/transaction.sh undo {run}" in busy.words
-    script = site.path(f"/var/lib/kubeharden/{run}/transaction.sh")
+    assert f"sudo sh /var/lib/kubeharden/transaction.sh undo {run}" in busy.words
+    script = site.path("/var/lib/kubeharden/transaction.sh")
     assert "@result reverted" in site.run(f"sh {script} undo {run}")
     assert site.nodes.begin(site.change(3), f"{run}-third", 60).outcome == "waiting"
 
@@ -134,6 +137,25 @@ def test_of_two_that_begin_at_once_one_has_the_node(site: Site, run: str) -> Non
         begun = list(pool.map(lambda at: site.nodes.begin(changes[at], f"{run}-{at}", 30), (0, 1)))
     outcomes = [one.outcome for one in begun]
     assert sorted(outcomes) == ["busy", "waiting"], begun
+
+
+def test_a_node_without_flock_is_refused_by_name(site: Site, run: str, tmp_path: Path) -> None:
+    before = site.files()
+    shims = site.rehearsal.directory / f"state/nodes/{NODE}/bin"
+    shell = (shims / "sh").readlink()
+    (shims / "sh").unlink()
+    (shims / "sh").write_text(
+        f'#!/bin/sh\ncase "$*" in *work*) PATH={tmp_path} ;; esac\nexec {shell} {SH[shell.name]}"$@"\n'
+    )
+    (shims / "sh").chmod(0o755)
+    for name in TOOLS - {"flock"}:
+        (tmp_path / name).symlink_to(shutil.which(name) or name)
+    said = site.nodes.begin(site.change(2), run, 60)
+    (shims / "sh").unlink()
+    (shims / "sh").symlink_to(shell)
+    assert said.outcome == "failed"
+    assert said.words == 'this node has no program "flock" (of util-linux or busybox); nothing was changed'
+    assert site.files() == before
 
 
 def test_what_a_session_is_about_to_start_is_left_to_it_and_goes_once_the_session_is_gone(
@@ -171,7 +193,7 @@ def test_a_service_that_dies_while_it_waits_is_put_back_before_anybody_asks(site
 
 def test_a_service_that_was_restarted_is_not_confirmed(site: Site, run: str) -> None:
     site.nodes.begin(site.change(2), run, 60)
-    site.run(f"systemctl stop kubeharden-{run}.service")  # so that only confirm can see it
+    site.run(f"systemctl stop kubeharden-apply@{run}.service")  # so that only confirm can see it
     site.run(f"systemctl restart {SERVICE}")
     answer = site.nodes.confirm(NODE, run)
     assert answer.outcome == "reverted"
@@ -187,7 +209,9 @@ def test_after_a_reboot_the_node_has_its_old_files_before_the_service_starts(sit
     assert eventually(lambda: "--v=1" in site.command_line())
     assert site.files() == before
     assert site.is_clean()
-    journal = site.run("journalctl -u kubeharden-keeper.service -u kube-proxy.service -o cat").splitlines()
+    journal = site.run(
+        f"journalctl -u kubeharden-revert@{run}.service -u kube-proxy.service -o cat"
+    ).splitlines()
     put_back = [at for at, line in enumerate(journal) if "the node was restarted before anybody" in line]
     started = [at for at, line in enumerate(journal) if line.startswith("Started")]
     assert put_back
@@ -238,7 +262,7 @@ def test_mode_and_owner_come_back_and_a_third_content_is_kept(site: Site, run: s
 
 
 @pytest.mark.parametrize(
-    ("command", "state"), [("ln", "begun"), ("systemd-analyze", "begun"), ("mv", "armed")]
+    ("command", "state"), [("flock", "begun"), ("systemd-analyze", "begun"), ("mv", "armed")]
 )
 def test_a_service_that_was_not_restarted_yet_is_not_restarted_by_undoing(
     site: Site, run: str, command: str, state: str, tmp_path: Path
@@ -250,7 +274,7 @@ def test_a_service_that_was_not_restarted_yet_is_not_restarted_by_undoing(
         begun = pool.submit(site.nodes.begin, change, run, 60)
         assert eventually(lambda: (seen := at(site, run)) is not None and seen.state == state)
         time.sleep(0.3)  # until the command waits
-        if command == "ln":  # somebody else's, since: it is none of this run's business
+        if command == "flock":  # somebody else's, since: it is none of this run's business
             site.path(CONFIG).write_text("# by hand\n")
             before = site.files()
         undone = site.nodes.undo(NODE, run)
@@ -269,8 +293,8 @@ def slow(site: Site, command: str, aside: Path) -> Iterator[None]:
         shim.rename(aside)
     else:
         aside.symlink_to(shutil.which(command) or command)
-    waits = f"*kubeharden-new* | *verify* | *lock) mkdir {aside}-waited 2>/dev/null && sleep 60 ;;"
-    shim.write_text(f'#!/bin/sh\ncase "$*" in *keeper*) ;; {waits} esac\nexec {aside} "$@"\n')
+    waits = f"*kubeharden-new* | *verify* | -n?9) mkdir {aside}-waited 2>/dev/null && sleep 60 ;;"
+    shim.write_text(f'#!/bin/sh\ncase "$*" in {waits} esac\nexec {aside} "$@"\n')
     shim.chmod(0o755)
     yield
     shim.unlink()
@@ -344,3 +368,19 @@ def test_an_archive_that_was_cut_off_or_torn_changes_nothing(site: Site, run: st
         assert "what was sent did not arrive whole" in said
         assert said.rstrip().endswith("nothing was changed")
         assert sorted(p.name for p in site.path("/var/lib/kubeharden").iterdir()) == before
+
+
+def test_clean_removes_all_that_stays_but_not_while_a_transaction_is_open(site: Site, run: str) -> None:
+    site.nodes.begin(site.change(2), run, 60)
+    with pytest.raises(NodeError, match=rf"k8s-node1: .*undo {run}|open on this node; nothing was removed"):
+        site.nodes.clean([NODE])
+    assert site.nodes.undo(NODE, run).outcome == "reverted"
+    before = {name for name in site.files() if "kubeharden" not in name}
+    [(_, removed)] = site.nodes.clean([NODE]).items()
+    assert "/var/lib/kubeharden" in removed
+    assert "/etc/systemd/system/kubeharden-boot.service" in removed
+    assert set(site.files()) == before
+    assert not site.path("/var/lib/kubeharden").exists()
+    assert site.nodes.state([NODE]) == {NODE: ()}
+    assert site.nodes.clean([NODE]) == {NODE: ()}
+    site.carry_out(site.change(3), f"{run}-next")

@@ -27,7 +27,6 @@ from kubeharden.errors import NodeError
 from kubeharden.plan import NodeChange
 
 CONFIRM_SECONDS = 6
-KEEPER = "/etc/systemd/system/kubeharden-keeper.service"
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +70,7 @@ def mended(hand: Hands, node: Node, change: NodeChange, run: str, cut: Callable[
     until(f"the next run after {run}", lambda: begin(hand, change, f"{run}-next").outcome == "waiting")
     assert hand.nodes.confirm(node.name, f"{run}-next").outcome == "confirmed"
     assert node_has(node, change)
-    assert "No such file" in ssh(node, f"ls {KEEPER} 2>&1", check=False)
+    assert ssh(node, "sudo flock -n /run/kubeharden.lock echo free") == "free\n"
 
 
 def node_has(node: Node, change: NodeChange) -> bool:
@@ -131,7 +130,7 @@ def test_the_script_is_killed(hand: Hands, worker: Node, tmp_path: Path, signall
     def cut() -> None:
         thread = in_the_background(hand, change, run)
         until(f"the state {signalled}", lambda: state(hand, worker, run) == signalled)
-        ssh(worker, f"sudo systemctl kill -s KILL kubeharden-{run}.service")
+        ssh(worker, f"sudo systemctl kill -s KILL kubeharden-apply@{run}.service")
         thread.join()
 
     mended(hand, worker, change, run, cut)
@@ -148,5 +147,5 @@ def test_the_node_is_rebooted(hand: Hands, worker: Node, tmp_path: Path) -> None
 
     mended(hand, worker, change, "rebooted", cut)
     assert "the node was restarted before anybody confirmed" in ssh(
-        worker, "sudo journalctl -q -o cat -u kubeharden-keeper.service"
+        worker, "sudo journalctl -q -o cat -u kubeharden-revert@rebooted.service"
     )

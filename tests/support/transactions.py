@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import time
 from collections.abc import Callable
@@ -19,11 +20,11 @@ from kubeharden_rehearsal.processes import environment
 SERVICE = "kube-proxy"
 UNIT = f"/etc/systemd/system/{SERVICE}.service"
 CONFIG = f"/etc/kubernetes/{SERVICE}.conf"
-KEEPER = "/etc/systemd/system/kubeharden-keeper.service"
+LOCK = "/run/kubeharden.lock"
 # What the scripts call besides systemd's commands.
 TOOLS = frozenset(
-    "base64 cat cp cut date find grep head install ln ls mkdir mkfifo mv readlink rm sed sha256sum sleep stat sync tar "
-    "timeout tr uname".split()
+    "base64 cat cp date dd find flock grep head install ln ls mkdir mkfifo mv readlink rm sed sha256sum sleep stat "
+    "sync tar timeout tr uname".split()
 )
 _UNIT = f"""[Unit]
 Description=Kubernetes Kube Proxy
@@ -120,10 +121,18 @@ class Site:
     def is_clean(self) -> bool:
         """Whether nothing of a transaction is left that holds the node or would change it."""
         base = self.path("/var/lib/kubeharden")
-        staged = [*self.root.rglob("*.kubeharden-new"), *self.root.rglob("kubeharden-keeper.*")]
-        staged += base.glob(".incoming.*")
+        staged = [*self.root.rglob("*.kubeharden-new"), *base.glob(".incoming.*"), *base.glob("*/held")]
         states = {place.read_text().split()[-1] for place in base.glob("*/state")}
-        return not staged and not (base / "lock").exists() and states <= {"confirmed", "reverted", "failed"}
+        return not staged and not self.is_locked() and states <= {"confirmed", "reverted", "failed"}
+
+    def is_locked(self) -> bool:
+        """Whether a process of the scripts has the node."""
+        with self.path(LOCK).open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
 
 
 def eventually(check: Callable[[], Any], seconds: float = 15) -> Any:

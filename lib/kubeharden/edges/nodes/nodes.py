@@ -1,6 +1,6 @@
 """Nodes over SSH: look at them, and change them in transactions.
 
-Two scripts run on a node, each in one round trip: ``observe.sh`` and ``scripts/transaction.sh``. One SSH
+Two scripts run on a node, each in one round trip: ``observe.sh`` and ``transaction.sh``. One SSH
 session answers for both, as often as they are asked (``session.sh``).
 """
 
@@ -21,6 +21,7 @@ from kubeharden.edges.nodes.transaction import (
     archive,
     naming,
     read_backup,
+    read_removed,
     read_result,
     read_transactions,
 )
@@ -190,6 +191,22 @@ class Nodes:
         wanted = naming(run) + f"{digest}\n".encode()
         answer = self._transaction(self._node(node), "old", wanted, OBSERVE_SECONDS)
         return read_backup(node, digest, answer)
+
+    def clean(self, names: Iterable[str] | None = None) -> dict[str, tuple[str, ...]]:
+        """Remove all that kubeharden keeps on the nodes between runs, backups included; one round trip each.
+
+        Returns:
+            The paths that are gone, by node.
+
+        Raises:
+            NodeError: one or more cannot be reached, or a transaction is open there; all of them are named.
+        """
+
+        def remove(node: Node) -> tuple[str, tuple[str, ...]]:
+            answer = self._transaction(node, "clean", b"", OBSERVE_SECONDS)
+            return node.name, read_removed(node.name, answer, self.redactor)
+
+        return dict(_all(remove, self._select(names)))
 
     def _verdict(self, node: str, verb: str, run: str) -> TransactionResult:
         seconds = self.inventory.settle_seconds + TRANSACTION_SECONDS

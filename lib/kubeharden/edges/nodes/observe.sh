@@ -78,6 +78,7 @@ argument() { # NAME: sets "value" to the last one of --NAME on the command line 
     case $word in
     "--$1") wanted=yes ;;
     "--$1="*) value=${word#*=} ;;
+    *) ;;
     esac
   done <<WORDS
 $words
@@ -97,6 +98,7 @@ properties() { # of systemd, in "show"
       ;;
     MainPID=*) pid=${line#*=} ;;
     InvocationID=*) invocation=${line#*=} ;;
+    *) ;;
     esac
   done <<SHOW
 $show
@@ -131,7 +133,7 @@ service() { # NAME[,WORD...]
     argument kubeconfig
     kubeconfig=$value
   fi
-  case $binary in /*) binary=$root$binary ;; esac
+  case $binary in /*) binary=$root$binary ;; *) ;; esac
   section version "$name"
   "$binary" --version 2>/dev/null
 
@@ -191,7 +193,7 @@ host() {
   os=''
   if [ -r "$root/etc/os-release" ]; then
     while IFS= read -r line; do
-      case $line in PRETTY_NAME=*) os=${line#*=} ;; esac
+      case $line in PRETTY_NAME=*) os=${line#*=} ;; *) ;; esac
     done <"$root/etc/os-release"
   fi
   os=${os#\"}

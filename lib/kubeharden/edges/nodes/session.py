@@ -12,7 +12,8 @@ from importlib.resources import files
 
 import paramiko
 
-SCRIPTS = ("observe", "transaction")
+# The scripts, and the files that each consists of.
+SCRIPTS = {"observe": ["observe"], "transaction": ["transaction", "requests", "units"]}
 _CHUNK = 1 << 16
 
 
@@ -122,18 +123,23 @@ class Session:
 def scripts() -> bytes:
     """Return what a session reads first: the scripts as functions, then that which calls them. It is a constant."""
     functions = [f"{name}() {{\n{script_text(name)}\n}}\n" for name in SCRIPTS]
-    text = ("".join(functions) + script_text("session")).rstrip("\n").encode("ascii")
+    text = ("".join(functions) + _file("session")).rstrip("\n").encode("ascii")
     return f"kubeharden scripts {len(text)}\n".encode() + text
 
 
 def script_text(name: str) -> str:
-    """Return the text of one of the scripts beside this module."""
+    """Return the text of a script of ``SCRIPTS``; of ``transaction``, with the call that runs it."""
+    text = "".join(_file(part) for part in SCRIPTS[name])
+    return f'{text}\nmain "$@"\n' if name == "transaction" else text
+
+
+def _file(name: str) -> str:
     return (files(__package__) / f"{name}.sh").read_text(encoding="utf-8")
 
 
 def _command() -> str:
     """Return the command of a session, without the comments of its loader."""
-    lines = script_text("loader").splitlines()
+    lines = _file("loader").splitlines()
     loader = "\n".join(line for line in lines if not line.startswith("#"))
     return shlex.join(["sh", "-c", loader, "kubeharden-session"])
 

@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from kubeharden.edges.nodes.units import node_files
 from kubeharden.errors import NodeError
 from kubeharden.plan import FileChange, NodeChange, sha256
 from kubeharden.redaction import Redactor
@@ -67,8 +68,9 @@ def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: 
         holder: who has the node while it is open; one line.
         settle: how long the service must run without a break, in seconds.
         deadline: after how many seconds the node puts back what nobody has confirmed.
-        script: the text of the script, of which the node keeps a copy.
+        script: the text of the script, which the node keeps for its units.
     """
+    kept = node_files(script)
     settings = {
         "run": run,
         "holder": " ".join(holder.split()),
@@ -79,12 +81,11 @@ def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: 
     }
     rows = [_row(number, file) for number, file in enumerate(change.files, start=1)]
     texts = {
-        "transaction.sh": script,
         "settings": _lines(f"{name} {value}" for name, value in settings.items()),
         "files": _lines(rows),
         "reversed": _lines(reversed(rows)),
-        "confirm": "confirm\n",
-        "revert": "revert\n",
+        **{f"node/{path.rpartition('/')[2]}": text for path, text in kept.items()},
+        "installed": _lines(f"{sha256(text)}  {path}" for path, text in kept.items()),
     }
     for number, file in enumerate(change.files, start=1):
         if not file.gone:
@@ -136,6 +137,19 @@ def read_transactions(node: str, text: str, redactor: Redactor) -> tuple[Transac
             run, is_open, state, service, since, holder = line.split(" ", 6)[1:]
             found.append(Transaction(run, is_open == "open", state, service, since, redactor.redact(holder)))
     return tuple(found)
+
+
+def read_removed(node: str, text: str, redactor: Redactor) -> tuple[str, ...]:
+    """Return the answer of ``transaction.sh clean``: the paths that are gone.
+
+    Raises:
+        NodeError: a transaction is open, or the answer was cut off.
+    """
+    _, found, body = text.partition("@removed\n")
+    if not found or not body.endswith("@end\n"):
+        words = redactor.redact(text.partition("\n")[2].strip())
+        raise NodeError(f"{node}: {words or 'did not say what it removed'}")
+    return tuple(body.removesuffix("@end\n").splitlines())
 
 
 def read_backup(node: str, digest: str, text: str) -> str | None:

@@ -1,0 +1,217 @@
+# shellcheck shell=dash
+# What the controller calls of a transaction over SSH, and a person on the node. See transaction.sh.
+#
+# Prints "@result WORD TIME", then words. TIME is when the service was restarted (RFC 3339, UTC, this node's clock). WORD:
+#
+#   waiting    it runs with the new files; confirm it
+#   stale      a file is no longer what the plan was made against; nothing was changed
+#   busy       another transaction has the node; nothing was changed
+#   unchanged  the files were as they should be, and the process that runs was started with them
+#   failed     nothing was changed, or something could not be put back: the words say which
+#   reverted   it was changed and is as it was before
+#   confirmed  the change stays
+
+answer() { # WORD [MESSAGE]: or what the transaction says of itself
+  local restarted
+  get restarted "$folder/restarted"
+  printf '@result %s %s\n' "$1" "$restarted"
+  if [ $# -gt 1 ]; then printf '%s\n' "$2"; else show "$folder/words"; fi
+}
+
+give_account() { # what has become of it
+  case $now in
+  '') answer failed "this node knows no run $run any more" ;;
+  stuck) answer failed ;;
+  *) answer "$now" ;;
+  esac
+}
+
+# --- begin: takes the archive, starts the work, follows it ----------------------------------------------------
+
+begin() {
+  local complaint=''
+  folder=$base/.incoming.$$
+  if ! receive || ! move_in || ! install_units || ! start_work; then
+    rm -rf "$folder"
+    answer failed "$complaint; nothing was changed"
+    return
+  fi
+  follow waiting
+  give_account
+  # Nothing was changed, so nothing need be kept.
+  case $now in stale | busy | unchanged) rm -rf "$folder" ;; *) ;; esac
+}
+
+receive() { # the archive, as a folder that nobody else looks at
+  local said boot
+  complaint="cannot write below ${base#"$root"}"
+  [ ! -e "$folder" ] || rm -rf "$folder" # this session was cut off in here before
+  { [ -d "$base" ] || mkdir -p "$base"; } && mkdir "$folder" || return 1
+  said=$(tar -xmof - -C "$folder" 2>&1 && [ -s "$folder/digests" ] && cd "$folder" && sha256sum -c digests 2>&1) || {
+    complaint="what was sent did not arrive whole, or cannot be written below ${base#"$root"}: $said"
+    return 1
+  }
+  load "${folder##*/}"
+  known "$named" || {
+    complaint="a run cannot be called '$named'"
+    return 1
+  }
+  get boot "$root/proc/sys/kernel/random/boot_id"
+  printf 'since %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >>"$folder/settings" && note boot "$boot" &&
+    note session $$ && mkfifo "$folder/working" && each note_real && note state begun
+}
+
+note_real() { # where a link leads, stays what it is now
+  [ ! -h "$real" ] || readlink -f "$real" >"$folder/real.$index" || printf '%s\n' "$real" >"$folder/real.$index"
+}
+
+move_in() { # to where it belongs, whole; unless it is there, and the answer to that was lost
+  recall "$named"
+  case $now in
+  reverted | failed) mv "$base/$named" "$base/$named.$(date +%s)" ;; # a new attempt
+  ?*)
+    rm -rf "$folder"
+    load "$named"
+    return 0
+    ;;
+  *) [ ! -e "$base/$named" ] || rm -rf "${base:?}/$named" ;;
+  esac
+  mv "$folder" "$base/$named" && load "$named"
+}
+
+install_units() { # what the units need, where it is not there yet or is another version's
+  local boot=kubeharden-boot.service
+  [ -d "$folder/node" ] || return 0
+  (cd "$root/" && sha256sum -c "$folder/installed") >/dev/null 2>&1 && [ -h "$wants/$boot" ] && return 0
+  complaint="cannot install its units: $(
+    { [ -d "$wants" ] || mkdir -p "$wants"; } && sync "$folder/node/transaction.sh" &&
+      mv -f "$folder/node/transaction.sh" "$base/transaction.sh" && cd "$folder/node" && install_each ./*.service &&
+      ln -sf "../$boot" "$wants/$boot" && sync "$base" "$units" "$wants" && systemctl daemon-reload 2>&1
+  )"
+}
+
+install_each() { # UNIT...: others may read it, as the units beside it
+  local unit
+  for unit in "$@"; do
+    install -m 644 "$unit" "$units/${unit#./}" && sync "$units/${unit#./}" || return 1
+  done
+}
+
+start_work() { # unless it has begun: then it is at work, or is put back
+  ! is_now begun || [ -e "$folder/held" ] || complaint=$(systemctl start "kubeharden-apply@$run.service" 2>&1) || {
+    complaint="systemd does not start the work: $complaint"
+    return 1
+  }
+}
+
+follow() { # [STATE]: until it is over or stuck or in that state; work that is gone is not waited for
+  local was
+  [ ! -p "$folder/working" ] || exec 8<>"$folder/working" # open: no word of it is lost
+  while :; do
+    recall
+    ! is_over "$now" || wait_for_release
+    case $now in '' | stuck | "${1:-stuck}") return ;; *) ! is_over "$now" || return 0 ;; esac
+    was=$now
+    hear || alive "kubeharden-apply@$run.service" "kubeharden-revert@$run.service" || ! is_now "$was" ||
+      start_revert 'its work was cut off'
+  done
+}
+
+hear() { # whether it tells something, within a second
+  [ -p "$folder/working" ] || { sleep 1 && return 1; }
+  # Without fd 8: should "timeout" be killed, it ends with this session.
+  timeout 1 head -n 1 <"$folder/working" 8<&- >/dev/null 2>&1
+}
+
+wait_for_release() { # so that the next one finds the node free
+  until try_lock || ! alive "kubeharden-apply@$run.service" "kubeharden-revert@$run.service"; do
+    sleep 0.1
+  done
+  unlock
+}
+
+# --- the verdict ----------------------------------------------------------------------------------------------
+
+confirm() {
+  local process
+  if is_now waiting; then
+    systemctl stop "kubeharden-apply@$run.service" # it watches, and has the lock
+    if try_lock && is_now waiting; then
+      look
+      get process "$folder/process"
+      if [ "$identity" = "$process" ]; then
+        enter confirmed || return # the timer puts it back
+        finish
+      else
+        unlock
+        start_revert "$service was restarted since it was proved"
+      fi
+    fi
+  fi
+  is_over "$now" || follow
+  give_account
+}
+
+undo() {
+  recall
+  is_over "$now" || start_revert 'it was undone'
+  follow
+  give_account
+}
+
+# --- what this node knows -------------------------------------------------------------------------------------
+
+state() {
+  local place open
+  for place in "$base"/*/state; do
+    [ -e "$place" ] || continue
+    place=${place%/state}
+    load "${place##*/}"
+    recall
+    open=closed
+    is_free || open=open
+    printf '@transaction %s %s %s %s %s %s\n' "$run" "$open" "$now" "$service" "$since" "$holder"
+  done
+  printf '@end\n'
+}
+
+is_free() { # of this transaction: it is over, or its work never began and never will
+  is_over "$now" || { [ ! -e "$folder/held" ] && is_left "$run"; }
+}
+
+old() { # <SHA, in the line after the run's
+  local sha sum place
+  read -r sha
+  printf '@old\n'
+  sha256sum "$folder"/old.* 2>/dev/null | while read -r sum place; do
+    if [ "$sum" = "$sha" ]; then
+      base64 <"$place"
+      break
+    fi
+  done
+  printf '@end\n'
+}
+
+clean() { # prints what it removed; the lock goes with the next reboot
+  local place
+  folder=$base
+  if ! try_lock; then
+    answer busy 'a transaction is open on this node; nothing was removed'
+    return
+  fi
+  for place in "$base"/*/state; do
+    place=${place%/state}
+    load "${place##*/}"
+    recall
+    if ! is_free; then
+      answer busy "$(describe)"
+      return
+    fi
+  done
+  printf '@removed\n'
+  for place in "$wants/kubeharden-boot.service" "$units"/kubeharden-*.service "$base"; do
+    [ ! -e "$place" ] || { rm -rf "$place" && printf '%s\n' "${place#"$root"}"; }
+  done
+  systemctl daemon-reload
+  printf '@end\n'
+}

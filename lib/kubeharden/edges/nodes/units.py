@@ -1,0 +1,54 @@
+"""The files that stay on a node between runs: the units of a transaction, and the script that they run. Pure."""
+
+from __future__ import annotations
+
+from kubeharden.releases import known_components
+
+SCRIPT = "var/lib/kubeharden/transaction.sh"
+FOLDER = "etc/systemd/system"
+
+# Directives that systemd 219 (CentOS 7) has; StartLimitInterval= was not yet renamed then.
+_APPLY = f"""[Unit]
+Description=kubeharden: carries out the change %i
+OnFailure=kubeharden-revert@%i.service
+
+[Service]
+ExecStart=/bin/sh /{SCRIPT} work %i
+"""
+_REVERT = f"""[Unit]
+Description=kubeharden: puts back the change %i
+
+[Service]
+ExecStart=/bin/sh /{SCRIPT} revert %i
+Restart=on-failure
+RestartSec=5s
+StartLimitInterval=0
+"""
+_BOOT = f"""[Unit]
+Description=kubeharden: after a reboot, has what nobody had confirmed put back
+Before={{}}
+RequiresMountsFor=/var/lib/kubeharden
+ConditionPathExists=/{SCRIPT}
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /{SCRIPT} boot
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def node_files(script: str) -> dict[str, str]:
+    """Return what the units need on a node, by path without the first slash.
+
+    Args:
+        script: the text of ``transaction.sh``.
+    """
+    services = sorted(f"{component.name}.service" for component in known_components())
+    units = {
+        "kubeharden-apply@.service": _APPLY,
+        "kubeharden-revert@.service": _REVERT,
+        "kubeharden-boot.service": _BOOT.format(" ".join(services)),
+    }
+    return {SCRIPT: script, **{f"{FOLDER}/{name}": text for name, text in units.items()}}

@@ -1,0 +1,363 @@
+# shellcheck shell=dash
+# What the units of a transaction run: the work, putting back, and what comes after a reboot. See transaction.sh.
+
+kept=20 # folders of transactions, with their backups
+
+# --- kubeharden-apply@RUN -------------------------------------------------------------------------------------
+
+work() { # ends well once the transaction is over; else the unit fails, and systemd starts the one that puts back
+  local process
+  is_now begun || return 0
+  command -v flock >/dev/null || {
+    conclude failed 'this node has no program "flock" (of util-linux or busybox); nothing was changed'
+    return
+  }
+  take_lock || {
+    conclude busy "$busy"
+    return
+  }
+  : >"$folder/held"
+  prune
+  if prepare && arm; then
+    change && watch
+  fi
+  recall
+  [ "$now" = stuck ] || is_over "$now"
+}
+
+prepare() { # all that can be done before anything is changed; where it fails, it is over
+  compare
+  if [ -n "$same" ] && was_started_with_these; then
+    conclude unchanged "the files are as they should be, and $service runs with them"
+  elif [ -n "$stale" ]; then
+    conclude stale "$stale has changed since it was read; nothing was changed"
+  elif ! each back_up; then
+    give_up "cannot back up to ${folder#"$root"}: $complaint"
+  elif ! each stage; then
+    give_up "cannot write $complaint"
+  elif ! check_unit || ! check_config; then
+    give_up "$complaint"
+  elif ! sync_staged; then
+    give_up "cannot write what is to be put in place: $complaint"
+  else
+    return 0
+  fi
+  return 1
+}
+
+change() { # and restart the service, until it waits to be confirmed
+  if ! each install_file; then
+    fail "cannot replace $complaint"
+  elif ! say restarting || ! sync_places; then
+    fail "cannot write below ${base#"$root"}: $complaint"
+  elif ! { note restarted "$(date -u +%Y-%m-%dT%H:%M:%SZ)" && restart; }; then
+    note journal "$(journalctl -q --no-pager -o cat -u "$service.service" -n 30)"
+    fail "$service did not come up"
+  elif ! { note process "$identity" && note words "$service runs as process $pid" &&
+    enter waiting "$folder/restarted" "$folder/process" "$folder/words"; }; then
+    fail "cannot write below ${base#"$root"}"
+  else
+    tell
+    return 0
+  fi
+  return 1
+}
+
+watch() { # until the deadline, or whoever confirms it, ends this
+  local proved="$identity"
+  while sleep 1; do
+    look
+    [ "$identity" = "$proved" ] || break
+  done
+  fail "$service did not stay up while this waited to be confirmed"
+}
+
+give_up() { # WHY: before anything was renamed
+  each unstage
+  conclude failed "$1; nothing was changed"
+}
+
+fail() { # WHY
+  note why "$1"
+  put_back_and_conclude
+}
+
+# --- one at a time --------------------------------------------------------------------------------------------
+
+take_lock() { # or say in "busy" who has it
+  local other others
+  busy='another transaction has just begun on this node. Nothing was changed'
+  if try_lock; then
+    others=$(open_ones)
+    [ -n "$others" ] || return 0
+    for other in $others; do
+      end_the_dead "$other"
+    done
+    if try_lock && [ -z "$(open_ones)" ]; then return 0; fi
+    unlock
+  fi
+  for other in $(open_ones); do
+    busy=$(load "$other" && recall && describe)
+  done
+  return 1
+}
+
+open_ones() { # prints the other transactions that began to work and have not cleared away; names have no blanks
+  local place
+  for place in "$base"/*/held; do
+    place=${place%/held}
+    place=${place##*/}
+    [ ! -e "$base/$place/held" ] || [ "$place" = "$run" ] || printf '%s\n' "$place"
+  done
+}
+
+end_the_dead() { # RUN: it is at work no more, or it would have the lock
+  local waited=0
+  unlock
+  (load "$1" && recall && start_revert 'its work was cut off')
+  until [ ! -e "$base/$1/held" ] || is_now stuck "$1" || [ "$waited" -ge 600 ]; do
+    waited=$((waited + 1))
+    sleep 0.1
+  done
+}
+
+describe() { # the open transaction that is loaded, for somebody who finds the node held
+  if [ "$now" = stuck ]; then
+    echo "this node is held by run $run, which could not be put back. Nothing was changed. $(show "$folder/words")"
+  else
+    echo "this node is held by $holder since $since (run $run, which is $now). It is over, one way or the other, \
+$deadline s after it began. If nobody is behind it any more, put it back at once, on the node: \
+sudo sh ${base#"$root"}/transaction.sh undo $run. Nothing was changed"
+  fi
+}
+
+prune() { # folders of long ago, and what a session left that was cut off before the work began
+  local other count=0
+  for other in "$base"/.incoming.*; do
+    [ ! -e "$other" ] || in_session "${other##*.}" || rm -rf "$other"
+  done
+  for other in "$base"/*/state; do
+    other=${other%/state}
+    other=${other##*/}
+    count=$((count + 1))
+    recall "$other"
+    # Before that state was on disk, there may have been a power cut.
+    case $now in
+    '' | begun | busy | stale | unchanged) [ "$other" = "$run" ] || ! is_left "$other" || rm -rf "${base:?}/$other" ;;
+    *) ;;
+    esac
+  done
+  [ "$count" -le "$kept" ] || prune_by_age
+}
+
+prune_by_age() {
+  local other count=0
+  # Names of runs have no blanks: see known.
+  for other in $(cd "$base" && ls -1t); do
+    # One without a state is not of this script.
+    if [ -e "$base/$other/state" ] && [ "$other" != "$run" ]; then
+      count=$((count + 1))
+      [ "$count" -lt "$kept" ] || rm -rf "${base:?}/$other"
+    fi
+  done
+}
+
+# --- forth ----------------------------------------------------------------------------------------------------
+
+compare() { # with what there is now: sets "same" where all is in place, and "stale" to a file that somebody changed
+  local index mode owner group sha new path real sum wanted=''
+  same=yes stale=''
+  [ -s "$folder/files" ] || same=''
+  set --
+  while IFS=' ' read -r sum index mode owner group sha new path; do
+    find_real
+    [ "$sum" = "$sha" ] || stale=${stale:-$path}
+    [ "$sum" = "$new" ] || same=''
+    if [ "$new" != absent ]; then
+      wanted="$wanted${wanted:+$newline}$mode $owner $group"
+      set -- "$@" "$real"
+    fi
+  done <<SEEN
+$(seen)
+SEEN
+  if [ -n "$same" ] && [ $# != 0 ]; then
+    [ "$(owners "$@")" = "$wanted" ] || same=''
+  fi
+}
+
+was_started_with_these() { # the process, by a transaction that put the same in place
+  local other process
+  look
+  for other in "$base"/*/process; do
+    get process "$other"
+    other=${other%/process}
+    if [ "$process" = "$identity" ] && is_now confirmed "${other##*/}" &&
+      [ "$(outcome "$other/files")" = "$(outcome "$folder/files")" ]; then
+      return 0
+    fi
+  done
+  return 1
+}
+
+outcome() { # TABLE: prints what the files are afterwards, whatever they were before
+  local index mode owner group new path
+  while IFS=' ' read -r index mode owner group _ new path; do
+    printf '%s\n' "$index $mode $owner $group $new $path"
+  done <"$1"
+}
+
+back_up() { [ "$sha" = absent ] || cp -p "$real" "$folder/old.$index"; }
+
+stage() { # beside its target, so that the rename stays on one file system
+  [ "$new" != absent ] || return 0
+  { [ -d "${real%/*}" ] || mkdir -p "${real%/*}"; } &&
+    install -m "$mode" -o "$owner" -g "$group" "$folder/new.$index" "$beside"
+}
+
+install_file() { if [ "$new" = absent ]; then rm -f "$real"; else mv -f "$beside" "$real"; fi; }
+
+sync_staged() { # and what it takes to put everything back: all that must be on disk before anything is put in place
+  local file index path real
+  set -- "$folder/settings" "$folder/files" "$folder/reversed" "$folder/boot" "$folder/held"
+  for file in "$folder"/old.* "$folder"/real.*; do
+    [ ! -e "$file" ] || set -- "$@" "$file"
+  done
+  while IFS=' ' read -r index _ _ _ _ _ path; do
+    find_real
+    file=${real%/*}/.${real##*/}.kubeharden-new
+    [ ! -e "$file" ] || set -- "$@" "$file"
+  done <"$folder/files"
+  complaint=$(sync "$@" "$folder/state" "$folder" "$base" 2>&1)
+}
+
+sync_places() { # the folders in which files were put, with the state
+  local index path real
+  set --
+  while IFS=' ' read -r index _ _ _ _ _ path; do
+    find_real
+    [ ! -d "${real%/*}" ] || set -- "$@" "${real%/*}"
+  done <"$folder/files"
+  complaint=$(sync "$@" "$folder/state" 2>&1)
+}
+
+arm() { # what puts it back whatever happens: the unit that a reboot starts is there already
+  if say arming && complaint=$(start_timer 2>&1) && complaint=$(enter armed 2>&1); then return 0; fi
+  give_up "cannot arm the timer that would put it back: $complaint"
+  return 1
+}
+
+start_timer() {
+  # systemd before 227 does not know the property, and is up to a minute late.
+  run_timer --timer-property=AccuracySec=100ms || run_timer
+}
+
+run_timer() { # [OPTION]
+  systemd-run --unit="kubeharden-revert@$run.service" --on-active="${deadline}s" "$@"
+}
+
+# --- check: what systemd and the program itself say of the new files, before they are in place; what cannot be checked
+# on this node passes -------------------------------------------------------------------------------------------
+
+check_unit() {
+  local place="$folder/check/$service.service" fragment=''
+  [ -d "$folder/check" ] && command -v systemd-analyze >/dev/null || return 0
+  if [ ! -e "$place" ]; then
+    fragment=$(fragment)
+    cp "$root$fragment" "$place"
+  fi
+  complaint="systemd-analyze verify refuses the new unit: $(
+    systemd-analyze --man=no verify "${place#"$root"}" 2>&1
+  )" && return 0
+  # What it does not like in the unit that runs either is not a reason.
+  ! systemd-analyze --man=no verify "${fragment:-$(fragment)}" >/dev/null 2>&1
+}
+
+fragment() {
+  local shown
+  shown=$(systemctl show -p FragmentPath "$service.service")
+  printf '%s\n' "${shown#FragmentPath=}"
+}
+
+check_config() { # the program reads its file, says what is wrong with it, and ends
+  local flag program word status=0
+  [ -s "$folder/argv" ] || return 0
+  set --
+  {
+    IFS= read -r flag
+    IFS= read -r program
+    while IFS= read -r word; do set -- "$@" "$(checked "$word")"; done
+  } <"$folder/argv"
+  case $program in /*) program=$root$program ;; *) ;; esac
+  # Without the lock, which "timeout" of busybox would hold a while longer.
+  complaint=$(timeout 20 "$program" "$flag=${folder#"$root"}/written" "$@" 2>&1 9>&-) || status=$?
+  case $status:$complaint in
+  # 124: it took too long. A scheduler wants its ports first; a release may lack the flag. None is a refusal.
+  0:* | 124:* | *'address already in use'* | *"unknown flag: $flag"*) return 0 ;;
+  *) ;;
+  esac
+  complaint="$service refuses the new configuration: $complaint"
+  return 1
+}
+
+checked() { # WORD of the command line, with the path of its new content for that of a file that is to be replaced
+  local word="$1" index path
+  while IFS=' ' read -r index _ _ _ _ _ path; do
+    case $1 in "$path" | --config="$path") word=${1%"$path"}${folder#"$root"}/new.$index ;; *) ;; esac
+  done <"$folder/files"
+  printf '%s\n' "$word"
+}
+
+# --- kubeharden-revert@RUN ------------------------------------------------------------------------------------
+
+revert() { # ends well once it is over; else systemd starts it again
+  recall
+  if is_over "$now"; then
+    finish
+    return
+  fi
+  [ -e "$folder/why" ] || ! systemctl --quiet is-failed "kubeharden-apply@$run.service" >/dev/null ||
+    note why 'its work was cut off'
+  # It must not go on beside this; where it puts back already, it is waited for.
+  [ "$now" = reverting ] || systemctl stop "kubeharden-apply@$run.service" 2>/dev/null
+  until try_lock; do
+    sleep 0.2
+    recall
+    ! is_over "$now" || return 0 # whoever has the lock ended it
+  done
+  recall # it may have come further until it was stopped
+  if is_over "$now"; then finish; else put_back_and_conclude; fi
+  systemctl reset-failed "kubeharden-apply@$run.service" 2>/dev/null
+  recall
+  [ "$now" = stuck ] || is_over "$now"
+}
+
+# --- kubeharden-boot ------------------------------------------------------------------------------------------
+
+boot() { # the units do it, which systemd starts again should somebody kill them; the services start after this
+  local waited=0
+  each_unfinished start_again
+  while each_unfinished is_awaited && [ "$waited" -lt 600 ]; do
+    waited=$((waited + 1))
+    sleep 0.1
+  done
+}
+
+each_unfinished() { # FUNCTION: calls it for each that is not over, or has not cleared away; whether one call succeeds
+  local place status=1
+  for place in "$base"/*/state; do
+    place=${place%/state}
+    load "${place##*/}"
+    recall
+    if [ -e "$folder/held" ] || { [ -n "$now" ] && ! is_over "$now"; }; then
+      ! "$1" || status=0
+    fi
+  done
+  return "$status"
+}
+
+start_again() {
+  [ "$now" != stuck ] || say reverting # somebody may have mended it
+  systemctl --no-block start "kubeharden-revert@$run.service"
+}
+
+is_awaited() { [ "$now" != stuck ]; }

@@ -1,0 +1,45 @@
+"""The functions of the node's scripts by themselves, under each shell."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(str(files("kubeharden.edges.nodes")))
+SHELLS = [["dash"], ["bash"], ["busybox", "sh"]]
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("known run-1.a_B && echo yes", "yes\n"),
+        ("known .hidden || known 'a b' || known a/b || known '' || echo no", "no\n"),
+        ("is_over reverted && ! is_over waiting && echo yes", "yes\n"),
+        ('get line t/two; echo "$line"; get line t/none; echo "[$line]"', "one\n[]\n"),
+        ("show t/two; show t/none", "one\ntwo\n"),
+        ("digest t/none; digest t; digest t/empty", f"absent\nnone\n{'e3b0c44298fc1c14':.16}"),
+        ('base=t; recall torn; echo "$now $reached"', "armed files\n"),
+        ('base=t; recall none; echo "[$now]"', "[]\n"),
+        (
+            "lock=t/lock; try_lock && (flock -n t/lock true || echo held); unlock; flock -n t/lock echo free",
+            "held\nfree\n",
+        ),
+    ],
+)
+def test_a_function_by_itself(tmp_path: Path, shell: list[str], call: str, said: str) -> None:
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"there is no {shell[0]} on this machine")
+    place = tmp_path / "t"
+    (place / "torn").mkdir(parents=True)
+    (place / "two").write_text("one\ntwo")
+    (place / "empty").touch()
+    (place / "torn/state").write_text("begun\n\narmed\n\nrestar")
+    text = f"{(FOLDER / 'transaction.sh').read_text()}\n{call}\n"
+    done = subprocess.run([*shell, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(said)
+    assert done.stderr == ""
