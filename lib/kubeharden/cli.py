@@ -1,4 +1,4 @@
-"""The command ``kubeharden``: records. Exit codes: 0 all is well, 1 something is wrong, 2 wrong usage."""
+"""The command ``kubeharden``: records, and nodes. Exit codes: 0 all is well, 1 something is wrong, 2 wrong usage."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from getpass import getpass
 from pathlib import Path
 
 from kubeharden import __version__
 from kubeharden.errors import KubehardenError, ParameterError
+from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.project import runs_folder
 from kubeharden.records.archive import JOURNAL, RECORD, RUN_NAME, runs_in
 from kubeharden.records.push import push
@@ -59,7 +61,7 @@ def _print_json(content: object) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="kubeharden", description="Records of runs: seal, verify, list, show."
+        prog="kubeharden", description="Records of runs: seal, verify, list, show; what stays on nodes."
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.set_defaults(redactor=Redactor())
@@ -132,6 +134,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
     sub.add_argument("url", help="s3://BUCKET/PREFIX")
     sub.set_defaults(command=_push)
+
+    sub = commands.add_parser(
+        "clean-nodes", help="remove what kubeharden keeps on the nodes: its units, and the backups of changes"
+    )
+    sub.add_argument("--inventory", required=True, type=Path, metavar="FILE", help="the inventory")
+    sub.add_argument("nodes", nargs="*", metavar="node", help="only these; else all of the inventory")
+    sub.set_defaults(command=_clean_nodes)
     return parser
 
 
@@ -232,6 +241,20 @@ def _push(given: argparse.Namespace) -> int:
         given,
         f"{done.place} has all {done.files} files of this run{were}; every byte was read back and compared.",
     )
+    return WELL
+
+
+def _clean_nodes(given: argparse.Namespace) -> int:
+    from kubeharden.edges.nodes import Nodes  # noqa: PLC0415 - SSH is for nodes only
+
+    inventory = read_inventory(given.inventory)
+    unknown = set(given.nodes) - {node.name for node in inventory.nodes}
+    if unknown:
+        raise ParameterError(f"{given.inventory}: has no node {', '.join(sorted(unknown))}")
+    with Nodes(inventory, getpass, given.redactor) as nodes:
+        removed = nodes.clean(given.nodes or None)
+    for node, paths in removed.items():
+        _print(given, f"{node}: {'removed ' + ', '.join(paths) if paths else 'there was nothing'}")
     return WELL
 
 

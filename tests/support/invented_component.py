@@ -29,9 +29,13 @@ ExecStart=/usr/bin/kube-router --cluster-cidr=10.1.0.0/16 --kubeconfig=/etc/kube
 SYSTEMCTL = """#!/bin/sh
 case $* in
 --version) echo systemd 255 ;;
-*kube-router.service) printf '%s\\n' LoadState=loaded ActiveState=active SubState=running MainPID=42 \\
-  FragmentPath=/etc/systemd/system/kube-router.service ;;
-*) echo LoadState=not-found ;;
+*) for word in "$@"; do
+  case $word in
+  kube-router.service) printf '%s\\n' LoadState=loaded ActiveState=active SubState=running MainPID=42 \\
+    FragmentPath=/etc/systemd/system/kube-router.service '' ;;
+  *.service) printf '%s\\n' LoadState=not-found '' ;;
+  esac
+done ;;
 esac
 """
 COMMANDS = {

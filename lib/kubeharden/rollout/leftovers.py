@@ -51,8 +51,8 @@ def wait_for_open_changes(nodes: Nodes, seconds: float, say: Callable[[str], Non
         waited += [node for node in found if node not in waited]
         if time.monotonic() > end:
             raise NodeError(
-                f"a change that another run began is still open:\n{lines}\nIs that run still going on? If not, see "
-                "/var/lib/kubeharden on the node, and run again when it is over"
+                f"a change that another run began is still open:\n{lines}\nIs that run still going on? If not, "
+                "put its change back on the node, and run again: sudo sh /var/lib/kubeharden/transaction.sh undo RUN"
             )
         time.sleep(POLL_SECONDS)
     return waited

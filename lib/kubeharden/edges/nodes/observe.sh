@@ -105,16 +105,25 @@ $show
 SHOW
 }
 
-service() { # NAME[,WORD...]
+show_all() { # SERVICE[,WORD...]|user=NAME...: sets "shown" to what systemd says of the services, an empty line between
+  for each in "$@"; do
+    shift
+    case $each in user=*) ;; *) set -- "$@" "${each%%,*}.service" ;; esac
+  done
+  shown=$(systemctl show -p LoadState,ActiveState,SubState,Result,MainPID,NRestarts,InvocationID \
+    -p FragmentPath,DropInPaths,EnvironmentFiles,User,Group,NeedDaemonReload,ExecMainStartTimestamp \
+    -p ExecMainStartTimestampMonotonic "$@")
+}
+
+service() { # NAME[,WORD...], whose part of "shown" is the next
   IFS=,
   # shellcheck disable=SC2086
   set -- $1
   unset IFS
   name=$1
   shift
-  show=$(systemctl show -p LoadState,ActiveState,SubState,Result,MainPID,NRestarts,InvocationID \
-    -p FragmentPath,DropInPaths,EnvironmentFiles,User,Group,NeedDaemonReload,ExecMainStartTimestamp \
-    -p ExecMainStartTimestampMonotonic "$name.service")
+  show=${shown%%"$newline$newline"*}
+  shown=${shown#*"$newline$newline"}
   section show "$name"
   printf '%s' "$show"
   properties
@@ -213,6 +222,7 @@ host() {
 printf '@observation %s\n' "$mark"
 section host
 host
+show_all "$@"
 for each in "$@"; do
   case $each in
   user=*) printf '%s_user=%s\n' "${each#*=}" "$(id -Gn "${each#*=}" 2>/dev/null)" ;;

@@ -84,17 +84,10 @@ install_units() { # what the units need, where it is not there yet or is another
   [ -d "$folder/node" ] || return 0
   (cd "$root/" && sha256sum -c "$folder/installed") >/dev/null 2>&1 && [ -h "$wants/$boot" ] && return 0
   complaint="cannot install its units: $(
-    { [ -d "$wants" ] || mkdir -p "$wants"; } && sync "$folder/node/transaction.sh" &&
-      mv -f "$folder/node/transaction.sh" "$base/transaction.sh" && cd "$folder/node" && install_each ./*.service &&
-      ln -sf "../$boot" "$wants/$boot" && sync "$base" "$units" "$wants" && systemctl daemon-reload 2>&1
+    { [ -d "$wants" ] || mkdir -p "$wants"; } && install -m 644 "$folder"/node/*.service "$units" &&
+      ln -sf "../$boot" "$wants/$boot" && sync "$folder/node/transaction.sh" && mv -f "$folder/node/transaction.sh" "$base/transaction.sh" &&
+      sync "$base/transaction.sh" "$base" "$units"/kubeharden-*.service "$units" "$wants" && systemctl daemon-reload 2>&1
   )"
-}
-
-install_each() { # UNIT...: others may read it, as the units beside it
-  local unit
-  for unit in "$@"; do
-    install -m 644 "$unit" "$units/${unit#./}" && sync "$units/${unit#./}" || return 1
-  done
 }
 
 start_work() { # unless it has begun: then it is at work, or is put back

@@ -92,6 +92,16 @@ alive() { # UNIT...: any of them
   return 1
 }
 
+within() { # SECONDS COMMAND...: whether it succeeds in that time
+  local left=$(($1 * 5))
+  shift
+  until "$@"; do
+    [ "$left" -gt 0 ] || return 1
+    left=$((left - 1))
+    sleep 0.2
+  done
+}
+
 known() { # RUN: a name that may stand in a path and in the name of a unit
   case $1 in '' | .* | *[!A-Za-z0-9._-]*) return 1 ;; *) return 0 ;; esac
 }
@@ -373,28 +383,30 @@ restart() { # and wait until it runs as a new process, and has as the same one f
 }
 
 hasten() { # PID: told to stop, it would stay while connections are open; a second SIGTERM ends it at once
-  local waited=0
+  within 2 is_another "$1" || systemctl kill -s TERM "$service.service"
+}
+
+is_another() { # PID: the process that runs, or none
   look
-  while [ "$pid" = "$1" ] && [ "$waited" -lt 10 ]; do
-    sleep 0.2
-    waited=$((waited + 1))
-    look
-  done
-  [ "$pid" != "$1" ] || systemctl kill -s TERM "$service.service"
+  [ "$pid" != "$1" ]
 }
 
 settled() { # PID: that of before
-  local waited=0 first
-  while look && { [ "$active" != active ] || [ "$pid" = 0 ] || [ "$pid" = "$1" ]; }; do
-    case $sub in auto-restart* | failed | dead) return 1 ;; *) ;; esac
-    [ "$waited" -lt 50 ] || return 1
-    waited=$((waited + 1))
-    sleep 0.2
-  done
+  local first
+  within 10 is_decided "$1" && [ "$active" = active ] || return 1
   first=$identity
   sleep "$settle"
   look
   [ "$identity" = "$first" ]
+}
+
+is_decided() { # PID: another one runs, or none will
+  look
+  case $active:$sub:$pid in
+  active:*:0 | active:*:"$1") return 1 ;;
+  active:* | *:auto-restart*:* | *:failed:* | *:dead:*) return 0 ;;
+  *) return 1 ;;
+  esac
 }
 
 # --------------------------------------------------------------------------------------------------------------

@@ -112,13 +112,13 @@ open_ones() { # prints the other transactions that began to work and have not cl
 }
 
 end_the_dead() { # RUN: it is at work no more, or it would have the lock
-  local waited=0
   unlock
   (load "$1" && recall && start_revert 'its work was cut off')
-  until [ ! -e "$base/$1/held" ] || is_now stuck "$1" || [ "$waited" -ge 600 ]; do
-    waited=$((waited + 1))
-    sleep 0.1
-  done
+  within 60 is_ended "$1"
+}
+
+is_ended() { # RUN: as far as it can be
+  [ ! -e "$base/$1/held" ] || is_now stuck "$1"
 }
 
 describe() { # the open transaction that is loaded, for somebody who finds the node held
@@ -334,12 +334,8 @@ revert() { # ends well once it is over; else systemd starts it again
 # --- kubeharden-boot ------------------------------------------------------------------------------------------
 
 boot() { # the units do it, which systemd starts again should somebody kill them; the services start after this
-  local waited=0
   each_unfinished start_again
-  while each_unfinished is_awaited && [ "$waited" -lt 600 ]; do
-    waited=$((waited + 1))
-    sleep 0.1
-  done
+  within 60 all_ended
 }
 
 each_unfinished() { # FUNCTION: calls it for each that is not over, or has not cleared away; whether one call succeeds
@@ -359,5 +355,7 @@ start_again() {
   [ "$now" != stuck ] || say reverting # somebody may have mended it
   systemctl --no-block start "kubeharden-revert@$run.service"
 }
+
+all_ended() { ! each_unfinished is_awaited; }
 
 is_awaited() { [ "$now" != stuck ]; }
