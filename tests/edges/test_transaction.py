@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -216,6 +217,21 @@ def test_after_a_reboot_the_node_has_its_old_files_before_the_service_starts(sit
     started = [at for at, line in enumerate(journal) if line.startswith("Started")]
     assert put_back
     assert put_back[-1] < started[-1]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_path_that_is_not_a_file_is_stale_and_holds_nobody_up(
+    site: Site, run: str, make: Callable[[Path], None]
+) -> None:
+    change, place = site.change(2), site.path(CONFIG)
+    text = place.read_text()
+    place.unlink()
+    make(place)
+    said = site.nodes.begin(change, run, 60)
+    place.rmdir() if place.is_dir() else place.unlink()
+    place.write_text(text)
+    assert said.outcome == "stale"
+    assert f"{CONFIG} has changed since it was read" in said.words
 
 
 def test_a_config_that_the_program_refuses_changes_nothing(site: Site, run: str) -> None:

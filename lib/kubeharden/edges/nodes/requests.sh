@@ -31,7 +31,7 @@ give_account() { # what has become of it
 begin() {
   local complaint=''
   folder=$base/.incoming.$$
-  if ! receive || ! move_in || ! install_units || ! start_work; then
+  if ! receive || ! move_in || { is_new && ! { install_units && start_work; }; }; then
     rm -rf "$folder"
     answer failed "$complaint; nothing was changed"
     return
@@ -79,19 +79,21 @@ move_in() { # to where it belongs, whole; unless it is there, and the answer to 
   mv "$folder" "$base/$named" && load "$named"
 }
 
+is_new() { is_now begun && [ ! -e "$folder/held" ]; } # else it is at work, is put back, or is over
+
 install_units() { # what the units need, where it is not there yet or is another version's
   local boot=kubeharden-boot.service
-  [ -d "$folder/node" ] || return 0
   (cd "$root/" && sha256sum -c "$folder/installed") >/dev/null 2>&1 && [ -h "$wants/$boot" ] && return 0
   complaint="cannot install its units: $(
     { [ -d "$wants" ] || mkdir -p "$wants"; } && install -m 644 "$folder"/node/*.service "$units" &&
-      ln -sf "../$boot" "$wants/$boot" && sync "$folder/node/transaction.sh" && mv -f "$folder/node/transaction.sh" "$base/transaction.sh" &&
+      ln -sf "../$boot" "$wants/$boot" && sync "$folder/node/transaction.sh" &&
+      mv -f "$folder/node/transaction.sh" "$base/transaction.sh" &&
       sync "$base/transaction.sh" "$base" "$units"/kubeharden-*.service "$units" "$wants" && systemctl daemon-reload 2>&1
   )"
 }
 
-start_work() { # unless it has begun: then it is at work, or is put back
-  ! is_now begun || [ -e "$folder/held" ] || complaint=$(systemctl start "kubeharden-apply@$run.service" 2>&1) || {
+start_work() {
+  complaint=$(systemctl start "kubeharden-apply@$run.service" 2>&1) || {
     complaint="systemd does not start the work: $complaint"
     return 1
   }
@@ -169,7 +171,7 @@ state() {
 }
 
 is_free() { # of this transaction: it is over, or its work never began and never will
-  is_over "$now" || { [ ! -e "$folder/held" ] && is_left "$run"; }
+  is_over "$now" || { ! is_open "$now" "$run" && is_left "$run"; }
 }
 
 old() { # <SHA, in the line after the run's

@@ -41,6 +41,9 @@
 #   node/...      this script and the units; "installed" has their digests where they belong
 #   digests       of all the others, as sha256sum -c reads them; it comes last
 #
+# The node adds what it needs to remember, among it "old.NUMBER", the backups, "held", which is there from the lock on
+# until all is cleared away, and "session", the process that begins the work.
+#
 # Files are put in place in the order of "files", config files before the unit that names them, and put back in the
 # reverse order. A path that is a symbolic link is followed.
 #
@@ -153,6 +156,10 @@ recall() { # [RUN]: sets "now" to its state, empty where there is none, and "rea
 is_now() { # STATE [RUN]
   recall "${2:-}"
   [ "$now" = "$1" ]
+}
+
+is_open() { # STATE RUN: it began to work, and is not over or has not cleared away
+  [ -e "$base/$2/held" ] || case $1 in '' | begun) return 1 ;; *) ! is_over "$1" ;; esac
 }
 
 is_over() { # STATE

@@ -6,7 +6,6 @@ kept=20 # folders of transactions, with their backups
 # --- kubeharden-apply@RUN -------------------------------------------------------------------------------------
 
 work() { # ends well once the transaction is over; else the unit fails, and systemd starts the one that puts back
-  local process
   is_now begun || return 0
   command -v flock >/dev/null || {
     conclude failed 'this node has no program "flock" (of util-linux or busybox); nothing was changed'
@@ -102,12 +101,13 @@ take_lock() { # or say in "busy" who has it
   return 1
 }
 
-open_ones() { # prints the other transactions that began to work and have not cleared away; names have no blanks
-  local place
-  for place in "$base"/*/held; do
-    place=${place%/held}
-    place=${place##*/}
-    [ ! -e "$base/$place/held" ] || [ "$place" = "$run" ] || printf '%s\n' "$place"
+open_ones() { # prints the other transactions that are open; names have no blanks
+  local other
+  for other in "$base"/*/state; do
+    other=${other%/state}
+    other=${other##*/}
+    recall "$other"
+    [ "$other" = "$run" ] || ! is_open "$now" "$other" || printf '%s\n' "$other"
   done
 }
 
@@ -118,7 +118,8 @@ end_the_dead() { # RUN: it is at work no more, or it would have the lock
 }
 
 is_ended() { # RUN: as far as it can be
-  [ ! -e "$base/$1/held" ] || is_now stuck "$1"
+  recall "$1"
+  [ "$now" = stuck ] || ! is_open "$now" "$1"
 }
 
 describe() { # the open transaction that is loaded, for somebody who finds the node held
@@ -334,28 +335,23 @@ revert() { # ends well once it is over; else systemd starts it again
 # --- kubeharden-boot ------------------------------------------------------------------------------------------
 
 boot() { # the units do it, which systemd starts again should somebody kill them; the services start after this
-  each_unfinished start_again
-  within 60 all_ended
-}
-
-each_unfinished() { # FUNCTION: calls it for each that is not over, or has not cleared away; whether one call succeeds
-  local place status=1
+  local place
   for place in "$base"/*/state; do
     place=${place%/state}
     load "${place##*/}"
     recall
-    if [ -e "$folder/held" ] || { [ -n "$now" ] && ! is_over "$now"; }; then
-      ! "$1" || status=0
+    if is_open "$now" "$run" || [ "$now" = begun ]; then
+      [ "$now" != stuck ] || say reverting # somebody may have mended it
+      systemctl --no-block start "kubeharden-revert@$run.service"
     fi
   done
-  return "$status"
+  run=''
+  within 60 all_ended
 }
 
-start_again() {
-  [ "$now" != stuck ] || say reverting # somebody may have mended it
-  systemctl --no-block start "kubeharden-revert@$run.service"
+all_ended() {
+  local other
+  for other in $(open_ones); do
+    is_ended "$other" || return 1
+  done
 }
-
-all_ended() { ! each_unfinished is_awaited; }
-
-is_awaited() { [ "$now" != stuck ]; }
