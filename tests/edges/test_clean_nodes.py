@@ -29,7 +29,9 @@ def test_a_node_that_is_held_is_left_as_it_is(article: Rehearsal, capsys: pytest
     site = Site(article, NODE)
     site.nodes.begin(site.change(1), "open", 60)
     assert main(["clean-nodes", "--inventory", str(article.inventory)]) == 1
-    assert f"kubeharden: {NODE}: a transaction is open on this node" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"kubeharden: {NODE}: this node is held by " in error
+    assert "sudo sh /var/lib/kubeharden/transaction.sh undo open. Nothing was changed" in error
     assert site.path("/var/lib/kubeharden/open").exists()
     assert site.nodes.confirm(NODE, "open").outcome == "confirmed"
     site.nodes.close()

@@ -97,6 +97,25 @@ def test_the_next_run_finds_a_free_node(
     site.nodes.close()
 
 
+@pytest.mark.parametrize("state", ["begun", "arming"])
+def test_work_that_a_person_stops_before_it_is_armed_is_put_back(
+    article: Rehearsal, tmp_path: Path, state: str
+) -> None:
+    site, run, note = Site(article, NODE), "stopped", tmp_path / "note"
+    site.carry_out(site.change(1), "first")
+    before = site.files()
+    with standing_still(site, *LAST[state], note), ThreadPoolExecutor(1) as pool:
+        doing = pool.submit(begin_and_give_up, site, run, state)
+        assert eventually(note.exists)
+        kill_group(int((site.path(f"/var/lib/kubeharden/{run}") / "session").read_text()))
+        site.run(f"systemctl stop kubeharden-apply@{run}.service")
+        doing.result()
+    wait_for_open_changes(site.nodes, 30, lambda words: None)
+    assert site.files() == before
+    assert eventually(site.is_clean)
+    site.nodes.close()
+
+
 def is_up(site: Site) -> bool:
     try:
         site.nodes.check()

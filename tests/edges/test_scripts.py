@@ -24,6 +24,13 @@ SHELLS = [["dash"], ["bash"], ["busybox", "sh"]]
         ("show t/two; show t/none", "one\ntwo\n"),
         ("digest t/none; digest t; digest t/empty", f"absent\nnone\n{'e3b0c44298fc1c14':.16}"),
         ('base=t; recall torn; echo "$now $reached"', "armed files\n"),
+        (
+            "base=t; is_open armed torn && ! is_open begun torn && ! is_open reverted torn && echo yes",
+            "yes\n",
+        ),
+        ("base=t; : >t/torn/held; is_open reverted torn && is_open begun torn && echo yes", "yes\n"),
+        ("within 1 test -e t/two && ! within 0 test -e t/none && echo yes", "yes\n"),
+        ('base=t; load torn; echo "$run $folder [$service]"', "torn t/torn []\n"),
         ('base=t; recall none; echo "[$now]"', "[]\n"),
         (
             "lock=t/lock; try_lock && (flock -n t/lock true || echo held); unlock; flock -n t/lock echo free",

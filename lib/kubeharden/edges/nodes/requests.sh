@@ -189,20 +189,11 @@ old() { # <SHA, in the line after the run's
 
 clean() { # prints what it removed; the lock goes with the next reboot
   local place
-  folder=$base
-  if ! try_lock; then
-    answer busy 'a transaction is open on this node; nothing was removed'
+  run='' folder=$base
+  if ! take_lock; then
+    answer busy "$busy"
     return
   fi
-  for place in "$base"/*/state; do
-    place=${place%/state}
-    load "${place##*/}"
-    recall
-    if ! is_free; then
-      answer busy "$(describe)"
-      return
-    fi
-  done
   printf '@removed\n'
   for place in "$wants/kubeharden-boot.service" "$units"/kubeharden-*.service "$base"; do
     [ ! -e "$place" ] || { rm -rf "$place" && printf '%s\n' "${place#"$root"}"; }

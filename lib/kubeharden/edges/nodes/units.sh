@@ -16,8 +16,11 @@ work() { # ends well once the transaction is over; else the unit fails, and syst
     return
   }
   : >"$folder/held"
+  # Stopped by a person, it does not fail, and before it is armed there is no timer.
+  trap 'systemctl --no-block start "kubeharden-revert@$run.service"; exit' TERM
   prune
   if prepare && arm; then
+    trap - TERM
     change && watch
   fi
   recall
