@@ -267,6 +267,38 @@ def test_a_sudo_password_is_used_and_never_shown(
     assert b"hunter2horse" not in written
 
 
+SUDO = """#!/bin/sh
+while [ "$1" != -- ]; do shift; done
+shift
+for try in 1 2 3; do
+  IFS= read -r given || exit 1
+  echo "$given" >>{log}
+  [ "$given" != correct-horse ] || USER=root exec "$@"
+  echo 'Sorry, try again.' >&2
+done
+echo 'sudo: 3 incorrect password attempts' >&2
+exit 1
+"""
+
+
+@pytest.mark.parametrize("given", ["battery-staple", "correct-horse"])
+def test_a_sudo_password_is_tried_once(
+    article: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """Three failures can lock an account: what follows a wrong password is not sent."""
+    monkeypatch.setenv(SUDO_PASSWORD_VARIABLE, given)
+    log = tmp_path / "log"
+    sudo = article.directory / "state/nodes/k8s-node1/bin/sudo"
+    sudo.write_text(SUDO.format(log=log))
+    with Nodes(edited(article, "x", sudo="password")) as nodes:
+        if given == "correct-horse":
+            assert [found.name for found in nodes.observe(["k8s-node1"])] == ["k8s-node1"]
+        else:
+            with pytest.raises(NodeError, match="ops may not become root there: sudo: the password is wrong"):
+                nodes.observe(["k8s-node1"])
+    assert log.read_text() == f"{given}\n"
+
+
 def test_without_anybody_to_ask_the_way_out_is_named(
     article: Rehearsal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,14 +1,16 @@
 # Reads the scripts of a session from standard input and runs them. It is the command that SSH carries, and all that has
 # a limit in size there: a server need not take more than 32 kB at once (RFC 4253, 6.1).
 #
-#   sh -c LOADER kubeharden-session
+#   sh -c LOADER kubeharden-session [greet]
 #
+# Told to greet, it says "ready" first: until then, sudo would take what it is sent for another try at the password.
 # The scripts come after a line "kubeharden scripts SIZE". Lines before it are not ours: sudo's password, where sudo did
 # not ask for it.
 take() { # SIZE: that many bytes of standard input and not one more; "head" may read ahead
   dd bs="$1" count=1 iflag=fullblock 2>/dev/null
 }
 
+[ $# = 0 ] || echo ready
 size=0
 while read -r word name size; do
   [ "$word:$name" != kubeharden:scripts ] || break

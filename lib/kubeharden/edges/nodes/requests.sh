@@ -131,7 +131,7 @@ confirm() {
   local process
   if is_now waiting; then
     systemctl stop "kubeharden-apply@$run.service" # it watches, and has the lock
-    if try_lock && is_now waiting; then
+    if within 2 try_lock && is_now waiting; then
       look
       get process "$folder/process"
       if [ "$identity" = "$process" ]; then

@@ -15,6 +15,7 @@ import paramiko
 # The scripts, and the files that each consists of.
 SCRIPTS = {"observe": ["observe"], "transaction": ["transaction", "requests", "units"]}
 _CHUNK = 1 << 16
+_SUDO_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,14 @@ class Session:
         password: str | None = None,
     ) -> None:
         self._channel = channel
-        self._first = (b"" if password is None else f"{password}\n".encode()) + scripts
+        self._first, self._password = scripts, password
         prefix = f"{shlex.join(sudo)} " if sudo else ""
+        suffix = "" if password is None else " greet"
         # paramiko itself would wait for ever for a server that is there and says nothing.
         patience = threading.Timer(seconds, channel.close)
         patience.start()
         try:
-            channel.exec_command(prefix + COMMAND)
+            channel.exec_command(prefix + COMMAND + suffix)
         finally:
             patience.cancel()
 
@@ -90,23 +92,52 @@ class Session:
         mark = secrets.token_hex(16)
         request = " ".join(["kubeharden", mark, name, str(len(payload)), *arguments])
         end = time.monotonic() + seconds
+        refusal = self._give_password()
+        if refusal is not None:
+            return refusal
         self._channel.settimeout(seconds)
         self._channel.sendall(self._first + f"{request}\n".encode() + payload)
         self._first = b""
         last = f"\n{mark} end\n".encode()
         said = bytearray()
         while not said.endswith(last):
-            self._channel.settimeout(max(0.0, end - time.monotonic()))
-            try:
-                data = self._channel.recv(_CHUNK)
-            except TimeoutError:
-                raise TimeoutError(f"no answer within {seconds:.0f} s") from None
+            data = self._receive(end, seconds)
             if not data:
                 return self._end(bytes(said), end)
             said += data
         output, _, rest = bytes(said.removesuffix(last)).rpartition(f"\n{mark} ".encode())
         status, _, complaints = rest.decode(errors="replace").partition("\n")
         return Answer(int(status), output, complaints)
+
+    def _give_password(self) -> Answer | None:
+        """Give sudo its password, once; return its refusal, or None when the loader is there.
+
+        Nothing is sent after it until then: a wrong password must count as one failure, not as three.
+        """
+        if self._password is None:
+            return None
+        end, said = time.monotonic() + _SUDO_SECONDS, bytearray()
+        self._channel.set_combine_stderr(True)
+        self._channel.sendall(f"{self._password}\n".encode())
+        while not said.endswith(b"ready\n"):
+            data = self._receive(end, _SUDO_SECONDS)
+            if not data:
+                return self._end(bytes(said), end)
+            said += data
+            if b"try again" in said:
+                self._channel.close()
+                return Answer(1, b"", "sudo: the password is wrong")
+        self._channel.set_combine_stderr(False)
+        self._password = None
+        return None
+
+    def _receive(self, end: float, seconds: float) -> bytes:
+        self._channel.settimeout(max(0.0, end - time.monotonic()))
+        try:
+            data: bytes = self._channel.recv(_CHUNK)
+        except TimeoutError:
+            raise TimeoutError(f"no answer within {seconds:.0f} s") from None
+        return data
 
     def _end(self, said: bytes, end: float) -> Answer:
         """Return why there will be no answer: sudo refused, or there is no shell, or it was killed."""

@@ -117,7 +117,9 @@ class Ssh:
             return session
         sudo: list[str] = []
         if connection.user != "root":
-            sudo = ["sudo", "-S", "-k", "-p", "", "--"] if self._password else ["sudo", "-n", "--"]
+            # In the C locale: a refusal is told by its words.
+            asked = ["env", "LC_ALL=C", "sudo", "-S", "-k", "-p", "", "--"]
+            sudo = asked if self._password else ["sudo", "-n", "--"]
         seconds = self.inventory.ssh.connect_timeout
         channel = connection.transport.open_session(timeout=seconds)
         return Session(channel, self._scripts, seconds, sudo, self._password if sudo else None)
