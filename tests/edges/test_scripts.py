@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from kubeharden.edges.nodes.session import script_text
+
 FOLDER = Path(str(files("kubeharden.edges.nodes")))
 SHELLS = [["dash"], ["bash"], ["busybox", "sh"]]
 
@@ -50,3 +52,14 @@ def test_a_function_by_itself(tmp_path: Path, shell: list[str], call: str, said:
     done = subprocess.run([*shell, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(said)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+def test_a_node_without_flock_is_refused_before_all_else(tmp_path: Path, shell: list[str]) -> None:
+    path = shutil.which(shell[0])
+    if path is None:
+        pytest.skip(f"there is no {shell[0]} on this machine")
+    words = [path, *shell[1:], "-c", script_text("transaction"), "transaction", "state"]
+    done = subprocess.run(words, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == 'this node has no program "flock" (of util-linux or busybox)\n'

@@ -156,8 +156,12 @@ undo() {
 
 # --- what this node knows -------------------------------------------------------------------------------------
 
-state() {
+state() { # a run asks for it before all else, so it is here that a node is refused which could change nothing
   local place open
+  command -v flock >/dev/null || {
+    echo "$no_flock" >&2
+    return 1
+  }
   for place in "$base"/*/state; do
     [ -e "$place" ] || continue
     place=${place%/state}

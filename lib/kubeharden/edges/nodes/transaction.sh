@@ -66,6 +66,7 @@ base=$root/var/lib/kubeharden
 lock=$root/run/kubeharden.lock
 units=$root/etc/systemd/system
 wants=$units/multi-user.target.wants
+no_flock='this node has no program "flock" (of util-linux or busybox)'
 newline='
 '
 

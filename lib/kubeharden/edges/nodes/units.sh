@@ -8,7 +8,7 @@ kept=20 # folders of transactions, with their backups
 work() { # ends well once the transaction is over; else the unit fails, and systemd starts the one that puts back
   is_now begun || return 0
   command -v flock >/dev/null || {
-    conclude failed 'this node has no program "flock" (of util-linux or busybox); nothing was changed'
+    conclude failed "$no_flock; nothing was changed"
     return
   }
   take_lock || {
