@@ -5,7 +5,8 @@
 
 The cluster is a child process (``python -m kubeharden_rehearsal serve``): nodes that are SSH servers on
 loopback with systemd and Kubernetes components that behave as their release's do, and an API server.
-It ends with the process that started it. Only the standard library is imported here.
+It ends with the process that started it, which needs none of the child's libraries: here, only kubeharden and
+the standard library are imported.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def service_range(name: str) -> str:
 
 
 def _setting(path: Path, key: str) -> str:
-    """Read one plain line of a scenario file, without a YAML library: this module must import quickly."""
+    """Return what one plain line of a scenario file says."""
     match = re.search(rf"^{key}: *(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     return match[1] if match else ""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kubeharden import runbook
+from kubeharden.cli import main
 from kubeharden.records.signature import chosen_signers
 from kubeharden.records.verify import verify_folder
 from kubeharden_rehearsal import Rehearsal
@@ -67,5 +68,6 @@ def test_it_puts_its_cluster_back(unpacked: Path) -> None:
         run.roll_back()
         assert "✘" not in str(run.prove())
         run.finish()
+        assert main(["clean-nodes", "--inventory", str(rehearsal.inventory)]) == 0
     assert hardened != files_in_etc(unpacked / "new")
     assert files_in_etc(unpacked / "rehearsal") == files_in_etc(unpacked / "new")
