@@ -245,13 +245,13 @@ def _push(given: argparse.Namespace) -> int:
 
 
 def _clean_nodes(given: argparse.Namespace) -> int:
-    from kubeharden.edges.nodes import Nodes  # noqa: PLC0415 - SSH is for nodes only
+    from kubeharden.edges.connect import connect_nodes  # noqa: PLC0415 - SSH is for nodes only
 
     inventory = read_inventory(given.inventory)
     unknown = set(given.nodes) - {node.name for node in inventory.nodes}
     if unknown:
         raise ParameterError(f"{given.inventory}: has no node {', '.join(sorted(unknown))}")
-    with Nodes(inventory, getpass, given.redactor) as nodes:
+    with connect_nodes(inventory, given.redactor) as nodes:
         removed = nodes.clean(given.nodes or None)
     for node, paths in removed.items():
         _print(given, f"{node}: {'removed ' + ', '.join(paths) if paths else 'there was nothing'}")

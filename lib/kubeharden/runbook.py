@@ -14,12 +14,14 @@ past.list(), past.show(), past.compare(), past.since()
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from kubeharden.edges.connect import connect
+from kubeharden.edges.ports import Ports
 from kubeharden.facts.sensitive import harmless_flags
 from kubeharden.inputs.inventory import Inventory, read_inventory
 from kubeharden.inputs.parameters import ChangeParameters, read_parameters
@@ -45,12 +47,17 @@ _current: list[Run] = []  # at most one: the run that this notebook has open
 
 
 @verb
-def start(namespace: Mapping[str, Any], kind: str = "harden") -> Run:
+def start(
+    namespace: Mapping[str, Any],
+    kind: str = "harden",
+    connect: Callable[[Inventory, Redactor], Ports] = connect,
+) -> Run:
     """Check the parameters, open the inventory or start the rehearsal, and begin the record.
 
     Args:
         namespace: the notebook's ``globals()``.
         kind: the kind of run, which is the name of its notebook: ``harden``, ``rollback``, ``upgrade-readiness``.
+        connect: returns what the run reaches: nodes over SSH and an API server by default.
 
     Raises:
         ParameterError: a parameter, the inventory or a file that they name is wrong; nothing was contacted.
@@ -70,7 +77,7 @@ def start(namespace: Mapping[str, Any], kind: str = "harden") -> Run:
         approval = _approval(made, inventory)
         p = made.parameters
         record = Record(runs_folder(p.output_dir), inventory.cluster, p.change_id or made.label, redactor)
-        run = Run(made, inventory, record, rehearsal, approval)
+        run = Run(made, inventory, record, connect(inventory, redactor), rehearsal, approval)
     _emit_start(run)
     _current.append(run)
     return run

@@ -5,30 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from kubeharden.edges.cluster import Cluster, Told
-from kubeharden.edges.nodes import Nodes
+from kubeharden.edges.ports import ApiPort, NodePort, Ports, Told
 from kubeharden.facts import Facts, NodeFacts
 from kubeharden.facts.sensitive import secrets_on
 
 
-def observe(nodes: Nodes, cluster: Cluster, told: Told | None = None) -> Facts:
+def observe(ports: Ports, told: Told | None = None) -> Facts:
     """Read every node and the cluster; nothing is changed.
 
     Args:
-        nodes: the nodes.
-        cluster: the API server.
+        ports: the nodes and the API server.
         told: called after each page of a list.
 
     Raises:
         KubehardenError: a node or the API server cannot be reached.
     """
-    found = replace(cluster.observe(told=told), name=nodes.inventory.cluster)
-    return Facts(nodes=observe_nodes(nodes, cluster), cluster=found)
+    found = replace(ports.cluster.observe(told=told), name=ports.nodes.inventory.cluster)
+    return Facts(nodes=observe_nodes(ports.nodes, ports.cluster), cluster=found)
 
 
 def observe_nodes(
-    nodes: Nodes,
-    cluster: Cluster,
+    nodes: NodePort,
+    cluster: ApiPort,
     names: Iterable[str] | None = None,
     services: Sequence[str] | None = None,
 ) -> tuple[NodeFacts, ...]:

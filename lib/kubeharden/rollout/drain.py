@@ -13,12 +13,11 @@ annotation alone counts.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from kubeharden.edges.cluster import Cluster
+from kubeharden.edges.ports import ApiPort, Clock
 from kubeharden.errors import ClusterError, StaleError, StoppedError
 from kubeharden.kube.manifests import annotations_of, controller_of
 from kubeharden.kube.pods import is_daemons, is_ending, is_mirror, is_over, name_of
@@ -41,6 +40,7 @@ class Drain:
 
     Args:
         cluster: the API server.
+        clock: by which it waits.
         run: the run's id.
         timeout: how many seconds draining one node may take.
         stop: set when the run is to end.
@@ -51,8 +51,11 @@ class Drain:
         recordoned: the nodes that stay cordoned, because somebody cordoned them again after a run did.
     """
 
-    def __init__(self, cluster: Cluster, run: str, timeout: float, stop: Stop, emit: Listener) -> None:
-        self.cluster, self.run, self.timeout, self.stop, self.emit = cluster, run, timeout, stop, emit
+    def __init__(
+        self, cluster: ApiPort, clock: Clock, run: str, timeout: float, stop: Stop, emit: Listener
+    ) -> None:
+        self.cluster, self.clock, self.run, self.timeout = cluster, clock, run, timeout
+        self.stop, self.emit = stop, emit
         self.stuck: dict[str, ClusterError] = {}
         self.recordoned: list[str] = []
 
@@ -88,7 +91,7 @@ class Drain:
         Raises:
             ClusterError: the server refuses, or cannot be reached; the message has the command that is left to do.
         """
-        end = time.monotonic() + UNCORDON_SECONDS
+        end = self.clock.monotonic() + UNCORDON_SECONDS
         ours = False
         while True:
             try:
@@ -106,9 +109,9 @@ class Drain:
                 problem = "it changes too often"
             except ClusterError as error:
                 problem = str(error)
-            if time.monotonic() > end:
+            if self.clock.monotonic() > end:
                 raise ClusterError(f"{node} could not be uncordoned: {problem}. Run: kubectl uncordon {node}")
-            time.sleep(RETRY_SECONDS)
+            self.clock.sleep(RETRY_SECONDS)
         if ours:
             self.emit(Uncordoned(node))
         elif node in self.recordoned:
@@ -139,8 +142,8 @@ class Drain:
         """Write when the controller saw this cordon, which tells it from a later one."""
         if not feature("taint of cordoned nodes").in_release(Release.parse(self.cluster.version())):
             return
-        end = time.monotonic() + TAINT_SECONDS
-        while time.monotonic() < end and not self.stop.wait(RETRY_SECONDS / 10):
+        end = self.clock.monotonic() + TAINT_SECONDS
+        while self.clock.monotonic() < end and not self.clock.wait(self.stop, RETRY_SECONDS / 10):
             item = self._node(node)
             added = _tainted_at(item)
             if added and self._patch(item, {}, {CORDONED_AT: added}):
@@ -170,16 +173,16 @@ class Drain:
                 f"{node} is not drained: nothing would recreate these pods: {', '.join(lonely)}. Delete or move them "
                 "first, or run with drain off"
             )
-        end = time.monotonic() + self.timeout
+        end = self.clock.monotonic() + self.timeout
         waiting_for: dict[str, str] = {}  # by uid: why a pod is still there
         while left := self._to_go(node):
             for pod in left:
                 uid = pod["metadata"]["uid"]
                 if is_ending(pod):
                     waiting_for[uid] = _ENDING
-                elif waiting_for.get(uid) != _ENDING and time.monotonic() <= end:
+                elif waiting_for.get(uid) != _ENDING and self.clock.monotonic() <= end:
                     waiting_for[uid] = self.cluster.evict(pod) or _ENDING
-            if time.monotonic() > end:
+            if self.clock.monotonic() > end:
                 pods = ", ".join(
                     f"{name_of(pod)} ({waiting_for.get(pod['metadata']['uid'], 'not asked yet')})"
                     for pod in left
@@ -187,7 +190,7 @@ class Drain:
                 raise ClusterError(
                     f"{node} is not drained after {self.timeout:g} seconds; these pods are still there: {pods}"
                 )
-            if self.stop.wait(RETRY_SECONDS):
+            if self.clock.wait(self.stop, RETRY_SECONDS):
                 raise StoppedError("the run was stopped while this node was drained; it is as before")
 
     def _to_go(self, node: str) -> list[dict[str, Any]]:

@@ -6,15 +6,12 @@ gone, may be Ready at once and fail a moment later, and may be Ready while its p
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubeharden.edges.cluster import Cluster
-from kubeharden.edges.nodes import Nodes
 from kubeharden.edges.observe import observe_nodes
+from kubeharden.edges.ports import ApiPort, Clock, Flag, Ports
 from kubeharden.errors import ClusterError, KubehardenError, NodeError, ProofError, StoppedError
 from kubeharden.facts import NodeFacts, ServiceFacts
 from kubeharden.kube.manifests import controller_of
@@ -44,14 +41,14 @@ class Health:
     """Proves changed nodes from outside.
 
     Args:
-        nodes: the nodes.
-        cluster: the API server.
+        ports: the nodes, the API server and the clock.
         settle: how many seconds a node must stay as it should be.
         stop: set when the run is to end; whatever is waited for then is given up.
     """
 
-    def __init__(self, nodes: Nodes, cluster: Cluster, settle: float, stop: threading.Event) -> None:
-        self.nodes, self.cluster, self.settle, self.stop = nodes, cluster, settle, stop
+    def __init__(self, ports: Ports, settle: float, stop: Flag) -> None:
+        self.nodes, self.cluster, self.clock = ports.nodes, ports.cluster, ports.clock
+        self.settle, self.stop = settle, stop
 
     def before(self, change: NodeChange, facts: NodeFacts) -> Before:
         """Return what a node is like now, before a change.
@@ -70,7 +67,7 @@ class Health:
             change: what was done.
             before: the node as it was.
             restarted: when its service was restarted, by the node's own clock (RFC 3339 in UTC with whole seconds).
-            end: until when to wait (``time.monotonic()``).
+            end: until when to wait, by the clock's ``monotonic``.
 
         Raises:
             ProofError: something does not hold at that time.
@@ -78,7 +75,7 @@ class Health:
         """
         served, component = "", find_component(change.service)
         if component.serves_api:
-            self.cluster.wait_until_up(max(1.0, end - time.monotonic()))
+            self.cluster.wait_until_up(max(1.0, end - self.clock.monotonic()))
         if component.healthz is not None:
             served = self._stay_serving(change, end)
         if component.runs_pods:
@@ -87,7 +84,9 @@ class Health:
             self._stay(
                 lambda: self._not_reported(change.node, restarted), "the node does not stay Ready", end
             )
-        self._wait(lambda: self._not_as_planned(change, before), min(end, time.monotonic() + SERVE_SECONDS))
+        self._wait(
+            lambda: self._not_as_planned(change, before), min(end, self.clock.monotonic() + SERVE_SECONDS)
+        )
         if not component.runs_pods:
             return served
         self._wait(lambda: self._pods_missing(change.node, before), end)
@@ -104,12 +103,12 @@ class Health:
                 text = f"it cannot be seen: {error}"
             if not text:
                 return
-            if time.monotonic() > end:
+            if self.clock.monotonic() > end:
                 raise ProofError(text)
             self._pause()
 
     def _pause(self) -> None:
-        if self.stop.wait(POLL_SECONDS):
+        if self.clock.wait(self.stop, POLL_SECONDS):
             raise StoppedError("the run was stopped before this was proved")
 
     def _not_reported(self, node: str, restarted: str) -> str:
@@ -127,8 +126,8 @@ class Health:
 
     def _stay(self, problem: Callable[[], str], words: str, end: float) -> None:
         """Wait until there is no problem for as long as it must settle; each problem starts the time again."""
-        since = time.monotonic()
-        while time.monotonic() < since + self.settle:
+        since = self.clock.monotonic()
+        while self.clock.monotonic() < since + self.settle:
             self._pause()
             try:
                 found = problem()
@@ -138,8 +137,8 @@ class Health:
                 found = str(error)
             if found:
                 self._wait(problem, end)
-                since = time.monotonic()
-            if time.monotonic() > end:
+                since = self.clock.monotonic()
+            if self.clock.monotonic() > end:
                 raise ProofError(f"{words} for {self.settle:g} seconds")
 
     def _stay_serving(self, change: NodeChange, end: float) -> str:
@@ -189,30 +188,26 @@ class Health:
 class Readiness:
     """Counts the seconds in which a node is not Ready, as the API server says, while something is done to it."""
 
-    def __init__(self, cluster: Cluster, node: str, every: float) -> None:
+    def __init__(self, cluster: ApiPort, clock: Clock, node: str, every: float) -> None:
         self.seconds = 0.0
-        self._cluster, self._node, self._every = cluster, node, every
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._count, daemon=True)
+        self._cluster, self._clock, self._node, self._every = cluster, clock, node, every
 
     def __enter__(self) -> Readiness:
-        self._thread.start()
+        self._last = self._clock.monotonic()
+        self._repetition = self._clock.repeat(self._look, self._every)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._over.set()
-        self._thread.join()
+        self._repetition.stop()
 
-    def _count(self) -> None:
-        last = time.monotonic()
-        while not self._over.wait(self._every):
-            try:
-                ready = self._cluster.node_status(self._node).ready
-            except KubehardenError:
-                ready = True  # not to be seen is not the same as not Ready
-            now = time.monotonic()
-            self.seconds += 0 if ready else now - last
-            last = now
+    def _look(self) -> None:
+        try:
+            ready = self._cluster.node_status(self._node).ready
+        except KubehardenError:
+            ready = True  # not to be seen is not the same as not Ready
+        now = self._clock.monotonic()
+        self.seconds += 0 if ready else now - self._last
+        self._last = now
 
 
 def _count(before: Before, node: str) -> int:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
-from kubeharden.edges.nodes import Nodes
+from kubeharden.edges.ports import Clock, NodePort
 from kubeharden.errors import NodeError
 from kubeharden.rollout.drain import Drain
 
 POLL_SECONDS = 1.0
 
 
-def open_changes(nodes: Nodes) -> dict[str, str]:
+def open_changes(nodes: NodePort) -> dict[str, str]:
     """Return the changes that wait to be confirmed or put back, in words, by node; log in to every node for it.
 
     Raises:
@@ -26,11 +25,14 @@ def open_changes(nodes: Nodes) -> dict[str, str]:
     }
 
 
-def wait_for_open_changes(nodes: Nodes, seconds: float, say: Callable[[str], None]) -> list[str]:
+def wait_for_open_changes(
+    nodes: NodePort, clock: Clock, seconds: float, say: Callable[[str], None]
+) -> list[str]:
     """Wait until no node has a change that is open: each puts itself back when nobody confirms it.
 
     Args:
         nodes: the nodes.
+        clock: by which it waits.
         seconds: how long to wait at the most.
         say: called once, with what is waited for.
 
@@ -40,7 +42,7 @@ def wait_for_open_changes(nodes: Nodes, seconds: float, say: Callable[[str], Non
     Raises:
         NodeError: a node cannot be reached, or its change is still open after that time.
     """
-    end = time.monotonic() + seconds
+    end = clock.monotonic() + seconds
     waited: list[str] = []
     while found := open_changes(nodes):
         lines = "\n".join(f"  {node}: {words}" for node, words in found.items())
@@ -49,12 +51,12 @@ def wait_for_open_changes(nodes: Nodes, seconds: float, say: Callable[[str], Non
                 f"A change is still open; it is waited for until it is over (at most {seconds:g} s):\n{lines}"
             )
         waited += [node for node in found if node not in waited]
-        if time.monotonic() > end:
+        if clock.monotonic() > end:
             raise NodeError(
                 f"a change that another run began is still open:\n{lines}\nIs that run still going on? If not, "
                 "put its change back on the node, and run again: sudo sh /var/lib/kubeharden/transaction.sh undo RUN"
             )
-        time.sleep(POLL_SECONDS)
+        clock.sleep(POLL_SECONDS)
     return waited
 
 

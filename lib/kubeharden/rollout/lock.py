@@ -11,14 +11,14 @@ import getpass
 import os
 import socket
 import threading
-import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from kubeharden.edges.cluster import Cluster
+from kubeharden.edges.ports import ApiPort, Clock, Repetition
 from kubeharden.errors import ClusterError, LockedError, StaleError
 from kubeharden.plan.events import Listener, Locked, ignore
 
@@ -63,6 +63,7 @@ class Lock:
 
     Args:
         cluster: the API server.
+        clock: by which it is renewed.
         run: the run's id.
         emit: called when the lock is acquired.
         duration: how many seconds it holds without being renewed.
@@ -71,13 +72,15 @@ class Lock:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: ApiPort,
+        clock: Clock,
         run: str,
         emit: Listener = ignore,
         duration: int = DURATION_SECONDS,
         renew: float = RENEW_SECONDS,
     ) -> None:
-        self.cluster, self.run, self.emit, self._duration, self._every = cluster, run, emit, duration, renew
+        self.cluster, self.clock, self.run, self.emit = cluster, clock, run, emit
+        self._duration, self._every = duration, renew
         self._process = f"{_machine()}/{_process(str(os.getpid()))}"
         self._who = f"{getpass.getuser()}@{socket.gethostname()}, run {run}"
         self._since = ""
@@ -85,8 +88,7 @@ class Lock:
         self._taken_over = ""
         self._renewed = 0.0  # by the wall clock: a monotonic one may stand still while the machine sleeps
         self._renewing = threading.Lock()
-        self._released = threading.Event()
-        self._renewer: threading.Thread | None = None
+        self._renewer: Repetition | None = None
 
     @property
     def held(self) -> bool:
@@ -101,7 +103,7 @@ class Lock:
             ClusterError: the server cannot be reached, or refuses.
         """
         there = None if self.held else self._read()
-        if there is not None and not _holder(there).is_gone and not _holder(there).is_late(datetime.now(UTC)):
+        if there is not None and not _holder(there).is_gone and not _holder(there).is_late(self.clock.now()):
             raise self._refusal(there)
 
     def acquire(self) -> str:
@@ -119,16 +121,14 @@ class Lock:
             holder = _holder(there)
             self._check_left_over(there, holder)
             left_over = f"{holder.who}, not renewed since {holder.renewed}"
-        self._since = _now()
-        at = time.time()
+        self._since = self._now()
+        at = self._timestamp()
         try:
             written = self.cluster.replace(self._object(there)) if there else self._create()
         except StaleError as error:
             raise self._refusal(self._read()) from error
         self._mine, self._renewed = {"kind": self._kind(), **written}, at
-        self._released.clear()
-        self._renewer = threading.Thread(target=self._renew_until_release, daemon=True)
-        self._renewer.start()
+        self._renewer = self.clock.repeat(self._renew_again, self._every)
         self.emit(Locked(left_over))
         return left_over
 
@@ -142,20 +142,20 @@ class Lock:
             LockedError: somebody has taken it over.
             ClusterError: it has lapsed, and cannot be renewed.
         """
-        end = time.monotonic() + self._duration
+        end = self.clock.monotonic() + self._duration
         while self.held and not self._taken_over and not self._is_younger(min(self._every, self._duration)):
             try:
                 self._renew()
             except ClusterError as error:
                 if self._is_younger(self._duration):
                     break  # nobody may take it over yet
-                if time.monotonic() > end:
+                if self.clock.monotonic() > end:
                     raise ClusterError(
                         f"this run's lock was not renewed for {self._duration} seconds and cannot be renewed now, so "
                         f"another run may have the cluster: nothing more is changed. See that the API server answers, "
                         f"then run again ({error})"
                     ) from error
-                self._released.wait(AGAIN_SECONDS)
+                self.clock.sleep(AGAIN_SECONDS)
         if self._taken_over:
             raise LockedError(
                 f"this run has lost the cluster to {self._taken_over}: it could not renew its lock in time, and "
@@ -168,9 +168,8 @@ class Lock:
         Raises:
             ClusterError: the server cannot be reached. It is then stale after its duration.
         """
-        self._released.set()
         if self._renewer is not None:
-            self._renewer.join()
+            self._renewer.stop()
         with self._renewing:
             mine, self._mine = self._mine, None
         if mine is not None and not self._taken_over:
@@ -187,9 +186,9 @@ class Lock:
         """
         if holder.is_gone:
             return
-        if not holder.is_late(datetime.now(UTC)):
+        if not holder.is_late(self.clock.now()):
             raise self._refusal(there)
-        self._released.wait(1.5 * self._every)  # by our clock it is late; is it renewed by theirs?
+        self.clock.sleep(1.5 * self._every)  # by our clock it is late; is it renewed by theirs?
         again = self._read()
         if again is not None and again["metadata"]["resourceVersion"] != there["metadata"]["resourceVersion"]:
             raise self._refusal(again)
@@ -205,15 +204,10 @@ class Lock:
             f"kubectl -n {NAMESPACE} delete {kind} {NAME}"
         )
 
-    def _renew_until_release(self) -> None:
-        """Renew until released. What fails is tried again; what somebody else has taken is theirs."""
-        while not self._released.wait(self._every):
-            try:
-                self._renew()
-            except ClusterError:
-                continue  # as long as it is not renewed it gets older; the next time may do
-            if self._mine is None or self._taken_over:
-                return
+    def _renew_again(self) -> None:
+        """Renew it; what fails is tried again next time: as long as it is not renewed it gets older."""
+        with suppress(ClusterError):
+            self._renew()
 
     def _renew(self) -> None:
         """Renew it now, or find out who has taken it over.
@@ -224,7 +218,7 @@ class Lock:
         with self._renewing:
             if self._mine is None or self._taken_over:
                 return
-            at = time.time()
+            at = self._timestamp()
             try:
                 self._mine = {"kind": self._kind(), **self.cluster.replace(self._object(self._mine))}
                 self._renewed = at
@@ -237,7 +231,14 @@ class Lock:
 
     def _is_younger(self, seconds: float) -> bool:
         """Return True where it was renewed less than ``seconds`` ago; not where the clock was set back meanwhile."""
-        return 0 <= time.time() - self._renewed < seconds
+        return 0 <= self._timestamp() - self._renewed < seconds
+
+    def _timestamp(self) -> float:
+        return self.clock.now().timestamp()
+
+    def _now(self) -> str:
+        """Return the time now as metav1.MicroTime has it."""
+        return self.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     def _is_mine(self, holder: Holder) -> bool:
         return (holder.who, holder.process) == (self._who, self._process)
@@ -265,7 +266,7 @@ class Lock:
         spec = {
             "holderIdentity": self._who,
             "acquireTime": self._since,
-            "renewTime": _now(),
+            "renewTime": self._now(),
             "leaseDurationSeconds": self._duration,
         }
         if kind == "Lease":
@@ -273,7 +274,7 @@ class Lock:
         return {**body, "data": {key: str(value) for key, value in spec.items()}}
 
 
-def lock_kind(cluster: Cluster) -> str:
+def lock_kind(cluster: ApiPort) -> str:
     """Return the kind of the lock on a cluster: a Lease, or a ConfigMap where the API has no Lease."""
     return "Lease" if cluster.serves("Lease") else "ConfigMap"
 
@@ -287,11 +288,6 @@ def _holder(there: Mapping[str, Any]) -> Holder:
         seconds=int(spec.get("leaseDurationSeconds") or DURATION_SECONDS),
         process=str((there["metadata"].get("annotations") or {}).get(PROCESS, "")),
     )
-
-
-def _now() -> str:
-    """Return the time now as metav1.MicroTime has it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _time(text: str) -> datetime:

@@ -6,14 +6,12 @@ batch are finished, and the others are untouched.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
-from kubeharden.edges.cluster import Cluster
-from kubeharden.edges.nodes import MAX_THREADS, Nodes, TransactionResult
+from kubeharden.edges.ports import MAX_THREADS, Ports, TransactionResult
 from kubeharden.errors import (
     ClusterError,
     KubehardenError,
@@ -60,15 +58,14 @@ class Rollout:
     """Applies plans to one cluster, as one run.
 
     Args:
-        nodes: the nodes.
-        cluster: the API server.
+        ports: the nodes, the API server and the clock.
         emit: called with what happens, from the threads of the nodes too.
         lock: that this run has the cluster.
         pace: how carefully.
     """
 
-    def __init__(self, nodes: Nodes, cluster: Cluster, emit: Listener, lock: Lock, pace: Pace) -> None:
-        self.nodes, self.cluster, self.emit, self.lock, self.pace = nodes, cluster, emit, lock, pace
+    def __init__(self, ports: Ports, emit: Listener, lock: Lock, pace: Pace) -> None:
+        self.ports, self.emit, self.lock, self.pace = ports, emit, lock, pace
         self.failures = Failures()  # over the whole run, whatever is planned again in it
 
     def apply(self, plan: Plan, seen: Facts) -> None:
@@ -89,7 +86,9 @@ class Rollout:
 
     def drain(self, stop: Stop) -> Drain:
         """Return what cordons, drains and uncordons nodes for this run, until ``stop`` is set."""
-        return Drain(self.cluster, self.lock.run, self.pace.drain_timeout, stop, self.emit)
+        return Drain(
+            self.ports.cluster, self.ports.clock, self.lock.run, self.pace.drain_timeout, stop, self.emit
+        )
 
 
 class _Application:
@@ -97,9 +96,9 @@ class _Application:
 
     def __init__(self, rollout: Rollout, plan: Plan, seen: Facts) -> None:
         self.rollout, self.plan, self.seen = rollout, plan, seen
-        self.emit, self.pace = rollout.emit, rollout.pace
+        self.ports, self.emit, self.pace = rollout.ports, rollout.emit, rollout.pace
         self.stop = Stop()
-        self.health = Health(rollout.nodes, rollout.cluster, rollout.pace.settle, self.stop)
+        self.health = Health(rollout.ports, rollout.pace.settle, self.stop)
         self.drain = rollout.drain(self.stop)
         self.results: list[Result] = []
         self.failed: list[str] = []  # subjects on nodes that failed under this plan
@@ -165,10 +164,10 @@ class _Application:
 
     def _change_object(self, change: ObjectChange) -> None:
         self.rollout.lock.check()
-        start = time.monotonic()
+        start = self.ports.clock.monotonic()
         try:
             with self._announce(change):
-                written = self.rollout.cluster.apply(change)
+                written = self.ports.cluster.apply(change)
         except KubehardenError as error:
             self.emit(Failed.of(change, error=str(error)))
             self.rollout.failures.add(change.name, error)
@@ -178,7 +177,7 @@ class _Application:
         words = {"create": "created", "update": "updated", "delete": "deleted"}[change.action]
         if written.warnings:
             words = f"{words}; the API server warns: {'; '.join(written.warnings)}"
-        seconds = time.monotonic() - start
+        seconds = self.ports.clock.monotonic() - start
         state = state_digest(written.item) if written.item else "absent"
         self.emit(Completed.of(change, words=words, seconds=round(seconds, 3), state=state))
         self.rollout.failures.repair([change.name])
@@ -229,18 +228,18 @@ class _Application:
 
     def _change_node(self, change: NodeChange, together: int) -> Result:
         """Change one node; its outcome is emitted, and a failure is counted."""
-        start = time.monotonic()
+        start = self.ports.clock.monotonic()
         try:
             with self._announce(change):
                 words = self._drain_and_change(change, together)
         except KubehardenError as error:
             kind = Reverted if isinstance(error, RevertedError) else Failed
-            seconds = time.monotonic() - start
+            seconds = self.ports.clock.monotonic() - start
             self.emit(kind.of(change, error=str(error), seconds=round(seconds, 3)))
             if not self.stop.is_set():
                 self._count(change.subject, error, change.node)
             return Result(change.subject, kind.action, str(error), seconds)
-        seconds = time.monotonic() - start
+        seconds = self.ports.clock.monotonic() - start
         self.emit(Completed.of(change, words=words, seconds=round(seconds, 3)))
         self.rollout.failures.repair([change.subject])
         return Result(change.subject, "done", words, seconds)
@@ -248,7 +247,7 @@ class _Application:
     def _drain_and_change(self, change: NodeChange, together: int) -> str:
         every = READINESS_SECONDS * together
         runs_pods = find_component(change.service).runs_pods
-        watch = Readiness(self.rollout.cluster, change.node, every) if runs_pods else None
+        watch = Readiness(self.ports.cluster, self.ports.clock, change.node, every) if runs_pods else None
         drained = self.drain.of(change.node) if self._drains(change) else nullcontext()
         with drained, watch or nullcontext():
             words = self._transaction(change)
@@ -261,7 +260,7 @@ class _Application:
         self.rollout.lock.check()  # draining may have taken minutes
         run = f"{self.rollout.lock.run}-{change.step}"
         before = self.health.before(change, self.seen.node(change.node))
-        start = time.monotonic()
+        start = self.ports.clock.monotonic()
         begun = self._begin(change, run)
         if begun.outcome != "waiting":
             return begun.words
@@ -280,10 +279,10 @@ class _Application:
     def _confirm(self, change: NodeChange, run: str) -> TransactionResult:
         """Confirm; where the answer is lost, ask the node once more."""
         try:
-            return self.rollout.nodes.confirm(change.node, run)
+            return self.ports.nodes.confirm(change.node, run)
         except NodeError:
             try:
-                return self.rollout.nodes.confirm(change.node, run)
+                return self.ports.nodes.confirm(change.node, run)
             except NodeError as error:
                 raise NodeError(
                     f"it was proved, and whether the node got the confirmation is not known ({error}): it keeps the "
@@ -293,7 +292,7 @@ class _Application:
     def _begin(self, change: NodeChange, run: str) -> TransactionResult:
         """Put the change in place; it waits to be confirmed then, or was in place already."""
         try:
-            begun = self.rollout.nodes.begin(change, run, self.pace.confirm_timeout)
+            begun = self.ports.nodes.begin(change, run, self.pace.confirm_timeout)
         except NodeError as error:
             raise self._put_back(change, run, str(error)) from error
         if begun.outcome in {"waiting", "unchanged", "confirmed"}:
@@ -304,7 +303,7 @@ class _Application:
     def _put_back(self, change: NodeChange, run: str, why: str) -> KubehardenError:
         """Put a node back, and return the error that says so; a node that cannot be reached does it by itself."""
         try:
-            undone = self.rollout.nodes.undo(change.node, run)
+            undone = self.ports.nodes.undo(change.node, run)
         except NodeError as error:
             return NodeError(
                 f"{why}. It cannot be put back from here ({error}); a node that got the change puts itself back "

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from kubeharden.edges.nodes import Nodes
+from kubeharden.edges.connect import connect_nodes
 from kubeharden.errors import ParameterError
 from kubeharden.facts import NodeFacts
 from kubeharden.inputs.inventory import read_inventory
@@ -19,7 +19,6 @@ from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, 
 from kubeharden.records.signature import chosen_signers, is_public_key
 from kubeharden.records.verify import Verdict, verify
 from kubeharden.redaction import Redactor
-from kubeharden.runs.run import ask_password
 from kubeharden.runs.verb import verb
 from kubeharden.show.display import GOOD, Message, View
 from kubeharden.show.records_view import comparison_view, files_view, register_view, run_view
@@ -110,7 +109,7 @@ class Records:
         there = [node for node in inventory.nodes if node.name in changed]
         if not there:
             return View([Message("This run changed no file on any node of this inventory.")])
-        with Nodes(inventory.model_copy(update={"nodes": there}), ask_password, self.redactor) as nodes:
+        with connect_nodes(inventory.model_copy(update={"nodes": there}), self.redactor) as nodes:
             seen = nodes.observe()
         found = [
             difference

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from kubeharden.edges.cluster import Cluster
-from kubeharden.edges.nodes import Nodes
+from kubeharden.edges.ports import ApiPort, NodePort
 from kubeharden.errors import ClusterError
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.kube.resources import RESOURCES
@@ -14,7 +13,7 @@ from kubeharden.rollout.lock import NAMESPACE, lock_kind
 from kubeharden.runs.kind import AnyKind
 
 
-def preflight(kind: AnyKind, inventory: Inventory, nodes: Nodes, cluster: Cluster) -> list[Check]:
+def preflight(kind: AnyKind, inventory: Inventory, nodes: NodePort, cluster: ApiPort) -> list[Check]:
     """Check the nodes and the API; nothing is changed.
 
     Raises:
@@ -53,7 +52,7 @@ def preflight(kind: AnyKind, inventory: Inventory, nodes: Nodes, cluster: Cluste
     ]
 
 
-def _general(cluster: Cluster, *, applies: bool, drains: bool) -> list[Right]:
+def _general(cluster: ApiPort, *, applies: bool, drains: bool) -> list[Right]:
     """Return the rights that every kind of run needs."""
     kinds = [kind for kind, r in RESOURCES.items() if r.observed and kind != "PodSecurityPolicy"]
     rights = [Right("list", kind) for kind in kinds]
@@ -65,7 +64,7 @@ def _general(cluster: Cluster, *, applies: bool, drains: bool) -> list[Right]:
     return rights
 
 
-def _is_missing(cluster: Cluster, right: Right) -> bool:
+def _is_missing(cluster: ApiPort, right: Right) -> bool:
     kind, _, subresource = right.kind.partition("/")
     if cluster.may(right.verb, kind, right.namespace, subresource):
         return False
@@ -78,7 +77,7 @@ def _words(right: Right) -> str:
     return f"{right.verb} {RESOURCES[kind].plural}{slash}{subresource}{place}"
 
 
-def _configz(cluster: Cluster) -> Check:
+def _configz(cluster: ApiPort) -> Check:
     what = "effective configuration of the kubelets"
     if cluster.may("get", "Node", subresource="proxy"):
         return Check(what, "may be read (nodes/proxy)")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 from types import MethodType
 from typing import Any
 
-from kubeharden.edges.cluster import Cluster
-from kubeharden.edges.nodes import Nodes
 from kubeharden.edges.observe import observe
+from kubeharden.edges.ports import Ports
 from kubeharden.errors import (
     ClusterError,
     KubehardenError,
@@ -70,17 +68,17 @@ class Run:
         kind: AnyKind,
         inventory: Inventory,
         record: Record,
+        ports: Ports,
         rehearsal: OpenCluster | None,
         approval: Approval | None = None,
     ) -> None:
         self.kind, self.parameters = kind, kind.parameters
         self.inventory, self.record, self.rehearsal, self.approval = inventory, record, rehearsal, approval
         self.redactor = record.redactor
-        self.nodes = Nodes(inventory, ask_password, self.redactor)
-        self.cluster = Cluster(inventory.kubeconfig, inventory.context, self.redactor)
+        self.ports, self.nodes, self.cluster = ports, ports.nodes, ports.cluster
         self.emit = Listeners(record)
-        self.lock = Lock(self.cluster, record.run, self.emit)
-        self.rollout = Rollout(self.nodes, self.cluster, self.emit, self.lock, kind.pace(inventory))
+        self.lock = Lock(ports.cluster, ports.clock, record.run, self.emit)
+        self.rollout = Rollout(ports, self.emit, self.lock, kind.pace(inventory))
         self._facts: Facts | None = None
         self._plan: Plan | None = None
         self._done: set[str] = set()  # the steps that were carried out since the last plan
@@ -109,7 +107,7 @@ class Run:
         if self.kind.mode == "apply":
             self.lock.check_free()
             seconds = self.rollout.pace.confirm_timeout + OVER_SECONDS
-            waited = wait_for_open_changes(self.nodes, seconds, self._say)
+            waited = wait_for_open_changes(self.nodes, self.ports.clock, seconds, self._say)
             self.emit(Waited(waited))
         found = preflight(self.kind, self.inventory, self.nodes, self.cluster)
         self.emit(Checked.of(found, self.nodes.logins()))
@@ -122,7 +120,7 @@ class Run:
         Raises:
             KubehardenError: a node or the API server cannot be reached.
         """
-        self._facts = observe(self.nodes, self.cluster, Reading())
+        self._facts = observe(self.ports, Reading())
         self.emit(Observed.of(self._facts))
         return views.facts_view(self._facts)
 
@@ -216,7 +214,7 @@ class Run:
         Raises:
             ProofError: something is not as promised. What was found is shown first.
         """
-        after = observe(self.nodes, self.cluster, Reading())
+        after = observe(self.ports, Reading())
         proof = compare(self.facts, after, self.current_plan, applied=self.kind.mode == "apply")
         self.emit(Proved.of(proof, after))
         view = proof_view(proof)
@@ -250,8 +248,7 @@ class Run:
             return
         self.is_over = True
         self._release_lock()
-        self.nodes.close()
-        self.cluster.close()
+        self.ports.close()
         if self.rehearsal is not None:
             self.rehearsal.stop()
         try:
@@ -353,11 +350,3 @@ class Run:
         view = header_view(rows, clusters, str(self.rehearsal.directory) if self.rehearsal else "")
         view.redactor = self.redactor
         return view
-
-
-def ask_password() -> str:
-    """Ask for the sudo password; return nothing where nobody can answer."""
-    try:
-        return getpass.getpass("sudo password on the nodes: ")
-    except Exception:  # ipykernel raises its own kind when nobody can answer
-        return ""

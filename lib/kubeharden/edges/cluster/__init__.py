@@ -7,7 +7,6 @@ Objects are plain dicts: the client's model classes for PodSecurityPolicy ended 
 are slow for long lists.
 """
 
-from kubeharden.edges.cluster.cluster import Cluster, NodeStatus
-from kubeharden.edges.cluster.objects import Told
+from kubeharden.edges.cluster.cluster import Cluster
 
-__all__ = ["Cluster", "NodeStatus", "Told"]
+__all__ = ["Cluster"]

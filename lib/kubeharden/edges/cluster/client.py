@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ import yaml
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
+from kubeharden.edges.ports import Clock
 from kubeharden.errors import (
     ClusterError,
     ExpiredError,
@@ -85,13 +85,14 @@ class Client:
         kubeconfig: the path of a kubeconfig file.
         context: a context in it; None for its current one.
         redactor: learns the credentials in it, and takes secrets out of what the server says.
+        clock: by which it waits before it asks again.
 
     Raises:
         ClusterError: the kubeconfig cannot be used.
     """
 
-    def __init__(self, kubeconfig: str, context: str | None, redactor: Redactor) -> None:
-        self._redactor = redactor
+    def __init__(self, kubeconfig: str, context: str | None, redactor: Redactor, clock: Clock) -> None:
+        self._redactor, self._clock = redactor, clock
         # urllib3 by itself would send a GET again and a POST not, and take four seconds for a timeout of one.
         settings = kubernetes.client.Configuration()
         settings.retries = urllib3.Retry(total=0, redirect=0)
@@ -169,7 +170,7 @@ class Client:
             if pause is None or not answer.retryable:
                 break
             maybe_done = maybe_done or answer.maybe_done
-            time.sleep(min(answer.retry_after or pause, LONGEST_PAUSE_SECONDS))
+            self._clock.sleep(min(answer.retry_after or pause, LONGEST_PAUSE_SECONDS))
         if maybe_done and method == "DELETE" and answer.status == 404:  # noqa: PLR2004 - the first one did it
             return "{}"
         if maybe_done and answer.status == 409 and body:  # noqa: PLR2004

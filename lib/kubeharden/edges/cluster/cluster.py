@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from typing import Any
 
 from kubeharden.edges.cluster.objects import Objects
+from kubeharden.edges.ports import NodeStatus
 from kubeharden.errors import ClusterError
 
 UP_SECONDS = 90
 POLL_SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class NodeStatus:
-    """The state of a node according to the API.
-
-    Attributes:
-        ready: whether its condition Ready is true.
-        reported: when its kubelet posted that (lastHeartbeatTime, RFC 3339 in UTC); empty if never.
-        renewed: when its kubelet renewed the node's Lease; empty where the release has none. From 1.14 on the
-            Lease is renewed every 10 s, while an unchanged status is posted every 5 minutes only, and once when
-            the kubelet starts (KEP-589, pkg/kubelet/kubelet_node_status.go).
-        unschedulable: whether it is cordoned.
-    """
-
-    ready: bool
-    reported: str
-    renewed: str = ""
-    unschedulable: bool = False
 
 
 class Cluster(Objects):
@@ -62,7 +42,7 @@ class Cluster(Objects):
         Raises:
             ClusterError: it is not, in that time.
         """
-        end = time.monotonic() + seconds
+        end = self._clock.monotonic() + seconds
         while True:
             try:
                 if self._client.text("/healthz", again=False).strip() == "ok":
@@ -70,9 +50,9 @@ class Cluster(Objects):
                 problem = "it is not healthy"
             except ClusterError as error:
                 problem = str(error)
-            if time.monotonic() > end:
+            if self._clock.monotonic() > end:
                 raise ClusterError(f"the API server did not come back within {seconds:g} seconds: {problem}")
-            time.sleep(POLL_SECONDS)
+            self._clock.sleep(POLL_SECONDS)
 
     def node_status(self, node: str) -> NodeStatus:
         """Return what the API says of a node, asked once.

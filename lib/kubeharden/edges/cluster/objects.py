@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from kubeharden.edges.clock import SystemClock
 from kubeharden.edges.cluster.client import Client
 from kubeharden.edges.cluster.compact import Keeper
+from kubeharden.edges.ports import Clock, Told, Written
 from kubeharden.errors import (
     ClusterError,
     ExpiredError,
@@ -25,22 +26,7 @@ from kubeharden.plan import ObjectChange
 from kubeharden.redaction import Redactor
 
 PAGE = 500
-# Told after each page: what is read, how many of it there are so far, and how many in all (None: not known yet).
-Told = Callable[[str, int, int | None], None]
 Keep = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Written:
-    """The outcome of a write.
-
-    Attributes:
-        item: as the server has it now; None where it was deleted.
-        warnings: what the server warns of where it was replaced: pods that a namespace's new labels would refuse.
-    """
-
-    item: dict[str, Any] | None
-    warnings: tuple[str, ...] = ()
 
 
 class Objects:
@@ -50,14 +36,21 @@ class Objects:
         kubeconfig: the path of a kubeconfig file.
         context: a context in it; None for its current one.
         redactor: the run's; it learns the credentials and what the objects hold, and redacts what the server says.
+        clock: by which it waits; the system's by default.
 
     Raises:
         ClusterError: the kubeconfig cannot be used.
     """
 
-    def __init__(self, kubeconfig: str, context: str | None = None, redactor: Redactor | None = None) -> None:
-        self._redactor = redactor or Redactor()
-        self._client = Client(kubeconfig, context, self._redactor)
+    def __init__(
+        self,
+        kubeconfig: str,
+        context: str | None = None,
+        redactor: Redactor | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._redactor, self._clock = redactor or Redactor(), clock or SystemClock()
+        self._client = Client(kubeconfig, context, self._redactor, self._clock)
         self._served: dict[str, dict[str, Mapping[str, Any]]] = {}
         self.user = self._client.user
 

@@ -16,8 +16,6 @@ from typing import TypeVar
 from kubeharden.edges.nodes.session import script_text
 from kubeharden.edges.nodes.ssh import SUDO_PASSWORD_VARIABLE, Ssh
 from kubeharden.edges.nodes.transaction import (
-    Transaction,
-    TransactionResult,
     archive,
     naming,
     read_backup,
@@ -25,17 +23,17 @@ from kubeharden.edges.nodes.transaction import (
     read_result,
     read_transactions,
 )
+from kubeharden.edges.ports import MAX_THREADS, Transaction, TransactionResult
 from kubeharden.errors import HostKeyError, NodeError
 from kubeharden.facts import NodeFacts, observation_request, parse_observation
 from kubeharden.inputs.inventory import Inventory, Node
 from kubeharden.plan import NodeChange
 from kubeharden.redaction import Redactor
 
-__all__ = ["CONFIRM_SECONDS", "SUDO_PASSWORD_VARIABLE", "Nodes", "Transaction", "TransactionResult"]
+__all__ = ["CONFIRM_SECONDS", "SUDO_PASSWORD_VARIABLE", "Nodes"]
 
 T = TypeVar("T")
 
-MAX_THREADS = 32
 OBSERVE_SECONDS = 120
 TRANSACTION_SECONDS = 300
 # How long a node waits to be confirmed before it puts itself back, where nobody says otherwise.

@@ -6,9 +6,9 @@ import base64
 import io
 import tarfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from kubeharden.edges.nodes.units import node_files
+from kubeharden.edges.ports import Transaction, TransactionResult
 from kubeharden.errors import NodeError
 from kubeharden.plan import FileChange, NodeChange, sha256
 from kubeharden.redaction import Redactor
@@ -17,46 +17,6 @@ from kubeharden.releases import find_component
 # Below it systemd looks for drop-ins beside a unit, so its check needs that part of the tree.
 UNITS = "/systemd/system/"
 OUTCOMES = ("waiting", "stale", "busy", "failed", "reverted", "unchanged", "confirmed")
-
-
-@dataclass(frozen=True)
-class TransactionResult:
-    """The outcome of a change on its node, with the node's own words.
-
-    Attributes:
-        outcome: ``waiting``: it runs with the new files, and the node puts the old ones back unless it is confirmed
-            in time. ``unchanged``: nothing was to be done. ``confirmed``: it was confirmed. ``stale``, ``busy``:
-            nothing was changed, since a file differs from the plan or another transaction has the node.
-            ``reverted``: it was changed, and is as it was before. ``failed``: nothing was changed, or not all of it
-            could be put back; the words say which.
-        words: what the node says of it.
-        restarted: when the service was restarted, by the node's own clock (RFC 3339, UTC); empty if it was not.
-    """
-
-    outcome: str
-    words: str
-    restarted: str = ""
-
-
-@dataclass(frozen=True)
-class Transaction:
-    """A transaction that a node knows.
-
-    Attributes:
-        run: its name.
-        open: whether it holds the node: it works, or waits to be confirmed.
-        state: in the words of ``transaction.sh``.
-        service: the service that it is about.
-        since: when it began, by the node's own clock (RFC 3339, UTC).
-        holder: who began it.
-    """
-
-    run: str
-    open: bool
-    state: str
-    service: str
-    since: str
-    holder: str
 
 
 def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: float, script: str) -> bytes:
