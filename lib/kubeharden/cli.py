@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from getpass import getpass
 from pathlib import Path
 
 from kubeharden import __version__

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kubeharden.edges.clock import SystemClock
 from kubeharden.edges.cluster import Cluster
 from kubeharden.edges.nodes import Nodes
+from kubeharden.edges.ports import Ports
 from kubeharden.errors import KubehardenError
 from kubeharden.facts import ClusterFacts, Facts
 from kubeharden.inputs.inventory import Inventory
@@ -26,19 +28,19 @@ def carry_out(inventory: Inventory, nodes: Nodes, change: NodeChange, records: P
         records: a folder that is not there yet.
         seconds: how long the node waits to be confirmed.
     """
-    cluster = Cluster(inventory.kubeconfig)
+    ports = Ports(nodes, Cluster(inventory.kubeconfig), SystemClock())
     record = Record(records, inventory.cluster, change.node)
-    lock = Lock(cluster, record.run)
+    lock = Lock(ports.cluster, ports.clock, record.run)
     plan = Plan((change.step,), node_changes=(change,))
     record(Planned.of(plan))
     try:
         lock.acquire()
         seen = Facts(tuple(nodes.observe([change.node], [change.service])), ClusterFacts("", "", {}))
-        rollout = Rollout(nodes, cluster, record, lock, Pace(confirm_timeout=seconds, settle=0.1))
+        rollout = Rollout(ports, record, lock, Pace(confirm_timeout=seconds, settle=0.1))
         rollout.apply(plan, seen)
     except KubehardenError as error:
         record(Error("apply", type(error).__name__, str(error)))
     finally:
         lock.release()
         record.close()
-        cluster.close()
+        ports.cluster.close()

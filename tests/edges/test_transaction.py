@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from kubeharden.edges.nodes import Transaction
 from kubeharden.edges.nodes.session import script_text
 from kubeharden.edges.nodes.transaction import archive
+from kubeharden.edges.ports import Transaction
 from kubeharden.errors import NodeError
 from kubeharden_rehearsal import Rehearsal
 from transactions import CONFIG, SERVICE, TOOLS, UNIT, Site, eventually, give_shell, swapped

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from places import INVENTORY, Node
 
+from kubeharden.edges.clock import SystemClock
 from kubeharden.edges.cluster import Cluster
 from kubeharden.edges.nodes import Nodes
 from kubeharden.edges.observe import observe
+from kubeharden.edges.ports import Ports
 from kubeharden.facts import Facts
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.plan import FileChange, NodeChange, Plan
@@ -26,9 +28,10 @@ class Hands:
         self.inventory = read_inventory(INVENTORY).model_copy(update={"settle_seconds": settle})
         self.nodes = stack.enter_context(Nodes(self.inventory))
         self.cluster = Cluster(self.inventory.kubeconfig)
+        self.ports = Ports(self.nodes, self.cluster, SystemClock())
         stack.callback(self.cluster.close)
         self._folder, self._stack = folder, stack
-        self.facts: Facts = observe(self.nodes, self.cluster)
+        self.facts: Facts = observe(self.ports)
 
     def edited(self, node: Node, service: str, edit: Callable[[str], str]) -> NodeChange:
         """A change to the unit of a service."""
@@ -56,13 +59,13 @@ class Hands:
     def roll_out(self, change: NodeChange) -> None:
         """Carry a change out as a run does."""
         record = Record(self._folder, self.inventory.cluster, change.service)
-        lock = Lock(self.cluster, record.run)
+        lock = Lock(self.cluster, self.ports.clock, record.run)
         with ExitStack() as stack:
             stack.callback(record.close)
             lock.acquire()
             stack.callback(lock.release)
             pace = Pace(settle=self.inventory.settle_seconds)
-            rollout = Rollout(self.nodes, self.cluster, record, lock, pace)
+            rollout = Rollout(self.ports, record, lock, pace)
             rollout.apply(Plan((change.step,), (change,)), self.facts)
 
 

@@ -22,7 +22,7 @@ from places import HERE, Node, existing
 from steps import wait
 from truth import look
 
-from kubeharden.edges.nodes import TransactionResult
+from kubeharden.edges.ports import TransactionResult
 from kubeharden.errors import NodeError
 from kubeharden.plan import NodeChange
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from faults import CUT, HANG, Faults, between
+from kubeharden.edges.clock import SystemClock
 from kubeharden.edges.cluster import Cluster, client
 from kubeharden.errors import ClusterError, StoppedError
 from kubeharden.plan.events import Cordoned, Drained, Event, LeftCordoned, Uncordoned
@@ -41,7 +42,7 @@ def cluster(rehearsal: Rehearsal) -> Iterator[Cluster]:
 def a_drain(cluster: Cluster, seconds: float = 30.0, stop: Stop | None = None) -> tuple[Drain, list[Event]]:
     """A drain, and what happens."""
     events: list[Event] = []
-    return Drain(cluster, "a-run", seconds, stop or Stop(), events.append), events
+    return Drain(cluster, SystemClock(), "a-run", seconds, stop or Stop(), events.append), events
 
 
 def deploy(cluster: Cluster, name: str, replicas: int) -> None:

@@ -45,7 +45,7 @@ class Changed:
         )
 
     def health(self, settle: float = 0.2) -> Health:
-        return Health(self.run.nodes, self.run.cluster, settle, threading.Event())
+        return Health(self.run.ports, settle, threading.Event())
 
     def before(self, node: str = NODE) -> Before:
         """The node as it was before its change, and its pods as they are: a healthy cluster keeps them."""
@@ -240,7 +240,7 @@ class Balanced:
         on_node(self.rehearsal, MASTER, f"systemctl {words}")
 
     def prove(self, settle: float = 0.2, seconds: float = 3) -> str:
-        health = Health(self.run.nodes, self.run.cluster, settle, threading.Event())
+        health = Health(self.run.ports, settle, threading.Event())
         before = Before(self.run.facts.node(MASTER))
         return health.prove(self.change, before, LONG_AGO, time.monotonic() + seconds)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from kubeharden import runbook
+from kubeharden.edges.clock import SystemClock
 from kubeharden.edges.cluster import Cluster
 from kubeharden.errors import ClusterError, LockedError
 from kubeharden.rollout import lock as room
@@ -47,7 +48,7 @@ def eventually(check: Callable[[], object], seconds: float = 10.0) -> object:
 
 
 def test_it_is_a_lease_where_the_release_has_one(rehearsal: Rehearsal, cluster: Cluster) -> None:
-    lock = Lock(cluster, "a")
+    lock = Lock(cluster, SystemClock(), "a")
     lock.acquire()
     kind = {"article-1.10": "ConfigMap", "handbuilt-1.20": "Lease"}[rehearsal.name]
     found = cluster.get(kind, NAME, NAMESPACE)
@@ -61,7 +62,7 @@ def test_it_is_a_lease_where_the_release_has_one(rehearsal: Rehearsal, cluster: 
 
 
 def test_the_second_is_told_who_since_when_and_how_to_break_it(cluster: Cluster) -> None:
-    first, second = Lock(cluster, "first"), Lock(cluster, "second")
+    first, second = Lock(cluster, SystemClock(), "first"), Lock(cluster, SystemClock(), "second")
     assert first.acquire() == ""
     assert first.acquire() == ""  # its own
     with pytest.raises(LockedError) as error:
@@ -79,7 +80,7 @@ def test_the_second_is_told_who_since_when_and_how_to_break_it(cluster: Cluster)
 
 
 def test_of_many_that_come_at_once_one_gets_it(cluster: Cluster) -> None:
-    locks = [Lock(cluster, f"run-{number}") for number in range(8)]
+    locks = [Lock(cluster, SystemClock(), f"run-{number}") for number in range(8)]
     refused = []
 
     def take(lock: Lock) -> None:
@@ -99,7 +100,7 @@ def test_of_many_that_come_at_once_one_gets_it(cluster: Cluster) -> None:
 
 
 def test_it_is_renewed_while_the_run_goes_on(cluster: Cluster) -> None:
-    lock = Lock(cluster, "long", duration=1, renew=0.1)
+    lock = Lock(cluster, SystemClock(), "long", duration=1, renew=0.1)
     lock.acquire()
     versions = set()
 
@@ -112,17 +113,17 @@ def test_it_is_renewed_while_the_run_goes_on(cluster: Cluster) -> None:
     assert eventually(renewed)
     time.sleep(1.1)  # longer than it holds without being renewed
     with pytest.raises(LockedError, match="run long"):
-        Lock(cluster, "other", renew=0.1).acquire()
+        Lock(cluster, SystemClock(), "other", renew=0.1).acquire()
     lock.release()
 
 
 def test_one_that_is_not_renewed_any_more_is_taken_over_and_its_run_stops(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    silent = Lock(cluster, "silent", duration=1, renew=3.0)
+    silent = Lock(cluster, SystemClock(), "silent", duration=1, renew=3.0)
     silent.acquire()
     time.sleep(1.2)
-    other = Lock(cluster, "other", renew=0.1)
+    other = Lock(cluster, SystemClock(), "other", renew=0.1)
     assert "run silent, not renewed since" in other.acquire()
     assert eventually(lambda: silent._taken_over)
     with pytest.raises(LockedError, match=r"has lost the cluster to .*run other"):
@@ -137,10 +138,10 @@ def test_one_that_is_not_renewed_any_more_is_taken_over_and_its_run_stops(
 
 
 def test_a_lock_whose_renewer_slept_is_found_lost_at_the_next_check(cluster: Cluster) -> None:
-    asleep = Lock(cluster, "asleep", duration=1, renew=600.0)
+    asleep = Lock(cluster, SystemClock(), "asleep", duration=1, renew=600.0)
     asleep.acquire()
     time.sleep(1.2)
-    other = Lock(cluster, "other", renew=0.1)
+    other = Lock(cluster, SystemClock(), "other", renew=0.1)
     other.acquire()
     with pytest.raises(LockedError, match=r"has lost the cluster to .*run other"):
         asleep.check()
@@ -150,7 +151,7 @@ def test_a_lock_whose_renewer_slept_is_found_lost_at_the_next_check(cluster: Clu
 
 
 def test_a_lock_whose_renewer_slept_is_renewed_by_the_check_where_nobody_took_it(cluster: Cluster) -> None:
-    asleep = Lock(cluster, "asleep", duration=1, renew=600.0)
+    asleep = Lock(cluster, SystemClock(), "asleep", duration=1, renew=600.0)
     asleep.acquire()
     before = cluster.get(lock_kind(cluster), NAME, NAMESPACE)
     time.sleep(1.2)
@@ -165,7 +166,7 @@ def test_a_lock_whose_renewer_slept_is_renewed_by_the_check_where_nobody_took_it
 def test_a_lapsed_lock_that_cannot_be_renewed_stops_its_run(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asleep = Lock(cluster, "asleep", duration=1, renew=600.0)
+    asleep = Lock(cluster, SystemClock(), "asleep", duration=1, renew=600.0)
     asleep.acquire()
 
     def unreachable(body: object) -> dict:
@@ -183,7 +184,7 @@ def test_a_lapsed_lock_that_cannot_be_renewed_stops_its_run(
 
 def test_one_that_is_late_by_our_clock_but_renewed_by_its_own_is_left_alone(cluster: Cluster) -> None:
     """The holder's clock is an hour slow."""
-    slow = Lock(cluster, "slow", duration=1, renew=0.2)
+    slow = Lock(cluster, SystemClock(), "slow", duration=1, renew=0.2)
     slow.acquire()
     kind = lock_kind(cluster)
 
@@ -203,21 +204,22 @@ def test_one_that_is_late_by_our_clock_but_renewed_by_its_own_is_left_alone(clus
     slow._object = lambda there: rewritten(real(there))  # type: ignore[method-assign]
     assert eventually(lambda: "2020-01-01" in str(cluster.get(kind, NAME, NAMESPACE)))
     with pytest.raises(LockedError, match="run slow"):
-        Lock(cluster, "hasty", renew=0.3).acquire()
+        Lock(cluster, SystemClock(), "hasty", renew=0.3).acquire()
     slow.release()
 
 
 def test_a_dead_process_of_this_machine_is_known_to_be_dead(rehearsal: Rehearsal, cluster: Cluster) -> None:
     script = (
         "import os, sys\n"
+        "from kubeharden.edges.clock import SystemClock\n"
         "from kubeharden.edges.cluster import Cluster\n"
         "from kubeharden.rollout.lock import Lock\n"
-        "Lock(Cluster(sys.argv[1]), 'killed').acquire()\n"
+        "Lock(Cluster(sys.argv[1]), SystemClock(), 'killed').acquire()\n"
         "os.kill(os.getpid(), 9)\n"
     )
     kubeconfig = str(rehearsal.directory / "admin.kubeconfig")
     subprocess.run([sys.executable, "-c", script, kubeconfig], check=False, timeout=60)
-    lock = Lock(cluster, "next")
+    lock = Lock(cluster, SystemClock(), "next")
     start = time.monotonic()
     assert "run killed" in lock.acquire()
     assert time.monotonic() - start < 5  # it is not waited for
@@ -240,7 +242,7 @@ def test_a_run_that_changes_nothing_takes_no_lock_and_one_that_does_gives_it_bac
     held = run.cluster.get("Lease", NAME, NAMESPACE)
     assert held is not None
     assert run.record.run in held["spec"]["holderIdentity"]
-    other = Lock(run.cluster, "other")
+    other = Lock(run.cluster, SystemClock(), "other")
     with pytest.raises(LockedError, match=run.record.run):
         other.acquire()
     run.look()

@@ -14,7 +14,7 @@ import pytest
 
 from faults import ALWAYS, Faults, between
 from kubeharden import runbook
-from kubeharden.edges.nodes import TransactionResult
+from kubeharden.edges.ports import TransactionResult
 from kubeharden.errors import (
     ClusterError,
     KubehardenError,
