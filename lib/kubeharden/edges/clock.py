@@ -30,7 +30,7 @@ class SystemClock:
         return flag.wait(seconds)
 
     def repeat(self, work: Callable[[], object], every: float) -> Repeater:
-        """Do some work every so many seconds in a thread of its own, first after that time."""
+        """Do some work every ``every`` seconds in a thread of its own, first after that time."""
         return Repeater(work, every)
 
 

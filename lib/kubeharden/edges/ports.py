@@ -101,7 +101,7 @@ class NodePort(Protocol):
 
     @property
     def round_trips(self) -> dict[str, int]:
-        """How many requests each node has got so far."""
+        """Return the number of requests that each node has got until now, by node."""
 
     def logins(self) -> dict[str, dict[str, str]]:
         """Return by node how it was logged in to: ``user``, ``key`` and ``host_key``; empty texts where unknown."""
@@ -234,7 +234,7 @@ class Clock(Protocol):
         """Wait until a flag is set, that long at the most; return whether it is."""
 
     def repeat(self, work: Callable[[], object], every: float) -> Repetition:
-        """Do some work every so many seconds, first after that time, beside the caller."""
+        """Do some work every ``every`` seconds beside the caller, first after that time."""
 
 
 @dataclass(frozen=True)
