@@ -20,7 +20,7 @@ from cluster import wait_for_nodes
 from machines import boot, ssh
 from places import HERE, Node, existing
 from steps import wait
-from truth import look
+from truth import differences, look, without_kubeharden
 
 from kubeharden.edges.ports import TransactionResult
 from kubeharden.errors import NodeError
@@ -58,19 +58,20 @@ def until(what: str, check: Callable[[], bool], seconds: float = 120) -> None:
 
 def mended(hand: Hands, node: Node, change: NodeChange, run: str, cut: Callable[[], None]) -> None:
     """Cut; the node puts itself back within two minutes, healthy; the next run converges."""
-    files = {key: digest for key, digest in look().files.items() if key[1].startswith("/etc/")}
+    before = look().files
     began = time.monotonic()
     cut()
     until(f"{run} to be put back", lambda: state(hand, node, run) == "reverted")
     assert time.monotonic() - began < 120
-    after = look()
-    assert {key: digest for key, digest in after.files.items() if key[1].startswith("/etc/")} == files
+    assert without_kubeharden(look().files) == before
     until("the lock", lambda: not any(t.open for t in hand.nodes.state([node.name])[node.name]))
     wait_for_nodes(existing(), datetime.min.replace(tzinfo=UTC))
     until(f"the next run after {run}", lambda: begin(hand, change, f"{run}-next").outcome == "waiting")
     assert hand.nodes.confirm(node.name, f"{run}-next").outcome == "confirmed"
     assert node_has(node, change)
     assert ssh(node, "sudo flock -n /run/kubeharden.lock echo free") == "free\n"
+    hand.nodes.clean([node.name])
+    assert differences(before, look().files).keys() == {(node.name, file.path) for file in change.files}
 
 
 def node_has(node: Node, change: NodeChange) -> bool:
@@ -112,11 +113,11 @@ def test_the_connection_is_cut(hand: Hands, worker: Node, tmp_path: Path) -> Non
 
     def cut() -> None:
         thread = in_the_background(hand, change, "cut")
-        # Every session of the user that is logged in, this one included.
         until(
-            "the change to be begun",
-            lambda: ssh(worker, "sudo ls /var/lib/kubeharden/cut/state", check=False) != "",
+            "the node to be at work",
+            lambda: ssh(worker, "sudo ls /var/lib/kubeharden/cut/held", check=False) != "",
         )
+        # Every session of the user that is logged in, this one included.
         ssh(worker, "sudo pkill -KILL -u ops sshd", check=False)
         thread.join()
 

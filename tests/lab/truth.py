@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from cluster import get, kubectl
 from machines import ssh
 from places import Node, existing
 
 from last_words import LEADERS, end_of, lost_its_lease, processes_since
+
+Key = TypeVar("Key", str, tuple[str, str])
 
 SERVICES = ("kubelet", "kube-proxy", "kube-scheduler")
 # Kinds whose objects change while nobody does anything: heartbeats, leases of leaders, events.
@@ -49,7 +51,7 @@ class Truth:
         configz: (node, service) → the effective configuration that it serves, flat: path → value.
         starts: (node, service) → process, start time, and how often systemd itself has started it again.
         invocations: (node, service) → what systemd calls this run of it.
-        files: (node, path) → digest, of every file under /etc.
+        files: (node, path) → digest, of every file under /etc and of what kubeharden keeps.
         versions: kind/namespace/name → resourceVersion, of what does not live by itself.
         containers: namespace/pod/container → id and restarts.
     """
@@ -136,6 +138,12 @@ def unexplained(before: Truth, after: Truth, services: set[tuple[str, str]]) -> 
     return found
 
 
+def without_kubeharden(files: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+    """The files without those that kubeharden keeps on a node between runs."""
+    kept = ("/etc/systemd/system/kubeharden-", "/var/lib/kubeharden/")
+    return {key: digest for key, digest in files.items() if not key[1].startswith(kept)}
+
+
 def flat(value: Any, path: str = "") -> dict[str, Any]:
     """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
     if not isinstance(value, dict):
@@ -147,7 +155,7 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
     }
 
 
-def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+def differences(before: dict[Key, Any], after: dict[Key, Any]) -> dict[Key, tuple[Any, Any]]:
     return {
         name: (before.get(name), after.get(name))
         for name in sorted(before.keys() | after.keys())
