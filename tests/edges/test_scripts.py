@@ -63,3 +63,17 @@ def test_a_node_without_flock_is_refused_before_all_else(tmp_path: Path, shell: 
     done = subprocess.run(words, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == 'this node has no program "flock" (of util-linux or busybox)\n'
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+def test_what_cannot_be_removed_is_named(tmp_path: Path, shell: list[str]) -> None:
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"there is no {shell[0]} on this machine")
+    (tmp_path / "kubeharden-boot.service").symlink_to("nowhere")
+    texts = [(FOLDER / f"{name}.sh").read_text() for name in ("transaction", "requests", "units")]
+    call = "base=t units=. wants=. lock=t/lock; rm() { echo 'Read-only file system'; return 1; }; clean"
+    done = subprocess.run(
+        [*shell, "-c", "\n".join([*texts, call])], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "@result failed \ncannot remove ./kubeharden-boot.service: Read-only file system\n"
+    assert done.stderr == ""

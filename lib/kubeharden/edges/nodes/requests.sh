@@ -192,16 +192,20 @@ old() { # <SHA, in the line after the run's
 }
 
 clean() { # prints what it removed; the lock goes with the next reboot
-  local place
+  local place said removed=''
   run='' folder=$base
   if ! take_lock; then
     answer busy "$busy"
     return
   fi
-  printf '@removed\n'
   for place in "$wants/kubeharden-boot.service" "$units"/kubeharden-*.service "$base"; do
-    [ ! -e "$place" ] || { rm -rf "$place" && printf '%s\n' "${place#"$root"}"; }
+    [ -e "$place" ] || [ -h "$place" ] || continue
+    said=$(rm -rf "$place" 2>&1) || {
+      answer failed "cannot remove ${place#"$root"}: $said"
+      return
+    }
+    removed="$removed${place#"$root"}$newline"
   done
   systemctl daemon-reload
-  printf '@end\n'
+  printf '@removed\n%s@end\n' "$removed"
 }
