@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
-from time import time as clock
+from time import time
 from typing import Any
 
 import yaml
@@ -33,10 +34,12 @@ class ControlPlane:
         store: the objects.
     """
 
-    def __init__(self, scenario: Scenario, machines: list[Machine]) -> None:
-        self._scenario, self._machines = scenario, machines
+    def __init__(
+        self, scenario: Scenario, machines: list[Machine], clock: Callable[[], float] = time
+    ) -> None:
+        self._scenario, self._machines, self._clock = scenario, machines, clock
         self.store = ObjectStore(str(Release.parse(scenario.release)))
-        self._kubelets = Kubelets(scenario, self.store, machines)
+        self._kubelets = Kubelets(scenario, self.store, machines, clock)
         names = [machine.name for machine in machines]
         self._controllers = Controllers(self.store, self._create, names, scenario.name)
         self._api: Component | None = None
@@ -102,7 +105,7 @@ class ControlPlane:
             self._api = component
         if component.name == "kubelet" and self._api is not None and self._tasks:
             self._kubelets.heartbeat(machine, component)
-            asyncio.get_running_loop().call_later(UNREADY_SECONDS, self._heartbeats)
+            asyncio.get_running_loop().call_later(UNREADY_SECONDS, self.beat)
         self._dirty.set()
 
     def component_ended(self, machine: Machine, component: Component) -> None:
@@ -127,11 +130,12 @@ class ControlPlane:
 
     async def _beat(self) -> None:
         while True:
-            self._heartbeats()
-            now = clock()
+            self.beat()
+            now = self._clock()
             await asyncio.sleep(HEARTBEAT_SECONDS - now % HEARTBEAT_SECONDS + AFTER_THE_SECOND)
 
-    def _heartbeats(self) -> None:
+    def beat(self) -> None:
+        """Post the heartbeat of each kubelet that runs, once."""
         if self._api is None:
             return
         for machine in self._machines:

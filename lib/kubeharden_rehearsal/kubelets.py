@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from time import time as clock
+from time import time
 from typing import Any
 
 from kubeharden.kube.pods import containers, is_ready, node_of
@@ -28,26 +28,32 @@ _CONDITIONS = {
 }
 
 
-def stamp(time: float) -> str:
+def stamp(at: float) -> str:
     """Return a time as metav1.Time has it: whole seconds, cut off."""
-    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%S}Z"
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S}Z"
 
 
-def micro_stamp(time: float) -> str:
+def micro_stamp(at: float) -> str:
     """Return a time as metav1.MicroTime has it."""
-    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 class Kubelets:
     """The kubelets of all nodes, as far as the API sees them."""
 
-    def __init__(self, scenario: Scenario, store: ObjectStore, machines: list[Machine]) -> None:
-        self._scenario, self._store = scenario, store
+    def __init__(
+        self,
+        scenario: Scenario,
+        store: ObjectStore,
+        machines: list[Machine],
+        clock: Callable[[], float] = time,
+    ) -> None:
+        self._scenario, self._store, self._clock = scenario, store, clock
         self._machines = {machine.name: machine for machine in machines}
 
     def heartbeat(self, machine: Machine, kubelet: Component) -> None:
         """Post a node's status as its kubelet; register a node that is not there."""
-        name, now = machine.name, clock()
+        name, now = machine.name, self._clock()
         ready = now - kubelet.started >= UNREADY_SECONDS
         self._register(machine)
 
@@ -115,7 +121,7 @@ class Kubelets:
 
     def lose_silent_nodes(self) -> None:
         """Mark nodes without a heartbeat Unknown, as the node controller does."""
-        limit = stamp(clock() - GRACE_SECONDS)
+        limit = stamp(self._clock() - GRACE_SECONDS)
         for node in self._store.items("Node"):
             conditions = (node.get("status") or {}).get("conditions") or []
             silent = [c for c in conditions if c["lastHeartbeatTime"] < limit and c["status"] != "Unknown"]
@@ -126,7 +132,7 @@ class Kubelets:
                     "status": "Unknown",
                     "reason": "NodeStatusUnknown",
                     "message": "Kubelet stopped posting node status.",
-                    "lastTransitionTime": stamp(clock()),
+                    "lastTransitionTime": stamp(self._clock()),
                 }
             self._store.put("Node", node, subresource="status")
 
@@ -138,7 +144,7 @@ class Kubelets:
             cordoned = bool(node["spec"].get("unschedulable"))
             if cordoned == tainted:
                 continue
-            added = [{**_UNSCHEDULABLE, "timeAdded": stamp(clock())}] if cordoned else []
+            added = [{**_UNSCHEDULABLE, "timeAdded": stamp(self._clock())}] if cordoned else []
             node["spec"]["taints"] = others + added
             self._store.put("Node", node)
 
@@ -163,7 +169,9 @@ class Kubelets:
             wanted = "Pending" if blocked else "Running"
             if (pod.get("status") or {}).get("phase") == wanted and (blocked or is_ready(pod)):
                 continue
-            pod["status"] = _blocked_status(pod, blocked) if blocked else self._running(machine, pod, started)
+            pod["status"] = (
+                self._blocked_status(pod, blocked) if blocked else self._running(machine, pod, started)
+            )
             self._store.put("Pod", pod, subresource="status")
 
     def _reason_not_to_run(self, pod: Mapping[str, Any], kubelet: Component) -> str:
@@ -176,7 +184,7 @@ class Kubelets:
         return f'pod with UID "{uid}" specified privileged container, but is disallowed'
 
     def _running(self, machine: Machine, pod: Mapping[str, Any], started: float | None) -> dict[str, Any]:
-        time = stamp(started or clock())
+        since = stamp(started or self._clock())
         spec = pod["spec"]
         index = list(self._machines).index(machine.name)
         number = sum(map(ord, pod["metadata"]["uid"])) % 250 + 2
@@ -186,9 +194,19 @@ class Kubelets:
             "phase": "Running",
             "hostIP": machine.spec.address,
             "podIP": address,
-            "startTime": time,
-            "conditions": [{"type": kind, "status": "True", "lastTransitionTime": time} for kind in kinds],
-            "containerStatuses": _container_statuses(pod, {"running": {"startedAt": time}}, ready=True),
+            "startTime": since,
+            "conditions": [{"type": kind, "status": "True", "lastTransitionTime": since} for kind in kinds],
+            "containerStatuses": _container_statuses(pod, {"running": {"startedAt": since}}, ready=True),
+        }
+
+    def _blocked_status(self, pod: Mapping[str, Any], message: str) -> dict[str, Any]:
+        now = stamp(self._clock())
+        return {
+            "phase": "Pending",
+            "reason": "Forbidden",
+            "message": message,
+            "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": now}],
+            "containerStatuses": _container_statuses(pod, {"waiting": {"reason": "Blocked"}}, ready=False),
         }
 
 
@@ -204,17 +222,6 @@ def _condition(
         "message": words[1],
         "lastHeartbeatTime": stamp(now),
         "lastTransitionTime": stamp(now) if changed else before["lastTransitionTime"],
-    }
-
-
-def _blocked_status(pod: Mapping[str, Any], message: str) -> dict[str, Any]:
-    now = stamp(clock())
-    return {
-        "phase": "Pending",
-        "reason": "Forbidden",
-        "message": message,
-        "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": now}],
-        "containerStatuses": _container_statuses(pod, {"waiting": {"reason": "Blocked"}}, ready=False),
     }
 
 
