@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_decide import PLANS, POLICIES, read_facts
+from test_decide import POLICIES
 
+from facts_fixtures import PLANS, read_facts
 from kubeharden.components.admission_plugins import flag_value
 from kubeharden.errors import ParameterError
 from kubeharden.facts import Facts, FileFact, NodeFacts

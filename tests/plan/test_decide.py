@@ -17,18 +17,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from facts_fixtures import PLANS, read_facts
 from kubeharden.components import Effect
 from kubeharden.edges.cluster import Cluster
 from kubeharden.edges.nodes import OBSERVE_SECONDS, Nodes
 from kubeharden.errors import ParameterError
 from kubeharden.facts import (
-    ClusterFacts,
     Facts,
     FileFact,
     NodeFacts,
     ServiceFacts,
     observation_request,
-    parse_observation,
 )
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.parameters import Parameters
@@ -41,19 +40,7 @@ from kubeharden.show.views import facts_view, plan_view, releases_view
 from kubeharden_rehearsal import Rehearsal, available
 
 ROOT = Path(__file__).parents[2]
-PLANS = ROOT / "tests" / "fixtures" / "plans"
 POLICIES = read_policies(ROOT / "parameters" / "pod-security.yaml")
-
-
-def read_facts(folder: Path) -> Facts:
-    cluster = json.loads((folder / "facts" / "cluster.json").read_text())
-    configz = cluster.pop("configz")
-    nodes = []
-    for path in sorted((folder / "facts").glob("*.txt")):
-        node = parse_observation(path.stem, path.stem in cluster["control_plane"], path.read_text())
-        nodes.append(node.with_configz(configz[path.stem]))
-    objects = {kind: tuple(items) for kind, items in cluster["objects"].items()}
-    return Facts(tuple(nodes), ClusterFacts(cluster["version"], cluster["user"], objects, folder.name))
 
 
 def plan_of(folder: Path, **parameters: object) -> Plan:

@@ -6,7 +6,7 @@ import http.client
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,7 +32,7 @@ class Fault:
     every: int = 1
     headers: dict[str, str] = field(default_factory=dict)
     met: int = 0  # requests that it is about
-    last: float = 0.0  # when it went wrong last, by the monotonic clock
+    last: float = 0.0  # when it went wrong last
 
     def now(self, method: str, path: str) -> bool:
         if self.times <= 0 or self.method != method or not re.search(self.path, path):
@@ -41,7 +41,6 @@ class Fault:
         if self.met % self.every:
             return False
         self.times -= 1
-        self.last = time.monotonic()
         return True
 
 
@@ -52,6 +51,7 @@ class Faults:
     kubeconfig: Path
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[float, str, str]] = field(default_factory=list)
+    clock: Callable[[], float] = time.monotonic
 
     def add(
         self,
@@ -71,8 +71,11 @@ class Faults:
         return sum(m == method and re.search(path, p) is not None for _, m, p in self.requests)
 
     def take(self, method: str, path: str) -> Fault | None:
-        self.requests.append((time.monotonic(), method, path))
-        return next((fault for fault in self.faults if fault.now(method, path)), None)
+        self.requests.append((self.clock(), method, path))
+        found = next((fault for fault in self.faults if fault.now(method, path)), None)
+        if found is not None:
+            found.last = self.clock()
+        return found
 
 
 @contextmanager
