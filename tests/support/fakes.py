@@ -23,6 +23,7 @@ from yarl import URL
 
 from facts_fixtures import PLANS, read_facts
 from faults import ALWAYS, CUT, HANG, Faults
+from kubeharden import runbook
 from kubeharden.edges.cluster import Cluster
 from kubeharden.edges.cluster.client import TIMEOUT_SECONDS, Client, Response
 from kubeharden.edges.ports import Flag, Ports, Transaction, TransactionResult
@@ -510,6 +511,27 @@ class FakeNodes:
         return f"{self._world.clock.now():%Y-%m-%dT%H:%M:%SZ}"
 
 
+def planned(world: World, folder: Path, inventory: Path | None = None, **given: Any) -> runbook.Run:
+    """Return a run on a world that has looked and planned.
+
+    Args:
+        world: the cluster.
+        folder: where the inventory and the records go.
+        inventory: another inventory than the usual one.
+        given: its parameters.
+    """
+    parameters = {
+        "In": [""],
+        "inventory": str(inventory or world.inventory(folder)),
+        "output_dir": str(folder / "records"),
+    }
+    run = runbook.start(parameters | given, connect=world.ports)
+    run.check()
+    run.look()
+    run.plan()
+    return run
+
+
 def no_connection(node: str, times: int = 1) -> list[Exception]:
     """Return the errors of a node that cannot be reached."""
     return [NodeError(f"{node}: the connection broke while it worked: cut by the test")] * times
@@ -555,4 +577,4 @@ def _merged(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, 
     return made
 
 
-__all__ = ["ALWAYS", "CUT", "HANG", "FakeClock", "World", "no_connection"]
+__all__ = ["ALWAYS", "CUT", "HANG", "FakeClock", "FakeCluster", "World", "no_connection", "planned"]
