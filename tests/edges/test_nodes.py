@@ -24,6 +24,7 @@ from kubeharden.plan import NodeChange
 from kubeharden.plan.decide import make_plan
 from kubeharden.podsecurity import read_policies
 from kubeharden_rehearsal import Rehearsal
+from support import on_node, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -305,3 +306,36 @@ def test_without_anybody_to_ask_the_way_out_is_named(
     monkeypatch.delenv(SUDO_PASSWORD_VARIABLE, raising=False)
     with pytest.raises(NodeError, match=re.escape(f"read -rs {SUDO_PASSWORD_VARIABLE}")):
         Nodes(edited(article, "x", sudo="password"))
+
+
+def test_an_api_server_is_asked_on_its_own_node(tmp_path: Path) -> None:
+    with (
+        Rehearsal.start("handbuilt-1.20", tmp_path / "rehearsal") as rehearsal,
+        Nodes(read_inventory(rehearsal.inventory)) as nodes,
+    ):
+        root = rehearsal.directory / "nodes/k8s-master"
+
+        def said() -> str:
+            [node] = nodes.observe(["k8s-master"], ["kube-apiserver"])
+            return node.services["kube-apiserver"].healthz
+
+        def systemctl(words: str) -> None:
+            on_node(rehearsal, "k8s-master", f"systemctl {words}")
+
+        assert said() == "200"
+        systemctl("stop etcd")
+        assert said() == "500"
+        systemctl("start etcd")
+        unit = root / "etc/systemd/system/kube-apiserver.service"
+        text = unit.read_text()
+        unit.write_text(
+            text.replace("kube-apiserver \\", "kube-apiserver \\\n  --anonymous-auth=false \\", 1)
+        )
+        systemctl("daemon-reload")
+        systemctl("restart kube-apiserver")
+        wait_until(lambda: said() == "401")
+        [curl] = rehearsal.directory.rglob("nodes/k8s-master/bin/curl")
+        curl.write_text("#!/bin/sh\nprintf 000\n")
+        assert said() == "000"
+        curl.write_text("#!/bin/sh\nexit 127\n")
+        assert said() == ""
