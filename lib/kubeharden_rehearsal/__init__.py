@@ -25,6 +25,7 @@ from kubeharden.errors import RehearsalError
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 STOP_SECONDS = 5.0
+RESET = "reset\n"  # what its process reads from standard input
 
 __all__ = ["Rehearsal", "available", "service_range", "start"]
 
@@ -69,6 +70,7 @@ class Rehearsal:
     nodes: tuple[str, ...]
     resumed: bool
     _process: subprocess.Popen[bytes]
+    _errors: IO[bytes]
 
     @classmethod
     def start(cls, name: str, directory: Path | None = None) -> Rehearsal:
@@ -84,15 +86,15 @@ class Rehearsal:
         """
         place = directory or Path(tempfile.mkdtemp(prefix="kubeharden-"))
         command = [sys.executable, "-m", "kubeharden_rehearsal", "serve", "--stop-with-stdin"]
-        with tempfile.TemporaryFile() as errors:
-            process = subprocess.Popen(
-                [*command, "--scenario", name, "--directory", str(place)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                start_new_session=True,  # an interrupt of the notebook is not for its cluster
-            )
-            ready = _ready_line(process, errors)
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 - it is open as long as the cluster runs
+        process = subprocess.Popen(
+            [*command, "--scenario", name, "--directory", str(place)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,  # an interrupt of the notebook is not for its cluster
+        )
+        ready = _ready_line(process, errors)
         return cls(
             name=name,
             directory=Path(ready["directory"]),
@@ -100,7 +102,25 @@ class Rehearsal:
             nodes=tuple(ready["nodes"]),
             resumed=ready["resumed"],
             _process=process,
+            _errors=errors,
         )
+
+    def reset(self) -> None:
+        """Put the cluster back to the state that it was first started in, ten times as quickly as a start.
+
+        Its processes and logins end, its files, journals and API objects are those of its scenario again. The keys, the
+        folder and the path of the inventory stay; ports change, so read the inventory again.
+
+        Raises:
+            RehearsalError: it has ended, or ends over this; the message has the reason.
+        """
+        if self._process.stdin is None or self._process.stdin.closed:
+            raise RehearsalError("the rehearsal cluster has been stopped")
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(RESET.encode())
+            self._process.stdin.flush()
+        _ready_line(self._process, self._errors)
+        self.resumed = False
 
     def stop(self) -> None:
         """Stop the cluster and wait until its state is on disk; harmless if it has stopped."""
@@ -113,6 +133,7 @@ class Rehearsal:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._errors.close()
 
     def __enter__(self) -> Rehearsal:
         return self

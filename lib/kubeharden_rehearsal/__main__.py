@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from kubeharden.errors import KubehardenError
+from kubeharden_rehearsal import RESET
 from kubeharden_rehearsal.directory import Directory
 from kubeharden_rehearsal.scenario import Scenario, load_scenario
 
@@ -37,25 +38,34 @@ async def _serve(scenario: Scenario, directory: Directory, with_stdin: bool) -> 
     # Only now, so that a refusal does not wait for the SSH and HTTP servers to be imported.
     from kubeharden_rehearsal.rehearsal_server import RehearsalServer  # noqa: PLC0415
 
-    stopped = asyncio.Event()
+    orders: asyncio.Queue[str] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, orders.put_nowait, "")
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         # Under nohup. What is ignored stays so in children, and no shell can trap it; a handler does not. So the nodes'
         # sessions can be hung up on, as sshd's can, and this process still cannot.
         signal.signal(signal.SIGHUP, lambda *_: None)
     if with_stdin:
-        loop.add_reader(0, lambda: None if os.read(0, 4096) else stopped.set())
-    server = RehearsalServer(scenario, directory)
-    try:
-        inventory = await server.start()
-        sys.stdout.write(_ready(scenario, directory, inventory, with_stdin))
-        sys.stdout.flush()
-        await stopped.wait()
-    finally:
-        loop.remove_reader(0)
-        await server.stop()
+        loop.add_reader(0, lambda: orders.put_nowait(_read_order()))
+    order = RESET
+    while order == RESET:
+        server = RehearsalServer(scenario, directory)
+        try:
+            inventory = await server.start()
+            sys.stdout.write(_ready(scenario, directory, inventory, with_stdin))
+            sys.stdout.flush()
+            order = await orders.get()
+        finally:
+            await server.stop()
+        if order == RESET:
+            directory.clear(scenario)
+    loop.remove_reader(0)
+
+
+def _read_order() -> str:
+    """Return what standard input says: RESET, or nothing more."""
+    return RESET if os.read(0, 4096) else ""
 
 
 def _ready(scenario: Scenario, directory: Directory, inventory: Path, for_program: bool) -> str:

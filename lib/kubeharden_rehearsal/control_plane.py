@@ -70,7 +70,8 @@ class ControlPlane:
         self._tasks = [asyncio.create_task(work) for work in (self._beat(), self._control())]
 
     def stop(self) -> None:
-        """Stop them."""
+        """Stop them; what is still due finds the API gone."""
+        self._api = None
         for task in self._tasks:
             task.cancel()
 

@@ -65,9 +65,14 @@ class Directory:
             )
         directory = cls(place, bool(found.get("complete")), lock)
         if not directory.resumed:
-            remove_trees(place)
-            directory.mark(scenario, complete=False)
+            directory.clear(scenario)
         return directory
+
+    def clear(self, scenario: Scenario) -> None:
+        """Remove the cluster; the way in (keys and token) stays, and so does what is not of the rehearsal."""
+        self.resumed = False
+        remove_trees(self.path)
+        self.mark(scenario, complete=False)
 
     def mark(self, scenario: Scenario, *, complete: bool) -> None:
         """Write down what the folder holds, and whether it can be resumed."""

@@ -92,10 +92,10 @@ class NodeServer:
         return self._acceptor.get_port()
 
     async def stop(self) -> None:
-        """Close every connection and end what runs for them."""
+        """Listen no more, close every connection, and end what runs for them."""
         if self._acceptor is not None:
             self._acceptor.close()
-        self._kill_children()
+        await self.drop()
 
     async def drop(self) -> None:
         """Cut every connection, and kill what runs for them."""

@@ -168,10 +168,18 @@ class Lab:
         conditions = self.api("GET", f"/api/v1/nodes/{node}")[1]["status"]["conditions"]
         return next(c for c in conditions if c["type"] == "Ready")
 
+    def reset(self) -> None:
+        self._disconnect()
+        self.rehearsal.reset()
+
     def close(self) -> None:
+        self._disconnect()
+        self.rehearsal.stop()
+
+    def _disconnect(self) -> None:
         for client in self._clients.values():
             client.close()
-        self.rehearsal.stop()
+        self._clients.clear()
 
 
 def wait_until(check: Callable[[], Any], seconds: float = 8.0) -> Any:

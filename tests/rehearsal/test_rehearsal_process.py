@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -15,10 +16,19 @@ from pathlib import Path
 import pytest
 
 from kubeharden.errors import RehearsalError
+from kubeharden.facts import FileFact
+from kubeharden.plan import FileChange, NodeChange
 from kubeharden_rehearsal import SCENARIOS, Rehearsal, available
+from kubeharden_rehearsal.directory import Directory
+from kubeharden_rehearsal.kubelets import UNREADY_SECONDS
+from kubeharden_rehearsal.rehearsal_server import RehearsalServer
+from kubeharden_rehearsal.scenario import load_scenario
 
 pytest_plugins = ["rehearsal_lab"]
 
+UNITS = "etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy"
+PROXY = "/etc/systemd/system/kube-proxy.service"
+OWNED = ("644", "root", "root")
 SCHEDULER = "/etc/systemd/system/kube-scheduler.service"
 
 
@@ -133,6 +143,87 @@ class TestResuming:
         lab.rehearsal._process.wait()
         again = start("article-1.10", lab.rehearsal.directory)
         assert again.show("k8s-master", "kubelet", "MainPID") == pid
+
+
+class TestReset:
+    def test_nothing_of_what_was_done_is_left_and_the_way_in_stays(self, start):
+        lab = start()
+        key = (lab.rehearsal.directory / "id_ed25519").read_text()
+        before = picture(lab)
+        text = (lab.root("k8s-master") / SCHEDULER[1:]).read_text()
+        lab.apply("k8s-master", SCHEDULER, text.replace("--v=2", "--v=3"), "kube-scheduler")
+        lab.run("k8s-master", "sudo -n systemctl stop kube-proxy")
+        lab.edit("k8s-node1", "/etc/systemd/system/kubelet.service", lambda text: text + "# mine\n")
+        (lab.root("k8s-node1") / "etc/mine").touch()
+        assert lab.api("POST", "/api/v1/namespaces", {"metadata": {"name": "mine"}})[0] == 201
+        assert lab.api("DELETE", "/api/v1/namespaces/weave")[0] == 200
+        text = (lab.root("k8s-node1") / PROXY[1:]).read_text()
+        file = FileChange(PROXY, FileFact(PROXY, *OWNED, text), f"{text}# ours\n", *OWNED)
+        change = NodeChange("kube-proxy", "k8s-node1", "kube-proxy", (file,), "a test changes it")
+        waiting = lab.begin("k8s-node1", change, "open")
+        assert waiting.startswith("@result waiting"), waiting
+        session = lab.connect("k8s-node1")
+        _, out, _ = session.exec_command("sleep 60")
+        assert picture(lab) != before
+
+        lab.reset()
+        assert out.channel.recv_exit_status() != 0
+        assert not session.get_transport().is_active()
+        assert not lab.rehearsal.resumed
+        assert picture(lab) == before
+        assert (lab.rehearsal.directory / "id_ed25519").read_text() == key
+        text = (lab.root("k8s-master") / SCHEDULER[1:]).read_text()
+        assert lab.apply(
+            "k8s-master", SCHEDULER, text.replace("--v=2", "--v=3"), "kube-scheduler"
+        ).startswith("@result waiting")
+
+    def test_what_was_still_due_when_it_stopped_changes_nothing(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        scenario = load_scenario("article-1.10")
+        server = RehearsalServer(scenario, Directory.take(tmp_path / "r", scenario))
+
+        async def stop_while_a_kubelet_starts():
+            await server.start()
+            machine = server.machines["k8s-node1"]
+            kubelet = machine.component("kubelet")
+            kubelet.started = time.time()  # so it is NotReady now, and Ready later
+            await machine.on_serving(machine, kubelet)
+            await server.stop()
+            saved = (tmp_path / "r/cluster.json").stat()
+            await asyncio.sleep(UNREADY_SECONDS + 1.2)
+            return saved.st_mtime_ns
+
+        saved = asyncio.run(stop_while_a_kubelet_starts())
+        assert (tmp_path / "r/cluster.json").stat().st_mtime_ns == saved
+
+    def test_one_that_has_ended_says_so(self, start):
+        lab = start()
+        lab.rehearsal._process.kill()
+        lab.rehearsal._process.wait()
+        with pytest.raises(RehearsalError, match="did not start"):
+            lab.rehearsal.reset()
+        lab.rehearsal.stop()
+        with pytest.raises(RehearsalError, match="has been stopped"):
+            lab.rehearsal.reset()
+
+
+def picture(lab):
+    """What can be seen of a rehearsal, but for what differs between two that were just started."""
+    trees = {
+        str(path.relative_to(lab.rehearsal.directory)): path.read_text()
+        for path in lab.rehearsal.directory.glob("nodes/**/*")
+        if path.is_file() and "boot_id" not in path.name
+    }
+    services = {
+        node: re.sub(r"(InvocationID|\w*Timestamp)=.*", "", lab.run(node, f"systemctl show {UNITS}").out)
+        for node in lab.rehearsal.nodes
+    }
+    kinds = ("namespaces", "nodes", "serviceaccounts", "configmaps")
+    objects = {
+        kind: sorted(o["metadata"]["name"] for o in lab.api("GET", f"/api/v1/{kind}")[1]["items"])
+        for kind in kinds
+    }
+    return trees, services, objects
 
 
 class TestLifetime:

@@ -15,6 +15,7 @@ from kubeharden.kube.resources import RESOURCES
 from kubeharden.kube.workloads import workloads
 from kubeharden.podsecurity import Judged, default_policies, psp_impact, pss_impact
 from kubeharden.releases import Release
+from kubeharden.releases.files import LOADER
 
 CASES = Path(__file__).parents[1] / "fixtures" / "impact"
 FOLDERS = sorted(path for path in CASES.iterdir() if path.is_dir())
@@ -23,7 +24,7 @@ FOLDERS = sorted(path for path in CASES.iterdir() if path.is_dir())
 def objects_in(path: Path) -> dict[str, list[dict]]:
     """The objects of a file, by resource."""
     result: dict[str, list[dict]] = {}
-    for item in yaml.safe_load_all(path.read_text()):
+    for item in yaml.load_all(path.read_text(), Loader=LOADER):
         result.setdefault(RESOURCES[item["kind"]].plural, []).append(item)
     return result
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from kubeharden.releases.files import LOADER
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "psp"
 
@@ -31,13 +33,17 @@ class Example:
         return self.name
 
 
-def examples() -> Iterator[Example]:
-    for path in sorted(FOLDER.glob("*/*/*.yaml")):
-        policy = yaml.safe_load((path.parent.parent / "policy.yaml").read_text())
-        text = path.read_text()
-        pod, *rest = yaml.safe_load_all(text)
-        reasons = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
-        assert bool(reasons) == (path.parent.name == "refused"), path
-        assert bool(rest) == (path.parent.name == "filled-in"), path
-        becomes = rest[0] if rest else pod
-        yield Example(str(path.relative_to(FOLDER).with_suffix("")), policy, pod, reasons, becomes)
+@cache
+def examples() -> tuple[Example, ...]:
+    return tuple(_example(path) for path in sorted(FOLDER.glob("*/*/*.yaml")))
+
+
+def _example(path: Path) -> Example:
+    policy = yaml.load((path.parent.parent / "policy.yaml").read_text(), Loader=LOADER)
+    text = path.read_text()
+    pod, *rest = yaml.load_all(text, Loader=LOADER)
+    reasons = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
+    assert bool(reasons) == (path.parent.name == "refused"), path
+    assert bool(rest) == (path.parent.name == "filled-in"), path
+    becomes = rest[0] if rest else pod
+    return Example(str(path.relative_to(FOLDER).with_suffix("")), policy, pod, reasons, becomes)

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from kubeharden.podsecurity.pss.standards import CHECKS, NEWEST
+from kubeharden.releases.files import LOADER
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "standards"
 OTHERS = {"init": ("initContainers", "setup"), "ephemeral": ("ephemeralContainers", "debug")}
@@ -47,7 +48,7 @@ class Case:
 
 @cache
 def documents() -> dict[str, dict]:
-    return {path.stem: yaml.safe_load(path.read_text()) for path in FIXTURES.glob("*.yaml")}
+    return {path.stem: yaml.load(path.read_text(), Loader=LOADER) for path in FIXTURES.glob("*.yaml")}
 
 
 def cases() -> Iterator[Case]:
