@@ -507,7 +507,7 @@ def write_facts(name: str, folder: Path) -> None:
         seen = cluster.observe()
         with Nodes(inventory) as nodes:
             for node in inventory.nodes:
-                answer = nodes._ssh.run(node, "observe", observation_request(), "", OBSERVE_SECONDS)
+                answer = nodes._run(node, "observe", observation_request(), "", OBSERVE_SECONDS)
                 (folder / "facts" / f"{node.name}.txt").write_bytes(answer)
         content = {
             "version": seen.version,

@@ -63,13 +63,13 @@ def test_a_healthy_node_costs_four_round_trips_and_one_that_is_done_costs_one(
 ) -> None:
     """Observe, begin, look and confirm; the check before and the proof after a whole run are apart from that."""
     run = begin(batch_size="100%")
-    start = run.nodes.round_trips
+    start = dict(run.nodes.round_trips)
     assert start == dict.fromkeys(NODES, 3)  # the check: log in, and what is left open there; then observe
     run.apply("kubelet")
     # Begin, look at what runs now, confirm.
     assert spent(run, start) == dict.fromkeys(NODES, 3)
     again = begin()
-    start = again.nodes.round_trips
+    start = dict(again.nodes.round_trips)
     again.look()
     assert spent(again, start) == dict.fromkeys(NODES, 1)
     again.plan()

@@ -98,10 +98,7 @@ class NodePort(Protocol):
 
     inventory: Inventory
     redactor: Redactor
-
-    @property
-    def round_trips(self) -> dict[str, int]:
-        """Return the number of requests that each node has got until now, by node."""
+    round_trips: dict[str, int]  # how many requests each node has got, by its name
 
     def logins(self) -> dict[str, dict[str, str]]:
         """Return by node how it was logged in to: ``user``, ``key`` and ``host_key``; empty texts where unknown."""

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from kubeharden.errors import ParameterError
 from kubeharden.inputs.documents import mistakes, read_document
@@ -48,12 +56,26 @@ class Ssh(_Strict):
 
 
 class Node(_Strict):
-    """A node: the name of its Node object, and the address that SSH goes to."""
+    """A node: the name of its Node object, and the way to it.
+
+    Attributes:
+        host: the address that SSH goes to.
+        connection: ``local`` for the machine that this process runs on, which needs no ``host``.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
-    host: Annotated[str, Field(min_length=1, pattern=r"^[^-\s][^\s]*$")]
+    host: Annotated[str, Field(pattern=r"^([^-\s][^\s]*)?$")] = ""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     control_plane: bool = False
+    connection: Literal["ssh", "local"] = "ssh"
+
+    @model_validator(mode="after")
+    def _has_place(self) -> Node:
+        if self.connection == "ssh" and not self.host:
+            raise ValueError(f"{self.name} has no host, the address that SSH goes to")
+        if self.connection == "local" and (self.host or self.port):
+            raise ValueError(f"{self.name} is this machine (connection: local): it has no host and no port")
+        return self
 
 
 class Inventory(_Strict):
@@ -85,7 +107,7 @@ class Inventory(_Strict):
             raise ValueError(f"named twice: {', '.join(twice)}")
         places = [(node.host, node.port) for node in nodes]
         if len(set(places)) < len(places):
-            raise ValueError("two of them are one machine: the same host and port")
+            raise ValueError("two of them are one machine: the same host and port, or both are this one")
         if not any(node.control_plane for node in nodes):
             raise ValueError("none has control_plane: true")
         return nodes

@@ -1,4 +1,4 @@
-"""Nodes over SSH: look at them, and change them in transactions.
+"""Nodes over their connections: look at them, and change them in transactions.
 
 Two scripts run on a node, each in one round trip: ``observe.sh`` and ``transaction.sh``. One SSH
 session answers for both, as often as they are asked (``session.sh``).
@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from kubeharden.edges.nodes.connections import CONNECTIONS
 from kubeharden.edges.nodes.session import script_text
-from kubeharden.edges.nodes.ssh import SUDO_PASSWORD_VARIABLE, Ssh
 from kubeharden.edges.nodes.transaction import (
     archive,
     naming,
@@ -36,12 +36,16 @@ T = TypeVar("T")
 
 OBSERVE_SECONDS = 120
 TRANSACTION_SECONDS = 300
+SUDO_PASSWORD_VARIABLE = "KUBEHARDEN_SUDO_PASSWORD"  # noqa: S105 - the name of a variable, not a password
 # How long a node waits to be confirmed before it puts itself back, where nobody says otherwise.
 CONFIRM_SECONDS = 120.0
 
 
 class Nodes:
     """The nodes of an inventory. Connections are made when they are first needed and kept; use it in a ``with``.
+
+    Attributes:
+        round_trips: how many scripts have been run on each node, by its name.
 
     Args:
         inventory: which nodes there are and how to log in.
@@ -57,7 +61,15 @@ class Nodes:
     ) -> None:
         self.inventory = inventory
         self.redactor = redactor or Redactor()
-        self._ssh = Ssh(inventory, ask_password, self.redactor)
+        password = _password(ask_password) if inventory.ssh.sudo == "password" else None
+        self.redactor.remember(password)
+        used = {node.connection for node in inventory.nodes}
+        self._connections = {
+            name: connect(inventory, password, self.redactor)
+            for name, connect in CONNECTIONS.items()
+            if name in used
+        }
+        self.round_trips: dict[str, int] = {}
         self._script = script_text("transaction")
 
     def __enter__(self) -> Nodes:
@@ -68,12 +80,8 @@ class Nodes:
 
     def close(self) -> None:
         """Close all connections."""
-        self._ssh.close()
-
-    @property
-    def round_trips(self) -> dict[str, int]:
-        """Return how many scripts have been run on each node so far."""
-        return dict(self._ssh.round_trips)
+        for connection in self._connections.values():
+            connection.close()
 
     def logins(self) -> dict[str, dict[str, str]]:
         """Return how each node with an open connection was logged in to; the gateway is among them by its name.
@@ -82,7 +90,7 @@ class Nodes:
             ``user``; ``key``, the fingerprint of the key that proved it (empty for another way); ``host_key``,
             type and fingerprint of the key that the node showed.
         """
-        return self._ssh.logins()
+        return {node: login for c in self._connections.values() for node, login in c.logins().items()}
 
     def check(self) -> None:
         """Log in to every node and become root there, and do nothing else.
@@ -90,7 +98,7 @@ class Nodes:
         Raises:
             NodeError: that does not work on one or more of them; all are named.
         """
-        _all(lambda node: self._ssh.run(node, "check", [], b"", OBSERVE_SECONDS), self.inventory.nodes)
+        _all(lambda node: self._run(node, "check", [], b"", OBSERVE_SECONDS), self.inventory.nodes)
 
     def observe(
         self, names: Iterable[str] | None = None, services: Sequence[str] | None = None
@@ -107,7 +115,7 @@ class Nodes:
         request = observation_request(services)
 
         def look(node: Node) -> NodeFacts:
-            answer = self._ssh.run(node, "observe", request, b"", OBSERVE_SECONDS)
+            answer = self._run(node, "observe", request, b"", OBSERVE_SECONDS)
             text = answer.decode("utf-8", errors="surrogateescape")  # files are written back as they were
             return parse_observation(node.name, node.control_plane, text)
 
@@ -212,7 +220,11 @@ class Nodes:
         return read_result(node, "", answer, self.redactor)
 
     def _transaction(self, node: Node, verb: str, payload: bytes, seconds: float) -> str:
-        return self._ssh.run(node, "transaction", [verb], payload, seconds).decode(errors="replace")
+        return self._run(node, "transaction", [verb], payload, seconds).decode(errors="replace")
+
+    def _run(self, node: Node, name: str, arguments: Sequence[str], payload: bytes, seconds: float) -> bytes:
+        self.round_trips[node.name] = self.round_trips.get(node.name, 0) + 1
+        return self._connections[node.connection].run(node, name, arguments, payload, seconds)
 
     def _node(self, name: str) -> Node:
         return next(node for node in self.inventory.nodes if node.name == name)
@@ -220,6 +232,16 @@ class Nodes:
     def _select(self, names: Iterable[str] | None) -> list[Node]:
         wanted = None if names is None else set(names)
         return [node for node in self.inventory.nodes if wanted is None or node.name in wanted]
+
+
+def _password(ask: Callable[[], str] | None) -> str:
+    password = os.environ.pop(SUDO_PASSWORD_VARIABLE, None) or (ask() if ask else None)
+    if not password:
+        raise NodeError(
+            "the inventory says sudo: password, but nobody can be asked for it here; put it into the environment "
+            f"for this one run: read -rs {SUDO_PASSWORD_VARIABLE} && export {SUDO_PASSWORD_VARIABLE}"
+        )
+    return password
 
 
 def _holder() -> str:

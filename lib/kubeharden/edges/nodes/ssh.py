@@ -7,23 +7,22 @@ of a command.
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import paramiko
 from fabric import Config, Connection
 
 from kubeharden.edges.nodes.known_hosts import Reject, read_known_hosts
+from kubeharden.edges.nodes.refusal import refusal
 from kubeharden.edges.nodes.session import Session, scripts
 from kubeharden.errors import HostKeyError, NodeError
 from kubeharden.inputs.inventory import Inventory, Node
 from kubeharden.redaction import Redactor
 
 KEEPALIVE_SECONDS = 15
-SUDO_PASSWORD_VARIABLE = "KUBEHARDEN_SUDO_PASSWORD"  # noqa: S105 - the name of a variable, not a password
 # paramiko's own thread logs tracebacks of connections that end; they are raised where they matter.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
@@ -33,18 +32,12 @@ class Ssh:
 
     Args:
         inventory: which nodes there are and how to log in.
-        ask_password: called once, if the inventory says ``sudo: password``.
-        redactor: learns the password, and takes secrets out of what a node says.
-
-    Attributes:
-        round_trips: how many scripts have been run, by node.
+        password: sudo's, if it needs one.
+        redactor: takes secrets out of what a node says.
     """
 
-    def __init__(
-        self, inventory: Inventory, ask_password: Callable[[], str] | None, redactor: Redactor
-    ) -> None:
-        self.inventory, self._redactor = inventory, redactor
-        self.round_trips: dict[str, int] = {}
+    def __init__(self, inventory: Inventory, password: str | None, redactor: Redactor) -> None:
+        self.inventory, self._password, self._redactor = inventory, password, redactor
         self._known = read_known_hosts(inventory.ssh.known_hosts)
         # Read and put together once: with many nodes, doing so for each of them takes longer than connecting.
         self._config, self._scripts = Config(), scripts()
@@ -53,8 +46,6 @@ class Ssh:
         self._lock = threading.Lock()
         self._gateway_lock = threading.Lock()
         self._shared: Connection | None = None
-        self._password = _password(ask_password) if inventory.ssh.sudo == "password" else None
-        redactor.remember(self._password)
 
     def close(self) -> None:
         """Close all connections."""
@@ -92,7 +83,6 @@ class Ssh:
             NodeError: the node cannot be reached, refuses, or the script did not end well.
         """
         connection = self._connection(node)
-        self.round_trips[node.name] = self.round_trips.get(node.name, 0) + 1
         session = None
         try:
             session = self._session(node, connection)
@@ -104,7 +94,7 @@ class Ssh:
         if answer.status != 0:
             words = answer.complaints or answer.output.decode(errors="replace")
             said = self._redactor.redact(words.strip())[-500:]
-            raise NodeError(_refusal(node, connection.user, answer.status, said))
+            raise NodeError(refusal(node.name, connection.user, answer.status, said))
         return answer.output
 
     def _session(self, node: Node, connection: Connection) -> Session:
@@ -244,25 +234,6 @@ def _close(connection: Connection) -> None:
     connection.close()
     if isinstance(connection.gateway, Connection):
         _close(connection.gateway)
-
-
-def _password(ask: Callable[[], str] | None) -> str:
-    password = os.environ.pop(SUDO_PASSWORD_VARIABLE, None) or (ask() if ask else None)
-    if not password:
-        raise NodeError(
-            "the inventory says sudo: password, but nobody can be asked for it here; put it into the environment "
-            f"for this one run: read -rs {SUDO_PASSWORD_VARIABLE} && export {SUDO_PASSWORD_VARIABLE}"
-        )
-    return password
-
-
-def _refusal(node: Node, user: str, status: int, said: str) -> str:
-    if "sudo" in said or "password is required" in said:
-        return (
-            f"{node.name}: {user} may not become root there: {said}. Give {user} sudo on the node, or say "
-            "sudo: password in the inventory"
-        )
-    return f"{node.name}: the script ended with status {status}: {said or 'without a word'}"
 
 
 def _short(error: BaseException) -> str:

@@ -1,0 +1,71 @@
+"""The connection to the machine that this process runs on, which is one of the nodes."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+
+from kubeharden.edges.nodes.refusal import refusal
+from kubeharden.edges.nodes.session import script_text
+from kubeharden.errors import NodeError
+from kubeharden.inputs.inventory import Inventory, Node
+from kubeharden.redaction import Redactor
+
+
+class Local:
+    """Runs the scripts in processes of this machine, as root.
+
+    Args:
+        inventory: which nodes there are.
+        password: sudo's, if it needs one.
+        redactor: takes secrets out of what a script says.
+    """
+
+    def __init__(self, inventory: Inventory, password: str | None, redactor: Redactor) -> None:
+        self._names = [node.name for node in inventory.nodes if node.connection == "local"]
+        self._password, self._redactor = password, redactor
+        self._sudo: list[str] = [] if os.geteuid() == 0 else ["env", "LC_ALL=C", "sudo"]
+
+    def run(self, node: Node, name: str, arguments: Sequence[str], payload: bytes, seconds: float) -> bytes:
+        """Run one of the scripts; see ``Ssh.run``."""
+        command = [*self._sudo, *(["-n", "--"] if self._sudo else []), "sh", "-c"]
+        text = ":" if name == "check" else script_text(name)
+        if self._sudo and self._password is not None:
+            self._ask_sudo(node, seconds)
+        return self._execute(node, [*command, text, f"kubeharden-{name}", *arguments], payload, seconds)
+
+    def logins(self) -> dict[str, dict[str, str]]:
+        """Return the user of this process; there is no key."""
+        return {name: {"user": getpass.getuser(), "key": "", "host_key": ""} for name in self._names}
+
+    def close(self) -> None:
+        """Let sudo forget the password."""
+        if self._sudo and self._password is not None:
+            subprocess.run([*self._sudo, "-k"], check=False, stdin=subprocess.DEVNULL)
+
+    def _ask_sudo(self, node: Node, seconds: float) -> None:
+        """Give sudo the password; it remembers it for this process."""
+        self._execute(node, [*self._sudo, "-S", "-v", "-p", ""], f"{self._password}\n".encode(), seconds)
+
+    def _execute(self, node: Node, command: Sequence[str], payload: bytes, seconds: float) -> bytes:
+        # In a session of its own: Ctrl-C is for this process, which then puts back what has begun.
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            output, complaints = process.communicate(payload, timeout=seconds)
+        except subprocess.TimeoutExpired as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise NodeError(f"{node.name}: no answer within {seconds:.0f} s") from error
+        if process.returncode != 0:
+            said = self._redactor.redact((complaints or output).decode(errors="replace").strip())[-500:]
+            raise NodeError(refusal(node.name, getpass.getuser(), process.returncode, said))
+        return output
