@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from kubeharden import __version__
@@ -15,11 +16,14 @@ from kubeharden.errors import KubehardenError, ParameterError
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.project import runs_folder
 from kubeharden.records.archive import JOURNAL, RECORD, RUN_NAME, runs_in
+from kubeharden.records.keys import find_key
 from kubeharden.records.push import push
+from kubeharden.records.reader import is_there, one_line
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register
-from kubeharden.records.signature import Signers, chosen_signers, find_key
+from kubeharden.records.signature import Signers, chosen_signers
 from kubeharden.records.verify import Verdict, verify, verify_folder
 from kubeharden.redaction import Redactor
+from kubeharden.show.display import BAD, Block, Message, Table, View
 from kubeharden.show.records_view import comparison_view, register_view, run_view
 
 WELL, WRONG, USAGE = 0, 1, 2
@@ -45,17 +49,41 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _fail(given: argparse.Namespace, error: Exception, code: int) -> int:
-    sys.stderr.write(f"kubeharden: {given.redactor.redact(str(error))}\n")
+    sys.stderr.write(f"kubeharden: {_plain(given.redactor.redact(str(error)))}\n")
     return code
 
 
 def _print(given: argparse.Namespace, text: str) -> None:
-    sys.stdout.write(f"{given.redactor.redact(text)}\n")
+    sys.stdout.write(f"{_plain(given.redactor.redact(text))}\n")
+
+
+def _print_view(given: argparse.Namespace, view: View) -> None:
+    """Print a view of what others have named: each name on its line, whatever is in it."""
+    blocks: list[Block] = []
+    for block in view.blocks:
+        if isinstance(block, Table):
+            rows = [[one_line(str(cell)) for cell in row] for row in block.rows]
+            headings = list(map(one_line, block.headings))
+            blocks.append(replace(block, title=one_line(block.title), headings=headings, rows=rows))
+        elif isinstance(block, Message):
+            blocks.append(replace(block, text=block.text.replace("\n", "\n    ")))
+        else:
+            blocks.append(replace(block, title=one_line(block.title)))
+    _print(given, str(replace(view, blocks=blocks)))
 
 
 def _print_json(content: object) -> None:
     """Print recorded data, which is redacted already: redacting it again could break the JSON."""
-    sys.stdout.write(f"{json.dumps(content, indent=1, ensure_ascii=False)}\n")
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    lines = (
+        "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line) for line in text.split("\n")
+    )
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _plain(text: str) -> str:
+    """Return text without what a terminal would take for more than letters; tabs and line ends are left."""
+    return "\n".join("\t".join(map(one_line, line.split("\t"))) for line in text.split("\n"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -174,6 +202,7 @@ def _seal(given: argparse.Namespace) -> int:
 def _verify(given: argparse.Namespace) -> int:
     with _signers(given) as signers:
         verdicts = [verdict for text in given.runs for verdict in _verdicts(text, signers, given.oldest)]
+        _print(given, f"Signatures that count: {one_line(signers.words)}")
     for verdict in verdicts:
         _print(given, _verdict_text(verdict))
     return WELL if all(verdict.good for verdict in verdicts) else WRONG
@@ -183,14 +212,19 @@ def _records(given: argparse.Namespace) -> int:
     parent = _place(given.folder) if given.folder else runs_folder()
     wanted = Wanted(given.node, given.about, given.user, given.since, given.until)
     entries = register(parent, wanted)
-    verdicts = None
+    verdicts, words = None, ""
     if given.verify:
         with _signers(given) as signers:
             verdicts = {entry.run: verify(entry.folder, signers) for entry in entries if entry.sealed}
+            words = signers.words
     if given.json:
         _print_json([_entry_json(entry, verdicts) for entry in entries])
     else:
-        _print(given, str(register_view(entries, verdicts)))
+        view = register_view(entries, verdicts)
+        view.add(*(Message(f"{entry.run}: {text}", BAD) for entry in entries for text in entry.wrong))
+        if verdicts is not None:
+            view.add(Message(f"Signatures that count: {words}"))
+        _print_view(given, view)
     return WELL if all(verdict.good for verdict in (verdicts or {}).values()) else WRONG
 
 
@@ -202,7 +236,7 @@ def _entry_json(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> dict[st
         **vars(entry),
         "folder": str(entry.folder),
         "verified": None if verdict is None else verdict.good,
-        "wrong": [] if verdict is None else list(verdict.wrong),
+        "wrong": [*entry.wrong, *(() if verdict is None else verdict.wrong)],
     }
 
 
@@ -211,25 +245,28 @@ def _show(given: argparse.Namespace) -> int:
     if given.json:
         _print_json(record_of(folder))
         return WELL
-    verdict = _verdict_if_possible(folder, given)
-    _print(given, str(run_view(record_of(folder), verdict)))
+    verdict, words = _verdict_if_possible(folder, given)
+    view = run_view(record_of(folder), verdict)
+    if words:
+        view.add(Message(f"Signatures that count: {words}"))
+    _print_view(given, view)
     return WELL if verdict is None or verdict.good or not verdict.sealed else WRONG
 
 
-def _verdict_if_possible(folder: Path, given: argparse.Namespace) -> Verdict | None:
-    """Return the result of verification; None if no signers are given and this machine has no key."""
+def _verdict_if_possible(folder: Path, given: argparse.Namespace) -> tuple[Verdict | None, str]:
+    """Return the result of verification and whose signatures counted; neither if nobody's is known to count."""
     try:
         with _signers(given) as signers:
-            return verify(folder, signers)
+            return verify(folder, signers), signers.words
     except ParameterError:
         if given.key or given.allowed_signers:
             raise
-        return None
+        return None, ""
 
 
 def _diff(given: argparse.Namespace) -> int:
     one, other = _run(given.run), _run(given.other)
-    _print(given, str(comparison_view(one.name, other.name, compare_runs(one, other))))
+    _print_view(given, comparison_view(one.name, other.name, compare_runs(one, other)))
     return WELL
 
 
@@ -259,7 +296,7 @@ def _clean_nodes(given: argparse.Namespace) -> int:
 
 def _verdicts(text: str, signers: Signers, oldest: str) -> list[Verdict]:
     folder = _place(text)
-    if RUN_NAME.fullmatch(folder.name) or (folder / JOURNAL).exists() or (folder / RECORD).exists():
+    if RUN_NAME.fullmatch(folder.name) or is_there(folder, JOURNAL) or is_there(folder, RECORD):
         return [verify(folder, signers, oldest)]
     if not runs_in(folder):
         raise ParameterError(f"{text}: there is no run in this folder")
@@ -267,14 +304,12 @@ def _verdicts(text: str, signers: Signers, oldest: str) -> list[Verdict]:
 
 
 def _verdict_text(verdict: Verdict) -> str:
-    lines = [f"✘ {verdict.folder.name}"]
+    name = one_line(verdict.folder.name)
+    lines = [f"✘ {name}"]
     if verdict.good:
-        lines = [
-            f"✔ {verdict.folder.name}: as sealed on {verdict.sealed}, by {verdict.signer} ({verdict.key})"
-        ]
-    return "\n".join(
-        (*lines, *(f"    ✘ {text}" for text in verdict.wrong), *(f"    • {t}" for t in verdict.notes))
-    )
+        lines = [f"✔ {name}: as sealed on {verdict.sealed}, by {verdict.signer} ({verdict.key})"]
+    wrong, notes = map(one_line, verdict.wrong), map(one_line, verdict.notes)
+    return "\n".join((*lines, *(f"    ✘ {text}" for text in wrong), *(f"    • {text}" for text in notes)))
 
 
 def _signers(given: argparse.Namespace) -> AbstractContextManager[Signers]:
@@ -284,7 +319,7 @@ def _signers(given: argparse.Namespace) -> AbstractContextManager[Signers]:
 def _place(text: str) -> Path:
     """Return a folder by its path, or else by its name in the project's outputs/."""
     path = Path(text).expanduser()
-    found = next((p for p in (path, runs_folder() / text) if p.is_dir()), None)
+    found = next((p for p in (path, runs_folder() / text) if p.is_dir() or p.is_symlink()), None)
     if found is None:
         raise ParameterError(f"{text}: there is no such folder")
     return found.absolute()
@@ -292,6 +327,6 @@ def _place(text: str) -> Path:
 
 def _run(text: str) -> Path:
     folder = _place(text)
-    if not (folder / JOURNAL).is_file():
+    if not is_there(folder, JOURNAL):
         raise ParameterError(f"{text}: is not a run's folder; there is no {JOURNAL} in it")
     return folder

@@ -30,8 +30,9 @@ from kubeharden.inputs.sources import REHEARSAL, OpenCluster, source
 from kubeharden.plan.events import RunStarted
 from kubeharden.plan.steps import names
 from kubeharden.plan.written import written_words
-from kubeharden.records.approval import Approval, find_approval, keys_at_hand
+from kubeharden.records.approval import Approval, find_approval
 from kubeharden.records.folder import Record
+from kubeharden.records.keys import keys_at_hand
 from kubeharden.records.provenance import file_digest, versions, who
 from kubeharden.redaction import Redactor
 from kubeharden.runs.kind import AnyKind

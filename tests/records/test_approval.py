@@ -15,9 +15,9 @@ from kubeharden import runbook
 from kubeharden.errors import ApprovalError, ParameterError
 from kubeharden.plan import ObjectChange, Plan
 from kubeharden.plan.events import Approved, Started
-from kubeharden.records.approval import Approval, check_approved, keys_at_hand
+from kubeharden.records.approval import Approval, check_approved
 from kubeharden.records.folder import read_run
-from kubeharden.records.signature import fingerprint, public_part
+from kubeharden.records.keys import fingerprint, keys_at_hand, public_part
 from kubeharden.records.summary import build_record
 from kubeharden_rehearsal import Rehearsal, available
 

@@ -15,9 +15,10 @@ from moto.server import ThreadedMotoServer
 
 from kubeharden.cli import main
 from kubeharden.errors import ParameterError, RecordError
-from kubeharden.records.push import push
+from kubeharden.records.keys import public_part
+from kubeharden.records.push import _Bucket, push
 from kubeharden.records.seal import seal
-from kubeharden.records.signature import only_signer, public_part
+from kubeharden.records.signature import only_signer
 from kubeharden.records.verify import verify
 from record_support import make_key, make_notebook, make_run
 from support import ROOT
@@ -101,8 +102,9 @@ def test_nothing_that_is_there_is_written_over(s3: Any, run: Path) -> None:
 def test_a_copy_that_did_not_arrive_as_it_was_sent_is_noticed(
     s3: Any, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: real(path).replace(b"Kubelet", b"kubelet"))
+    real = _Bucket.put
+    other = lambda bucket, name, content: real(bucket, name, content.replace(b"Kubelet", b"kubelet"))  # noqa: E731
+    monkeypatch.setattr(_Bucket, "put", other)
     with pytest.raises(RecordError, match=f"something else than this run in files/n1/{'a' * 64}"):
         push(run, "s3://records")
 

@@ -15,8 +15,9 @@ import pytest
 
 from kubeharden.errors import RecordError
 from kubeharden.records.folder import Record
+from kubeharden.records.keys import find_key, public_part
 from kubeharden.records.seal import seal
-from kubeharden.records.signature import find_key, only_signer, public_part, sign, try_key
+from kubeharden.records.signature import only_signer, sign, try_key
 from kubeharden.records.summary import record_schema
 from kubeharden.records.verify import Verdict, verify
 from record_support import make_key, make_notebook, make_run

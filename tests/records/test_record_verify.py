@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubeharden.records.archive import alterations, read_record, read_seal
+from kubeharden.records.keys import fingerprint, public_part
 from kubeharden.records.seal import seal
-from kubeharden.records.signature import Signers, fingerprint, only_signer, public_part, sign
+from kubeharden.records.signature import Signers, only_signer, sign
 from kubeharden.records.verify import Verdict, verify, verify_folder
 from record_support import make_key, make_notebook, make_run
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Protocol, Self, dataclass_transform
 
 from kubeharden.facts import Facts
+from kubeharden.plan.forms import fits
 from kubeharden.plan.model import NodeChange, ObjectChange, Plan
 from kubeharden.plan.proof import Proof
 
@@ -357,12 +358,18 @@ def event_of(line: Mapping[str, Any]) -> Event | None:
 
     A field that the line does not have, as those of earlier versions, has its default; one of a later version is
     left out.
+
+    Raises:
+        ValueError: a field has a value of another type than it can have.
     """
     kind = Event.kinds.get(line["action"])
     if kind is None:
         return None
     names = [f.name for f in fields(kind) if f.name == "time" or not f.metadata.get("unwritten")]
-    return kind(**{name: line[name] for name in names if name in line})
+    values = {name: line[name] for name in names if name in line}
+    if not fits(kind, values):
+        raise ValueError(f"is not an event '{kind.action}' as this version knows it")
+    return kind(**values)
 
 
 def _changes(part: Plan) -> list[dict[str, str]]:

@@ -10,20 +10,20 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import subprocess
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kubeharden.errors import ApprovalError, RecordError
+from kubeharden.errors import ApprovalError, ParameterError, RecordError
 from kubeharden.plan import Plan, digest_of
-from kubeharden.records.folder import PLAN
-from kubeharden.records.signature import Signers, fingerprint, fingerprint_in, public_part, signer_of
+from kubeharden.records.archive import runs_in
+from kubeharden.records.folder import PLAN, json_file
+from kubeharden.records.reader import SIGNATURE_LIMIT, parse_json, read, read_path
+from kubeharden.records.signature import fingerprint_in, signer_of, signers_in
 
 NAMESPACE = "kubeharden-approval"
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
-AGENT_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -125,25 +125,6 @@ def plan_difference(approved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
 
 
-def keys_at_hand(identity_file: str | None) -> frozenset[str]:
-    """Return the fingerprints of the operator's own keys: the one named, those of ``~/.ssh`` and of the agent."""
-    lines = []
-    files = sorted(Path("~/.ssh").expanduser().glob("*.pub"))
-    for path in [*([Path(identity_file)] if identity_file else []), *files]:
-        try:
-            lines.append(public_part(path))
-        except RecordError:  # a key with a passphrase and no public part beside it: the agent will know it
-            continue
-    try:
-        agent: subprocess.CompletedProcess[str] | None = subprocess.run(
-            ["ssh-add", "-L"], capture_output=True, text=True, timeout=AGENT_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        agent = None
-    lines += agent.stdout.splitlines() if agent is not None and agent.returncode == 0 else []
-    return frozenset(fingerprint(line).split()[1] for line in lines if len(line.split()) > 1)
-
-
 def check_signer(approval: Approval, own_keys: Collection[str]) -> None:
     """Refuse what somebody approves for themselves.
 
@@ -163,50 +144,65 @@ def _cluster(identity: Mapping[str, str]) -> str:
 
 
 def _from_signature(signature: Path, approvers: str | None) -> Approval:
-    """Return the approval in a signature file."""
+    """Return the approval in a signature file; both files are read once, and what was verified is what is used."""
     plan = signature.with_suffix("")
-    if signature.suffix != ".sig" or not signature.is_file() or not plan.is_file():
+    try:
+        made, signed = read_path(signature, SIGNATURE_LIMIT), read_path(plan)
+    except RecordError as error:
         raise ApprovalError(
-            f"approval: {signature} is not a signature beside the plan that it signs; expected the plan.json.sig that "
-            f"`ssh-keygen -Y sign -f KEY -n {NAMESPACE} plan.json` makes"
-        )
+            f"approval: {signature} is not a signature beside the plan that it signs ({error}); expected the "
+            f"plan.json.sig that `ssh-keygen -Y sign -f KEY -n {NAMESPACE} plan.json` makes"
+        ) from None
     if not approvers:
         raise ApprovalError(
             "approval: the inventory names no approvers; expected the path of a file of allowed signers (ssh-keygen(1))"
         )
     try:
-        signers = Signers(Path(approvers))
-        approver = signer_of(plan, signature, signers, "", namespace=NAMESPACE)
-        key = fingerprint_in(signature, plan, namespace=NAMESPACE)
-    except RecordError as error:
+        with signers_in(Path(approvers), "approvers of the inventory") as signers:
+            approver = signer_of(plan.name, signed, made, signers, namespace=NAMESPACE)
+        key = fingerprint_in(signed, made, namespace=NAMESPACE)
+        content = parse_plan(signed)
+    except (ParameterError, RecordError) as error:
         raise ApprovalError(f"approval: {error}") from None
     found = _FINGERPRINT.search(key)
-    content = _content(plan)
-    return Approval(content["digest"], "signature", approver, found[0] if found else "", content)
+    if found is None:
+        raise ApprovalError(f"approval: which key made {signature.name} cannot be told ({key})")
+    return Approval(content["digest"], "signature", approver, found[0], content)
 
 
-def _content(path: Path) -> dict[str, Any]:
-    """Read a plan that was signed; its digest must be that of its content, which is what the approver read."""
+def parse_plan(data: bytes) -> dict[str, Any]:
+    """Return the plan that the bytes of a ``plan.json`` hold.
+
+    Only the bytes that a run writes for a plan count: in any others, people and programs may read different things.
+
+    Raises:
+        RecordError: they are something else, or not the plan whose digest they name.
+    """
     try:
-        content = json.loads(path.read_bytes())
-        body = {key: value for key, value in content.items() if key != "digest"}
-    except (OSError, ValueError, AttributeError) as error:
-        raise ApprovalError(f"approval: {path} is not a plan: {error}") from None
+        content = parse_json(data)
+        same = isinstance(content, dict) and json_file(content) == data
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{PLAN} is not a plan: {error}") from None
+    if not same:
+        raise RecordError(
+            f"{PLAN} is not as a run in mode plan writes it; sign that file, and leave it as it is"
+        )
+    body = {key: value for key, value in content.items() if key != "digest"}
     if content.get("digest") != digest_of(body):
-        raise ApprovalError(
-            f"approval: what stands in {path} is not the plan whose digest it names: it was altered, or the redaction "
-            "took a secret out of it. Approve such a plan by its digest (approved_plan)"
+        raise RecordError(
+            f"what stands in {PLAN} is not the plan whose digest it names: it was altered, or the redaction took a "
+            "secret out of it. Approve such a plan by its digest (approved_plan)"
         )
     return dict(content)
 
 
 def _plan_of(runs: Path, digest: str) -> dict[str, Any] | None:
     """Return the plan with this digest, from the newest run that has it."""
-    for path in sorted(runs.glob(f"*/{PLAN}"), reverse=True):
+    for run in reversed(runs_in(runs)):
         try:
-            content = json.loads(path.read_bytes())
-        except (OSError, ValueError):
+            content = parse_plan(read(run, PLAN))
+        except RecordError:
             continue
-        if isinstance(content, dict) and content.get("digest") == digest:
+        if content["digest"] == digest:
             return content
     return None

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import RecordError
-from kubeharden.records.journal import read_journal
+from kubeharden.plan.forms import fits
+from kubeharden.records.journal import Journal, last_time, read_journal
+from kubeharden.records.reader import digest, is_there, names_below, one_line, parse_json, read
 
 JOURNAL, NOTEBOOK, PAGE = "journal.jsonl", "notebook.ipynb", "notebook.html"
 RECORD, SIGNATURE = "record.json", "record.json.sig"
 # Where a seal is prepared; nothing of it is left once a run is sealed.
 STAGING = ".sealing"
 # <UTC time>-<cluster>-<change id or step>
-RUN_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-.+")
+RUN_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-.+", re.DOTALL)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_CHUNK = 1 << 20
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,13 @@ class Seal:
 
 
 def runs_in(parent: Path) -> list[Path]:
-    """Return the folders of runs in a folder, oldest first; whatever else lies there is left out."""
+    """Return the folders of runs in a folder, oldest first, and the links that bear the name of a run."""
     try:
-        names = sorted(entry.name for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False))
+        names = sorted(
+            entry.name
+            for entry in os.scandir(parent)
+            if entry.is_symlink() or entry.is_dir(follow_symlinks=False)
+        )
     except OSError as error:
         raise RecordError(f"{parent}: cannot be read ({error.strerror}); expected a folder of runs") from None
     return [parent / name for name in names if RUN_NAME.fullmatch(name)]
@@ -71,34 +75,16 @@ def runs_in(parent: Path) -> list[Path]:
 
 def is_sealed(folder: Path) -> bool:
     """Return whether a run has been sealed; the signature is what is put there last."""
-    return (folder / SIGNATURE).exists()
+    return is_there(folder, SIGNATURE)
 
 
 def files_in(folder: Path) -> list[str]:
-    """Return path of everything in the folder that is not a folder, but for the record and its signature."""
-    found = set()
-    for where, folders, names in os.walk(folder):
-        links = (name for name in folders if Path(where, name).is_symlink())
-        found |= {str(Path(where, name).relative_to(folder)) for name in (*names, *links)}
-    return sorted(found - {RECORD, SIGNATURE})
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a regular file, in hex; a link is not followed.
+    """Return path of everything in the folder that is not a folder, except for the record and its signature.
 
     Raises:
-        RecordError: it is not a run's folder, or cannot be read.
+        RecordError: the folder, or one in it, cannot be read.
     """
-    sha = hashlib.sha256()
-    try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise RecordError(f"{path}: is not a regular file")
-            while chunk := file.read(_CHUNK):
-                sha.update(chunk)
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read as a regular file ({error.strerror})") from None
-    return sha.hexdigest()
+    return [name for name in names_below(folder) if name not in {RECORD, SIGNATURE}]
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -107,12 +93,19 @@ def read_record(folder: Path) -> dict[str, Any]:
     Raises:
         RecordError: it is not there, or is not a record.
     """
-    path = folder / RECORD
+    return parse_record(read(folder, RECORD))
+
+
+def parse_record(data: bytes) -> dict[str, Any]:
+    """Return what the bytes of a ``record.json`` hold.
+
+    Raises:
+        RecordError: they are not a record.
+    """
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not JSON"
-        raise RecordError(f"{RECORD}: cannot be read ({why})") from None
+        content = parse_json(data)
+    except ValueError:
+        raise RecordError(f"{RECORD}: cannot be read (it is not JSON)") from None
     if not isinstance(content, dict):
         raise RecordError(f"{RECORD}: is not a record")
     return content
@@ -125,39 +118,42 @@ def read_seal(record: Mapping[str, Any]) -> Seal:
         RecordError: there is none, or it is in no form that this version knows.
     """
     found = record.get("seal")
-    names = Seal.__dataclass_fields__
-    if not isinstance(found, dict) or set(found) != set(names):
+    if not isinstance(found, dict) or set(found) != set(Seal.__dataclass_fields__):
         raise RecordError(f"{RECORD}: has no seal that this version of kubeharden knows")
-    texts = all(
-        isinstance(found[n], str)
-        for n in ("run", "sealed", "previous", "previous_digest", "last_line", "key")
-    )
-    numbers = all(type(found[name]) is int for name in ("number", "lines"))
-    files, unsealed = found["files"], found["unsealed"]
-    if not (
-        texts
-        and numbers
-        and isinstance(found["notebook"], bool)
-        and isinstance(unsealed, list)
-        and all(isinstance(name, str) for name in unsealed)
-        and isinstance(files, dict)
-        and all(isinstance(text, str) and _DIGEST.fullmatch(text) for text in files.values())
+    if not fits(Seal, found) or not _is_sound(
+        seal := Seal(**{**found, "unsealed": tuple(found["unsealed"])})
     ):
         raise RecordError(f"{RECORD}: its seal is damaged")
-    return Seal(**{**found, "unsealed": tuple(unsealed)})
+    return seal
+
+
+def _is_sound(seal: Seal) -> bool:
+    """Return whether names in a seal are those of runs beside it, digests are digests, and its time is one."""
+    runs = (*seal.unsealed, *([seal.previous] if seal.previous else []))
+    return (
+        all(RUN_NAME.fullmatch(run) and "/" not in run for run in runs)
+        and all(map(_DIGEST.fullmatch, seal.files.values()))
+        and _TIME.fullmatch(seal.sealed) is not None
+        and seal.number >= 1
+    )
 
 
 def alterations(folder: Path, seal: Seal) -> list[str]:
     """Return what differs between the folder and its seal, one sentence each; empty if nothing does."""
     wrong = []
     if seal.run != folder.name:
-        wrong.append(f"{RECORD}: is the record of {seal.run}, and lies in the folder of another run")
-    there = files_in(folder)
+        wrong.append(
+            f"{RECORD}: is the record of {one_line(seal.run)}, and lies in the folder of another run"
+        )
+    try:
+        there = set(files_in(folder))
+    except RecordError as error:
+        return [*wrong, str(error)]
     for name in sorted({*there, *seal.files}):
         if name not in seal.files:
-            wrong.append(f"{name}: was added")
+            wrong.append(f"{one_line(name)}: was added")
         elif name not in there:
-            wrong.append(f"{name}: is missing")
+            wrong.append(f"{one_line(name)}: is missing")
         else:
             wrong += _file_altered(folder, name, seal)
     return wrong
@@ -165,22 +161,65 @@ def alterations(folder: Path, seal: Seal) -> list[str]:
 
 def _file_altered(folder: Path, name: str, seal: Seal) -> list[str]:
     try:
-        if digest(folder / name) == seal.files[name]:
+        if digest(folder, name) == seal.files[name]:
             return []
     except RecordError as error:
-        return [str(error).removeprefix(f"{folder}/")]
-    return [f"{name}: was changed", *(_journal_altered(folder, seal) if name == JOURNAL else ())]
+        return [str(error)]
+    return [f"{one_line(name)}: was changed", *(_journal_altered(folder, seal) if name == JOURNAL else ())]
 
 
 def _journal_altered(folder: Path, seal: Seal) -> list[str]:
     """Return which lines of a journal that is not the sealed one are wrong."""
     found = list(read_journal(folder / JOURNAL).problems)
-    lines = (folder / JOURNAL).read_bytes().split(b"\n")[:-1]
+    lines = journal_lines(folder)
     if len(lines) != seal.lines:
         found.append(f"{JOURNAL}: has {len(lines)} lines, and {seal.lines} were sealed")
     elif last_line(lines) != seal.last_line:
         found.append(f"{JOURNAL}: line {len(lines)} was changed")
     return found
+
+
+def time_problem(seal: Seal, journal: Journal, previous: Seal | None) -> str:
+    """Return what is wrong with the time of a seal; empty where nothing is.
+
+    It may not go back: at an earlier time a key would count that has expired since.
+
+    Args:
+        seal: the seal.
+        journal: of the same run.
+        previous: the seal that it follows, where that is known.
+    """
+    last = last_time(journal)[:19]  # to the second, as a seal has it
+    if last > seal.sealed[: len(last)]:
+        return f"{RECORD}: was sealed at {seal.sealed}, before the last event of the run, at {one_line(last)}"
+    if previous is not None and previous.sealed > seal.sealed:
+        return (
+            f"{RECORD}: was sealed at {seal.sealed}, before the run that it follows, {one_line(previous.run)}, at "
+            f"{previous.sealed}"
+        )
+    return ""
+
+
+def own_approval(record: Mapping[str, Any], key: str) -> str:
+    """Return what is wrong with the approval of a run that this key sealed: nobody approves their own plan.
+
+    Args:
+        record: the content of ``record.json``.
+        key: ``ssh-ed25519 SHA256:…``.
+    """
+    approval = record.get("approval")
+    by = approval.get("key") if isinstance(approval, dict) else ""
+    same = by and by in key.split()
+    return f"{RECORD}: the key that seals it, {by}, is the one that approved its plan" if same else ""
+
+
+def journal_lines(folder: Path) -> list[bytes]:
+    """Return the whole lines of a run's journal.
+
+    Raises:
+        RecordError: it cannot be read.
+    """
+    return read(folder, JOURNAL).split(b"\n")[:-1]
 
 
 def last_line(lines: list[bytes]) -> str:

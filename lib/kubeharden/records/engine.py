@@ -18,8 +18,9 @@ from papermill.utils import merge_kwargs, remove_args
 
 from kubeharden.errors import RecordError
 from kubeharden.records import executed_notebook
+from kubeharden.records.keys import find_key
 from kubeharden.records.seal import seal
-from kubeharden.records.signature import find_key, try_key
+from kubeharden.records.signature import try_key
 from kubeharden.redaction import Redactor
 
 

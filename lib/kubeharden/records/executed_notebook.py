@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import RecordError
+from kubeharden.records.reader import NOTEBOOK_LIMIT, read_path
 from kubeharden.redaction import MARK, Redactor
 
 # What the run shows of itself beside its table, for programs: {"run": …, "folder": …}.
@@ -24,11 +25,11 @@ def read_notebook(path: Path) -> Any:
     import nbformat  # noqa: PLC0415 - verifying needs no Jupyter
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_path(path.resolve(), NOTEBOOK_LIMIT).decode("utf-8")
         nbformat.validate(json.loads(text), version=4)
         return nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
-    except OSError as error:
-        raise RecordError(f"notebook: cannot read {str(path)!r} ({error.strerror})") from None
+    except RecordError as error:
+        raise RecordError(f"notebook: cannot read {str(path)!r} ({error})") from None
     except (ValueError, RecursionError, nbformat.ValidationError):
         raise RecordError(f"notebook: {str(path)!r} is not a notebook of format 4") from None
 
@@ -38,8 +39,10 @@ def runs_of(notebook: Any) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
     for output in _outputs(notebook):
         said = output.get("data", {}).get(RUN_TYPE)
-        if isinstance(said, dict) and {"run", "folder"} <= said.keys() and said not in found:
-            found.append(said)
+        if isinstance(said, dict):
+            named = {key: said[key] for key in ("run", "folder") if isinstance(said.get(key), str)}
+            if len(named) > 1 and named not in found:
+                found.append(named)
     return found
 
 

@@ -21,18 +21,23 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kubeharden.errors import ParameterError, RecordError
 from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, digest_of, sha256
-from kubeharden.plan.events import Event, Planned, Started, event_of
+from kubeharden.plan.events import Event, Planned, Started
+from kubeharden.plan.forms import fits
 from kubeharden.records.journal import Journal, JournalWriter, read_journal, sync_folder
-from kubeharden.redaction import Redactor
+from kubeharden.records.reader import MissingError, limit_of, one_line, open_file, parse_json, read
+from kubeharden.redaction import Redactor, is_whole
 
 E = TypeVar("E", bound=Event)
+ACTIONS = ("create", "update", "delete")
 ABSENT = "absent"  # instead of a digest: there is no such file
+_DIGEST = re.compile(r"[0-9a-f]{64}|absent")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # of a node, a service, a step
+_MODE, _OWNER = re.compile(r"[0-7]{1,4}"), re.compile(r"[^\s:-][^\s:]*")
 JOURNAL, PLAN, FILES, OBJECTS = "journal.jsonl", "plan.json", "files.json", "objects.json"
 
 
@@ -62,6 +67,26 @@ class KeptFile:
     before_owner: str = ""
     before_group: str = ""
 
+    def mistake(self) -> str:
+        """Return what is wrong with it as read from a record; empty where nothing is."""
+        there = (self.before_mode, self.before_owner, self.before_group)
+        modes, owners = [self.mode], [self.owner, self.group]
+        if any(there):
+            modes.append(self.before_mode)
+            owners += [self.before_owner, self.before_group]
+        if not all(map(_NAME.fullmatch, (self.node, self.service, self.step))):
+            return (
+                f"names {one_line(self.service)} on {one_line(self.node)} in the step {one_line(self.step)}"
+            )
+        if not _is_plain_path(self.path):
+            return f"names the path {one_line(self.path)}"
+        if not all(map(_DIGEST.fullmatch, (self.before, self.after))):
+            return f"has no digests of {self.path}"
+        sound = all(map(_MODE.fullmatch, modes)) and all(map(_OWNER.fullmatch, owners))
+        return (
+            "" if sound else f"has the mode or owner {one_line(' '.join((*modes, *owners)))} of {self.path}"
+        )
+
 
 @dataclass(frozen=True)
 class KeptObject:
@@ -77,6 +102,17 @@ class KeptObject:
     before: str
     after: str
     redacted: bool
+
+    def mistake(self) -> str:
+        """Return what is wrong with it as read from a record; empty where nothing is."""
+        kind, _, name = self.name.partition(" ")
+        if self.number < 1 or not _NAME.fullmatch(self.step) or self.action not in ACTIONS:
+            return f"has object {self.number} in the step {one_line(self.step)}, to {one_line(self.action)}"
+        if not (kind.isalpha() and name and self.name.isprintable()):
+            return f"names the object {one_line(self.name)}"
+        return (
+            "" if all(map(_DIGEST.fullmatch, (self.before, self.after))) else f"has no digests of {self.name}"
+        )
 
 
 class Record:
@@ -129,28 +165,30 @@ class Record:
 
     def _keep_plan(self, plan: Plan) -> None:
         content = {"digest": plan.digest, **plan.as_json()}
-        _write_json(self.folder / PLAN, self.redactor.redact_data(content))
+        self._write(PLAN, self.redactor.redact_data(content))
 
     def _keep_contents(self, change: NodeChange | ObjectChange) -> None:
         """Write the contents before and after."""
         with self._lock:
             if isinstance(change, ObjectChange):
                 self._objects.append(self._kept_object(change))
-                _write_json(self.folder / OBJECTS, [asdict(kept) for kept in self._objects])
+                self._write(OBJECTS, [asdict(kept) for kept in self._objects])
             elif change.files:
                 self._files += [self._kept_file(change, file) for file in change.files]
-                _write_json(self.folder / FILES, [asdict(kept) for kept in self._files])
+                self._write(FILES, [asdict(kept) for kept in self._files])
+
+    def _write(self, name: str, content: Any) -> None:
+        write_aside(self.folder, name, json_file(content))
 
     def close(self) -> None:
         """Close the journal; more than once does no harm."""
         self._journal.close()
 
     def _kept_file(self, change: NodeChange, file: FileChange) -> KeptFile:
-        folder = self.folder / "files" / change.node
         was = file.before
-        redacted = [self._keep_text(folder, was.content)] if was is not None else []
+        redacted = [self._keep_text(change.node, was.content)] if was is not None else []
         if not file.gone:
-            redacted.append(self._keep_text(folder, file.after))
+            redacted.append(self._keep_text(change.node, file.after))
         return KeptFile(
             node=change.node,
             service=change.service,
@@ -167,10 +205,11 @@ class Record:
             before_group="" if was is None else was.group,
         )
 
-    def _keep_text(self, folder: Path, content: str) -> bool:
+    def _keep_text(self, node: str, content: str) -> bool:
         """Keep a content under its digest; return whether a secret was taken out of it."""
         harmless = self.redactor.redact(content)
-        write_aside(folder / sha256(content), harmless.encode("utf-8", errors="surrogateescape"))
+        name = f"files/{node}/{sha256(content)}"
+        write_aside(self.folder, name, harmless.encode("utf-8", errors="surrogateescape"))
         return harmless != content
 
     def _kept_object(self, change: ObjectChange) -> KeptObject:
@@ -182,7 +221,7 @@ class Record:
             if content is not None:
                 harmless = self.redactor.redact_data(content)
                 redacted |= harmless != _plain(content)
-                _write_json(self.folder / "objects" / f"{number}-{side}.json", harmless)
+                self._write(f"objects/{number}-{side}.json", harmless)
         return KeptObject(
             number=number,
             step=change.step,
@@ -218,10 +257,10 @@ class PastRun:
     problems: tuple[str, ...]
     running: bool = False
 
-    @cached_property
+    @property
     def events(self) -> tuple[Event, ...]:
         """The events of its journal that this version knows."""
-        return tuple(filter(None, map(event_of, self.journal.lines)))
+        return self.journal.events
 
     def of(self, kind: type[E]) -> list[E]:
         """Return the events of a kind, in their order."""
@@ -242,69 +281,90 @@ class PastRun:
         return self.journal.lines[-1]["time"] if self.journal.lines else ""
 
     def content(self, node: str, digest: str) -> str:
-        """Return what is kept of a node's file, by the digest that ``files`` has.
+        """Return what is kept of a node's file, by the digest that ``files`` has; redacted where it had a secret.
 
         Raises:
-            RecordError: it is not there.
+            RecordError: it is not there, or is another content than the one of that digest.
         """
-        path = self.folder / "files" / node / digest
-        try:
-            return path.read_bytes().decode("utf-8", errors="surrogateescape")
-        except OSError as error:
-            raise RecordError(
-                f"{self.run}: {path.name} of {node} cannot be read ({error.strerror})"
-            ) from None
+        name = f"files/{node}/{digest}"
+        text = read(self.folder, name).decode("utf-8", errors="surrogateescape")
+        if sha256(text) != digest and is_whole(text):
+            raise RecordError(f"{one_line(self.run)}: {one_line(name)} is another content than its name says")
+        return text
 
     def object_content(self, kept: KeptObject, side: str) -> dict[str, Any] | None:
         """Return what is kept of an API object: its ``side`` ``before`` or ``after``; None where there was none.
 
         Raises:
-            RecordError: it is not there, or is not an object.
+            RecordError: it is not there, or is another object than the one of that digest.
         """
-        if getattr(kept, side) == ABSENT:
+        digest = getattr(kept, side)
+        if digest == ABSENT:
             return None
         name = f"objects/{kept.number}-{side}.json"
-        content, problem = _read_json(self.folder / name)
-        if problem or not isinstance(content, dict):
-            raise RecordError(f"{self.run}: {problem or f'{name} is not an object'}")
-        return content
+        content, problem = _read_json(self.folder, name)
+        if problem or not _is_object(content, kept.name):
+            raise RecordError(f"{one_line(self.run)}: {problem or f'{name} is not {kept.name}'}")
+        if digest_of(content) != digest and is_whole(json.dumps(content, ensure_ascii=False)):
+            raise RecordError(f"{one_line(self.run)}: {name} is another object than its digest says")
+        return dict(content)
 
 
 def read_run(folder: Path) -> PastRun:
     """Read a run's folder, in whatever state it was left.
 
     Raises:
-        RecordError: it is not the folder of a run.
+        RecordError: it is not the folder of a run, or holds a link or something else than files.
     """
-    if not (folder / JOURNAL).is_file():
-        raise RecordError(f"{folder} is not the record of a run: there is no {JOURNAL} in it")
+    folder = folder.absolute()
+    if folder.is_symlink():
+        raise RecordError(f"{folder} is not the record of a run: it is a link")
+    try:
+        os.close(open_file(folder, JOURNAL))
+    except MissingError:
+        raise RecordError(f"{folder} is not the record of a run: there is no {JOURNAL} in it") from None
+    except RecordError as error:
+        raise RecordError(f"{folder} is not the record of a run: {error}") from None
     journal = read_journal(folder / JOURNAL)
-    plan, plan_problem = _read_json(folder / PLAN)
-    files, files_problem = _read_list(folder / FILES, KeptFile)
-    objects, objects_problem = _read_list(folder / OBJECTS, KeptObject)
+    plan, plan_problem = _read_json(folder, PLAN)
+    files, files_problem = _read_list(folder, FILES, KeptFile)
+    objects, objects_problem = _read_list(folder, OBJECTS, KeptObject)
     found = (plan_problem, files_problem, objects_problem)
     return PastRun(
         folder=folder,
-        run=folder.resolve().name,
+        run=folder.name,
         journal=journal,
         plan=plan if isinstance(plan, dict) else None,
         files=tuple(files),
         objects=tuple(objects),
         problems=(*journal.problems, *(problem for problem in found if problem)),
-        running=is_open(folder / JOURNAL),
+        running=is_open(folder),
     )
 
 
-def write_aside(path: Path, data: bytes) -> None:
+def write_aside(folder: Path, name: str, data: bytes) -> None:
     """Write a file of a run so that it is there whole or not at all, on disk, for its owner only.
 
+    Args:
+        folder: the run's folder.
+        name: the path below it.
+        data: the content.
+
     Raises:
-        RecordError: it cannot be written.
+        RecordError: it cannot be written, or is bigger than what is read again.
     """
+    path = folder / name
     aside = path.with_name(f".{path.name}.new")
+    if len(data) > limit_of(name):
+        raise RecordError(
+            f"{path}: has more than {limit_of(name)} bytes. What cannot be recorded is not done"
+        )
     try:
         _make_folder(path.parent)
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        aside.unlink(
+            missing_ok=True
+        )  # a run that was cut off left it; or it is a link that somebody put there
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -316,6 +376,29 @@ def write_aside(path: Path, data: bytes) -> None:
         ) from None
 
 
+def json_file(content: Any) -> bytes:
+    """Return plain data as the bytes of a JSON file of a record, the only ones for it."""
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", errors="backslashreplace")
+
+
+def is_open(folder: Path) -> bool:
+    """Return True while a process has a run's journal open for writing: it holds a lock as long as it lives."""
+    try:
+        file = open_file(folder, JOURNAL)
+    except RecordError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return False
+
+
 def _make_folder(folder: Path) -> None:
     """Make a folder for its owner only, and those above it that are not there yet."""
     if not folder.is_dir():
@@ -324,42 +407,46 @@ def _make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def _write_json(path: Path, content: Any) -> None:
-    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    write_aside(path, text.encode("utf-8", errors="backslashreplace"))
-
-
 def _plain(content: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps(content))
 
 
-def _read_json(path: Path) -> tuple[Any, str]:
+def _is_plain_path(path: str) -> bool:
+    return path.startswith("/") and path.isprintable() and not {"", ".", ".."} & set(path.split("/")[1:])
+
+
+def _is_object(content: Any, name: str) -> bool:
+    """Return whether plain data is the API object of that name, such as ``Role weave/psp``."""
+    meta = content.get("metadata") if isinstance(content, dict) else None
+    if not isinstance(meta, dict):
+        return False
+    namespace = f"{meta['namespace']}/" if "namespace" in meta else ""
+    return f"{content.get('kind')} {namespace}{meta.get('name')}" == name
+
+
+def _read_json(folder: Path, name: str) -> tuple[Any, str]:
     """Return the content of a JSON file and what is wrong with it; neither where the file is not there."""
     try:
-        return json.loads(path.read_bytes()), ""
-    except FileNotFoundError:
+        return parse_json(read(folder, name)), ""
+    except MissingError:
         return None, ""
-    except (OSError, ValueError, RecursionError) as error:
-        return None, f"{path.name} cannot be read: {error}"
+    except RecordError as error:
+        return None, str(error)
+    except ValueError as error:
+        return None, f"{name} cannot be read: {error}"
 
 
-def _read_list(path: Path, kind: type[Any]) -> tuple[Sequence[Any], str]:
-    content, problem = _read_json(path)
+def _read_list(folder: Path, name: str, kind: type[KeptFile] | type[KeptObject]) -> tuple[Sequence[Any], str]:
+    content, problem = _read_json(folder, name)
     if content is None:
         return (), problem
     try:
-        return [kind(**item) for item in content], ""
+        kept = [kind(**item) for item in content]
     except TypeError as error:
-        return (), f"{path.name} is not a list of what a run kept: {error}"
+        return (), f"{name} is not a list of what a run kept: {error}"
+    wrong = next(filter(None, map(_mistake, kept)), "")
+    return ((), f"{name} {wrong}") if wrong else (kept, "")
 
 
-def is_open(path: Path) -> bool:
-    """Return True while a process has the journal open for writing: it holds a lock as long as it lives."""
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+def _mistake(kept: KeptFile | KeptObject) -> str:
+    return kept.mistake() if fits(type(kept), vars(kept)) else "has a value of another type than it can have"

@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import RecordError
+from kubeharden.plan.events import Event, event_of
+from kubeharden.records.reader import LIMIT, name_list, parse_json, read
 from kubeharden.redaction import Redactor
 
 OWN_KEYS = ("seq", "time", "action", "run", "previous")
@@ -85,6 +87,8 @@ class JournalWriter:
                 self._file = -1
 
     def _append(self, data: bytes) -> None:
+        if self._size + len(data) > LIMIT:
+            raise RecordError(f"{self._path}: is full at {LIMIT} bytes. What cannot be recorded is not done")
         try:
             written = 0
             while written < len(data):  # a full disk takes a part and then refuses the rest
@@ -106,11 +110,13 @@ class Journal:
 
     Attributes:
         lines: the whole ones, each as it was written, in their order.
+        events: those of them that this version knows.
         problems: what is wrong with it, one sentence each: lines changed, dropped, swapped, or not readable.
         torn: the text after the last newline; a run that was killed while it wrote leaves it. Empty as a rule.
     """
 
     lines: tuple[dict[str, Any], ...]
+    events: tuple[Event, ...] = ()
     problems: tuple[str, ...] = ()
     torn: str = ""
 
@@ -118,28 +124,38 @@ class Journal:
 def read_journal(path: Path) -> Journal:
     """Read a journal, in whatever state it is: what cannot be read is named in ``problems``, never raised."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        return Journal((), (f"{path.name}: cannot be read ({error.strerror})",))
+        return parse_journal(read(path.parent, path.name), path.name)
+    except RecordError as error:
+        return Journal((), problems=(str(error),))
+
+
+def parse_journal(data: bytes, name: str = "journal.jsonl") -> Journal:
+    """Return what the bytes of a journal hold; what is wrong with them is named in ``problems``, never raised."""
     *whole, torn = data.split(b"\n")
     lines: list[dict[str, Any]] = []
+    events: list[Event] = []
     problems: list[str] = []
     previous, expected = "", 1
     for number, raw in enumerate(whole, 1):
-        line = _parse(raw)
+        line, event, why = _parse(raw)
         if line is None:
-            problems.append(f"{path.name}: line {number} is not an event")
+            problems.append(f"{name}: line {number} {why[0]}")
         else:
-            problems += [
-                f"{path.name}: line {number} {why}" for why in _order_problems(line, expected, previous)
-            ]
+            why += _order_problems(line, expected, previous)
+            problems += [f"{name}: line {number} {words}" for words in why]
             lines.append(line)
+            events += [event] if event else []
             expected = line["seq"]
         previous, expected = hashlib.sha256(raw).hexdigest(), expected + 1
     names = {line["run"] for line in lines}
     if len(names) > 1:
-        problems.append(f"{path.name}: has lines of several runs: {', '.join(sorted(names))}")
-    return Journal(tuple(lines), tuple(problems), torn.decode("utf-8", errors="replace"))
+        problems.append(f"{name}: has lines of several runs: {name_list(sorted(names))}")
+    return Journal(tuple(lines), tuple(events), tuple(problems), torn.decode("utf-8", errors="replace"))
+
+
+def last_time(journal: Journal) -> str:
+    """Return the latest time in a journal; empty where it has no line."""
+    return max((line["time"] for line in journal.lines), default="")
 
 
 def json_line(content: dict[str, Any]) -> bytes:
@@ -157,14 +173,22 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _parse(raw: bytes) -> dict[str, Any] | None:
+def _parse(raw: bytes) -> tuple[dict[str, Any] | None, Event | None, list[str]]:
+    """Return the content of a line, its event where this version knows it, and what is wrong with it."""
     try:
-        line = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(line, dict) or type(line.get("seq")) is not int:
-        return None
-    return line if all(isinstance(line.get(key), str) for key in OWN_KEYS if key != "seq") else None
+        line = parse_json(raw)
+    except ValueError:
+        line = None
+    if (
+        not isinstance(line, dict)
+        or type(line.get("seq")) is not int
+        or not all(isinstance(line.get(key), str) for key in OWN_KEYS if key != "seq")
+    ):
+        return None, None, ["is not an event"]
+    try:
+        return line, event_of(line), []
+    except ValueError as error:
+        return line, None, [str(error)]
 
 
 def _order_problems(line: dict[str, Any], expected: int, previous: str) -> list[str]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from kubeharden.errors import ParameterError, RecordError
-from kubeharden.records.archive import RECORD, SIGNATURE, Seal, alterations, digest, read_record, read_seal
+from kubeharden.records.archive import RECORD, SIGNATURE, alterations, is_sealed, parse_record, read_seal
+from kubeharden.records.reader import name_list, read
 
 T = TypeVar("T")
 
@@ -49,32 +51,50 @@ def push(folder: Path, url: str) -> Pushed:
     wanted = _digests(folder)
     prefix = "/".join(part for part in (match["prefix"] or "").split("/") if part)
     bucket = _Bucket(match["bucket"], f"{prefix}/{folder.name}/" if prefix else f"{folder.name}/")
-    there = bucket.names()
-    _compare(bucket, {name: wanted.get(name, "") for name in there})
-    for name in wanted:
+    there = bucket.names(len(wanted))
+    _refuse(bucket, [name for name in there if name not in wanted])
+    _compare(bucket, folder, {name: wanted[name] for name in there})
+    for name, sha in wanted.items():
         if name not in there:
-            bucket.put(name, (folder / name).read_bytes())
-    _compare(bucket, wanted)
+            bucket.put(name, _content(folder, name, sha))
+    _compare(bucket, folder, wanted)
     return Pushed(bucket.place, len(wanted), len(there))
 
 
 def _digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a sealed run, the signature last."""
-    if not (folder / SIGNATURE).exists():
+    if not is_sealed(folder):
         raise RecordError(f"{folder.name} is not sealed; seal it first: kubeharden seal {folder} NOTEBOOK")
-    seal: Seal = read_seal(read_record(folder))
+    record, signature = read(folder, RECORD), read(folder, SIGNATURE)
+    seal = read_seal(parse_record(record))
     if wrong := alterations(folder, seal):
         raise RecordError(f"{folder.name} was altered since it was sealed: {'; '.join(wrong)}")
-    return {**seal.files, **{name: digest(folder / name) for name in (RECORD, SIGNATURE)}}
+    return {**seal.files, RECORD: _sha256(record), SIGNATURE: _sha256(signature)}
 
 
-def _compare(bucket: _Bucket, wanted: dict[str, str]) -> None:
-    wrong = [name for name, sha in wanted.items() if hashlib.sha256(bucket.get(name)).hexdigest() != sha]
+def _content(folder: Path, name: str, sha: str) -> bytes:
+    """Return what is sent, which is what was sealed and nothing that came in its place meanwhile."""
+    content = read(folder, name)
+    if _sha256(content) != sha:
+        raise RecordError(f"{folder.name}: {name} was changed while it was sent")
+    return content
+
+
+def _compare(bucket: _Bucket, folder: Path, wanted: dict[str, str]) -> None:
+    sent = ((name, _content(folder, name, sha)) for name, sha in wanted.items())
+    _refuse(bucket, [name for name, content in sent if bucket.get(name, len(content)) != content])
+
+
+def _refuse(bucket: _Bucket, wrong: list[str]) -> None:
     if wrong:
         raise RecordError(
-            f"{bucket.place} has something else than this run in {', '.join(sorted(wrong))}; "
+            f"{bucket.place} has something else than this run in {name_list(sorted(wrong))}; "
             "nothing that was there was written over"
         )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 class _Bucket:
@@ -91,24 +111,25 @@ class _Bucket:
         self.place = f"s3://{bucket}/{prefix}"
         self._client = self._ask(lambda: boto3.client("s3"))
 
-    def names(self) -> list[str]:
-        """Return the names of what is there, without the prefix."""
+    def names(self, most: int) -> list[str]:
+        """Return the names of what is there, without the prefix; one more than ``most`` at the most."""
 
-        def keys() -> list[str]:
+        def keys() -> Iterator[str]:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._prefix
             )
-            return [item["Key"][len(self._prefix) :] for page in pages for item in page.get("Contents", ())]
+            return (item["Key"][len(self._prefix) :] for page in pages for item in page.get("Contents", ()))
 
-        return self._ask(keys)
+        return self._ask(lambda: list(islice(keys(), most + 1)))
 
-    def get(self, name: str) -> bytes:
-        """Return the content of one."""
+    def get(self, name: str, most: int) -> bytes:
+        """Return the content of one; one byte more than ``most`` at the most."""
 
-        def read() -> bytes:
-            return bytes(self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"].read())
+        def content() -> bytes:
+            body = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"]
+            return bytes(body.read(most + 1))
 
-        return self._ask(read)
+        return self._ask(content)
 
     def put(self, name: str, content: bytes) -> None:
         """Put one there."""

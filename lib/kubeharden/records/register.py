@@ -14,7 +14,8 @@ from kubeharden.plan.events import RunStarted, Started
 from kubeharden.records.archive import JOURNAL, is_sealed, read_record, runs_in
 from kubeharden.records.folder import KeptFile, PastRun, is_open, read_run
 from kubeharden.records.journal import read_journal
-from kubeharden.records.summary import build_record, result_of, unrepaired
+from kubeharden.records.reader import one_line
+from kubeharden.records.summary import build_record, check_form, result_of, unrepaired
 from kubeharden.redaction import Redactor
 
 # What is compared of two records; of what was done, the changes and the files are.
@@ -40,6 +41,7 @@ class Entry:
         result: as ``summary.result_of`` says it.
         failed: what failed or was put back, and was not repaired in the same run.
         sealed: whether it bears a seal; whether the seal holds is another question.
+        wrong: what is wrong with its journal, one sentence each.
     """
 
     folder: Path
@@ -55,11 +57,12 @@ class Entry:
     result: str
     failed: tuple[str, ...]
     sealed: bool
+    wrong: tuple[str, ...] = ()
 
     @property
     def run(self) -> str:
         """Its name."""
-        return self.folder.name
+        return one_line(self.folder.name)
 
 
 @dataclass(frozen=True)
@@ -114,27 +117,27 @@ def register(parent: Path, wanted: Wanted | None = None) -> list[Entry]:
 
 def read_entry(folder: Path) -> Entry:
     """Return a run as its journal tells it, whatever state it was left in."""
-    path = folder / JOURNAL
-    past = PastRun(folder, folder.name, read_journal(path), None, (), (), (), running=is_open(path))
+    journal = read_journal(folder / JOURNAL)
+    past = PastRun(folder, folder.name, journal, None, (), (), (), running=is_open(folder))
     start = past.last(RunStarted) or RunStarted()
     begun = past.of(Started)
     touched = tuple(dict.fromkeys(filter(None, map(_node_of, begun))))
+    users = (start.who.get("login"), start.who.get("sudo_user"), start.kubernetes_user)
     return Entry(
         folder=folder,
-        started=past.started,
-        ended=past.ended,
-        who=_who(start.who),
-        users=tuple(
-            filter(None, (start.who.get("login"), start.who.get("sudo_user"), start.kubernetes_user))
-        ),
-        cluster=start.cluster,
-        change_id=start.change_id,
-        mode=start.mode,
-        nodes=touched if begun else tuple(start.nodes),
-        subjects=tuple(dict.fromkeys(event.subject for event in begun)),
+        started=one_line(past.started),
+        ended=one_line(past.ended),
+        who=one_line(_who(start.who)),
+        users=tuple(str(user) for user in users if user),
+        cluster=one_line(start.cluster),
+        change_id=one_line(start.change_id),
+        mode=one_line(start.mode),
+        nodes=tuple(map(one_line, touched if begun else start.nodes)),
+        subjects=tuple(dict.fromkeys(one_line(event.subject) for event in begun)),
         result=result_of(past),
-        failed=tuple(dict.fromkeys(unrepaired(past))),
+        failed=tuple(dict.fromkeys(map(one_line, unrepaired(past)))),
         sealed=is_sealed(folder),
+        wrong=journal.problems,
     )
 
 
@@ -142,9 +145,11 @@ def record_of(folder: Path) -> dict[str, Any]:
     """Return the record of a run: the sealed one, or made now from what its folder holds.
 
     Raises:
-        RecordError: it is not the folder of a run, or a content that it names is missing.
+        RecordError: it is not the folder of a run, or what lies in it is not what a run writes.
     """
-    return read_record(folder) if is_sealed(folder) else build_record(read_run(folder))
+    record = read_record(folder) if is_sealed(folder) else build_record(read_run(folder))
+    check_form(record)
+    return record
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from kubeharden.errors import RecordError
 from kubeharden.records import executed_notebook
 from kubeharden.records.archive import (
-    JOURNAL,
     NOTEBOOK,
     PAGE,
     RECORD,
@@ -28,18 +28,22 @@ from kubeharden.records.archive import (
     STAGING,
     Seal,
     alterations,
-    digest,
     files_in,
     is_sealed,
+    journal_lines,
     last_line,
+    own_approval,
     read_record,
     read_seal,
     runs_in,
+    time_problem,
 )
 from kubeharden.records.folder import PastRun, read_run, write_aside
 from kubeharden.records.html import render
 from kubeharden.records.journal import sync_folder
-from kubeharden.records.signature import fingerprint, public_part, sign
+from kubeharden.records.keys import fingerprint, public_part
+from kubeharden.records.reader import digest, open_file, read
+from kubeharden.records.signature import sign
 from kubeharden.records.summary import build_record
 from kubeharden.redaction import Redactor
 
@@ -73,10 +77,13 @@ def seal(folder: Path, notebook: Path | None, key: Path, *, may_ask: bool = Fals
     contents = {} if notebook is None else _contents(notebook, past.run)
     if past.running:
         raise RecordError(f"{past.run} is still going on; end it with run.finish(), or end its kernel")
-    with _only_one(folder.parent):
-        if is_sealed(folder):
-            return _again(folder, contents)
-        return _seal(past, contents, key, may_ask)
+    try:
+        with _only_one(folder.parent):
+            if is_sealed(folder):
+                return _again(folder, contents)
+            return _seal(past, contents, key, may_ask)
+    except OSError as error:
+        raise RecordError(f"{folder}: cannot be sealed ({error.strerror}: {error.filename})") from None
 
 
 def _contents(path: Path, run: str) -> dict[str, bytes]:
@@ -90,18 +97,18 @@ def _contents(path: Path, run: str) -> dict[str, bytes]:
 
 def _seal(past: PastRun, contents: dict[str, bytes], key: Path, may_ask: bool) -> Sealed:
     folder, staging = past.folder, past.folder / STAGING
-    shutil.rmtree(staging, ignore_errors=True)
+    _remove(staging)
     staging.mkdir(mode=0o700)
     try:
         for name, content in contents.items():
-            write_aside(staging / name, content)
-        lines = (folder / JOURNAL).read_bytes().split(b"\n")[:-1]
-        number, previous, previous_digest = _end_of_chain(folder)
+            write_aside(folder, f"{STAGING}/{name}", content)
+        lines = journal_lines(folder)
+        last, previous_digest = _end_of_chain(folder)
         made = Seal(
             run=past.run,
             sealed=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            number=number,
-            previous=previous,
+            number=last.number + 1 if last else 1,
+            previous=last.run if last else "",
             previous_digest=previous_digest,
             unsealed=tuple(r.name for r in runs_in(folder.parent) if r != folder and not is_sealed(r)),
             files=_digests(folder, staging, contents),
@@ -110,15 +117,27 @@ def _seal(past: PastRun, contents: dict[str, bytes], key: Path, may_ask: bool) -
             notebook=NOTEBOOK in contents,
             key=fingerprint(public_part(key)),
         )
-        record = json.dumps(
-            {**build_record(past), "seal": made.as_json()}, indent=1, sort_keys=True, ensure_ascii=False
-        )
-        write_aside(staging / RECORD, f"{record}\n".encode(errors="backslashreplace"))
+        record = build_record(past)
+        _check(made, past, last, record)
+        text = json.dumps({**record, "seal": made.as_json()}, indent=1, sort_keys=True, ensure_ascii=False)
+        write_aside(folder, f"{STAGING}/{RECORD}", f"{text}\n".encode(errors="backslashreplace"))
         _sync(sign(staging / RECORD, key, may_ask=may_ask))
         _put_in_place(folder, staging, (*contents, RECORD, SIGNATURE))
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        _remove(staging)
     return Sealed(folder, made, again=False)
+
+
+def _check(made: Seal, past: PastRun, last: Seal | None, record: Mapping[str, Any]) -> None:
+    """Refuse to make a seal that verification would find wrong.
+
+    Raises:
+        RecordError: it is one.
+    """
+    if wrong := time_problem(made, past.journal, last):
+        raise RecordError(f"{past.run}: {wrong}: the clock of this machine is behind; set it first")
+    if wrong := own_approval(record, made.key):
+        raise RecordError(f"{past.run}: {wrong}; seal it with your own key")
 
 
 def _digests(folder: Path, staging: Path, contents: dict[str, bytes]) -> dict[str, str]:
@@ -127,16 +146,15 @@ def _digests(folder: Path, staging: Path, contents: dict[str, bytes]) -> dict[st
     names = [name for name in files_in(folder) if not name.startswith(f"{STAGING}/") and name not in own]
     for name in own - contents.keys():
         (folder / name).unlink(missing_ok=True)
-    return {name: digest(folder / name) for name in names} | {n: digest(staging / n) for n in contents}
+    return {name: digest(folder, name) for name in names} | {n: digest(staging, n) for n in contents}
 
 
 def _put_in_place(folder: Path, staging: Path, names: tuple[str, ...]) -> None:
     """Rename what was prepared into the folder, in this order; nothing in it is writable any more."""
-    for name in names:
-        (staging / name).chmod(READ_ONLY)
     for name in files_in(folder):
-        if not name.startswith(f"{STAGING}/"):
-            (folder / name).chmod(READ_ONLY)
+        handle = open_file(folder, name)
+        os.fchmod(handle, READ_ONLY)
+        os.close(handle)
     for name in names:
         if name == names[-1]:
             sync_folder(folder)  # the signature is seen only where all the rest is
@@ -144,18 +162,26 @@ def _put_in_place(folder: Path, staging: Path, names: tuple[str, ...]) -> None:
     sync_folder(folder)
 
 
-def _end_of_chain(folder: Path) -> tuple[int, str, str]:
-    """Return the number of the next run to be sealed, and name and digest of the one before it."""
-    number, last = 0, None
+def _remove(staging: Path) -> None:
+    """Remove what a seal that was cut off has left; a link in its place goes, and what it leads to stays."""
+    if staging.is_symlink() or staging.is_file():
+        staging.unlink()
+    elif staging.exists():
+        shutil.rmtree(staging)
+
+
+def _end_of_chain(folder: Path) -> tuple[Seal | None, str]:
+    """Return the seal of the run that was sealed last, and the digest of its record."""
+    last, found = None, ""
     for other in runs_in(folder.parent):
         if is_sealed(other):
             try:
-                found = read_seal(read_record(other)).number
+                seal = read_seal(read_record(other))
+                if seal.run == other.name and (last is None or seal.number > last.number):
+                    last, found = seal, digest(other, RECORD)
             except RecordError:
                 continue  # damaged since: verify says so, and it can be followed by nothing
-            if found > number:
-                number, last = found, other
-    return (1, "", "") if last is None else (number + 1, last.name, digest(last / RECORD))
+    return last, found
 
 
 def _again(folder: Path, contents: dict[str, bytes]) -> Sealed:
@@ -171,8 +197,7 @@ def _again(folder: Path, contents: dict[str, bytes]) -> Sealed:
             f"{made.run} was sealed on {made.sealed} and has been altered since: {'; '.join(wrong)}"
         )
     if contents and not (
-        made.notebook
-        and executed_notebook.same((folder / NOTEBOOK).read_text("utf-8"), contents[NOTEBOOK].decode())
+        made.notebook and executed_notebook.same(read(folder, NOTEBOOK).decode(), contents[NOTEBOOK].decode())
     ):
         raise RecordError(
             f"{made.run} was sealed on {made.sealed}, with another notebook; a seal is not replaced"

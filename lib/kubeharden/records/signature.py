@@ -1,14 +1,15 @@
-"""Signatures over records, made and checked by ``ssh-keygen -Y``, as git does for commits.
+"""Signatures over records and approvals, made and checked by ``ssh-keygen -Y``, as git does for commits.
 
 The key is one that the operator has anyway, in a file or in the agent. The person who checks needs OpenSSH 8.2 or newer
 and the public key: as a ``.pub`` file, or in a file of allowed signers (``ssh-keygen(1)``, ALLOWED SIGNERS).
+
+What is checked are bytes that the caller has read, once: the file may be another one a moment later.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import os
 import subprocess
 import tempfile
@@ -18,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubeharden.errors import ParameterError, RecordError
+from kubeharden.records.keys import fingerprint, locate_key, public_part, wire_string
+from kubeharden.records.reader import MIB, name_list, read_path
 
 NAMESPACE = "kubeharden-record"
-KEY_VARIABLE = "KUBEHARDEN_SIGNING_KEY"
 SIGNERS_VARIABLE = "KUBEHARDEN_ALLOWED_SIGNERS"
-USUAL_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 _ONLY = "the-given-key"  # its principal, where there is no other name for it
 _ARMOR = (b"-----BEGIN SSH SIGNATURE-----\n", b"-----END SSH SIGNATURE-----\n")
 _WIDTH = 70  # of a line between them: sshbuf_dtob64 in OpenSSH's sshbuf-misc.c
@@ -36,35 +37,12 @@ class Signers:
     Attributes:
         path: a file in the format of allowed signers.
         principal: the one principal in it, where that is known already; it saves a look for it.
+        words: whose signatures those are, and who says so.
     """
 
     path: Path
     principal: str = ""
-
-
-def find_key(given: str = "") -> Path:
-    """Return the operator's key: the one given, else ``KUBEHARDEN_SIGNING_KEY``, git's, or an usual one of ``~/.ssh``.
-
-    Git's counts where ``gpg.format`` is ``ssh`` and ``user.signingkey`` names a file. A ``.pub`` file will do where
-    the agent holds the private part.
-
-    Raises:
-        RecordError: there is no such file, or no key was found anywhere.
-    """
-    named = given or os.environ.get(KEY_VARIABLE, "")
-    if named:
-        path = Path(named).expanduser()
-        if not path.is_file():
-            raise RecordError(f"signing key: there is no file {str(path)!r}")
-        return path
-    home = Path("~/.ssh").expanduser()
-    for path in (*_git_key(), *(home / name for name in USUAL_KEYS)):
-        if path.is_file():
-            return path
-    raise RecordError(
-        f"signing key: none was found; give --key FILE, set {KEY_VARIABLE}, set git's user.signingkey with "
-        "gpg.format ssh, or make one with: ssh-keygen -t ed25519"
-    )
+    words: str = ""
 
 
 def sign(path: Path, key: Path, *, may_ask: bool = False) -> Path:
@@ -98,38 +76,26 @@ def try_key(key: Path) -> None:
         sign(trial, key)
 
 
-def public_part(key: Path) -> str:
-    """Return the line of the public key that belongs to a key file.
-
-    Raises:
-        RecordError: there is none beside it, and it cannot be made without a passphrase.
-    """
-    for path in (key, key.with_name(f"{key.name}.pub")):
-        line = _public_line(path)
-        if line:
-            return line
-    done = subprocess.run(
-        ["ssh-keygen", "-y", "-P", "", "-f", key], stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
-    if done.returncode:
-        raise RecordError(f"key: no public key at {str(key)!r} or beside it; name the .pub file")
-    return done.stdout.decode().strip()
-
-
-def fingerprint(line: str) -> str:
-    """``ssh-ed25519 SHA256:…`` of a public key's line, as ``ssh-keygen -l`` shows it."""
-    kind, blob = line.split()[:2]
-    sha = hashlib.sha256(base64.b64decode(blob)).digest()
-    return f"{kind} SHA256:{base64.b64encode(sha).decode().rstrip('=')}"
+@contextmanager
+def only_signer(line: str, source: str = "as it was given") -> Iterator[Signers]:
+    """Allow the one public key of this line as the only one whose signatures count."""
+    with _copy_of(f'{_ONLY} namespaces="{NAMESPACE}" {line}\n'.encode()) as path:
+        yield Signers(path, _ONLY, f"those of the key {fingerprint(line)} ({source})")
 
 
 @contextmanager
-def only_signer(line: str) -> Iterator[Signers]:
-    """Allow the one public key of this line as the only one whose signatures count."""
-    with tempfile.NamedTemporaryFile("w", prefix="kubeharden-", suffix=".signers", encoding="utf-8") as file:
-        file.write(f'{_ONLY} namespaces="{NAMESPACE}" {line}\n')
-        file.flush()
-        yield Signers(Path(file.name), _ONLY)
+def signers_in(path: Path, source: str) -> Iterator[Signers]:
+    """Open a file of allowed signers, as it is now.
+
+    Raises:
+        ParameterError: there is no such file.
+    """
+    try:
+        content = read_path(path.resolve(), MIB)
+    except (OSError, RecordError):
+        raise ParameterError(f"allowed signers: there is no file {str(path)!r}") from None
+    with _copy_of(content) as copy:
+        yield Signers(copy, words=f"those that {path} allows ({source})")
 
 
 @contextmanager
@@ -145,82 +111,72 @@ def chosen_signers(allowed: str = "", key: str = "") -> Iterator[Signers]:
     """
     named = allowed or ("" if key else os.environ.get(SIGNERS_VARIABLE, ""))
     if named:
-        path = Path(named).expanduser()
-        if not path.is_file():
-            raise ParameterError(f"allowed signers: there is no file {str(path)!r}")
-        yield Signers(path)
+        source = "--allowed-signers" if allowed else f"${SIGNERS_VARIABLE}"
+        with signers_in(Path(named).expanduser().absolute(), source) as signers:
+            yield signers
         return
     try:
-        line = public_part(Path(key).expanduser() if key else find_key())
+        found = locate_key(key)
+        line = public_part(found.path)
     except RecordError as error:
         raise ParameterError(
             f"whose signatures count? A public key or a file of allowed signers must be given ({error})"
         ) from None
-    with only_signer(line) as signers:
+    with only_signer(line, f"{found.path.absolute()}: {found.source}") as signers:
         yield signers
 
 
-def is_public_key(path: Path) -> bool:
-    """Return whether a file holds one public key, as ``.pub`` files do."""
-    return bool(_public_line(path))
-
-
-def signer_of(record: Path, signature: Path, signers: Signers, when: str, namespace: str = NAMESPACE) -> str:
+def signer_of(
+    name: str, content: bytes, signature: bytes, signers: Signers, when: str = "", namespace: str = NAMESPACE
+) -> str:
     """Return whose signature this is: the principal, as the file of allowed signers calls it.
 
     Args:
-        record: the file that was signed.
-        signature: the file with its signature.
+        name: what the content is called, for messages; its signature is called ``<name>.sig``.
+        content: what was signed.
+        signature: the signature, as ssh-keygen writes it.
         when: the time of signing, ``YYYYmmddHHMMSSZ``: the signer's key must have been valid then; empty: now.
         namespace: what the signature is for.
 
     Raises:
-        RecordError: it is not a signature of this file, or of nobody among the signers. Its message says which.
+        RecordError: it is not a signature of this content, or of nobody among the signers. Its message says which.
     """
-    check_form(signature)
+    check_form(signature, name)
     at = ("-O", f"verify-time={when}") if when else ()
-    common = ("-n", namespace, "-s", str(signature))
-    principal = signers.principal
-    if not principal:
-        found = _keygen("find-principals", "-s", str(signature), "-f", str(signers.path), *at)
-        if found.returncode:
-            raise RecordError(_why_not(record, signature, namespace))
-        principal = found.stdout.decode().splitlines()[0]
-    content = record.read_bytes()
-    done = _keygen("verify", "-f", str(signers.path), "-I", principal, *common, *at, content=content)
-    if done.returncode:
-        raise RecordError(_why_not(record, signature, namespace))
+    with _copy_of(signature) as path:
+        common = ("-f", str(signers.path), "-s", str(path), *at)
+        found = _keygen("find-principals", *common) if not signers.principal else None
+        if found is not None and found.returncode:
+            raise RecordError(_why_not(name, content, path, namespace))
+        principal = signers.principal if found is None else _person(name, found.stdout)
+        done = _keygen("verify", "-I", principal, "-n", namespace, *common, content=content)
+        if done.returncode:
+            raise RecordError(_why_not(name, content, path, namespace))
     return principal
 
 
-def fingerprint_in(signature: Path, record: Path, namespace: str = NAMESPACE) -> str:
-    """``ED25519 key SHA256:…`` of the key that made a signature, whosever it is; empty if it is not of this file."""
-    done = _keygen("check-novalidate", "-n", namespace, "-s", str(signature), content=record.read_bytes())
-    words = done.stdout.decode()
-    return words.partition(" with ")[2].strip() if done.returncode == 0 else ""
+def fingerprint_in(content: bytes, signature: bytes, namespace: str = NAMESPACE) -> str:
+    """``ED25519 key SHA256:…`` of the key that made a signature, whosever it is; empty if it is not of this content."""
+    with _copy_of(signature) as path:
+        return _maker(content, path, namespace)
 
 
-def key_in(signature: Path) -> str:
+def key_in(name: str, signature: bytes) -> str:
     """``ssh-ed25519 SHA256:…`` of the key that a signature carries, as ``fingerprint`` gives it.
 
     The public key is the first field after the version, and its first field is its type: PROTOCOL.sshsig, section 3,
     and RFC 4253, section 6.6. That it made the signature is for ``signer_of`` to say.
 
     Raises:
-        RecordError: the file is not in the form that ssh-keygen writes.
+        RecordError: the signature is not in the form that ssh-keygen writes.
     """
-    key = _field(check_form(signature)[len(_MAGIC) :])
-    kind = _field(key).decode("ascii", errors="replace")
+    key = wire_string(check_form(signature, name)[len(_MAGIC) :])
+    kind = wire_string(key).decode("ascii", errors="replace")
     return fingerprint(f"{kind} {base64.b64encode(key).decode()}")
 
 
-def _field(data: bytes) -> bytes:
-    """Return the first string of SSH's wire format: four bytes of length, then the bytes (RFC 4251, section 5)."""
-    return data[4 : 4 + int.from_bytes(data[:4], "big")]
-
-
-def check_form(signature: Path) -> bytes:
-    """Hold the file to the one form that ssh-keygen writes; what it holds, decoded.
+def check_form(signature: bytes, name: str) -> bytes:
+    """Hold a signature to the one form that ssh-keygen writes; what it holds, decoded.
 
     What ssh-keygen reads is more than what it writes: other line ends, another version, spare bits. Nothing of that is
     signed, so a byte that was changed there would pass unnoticed.
@@ -228,50 +184,54 @@ def check_form(signature: Path) -> bytes:
     Raises:
         RecordError: it is in another form.
     """
-    text = signature.read_bytes()
     begin, end = _ARMOR
     try:
-        blob = base64.b64decode(b"".join(text[len(begin) : -len(end)].split(b"\n")), validate=True)
+        blob = base64.b64decode(b"".join(signature[len(begin) : -len(end)].split(b"\n")), validate=True)
     except binascii.Error:
         blob = b""
     lines = base64.b64encode(blob)
     body = b"".join(lines[at : at + _WIDTH] + b"\n" for at in range(0, len(lines), _WIDTH))
-    if text != begin + body + end or not blob.startswith(_MAGIC):
-        raise RecordError(f"{signature.name}: is not a signature as ssh-keygen writes it")
+    if signature != begin + body + end or not blob.startswith(_MAGIC):
+        raise RecordError(f"{name}.sig: is not a signature as ssh-keygen writes it")
     return blob
 
 
-def _why_not(record: Path, signature: Path, namespace: str) -> str:
-    key = fingerprint_in(signature, record, namespace)
-    if key:
-        return (
-            f"{signature.name}: a foreign signature, made with {key}, which is not among the allowed signers"
+@contextmanager
+def _copy_of(content: bytes) -> Iterator[Path]:
+    """Give ssh-keygen a file to read, which nobody else can exchange."""
+    with tempfile.NamedTemporaryFile(prefix="kubeharden-") as file:
+        file.write(content)
+        file.flush()
+        yield Path(file.name)
+
+
+def _person(name: str, principals: bytes) -> str:
+    """Return the first principal that is a name: a pattern matches anyone, and is not who signed.
+
+    Raises:
+        RecordError: there is none.
+    """
+    found = principals.decode(errors="replace").splitlines()
+    person = next((name for name in found if name.isprintable() and not set("*?!") & set(name)), None)
+    if person is None:
+        raise RecordError(
+            f"{name}.sig: the allowed signers call its maker {name_list(found)}, which is a pattern and not a person; "
+            "write the person's own name there"
         )
-    return f"{record.name}: was altered after it was signed, or its signature was"
+    return person
 
 
-def _git_key() -> list[Path]:
-    """Return the file that git signs with, if it signs with an SSH key and the key is a file."""
-    try:
-        found = [
-            subprocess.run(
-                ["git", "config", "--get", name], capture_output=True, text=True, check=False
-            ).stdout.strip()
-            for name in ("gpg.format", "user.signingkey")
-        ]
-    except OSError:  # no git here
-        return []
-    return [Path(found[1]).expanduser()] if found[0] == "ssh" and found[1] else []
+def _maker(content: bytes, signature: Path, namespace: str) -> str:
+    done = _keygen("check-novalidate", "-n", namespace, "-s", str(signature), content=content)
+    words = done.stdout.decode(errors="replace")
+    return words.partition(" with ")[2].strip() if done.returncode == 0 else ""
 
 
-def _public_line(path: Path) -> str:
-    """Return the first line of a file of one public key; empty where the file holds anything else."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return ""
-    words = lines[0].split() if lines else []
-    return " ".join(words[:2]) if len(words) > 1 and words[0].startswith(("ssh-", "ecdsa-", "sk-")) else ""
+def _why_not(name: str, content: bytes, signature: Path, namespace: str) -> str:
+    key = _maker(content, signature, namespace)
+    if key:
+        return f"{name}.sig: a foreign signature, made with {key}, which is not among the allowed signers"
+    return f"{name}: was altered after it was signed, or its signature was"
 
 
 def _keygen(

@@ -11,6 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from kubeharden.errors import RecordError
 from kubeharden.plan import unified_diff
 from kubeharden.plan.events import (
     OUTCOMES,
@@ -30,6 +31,7 @@ from kubeharden.plan.events import (
     Started,
 )
 from kubeharden.records.folder import ABSENT, KeptFile, KeptObject, PastRun
+from kubeharden.records.reader import one_line
 
 Outcome = Completed | Failed | Reverted
 VERSION = 1  # of the form; it grows with every change that a reader must know of
@@ -129,6 +131,21 @@ def record_schema() -> dict[str, Any]:
     return schema
 
 
+def check_form(record: Mapping[str, Any]) -> None:
+    """Check that a record has the form of the schema, so that what reads it need not ask at every step.
+
+    Raises:
+        RecordError: it has another one.
+    """
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - a list of runs needs no schema
+
+    wrong = next(Draft202012Validator(record_schema()).iter_errors(record), None)
+    if wrong is not None:
+        raise RecordError(
+            f"record.json: {one_line(wrong.json_path)} is not what version {VERSION} of the form says"
+        )
+
+
 def _changes(past: PastRun) -> list[dict[str, Any]]:
     """Return everything that was started, in its order, with its outcome and what it changed."""
     changes = []
@@ -220,10 +237,11 @@ def _not_done(past: PastRun, changes: list[dict[str, Any]]) -> list[dict[str, st
         return []
     begun = {(change["step"], change["subject"]) for change in changes if change["started"] >= plan.time}
     why = _why(past)
+    planned = [(change.get("step", ""), change.get("subject", "")) for change in plan.changes]
     return [
-        {"step": change["step"], "subject": change["subject"], "why": why}
-        for change in plan.changes
-        if (change["step"], change["subject"]) not in begun and ("", change["subject"]) not in begun
+        {"step": step, "subject": subject, "why": why}
+        for step, subject in planned
+        if not {(step, subject), ("", subject)} & begun
     ]
 
 

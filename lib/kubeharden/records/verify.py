@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +15,16 @@ from kubeharden.records.archive import (
     SIGNATURE,
     Seal,
     alterations,
-    digest,
     is_sealed,
+    own_approval,
+    parse_record,
     read_record,
     read_seal,
     runs_in,
+    time_problem,
 )
 from kubeharden.records.journal import read_journal
+from kubeharden.records.reader import is_folder, is_there, name_list, one_line, read
 from kubeharden.records.signature import Signers, key_in, signer_of
 
 
@@ -50,36 +54,48 @@ class Verdict:
         return not self.wrong
 
 
-def verify(folder: Path, signers: Signers, oldest: str = "") -> Verdict:
+def verify(folder: Path, signers: Signers, oldest: str = "", *, alone: bool = True) -> Verdict:
     """Hold one run against its seal, and against the run that was sealed before it, where that is here.
 
     Args:
         folder: the run's folder.
         signers: whose signatures count.
         oldest: name of the oldest run that is kept; that those before it are gone is not fault then.
+        alone: the run before it may be somewhere else, if no run lies beside it: somebody was handed this one.
 
     Raises:
         RecordError: ssh-keygen cannot be run.
     """
+    if not is_folder(folder):
+        there = is_there(folder.parent, folder.name)
+        return Verdict(folder, sealed="?" if there else "", wrong=(_no_folder(there=there),))
     if not is_sealed(folder):
         return Verdict(folder, wrong=tuple(_unsealed(folder)))
     try:
-        seal = read_seal(read_record(folder))
+        record, signature = read(folder, RECORD), read(folder, SIGNATURE)
+        content = parse_record(record)
+        seal = read_seal(content)
     except RecordError as error:
         return Verdict(folder, sealed="?", wrong=(str(error),))
     wrong = alterations(folder, seal)
     signer = ""
     try:
-        signer = signer_of(folder / RECORD, folder / SIGNATURE, signers, _when(seal))
-        made_with = key_in(folder / SIGNATURE)
+        signer = signer_of(RECORD, record, signature, signers, _when(seal))
+        made_with = key_in(RECORD, signature)
         if made_with != seal.key:
-            wrong.append(f"{SIGNATURE}: was made with {made_with}, and {RECORD} says {seal.key}")
+            wrong.append(f"{SIGNATURE}: was made with {made_with}, and {RECORD} says {one_line(seal.key)}")
     except RecordError as error:
         wrong.append(str(error))
-    broken, notes = ([], []) if seal.run == oldest else _predecessor(folder, seal)
+    previous, broken, notes = (
+        (None, [], []) if seal.run == oldest else _predecessor(folder, seal, alone=alone)
+    )
+    wrong.append(time_problem(seal, read_journal(folder / JOURNAL), previous))
+    wrong.append(own_approval(content, seal.key))
     if not seal.notebook:
         notes.append("it was sealed without its notebook")
-    return Verdict(folder, seal.sealed, signer, seal.key, (*wrong, *broken), tuple(notes))
+    return Verdict(
+        folder, seal.sealed, signer, one_line(seal.key), tuple(filter(None, (*wrong, *broken))), tuple(notes)
+    )
 
 
 def verify_folder(parent: Path, signers: Signers, oldest: str = "") -> list[Verdict]:
@@ -92,7 +108,7 @@ def verify_folder(parent: Path, signers: Signers, oldest: str = "") -> list[Verd
     """
     runs = runs_in(parent)
     links = _links(runs)
-    return [_with_chain(verify(folder, signers, oldest), links, oldest) for folder in runs]
+    return [_with_chain(verify(run, signers, oldest, alone=False), links, oldest) for run in runs]
 
 
 def _with_chain(verdict: Verdict, links: dict[str, Seal], oldest: str) -> Verdict:
@@ -103,33 +119,31 @@ def _with_chain(verdict: Verdict, links: dict[str, Seal], oldest: str) -> Verdic
     wrong = list(verdict.wrong)
     twins = sorted(run for run, other in links.items() if other.number == seal.number and run != seal.run)
     if twins:
-        wrong.append(f"the chain forks: {', '.join(twins)} has the number {seal.number} as well")
-    lost = [name for name in seal.unsealed if not (verdict.folder.parent / name).is_dir() and name >= oldest]
-    wrong += [f"{name}: lay beside it, not sealed, when this run was sealed, and is gone" for name in lost]
+        wrong.append(f"the chain forks: {name_list(twins)} has the number {seal.number} as well")
+    lost = [name for name in seal.unsealed if not is_folder(verdict.folder.parent / name) and name >= oldest]
+    wrong += [
+        f"{one_line(name)}: lay beside it, not sealed, when this run was sealed, and is gone" for name in lost
+    ]
     return replace(verdict, wrong=tuple(wrong))
 
 
-def _predecessor(folder: Path, seal: Seal) -> tuple[list[str], list[str]]:
-    """Return what is wrong with the run before in the chain, and what cannot be known of it."""
+def _predecessor(folder: Path, seal: Seal, *, alone: bool) -> tuple[Seal | None, list[str], list[str]]:
+    """Return the seal of the run before in the chain, what is wrong with it, and what cannot be known of it."""
     if not seal.previous:
-        return (
-            [] if seal.number == 1 else [f"{RECORD}: has the number {seal.number} and nothing before it"]
-        ), []
-    before = folder.parent / seal.previous
-    if not before.is_dir():
-        if any(run.name != folder.name for run in runs_in(folder.parent)):
-            return [f"the run sealed before it is gone: {seal.previous}"], []
-        return [], [f"it follows {seal.previous}, which is not here"]
-    if _digest_or_nothing(before / RECORD) != seal.previous_digest:
-        return [f"{seal.previous}: is sealed no longer as it was when this run was sealed after it"], []
-    return [], []
-
-
-def _digest_or_nothing(path: Path) -> str:
+        wrong = [] if seal.number == 1 else [f"{RECORD}: has the number {seal.number} and nothing before it"]
+        return None, wrong, []
+    before, name = folder.parent / seal.previous, one_line(seal.previous)
+    if not is_folder(before):
+        if alone and all(run.name == folder.name for run in runs_in(folder.parent)):
+            return None, [], [f"it follows {name}, which is not here"]
+        return None, [f"the run sealed before it is gone: {name}"], []
     try:
-        return digest(path)
+        record = read(before, RECORD)
+        if hashlib.sha256(record).hexdigest() == seal.previous_digest:
+            return read_seal(parse_record(record)), [], []
     except RecordError:
-        return ""
+        pass  # it is not what it was
+    return None, [f"{name}: is sealed no longer as it was when this run was sealed after it"], []
 
 
 def _links(runs: Sequence[Path]) -> dict[str, Seal]:
@@ -143,10 +157,12 @@ def _links(runs: Sequence[Path]) -> dict[str, Seal]:
     return links
 
 
+def _no_folder(*, there: bool) -> str:
+    return "is a link, and not the folder of a run itself" if there else "there is no such folder"
+
+
 def _unsealed(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return ["there is no such folder"]
-    if not RUN_NAME.fullmatch(folder.name) and not (folder / JOURNAL).exists():
+    if not RUN_NAME.fullmatch(folder.name) and not is_there(folder, JOURNAL):
         return ["is not a run: it has no journal"]
     return ["it is not sealed: nothing vouches for what is in it", *read_journal(folder / JOURNAL).problems]
 

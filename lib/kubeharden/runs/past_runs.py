@@ -15,12 +15,13 @@ from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.parameters import Text, read_parameters
 from kubeharden.inputs.project import find, runs_folder
 from kubeharden.records.folder import read_run
+from kubeharden.records.keys import is_public_key
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register, since_run
-from kubeharden.records.signature import chosen_signers, is_public_key
+from kubeharden.records.signature import chosen_signers
 from kubeharden.records.verify import Verdict, verify
 from kubeharden.redaction import Redactor
 from kubeharden.runs.verb import verb
-from kubeharden.show.display import GOOD, Message, View
+from kubeharden.show.display import BAD, GOOD, Message, View
 from kubeharden.show.records_view import comparison_view, files_view, register_view, run_view
 
 VERIFIED_AT_MOST = 200  # runs of one list; each costs some 10 ms
@@ -65,6 +66,7 @@ class Records:
     def list(self) -> View:
         """Show the runs that match, the newest first, each with the verdict on its seal."""
         view = register_view(self.entries, self._verdicts(self.entries[:VERIFIED_AT_MOST]))
+        view.add(*(Message(f"{entry.run}: {text}", BAD) for entry in self.entries for text in entry.wrong))
         if len(self.entries) > VERIFIED_AT_MOST:
             view.add(
                 Message(f"The newest {VERIFIED_AT_MOST} were verified; kubeharden verify takes them all.")

@@ -1,0 +1,295 @@
+"""The one resolver of SSH keys: which key signs for the operator, and which keys are the operator's own.
+
+Git's configuration counts as far as it is the person's or the machine's. That of a repository is never read: anyone who
+packs an archive can put one into it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import glob
+import hashlib
+import os
+import pwd
+import re
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubeharden.errors import ApprovalError, RecordError
+from kubeharden.records.reader import MIB, one_line, read_path
+
+KEY_VARIABLE = "KUBEHARDEN_SIGNING_KEY"
+USUAL_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
+SECONDS = 10  # that git, an agent or ssh-keygen may take to answer
+MOST_FILES = 10_000  # in ~/.ssh
+_PUBLIC = re.compile(r"(?:ssh-|ecdsa-|sk-)\S+[ \t]+[A-Za-z0-9+/]+=*")
+_PRIVATE = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----(.*?)-----END", re.DOTALL)
+_CONTAINER = b"openssh-key-v1\0"  # PROTOCOL.key of OpenSSH
+_SETTING = re.compile(
+    r"\s*(IdentityFile|CertificateFile|IdentityAgent|Include)(?:\s*=\s*|\s+)(.+)", re.IGNORECASE
+)
+_FINGERPRINT = re.compile(r"\bSHA256:[A-Za-z0-9+/]{43}")
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    """A key file, and the words for where its path comes from."""
+
+    path: Path
+    source: str
+
+
+def find_key(given: str = "") -> Path:
+    """Return the path of ``locate_key``."""
+    return locate_key(given).path
+
+
+def locate_key(given: str = "") -> KeyFile:
+    """Return the operator's key: the one given, else ``KUBEHARDEN_SIGNING_KEY``, git's, or a usual one of ``~/.ssh``.
+
+    Git's counts where ``gpg.format`` is ``ssh`` and ``user.signingkey`` names a file by its whole path. A ``.pub`` file
+    will do where the agent holds the private part.
+
+    Raises:
+        RecordError: there is no such file, or no key was found anywhere.
+    """
+    named = given or os.environ.get(KEY_VARIABLE, "")
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise RecordError(f"signing key: there is no file {str(path)!r}")
+        return KeyFile(path, "--key" if given else f"${KEY_VARIABLE}")
+    home = Path("~/.ssh").expanduser()
+    of_git = Path(_git("user.signingkey")).expanduser() if _git("gpg.format") == "ssh" else Path()
+    if of_git.is_absolute() and of_git.is_file():
+        return KeyFile(of_git, "git's user.signingkey")
+    for path in (home / name for name in USUAL_KEYS):
+        if path.is_file():
+            return KeyFile(path, "the usual place")
+    raise RecordError(
+        f"signing key: none was found; give --key FILE, set {KEY_VARIABLE}, set git's user.signingkey (git config "
+        "--global) with gpg.format ssh, or make one with: ssh-keygen -t ed25519"
+    )
+
+
+def public_part(key: Path) -> str:
+    """Return the line of the public key that belongs to a key file.
+
+    Raises:
+        RecordError: there is none in it or beside it, and it cannot be made without a passphrase.
+    """
+    for path in (key, key.with_name(f"{key.name}.pub")):
+        lines = _lines_of(_content(path))
+        if len(lines) == 1:
+            return lines[0]
+    raise RecordError(f"key: no public key at {str(key)!r} or beside it; name the .pub file")
+
+
+def is_public_key(path: Path) -> bool:
+    """Return whether a file holds one public key and nothing else, as ``.pub`` files do."""
+    content = _content(path)
+    lines = [
+        line for line in content.decode(errors="replace").splitlines() if line.strip() and line[0] != "#"
+    ]
+    return len(lines) == 1 and _PUBLIC.match(lines[0]) is not None
+
+
+def fingerprint(line: str) -> str:
+    """``ssh-ed25519 SHA256:…`` of a public key's line, as ``ssh-keygen -l`` shows it.
+
+    Raises:
+        RecordError: it is not one.
+    """
+    try:
+        kind, blob = line.split()[:2]
+        sha = hashlib.sha256(base64.b64decode(blob, validate=True)).digest()
+    except ValueError:
+        raise RecordError(f"key: {one_line(line)} is not a public key") from None
+    return f"{kind} SHA256:{base64.b64encode(sha).decode().rstrip('=')}"
+
+
+def keys_at_hand(identity_file: str | None) -> frozenset[str]:
+    """Return the fingerprints (``SHA256:…``) of all keys of the person at the keyboard.
+
+    Those are the keys in and below ``~/.ssh``, of the person before sudo too, and those that SSH's configuration names,
+    that the agents hold, that git signs with, that seals are made with, and that the inventory names.
+
+    Raises:
+        ApprovalError: a private key is there, and it cannot be told which one it is.
+    """
+    homes = dict.fromkeys(_homes())
+    settings = [setting for home in homes for setting in _ssh_settings(home)]
+    named = [identity_file or "", os.environ.get(KEY_VARIABLE, ""), _git("user.signingkey")]
+    paths = [Path(text).expanduser() for text in named if text]
+    paths += [Path(path) for name, path in settings if name != "identityagent"]
+    lines = [match[0] for match in map(_PUBLIC.search, named) if match]  # git's may be the key itself
+    for path in dict.fromkeys((*paths, *(path.with_name(f"{path.name}.pub") for path in paths))):
+        lines += _lines_of(_content(path), path)
+    for home in homes:
+        for path in _files_below(home / ".ssh"):
+            content = _content(path)
+            if path.suffix == ".pub" or _PRIVATE.search(content):
+                lines += _lines_of(content, path)
+    sockets = [
+        os.environ.get("SSH_AUTH_SOCK", ""),
+        *(path for name, path in settings if name == "identityagent"),
+    ]
+    for socket in dict.fromkeys(filter(None, sockets)):
+        lines += _run(["ssh-add", "-L"], {"SSH_AUTH_SOCK": socket}).splitlines()
+    return _fingerprints(lines)
+
+
+def _fingerprints(lines: Iterable[str]) -> frozenset[str]:
+    """Return the fingerprints of public keys; a certificate has that of its key."""
+    with tempfile.NamedTemporaryFile("w", prefix="kubeharden-", suffix=".pub", encoding="utf-8") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+        file.flush()
+        return frozenset(_FINGERPRINT.findall(_run(["ssh-keygen", "-l", "-f", file.name])))
+
+
+def _lines_of(content: bytes, path: Path | None = None) -> list[str]:
+    """Return the lines of the public keys in a key file, whether it holds private keys or public ones.
+
+    Raises:
+        ApprovalError: ``path`` is given, and it is a private key that does not tell its public part.
+    """
+    private = _PRIVATE.search(content)
+    if private is None:
+        return [
+            m[0]
+            for line in content.decode(errors="replace").splitlines()
+            if (m := _PUBLIC.match(line.strip()))
+        ]
+    lines = _container_lines(private[1]) or _derived_lines(content)
+    if not lines and path is not None and b"ENCRYPTED" in content:
+        raise ApprovalError(
+            f"whether the approval is somebody else's cannot be told: {path} is a private key that does not say which; "
+            f"write it anew in OpenSSH's own format: ssh-keygen -p -f {shlex.quote(str(path))}"
+        )
+    return lines
+
+
+def _container_lines(text: bytes) -> list[str]:
+    """Return the public keys of a private key in OpenSSH's format, which has them in the open, passphrase or not."""
+    with suppress(binascii.Error):
+        data = base64.b64decode(b"".join(text.split()), validate=True)
+        if data.startswith(_CONTAINER):
+            rest = data[len(_CONTAINER) :]
+            for _ in range(3):  # cipher, key derivation, and its options
+                rest = rest[4 + len(wire_string(rest)) :]
+            blob = wire_string(rest[4:])
+            kind = wire_string(blob).decode("ascii", errors="replace")
+            return [f"{kind} {base64.b64encode(blob).decode()}"]
+    return []
+
+
+def _derived_lines(content: bytes) -> list[str]:
+    """Return the public key of a private key in another format that needs no passphrase."""
+    with tempfile.NamedTemporaryFile(
+        prefix="kubeharden-"
+    ) as file:  # for its owner only, and no .pub beside it
+        file.write(content)
+        file.flush()
+        made = _run(["ssh-keygen", "-y", "-P", "", "-f", file.name])
+    return [match[0] for match in map(_PUBLIC.match, made.splitlines()) if match]
+
+
+def wire_string(data: bytes) -> bytes:
+    """Return the first string of SSH's wire format: four bytes of length, then the bytes (RFC 4251, section 5)."""
+    return data[4 : 4 + int.from_bytes(data[:4], "big")]
+
+
+def _content(path: Path) -> bytes:
+    """Return the content of a key file; nothing where it is not a regular file that can be read."""
+    try:
+        return read_path(path.resolve(), MIB)
+    except (OSError, RecordError):
+        return b""
+
+
+def _homes() -> Iterator[Path]:
+    """Yield the home folders of the person: as the shell says, as the machine says, and before sudo."""
+    yield Path("~").expanduser()
+    with suppress(KeyError):
+        yield Path(pwd.getpwuid(os.getuid()).pw_dir)
+    with suppress(KeyError, ValueError):
+        yield Path(pwd.getpwnam(os.environ.get("SUDO_USER", "")).pw_dir)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    count = 0
+    for where, _, names in os.walk(folder):
+        for name in sorted(names):
+            count += 1
+            if count > MOST_FILES:
+                return
+            yield Path(where, name)
+
+
+def _ssh_settings(home: Path) -> Iterator[tuple[str, str]]:
+    """Yield what SSH's configuration says of keys: a name in small letters, and a path that is there.
+
+    All that any host gets counts; what only SSH can fill in, such as the host's name, stands for anything.
+    """
+    waiting = [(home / ".ssh/config", home / ".ssh"), (Path("/etc/ssh/ssh_config"), Path("/etc/ssh"))]
+    seen = set()
+    while waiting:
+        path, base = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for line in _content(path).decode(errors="replace").splitlines():
+            if match := _SETTING.match(line):
+                for found in _paths_of(match[2], home, base):
+                    if match[1].lower() == "include":
+                        waiting.append((Path(found), base))
+                    else:
+                        yield match[1].lower(), found
+
+
+def _paths_of(text: str, home: Path, base: Path) -> Iterator[str]:
+    try:
+        words = shlex.split(text)
+    except ValueError:  # a quote that does not end
+        words = [text]
+    for word in words:
+        expanded = os.path.expandvars(re.sub(r"^~(?=/|$)|%d", str(home), word))
+        yield from glob.iglob(str(base / re.sub(r"%[^%]", "*", expanded).replace("%%", "%")))  # noqa: PTH207 - anywhere
+
+
+def _git(name: str) -> str:
+    """Return a value of git's configuration of this person, or else of this machine; empty where there is none."""
+    for scope in ("--global", "--system"):
+        if scope == "--system" and os.environ.get("GIT_CONFIG_NOSYSTEM"):
+            continue
+        # Elsewhere than in the working folder: an include may be made to depend on it.
+        found = _run(
+            ["git", "config", scope, "--includes", "--get", name], {"GIT_DIR": os.devnull}, "/"
+        ).strip()
+        if found:
+            return found
+    return ""
+
+
+def _run(words: list[str], env: dict[str, str] | None = None, folder: str | None = None) -> str:
+    """Return what a program prints; nothing where it fails, is not there, or does not answer."""
+    try:
+        done = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+            cwd=folder,
+            start_new_session=True,
+            env={**os.environ, **(env or {})},
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else ""
