@@ -49,8 +49,14 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _fail(given: argparse.Namespace, error: Exception, code: int) -> int:
-    sys.stderr.write(f"kubeharden: {_plain(given.redactor.redact(str(error)))}\n")
+    words = given.redactor.redact(str(error)).replace("\n", "\n    ")
+    sys.stderr.write(f"kubeharden: {_plain(words)}\n")
     return code
+
+
+def _say(given: argparse.Namespace, sentence: str) -> None:
+    """Print one line, whatever the names in it are."""
+    _print(given, one_line(sentence))
 
 
 def _print(given: argparse.Namespace, text: str) -> None:
@@ -189,20 +195,20 @@ def _seal(given: argparse.Namespace) -> int:
 
     done = seal(_run(given.run), given.notebook, find_key(given.key), may_ask=sys.stdin.isatty())
     if done.again:
-        _print(
+        _say(
             given,
             f"{done.seal.run} was sealed already, on {done.seal.sealed}, and nothing has changed since.",
         )
     else:
-        _print(given, f"Sealed {done.seal.run}: {len(done.seal.files)} files, signed with {done.seal.key}.")
-        _print(given, f"Check it with: kubeharden verify {done.folder}")
+        _say(given, f"Sealed {done.seal.run}: {len(done.seal.files)} files, signed with {done.seal.key}.")
+        _say(given, f"Check it with: kubeharden verify {done.folder}")
     return WELL
 
 
 def _verify(given: argparse.Namespace) -> int:
     with _signers(given) as signers:
         verdicts = [verdict for text in given.runs for verdict in _verdicts(text, signers, given.oldest)]
-        _print(given, f"Signatures that count: {one_line(signers.words)}")
+        _say(given, f"Signatures that count: {signers.words}")
     for verdict in verdicts:
         _print(given, _verdict_text(verdict))
     return WELL if all(verdict.good for verdict in verdicts) else WRONG
@@ -223,7 +229,7 @@ def _records(given: argparse.Namespace) -> int:
         view = register_view(entries, verdicts)
         view.add(*(Message(f"{entry.run}: {text}", BAD) for entry in entries for text in entry.wrong))
         if verdicts is not None:
-            view.add(Message(f"Signatures that count: {words}"))
+            view.add(Message(f"Signatures that count: {one_line(words)}"))
         _print_view(given, view)
     return WELL if all(verdict.good for verdict in (verdicts or {}).values()) else WRONG
 
@@ -248,7 +254,7 @@ def _show(given: argparse.Namespace) -> int:
     verdict, words = _verdict_if_possible(folder, given)
     view = run_view(record_of(folder), verdict)
     if words:
-        view.add(Message(f"Signatures that count: {words}"))
+        view.add(Message(f"Signatures that count: {one_line(words)}"))
     _print_view(given, view)
     return WELL if verdict is None or verdict.good or not verdict.sealed else WRONG
 
@@ -273,7 +279,7 @@ def _diff(given: argparse.Namespace) -> int:
 def _push(given: argparse.Namespace) -> int:
     done = push(_run(given.run), given.url)
     were = f", {done.there} of which it had before" if done.there else ""
-    _print(
+    _say(
         given,
         f"{done.place} has all {done.files} files of this run{were}; every byte was read back and compared.",
     )
@@ -290,7 +296,7 @@ def _clean_nodes(given: argparse.Namespace) -> int:
     with connect_nodes(inventory, given.redactor) as nodes:
         removed = nodes.clean(given.nodes or None)
     for node, paths in removed.items():
-        _print(given, f"{node}: {'removed ' + ', '.join(paths) if paths else 'there was nothing'}")
+        _say(given, f"{node}: {'removed ' + ', '.join(paths) if paths else 'there was nothing'}")
     return WELL
 
 

@@ -1,0 +1,390 @@
+"""Records that somebody prepared: what is in them is neither followed, nor believed, nor printed as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from kubeharden.cli import main
+from kubeharden.errors import KubehardenError, RecordError
+from kubeharden.records import archive, reader
+from kubeharden.records.folder import read_run
+from kubeharden.records.keys import fingerprint, public_part
+from kubeharden.records.register import compare_runs, record_of, register
+from kubeharden.records.seal import seal
+from kubeharden.records.signature import Signers, only_signer, sign
+from kubeharden.records.verify import verify, verify_folder
+from record_support import make_key, make_run
+
+FORGED = (
+    "\n✔ 20261124T131838.172Z-lab-CHG-1: as sealed on 2026-11-24T13:18:42Z, by ann (ssh-ed25519 SHA256:x)"
+)
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    return make_key(tmp_path)
+
+
+@pytest.fixture
+def signers(key: Path) -> Iterator[Signers]:
+    with only_signer(public_part(key)) as only:
+        yield only
+
+
+@pytest.fixture
+def run(tmp_path: Path, key: Path) -> Path:
+    folder = make_run(tmp_path / "outputs")
+    seal(folder, None, key)
+    return folder
+
+
+def sealed_anew(run: Path, with_key: Path, /, **changes: object) -> None:
+    """The record with other values in its seal, signed by the same key."""
+    path = run / "record.json"
+    content = json.loads(path.read_text())
+    content["seal"] |= changes
+    path.chmod(0o600)
+    path.write_text(json.dumps(content))
+    path.with_name("record.json.sig").unlink()
+    sign(path, with_key)
+
+
+def in_place_of(path: Path, what: str, aside: Path) -> None:
+    """Something else than a file where a file was; its content is the same where it can be."""
+    path.chmod(0o600)
+    path.rename(aside)
+    match what:
+        case "link":
+            path.symlink_to(aside)
+        case "pipe":
+            os.mkfifo(path)
+        case "endless":
+            path.symlink_to("/dev/zero")
+        case "folder":
+            path.mkdir()
+        case "sparse":
+            with path.open("wb") as file:
+                file.truncate(1 << 40)
+
+
+@pytest.mark.parametrize("what", ["link", "pipe", "endless", "folder", "sparse"])
+@pytest.mark.parametrize("name", ["record.json", "record.json.sig", "journal.jsonl", f"files/n1/{'a' * 64}"])
+def test_what_is_no_file_of_a_usual_size_is_wrong_and_nothing_waits_for_it(
+    run: Path, signers: Signers, tmp_path: Path, name: str, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_place_of(run / name, what, tmp_path / "aside")
+    verdict = verify(run, signers)
+    assert not verdict.good
+    assert name in "\n".join(verdict.wrong)
+    [entry] = register(run.parent)
+    assert entry.run == run.name
+    for words in (["records", str(run.parent)], ["show", str(run)], ["diff", str(run), str(run)]):
+        main(words)
+    for work in (record_of, read_run):
+        with suppress(RecordError):
+            work(run)
+
+
+@pytest.mark.parametrize("name", ["plan.json", "files.json", "objects.json"])
+@pytest.mark.parametrize("what", ["pipe", "endless", "link"])
+def test_what_a_rollback_reads_is_a_regular_file(run: Path, tmp_path: Path, name: str, what: str) -> None:
+    (run / name).write_text("[]")
+    in_place_of(run / name, what, tmp_path / "aside")
+    [problem] = read_run(run).problems
+    assert problem.startswith(f"{name}: cannot be read as a regular file")
+
+
+def test_a_link_in_the_place_of_a_run_is_listed_and_wrong(
+    run: Path, signers: Signers, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: Path
+) -> None:
+    run.rename(tmp_path / run.name)
+    run.symlink_to(tmp_path / run.name)
+    [verdict] = verify_folder(run.parent, signers)
+    assert verdict.wrong == ("is a link, and not the folder of a run itself",)
+    assert main(["verify", str(run), "--key", str(key)]) == 1
+    assert main(["records", str(run.parent)]) == 0
+    assert run.name in capsys.readouterr().out
+    with pytest.raises(RecordError, match="it is a link"):
+        read_run(run)
+    dangling = run.parent / "20270101T000000.000Z-lab-x"
+    dangling.symlink_to(tmp_path / "nowhere")
+    assert [v.folder.name for v in verify_folder(run.parent, signers)] == [run.name, dangling.name]
+
+
+def test_a_folder_inside_that_is_a_link_is_not_followed(run: Path, signers: Signers, tmp_path: Path) -> None:
+    (run / "files").rename(tmp_path / "elsewhere")
+    (run / "files").symlink_to(tmp_path / "elsewhere")
+    assert f"files/n1/{'a' * 64}: is missing" in verify(run, signers).wrong
+    with pytest.raises(RecordError, match="cannot be read as a regular file"):
+        read_run(run).content("n1", "a" * 64)
+
+
+def test_a_folder_that_cannot_be_read_hides_nothing(
+    run: Path, signers: Signers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root reads all: the system says no here for a folder of that name."""
+    (run / "closed").mkdir()
+    (run / "closed/planted").write_text("")
+    real = os.open
+
+    def refuse(path: object, *words: object, **more: object) -> int:
+        if path == "closed":
+            raise PermissionError(13, "Permission denied")
+        return real(path, *words, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert verify(run, signers).wrong == (f"{run.name}: cannot be read as a folder (Permission denied)",)
+
+
+def test_names_below_have_an_end(run: Path, monkeypatch: pytest.MonkeyPatch, signers: Signers) -> None:
+    (run / "/".join("deeper" * 10)).mkdir(parents=True)
+    assert any("folders in each other" in text for text in verify(run, signers).wrong)
+    shutil.rmtree(run / "d")
+    monkeypatch.setattr(reader, "MOST_FILES", 2)
+    assert verify(run, signers).wrong == ("there are more than 2 files",)
+
+
+@pytest.mark.parametrize(
+    "name", ["../journal.jsonl", "/etc/passwd", "a/../b", "", ".", "a//b", "a\0b", "\ud800"]
+)
+def test_a_path_that_leads_elsewhere_is_refused(run: Path, name: str) -> None:
+    with pytest.raises(RecordError):
+        reader.read(run, name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"previous": "../../x"},
+        {"previous": "/etc"},
+        {"unsealed": ["../x"]},
+        {"number": 0},
+        {"number": True},
+        {"sealed": "2026-11-24"},
+        {"sealed": "20261124T131842Z\n"},
+        {"files": {"journal.jsonl": "x"}},
+        {"files": {"journal.jsonl": ["0" * 64]}},
+        {"unsealed": "20270101T000000.000Z-lab-x"},
+        {"lines": 4.0},
+        {"key": None},
+    ],
+)
+def test_a_seal_of_another_form_is_damaged(
+    run: Path, key: Path, signers: Signers, change: dict[str, object]
+) -> None:
+    sealed_anew(run, key, **change)
+    assert verify(run, signers).wrong == ("record.json: its seal is damaged",)
+
+
+def test_all_but_the_newest_run_gone_is_wrong_unless_it_is_meant(
+    tmp_path: Path, key: Path, signers: Signers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [make_run(tmp_path / "outputs", f"CHG-{n}") for n in range(3)]
+    for one in runs:
+        seal(one, None, key)
+    for one in runs[:-1]:
+        shutil.rmtree(one)
+    words = ["verify", str(tmp_path / "outputs"), "--key", str(key)]
+    assert main(words) == 1
+    assert f"the run sealed before it is gone: {runs[1].name}" in capsys.readouterr().out
+    assert main([*words, "--oldest", runs[2].name]) == 0
+    runs[1].symlink_to(tmp_path)
+    assert main(["verify", str(runs[2]), "--key", str(key)]) == 1
+
+
+def test_times_of_seals_do_not_go_back(
+    tmp_path: Path, key: Path, signers: Signers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that has expired would count again at an earlier time."""
+    first, second = (make_run(tmp_path / "outputs", f"CHG-{n}") for n in range(2))
+    seal(first, None, key)
+    made = seal(second, None, key).seal
+    assert verify(second, signers).good
+    sealed_anew(second, key, sealed="2020-01-01T00:00:00Z")
+    [wrong] = verify(second, signers).wrong
+    assert wrong.startswith(
+        "record.json: was sealed at 2020-01-01T00:00:00Z, before the last event of the run, at 20"
+    )
+
+    later = "2999-01-01T00:00:00Z"
+    sealed_anew(first, key, sealed=later)
+    digest = reader.digest(first, "record.json")
+    sealed_anew(second, key, sealed=made.sealed, previous_digest=digest)
+    [wrong] = verify(second, signers).wrong
+    assert wrong == (
+        f"record.json: was sealed at {made.sealed}, before the run that it follows, {first.name}, at {later}"
+    )
+    third = make_run(tmp_path / "outputs", "CHG-3")
+    sealed_anew(second, key, sealed=later, previous_digest=digest)
+    with pytest.raises(RecordError, match="the clock of this machine is behind"):
+        seal(third, None, key)
+    assert not (third / ".sealing").exists()
+
+
+def forge_journal(run: Path, change: Callable[[dict[str, object]], object]) -> None:
+    """Each line with other content; what it says of the line before is not mended."""
+    path = run / "journal.jsonl"
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    for line in lines:
+        change(line)
+    path.chmod(0o600)
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"nodes": 5, "who": [1], "kubernetes_user": {}, "steps": None, "cluster": 7, "parameters": "x"},
+        {"subject": ["x"], "seconds": "soon", "node": 3},
+        {"changes": [{"step": 1}], "changed": 1, "not_carried_out": {}, "mode": 0, "failed": 2},
+        {"time": "\ud800", "who": {"login": ["x"], "sudo_user": {"a": 1}}},
+        {"time": "", "change_id": FORGED},
+    ],
+)
+def test_a_journal_of_other_types_is_a_matter_of_its_own_run(
+    tmp_path: Path, values: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = make_run(tmp_path, "CHG-1"), make_run(tmp_path, "CHG-2")
+    forge_journal(bad, lambda line: line.update({k: v for k, v in values.items() if k in line}))
+    assert main(["records", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert good.name in shown
+    assert f"✘ {bad.name}: journal.jsonl: line " in shown
+    assert main(["records", str(tmp_path), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [bool(row["wrong"]) for row in rows] == [True, False]
+    assert main(["show", str(bad)]) in {0, 1}
+    assert main(["diff", str(bad), str(good)]) in {0, 1}
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_sealed_record_of_another_form_is_said_to_be_one(
+    run: Path, key: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run / "record.json"
+    content = json.loads(path.read_text())
+    for change in ({"who": 5}, {"steps": "all"}, {"changes": [{"files": 1}]}, {"result": ["done"]}):
+        path.chmod(0o600)
+        path.write_text(json.dumps({**content, **change}))
+        assert main(["show", str(run)]) == 1
+        assert "is not what version 1 of the form says" in capsys.readouterr().err
+    path.write_text(json.dumps(content)[:-1] + ', "who": {}}')
+    assert main(["show", str(run)]) == 1
+    assert "it is not JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["run", "file", "cluster", "message", "previous"])
+def test_names_reach_the_terminal_on_one_line_and_without_control(
+    tmp_path: Path, key: Path, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = f"x\x1b[2K\x9b2K\u202e{FORGED}\r"
+    run = make_run(tmp_path / "outputs", "CHG-1")
+    match where:
+        case "run":
+            run = run.rename(run.with_name(run.name + odd.replace("/", "")))
+        case "file":
+            seal(run, None, key)
+            (run / odd.replace("/", "")).write_text("")
+        case "cluster":
+            forge_journal(run, lambda line: line.update({"cluster": odd, "subject": odd}))
+        case "message":
+            forge_journal(run, lambda line: line.update({"words": odd, "reason": odd}))
+        case "previous":
+            seal(run, None, key)
+            sealed_anew(run, key, number=2, previous=f"20200101T000000.000Z-{odd}")
+    for words in (
+        ["verify", str(run.parent), "--key", str(key)],
+        ["verify", str(run), "--key", str(key)],
+        ["records", str(run.parent)],
+        ["records", str(run.parent), "--json"],
+        ["records", str(run.parent), "--verify", "--key", str(key)],
+        ["show", str(run)],
+        ["show", str(run), "--json"],
+        ["diff", str(run), str(run)],
+        ["seal", str(run), "--no-notebook", "--key", str(key)],
+    ):
+        main(words)
+        said = capsys.readouterr()
+        for text in (said.out, said.err):
+            assert not any(line.startswith(FORGED.strip()) for line in text.splitlines()), (words, text)
+            assert all(c.isprintable() or c in "\n\t" for c in text), (words, text)
+
+
+def test_what_lies_where_a_seal_is_prepared_is_not_followed(tmp_path: Path, key: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "kept").write_text("kept")
+    run = make_run(tmp_path / "outputs")
+    (run / ".sealing").symlink_to(victim)
+    seal(run, None, key)
+    assert (victim / "kept").read_text() == "kept"
+    assert sorted(path.name for path in victim.iterdir()) == ["kept"]
+    other = make_run(tmp_path / "outputs", "CHG-2")
+    (other / "planted").symlink_to(victim / "kept")
+    with pytest.raises(RecordError, match="planted: cannot be read as a regular file"):
+        seal(other, None, key)
+    assert oct((victim / "kept").stat().st_mode)[-3:] == "644"
+
+
+def test_what_is_written_can_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kubeharden.records import folder, journal
+    from kubeharden.redaction import Redactor
+
+    monkeypatch.setattr(reader, "LIMIT", 300)
+    monkeypatch.setattr(journal, "LIMIT", 300)
+    with pytest.raises(RecordError, match=r"has more than 300 bytes\. What cannot be recorded is not done"):
+        folder.write_aside(tmp_path, "plan.json", b"x" * 301)
+    writer = journal.JournalWriter(tmp_path / "journal.jsonl", "run-1", Redactor())
+    writer.write("started", {})
+    with pytest.raises(RecordError, match="is full"):
+        writer.write("started", {"subject": "x" * 200})
+    assert journal.read_journal(tmp_path / "journal.jsonl").problems == ()
+
+
+def test_a_link_in_the_place_of_a_file_that_is_written_is_replaced(tmp_path: Path) -> None:
+    from kubeharden.records.folder import write_aside
+
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    (tmp_path / ".plan.json.new").symlink_to(victim)
+    write_aside(tmp_path, "plan.json", b"{}")
+    assert victim.read_text() == "kept"
+    assert (tmp_path / "plan.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"a": 1, "a": 2}',
+        b'\xef\xbb\xbf{"a": 1}',
+        '{"a": 1}'.encode("utf-16"),
+        b'{"a": NaN}',
+        b'{"a": -Infinity}',
+        b"[" * 100_000,
+        b"[" * 200 + b"]" * 200,
+        b'{"a":' * 200 + b"1" + b"}" * 200,
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b"\xff",
+        b"",
+    ],
+)
+def test_json_that_can_be_read_in_two_ways_is_not_read(data: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - whose words they are depends on the data
+        reader.parse_json(data)
+
+
+def test_nothing_but_the_librarys_own_errors_comes_out_of_comparing(run: Path, tmp_path: Path) -> None:
+    other = make_run(tmp_path / "outputs", "CHG-2")
+    forge_journal(other, lambda line: line.update({"parameters": {"x": 1}}) if "parameters" in line else None)
+    for two in ((run, other), (other, run)):
+        with suppress(KubehardenError):
+            compare_runs(*two)
+    assert archive.is_sealed(run)
+    assert fingerprint("ssh-ed25519 AAAA").startswith("ssh-ed25519 SHA256:")
