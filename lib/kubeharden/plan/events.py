@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, ClassVar, Protocol, Self, dataclass_transform
 
 from kubeharden.facts import Facts
@@ -365,11 +366,18 @@ def event_of(line: Mapping[str, Any]) -> Event | None:
     kind = Event.kinds.get(line["action"])
     if kind is None:
         return None
-    names = [f.name for f in fields(kind) if f.name == "time" or not f.metadata.get("unwritten")]
-    values = {name: line[name] for name in names if name in line}
+    values = {name: line[name] for name in _written(kind.action) if name in line}
     if not fits(kind, values):
         raise ValueError(f"is not an event '{kind.action}' as this version knows it")
     return kind(**values)
+
+
+@cache
+def _written(action: str) -> tuple[str, ...]:
+    """Return the fields of a journal's line that are those of an event, and its time."""
+    return tuple(
+        f.name for f in fields(Event.kinds[action]) if f.name == "time" or not f.metadata.get("unwritten")
+    )
 
 
 def _changes(part: Plan) -> list[dict[str, str]]:

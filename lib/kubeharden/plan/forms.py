@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
+
+Check = Callable[[Any], bool]
 
 
 def fits(kind: type, values: Mapping[str, Any]) -> bool:
@@ -16,31 +18,30 @@ def fits(kind: type, values: Mapping[str, Any]) -> bool:
             unions of these.
         values: by the name of the field.
     """
-    hints = _hints(kind)
-    return all(_fits(value, hints[name]) for name, value in values.items())
+    return all(_check_of(kind, name)(value) for name, value in values.items())
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
+def _check_of(kind: type, name: str) -> Check:
+    return _check(get_type_hints(kind)[name])
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def _check(hint: Any) -> Check:
+    origin = get_origin(hint)
+    inner = [_check(arg) for arg in get_args(hint) if arg is not Ellipsis]
     if hint is Any:
-        return True
-    if isinstance(hint, type) and get_origin(hint) is None:
-        return (
-            type(value) is hint
-            or (hint is float and type(value) is int)
-            or (hint is NoneType and value is None)
-        )
-    origin, inner = get_origin(hint), get_args(hint)
+        return lambda _: True
+    if hint is float:
+        return lambda value: type(value) in {int, float}
+    if hint in {str, bool, int, NoneType}:
+        return lambda value: type(value) is hint
     if origin is UnionType:
-        return any(_fits(value, one) for one in inner)
+        return lambda value: any(check(value) for check in inner)
     if origin in {Sequence, tuple}:
-        return isinstance(value, (list, tuple)) and all(_fits(item, inner[0]) for item in value)
+        return lambda value: isinstance(value, (list, tuple)) and all(map(inner[0], value))
     if origin is Mapping:
-        return isinstance(value, Mapping) and all(
-            _fits(key, inner[0]) and _fits(item, inner[1]) for key, item in value.items()
+        key, item = inner
+        return lambda value: (
+            isinstance(value, dict) and all(map(key, value)) and all(map(item, value.values()))
         )
     raise TypeError(f"no plain data has the type {hint}")

@@ -97,7 +97,7 @@ def parse_json(data: bytes) -> Any:
         ValueError: it is not JSON, nests too deep, names a key twice, or has a number that JSON does not know.
     """
     try:
-        content = json.loads(data.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_no_number)
+        content = _DECODER.decode(data.decode("utf-8"))
     except RecursionError:
         raise ValueError("it nests too deep") from None
     if data.count(b"[") + data.count(b"{") > DEEPEST_JSON and _is_deeper(content, DEEPEST_JSON):
@@ -138,6 +138,13 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is not a number of JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_no_number)
+
+
 def _is_deeper(content: Any, most: int) -> bool:
     level = [content]
     for _ in range(most):
@@ -148,10 +155,6 @@ def _is_deeper(content: Any, most: int) -> bool:
             for inner in (item.values() if isinstance(item, dict) else item)
         ]
     return bool(level)
-
-
-def _no_number(text: str) -> Any:
-    raise ValueError(f"{text} is not a number of JSON")
 
 
 def _walk(handle: int, prefix: str, numbers: Iterator[int]) -> Iterator[str]:
