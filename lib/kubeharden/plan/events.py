@@ -366,14 +366,14 @@ def event_of(line: Mapping[str, Any]) -> Event | None:
     kind = Event.kinds.get(line["action"])
     if kind is None:
         return None
-    values = {name: line[name] for name in _written(kind.action) if name in line}
+    values = {name: line[name] for name in _line_fields(kind.action) if name in line}
     if not fits(kind, values):
         raise ValueError(f"is not an event '{kind.action}' as this version knows it")
     return kind(**values)
 
 
 @cache
-def _written(action: str) -> tuple[str, ...]:
+def _line_fields(action: str) -> tuple[str, ...]:
     """Return the fields of a journal's line that are those of an event, and its time."""
     return tuple(
         f.name for f in fields(Event.kinds[action]) if f.name == "time" or not f.metadata.get("unwritten")
