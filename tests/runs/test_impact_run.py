@@ -1,4 +1,4 @@
-"""Who breaks, on a rehearsal cluster: what the runbook foretells is what its API server then does."""
+"""Who breaks, on a cluster of this process: what the runbook foretells is what its API server then does."""
 
 from __future__ import annotations
 
@@ -7,33 +7,24 @@ from pathlib import Path
 
 import pytest
 
+from fakes import World, planned
 from kubeharden import runbook
-from kubeharden.edges.cluster import Cluster
+from kubeharden.edges.ports import ApiPort
 from kubeharden.errors import MigrationRefusedError
-from kubeharden.inputs.inventory import read_inventory
 from kubeharden.plan import ObjectChange
-from kubeharden_rehearsal import Rehearsal
-from support import MINER, wait_until
+from support import MINER
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A rehearsal cluster with an ordinary Deployment and a privileged one, that no policy is for."""
-    place = tmp_path / "rehearsal"
-    with Rehearsal.start("handbuilt-1.20", place) as rehearsal:
-        cluster = Cluster(read_inventory(rehearsal.inventory).kubeconfig)
-        cluster.apply(ObjectChange("", MINER))
-        wait_until(lambda: len(pods_of(cluster, "miner")) == 1)
-        cluster.close()
-    return place
+def world() -> World:
+    """A cluster with an ordinary Deployment and a privileged one, that no policy is for."""
+    made = World("handbuilt-1.20")
+    made.ports().cluster.apply(ObjectChange("", MINER))
+    made.clock.sleep(1.0)
+    return made
 
 
-def pods_of(cluster: Cluster, app: str) -> list[dict]:
-    pods = cluster.observe(["Pod"]).of("pods")
-    return [dict(pod) for pod in pods if (pod["metadata"].get("labels") or {}).get("app") == app]
-
-
-def policies_in_force(cluster: Cluster) -> dict[str, str]:
+def policies_in_force(cluster: ApiPort) -> dict[str, str]:
     """By which policy the pods of each Deployment and DaemonSet are there."""
     found = {}
     for pod in cluster.observe(["Pod"]).of("pods"):
@@ -44,16 +35,9 @@ def policies_in_force(cluster: Cluster) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(folder: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[runbook.Run]:
+def run(world: World, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[runbook.Run]:
     """A run that has looked and planned; parametrized with its parameters."""
-    names = {
-        "rehearsal": "handbuilt-1.20",
-        "rehearsal_dir": str(folder),
-        "output_dir": str(tmp_path / "records"),
-    }
-    made = runbook.start({"In": [""], "steps": ["pod-security"], **names, **request.param})
-    made.look()
-    made.plan()
+    made = planned(world, tmp_path, steps=["pod-security"], **request.param)
     yield made
     made.close()
 
@@ -97,12 +81,14 @@ def test_nothing_is_switched_on_while_something_would_break(run: runbook.Run, na
 @pytest.mark.parametrize(
     "run", [{"default_policy": "baseline", "accept_breaking": ["Deployment shop/miner"]}], indirect=True
 )
-def test_what_was_foretold_is_what_happens(run: runbook.Run) -> None:
+def test_what_was_foretold_is_what_happens(world: World, run: runbook.Run) -> None:
     foretold = {str(j): j.policy for j in run.current_plan.impacts[0].judged}
     assert "carried out" in str(run.apply("pod-security"))
     for pod in run.cluster.observe(["Pod"]).of("pods"):
-        meta = pod["metadata"]
-        run.cluster._client.call("DELETE", f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}")
+        run.cluster.delete(
+            {"kind": "Pod", "metadata": {k: pod["metadata"][k] for k in ("namespace", "name")}}
+        )
+    world.clock.sleep(5.0)
     wanted = {name.partition("/")[2]: policy for name, policy in foretold.items() if policy}
-    wait_until(lambda: policies_in_force(run.cluster) == wanted)
+    assert policies_in_force(run.cluster) == wanted
     assert foretold["Deployment shop/miner"] == ""

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from fakes import World, no_connection
 from kubeharden.edges.cluster import Cluster
-from kubeharden.edges.nodes import Nodes
-from kubeharden.errors import ClusterError
+from kubeharden.edges.ports import Ports
+from kubeharden.errors import ClusterError, NodeError
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan.events import Check
@@ -17,19 +18,21 @@ from kubeharden.runs.preflight import preflight
 from kubeharden_rehearsal import Rehearsal
 
 
-def check(rehearsal: Rehearsal, *, may: object = None, **parameters: object) -> list[Check]:
-    inventory = read_inventory(rehearsal.inventory)
-    cluster = Cluster(inventory.kubeconfig)
+@pytest.fixture(scope="module")
+def article() -> World:
+    return World("article-1.10")
+
+
+def check(
+    world: World, *, may: object = None, ports: Ports | None = None, **parameters: object
+) -> list[Check]:
+    chosen = ports or world.ports()
     if may is not None:
-        cluster.may = may  # type: ignore[method-assign]
-    try:
-        with Nodes(inventory) as nodes:
-            return preflight(Harden(Parameters(**parameters)), inventory, nodes, cluster)
-    finally:
-        cluster.close()
+        chosen.cluster.may = may  # type: ignore[method-assign, assignment]
+    return preflight(Harden(Parameters(**parameters)), chosen.nodes.inventory, chosen.nodes, chosen.cluster)
 
 
-def test_what_was_checked_is_listed(article: Rehearsal) -> None:
+def test_what_was_checked_is_listed(article: World) -> None:
     found = check(article)
     text = " ".join(f"{c.what} {c.found}" for c in found)
     for word in (
@@ -48,7 +51,7 @@ def viewer(verb: str, *_: object, **__: object) -> bool:
     return verb in ("get", "list")
 
 
-def test_a_user_who_may_not_write_policies_is_refused_unless_nothing_is_written(article: Rehearsal) -> None:
+def test_a_user_who_may_not_write_policies_is_refused_unless_nothing_is_written(article: World) -> None:
     with pytest.raises(ClusterError, match=r"kubernetes-admin may not .*create podsecuritypolicies; update"):
         check(article, may=viewer)
     assert check(article, may=viewer, mode="plan")
@@ -61,21 +64,34 @@ def test_a_user_who_may_not_write_policies_is_refused_unless_nothing_is_written(
     )
 
 
-def test_from_1_23_on_namespaces_must_be_updated_and_what_policies_leave_deleted(tmp_path: Path) -> None:
-    with Rehearsal.start("psp-1.23", tmp_path / "rehearsal") as rehearsal:
-        with pytest.raises(
-            ClusterError, match=r"may not .*update namespaces; delete podsecuritypolicies; delete"
-        ):
-            check(rehearsal, may=viewer)
-        with pytest.raises(ClusterError, match=r"create podsecuritypolicies; update podsecuritypolicies"):
-            check(rehearsal, may=viewer, pod_security="psp")
-        assert "write namespaces and the lock" in " ".join(c.found for c in check(rehearsal))
+def test_from_1_23_on_namespaces_must_be_updated_and_what_policies_leave_deleted() -> None:
+    world = World("psp-1.23")
+    with pytest.raises(
+        ClusterError, match=r"may not .*update namespaces; delete podsecuritypolicies; delete"
+    ):
+        check(world, may=viewer)
+    with pytest.raises(ClusterError, match=r"create podsecuritypolicies; update podsecuritypolicies"):
+        check(world, may=viewer, pod_security="psp")
+    assert "write namespaces and the lock" in " ".join(c.found for c in check(world))
 
 
-def test_a_token_that_the_server_does_not_know_is_refused(article: Rehearsal) -> None:
-    path = article.directory / "admin.kubeconfig"
-    text = path.read_text()
-    token = text.split("token: ")[1].split()[0]
-    path.write_text(text.replace(token, "expired-and-gone"))
-    with pytest.raises(ClusterError, match=r"does not know kubernetes-admin.*expired"):
-        check(article)
+def test_a_change_that_is_open_is_named_and_a_node_that_is_lost_ends_it() -> None:
+    world = World("article-1.10")
+    world.lost["state", "k8s-node1"] = no_connection("k8s-node1")
+    with pytest.raises(NodeError, match="k8s-node1: the connection broke"):
+        check(world)
+    assert all(c.good for c in check(world))
+
+
+def test_a_token_that_the_server_does_not_know_is_refused(tmp_path: Path) -> None:
+    """Over a real API."""
+    with Rehearsal.start("article-1.10", tmp_path / "rehearsal") as rehearsal:
+        path = rehearsal.directory / "admin.kubeconfig"
+        text = path.read_text()
+        token = text.split("token: ")[1].split()[0]
+        path.write_text(text.replace(token, "expired-and-gone"))
+        world = World("article-1.10")
+        nodes, cluster = world.ports().nodes, Cluster(read_inventory(rehearsal.inventory).kubeconfig)
+        with pytest.raises(ClusterError, match=r"does not know kubernetes-admin.*expired"):
+            check(world, ports=Ports(nodes, cluster, world.clock))
+        cluster.close()
