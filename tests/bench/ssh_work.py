@@ -1,9 +1,9 @@
-"""The same end state on the same SSH servers by kubeharden, pyinfra and Ansible, and beside them the floor.
+"""The same end state on the same SSH servers by kubeharden, pyinfra, Ansible and Ansible with Mitogen, and the floor.
 
     python tests/bench/ssh_work.py [--nodes 1 10 50] [--rounds 5] [--only NAME ...]
 
-Needs an OpenSSH server (`sshd`) and root, for logins as root on loopback. pyinfra and ansible-core come into an
-environment of their own (build/peers, from peers/requirements.lock), since pyinfra wants an older paramiko.
+Needs an OpenSSH server (`sshd`) and root, for logins as root on loopback. pyinfra, ansible-core and Mitogen come into
+an environment of their own (build/peers, from peers/requirements.lock), since pyinfra wants an older paramiko.
 
 What is done on each node: three files with their modes, and, where one of them changed, `systemctl daemon-reload` and
 `systemctl restart` (a stub that answers at once: restarts and settling are left out for everybody). First run: the
@@ -12,8 +12,10 @@ node first, backs up, puts everything on disk, arms its revert, proves, and conf
 
 Equal for all: the servers, the key exchange, 32 at a time, a process of its own for each run, start-up of Python and
 imports included. The contenders take turns, round by round; medians are printed, with the least and the most. The
-column "connected" is the time within the process from the first connection to the last answer, where the contender
-can tell it: for kubeharden and for the floor, which is bare paramiko doing one connect and one exec.
+column "processor" is what the controller itself computed, its children (ssh, workers) included and the servers not: the
+rest of the time is waiting, and the work of the nodes. The column "connected" is the time within the process from the
+first connection to the last answer, where the contender can tell it: for kubeharden and for the floor, which is bare
+paramiko doing one connect and one exec.
 
 What all the nodes do, this one machine does. "Answered" is the same run with the nodes' own work left out: what their
 shells answer is what they answered in a run before, so that what is left is the SSH work: connections, commands,
@@ -28,6 +30,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -43,7 +46,13 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PEERS = ROOT / "build" / "peers"
 THREADS = 32
-FLOOR, KUBEHARDEN, PYINFRA, ANSIBLE = "floor", "kubeharden", "pyinfra", "ansible"
+FLOOR, KUBEHARDEN, PYINFRA, ANSIBLE, MITOGEN = (
+    "floor",
+    "kubeharden",
+    "pyinfra",
+    "ansible",
+    "ansible with mitogen",
+)
 ANSWERED = ", answered"
 FILES = {
     "/etc/kubernetes/kubelet.conf": "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
@@ -56,13 +65,14 @@ FILES = {
 
 @dataclass
 class Timings:
-    """Seconds of one contender in one kind of run: whole processes, and the SSH work where it is known."""
+    """Seconds of one contender in one kind of run: whole processes, what they computed, the SSH work."""
 
     whole: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
     ssh: list[float] = field(default_factory=list)
 
     def row(self) -> str:
-        return f"{_spread(self.whole)}   {_spread(self.ssh)}"
+        return f"{_spread(self.whole)}   {_spread(self.processor)}   {_spread(self.ssh)}"
 
 
 def _spread(seconds: Sequence[float]) -> str:
@@ -86,15 +96,20 @@ def command(name: str, bench: Path, fresh: Path) -> tuple[list[str | Path], dict
         "ANSIBLE_HOME": str(fresh),
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(fresh),
     }
+    if name == MITOGEN:
+        [plugins] = PEERS.glob("lib/python*/site-packages/ansible_mitogen/plugins/strategy")
+        settings |= {"ANSIBLE_STRATEGY_PLUGINS": str(plugins), "ANSIBLE_STRATEGY": "mitogen_linear"}
     return [*words, HERE / "peers/playbook.yml"], settings
 
 
 def run(name: str, bench: Path, fresh: Path, timings: Timings) -> None:
     """One run of a contender; what it printed is shown where it failed."""
     words, settings = command(name, bench, fresh)
-    start = time.perf_counter()
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(words, env={**os.environ, **settings}, capture_output=True, text=True, check=False)
     timings.whole.append(time.perf_counter() - start)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    timings.processor.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
     if name.removesuffix(ANSWERED) in (FLOOR, KUBEHARDEN):
@@ -183,7 +198,7 @@ def _hosts(servers: Farm) -> dict[str, object]:
 
 
 def make_peers() -> None:
-    """The environment of pyinfra and ansible-core, where there is none yet."""
+    """The environment of pyinfra, ansible-core and Mitogen, where there is none yet."""
     if not (PEERS / "bin/pyinfra").exists():
         venv.create(PEERS, with_pip=True)
         lock = HERE / "peers" / "requirements.lock"
@@ -198,7 +213,7 @@ def main() -> None:
     )
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 10, 50])
     parser.add_argument("--rounds", type=int, default=5)
-    names = [FLOOR, KUBEHARDEN + ANSWERED, PYINFRA + ANSWERED, KUBEHARDEN, PYINFRA, ANSIBLE]
+    names = [FLOOR, KUBEHARDEN + ANSWERED, PYINFRA + ANSWERED, KUBEHARDEN, PYINFRA, ANSIBLE, MITOGEN]
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     given = parser.parse_args()
     make_peers()
@@ -206,7 +221,7 @@ def main() -> None:
         results = measure(count, given.rounds, given.only)
         sys.stdout.write(
             f"\n{count} nodes, {given.rounds} rounds; seconds: median (least–most)\n"
-            f"{'':32}{'whole process':>20}   {'connected':>20}\n"
+            f"{'':32}{'whole process':>20}   {'processor':>20}   {'connected':>20}\n"
         )
         for (name, kind), timings in results.items():
             sys.stdout.write(f"{name:<21}{kind + ' run':<11}{timings.row()}\n")
