@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import socket
 import threading
 from collections.abc import Mapping
@@ -285,9 +286,15 @@ def _holder(there: Mapping[str, Any]) -> Holder:
         who=str(spec.get("holderIdentity") or "somebody"),
         since=str(spec.get("acquireTime") or "an unknown time"),
         renewed=str(spec.get("renewTime") or ""),
-        seconds=int(spec.get("leaseDurationSeconds") or DURATION_SECONDS),
+        seconds=_seconds(spec.get("leaseDurationSeconds")),
         process=str((there["metadata"].get("annotations") or {}).get(PROCESS, "")),
     )
+
+
+def _seconds(value: object) -> int:
+    """Return the duration that a lock says; of a ConfigMap it is a text, which anybody may have written."""
+    text = str(value)
+    return int(text) if re.fullmatch(r"[0-9]{1,6}", text) else DURATION_SECONDS
 
 
 def _time(text: str) -> datetime:

@@ -23,6 +23,7 @@ import yaml
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
+from kubeharden.edges.cluster.bounds import UnboundedError, body_of, bound
 from kubeharden.edges.ports import Clock
 from kubeharden.errors import (
     ClusterError,
@@ -41,6 +42,7 @@ RETRIES = 4
 FIRST_PAUSE_SECONDS = 0.25  # doubled each time
 LONGEST_PAUSE_SECONDS = 60.0  # whatever Retry-After says
 TOO_MANY_REQUESTS = 429
+MOST_WORDS = 10_000  # of an error that are looked at
 MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -103,6 +105,7 @@ class Client:
         except (ConfigException, OSError, ValueError) as error:
             raise ClusterError(f"cannot use the kubeconfig {kubeconfig}: {error}") from None
         self._api = kubernetes.client.ApiClient(settings)
+        bound(self._api.rest_client.pool_manager)
         for value in self._api.configuration.api_key.values():
             redactor.remember(value.removeprefix("Bearer "))
         for credential in _credentials(Path(kubeconfig)):
@@ -140,13 +143,11 @@ class Client:
             StaleError: 409.
         """
         text = self.text(path, method, body, query=query, what=what, again=again, warnings=warnings)
-        try:
-            answer = json.loads(text)
-        except json.JSONDecodeError:
-            raise ClusterError(
-                f"{what or path}: the server's answer is not JSON: {self._redactor.redact(text)[:200]}"
-            ) from None
-        return dict(answer)
+        answer = _mapping(text)
+        if answer is None:
+            said = self._redactor.redact(text[:200])
+            raise ClusterError(f"{what or path}: the server's answer is not an object in JSON: {said}")
+        return answer
 
     def text(
         self,
@@ -181,7 +182,7 @@ class Client:
         """Return the object that an earlier write of ours left, where its answer was lost and this one met 409."""
         place = f"{path}/{body['metadata']['name']}" if method == "POST" else path
         there = self._send("GET", place, None, [])
-        if there.good and _carries(json.loads(there.text), without_server_parts(body)):
+        if there.good and _carries(_mapping(there.text), without_server_parts(body)):
             return there.text
         raise self._refusal(answer, what or path)
 
@@ -199,30 +200,28 @@ class Client:
         )
         try:
             response = self._api.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
-            data = response.read()
+            text = body_of(response.response, self._clock.monotonic).decode("utf-8", errors="replace")
+        except UnboundedError as error:
+            raise ClusterError(f"{method} {path}: {error}. Is this an API server?") from error
         except (urllib3.exceptions.HTTPError, ApiException) as error:
             reason = getattr(error, "reason", None) or error
             unsent = isinstance(
                 reason, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
             )
             return Response(0, _reason(error), sent=not unsent)
-        text = data.decode("utf-8", errors="replace") if isinstance(data, bytes) else str(data or "")
         wanted = str(response.getheader("Retry-After") or "")
         return Response(
             response.status,
             text,
-            float(wanted) if wanted.isdigit() else None,
+            float(wanted) if re.fullmatch(r"[0-9]{1,9}", wanted) else None,
             warnings=tuple(map(_warning, response.getheaders().getlist("Warning"))),
         )
 
     def _refusal(self, answer: Response, what: str) -> ClusterError | StaleError:
         if answer.status == 0:
             return RetryableError(f"cannot reach the API server: {answer.text}")
-        try:
-            message = str(json.loads(answer.text).get("message") or answer.text)
-        except (json.JSONDecodeError, AttributeError):
-            message = answer.text
-        message = self._redactor.redact(message.strip())[:500]
+        said = (_mapping(answer.text) or {}).get("message") or answer.text
+        message = self._redactor.redact(str(said)[:MOST_WORDS].strip())[:500]
         match answer.status:
             case 401:
                 return ClusterError(
@@ -243,6 +242,15 @@ class Client:
                 return TooManyRequestsError(f"{what}: the API server answered 429: {message}")
         kind = RetryableError if answer.retryable else ClusterError
         return kind(f"{what}: the API server answered {answer.status}: {message}")
+
+
+def _mapping(text: str) -> dict[str, Any] | None:
+    """Return the object that a JSON text is; None where it is something else."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _warning(header: str) -> str:

@@ -20,9 +20,10 @@ class Cluster(Objects):
     def kubelet_config(self, node: str) -> dict[str, Any] | None:
         """Return the effective configuration of a node's kubelet (``/configz``), or None where it does not serve it."""
         try:
-            return dict(self._client.call("GET", f"/api/v1/nodes/{node}/proxy/configz")["kubeletconfig"])
+            found = self._client.call("GET", f"/api/v1/nodes/{node}/proxy/configz").get("kubeletconfig")
         except ClusterError:
             return None
+        return found if isinstance(found, dict) else None
 
     def kubelet_health(self, node: str) -> str:
         """Return what a node's kubelet says to ``/healthz``; empty where this user may not ask it.

@@ -22,10 +22,12 @@ from kubeharden.facts import ClusterFacts
 from kubeharden.facts.sensitive import secrets_in
 from kubeharden.kube.manifests import without_managed_fields
 from kubeharden.kube.resources import RESOURCES, Resource
+from kubeharden.kube.shapes import mistake_in, mistake_in_resources
 from kubeharden.plan import ObjectChange
 from kubeharden.redaction import Redactor
 
 PAGE = 500
+MOST_PAGES = 10_000  # five million objects
 Keep = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -60,7 +62,10 @@ class Objects:
 
     def version(self) -> str:
         """Return what the server says it is, such as ``v1.10.0``."""
-        return str(self._client.call("GET", "/version")["gitVersion"])
+        found = self._client.call("GET", "/version").get("gitVersion")
+        if not isinstance(found, str):
+            raise ClusterError("GET /version: the answer has no gitVersion. Is this an API server?")
+        return found
 
     def observe(self, kinds: Iterable[str] | None = None, told: Told | None = None) -> ClusterFacts:
         """Return all objects of the given kinds, in pages; by default of every kind that a plan is made from.
@@ -124,7 +129,8 @@ class Objects:
             ClusterError: the server does not serve that kind, cannot be reached, or refuses.
         """
         try:
-            return {"kind": kind, **self._client.call("GET", self._place(kind, name, namespace))}
+            place = self._place(kind, name, namespace)
+            return {"kind": kind, **_check_shape(self._client.call("GET", place), kind, place)}
         except NotFoundError:
             return None
 
@@ -272,10 +278,13 @@ class Objects:
     def _resources(self, base: str) -> Mapping[str, Mapping[str, Any]]:
         if base not in self._served:
             try:
-                found = self._client.call("GET", base).get("resources", ())
-                self._served[base] = {item["name"]: item for item in found}
+                found = self._client.call("GET", base).get("resources") or []
             except NotFoundError:
-                self._served[base] = {}
+                found = []
+            mistake = mistake_in_resources(found)
+            if mistake:
+                raise ClusterError(f"GET {base}: the server's answer is not a list of resources: {mistake}")
+            self._served[base] = {item["name"]: item for item in found}
         return self._served[base]
 
     def _list(
@@ -296,14 +305,18 @@ class Objects:
         told: Told | None = None,
     ) -> Iterator[dict[str, Any]]:
         token, done = "", 0
+        tokens: set[str] = set()
         while True:
             words = [*query, ("limit", str(PAGE)), *([("continue", token)] if token else [])]
-            page = self._client.call("GET", path, query=words)
+            page = _check_list(self._client.call("GET", path, query=words), kind, path)
             items = page.get("items") or ()
             for item in items:
                 yield {"apiVersion": page.get("apiVersion"), "kind": kind, **keep(item)}
             metadata = page.get("metadata") or {}
             token = metadata.get("continue") or ""
+            if token in tokens or len(tokens) > MOST_PAGES:
+                raise ClusterError(f"GET {path}: the list does not end: it goes on after {len(tokens)} pages")
+            tokens.add(token)
             done += len(items)
             if told is not None:
                 # The server says from 1.16 on how many remain (1.15: where a gate is on; ListMeta.remainingItemCount).
@@ -311,3 +324,32 @@ class Objects:
                 told(RESOURCES[kind].plural, done, None if more is None else done + more)
             if not token:
                 return
+
+
+def _check_list(page: dict[str, Any], kind: str, path: str) -> dict[str, Any]:
+    """Return a page of a list of which the items are of their kind's shape.
+
+    Raises:
+        ClusterError: one is not, or there is none.
+    """
+    items, metadata = page.get("items") or [], page.get("metadata") or {}
+    if not isinstance(items, list) or not isinstance(metadata, dict):
+        raise ClusterError(f"GET {path}: the server's answer is not a list of {kind} objects")
+    for item in items:
+        _check_shape(item, kind, path)
+    token, more = metadata.get("continue") or "", metadata.get("remainingItemCount") or 0
+    if not isinstance(token, str) or not isinstance(more, int):
+        raise ClusterError(f"GET {path}: the list has no such end as lists have")
+    return page
+
+
+def _check_shape(item: Any, kind: str, path: str) -> dict[str, Any]:
+    """Return an object that is of its kind's shape.
+
+    Raises:
+        ClusterError: it is not.
+    """
+    mistake = mistake_in(item, kind)
+    if mistake:
+        raise ClusterError(f"GET {path}: the server's answer is not a {kind}: {mistake[:200]}")
+    return dict(item)

@@ -15,6 +15,8 @@ import paramiko
 # The scripts, and the files that each consists of.
 SCRIPTS = {"observe": ["observe"], "transaction": ["transaction", "requests", "units"]}
 _CHUNK = 1 << 16
+# A bound for one answer: observe.sh prints configuration files, unit files and pages of a few kilobytes each.
+MOST_BYTES = 64 * 1024**2
 _SUDO_SECONDS = 30.0
 
 
@@ -88,6 +90,7 @@ class Session:
         Raises:
             TimeoutError: it took longer.
             EOFError: the connection ended in the middle.
+            OverflowError: the answer is longer than it may be.
         """
         mark = secrets.token_hex(16)
         request = " ".join(["kubeharden", mark, name, str(len(payload)), *arguments])
@@ -105,6 +108,9 @@ class Session:
             if not data:
                 return self._end(bytes(said), end)
             said += data
+            if len(said) > MOST_BYTES:
+                self._channel.close()
+                raise OverflowError(f"its answer is longer than {MOST_BYTES // 1024**2} MiB")
         output, _, rest = bytes(said.removesuffix(last)).rpartition(f"\n{mark} ".encode())
         status, _, complaints = rest.decode(errors="replace").partition("\n")
         return Answer(int(status), output, complaints)
@@ -142,7 +148,7 @@ class Session:
     def _end(self, said: bytes, end: float) -> Answer:
         """Return why there will be no answer: sudo refused, or there is no shell, or it was killed."""
         complaints = b""
-        while data := self._channel.recv_stderr(_CHUNK):
+        while (data := self._channel.recv_stderr(_CHUNK)) and len(complaints) < _CHUNK:
             complaints += data
         self._channel.status_event.wait(max(0.0, end - time.monotonic()))
         status = self._channel.exit_status
