@@ -130,12 +130,11 @@ def keys_at_hand(identity_file: str | None) -> frozenset[str]:
     paths += [Path(path) for name, path in settings if name != "identityagent"]
     lines = [match[0] for match in map(_PUBLIC.search, named) if match]  # git's may be the key itself
     for path in dict.fromkeys((*paths, *(path.with_name(f"{path.name}.pub") for path in paths))):
-        lines += _lines_of(_content(path), path)
+        lines += _own_lines(path)
     for home in homes:
         for path in _files_below(home / ".ssh"):
-            content = _content(path)
-            if path.suffix == ".pub" or _PRIVATE.search(content):
-                lines += _lines_of(content, path)
+            if path.suffix == ".pub" or _PRIVATE.search(_content(path)):
+                lines += _own_lines(path)
     sockets = [
         os.environ.get("SSH_AUTH_SOCK", ""),
         *(path for name, path in settings if name == "identityagent"),
@@ -153,26 +152,30 @@ def _fingerprints(lines: Iterable[str]) -> frozenset[str]:
         return frozenset(_FINGERPRINT.findall(_run(["ssh-keygen", "-l", "-f", file.name])))
 
 
-def _lines_of(content: bytes, path: Path | None = None) -> list[str]:
-    """Return the lines of the public keys in a key file, whether it holds private keys or public ones.
+def _own_lines(path: Path) -> list[str]:
+    """Return the public keys of a file that belongs to the person.
 
     Raises:
-        ApprovalError: ``path`` is given, and it is a private key that does not tell its public part.
+        ApprovalError: it is a private key, and nothing tells its public part.
     """
-    private = _PRIVATE.search(content)
-    if private is None:
-        return [
-            m[0]
-            for line in content.decode(errors="replace").splitlines()
-            if (m := _PUBLIC.match(line.strip()))
-        ]
-    lines = _container_lines(private[1]) or _derived_lines(content)
-    if not lines and path is not None and b"ENCRYPTED" in content:
+    content = _content(path)
+    lines = _lines_of(content)
+    beside = path.with_name(f"{path.name}.pub")
+    if not lines and b"ENCRYPTED" in content and _PRIVATE.search(content) and not _lines_of(_content(beside)):
         raise ApprovalError(
-            f"whether the approval is somebody else's cannot be told: {path} is a private key that does not say which; "
+            f"whether somebody else approves cannot be known: {path} is a private key that does not say which; "
             f"write it anew in OpenSSH's own format: ssh-keygen -p -f {shlex.quote(str(path))}"
         )
     return lines
+
+
+def _lines_of(content: bytes) -> list[str]:
+    """Return the lines of the public keys in a key file, whether it holds private keys or public ones."""
+    private = _PRIVATE.search(content)
+    if private is not None:
+        return _container_lines(private[1]) or _derived_lines(content)
+    lines = content.decode(errors="replace").splitlines()
+    return [match[0] for match in map(_PUBLIC.match, map(str.strip, lines)) if match]
 
 
 def _container_lines(text: bytes) -> list[str]:
