@@ -1,47 +1,92 @@
-"""Patterns that find secrets in text: by form, by the name before them, or by the kind of object around them."""
+"""Patterns that find secrets in text: by form, by the name before them, or by the kind of object around them.
+
+Each takes time in proportion to the text: a name is looked for from the start of a word on, and no two repetitions that
+follow each other share a character.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+
+MARK = re.compile(r"‹redacted sha256:[0-9a-f]{8}›")
 
 # A value is known as a secret by its form, wherever it stands.
 FORMS = (
+    re.compile(
+        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
+        r".*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
+        re.DOTALL,
+    ),
+    # the same in base64, as kubeconfigs have it; certificates and public keys begin otherwise
+    re.compile(r"LS0tLS1CRUdJTi(?!BDRVJU|BQVUJM|BUUlVT)[A-Za-z0-9+/]{20,}={0,2}"),
+    # JSON web tokens, which service account tokens are
+    re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)+"),
     # bootstrap tokens: id.secret (k8s.io/cluster-bootstrap/token/api)
     re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b"),
-    # JSON web tokens, which service account tokens are
-    re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"),
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+    # tokens that say whose they are: GitHub, GitLab, Slack, OpenShift, Vault, age, npm, Stripe, Google
+    re.compile(
+        r"(?<![A-Za-z0-9])(?:gh[opsur]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abeprs]-[\w-]{10,}"
+        r"|sha256~[\w-]{20,}|hv[brs]\.[\w-]{20,}|AGE-SECRET-KEY-1[A-Z0-9]{20,}|npm_[A-Za-z0-9]{20,}"
+        r"|[rs]k_(?:live|test)_[A-Za-z0-9]{10,}|AIza[\w-]{30,}|ya29\.[\w-]{20,})"
+    ),
+    # what crypt(3) makes of passwords
+    re.compile(r"\$(?:1|2[abxy]|5|6|7|y|gy|apr1|argon2[a-z]+)\$[\w./=$,+-]{10,}"),
 )
-# A value is known as a secret by the name before it: flags, YAML and JSON keys, environment variables. The name
-# must end there, so that --token-auth-file=/path and tokenFile: stay readable. It is looked for from the start of a
-# word on: from every letter of it, a long one (base64 in a page) would take minutes.
-_NAME = (
-    r"(?<![a-z0-9_.-])[a-z0-9_.-]*"
-    r"(?:password|passwd|secret|token|private[_-]?key|api[_-]?key|access[_-]?key|client-key-data)"
-)
-KEY = re.compile(rf"(?i){_NAME}|auth")
-_BEFORE = r"""\\*["']?\s*[:=]\s*"""
-NAMED = re.compile(rf"""(?i)(?:{_NAME}|(?<=["'])auth(?=\\*["'])){_BEFORE}""")
-FLAG = re.compile(r"(?i)(?<![\w-])--[a-z0-9-]*(?:password|secret|token)\s+(?!-)")
-ANY_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*=(?=\S)")
-BEARER = re.compile(r"(?i)\b(bearer|basic)\s+([A-Za-z0-9._~+/=-]{8,})")
-USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@]*:)([^\s/@]+)(?=@)")
-# Environment= of a unit, also in a diff: whatever the variables are called.
-UNIT_ENVIRONMENT = re.compile(r"(?m)^[+ -]?\s*Environment\s*=(?=.)")
-ASSIGNED = re.compile(r"[A-Za-z_]\w*=")
-# The data of a Secret, as JSON or a dict's repr, and as YAML.
-SECRET_KIND = re.compile(r"""kind\\*["']?\s*:\s*\\*["']?Secret(?:List)?\b""")
-SECRET_MAP = re.compile(r"""((?:data|stringData)\\*["']?\s*:\s*\{)([^{}]*)\}""")
-SECRET_ITEM = re.compile(r"""([\w.-]+\\*["']?\s*:\s*\\*["']?)([^"',}\\\s][^"',}\\]*)""")
-SECRET_YAML = re.compile(r"(?m)^([+ -]?( *)(?:data|stringData):)[ \t]*\n((?:[+ -]?\2 +\S.*\n?)+)")
-SECRET_LINE = re.compile(r"(?m)(: *)(\S.*)$")
+PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?!.*-----END )", re.DOTALL)
 
-MARK = re.compile(r"‹redacted sha256:[0-9a-f]{8}›")
-# A value without quotes; not the beginning of an object.
-_BARE = re.compile(rf"""{MARK.pattern}|(?!\{{["'\s\\}}])[^\s"'}}\\]+""")
-_NO_SECRETS = frozenset({"true", "false", "True", "False", "null", "None"})
-COLOURS = re.compile(r"(?:\x1b|\\x1b|\\u001b)\[[0-9;]*m")
+# A quote: as it is, escaped (as often as a text stands in texts), or as HTML writes it.
+QUOTE = r"""(?:\\*(?:\"{3}|'{3}|["'`])|&(?:quot|apos|\#0*3[49]|\#[xX]0*2[27]);)"""
+# A value is known as a secret by the name before it: of flags, keys of YAML and JSON, variables. The name must end
+# there, so that --token-auth-file=/path and tokenFile: stay readable.
+_ENDS = (
+    r"(?:passwor[dt]|passwd|passphrase|secret|token|cookie|dsn"
+    r"|(?:private|secret|api|access|account|signing|encryption|master|license|webhook|shared|session)[_-]?key"
+    r"|access[_-]?key[_-]?id|client-key-data|connection[_-]?string|webhook[_-]?url"
+    r"|(?<![a-z0-9])(?:pass|pwd|pw|psk|otp))s?"
+)
+_NAME = rf"(?<![a-z0-9_.-])[a-z0-9_.-]*{_ENDS}"
+KEY = re.compile(rf"(?i)(?:{_NAME}|auth)")
+# A text without any of these has no such name; most texts are short, and have none.
+HINTS = (
+    *("pass", "pwd", "pw", "psk", "otp", "secret", "token", "cookie", "dsn", "key"),
+    *("auth", "connection", "webhook", "sig", "code="),
+)
+# What stands between a name and its value: the quote that ends the name, a bracket, a sign.
+_SIGN = rf"(?:{QUOTE})?\]?[ \t]*(?::=|=>|[:=])"
+_SCHEME = r"(?:bearer|basic|digest|negotiate|token|apikey|aws4-hmac-sha256)\b"
+NAMED = re.compile(
+    rf"(?i)(?:{_NAME}|(?<=[\"'])auth(?=\\*[\"'])){_SIGN}"
+    rf"|\b(?:proxy-)?authorization{_SIGN}(?=[\s\[\\\"'-]{{0,16}}{_SCHEME})"
+    # {{"name": "DB_PASSWORD", "value": …}}
+    rf"|\b(?:name|key)(?:{QUOTE})?[ \t]*[:=][ \t]*(?:{QUOTE})?{_NAME}(?:{QUOTE})?[ \t]*,?\s*(?:{QUOTE})?value{_SIGN}"
+    # signed URLs
+    r"|[?&](?:sig|signature|x-amz-signature|x-amz-credential|code)="
+)
+# In markup, a value ends where the next tag or cell begins.
+ELEMENT = re.compile(
+    rf"(?i)<{_NAME}>|{_NAME}(?:{QUOTE})?\s*</t[dh]>\s*<t[dh][^<>]*>"
+    rf"|\|[ \t]*(?:{QUOTE})?{_NAME}(?:{QUOTE})?[ \t]*\|"
+)
+# The value is the next word, or the next item of a list: --token X, ["--token", "X"].
+FLAG = re.compile(
+    rf"(?i)(?<![\w-])--?[a-z0-9_.-]*{_ENDS}(?:(?:{QUOTE})?\s*,\s*|\s*\n[+ -]?\s*- ?|\s+)(?=[^\s-])"
+)
+USER_FLAG = re.compile(r"(?<![\w-])(?:-u|-U|--user|--proxy-user)[ =][ ]*(?=['\"]?[^\s:]+:\S)")
+ANY_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*=(?=\S)")
+BEARER = re.compile(r"(?i)\b(bearer|basic)([ \t]+)([A-Za-z0-9._~+/=-]{8,})")
+USERINFO = re.compile(r"(?<=://)([^\s/:@\"'<>]*:)([^\s/\"'<>]+)(?=@)")
+# Environment= of a unit, also in a diff: whatever the variables are called.
+UNIT_ENVIRONMENT = re.compile(r"(?m)^[+ -]?[ \t]*Environment[ \t]*=(?=.)")
+CONTINUED = re.compile(r"(?:[^\n\\]+|\\.)*", re.DOTALL)  # a line with those that continue it
+ASSIGNED = re.compile(r"(?<!\w)[A-Za-z_]\w*=")
+# The data of a Secret, as JSON, YAML or a dict's repr.
+SECRET_KIND = re.compile(rf"""kind(?:{QUOTE})?\s*:\s*(?:{QUOTE})?Secret(?:List)?\b""")
+SECRET_DATA = re.compile(rf"""(?<![\w.-])(?:data|stringData){_SIGN}""")
+SECRET_ITEM = re.compile(rf"""(?<![\w.-])[\w.-]+{_SIGN}""")
+# An object whose kind has not been said yet.
+KIND_TO_COME = re.compile(rf"""apiVersion(?:{QUOTE})?\s*:(?!.*\bkind(?:{QUOTE})?\s*:)""", re.DOTALL)
+
 # A secret that looks like a word, a name or a part of a digest may be a part of longer ones by chance: it is taken out
 # only where it is a word of its own.
 _ORDINARY = re.compile(r"(?=.{1,15}\Z)(?:[A-Za-z]+\d*|[0-9a-fA-F]+)(?:[._-](?:[A-Za-z]+\d*|[0-9a-fA-F]+))*")
@@ -64,10 +109,19 @@ def is_ordinary(secret: str) -> bool:
 
 
 def places(text: str, *, words: bool) -> re.Pattern[str]:
-    """Return the pattern that finds a text: anywhere, or only as a word of its own."""
-    before = _BEGINS if words and text[0].isalnum() else ""
-    after = "(?![A-Za-z0-9])" if words and text[-1].isalnum() else ""
-    return re.compile(f"{before}{re.escape(text)}{after}")
+    """Return the pattern that finds a text, folded at its blanks or not: anywhere, or only as a word of its own.
+
+    As a part of a time, an address or a version, a number does not count as a word.
+    """
+    before = after = ""
+    if words and text[0].isalnum():
+        before = _BEGINS
+    if words and text[-1].isalnum():
+        after = "(?![A-Za-z0-9])"
+    if words and text.isdecimal():
+        before, after = r"(?<![0-9][.:-])" + before, after + "(?![.:-][0-9])"
+    folded = r"(?:\s|\\\n)+".join(map(re.escape, re.split(r"\s+", text)))
+    return re.compile(f"{before}{folded}{after}")
 
 
 def names_before(names: Iterable[str]) -> Iterator[re.Pattern[str]]:
@@ -77,47 +131,4 @@ def names_before(names: Iterable[str]) -> Iterator[re.Pattern[str]]:
     if flags:
         yield re.compile(rf"(?<![\w-])(?:{flags})(?:=|\s+)(?=[^\s-])")
     if variables:
-        yield re.compile(rf"(?<![\w.-])(?:{variables}){_BEFORE}(?=\S)")
-
-
-def _extent(text: str, match: re.Match[str]) -> tuple[int, int]:
-    """Return where the value after a name begins and ends."""
-    start = match.end()
-    while text[start : start + 1] == "\\":
-        start += 1
-    before = text[match.start() - 1] if match.start() else ""
-    if text[start : start + 1] in ("'", '"'):
-        closing, start = text[start], start + 1
-    elif before in ("'", '"') and before not in match[0]:  # "NAME=two words"
-        closing = before
-    else:
-        plain = _BARE.match(text, start)
-        return start, plain.end() if plain else start
-    end = text.find(closing, start)
-    line = text.find("\n", start)
-    end = min((place for place in (end, line) if place >= 0), default=len(text))
-    while end > start and text[end - 1] == "\\":
-        end -= 1
-    return start, end
-
-
-def replace_values(
-    names: re.Pattern[str], text: str, mark: Callable[[str], str], but: Collection[str] = ()
-) -> str:
-    """Replace the value after each match: up to its closing quote, else up to the next space.
-
-    Args:
-        names: what stands before the values.
-        text: the text.
-        mark: what stands for a value.
-        but: names (without what stands between them and the value) whose values stay.
-    """
-    pieces, at = [], 0
-    for match in names.finditer(text):
-        if match.start() < at or match[0].rstrip("=") in but:
-            continue
-        start, end = _extent(text, match)
-        if start < end and text[start:end] not in _NO_SECRETS:
-            pieces += [text[at:start], mark(text[start:end])]
-            at = end
-    return "".join([*pieces, text[at:]])
+        yield re.compile(rf"(?<![\w.-])(?:{variables}){_SIGN}")

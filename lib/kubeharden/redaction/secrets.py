@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from kubeharden.redaction.patterns import names_before, replace_values
+from kubeharden.redaction.patterns import names_before
+from kubeharden.redaction.values import replace_values
 
 _WORDS = re.compile(r"[\w.-]+")
 

@@ -1,0 +1,67 @@
+"""Texts to find again, in whatever way they are written: in JSON, YAML, Python, HTML, URLs and base64."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from urllib.parse import quote
+
+GRAM = 3  # characters by which the texts are looked up, so that many of them cost no more than few
+LEAST_ENCODED = 10  # characters of base64; fewer are in any other by chance
+
+
+class Spellings:
+    """Texts and their spellings; only ever added to, so that threads may share it."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, None] = {}
+        self._by_gram: dict[str, list[tuple[str, str]]] = {}
+
+    def add(self, text: str) -> None:
+        """Add a text."""
+        if text in self._texts:
+            return
+        for spelling in spellings(text):
+            gram = max(spelling.split() or [spelling], key=len)[:GRAM]
+            self._by_gram.setdefault(gram, []).append((spelling, text))
+        self._texts[text] = None
+
+    def found_in(self, text: str) -> dict[str, str]:
+        """Return the spellings that a longer text has, with what each spells."""
+        if not self._by_gram:
+            return {}
+        grams = {text[at : at + GRAM] for at in range(len(text))}
+        return {
+            spelling: spelled
+            for gram in grams
+            for spelling, spelled in tuple(self._by_gram.get(gram, ()))
+            if all(word in text for word in spelling.split())
+        }
+
+
+def spellings(text: str) -> set[str]:
+    """Return a text as it is, and as others write it."""
+    data = text.encode("utf-8", "surrogateescape")
+    once = json.dumps(text)[1:-1]
+    found = {once, json.dumps(once)[1:-1]}
+    found |= {text, repr(text)[1:-1], html.escape(text), quote(data), text.replace("'", "''")}
+    found.add(json.dumps(text, ensure_ascii=False)[1:-1])
+    found.add(text.encode("ascii", "backslashreplace").decode("ascii"))
+    found.add("".join(char if char.isascii() else _in_yaml(ord(char)) for char in text))
+    encoded = base64.b64encode(data).decode("ascii")
+    found |= {encoded, encoded.replace("+", "-").replace("/", "_")}
+    # What base64 makes of it in the middle of something longer, such as "user:password".
+    for before, skipped in ((0, 0), (1, 2), (2, 3)):
+        inner = base64.b64encode(b"\0" * before + data).decode("ascii")
+        inner = inner[skipped : (before + len(data)) * 8 // 6]
+        if len(inner) >= LEAST_ENCODED:
+            found.add(inner)
+    return found
+
+
+def _in_yaml(code: int) -> str:
+    """Return a character as YAML escapes it."""
+    if code < 0x100:  # noqa: PLR2004
+        return f"\\x{code:02X}"
+    return f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"  # noqa: PLR2004

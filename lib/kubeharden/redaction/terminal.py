@@ -1,0 +1,40 @@
+"""Sequences that a terminal obeys and does not show: they may stand inside a secret, and so are taken out first."""
+
+from __future__ import annotations
+
+import re
+
+# ECMA-48, as 7-bit and 8-bit codes; bytes that were not UTF-8 stand in a text as "surrogateescape" has them.
+_SEQUENCE = re.compile(
+    r"(?:\x1b[\]PX^_]|[\x90\x98\x9d\x9e\x9f\udc90\udc98\udc9d\udc9e\udc9f])"  # OSC, DCS, SOS, PM, APC: up to their end
+    r"[^\x07\x1b\x9c\udc9c\n]*(?:\x07|\x1b\\|[\x9c\udc9c])?"
+    r"|(?:\x1b\[|[\x9b\udc9b])[0-?]*[ -/]*[@-~]?"  # CSI
+    r"|\ufffd[0-9;]*[mK]"  # CSI, decoded with "replace"
+    r"|\x1b[ -/]*[0-~]?"
+)
+# Other control characters, and characters of format, which have no width: but tab, newline and carriage return.
+_INVISIBLE = re.compile(
+    r"[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
+)
+# The same as JSON, Python and shells spell it: it is text, and taken out only where a secret stands.
+SPELLED = re.compile(r"\\(?:x1[bB]|u001[bB]|033|e)(?:\[[0-?]*[ -/]*[@-~]|\][^\\\n]*(?:\\(?:x07|u0007|a))?)")
+
+
+def plain(text: str) -> str:
+    """Return a text as a terminal leaves it: without sequences, and without what a backspace erases."""
+    if text.isprintable():
+        return text
+    text = _SEQUENCE.sub("", text)
+    if "\b" in text:
+        text = _without_erased(text)
+    return _INVISIBLE.sub("", text)
+
+
+def _without_erased(text: str) -> str:
+    kept: list[str] = []
+    for char in text:
+        if char != "\b":
+            kept.append(char)
+        elif kept and kept[-1] != "\n":
+            kept.pop()
+    return "".join(kept)
