@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kubeharden import runbook
+from kubeharden.edges.nodes.units import node_files
 from kubeharden.errors import MigrationRefusedError, ParameterError, RecordError, StaleError
 from kubeharden.records.folder import read_run
 from kubeharden.runs.kinds.rollback import check_past
@@ -20,11 +21,12 @@ DNS = "10.0.0.10"
 
 
 def files_of(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Mode and content of every file in the nodes' /etc."""
+    """Mode and content of every file in the nodes' /etc, without the units that stay there between runs."""
+    units = {place for path in node_files("") for place in folder.glob(f"nodes/*/{path}")}
     return {
         str(path.relative_to(folder)): (path.stat().st_mode, path.read_bytes())
         for path in folder.glob("nodes/*/etc/**/*")
-        if path.is_file() and not path.is_symlink()
+        if path.is_file() and not path.is_symlink() and path not in units
     }
 
 
