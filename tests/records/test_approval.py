@@ -126,6 +126,59 @@ def test_other_parameters_are_another_plan(starts: Starts) -> None:
     run.close()
 
 
+PACE = {
+    "batch_size": "50%",
+    "max_failures": 1,
+    "confirm_timeout": 121,
+    "drain": True,
+    "drain_timeout": 299,
+}
+
+
+def test_how_it_is_carried_out_is_part_of_what_is_approved(starts: Starts, article: Rehearsal) -> None:
+    """A plan that was approved at one node at a time is not carried out on all at once, or elsewhere."""
+    inventory = inventory_with(article)
+    run = starts(inventory=inventory, mode="plan")
+    digests = {"": planned(run)[0]}
+    shown = json.loads((run.record.folder / "plan.json").read_text())["rollout"]
+    assert shown["batch_size"] == "1"
+    assert [(node["name"], node["control_plane"]) for node in shown["nodes"]] == [
+        ("k8s-master", True),
+        ("k8s-node1", False),
+    ]
+
+    def digest(given: str, **parameters: object) -> str:
+        run = starts(inventory=given, mode="plan", **parameters)
+        run.look()
+        run.plan()
+        digest = run.current_plan.digest
+        run.close()
+        return digest
+
+    assert digest(inventory) == digests[""]
+    for name, value in PACE.items():
+        digests[name] = digest(inventory, **{name: value})
+    nodes = yaml.safe_load(article.inventory.read_text())["nodes"]
+    changed = {
+        "settle_seconds": {"settle_seconds": 2},
+        "order": {"nodes": nodes[::-1]},
+        "host": {"nodes": [nodes[0], {**nodes[1], "host": "localhost"}]},
+        "control plane": {"nodes": [{**node, "control_plane": True} for node in nodes]},
+    }
+    known = article.inventory.parent / yaml.safe_load(article.inventory.read_text())["ssh"]["known_hosts"]
+    known.write_text(known.read_text() + known.read_text().replace("127.0.0.1", "localhost"))
+    for name, changes in changed.items():
+        digests[name] = digest(inventory_with(article, **changes))
+    assert len(set(digests.values())) == len(digests), digests
+
+    run = starts(inventory=inventory_with(article), approved_plan=digests[""], batch_size="2")
+    run.look()
+    run.plan()
+    with pytest.raises(ApprovalError, match=r'-  "batch_size": "1",\n\+  "batch_size": "2",'):
+        run.apply("kubelet")
+    run.close()
+
+
 def test_an_approval_for_one_cluster_is_refused_on_another_that_is_the_same_to_the_letter(
     starts: Starts, tmp_path: Path
 ) -> None:

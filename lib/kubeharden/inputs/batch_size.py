@@ -27,6 +27,9 @@ class BatchSize:
             raise ValueError(f"is not a size of a batch; {FORMS}")
         return cls(int(match[1]), percent=bool(match[2]))
 
+    def __str__(self) -> str:
+        return f"{self.number}{'%' if self.percent else ''}"
+
     def of(self, nodes: int) -> int:
         """Return the number of nodes in a batch of a cluster of ``nodes`` nodes: rounded down, at least one."""
         return max(1, nodes * self.number // 100) if self.percent else self.number

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -168,6 +168,8 @@ class Plan:
         findings: what stands between the cluster as planned and that release, by node; an empty node is the API.
         cluster: what the inventory calls the cluster.
         cluster_uid: the UID of its namespace kube-system.
+        rollout: how it is carried out, as plain data: at what pace, on which machines, in which order; empty where
+            that has not been decided.
     """
 
     steps: tuple[str, ...]
@@ -181,6 +183,7 @@ class Plan:
     findings: tuple[tuple[str, Finding], ...] = ()
     cluster: str = ""
     cluster_uid: str = ""
+    rollout: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, step: str) -> Plan:
         """Return the part of the plan that is one step; all but steps and changes is that of the whole plan."""
@@ -212,13 +215,14 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over what would be written and restarted, and where: the same plan has the same digest."""
+        """SHA-256 over what would be written and restarted, where and how: the same plan has the same digest."""
         return digest_of(self.as_json())
 
     def as_json(self) -> dict[str, Any]:
-        """Return what would be written and restarted, and on which cluster, as plain data."""
+        """Return what would be written and restarted, on which cluster and how, as plain data."""
         return {
             "cluster": {"name": self.cluster, "uid": self.cluster_uid},
+            **({"rollout": dict(self.rollout)} if self.rollout else {}),
             "steps": list(self.steps),
             "nodes": [
                 {

@@ -121,4 +121,35 @@ class ChangeKind(Kind[C]):
         )
 
 
+def rollout_data(pace: Pace, inventory: Inventory, facts: Facts, *, ports: bool) -> dict[str, Any]:
+    """Return how a plan is carried out, as it stands in the plan and is approved with it.
+
+    Args:
+        pace: how carefully.
+        inventory: where the nodes are.
+        facts: which nodes there are, in which order, and which of them are of the control plane.
+        ports: whether the ports of the nodes are part of it.
+    """
+    machines = {node.name: node for node in inventory.nodes}
+    return {
+        "batch_size": str(pace.batch_size),
+        "max_failures": pace.max_failures,
+        "confirm_timeout": pace.confirm_timeout,
+        "drain": pace.drain,
+        "drain_timeout": pace.drain_timeout,
+        "settle_seconds": pace.settle,
+        "gateway": inventory.ssh.gateway,
+        "nodes": [
+            {
+                "name": node.name,
+                "control_plane": node.control_plane,
+                "connection": machines[node.name].connection,
+                "host": machines[node.name].host,
+                "port": (machines[node.name].port or inventory.ssh.port) if ports else None,
+            }
+            for node in facts.nodes
+        ],
+    }
+
+
 AnyKind = Kind[Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MethodType
 from typing import Any
 
@@ -36,7 +37,7 @@ from kubeharden.rollout.interrupts import Stop
 from kubeharden.rollout.leftovers import uncordon_left_overs, wait_for_open_changes
 from kubeharden.rollout.lock import Lock
 from kubeharden.rollout.rollout import Rollout
-from kubeharden.runs.kind import AnyKind
+from kubeharden.runs.kind import AnyKind, rollout_data
 from kubeharden.runs.preflight import preflight
 from kubeharden.runs.verb import verb
 from kubeharden.show import views
@@ -132,6 +133,7 @@ class Run:
             ParameterError: a parameter does not fit this cluster.
         """
         plan = self.kind.make_plan(self.facts, self.nodes.backup)
+        plan = replace(plan, rollout=self._rollout_data())
         if self._plan is not None:
             self.rollout.failures.repair(self._plan.subjects - plan.subjects)
         self._plan = plan
@@ -256,6 +258,10 @@ class Run:
                 self.emit(Abandoned())
         finally:
             self.record.close()
+
+    def _rollout_data(self) -> dict[str, Any]:
+        """Return how the plan is carried out; a rehearsal that was started for this run has other ports each time."""
+        return rollout_data(self.rollout.pace, self.inventory, self.facts, ports=self.rehearsal is None)
 
     def _say(self, text: str) -> None:
         show(View([Message(text, NOTE)]), self.redactor)
