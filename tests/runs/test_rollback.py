@@ -1,0 +1,226 @@
+"""What a run changed is put back, byte for byte, and what somebody else changed since is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes import World, planned
+from kubeharden import runbook
+from kubeharden.errors import MigrationRefusedError, ParameterError, RecordError, StaleError
+from kubeharden.records.folder import read_run
+from kubeharden.runs.kinds.rollback import check_past
+from rolling import fails
+
+DNS = "10.0.0.10"
+RollBack = Callable[..., runbook.Run]
+
+
+def files_of(world: World) -> dict[str, tuple[str, str]]:
+    """Mode and content of every file that a service of a node uses."""
+    return {
+        f"{name}{path}": (file.mode, file.content)
+        for name, machine in world.machines.items()
+        for service in machine.facts.services.values()
+        for path, file in service.files.items()
+    }
+
+
+def decided(world: World) -> dict[tuple[str, ...], object]:
+    """What people decide of the objects that the runbook writes."""
+    kinds = ("PodSecurityPolicy", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Namespace")
+    return {
+        (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]): (
+            item.get("spec") if item["kind"] != "Namespace" else item["metadata"].get("labels"),
+            item.get("rules"),
+            item.get("subjects"),
+        )
+        for item in world.store.objects()
+        if item["kind"] in kinds
+    }
+
+
+@dataclass
+class Hardened:
+    """A hardened cluster, the folder of the run that did it, and what was there before."""
+
+    world: World
+    record: Path
+    files: dict[str, tuple[str, str]]
+    objects: dict[tuple[str, ...], object]
+
+
+def harden(name: str, folder: Path) -> Hardened:
+    world = World(name)
+    files, objects = files_of(world), decided(world)
+    accepted = ["shop/web"] if name == "handbuilt-1.20" else []
+    run = planned(world, folder, dns_ip=DNS, accept_breaking=accepted)
+    for step in run.parameters.steps:
+        run.apply(step)
+    run.prove()
+    run.finish()
+    assert files_of(world) != files
+    return Hardened(world, run.record.folder, files, objects)
+
+
+@pytest.fixture
+def hardened(tmp_path: Path) -> Hardened:
+    return harden("article-1.10", tmp_path)
+
+
+@pytest.fixture
+def roll_back(tmp_path: Path) -> Iterator[RollBack]:
+    """Start a rollback that has looked and planned."""
+    runs: list[runbook.Run] = []
+
+    def begun(world: World, record: Path, **given: Any) -> runbook.Run:
+        given |= {
+            "In": [""],
+            "record": str(record),
+            "inventory": str(world.inventory(tmp_path)),
+            "output_dir": str(tmp_path / "rollbacks"),
+        }
+        runs.append(runbook.start(given, "rollback", connect=world.ports))
+        runs[-1].check()
+        runs[-1].look()
+        runs[-1].plan()
+        return runs[-1]
+
+    yield begun
+    for run in runs:
+        run.close()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["article-1.10", "handbuilt-1.20", "psp-1.23", "containerd-1.24", "containerd-1.25", "containerd-1.36"],
+)
+def test_everything_is_as_it_was_and_a_second_time_finds_nothing_to_do(
+    name: str, tmp_path: Path, roll_back: RollBack
+) -> None:
+    hardened = harden(name, tmp_path)
+    run = roll_back(hardened.world, hardened.record, batch_size="50%")
+    run.show_all()
+    run.roll_back()
+    assert "✘" not in str(run.prove())
+    run.finish()
+    assert files_of(hardened.world) == hardened.files
+    again = roll_back(hardened.world, hardened.record)
+    assert "There is nothing to do" in str(again.plan())
+    assert "nothing was changed, nothing restarted" in str(again.roll_back())
+    again.finish()
+    assert decided(hardened.world) == hardened.objects
+
+
+def test_mode_plan_shows_and_changes_nothing(hardened: Hardened, roll_back: RollBack) -> None:
+    before = files_of(hardened.world)
+    run = roll_back(hardened.world, hardened.record, mode="plan")
+    assert "remove /etc/kubernetes/kubelet.conf" in str(run.plan())
+    assert "was not carried out" in str(run.roll_back())
+    assert "Nothing has changed" in str(run.prove())
+    run.finish()
+    assert files_of(hardened.world) == before
+
+
+def test_what_somebody_else_changed_since_is_refused_with_the_difference(
+    hardened: Hardened, roll_back: RollBack
+) -> None:
+    machine, path = hardened.world.machines["k8s-node1"], "/etc/kubernetes/kubelet.conf"
+    kubelet = machine.facts.services["kubelet"]
+    file = kubelet.files[path]
+    theirs = replace(file, content=file.content + "maxPods: 42\n")
+    machine.set(replace(kubelet, files={**kubelet.files, path: theirs}))
+    before = files_of(hardened.world)
+    run = roll_back(hardened.world, hardened.record)
+    with pytest.raises(MigrationRefusedError, match="changed since by somebody else") as error:
+        run.roll_back()
+    assert "+maxPods: 42" in str(error.value)
+    assert files_of(hardened.world) == before
+
+
+def test_another_cluster_of_the_same_name_is_left_alone(hardened: Hardened, roll_back: RollBack) -> None:
+    """Files and objects to the letter as that run left them, on a cluster that it never saw."""
+    world = hardened.world
+    namespace = world.store.get("Namespace", "kube-system")
+    was, other = namespace["metadata"]["uid"], "11111111-2222-3333-4444-555555555555"
+    world.store.load([{**namespace, "metadata": {**namespace["metadata"], "uid": other}}])
+    before = files_of(world)
+    run = roll_back(world, hardened.record)
+    with pytest.raises(
+        MigrationRefusedError,
+        match=f"cluster article-1.10: is another cluster than .*{other}, and that one's had {was}",
+    ):
+        run.roll_back()
+    assert files_of(world) == before
+
+
+def test_an_object_that_somebody_changed_since_is_refused_with_the_difference(
+    tmp_path: Path, roll_back: RollBack
+) -> None:
+    world = World("article-1.10")
+    run = planned(world, tmp_path, steps=["pod-security"])
+    run.apply("pod-security")
+    run.finish()
+    back = roll_back(world, run.record.folder)
+    role = back.cluster.get("Role", "psp:privileged", "weave")
+    assert role is not None
+    role["rules"][0]["resourceNames"] = ["privileged", "another"]
+    back.cluster.replace(role)
+    back.look()
+    assert "Role weave/psp:privileged: was changed since by somebody else" in str(back.plan())
+    with pytest.raises(MigrationRefusedError, match=r"\+  - another"):
+        back.roll_back()
+    found = back.cluster.get("Role", "psp:privileged", "weave")
+    assert found is not None
+    assert found["rules"][0]["resourceNames"] == ["privileged", "another"]
+
+
+def test_what_somebody_else_had_made_first_is_left_alone(tmp_path: Path, roll_back: RollBack) -> None:
+    """The run meant to create the very same object, and was refused: it is not the run's to delete."""
+    world = World("article-1.10")
+    run = planned(world, tmp_path, steps=["pod-security"])
+    theirs = run.current_plan.object_changes[0].manifest
+    run.cluster.create(dict(theirs))
+    with fails(StaleError, match="already exists"):
+        run.apply("pod-security")
+    run.close()
+    back = roll_back(world, run.record.folder)
+    back.roll_back()
+    assert back.cluster.get(theirs["kind"], theirs["metadata"]["name"]) is not None
+
+
+def test_a_rollback_can_be_rolled_back(tmp_path: Path, roll_back: RollBack) -> None:
+    world = World("article-1.10")
+    files = files_of(world)
+    run = planned(world, tmp_path, dns_ip=DNS, steps=["kubelet", "kube-scheduler"])
+    for step in run.parameters.steps:
+        run.apply(step)
+    run.finish()
+    hard = files_of(world)
+    first = roll_back(world, run.record.folder)
+    first.roll_back()
+    first.finish()
+    assert files_of(world) == files
+    second = roll_back(world, first.record.folder)
+    second.roll_back()
+    second.finish()
+    assert files_of(world) == hard
+
+
+def test_a_record_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    world = World("article-1.10")
+    given = {"In": [""], "inventory": str(world.inventory(tmp_path)), "output_dir": str(tmp_path / "records")}
+    with pytest.raises(ParameterError, match="record: '' is empty"):
+        runbook.start(given, "rollback", connect=world.ports)
+    with pytest.raises(RecordError, match="is not the record of a run"):
+        runbook.start({**given, "record": str(tmp_path)}, "rollback", connect=world.ports)
+    other = planned(world, tmp_path, mode="plan")
+    with pytest.raises(ParameterError, match="still goes on"):
+        check_past(read_run(other.record.folder), "article-1.10")
+    other.finish()
+    with pytest.raises(ParameterError, match=r"is a run on article-1\.10, and the inventory is of elsewhere"):
+        check_past(read_run(other.record.folder), "elsewhere")
