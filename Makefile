@@ -10,8 +10,12 @@ READY  := $(VENV)/.ready
 # Without what papermill leaves beside them.
 NOTEBOOKS := $(filter-out notebooks/out%,$(wildcard notebooks/*.ipynb))
 
+WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+# Each of some hundred processes would compile the library anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearse test lint docs lock clean
+.PHONY: help setup rehearse test test-fast lint docs lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -33,9 +37,15 @@ rehearse: setup
 	$(BIN)/papermill notebooks/harden.ipynb outputs/rehearsal.ipynb -p dns_ip 10.0.0.10
 	@echo "The executed runbook is outputs/rehearsal.ipynb; look at it with: $(BIN)/jupyter lab outputs/rehearsal.ipynb"
 
-## make test       all tests
+## make test       all tests but those of the lab, on as many processes as twice the cores, since they mostly wait; of cases
+##                 that repeat one another it tries a sample, says which, and takes another one the next time
+##                 (KUBEHARDEN_SAMPLE_SEED=N: that one again; KUBEHARDEN_SAMPLE=all: all of them)
 test: setup
-	$(BIN)/pytest -q -n auto
+	$(BIN)/pytest -n $(WORKERS) --maxschedchunk 2
+
+## make test-fast  the tests that start neither a cluster nor a notebook; likewise with -m node, papermill or lab
+test-fast: setup
+	$(BIN)/pytest -n auto -m fast
 
 ## make lint       ruff, mypy, import rules, language (docs/glossary.md), notebooks stored without outputs
 lint: setup
@@ -94,6 +104,8 @@ test-lab: setup
 ##                 of each component on two, 20,000 random pods, 200 runs that are killed, every crash point of a
 ##                 transaction, and every byte of a sealed run (more than 2 hours)
 soak: setup
+	@echo "soak: every case of what make test samples"
+	KUBEHARDEN_SAMPLE=all $(BIN)/pytest -n $(WORKERS) --maxschedchunk 2
 	@echo "soak: every byte of a sealed run, its page and its record included, is flipped and found"
 	KUBEHARDEN_EVERY_BYTE=1 $(BIN)/pytest tests/records/test_record_verify.py -x -q -k every_byte
 	@for nodes in 1 3; do \

@@ -1,4 +1,4 @@
-"""Fixtures: papermill as a user calls it, and a rehearsal cluster."""
+"""Marks, samples and shared fixtures: papermill as a user calls it, and rehearsal clusters."""
 
 from __future__ import annotations
 
@@ -7,9 +7,38 @@ from pathlib import Path
 
 import pytest
 
+import sampling
 from kubeharden.redaction import Redactor
 from kubeharden_rehearsal import Rehearsal
+from marks import MARKS, mark_of
+from rehearsals import Rehearsals
 from support import Papermill
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    sampling.begin()
+
+
+def pytest_report_header() -> str:
+    return sampling.header()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(mark_of(item))
+    sampling.leave_out(items)
+    items.sort(key=lambda item: MARKS.index(mark_of(item)))
+
+
+@pytest.fixture(autouse=True)
+def no_cluster_where_it_is_fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold the mark "fast" to its word."""
+    if mark_of(request.node) == "fast":
+        monkeypatch.setattr(Rehearsal, "start", _refuse)
+
+
+def _refuse(*_: object) -> None:
+    pytest.fail("a test that starts a cluster is not fast: take it from the fixture 'rehearsals'")
 
 
 @pytest.fixture
@@ -20,12 +49,19 @@ def redactor() -> Redactor:
 
 @pytest.fixture
 def papermill(tmp_path: Path) -> Papermill:
-    """Run ``papermill harden.ipynb`` with parameters, in a process of its own."""
+    """Run ``papermill harden.ipynb``, or another source, with parameters, in a process of its own."""
     return Papermill(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def rehearsals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsals]:
+    """The rehearsal clusters that tests share."""
+    found = Rehearsals(tmp_path_factory.mktemp("rehearsals"))
+    yield found
+    found.stop()
+
+
 @pytest.fixture
-def article(tmp_path: Path) -> Iterator[Rehearsal]:
-    """The rehearsal cluster article-1.10, running."""
-    with Rehearsal.start("article-1.10", tmp_path / "rehearsal") as rehearsal:
-        yield rehearsal
+def article(rehearsals: Rehearsals) -> Rehearsal:
+    """The rehearsal cluster article-1.10 as it is when it starts."""
+    return rehearsals.fresh("article-1.10")

@@ -32,7 +32,8 @@ from kubeharden.podsecurity.admission_config import render_config, with_defaults
 from kubeharden.redaction import Redactor, Sensitive, mask
 from kubeharden.releases import Release, known_components, known_types
 from kubeharden.show.display import Diff, View
-from kubeharden_rehearsal import available
+from kubeharden_rehearsal import Rehearsal, available
+from rehearsals import Rehearsals
 
 UNIT = "/etc/systemd/system/kubelet.service"
 
@@ -284,7 +285,7 @@ def test_what_a_secret_that_was_shown_says_is_withheld_wherever_it_was_copied(
     assert encoded["password"] not in redactor.redact(f"it is {encoded['password']}")
 
 
-def test_no_secret_is_ever_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_is_ever_read(article: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no such resource for the client, and no run asks for one."""
     asked: list[str] = []
     text = Client.text
@@ -294,7 +295,7 @@ def test_no_secret_is_ever_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         return text(client, path, *rest, **named)
 
     monkeypatch.setattr(Client, "text", listening)
-    places = {"rehearsal_dir": str(tmp_path / "rehearsal"), "output_dir": str(tmp_path / "records")}
+    places = {"inventory": str(article.inventory), "output_dir": str(tmp_path / "records")}
     run = runbook.start({"In": [""], **places})
     run.check()
     run.look()
@@ -335,10 +336,14 @@ def test_secret_objects_are_known_in_data_and_in_text(redactor: Redactor) -> Non
         assert "tls" in shown
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("scenario", available())
-def test_nothing_of_a_cluster_without_secrets_is_withheld(scenario: str, tmp_path: Path) -> None:
-    places = {"rehearsal_dir": str(tmp_path / "rehearsal"), "output_dir": str(tmp_path / "records")}
-    run = runbook.start({"In": [""], "rehearsal": scenario, "mode": "plan", **places})
+def test_nothing_of_a_cluster_without_secrets_is_withheld(
+    scenario: str, rehearsals: Rehearsals, tmp_path: Path
+) -> None:
+    inventory = str(rehearsals.untouched(scenario).inventory)
+    given = {"inventory": inventory, "output_dir": str(tmp_path / "records"), "mode": "plan"}
+    run = runbook.start({"In": [""], **given})
     shown = f"{run.look()}{run.plan()}{''.join(str(run.show(step)) for step in run.parameters.steps)}{run.finish()}"
     assert "--cgroup-driver" in shown
     assert "‹redacted" not in shown

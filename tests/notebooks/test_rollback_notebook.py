@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kubeharden.edges.nodes.units import node_files
 from kubeharden_rehearsal import Rehearsal
-from support import ROOT, Papermill
+from support import ROOT, Papermill, wait_until
 
 
 def files_of(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -37,19 +37,19 @@ def decided(folder: Path) -> dict[tuple[str, ...], object]:
     }
 
 
-def test_the_notebook_itself(tmp_path: Path) -> None:
-    folder = tmp_path / "rehearsal"
-    Rehearsal.start("article-1.10", folder).stop()
+def test_the_notebook_itself(article: Rehearsal, papermill: Papermill, tmp_path: Path) -> None:
+    folder, inventory = article.directory, str(article.inventory)
     files, objects = files_of(folder), decided(folder)
-    hard = Papermill(tmp_path)("-p", "dns_ip", "10.0.0.10", rehearsal_dir=str(folder))
+    hard = papermill("-p", "dns_ip", "10.0.0.10", inventory=inventory)
     assert hard.status == 0, hard.output
     assert files_of(folder) != files
-    assert decided(folder) != objects
+    wait_until(lambda: decided(folder) != objects)
     [record] = hard.records.iterdir()
-    back = Papermill(tmp_path, "rollback.ipynb")(
-        rehearsal_dir=str(folder), record=str(record), output_dir=str(tmp_path / "rollbacks"), cwd=ROOT
+    papermill.source = "rollback.ipynb"
+    back = papermill(
+        inventory=inventory, record=str(record), output_dir=str(tmp_path / "rollbacks"), cwd=ROOT
     )
     assert back.status == 0, back.output
     assert files_of(folder) == files
-    assert decided(folder) == objects
+    wait_until(lambda: decided(folder) == objects)
     assert "Carried out: " in back.shown("run.finish()")

@@ -10,6 +10,7 @@ import pytest
 from kubeharden import runbook
 from kubeharden.errors import ClusterError, ParameterError
 from kubeharden.plan import steps
+from kubeharden_rehearsal import Rehearsal
 
 MODULE = """
 from kubeharden.plan import ObjectChange, Remark
@@ -56,10 +57,12 @@ def test_the_order_of_steps_is_that_of_the_article() -> None:
 
 
 @pytest.mark.usefixtures("registered")
-def test_a_registered_step_is_planned_shown_applied_proved_and_rolled_back(tmp_path: Path) -> None:
+def test_a_registered_step_is_planned_shown_applied_proved_and_rolled_back(
+    article: Rehearsal, tmp_path: Path
+) -> None:
     given = {
         "In": [""],
-        "rehearsal_dir": str(tmp_path / "rehearsal"),
+        "inventory": str(article.inventory),
         "output_dir": str(tmp_path / "records"),
     }
     run = runbook.start({**given, "steps": "[kubelet, marker]", "mode": "plan"})
@@ -96,10 +99,10 @@ def test_a_registered_step_is_planned_shown_applied_proved_and_rolled_back(tmp_p
 
 
 @pytest.mark.usefixtures("registered")
-def test_all_steps_are_those_that_are_registered(tmp_path: Path) -> None:
+def test_all_steps_are_those_that_are_registered(article: Rehearsal, tmp_path: Path) -> None:
     given = {
         "In": [""],
-        "rehearsal_dir": str(tmp_path / "rehearsal"),
+        "inventory": str(article.inventory),
         "output_dir": str(tmp_path / "records"),
     }
     run = runbook.start({**given, "mode": "plan"})

@@ -20,6 +20,7 @@ from kubeharden.records.folder import read_run
 from kubeharden.records.keys import fingerprint, keys_at_hand, public_part
 from kubeharden.records.summary import build_record
 from kubeharden_rehearsal import Rehearsal, available
+from rehearsals import Rehearsals
 
 Starts = Callable[..., runbook.Run]
 
@@ -34,8 +35,7 @@ def nobodys_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def starts(tmp_path: Path) -> Starts:
     def start(**parameters: str) -> runbook.Run:
-        places = {"rehearsal_dir": str(tmp_path / "rehearsal"), "output_dir": str(tmp_path / "records")}
-        return runbook.start({"In": [""], **places, **parameters})
+        return runbook.start({"In": [""], "output_dir": str(tmp_path / "records"), **parameters})
 
     return start
 
@@ -80,12 +80,16 @@ def allowed(tmp_path: Path, key: Path) -> str:
     return str(path)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("scenario", available())
-def test_what_was_planned_is_carried_out_with_its_digest(scenario: str, starts: Starts) -> None:
+def test_what_was_planned_is_carried_out_with_its_digest(
+    scenario: str, starts: Starts, rehearsals: Rehearsals
+) -> None:
+    inventory = str(rehearsals.fresh(scenario).inventory)
     # One rehearsal cluster has a workload that no policy is for; what it is, is not this test's business.
     accepted = {"accept_breaking": "[shop/web]"}
-    digest, _ = planned(starts(rehearsal=scenario, mode="plan", **accepted))
-    run = starts(rehearsal=scenario, approved_plan=digest, **accepted)
+    digest, _ = planned(starts(inventory=inventory, mode="plan", **accepted))
+    run = starts(inventory=inventory, approved_plan=digest, **accepted)
     run.look()
     assert "This is the plan that somebody approved." in str(run.plan())
     run.apply("kube-scheduler")
@@ -96,11 +100,12 @@ def test_what_was_planned_is_carried_out_with_its_digest(scenario: str, starts: 
 
 
 def test_a_plan_that_changed_since_is_refused_and_the_difference_is_shown(
-    starts: Starts, tmp_path: Path
+    starts: Starts, article: Rehearsal
 ) -> None:
-    digest, _ = planned(starts(mode="plan"))
-    (tmp_path / "rehearsal/nodes/k8s-node1/etc/kubernetes/kube-proxy.conf").write_text("# by somebody else\n")
-    run = starts(approved_plan=digest)
+    inventory, etc = str(article.inventory), article.directory / "nodes/k8s-node1/etc/kubernetes"
+    digest, _ = planned(starts(inventory=inventory, mode="plan"))
+    (etc / "kube-proxy.conf").write_text("# by somebody else\n")
+    run = starts(inventory=inventory, approved_plan=digest)
     run.look()
     assert "This is NOT the plan that was approved" in str(run.plan())
     with pytest.raises(
@@ -111,14 +116,15 @@ def test_a_plan_that_changed_since_is_refused_and_the_difference_is_shown(
     assert {line[:1] for line in changed} == {"-", "+"}
     # The file that was to be written is taken now, so that another one is planned.
     assert any('"path": "/etc/kubernetes/kube-proxy.conf"' in line for line in changed), str(error.value)
-    assert not (tmp_path / "rehearsal/nodes/k8s-node1/etc/kubernetes/kubelet.conf").exists()
+    assert not (etc / "kubelet.conf").exists()
     assert not {Started, Approved} & {type(event) for event in read_run(run.record.folder).events}
     run.close()
 
 
-def test_other_parameters_are_another_plan(starts: Starts) -> None:
-    digest, _ = planned(starts(mode="plan"))
-    run = starts(approved_plan=digest, profile="none")
+def test_other_parameters_are_another_plan(starts: Starts, rehearsals: Rehearsals) -> None:
+    inventory = str(rehearsals.untouched("article-1.10").inventory)
+    digest, _ = planned(starts(inventory=inventory, mode="plan"))
+    run = starts(inventory=inventory, approved_plan=digest, profile="none")
     run.look()
     run.plan()
     with pytest.raises(ApprovalError, match="What differs"):
@@ -179,38 +185,41 @@ def test_how_it_is_carried_out_is_part_of_what_is_approved(starts: Starts, artic
     run.close()
 
 
+def uid(rehearsal: Rehearsal) -> str:
+    """What tells its cluster from all others: the UID of kube-system."""
+    objects = json.loads((rehearsal.directory / "cluster.json").read_text())["items"]
+    [found] = [item["metadata"]["uid"] for item in objects if item["metadata"]["name"] == "kube-system"]
+    return found
+
+
 def test_an_approval_for_one_cluster_is_refused_on_another_that_is_the_same_to_the_letter(
-    starts: Starts, tmp_path: Path
+    starts: Starts, rehearsals: Rehearsals
 ) -> None:
     """The same nodes, files and objects: the second is a copy of the first, but for what makes it another cluster."""
     digests: dict[str, str] = {}
-    uids: dict[str, str] = {}
-    for name in ("a", "b"):
-        folder = tmp_path / name
-        Rehearsal.start("article-1.10", folder).stop()
-        objects = json.loads((folder / "cluster.json").read_text())["items"]
-        [uids[name]] = [o["metadata"]["uid"] for o in objects if o["metadata"]["name"] == "kube-system"]
-    assert uids["a"] != uids["b"]
-    with Rehearsal.start("article-1.10", tmp_path / "a") as one:
-        inventory = inventory_with(one, cluster="a")
-        digests["a"], _ = planned(starts(inventory=inventory, mode="plan"))
-        digests["again"], _ = planned(starts(inventory=inventory, mode="plan"))
-        digests["renamed"], _ = planned(starts(inventory=inventory_with(one, cluster="b"), mode="plan"))
+    one = rehearsals.fresh("article-1.10")
+    first = uid(one)
+    inventory = inventory_with(one, cluster="a")
+    digests["a"], _ = planned(starts(inventory=inventory, mode="plan"))
+    digests["again"], _ = planned(starts(inventory=inventory, mode="plan"))
+    digests["renamed"], _ = planned(starts(inventory=inventory_with(one, cluster="b"), mode="plan"))
     assert digests["a"] == digests["again"] != digests["renamed"]
-    with Rehearsal.start("article-1.10", tmp_path / "b") as other:
-        run = starts(inventory=inventory_with(other, cluster="b"), approved_plan=digests["a"])
-        run.look()
-        assert "This is NOT the plan that was approved" in str(run.plan())
-        sentence = (
-            rf"is for the cluster a \(kube-system has the UID {uids['a']}\), and this is the cluster b "
-            rf"\(kube-system has the UID {uids['b']}\): an approval counts on its own cluster"
-        )
-        with pytest.raises(ApprovalError, match=sentence):
-            run.apply("kubelet")
-        assert not {Started, Approved} & {type(event) for event in read_run(run.record.folder).events}
-        run.close()
-        # The name alone is what an inventory says, and two may say the same.
-        digests["namesake"], _ = planned(starts(inventory=inventory_with(other, cluster="a"), mode="plan"))
+    other = rehearsals.fresh("article-1.10")
+    second = uid(other)
+    assert first != second
+    run = starts(inventory=inventory_with(other, cluster="b"), approved_plan=digests["a"])
+    run.look()
+    assert "This is NOT the plan that was approved" in str(run.plan())
+    sentence = (
+        rf"is for the cluster a \(kube-system has the UID {first}\), and this is the cluster b "
+        rf"\(kube-system has the UID {second}\): an approval counts on its own cluster"
+    )
+    with pytest.raises(ApprovalError, match=sentence):
+        run.apply("kubelet")
+    assert not {Started, Approved} & {type(event) for event in read_run(run.record.folder).events}
+    run.close()
+    # The name alone is what an inventory says, and two may say the same.
+    digests["namesake"], _ = planned(starts(inventory=inventory_with(other, cluster="a"), mode="plan"))
     assert digests["namesake"] != digests["a"]
 
 

@@ -16,6 +16,7 @@ from kubeharden.cli import main
 from kubeharden.records.signature import chosen_signers
 from kubeharden.records.verify import verify_folder
 from kubeharden_rehearsal import Rehearsal
+from rehearsals import Rehearsals
 from support import ROOT
 
 ARCHIVE = ROOT / "tests" / "fixtures" / "records" / "version-0.1.0.tar.xz"
@@ -48,10 +49,10 @@ def test_its_seal_holds_and_one_changed_byte_breaks_it(unpacked: Path) -> None:
         assert not verdict.good
 
 
-def test_it_puts_its_cluster_back(unpacked: Path) -> None:
+def test_it_puts_its_cluster_back(unpacked: Path, rehearsals: Rehearsals) -> None:
     [record] = unpacked.glob("*-article-1.10-CHG-1")
     hardened = files_in_etc(unpacked / "rehearsal")
-    Rehearsal.start("article-1.10", unpacked / "new").stop()
+    new = files_in_etc(rehearsals.untouched("article-1.10").directory)
     with Rehearsal.start("article-1.10", unpacked / "rehearsal") as rehearsal:
         run = runbook.start(
             {
@@ -69,5 +70,5 @@ def test_it_puts_its_cluster_back(unpacked: Path) -> None:
         assert "✘" not in str(run.prove())
         run.finish()
         assert main(["clean-nodes", "--inventory", str(rehearsal.inventory)]) == 0
-    assert hardened != files_in_etc(unpacked / "new")
-    assert files_in_etc(unpacked / "rehearsal") == files_in_etc(unpacked / "new")
+    assert hardened != new
+    assert files_in_etc(unpacked / "rehearsal") == new

@@ -16,7 +16,8 @@ from nbformat import v4
 from kubeharden.records.summary import record_schema
 from kubeharden_rehearsal import Rehearsal
 from record_support import make_key
-from support import Papermill
+from rehearsals import Rehearsals
+from support import Papermill, environment
 
 SECRET = "hunter2horse"
 
@@ -41,8 +42,9 @@ def sealed_record(records: Path) -> dict:
     return record
 
 
-def test_a_run_is_sealed_when_it_ends(papermill: Papermill, tmp_path: Path) -> None:
-    run = papermill("--engine", "kubeharden", steps="kube-scheduler", change_id="CHG-4711")
+def test_a_run_is_sealed_when_it_ends(papermill: Papermill, article: Rehearsal) -> None:
+    words = {"inventory": str(article.inventory), "steps": "kube-scheduler", "change_id": "CHG-4711"}
+    run = papermill("--engine", "kubeharden", **words)
     assert run.status == 0, run.output
     record = sealed_record(run.records)
     assert record["result"] == "done"
@@ -54,8 +56,9 @@ def test_a_run_is_sealed_when_it_ends(papermill: Papermill, tmp_path: Path) -> N
     assert (again.returncode, "nothing has changed since" in again.stdout) == (0, True), again.stderr
 
 
-def test_a_plain_run_says_how_it_is_sealed_and_is(papermill: Papermill, tmp_path: Path) -> None:
-    run = papermill("-p", "mode", "plan", steps="kube-scheduler")
+def test_a_plain_run_says_how_it_is_sealed_and_is(papermill: Papermill, rehearsals: Rehearsals) -> None:
+    inventory = str(rehearsals.untouched("article-1.10").inventory)
+    run = papermill("-p", "mode", "plan", steps="kube-scheduler", inventory=inventory)
     assert run.status == 0, run.output
     [folder] = run.records.iterdir()
     assert f"kubeharden seal {folder} NOTEBOOK" in run.shown("run.finish()")
@@ -66,11 +69,9 @@ def test_a_plain_run_says_how_it_is_sealed_and_is(papermill: Papermill, tmp_path
     assert sealed_record(run.records)["result"] == "planned"
 
 
-def test_a_run_that_failed_is_sealed_as_failed(papermill: Papermill, tmp_path: Path) -> None:
-    folder = tmp_path / "rehearsal"
-    Rehearsal.start("article-1.10", folder).stop()
-    (folder / "nodes/k8s-node1/etc/kubernetes/pki/ca.crt").unlink()
-    run = papermill("--engine", "kubeharden", rehearsal_dir=str(folder), steps="kubelet")
+def test_a_run_that_failed_is_sealed_as_failed(papermill: Papermill, article: Rehearsal) -> None:
+    (article.directory / "nodes/k8s-node1/etc/kubernetes/pki/ca.crt").unlink()
+    run = papermill("--engine", "kubeharden", inventory=str(article.inventory), steps="kubelet")
     assert run.status != 0
     assert "kubelet did not come up" in run.error()
     record = sealed_record(run.records)
@@ -100,7 +101,7 @@ def test_wrong_parameters_leave_nothing_to_seal(papermill: Papermill, tmp_path: 
     assert not run.records.exists()
 
 
-def test_whatever_a_cell_prints_passes_the_redaction(tmp_path: Path) -> None:
+def test_whatever_a_cell_prints_passes_the_redaction(papermill: Papermill, tmp_path: Path) -> None:
     """Also what comes from elsewhere than this library: a stray print, a library's traceback."""
     cells = [
         f"print('password={SECRET}')",
@@ -117,6 +118,7 @@ handle.update("api_key={SECRET}")""",
     files = [word for name in ("stdout", "stderr") for word in (f"--{name}-file", tmp_path / name)]
     done = subprocess.run(
         [sys.executable, "-m", "papermill", source, out, "--engine", "kubeharden", "--log-output", *files],
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=120,

@@ -19,7 +19,7 @@ from kubeharden.plan.events import Completed, Started
 from kubeharden.records.folder import PastRun, read_run
 from kubeharden.records.summary import build_record, record_schema
 
-KILLS = int(os.environ.get("KUBEHARDEN_KILLS", "20"))
+KILLS = int(os.environ.get("KUBEHARDEN_KILLS", "4"))
 SEED = int(os.environ.get("KUBEHARDEN_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 LINES = 42  # about as many as the journal of a whole run has
 DRIVER = """

@@ -21,6 +21,8 @@ from kubeharden.plan.events import Completed, Event, Finished, Planned, Proved, 
 from kubeharden.records.folder import Record, read_run
 from kubeharden.records.provenance import file_digest, versions, who
 from kubeharden.records.summary import build_record, record_schema
+from kubeharden_rehearsal import Rehearsal
+from rehearsals import Rehearsals
 from support import ROOT
 
 
@@ -34,8 +36,8 @@ def summary(folder: Path) -> Mapping[str, Any]:
     return valid(build_record(read_run(folder)))
 
 
-def started(tmp_path: Path, **parameters: str) -> runbook.Run:
-    places = {"rehearsal_dir": str(tmp_path / "rehearsal"), "output_dir": str(tmp_path / "records")}
+def started(rehearsal: Rehearsal, tmp_path: Path, **parameters: str) -> runbook.Run:
+    places = {"inventory": str(rehearsal.inventory), "output_dir": str(tmp_path / "records")}
     return runbook.start({"In": [""], **places, "dns_ip": "10.0.0.10", **parameters})
 
 
@@ -43,8 +45,8 @@ def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(record_schema())
 
 
-def test_a_run_that_was_carried_out(tmp_path: Path) -> None:
-    run = started(tmp_path, change_id="CHG-4711", reason="flags to config files")
+def test_a_run_that_was_carried_out(article: Rehearsal, tmp_path: Path) -> None:
+    run = started(article, tmp_path, change_id="CHG-4711", reason="flags to config files")
     run.check()
     run.look()
     run.plan()
@@ -60,7 +62,7 @@ def test_a_run_that_was_carried_out(tmp_path: Path) -> None:
     assert record["started"] < record["ended"]
     assert record["who"] == who()
     assert record["kubernetes_user"] == "kubernetes-admin"
-    rehearsal = tmp_path / "rehearsal"
+    rehearsal = article.directory
     key = paramiko.Ed25519Key.from_private_key_file(str(run.inventory.ssh.identity_file))
     assert {name: login["key"] for name, login in record["logins"].items()} == {
         "k8s-master": key.fingerprint,
@@ -93,9 +95,10 @@ def test_a_run_that_was_carried_out(tmp_path: Path) -> None:
     assert '+  "kind": "Role",' in role["diff"]
 
 
-def test_what_a_run_deletes_is_in_its_record(tmp_path: Path) -> None:
+def test_what_a_run_deletes_is_in_its_record(rehearsals: Rehearsals, tmp_path: Path) -> None:
+    cluster = rehearsals.fresh("psp-1.23")
     for _ in range(2):
-        run = started(tmp_path, rehearsal="psp-1.23", steps="[pod-security]", enforce="true")
+        run = started(cluster, tmp_path, steps="[pod-security]", enforce="true")
         run.look()
         run.plan()
         run.apply("pod-security")
@@ -106,8 +109,8 @@ def test_what_a_run_deletes_is_in_its_record(tmp_path: Path) -> None:
     assert '-  "kind": "PodSecurityPolicy",' in policy["diff"]
 
 
-def test_a_run_in_mode_plan_says_what_it_left(tmp_path: Path) -> None:
-    run = started(tmp_path, mode="plan", steps="[kube-proxy]")
+def test_a_run_in_mode_plan_says_what_it_left(rehearsals: Rehearsals, tmp_path: Path) -> None:
+    run = started(rehearsals.untouched("article-1.10"), tmp_path, mode="plan", steps="[kube-proxy]")
     run.look()
     run.plan()
     run.apply("kube-proxy")
@@ -120,11 +123,11 @@ def test_a_run_in_mode_plan_says_what_it_left(tmp_path: Path) -> None:
     ]
 
 
-def test_a_run_that_fails_says_where_and_what_was_not_done(tmp_path: Path) -> None:
-    run = started(tmp_path)
+def test_a_run_that_fails_says_where_and_what_was_not_done(article: Rehearsal, tmp_path: Path) -> None:
+    run = started(article, tmp_path)
     run.look()
     run.plan()
-    (tmp_path / "rehearsal/nodes/k8s-node1/etc/kubernetes/pki/ca.crt").unlink()
+    (article.directory / "nodes/k8s-node1/etc/kubernetes/pki/ca.crt").unlink()
     with pytest.raises(KubehardenError):
         run.apply("kubelet")
     run.close()
@@ -138,7 +141,7 @@ def test_a_run_that_fails_says_where_and_what_was_not_done(tmp_path: Path) -> No
     assert "kube-scheduler on k8s-master" in {item["subject"] for item in record["not_done"]}
 
 
-def test_a_run_that_was_left_or_cut_off(tmp_path: Path) -> None:
+def test_a_run_that_was_left_or_cut_off(rehearsals: Rehearsals, tmp_path: Path) -> None:
     record = Record(tmp_path, "lab", "harden")
     record(RunStarted(cluster="lab", mode="apply", steps=["kubelet"]))
     changes = [{"step": "kubelet", "subject": f"kubelet on n{n}", "action": "restart"} for n in (1, 2)]
@@ -151,7 +154,7 @@ def test_a_run_that_was_left_or_cut_off(tmp_path: Path) -> None:
     assert cut["not_done"] == [
         {"step": "kubelet", "subject": "kubelet on n2", "why": "the run was cut off before"}
     ]
-    again = started(tmp_path)
+    again = started(rehearsals.untouched("article-1.10"), tmp_path)
     again.close()
     assert summary(again.record.folder)["result"] == "abandoned"
 

@@ -15,7 +15,7 @@ from fakes import ALWAYS, World, planned
 from kubeharden.errors import ClusterError, LockedError
 from kubeharden.rollout import lock as room
 from kubeharden.rollout.lock import NAME, NAMESPACE, Lock, lock_kind
-from kubeharden_rehearsal import Rehearsal
+from rehearsals import Rehearsals
 
 WRITES = "/(leases|configmaps)/kubeharden$"
 
@@ -196,7 +196,7 @@ def test_one_that_is_late_by_our_clock_but_renewed_by_its_own_is_left_alone(worl
     slow.release()
 
 
-def test_a_dead_process_of_this_machine_is_known_to_be_dead(tmp_path: Path) -> None:
+def test_a_dead_process_of_this_machine_is_known_to_be_dead(rehearsals: Rehearsals) -> None:
     """Over a real API, from a real process that is killed."""
     script = (
         "import os, sys\n"
@@ -207,18 +207,17 @@ def test_a_dead_process_of_this_machine_is_known_to_be_dead(tmp_path: Path) -> N
         "print(lock.acquire())\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    with Rehearsal.start("handbuilt-1.20", tmp_path / "rehearsal") as rehearsal:
-        kubeconfig = str(rehearsal.directory / "admin.kubeconfig")
-        said = [
-            subprocess.run(
-                [sys.executable, "-u", "-c", script, kubeconfig, run],
-                check=False,
-                capture_output=True,
-                text=True,
-                timeout=60,
-            ).stdout
-            for run in ("killed", "next")
-        ]
+    kubeconfig = str(rehearsals.fresh("handbuilt-1.20").directory / "admin.kubeconfig")
+    said = [
+        subprocess.run(
+            [sys.executable, "-u", "-c", script, kubeconfig, run],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        ).stdout
+        for run in ("killed", "next")
+    ]
     assert said[0] == "\n"
     assert "run killed, not renewed since" in said[1]
 

@@ -22,6 +22,7 @@ from kubeharden.errors import (
     StoppedError,
 )
 from kubeharden_rehearsal import Rehearsal
+from rehearsals import Rehearsals
 from rolling import events_of, fails, has_config, inventory_of, planned_run, subjects
 from support import on_node
 
@@ -29,10 +30,9 @@ NODES = ("k8s-master", "k8s-node1", "k8s-node2", "k8s-node3")
 
 
 @pytest.fixture
-def rehearsal(tmp_path: Path) -> Iterator[Rehearsal]:
+def rehearsal(rehearsals: Rehearsals) -> Rehearsal:
     """Four nodes, one of them of the control plane."""
-    with Rehearsal.start("handbuilt-1.20", tmp_path / "rehearsal") as running:
-        yield running
+    return rehearsals.fresh("handbuilt-1.20")
 
 
 @pytest.fixture

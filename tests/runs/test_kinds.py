@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes import World
 from kubeharden import runbook
 from kubeharden.errors import KubehardenError, ParameterError
 from kubeharden.facts import Facts
@@ -54,11 +55,13 @@ class Purge(ChangeKind):
 @pytest.fixture
 def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, Census, Purge))
-    return {"In": [""], "rehearsal_dir": str(tmp_path / "rehearsal"), "output_dir": str(tmp_path / "records")}
+    return {"In": [""], "output_dir": str(tmp_path / "records")}
 
 
-def test_a_registered_kind_that_only_looks_is_walked(given: dict[str, object]) -> None:
-    run = runbook.start({**given, "namespace": "weave"}, "census")
+def test_a_registered_kind_that_only_looks_is_walked(given: dict[str, object], tmp_path: Path) -> None:
+    world = World("article-1.10")
+    given["inventory"] = str(world.inventory(tmp_path))
+    run = runbook.start({**given, "namespace": "weave"}, "census", connect=world.ports)
     assert "none: it only looks" in str(run)
     assert "count" in dir(run)
     assert run.count.__doc__ == "Count the pods of a namespace."
@@ -85,14 +88,17 @@ def test_a_registered_kind_that_only_looks_is_walked(given: dict[str, object]) -
     assert [error["verb"] for error in record["errors"]] == ["count", "plan"]
 
 
-def test_a_registered_kind_with_a_plan_changes_what_it_plans(given: dict[str, object]) -> None:
-    given["rehearsal"] = "psp-1.23"
-    run = runbook.start({**given, "mode": "plan"}, "purge")
+def test_a_registered_kind_with_a_plan_changes_what_it_plans(
+    given: dict[str, object], tmp_path: Path
+) -> None:
+    world = World("psp-1.23")
+    given["inventory"] = str(world.inventory(tmp_path))
+    run = runbook.start({**given, "mode": "plan"}, "purge", connect=world.ports)
     run.look()
     assert "PodSecurityPolicy" in str(run.plan())
     assert "nothing was changed anywhere" in str(run.apply("purge"))
     run.close()
-    run = runbook.start(given, "purge")
+    run = runbook.start(given, "purge", connect=world.ports)
     run.look()
     run.plan()
     assert "carried out" in str(run.apply("purge"))

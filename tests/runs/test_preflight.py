@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from fakes import World, no_connection
@@ -15,7 +13,7 @@ from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan.events import Check
 from kubeharden.runs.kinds.harden import Harden
 from kubeharden.runs.preflight import preflight
-from kubeharden_rehearsal import Rehearsal
+from rehearsals import Rehearsals
 
 
 @pytest.fixture(scope="module")
@@ -83,15 +81,15 @@ def test_a_change_that_is_open_is_named_and_a_node_that_is_lost_ends_it() -> Non
     assert all(c.good for c in check(world))
 
 
-def test_a_token_that_the_server_does_not_know_is_refused(tmp_path: Path) -> None:
+def test_a_token_that_the_server_does_not_know_is_refused(rehearsals: Rehearsals) -> None:
     """Over a real API."""
-    with Rehearsal.start("article-1.10", tmp_path / "rehearsal") as rehearsal:
-        path = rehearsal.directory / "admin.kubeconfig"
-        text = path.read_text()
-        token = text.split("token: ")[1].split()[0]
-        path.write_text(text.replace(token, "expired-and-gone"))
-        world = World("article-1.10")
-        nodes, cluster = world.ports().nodes, Cluster(read_inventory(rehearsal.inventory).kubeconfig)
-        with pytest.raises(ClusterError, match=r"does not know kubernetes-admin.*expired"):
-            check(world, ports=Ports(nodes, cluster, world.clock))
-        cluster.close()
+    rehearsal = rehearsals.fresh("article-1.10")
+    path = rehearsal.directory / "admin.kubeconfig"
+    text = path.read_text()
+    token = text.split("token: ")[1].split()[0]
+    path.write_text(text.replace(token, "expired-and-gone"))
+    world = World("article-1.10")
+    nodes, cluster = world.ports().nodes, Cluster(read_inventory(rehearsal.inventory).kubeconfig)
+    with pytest.raises(ClusterError, match=r"does not know kubernetes-admin.*expired"):
+        check(world, ports=Ports(nodes, cluster, world.clock))
+    cluster.close()

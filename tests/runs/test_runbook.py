@@ -13,10 +13,11 @@ from fakes import World
 from kubeharden import runbook
 from kubeharden.errors import KubehardenError, ParameterError, UnexpectedError
 from kubeharden_rehearsal import Rehearsal
+from rehearsals import Rehearsals
 
 
 @pytest.fixture
-def namespace(tmp_path: Path) -> dict[str, object]:
+def namespace(tmp_path: Path, rehearsals: Rehearsals) -> dict[str, object]:
     return {"In": [""], "rehearsal_dir": str(tmp_path / "rehearsal"), "output_dir": str(tmp_path / "records")}
 
 

@@ -1,0 +1,38 @@
+"""Rehearsal clusters that the tests of a process share, since a reset takes a tenth of what a start does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kubeharden_rehearsal import Rehearsal
+
+
+class Rehearsals:
+    """The clusters of this process: of each scenario one that is looked at only, and one that is reset for each test.
+
+    Args:
+        folder: where they live.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._untouched: dict[str, Rehearsal] = {}
+        self._reset: dict[str, Rehearsal] = {}
+
+    def untouched(self, name: str) -> Rehearsal:
+        """The one of a scenario for tests that change nothing."""
+        if name not in self._untouched:
+            self._untouched[name] = Rehearsal.start(name, self._folder / f"{name}-untouched")
+        return self._untouched[name]
+
+    def fresh(self, name: str) -> Rehearsal:
+        """The one of a scenario as it is when it starts, until somebody else asks for it."""
+        if name in self._reset:
+            self._reset[name].reset()
+        else:
+            self._reset[name] = Rehearsal.start(name, self._folder / name)
+        return self._reset[name]
+
+    def stop(self) -> None:
+        for rehearsal in (*self._untouched.values(), *self._reset.values()):
+            rehearsal.stop()

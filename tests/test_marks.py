@@ -1,0 +1,84 @@
+"""Each test has one mark, and a mark keeps its word; a sample leaves no case out for ever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from _pytest.outcomes import Failed
+
+import sampling
+from kubeharden_rehearsal import Rehearsal
+from marks import MARKS, NODE, TESTS
+
+pytest_plugins = ["pytester"]
+
+
+def test_each_test_has_exactly_one_mark(request: pytest.FixtureRequest) -> None:
+    marks = [[m.name for m in item.iter_markers() if m.name in MARKS] for item in request.session.items]
+    assert {len(of_one) for of_one in marks} == {1}
+
+
+def test_what_the_list_names_is_there() -> None:
+    assert [name for name in NODE if not (TESTS / name).exists()] == []
+
+
+def test_a_fast_test_starts_no_cluster(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="is not fast"):
+        Rehearsal.start("article-1.10", tmp_path)
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(6, 2), (14, 1), (5, 3), (3, 3), (2, 4)])
+def test_seeds_that_follow_one_another_leave_no_case_out(
+    monkeypatch: pytest.MonkeyPatch, count: int, wanted: int
+) -> None:
+    monkeypatch.delenv(sampling.SWITCH, raising=False)
+    tried = set()
+    for seed in range(100, 100 + count):
+        monkeypatch.setenv(sampling.SEED, str(seed))
+        found = sampling.chosen(count, wanted)
+        assert len(set(found)) == len(found) == min(count, wanted)
+        assert found == sampling.chosen(count, wanted)
+        tried |= set(found)
+    assert tried == set(range(count))
+    monkeypatch.setenv(sampling.SWITCH, "all")
+    assert sampling.chosen(count, wanted) == list(range(count))
+
+
+CASES = """
+import pytest, sampling
+
+def pytest_collection_modifyitems(items):
+    sampling.leave_out(items)
+"""
+MODULE = """
+import pytest
+
+@pytest.mark.sample(1, of="shell")
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_one(shell, number):
+    pass
+
+@pytest.mark.sample(2)
+@pytest.mark.parametrize("case", range(7))
+def test_two(case):
+    pass
+
+def test_three():
+    pass
+"""
+
+
+def test_what_is_not_in_the_sample_is_skipped_with_the_count(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(sampling.SWITCH, raising=False)
+    pytester.makeconftest(CASES)
+    pytester.makepyfile(MODULE)
+    pytester.makeini("[pytest]\nmarkers = sample")
+    result = pytester.runpytest_inprocess("-rs")
+    result.assert_outcomes(passed=2 + 2 + 1, skipped=4 + 5)
+    result.stdout.fnmatch_lines(["SKIPPED [[]5[]] *: not in the sample: 2 of 7 are tried"])
+    monkeypatch.setenv(sampling.SWITCH, "all")
+    pytester.runpytest_inprocess().assert_outcomes(passed=6 + 7 + 1)
