@@ -3,6 +3,7 @@ run carries on."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +96,8 @@ def test_the_canary_then_batches_then_the_control_plane(begin: Callable[..., run
     assert order[:2] == [("started", "k8s-node1"), ("completed", "k8s-node1")]
     assert {node for action, node in order[2:4] if action == "started"} == {"k8s-node2", "k8s-node3"}
     assert order[6:] == [("started", "k8s-master"), ("completed", "k8s-master")]
+    for event in events_of(run, "completed"):
+        assert re.search(r"; node not Ready for (0\.[3-9]|[1-9]\.\d) s$", event["words"])
     assert states(run) == {"confirmed"}
     again = begin()
     assert "nothing was changed, nothing restarted" in str(again.apply("kubelet"))
