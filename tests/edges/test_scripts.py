@@ -66,14 +66,26 @@ def test_a_node_without_flock_is_refused_before_all_else(tmp_path: Path, shell: 
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
-def test_what_cannot_be_removed_is_named(tmp_path: Path, shell: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            "rm() { echo 'no rm'; return 1; }; clean",
+            "@result failed \ncannot remove ./kubeharden-boot.service: no rm\n",
+        ),
+        (
+            "install() { echo 'no install' >&2; return 1; }; folder=t; install_units || echo \"$complaint\"",
+            "cannot install its units: no install\n",
+        ),
+    ],
+)
+def test_what_a_program_says_of_its_failure_is_told(
+    tmp_path: Path, shell: list[str], call: str, said: str
+) -> None:
     if shutil.which(shell[0]) is None:
         pytest.skip(f"there is no {shell[0]} on this machine")
     (tmp_path / "kubeharden-boot.service").symlink_to("nowhere")
     texts = [(FOLDER / f"{name}.sh").read_text() for name in ("transaction", "requests", "units")]
-    call = "base=t units=. wants=. lock=t/lock; rm() { echo 'Read-only file system'; return 1; }; clean"
-    done = subprocess.run(
-        [*shell, "-c", "\n".join([*texts, call])], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "@result failed \ncannot remove ./kubeharden-boot.service: Read-only file system\n"
-    assert done.stderr == ""
+    text = "\n".join([*texts, f"base=t units=. wants=. lock=t/lock; {call}"])
+    done = subprocess.run([*shell, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (said, "")

@@ -85,10 +85,11 @@ install_units() { # what the units need, where it is not there yet or is another
   local boot=kubeharden-boot.service
   (cd "$root/" && sha256sum -c "$folder/installed") >/dev/null 2>&1 && [ -h "$wants/$boot" ] && return 0
   complaint="cannot install its units: $(
+    exec 2>&1
     { [ -d "$wants" ] || mkdir -p "$wants"; } && install -m 644 "$folder"/node/*.service "$units" &&
       ln -sf "../$boot" "$wants/$boot" && sync "$folder/node/transaction.sh" &&
       mv -f "$folder/node/transaction.sh" "$base/transaction.sh" &&
-      sync "$base/transaction.sh" "$base" "$units"/kubeharden-*.service "$units" "$wants" && systemctl daemon-reload 2>&1
+      sync "$base/transaction.sh" "$base" "$units"/kubeharden-*.service "$units" "$wants" && systemctl daemon-reload
   )"
 }
 
