@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.runs.kinds import KINDS, kind_named
 from kubeharden_rehearsal import available
+from support import environment
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[!o]*.ipynb"))
@@ -115,6 +116,7 @@ def test_papermill_shows_every_parameter_with_its_type_and_help() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "papermill", "--help-notebook", "notebooks/harden.ipynb"],
         cwd=ROOT,
+        env=environment(),
         capture_output=True,
         text=True,
         check=True,

@@ -12,7 +12,8 @@ import yaml
 
 from kubeharden.releases import Release, known_components
 from kubeharden_rehearsal import Rehearsal, available
-from support import ROOT, Papermill, on_node
+from rehearsals import Rehearsals
+from support import ROOT, Papermill, on_node, wait_until
 
 ARTICLE = ROOT / "tests" / "fixtures" / "article"
 SCENARIOS = sorted(available())
@@ -55,6 +56,7 @@ def starts_of(text: str, *, judged: bool = True) -> list[str]:
     return sorted(re.findall(rf" (?:{names}) .*(\w{{3}} \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC)", text))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_apply_then_apply_again(papermill: Papermill, tmp_path: Path, name: str) -> None:
     folder = tmp_path / "rehearsal"
@@ -204,28 +206,28 @@ def unit_lines(path: Path) -> list[str]:
     return sorted(line.rstrip("\\ ").strip() for line in path.read_text().splitlines())
 
 
-def test_only_the_steps_that_are_asked_for(papermill: Papermill, tmp_path: Path) -> None:
-    folder = tmp_path / "rehearsal"
-    run = papermill("-p", "steps", "kube-proxy", rehearsal_dir=str(folder))
+def test_only_the_steps_that_are_asked_for(papermill: Papermill, article: Rehearsal) -> None:
+    run = papermill("-p", "steps", "kube-proxy", inventory=str(article.inventory))
     assert run.status == 0, run.output
-    etc = folder / "nodes" / "k8s-node1" / "etc" / "kubernetes"
+    etc = article.directory / "nodes" / "k8s-node1" / "etc" / "kubernetes"
     assert (etc / "kube-proxy.conf").exists()
     assert not (etc / "kubelet.conf").exists()
     assert "not among the steps" in run.shown('run.apply("kubelet")')
 
 
-def test_a_node_that_fails_stops_the_run_with_its_own_words(papermill: Papermill, tmp_path: Path) -> None:
-    folder = tmp_path / "rehearsal"
-    Rehearsal.start("handbuilt-1.20", folder).stop()
+def test_a_node_that_fails_stops_the_run_with_its_own_words(
+    papermill: Papermill, rehearsals: Rehearsals
+) -> None:
+    rehearsal = rehearsals.fresh("handbuilt-1.20")
+    nodes, inventory = rehearsal.directory / "nodes", str(rehearsal.inventory)
     # The kubelet of node 2 reads this file only when it starts.
-    (folder / "nodes/k8s-node2/etc/kubernetes/pki/ca.crt").unlink()
+    (nodes / "k8s-node2/etc/kubernetes/pki/ca.crt").unlink()
     accepted = ("-p", "accept_breaking", "[shop/web]")
-    run = papermill(*accepted, rehearsal="handbuilt-1.20", rehearsal_dir=str(folder))
+    run = papermill(*accepted, inventory=inventory)
     assert run.status != 0
     assert "kubelet on k8s-node2: kubelet did not come up" in run.error()
     assert "ca.crt" in run.error()
     assert "Untouched because of it: k8s-node3, k8s-master, every later step" in run.error()
-    nodes = folder / "nodes"
     assert (nodes / "k8s-node1/etc/kubernetes/kubelet.conf").exists()
     assert not (nodes / "k8s-node2/etc/kubernetes/kubelet.conf").exists()
     assert not (nodes / "k8s-node3/etc/kubernetes/kubelet.conf").exists()
@@ -236,9 +238,8 @@ def test_a_node_that_fails_stops_the_run_with_its_own_words(papermill: Papermill
 
     # Mended, the same run carries on: what is done is found done.
     (nodes / "k8s-node2/etc/kubernetes/pki/ca.crt").write_text("-----BEGIN CERTIFICATE-----\n")
-    with Rehearsal.start("handbuilt-1.20", folder) as rehearsal:
-        on_node(rehearsal, "k8s-node2", "systemctl start kubelet")
-    again = papermill(*accepted, rehearsal="handbuilt-1.20", rehearsal_dir=str(folder))
+    on_node(rehearsal, "k8s-node2", "systemctl start kubelet")
+    again = papermill(*accepted, inventory=inventory)
     assert again.status == 0, again.output
     assert re.search(r"kubelet on k8s-node1 +as it should be", again.shown('run.apply("kubelet")'))
 
@@ -254,13 +255,14 @@ def test_wrong_input_is_refused_in_the_first_cell(papermill: Papermill, tmp_path
 
 
 def test_enforcing_in_the_first_run_ends_the_migration_one_run_earlier(
-    papermill: Papermill, tmp_path: Path
+    papermill: Papermill, rehearsals: Rehearsals
 ) -> None:
-    folder = tmp_path / "rehearsal"
-    first = papermill("-p", "enforce", "True", rehearsal="psp-1.23", rehearsal_dir=str(folder))
+    rehearsal = rehearsals.fresh("psp-1.23")
+    folder, inventory = rehearsal.directory, str(rehearsal.inventory)
+    first = papermill("-p", "enforce", "True", inventory=inventory)
     assert first.status == 0, first.output
-    assert labels_of(objects_of(folder), "shop")["enforce"] == "baseline"
-    second = papermill(rehearsal="psp-1.23", rehearsal_dir=str(folder), steps="pod-security")
+    wait_until(lambda: labels_of(objects_of(folder), "shop").get("enforce") == "baseline")
+    second = papermill(inventory=inventory, steps="pod-security")
     assert second.status == 0, second.output
     assert "delete PodSecurityPolicy host" in second.shown("run.finish()")
-    assert not [kind for kind in objects_of(folder) if kind.startswith("PodSecurityPolicy/")]
+    wait_until(lambda: not [kind for kind in objects_of(folder) if kind.startswith("PodSecurityPolicy/")])

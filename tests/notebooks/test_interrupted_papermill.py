@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from kubeharden.plan.events import OUTCOMES, Completed, Started
 from kubeharden.records.folder import read_run
 from kubeharden.records.summary import build_record
 from kubeharden_rehearsal import Rehearsal
-from support import ROOT, wait_until
+from support import ROOT, Papermill, environment, wait_until
 
 NODE, UNIT, CONFIG = "k8s-node1", "etc/systemd/system/kubelet.service", "etc/kubernetes/kubelet.conf"
 
@@ -34,16 +33,16 @@ def papermill_on(rehearsal: Rehearsal, folder: Path, number: int) -> subprocess.
         "confirm_timeout": CONFIRM_SECONDS,
     }
     words += ["-y", json.dumps(given), "--no-progress-bar"]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     with (folder / f"out-{number}.txt").open("wb") as output:
         return subprocess.Popen(
-            words, cwd=ROOT / "notebooks", env=environment, stdout=output, stderr=subprocess.STDOUT
+            words, cwd=ROOT / "notebooks", env=environment(), stdout=output, stderr=subprocess.STDOUT
         )
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["sigterm", "sigint"])
 def test_a_signal_to_papermill_leaves_nothing_half(
-    article: Rehearsal, tmp_path: Path, number: signal.Signals
+    article: Rehearsal, papermill: Papermill, tmp_path: Path, number: signal.Signals
 ) -> None:
     nodes = article.directory / "nodes"
     names = sorted(path.name for path in nodes.iterdir())

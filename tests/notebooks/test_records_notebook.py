@@ -8,61 +8,65 @@ from pathlib import Path
 import pytest
 
 from kubeharden_rehearsal import Rehearsal
+from prepared import refused
 from record_support import make_key, make_run
 from support import Papermill
 
 
-@pytest.fixture
-def browse(tmp_path: Path) -> Papermill:
-    return Papermill(tmp_path, "records.ipynb")
-
-
 def test_the_register_one_run_its_neighbour_and_the_nodes_since(
-    papermill: Papermill, browse: Papermill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    papermill: Papermill, article: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key, folder = make_key(tmp_path), tmp_path / "rehearsal"
+    key, browse = make_key(tmp_path), Papermill(tmp_path, "records.ipynb")
     monkeypatch.setenv("KUBEHARDEN_SIGNING_KEY", str(key))
-    common = {"rehearsal_dir": str(folder), "steps": "kube-proxy"}
+    common = {"inventory": str(article.inventory), "steps": "kube-proxy"}
     planned = papermill("-p", "mode", "plan", change_id="CHG-1", **common)
     assert planned.status == 0, planned.output
     applied = papermill("--engine", "kubeharden", change_id="CHG-2", **common)
     assert applied.status == 0, applied.output
 
-    with Rehearsal.start("article-1.10", folder) as rehearsal:
-        same = browse(inventory=str(rehearsal.inventory), signers=f"{key}.pub")
-        assert same.status == 0, same.output
-        listed = same.shown("past.list()")
-        assert re.search(r"-CHG-2 .* apply +k8s-node1, k8s-master +done +verified: the-given-key", listed)
-        assert re.search(r"-CHG-1 .* plan +k8s-master, k8s-node1 +planned +not sealed", listed)
-        assert listed.index("CHG-2") < listed.index("CHG-1")
-        assert re.search(r"kube-proxy on k8s-node1 +completed", same.shown("past.show()"))
-        assert re.search(r"mode +plan +apply", same.shown("past.compare()"))
-        assert "Every file is as the run left it" in same.shown("past.since()")
+    same = browse(inventory=str(article.inventory), signers=f"{key}.pub")
+    assert same.status == 0, same.output
+    listed = same.shown("past.list()")
+    assert re.search(r"-CHG-2 .* apply +k8s-node1, k8s-master +done +verified: the-given-key", listed)
+    assert re.search(r"-CHG-1 .* plan +k8s-master, k8s-node1 +planned +not sealed", listed)
+    assert listed.index("CHG-2") < listed.index("CHG-1")
+    assert re.search(r"kube-proxy on k8s-node1 +completed", same.shown("past.show()"))
+    assert re.search(r"mode +plan +apply", same.shown("past.compare()"))
+    assert "Every file is as the run left it" in same.shown("past.since()")
 
-        config = folder / "nodes/k8s-node1/etc/kubernetes/kube-proxy.conf"
-        config.write_text(f"{config.read_text()}# edited by hand\n")
-        edited = browse(inventory=str(rehearsal.inventory), node="k8s-node1")
-        since = edited.shown("past.since()")
-        assert re.search(r"k8s-node1 +/etc/kubernetes/kube-proxy\.conf +has changed since", since)
-        assert "+# edited by hand" in since
-        assert "k8s-master" not in since
+    config = article.directory / "nodes/k8s-node1/etc/kubernetes/kube-proxy.conf"
+    config.write_text(f"{config.read_text()}# edited by hand\n")
+    edited = browse(inventory=str(article.inventory), node="k8s-node1")
+    since = edited.shown("past.since()")
+    assert re.search(r"k8s-node1 +/etc/kubernetes/kube-proxy\.conf +has changed since", since)
+    assert "+# edited by hand" in since
+    assert "k8s-master" not in since
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["-p", "nodes", "n1"], "nodes: there is no such parameter; did you mean node?"),
-        (["-p", "user", "1000"], "user: 1000 is a value of type int; expected text"),
-        (["-p", "since", "soon"], "since: 'soon' is not a time"),
-        (["-p", "run", "none"], "there is no run 'none' among those listed"),
-        (["-p", "output_dir", "/nowhere"], "/nowhere: cannot be read (No such file or directory)"),
-        (["-p", "signers", "/nowhere"], "allowed signers: there is no file '/nowhere'"),
-    ],
-)
-def test_wrong_parameters_are_named(
-    browse: Papermill, tmp_path: Path, words: list[str], message: str
+WRONG = [
+    (["-p", "nodes", "n1"], "nodes: there is no such parameter; did you mean node?"),
+    (["-p", "user", "1000"], "user: 1000 is a value of type int; expected text"),
+    (["-p", "since", "soon"], "since: 'soon' is not a time"),
+    (["-p", "run", "none"], "there is no run 'none' among those listed"),
+    (["-p", "output_dir", "/nowhere"], "/nowhere: cannot be read (No such file or directory)"),
+    (["-p", "signers", "/nowhere"], "allowed signers: there is no file '/nowhere'"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG)
+def test_wrong_parameters_are_named(tmp_path: Path, words: list[str], message: str) -> None:
+    make_run(tmp_path / "records")
+    places = {} if "output_dir" in words else {"output_dir": str(tmp_path / "records")}
+    assert message in refused(tmp_path, "records.ipynb", *words, **places)[1]
+
+
+@pytest.mark.sample(1)
+@pytest.mark.parametrize(("words", "message"), WRONG)
+def test_papermill_ends_at_wrong_parameters(
+    papermill: Papermill, tmp_path: Path, words: list[str], message: str
 ) -> None:
     make_run(tmp_path / "records")
-    run = browse(*words)
+    papermill.source = "records.ipynb"
+    run = papermill(*words)
     assert run.status != 0
     assert message in run.error()

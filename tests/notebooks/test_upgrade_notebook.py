@@ -5,18 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
+from prepared import refused
+from rehearsals import Rehearsals
 from support import Papermill
 
 
-@pytest.fixture
-def upgrade(tmp_path: Path) -> Papermill:
-    return Papermill(tmp_path, "upgrade-readiness.ipynb")
-
-
-def test_it_names_what_stands_in_the_way_and_changes_nothing(upgrade: Papermill, tmp_path: Path) -> None:
-    run = upgrade(rehearsal="handbuilt-1.20", rehearsal_dir=str(tmp_path / "r"), target_release="v1.24")
+def test_it_names_what_stands_in_the_way_and_changes_nothing(papermill: Papermill, tmp_path: Path) -> None:
+    papermill.source = "upgrade-readiness.ipynb"
+    run = papermill(rehearsal="handbuilt-1.20", rehearsal_dir=str(tmp_path / "r"), target_release="v1.24")
     assert run.status == 0, run.output
     shown = run.shown("run.readiness()")
     assert re.search(r"1\.24 +kubelet +k8s-master, .*does not start +--network-plugin", shown)
@@ -28,13 +24,13 @@ def test_it_names_what_stands_in_the_way_and_changes_nothing(upgrade: Papermill,
     assert list((tmp_path / "records").glob("*-upgrade-readiness"))
 
 
-def test_parameters_of_other_notebooks_are_refused(upgrade: Papermill) -> None:
-    run = upgrade("-p", "mode", "apply")
-    assert run.status != 0
-    assert "mode: there is no such parameter" in run.error()
+def test_parameters_of_other_notebooks_are_refused(tmp_path: Path) -> None:
+    _, error = refused(tmp_path, "upgrade-readiness.ipynb", "-p", "mode", "apply")
+    assert "mode: there is no such parameter" in error
 
 
-def test_an_older_release_is_refused(upgrade: Papermill) -> None:
-    run = upgrade(rehearsal="containerd-1.24", target_release="v1.23")
-    assert run.status != 0
-    assert "target_release: 1.23 is older than what runs" in run.error()
+def test_an_older_release_is_refused(rehearsals: Rehearsals, tmp_path: Path) -> None:
+    inventory = str(rehearsals.untouched("containerd-1.24").inventory)
+    places = {"inventory": inventory, "output_dir": str(tmp_path / "records")}
+    _, error = refused(tmp_path, "upgrade-readiness.ipynb", target_release="v1.23", **places)
+    assert "target_release: 1.23 is older than what runs" in error

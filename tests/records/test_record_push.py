@@ -21,7 +21,7 @@ from kubeharden.records.seal import seal
 from kubeharden.records.signature import only_signer
 from kubeharden.records.verify import verify
 from record_support import make_key, make_notebook, make_run
-from support import ROOT
+from support import ROOT, Papermill, environment
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_what_is_not_sealed_or_was_altered_is_not_pushed(s3: Any, run: Path, tmp
 
 
 def test_papermill_writes_the_executed_notebook_beside_it(
-    s3: Any, tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch
+    s3: Any, tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch, papermill: Papermill
 ) -> None:
     monkeypatch.setenv("KUBEHARDEN_SIGNING_KEY", str(key))
     outputs = tmp_path / "outputs"
@@ -133,6 +133,7 @@ def test_papermill_writes_the_executed_notebook_beside_it(
     done = subprocess.run(
         [sys.executable, "-m", "papermill", *words],
         cwd=ROOT,
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=240,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from kubeharden_rehearsal import Rehearsal
@@ -32,6 +33,10 @@ class Rehearsals:
         else:
             self._reset[name] = Rehearsal.start(name, self._folder / name)
         return self._reset[name]
+
+    def copy(self, name: str, folder: Path) -> None:
+        """Make a folder with the cluster of a scenario as it is when it starts, to be changed before it runs."""
+        subprocess.run(["cp", "-a", self.untouched(name).directory, folder], check=True)
 
     def stop(self) -> None:
         for rehearsal in (*self._untouched.values(), *self._reset.values()):
