@@ -11,9 +11,11 @@ import subprocess
 import time
 from pathlib import Path
 
+import fabric
 import pytest
 
 from kubeharden.edges.nodes.session import COMMAND, scripts
+from kubeharden.edges.nodes.ssh import Unshared
 from kubeharden.errors import NodeError
 from kubeharden_rehearsal import Rehearsal
 from transactions import Site, eventually
@@ -130,3 +132,14 @@ def answers(site: Site) -> bool:
     except NodeError:
         return False
     return True
+
+
+def test_connections_that_are_made_at_once_share_their_settings_unchanged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shared = fabric.Config()
+    monkeypatch.setattr(fabric.Config, "merge", lambda _: pytest.fail("the shared settings are made anew"))
+    made = Unshared(
+        "127.0.0.1", user="root", port=22, config=shared, connect_timeout=3, connect_kwargs={"a": 1}
+    )
+    assert (made.user, made.port, made.config) == ("root", 22, shared)

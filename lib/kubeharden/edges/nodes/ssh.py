@@ -27,6 +27,16 @@ KEEPALIVE_SECONDS = 15
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
+class Unshared(Connection):
+    """A connection that writes nothing into the configuration that it shares with all others.
+
+    fabric sets this one attribute of a new connection without declaring it, so that it ends up in the configuration,
+    which is merged anew then: 5 ms for each node, in which a connection that another thread makes finds no settings.
+    """
+
+    inline_ssh_env = None
+
+
 class Ssh:
     """Connections to the nodes of an inventory, made when they are first needed and kept.
 
@@ -150,7 +160,7 @@ class Ssh:
         }
         if ssh.identity_file:
             kwargs |= {"key_filename": ssh.identity_file, "look_for_keys": False}
-        connection = Connection(
+        connection = Unshared(
             node.host,
             user=ssh.user,
             port=node.port or ssh.port,
@@ -193,7 +203,7 @@ class Ssh:
             return None
         with self._gateway_lock:
             if self._shared is None or not self._shared.is_connected:
-                self._shared = Connection(
+                self._shared = Unshared(
                     ssh.gateway,
                     config=self._config,
                     connect_timeout=ssh.connect_timeout,
