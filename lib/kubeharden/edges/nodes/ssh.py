@@ -27,7 +27,7 @@ KEEPALIVE_SECONDS = 15
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
-class Unshared(Connection):
+class Unshared(Connection):  # type: ignore[misc] # fabric has no types
     """A connection that writes nothing into the configuration that it shares with all others.
 
     fabric sets this one attribute of a new connection without declaring it, so that it ends up in the configuration,
