@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kubeharden.errors import ParameterError
 from kubeharden.inputs.parameters import Parameters, assigned_names, check_dns_ip, read_parameters
@@ -170,3 +172,45 @@ def test_an_inventory_can_name_its_rehearsal_cluster() -> None:
     assert read(inventory="./lab:2.yaml").inventory == "./lab:2.yaml"
     with pytest.raises(ParameterError, match=r"rehearsal: 'none-1\.0' is not known"):
         read(inventory="rehearsal:none-1.0")
+
+
+ANY = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=30)
+    | st.lists(st.none() | st.text(max_size=5), max_size=3)
+    | st.sampled_from(
+        ["~nobody-here", "a\0b", "x" * 5000, "~" * 300, "\ud800", "/" * 5000, "a/b-" * 2000, "1" * 5000]
+    )
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(Parameters.model_fields)), ANY, max_size=4))
+@settings(max_examples=200, deadline=None)
+def test_no_value_raises_anything_else(values: dict) -> None:
+    said = ""
+    try:
+        read_parameters(Parameters, values, rehearsals=("article-1.10",), steps=("kubelet",))
+    except ParameterError as error:
+        said = str(error)
+    assert len(said) < 700 * (len(values) + 1)
+
+
+@pytest.mark.parametrize("name", ["inventory", "rehearsal_dir", "output_dir", "policies", "approval"])
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("a\0b", "has a control character in it"),
+        ("a\nb", "has a control character in it"),
+        ("x" * 5000, "is too long"),
+        ("a/" * 3000, "is too long"),
+        ("~nobody-here/x", "names a home folder that nobody has"),
+        ("a\ud800", "has a character in it that no file system has"),
+    ],
+)
+def test_what_cannot_be_a_path_is_refused_by_name(name: str, path: str, why: str) -> None:
+    with pytest.raises(ParameterError, match=rf"(?s)\n  {name}: '.* {why}; expected a path") as raised:
+        read_parameters(Parameters, {name: path}, rehearsals=("article-1.10",), steps=("kubelet",))
+    assert len(str(raised.value)) < 400

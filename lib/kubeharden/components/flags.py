@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,11 +61,12 @@ def split_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
         UnitError: a word is not a flag and belongs to none.
     """
     uses: list[FlagUse] = []
-    words = list(argv)
+    words = deque(argv)
     while words:
-        word = words.pop(0)
+        word = words.popleft()
         if not word.startswith("-") or word in ("-", "--"):
-            raise UnitError(f"{table.component} takes no argument {word!r}; is a value split by a space?")
+            after = f" after {uses[-1].name}" if uses else ""
+            raise UnitError(f"{table.component} takes no argument{after}; is a value split by a space?")
         name, has_value, value = _name_and_value(word, table)
         flag = table.flag(name)
         if not has_value:
@@ -80,18 +82,20 @@ def _name_and_value(word: str, table: ReleaseTable) -> tuple[str, bool, str]:
         return name.replace("_", "-"), bool(equals), value
     letter, rest = word[1], word[2:]
     if letter not in SHORTHANDS:
-        raise UnitError(f"{table.component} has no flag -{letter}; did {word!r} lose a dash?")
+        raise UnitError(
+            f"{table.component} has no flag -{letter}; did {word.partition('=')[0]!r} lose a dash?"
+        )
     return SHORTHANDS[letter], bool(rest), rest.removeprefix("=")
 
 
-def _next_value(name: str, flag: Flag | None, words: list[str]) -> str:
+def _next_value(name: str, flag: Flag | None, words: deque[str]) -> str:
     if flag is not None and flag.type == "bool":
         return "true"
     if flag is None and (not words or words[0].startswith("-")):
         return "true"
     if not words:
         raise FlagValueError(name, None, "needs a value")
-    return words.pop(0)
+    return words.popleft()
 
 
 def parse_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:

@@ -9,13 +9,13 @@ words but without a shell: quotes, C escapes, ``$VAR`` (split into words), ``${V
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kubeharden.errors import UnitError
 
 INDENT = "  "
+MOST_WORDS = 10_000  # of a command
 # systemd.service(5): "@", "-", ":", "+", "!" and "!!" before the path of the executable.
 _PREFIXES = re.compile(r"^[@\-:+!]+")
 _VARIABLE = re.compile(r"^\$([A-Za-z_][A-Za-z0-9_]*)$")
@@ -24,6 +24,22 @@ _BRACED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SHELL_QUOTED = re.compile(r"""'[^']*'|"((?:[^"\\]|\\[\s\S])*)"|\\.""")
 # systemd ends a line at a newline alone; str.splitlines knows eight more.
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
+# An environment file: comments, which a backslash continues, lines that are not assignments, and names.
+_ENVIRONMENT_LINE = re.compile(
+    r"[#;](?:[^\\\n]|\\.)*\\?|(?P<name>[^ \t\r\n#;][^=\n]*)=|[^ \t\r\n#;][^=\n]*(?=\n|\Z)", re.DOTALL
+)
+# The quoted parts that a value begins with; one that is not closed goes on to the end.
+_QUOTED = re.compile(
+    r"""[ \t\r]*(?:'(?P<single>[^']*)|"(?P<double>(?:[^"\\]|\\.)*))(?:['"]|(?P<cut>\\?\Z))""", re.DOTALL
+)
+_ESCAPED_IN_DOUBLE = re.compile(r"\\(.)", re.DOTALL)
+_REST_OF_LINE = re.compile(r"(?:[^\\\n]|\\.)*\\?", re.DOTALL)
+# What shlex splits a text into, in POSIX mode.
+_PIECE = re.compile(
+    r"""(?P<blank>[ \t\r\n]+)|'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)"""
+    r"""|(?P<plain>[^ \t\r\n'"\\]+)""",
+    re.DOTALL,
+)
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "s": " "}
 
 
@@ -96,7 +112,8 @@ class Unit:
         new = Entry(f"{key}={value}\n", section, key, value)
         assigned = [e for e in self.entries if (e.section, e.key) == (section, key)]
         if assigned:
-            kept = [e for e in self.entries if e not in assigned[:-1]]
+            earlier = {id(entry) for entry in assigned[:-1]}
+            kept = [e for e in self.entries if id(e) not in earlier]
             return Unit(tuple(new if entry is assigned[-1] else entry for entry in kept))
         for index, entry in enumerate(self.entries):
             if entry.section == section and not entry.key and entry.raw.strip() == f"[{section}]":
@@ -150,12 +167,20 @@ class Service:
     files: tuple[tuple[str, Unit], ...]
     environment_files: Mapping[str, str]
 
+    @property
+    def place(self) -> str:
+        """Return the path of the fragment, for messages."""
+        return self.files[0][0] if self.files else "the unit"
+
     def values(self, section: str, key: str) -> list[str]:
         """Return the values in force, over fragment and drop-ins; an empty one resets those before it."""
         result: list[str] = []
         for _, unit in self.files:
             for value in unit.values(section, key):
-                result = [*result, value] if value else []
+                if value:
+                    result.append(value)
+                else:
+                    result.clear()
         return result
 
     def command_file(self) -> str:
@@ -177,50 +202,128 @@ class Service:
         """
         commands = self.values("Service", "ExecStart")
         if len(commands) != 1:
-            raise UnitError(f"{self.files[0][0]}: expected one ExecStart= in force, found {len(commands)}")
-        return unwrapped(split_command(commands[0], self.environment()))
+            raise UnitError(f"{self.place}: expected one ExecStart= in force, found {len(commands)}")
+        words = unwrapped(split_command(commands[0], self.environment()))
+        if len(words) > MOST_WORDS:
+            raise UnitError(f"{self.place}: ExecStart= has {len(words)} words; {MOST_WORDS} are the most")
+        return words
 
     def environment(self) -> dict[str, str]:
         """``Environment=`` and ``EnvironmentFile=``; the files win (systemd.exec(5))."""
         result: dict[str, str] = {}
         for value in self.values("Service", "Environment"):
-            for word in _split(value, "Environment="):
+            for word in shell_words(value, "Environment="):
                 name, _, content = word.partition("=")
                 result[name] = content
         for value in self.values("Service", "EnvironmentFile"):
             path = value.removeprefix("-")
             if re.search(r"[*?[]", path):
                 raise UnitError(
-                    f"{self.files[0][0]}: EnvironmentFile={path} is a pattern; name the files one by one"
+                    f"{self.place}: EnvironmentFile={path} is a pattern; name the files one by one"
                 )
             if path in self.environment_files:
                 result.update(parse_environment_file(self.environment_files[path]))
             elif not value.startswith("-"):
-                raise UnitError(f"{self.files[0][0]}: EnvironmentFile={path} does not exist")
+                raise UnitError(f"{self.place}: EnvironmentFile={path} does not exist")
         return result
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """A variable in an environment file.
+
+    Attributes:
+        name: of the variable.
+        value: without quotes and escapes.
+        start: where the value begins in the text.
+        end: where it ends.
+        is_closed: whether each quote in it is closed.
+    """
+
+    name: str
+    value: str
+    start: int
+    end: int
+    is_closed: bool = True
+
+
 def parse_environment_file(text: str) -> dict[str, str]:
-    """Return an environment file as systemd.exec(5) reads it: ``NAME=value``, quotes, comments, continuations."""
-    result: dict[str, str] = {}
-    for line in text.replace("\\\n", "").split("\n"):
-        stripped = line.strip()
-        if not stripped or stripped[0] in "#;" or "=" not in stripped:
-            continue
-        name, _, value = stripped.partition("=")
-        quoted = value[:1] in ("'", '"')
-        result[name.strip()] = (
-            "".join(_split(value, f"the value of {name.strip()}")) if quoted else value.strip()
-        )
+    """Return an environment file as systemd.exec(5) reads it: ``NAME=value``, quotes, comments, continuations.
+
+    Raises:
+        UnitError: a quote is not closed.
+    """
+    result = {}
+    for found in assignments(text):
+        if not found.is_closed:
+            raise UnitError(f"the value of {found.name} cannot be read: a quote is not closed")
+        result[found.name] = found.value
     return result
 
 
-def _split(text: str, what: str) -> list[str]:
-    """Return words of a text with quotes; a UnitError where a quote is not closed."""
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise UnitError(f"{what} cannot be read: {error}") from None
+def assignments(text: str) -> Iterator[Assignment]:
+    """Yield the variables of an environment file in their order (parse_env_file_internal, src/basic/env-file.c)."""
+    at = 0
+    while (line := _ENVIRONMENT_LINE.search(text, at)) is not None:
+        at = line.end()
+        if line["name"] is not None:
+            found = _environment_value(line["name"].strip(), text, at)
+            at = found.end
+            yield found
+
+
+def _environment_value(name: str, text: str, at: int) -> Assignment:
+    """Return the variable whose value begins at a place: quoted parts, then the rest of the line as it is."""
+    start, pieces, is_closed = at, list[str](), True
+    while quoted := _QUOTED.match(text, at):
+        at = quoted.end()
+        is_closed = is_closed and quoted["cut"] is None
+        double = quoted["double"]
+        pieces.append(quoted["single"] if double is None else _ESCAPED_IN_DOUBLE.sub(_unescaped, double))
+    rest = _REST_OF_LINE.match(text, at)
+    if rest is None or not rest[0]:
+        return Assignment(name, "".join(pieces), start, at, is_closed)
+    parts = re.findall(r"(?s)\\.?|[^\\]+", rest[0].lstrip(" \t\r"))
+    if parts and parts[-1][0] != "\\":
+        parts[-1] = parts[-1].rstrip(" \t\r")
+    pieces += [part[1:].replace("\n", "") if part[0] == "\\" else part for part in parts if part]
+    return Assignment(name, "".join(pieces), start, rest.end(), is_closed)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    if match[1] == "\n":
+        return ""
+    return match[1] if match[1] in '"\\`$' else match[0]
+
+
+def shell_words(text: str, what: str) -> list[str]:
+    """Return the words of a text with quotes, as a shell splits them (``shlex.split``, in linear time).
+
+    Args:
+        text: the text.
+        what: what it is, for messages.
+
+    Raises:
+        UnitError: a quote is not closed.
+    """
+    words: list[str] = []
+    word: list[str] | None = None
+    at = 0
+    while at < len(text):
+        piece = _PIECE.match(text, at)
+        if piece is None:
+            why = "No escaped character" if text[at] == "\\" else "No closing quotation"
+            raise UnitError(f"{what} cannot be read: {why}")
+        at = piece.end()
+        if piece["blank"] is not None:
+            if word is not None:
+                words.append("".join(word))
+            word = None
+            continue
+        found = next(part for part in piece.group("single", "double", "escaped", "plain") if part is not None)
+        word = [] if word is None else word
+        word.append(re.sub(r'\\(["\\])', r"\1", found) if piece["double"] is not None else found)
+    return words if word is None else [*words, "".join(word)]
 
 
 def split_command(command: str, environment: Mapping[str, str]) -> list[str]:
@@ -237,7 +340,7 @@ def split_command(command: str, environment: Mapping[str, str]) -> list[str]:
     for word, quoted in _words(_PREFIXES.sub("", command)):
         whole = None if quoted else _VARIABLE.match(word)
         if whole:
-            words += _split(environment.get(whole[1], ""), f"the value of ${whole[1]}")
+            words += shell_words(environment.get(whole[1], ""), f"the value of ${whole[1]}")
         else:
             text = _BRACED.sub(lambda m: environment.get(m[1], ""), word.replace("$$", "\0"))
             words.append(text.replace("\0", "$"))
@@ -245,35 +348,34 @@ def split_command(command: str, environment: Mapping[str, str]) -> list[str]:
 
 
 def _words(command: str) -> Iterable[tuple[str, bool]]:
-    word, quote_char, quoted, started = "", "", False, False
+    word, quote_char, is_quoted = list[str](), "", False
     index = 0
     while index < len(command):
         char = command[index]
         index += 1
         if char == "\\" and index < len(command):
-            word, started = word + _ESCAPES.get(command[index], command[index]), True
+            word.append(_ESCAPES.get(command[index], command[index]))
             index += 1
-        elif char == "%" and command[index : index + 1] != "%":
-            raise UnitError(
-                f"the specifier %{command[index : index + 1]} in {command!r} is known to systemd only"
-            )
         elif char == "%":
-            word, started = word + char, True
+            if command[index : index + 1] != "%":
+                specifier = command[index : index + 1]
+                raise UnitError(f"ExecStart= has the specifier %{specifier}, which is known to systemd only")
+            word.append(char)
             index += 1
-        elif quote_char:
-            word, quote_char = (word, "") if char == quote_char else (word + char, quote_char)
-        elif char in "'\"":
-            quote_char, quoted, started = char, True, True
-        elif char.isspace():
-            if started:
-                yield word, quoted
-            word, quoted, started = "", False, False
+        elif quote_char and char == quote_char:
+            quote_char = ""
+        elif not quote_char and char in "'\"":
+            quote_char, is_quoted = char, True
+        elif not quote_char and char.isspace():
+            if word or is_quoted:
+                yield "".join(word), is_quoted
+            word, is_quoted = [], False
         else:
-            word, started = word + char, True
+            word.append(char)
     if quote_char:
-        raise UnitError(f"a quote is not closed in {command!r}")
-    if started:
-        yield word, quoted
+        raise UnitError("ExecStart= has a quote that is not closed")
+    if word or is_quoted:
+        yield "".join(word), is_quoted
 
 
 def unwrapped(argv: list[str]) -> list[str]:
@@ -286,11 +388,13 @@ def unwrapped(argv: list[str]) -> list[str]:
         return argv
     line = argv[2]
     bare = _SHELL_QUOTED.sub(lambda quoted: re.sub(r"[^$`\n]", "", quoted[1] or ""), line)
-    words = _split(line, f"the shell line {line!r}")
+    words = shell_words(line, "the shell line in ExecStart=")
     words = words[1:] if words[:1] == ["exec"] else words
     # Operators, expansions, comments, and variables set for the command alone.
     if re.search(r"[;&|<>`$()\n]|(^|\s)#", bare) or not words or "=" in words[0]:
-        raise UnitError(f"the shell line {line!r} is more than one simple command; unwrap it by hand first")
+        raise UnitError(
+            "the shell line in ExecStart= is more than one simple command; unwrap it by hand first"
+        )
     return words
 
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import yaml
-
 from kubeharden.components import units
 from kubeharden.components.admission_plugins import flag_value
 from kubeharden.errors import UnitError
+from kubeharden.formats import as_yaml
 from kubeharden.releases import Component, Release, find_component
 
 
@@ -231,15 +230,7 @@ def read_config(fact: FileFact) -> dict[str, Any]:
     Raises:
         UnitError: it is not a YAML mapping.
     """
-    try:
-        content = yaml.safe_load(fact.content)
-    except yaml.YAMLError as error:
-        # Without what stands there, which the error would quote.
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1})" if mark else ""
-        raise UnitError(
-            f"{fact.path} is not YAML{where}: {getattr(error, 'problem', None) or error}"
-        ) from None
+    content = as_yaml(fact.content, fact.path, UnitError)
     if not isinstance(content, dict):
         raise UnitError(f"{fact.path} holds no configuration")
     return content

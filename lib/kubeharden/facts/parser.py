@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import yaml
-
+from kubeharden.components.units import MOST_WORDS
 from kubeharden.errors import NodeError
 from kubeharden.facts.model import FileFact, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import with_sensitive_files
+from kubeharden.formats import as_json
 from kubeharden.releases import Component, find_component, known_components
 
+LARGEST_FILE = 1 << 20  # characters; systemd reads no longer lines (LONG_LINE_MAX)
+# How many words the head of a section has at least, its kind among them.
+WORDS = {
+    "show": 2,
+    "file": 5,
+    "cmdline": 2,
+    "version": 2,
+    "warnings": 2,
+    "configz": 2,
+    "healthz": 2,
+    "modes": 2,
+}
+_MODE = re.compile(r"[0-7]{1,5}")
 USER = "_user"  # the end of the key under which the groups of a user stand
 
 
@@ -51,16 +65,16 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
         NodeError: the answer was cut off or cannot be read.
     """
     sections = list(_sections(name, answer))
-    shows = {words[1]: _properties(body) for words, body in sections if words[0] == "show"}
+    shows = {words[1]: _show(name, words[1], body) for words, body in sections if words[0] == "show"}
     current = ""
     files: dict[str, dict[str, FileFact]] = {service: {} for service in shows}
     values: dict[tuple[str, str], str] = {}
     for words, body in sections:
         if words[0] == "show":
             current = words[1]
-        elif words[0] == "file":
-            mode, owner, group, path = words[1], words[2], words[3], " ".join(words[4:])
-            files[current][path] = FileFact(path, mode, owner, group, body)
+        elif words[0] == "file" and current:
+            fact = _file(name, words, body)
+            files[current][fact.path] = fact
         else:
             values[words[0], " ".join(words[1:])] = body
     host = _properties(values.get(("host", ""), ""))
@@ -77,14 +91,14 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
             for key, groups in host.items()
             if key.endswith(USER) and groups
         },
-        modes=_modes(values.get(("modes", "/etc/kubernetes"), ""), "/etc/kubernetes"),
+        modes=_modes(name, values.get(("modes", "/etc/kubernetes"), ""), "/etc/kubernetes"),
         services={
             service: with_sensitive_files(
                 ServiceFacts(
                     name=service,
                     show=show,
                     files=files[service],
-                    cmdline=_words(values.get(("cmdline", service), "")),
+                    cmdline=_words(name, service, values.get(("cmdline", service), "")),
                     version=_version(values.get(("version", service), "")),
                     warnings=tuple(values.get(("warnings", service), "").splitlines()),
                     configz=_configz(values.get(("configz", service), "")),
@@ -107,17 +121,57 @@ def _sections(name: str, answer: str) -> Iterator[tuple[list[str], str]]:
     if not found or not sections or sections[-1][0] != "end":
         last = sections[-1][0] if sections else "nothing that the script says"
         raise NodeError(f"{name}: the answer was cut off after {len(answer)} characters, in {last}")
+    known = {row.name for row in known_components()}
     for head, _, body in sections[:-1]:
-        yield head.split(" "), body
+        words = head.split(" ")
+        if len(words) < WORDS.get(words[0], 1) or (words[0] == "show" and words[1] not in known):
+            raise NodeError(f"{name}: the answer has a section that the script does not write: {head[:80]!r}")
+        yield words, body
+
+
+def _show(name: str, service: str, text: str) -> dict[str, str]:
+    """Return what systemd says of a service.
+
+    Raises:
+        NodeError: a number is not one.
+    """
+    show = _properties(text)
+    for key in ("MainPID", "NRestarts"):
+        if not re.fullmatch(r"[0-9]{0,10}", show.get(key, "")):
+            raise NodeError(
+                f"{name}: systemd says of {service} {key}={show[key][:80]!r}, which is not a number"
+            )
+    return show
+
+
+def _file(name: str, words: Sequence[str], body: str) -> FileFact:
+    """Return a file that a service reads.
+
+    Raises:
+        NodeError: it is too large, or its mode is not one.
+    """
+    mode, owner, group, path = words[1], words[2], words[3], " ".join(words[4:])
+    if not _MODE.fullmatch(mode):
+        raise NodeError(f"{name}: {path[:200]!r} has the mode {mode[:80]!r}, which is not octal")
+    if len(body) > LARGEST_FILE:
+        raise NodeError(f"{name}: {path[:200]!r} is too large: {LARGEST_FILE} characters are the most")
+    return FileFact(path, mode, owner, group, body)
 
 
 def _properties(text: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def _words(text: str) -> tuple[str, ...]:
-    """Return a command line, one word a line; a newline within a word is the character 1."""
-    return tuple(word.replace("\1", "\n") for word in text.split("\n")[:-1])
+def _words(name: str, service: str, text: str) -> tuple[str, ...]:
+    """Return a command line, one word a line; a newline within a word is the character 1.
+
+    Raises:
+        NodeError: it is too long.
+    """
+    words = text.split("\n")[:-1]
+    if len(words) > MOST_WORDS or len(text) > LARGEST_FILE:
+        raise NodeError(f"{name}: the command line of {service} is too long: {len(words)} words")
+    return tuple(word.replace("\1", "\n") for word in words)
 
 
 def _version(text: str) -> str:
@@ -126,16 +180,32 @@ def _version(text: str) -> str:
 
 
 def _configz(text: str) -> dict[str, Any] | None:
-    """Return the one object inside ``{"<group>": {...}}``, or None where the component served none."""
+    """Return the one object inside ``{"<group>": {...}}``; None where the component served none, or something else."""
     if not text.strip():
         return None
-    content = yaml.safe_load(text)
-    return next(iter(content.values()), None) if isinstance(content, dict) else None
+    try:
+        content = as_json(text, "configz", NodeError)
+    except NodeError:  # another program may listen there
+        return None
+    found = next(iter(content.values()), None) if isinstance(content, dict) else None
+    return found if isinstance(found, dict) else None
 
 
-def _modes(text: str, folder: str) -> dict[str, tuple[int, str, str]]:
+def _modes(name: str, text: str, folder: str) -> dict[str, tuple[int, str, str]]:
+    """Return mode, owner and group of each path.
+
+    Raises:
+        NodeError: a line is not one: a name has a line break in it.
+    """
     result = {}
-    for line in text.splitlines():
-        mode, owner, group, path = line.split(" ", 3)
+    for line in text.split("\n"):
+        if not line:
+            continue
+        words = line.split(" ", 3)
+        if len(words) < 4 or not _MODE.fullmatch(words[0]) or words[3][:1] != ".":  # noqa: PLR2004
+            raise NodeError(
+                f"{name}: a name below {folder} has a line break in it, near {line[:80]!r}; rename it and run again"
+            )
+        mode, owner, group, path = words
         result[folder + path.removeprefix(".")] = (int(mode, 8), owner, group)
     return result

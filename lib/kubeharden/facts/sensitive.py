@@ -11,7 +11,7 @@ name, and only in that file and in texts made of it, such as a diff.
 from __future__ import annotations
 
 import re
-import shlex
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -21,7 +21,9 @@ from typing import Any
 import yaml
 
 from kubeharden.components import units
+from kubeharden.errors import UnitError
 from kubeharden.facts.model import NodeFacts, ServiceFacts
+from kubeharden.formats import as_yaml
 from kubeharden.redaction import Secrets, Sensitive, decode, secrets_of
 from kubeharden.releases import known_components, known_types
 
@@ -171,14 +173,15 @@ def _variable(found: Secrets, component: str, assignment: str) -> None:
 
 def _command(found: Secrets, component: str, argv: Sequence[str]) -> None:
     """Judge a command line: the program, its flags, and other words."""
-    program, *words = argv or [""]
+    program, *rest = argv or [""]
     found.allow(program)
+    words = deque(rest)
     while words:
-        word = words.pop(0)
+        word = words.popleft()
         if word.startswith("-"):
             name, equals, value = word.partition("=")
             if not equals and words and not words[0].startswith("-"):
-                value = words.pop(0)
+                value = words.popleft()
             _flag(found, component, SHORTHANDS.get(name, name.replace("_", "-")), value)
         elif re.match(r"[A-Za-z_]\w*=", word):
             _variable(found, component, word)
@@ -244,16 +247,16 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _mapping(text: str) -> Mapping[str, Any] | None:
     """Return the content of a config file; None for another file, such as an environment file."""
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError:
+        content = as_yaml(text, "a file", UnitError)
+    except UnitError:
         return None
     return content if isinstance(content, dict) else None
 
 
 def _shell_words(text: str) -> list[str]:
     try:
-        return shlex.split(text)
-    except ValueError:  # a quote that is not closed
+        return units.shell_words(text, "a line")
+    except UnitError:  # a quote that is not closed
         return text.split()
 
 

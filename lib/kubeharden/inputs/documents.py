@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from kubeharden.errors import ParameterError
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error: PyYAML lets the last one win in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key, _ in node.value:
-            name = self.construct_object(key, deep=True)
-            if name in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {name!r} stands twice", key.start_mark
-                )
-            seen.add(name)
-        return super().construct_mapping(node, deep)
+from kubeharden.formats import as_yaml, read_file
 
 
 def read_document(path: Path, parameter: str, example: str) -> dict[str, Any]:
@@ -38,14 +22,9 @@ def read_document(path: Path, parameter: str, example: str) -> dict[str, Any]:
     Raises:
         ParameterError: it cannot be read, or holds no mapping.
     """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except OSError as error:
-        raise ParameterError(
-            f"{parameter}: cannot read {str(path)!r} ({error.strerror}); expected a file like {example}"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
-        raise ParameterError(f"{parameter}: {path} is not YAML: {error}") from None
+    source = f"{parameter}: {path}"
+    text = read_file(path, parameter, ParameterError, hint=f"; expected a file like {example}")
+    content = as_yaml(text, source, ParameterError, aliases=True)
     if not isinstance(content, dict):
         raise ParameterError(f"{parameter}: {path} holds no mapping; expected a file like {example}")
     return content

@@ -18,6 +18,7 @@ from pydantic import (
 
 from kubeharden.errors import ParameterError
 from kubeharden.inputs.documents import mistakes, read_document
+from kubeharden.inputs.project import wrong_path
 
 Network = IPv4Network | IPv6Network
 
@@ -129,10 +130,11 @@ def read_inventory(path: Path) -> Inventory:
 
 def _with_absolute_paths(inventory: Inventory, folder: Path) -> Inventory:
     def absolute(text: str | None) -> str | None:
-        try:
-            return None if text is None else str(folder / Path(text).expanduser())
-        except RuntimeError:
-            raise ParameterError(f"inventory: {text} names a home folder that nobody has") from None
+        if text is None:
+            return None
+        if why := wrong_path(text):
+            raise ParameterError(f"inventory: {text[:80]!r} {why}")
+        return str(folder / Path(text).expanduser())
 
     ssh = inventory.ssh.model_copy(
         update={

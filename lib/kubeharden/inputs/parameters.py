@@ -30,6 +30,7 @@ from kubeharden.components import Profile
 from kubeharden.errors import ParameterError, UnknownReleaseError
 from kubeharden.inputs.batch_size import BatchSize
 from kubeharden.inputs.inventory import Network
+from kubeharden.inputs.project import wrong_path
 from kubeharden.inputs.sources import split_inventory
 from kubeharden.releases import Release
 
@@ -39,6 +40,7 @@ POD_SECURITY = ("auto", "psp", "psa")
 STRENGTHS = ("restricted", "baseline")
 NONE = "none"
 CHANGE_ID_LENGTH = 80  # it becomes part of a folder's name
+LONGEST_SHOWN = 200  # characters of a value in a message
 INJECTED = "# Parameters"  # the first line of the cell that papermill injects
 
 M = TypeVar("M", bound=BaseModel)
@@ -113,7 +115,7 @@ def _workloads(value: Any) -> tuple[str, ...]:
         raise ValueError(f"is a value of type {type(value).__name__}; expected a list of names like shop/web")
     for name in value:
         if not isinstance(name, str) or not re.fullmatch(r"([A-Za-z]+ )?[a-z0-9.-]+/[A-Za-z0-9.:_-]+", name):
-            raise ValueError(f"holds {name!r}; expected a name like shop/web, or Deployment shop/web")
+            raise ValueError(f"holds {_text_of(name)}; expected a name like shop/web, or Deployment shop/web")
     return tuple(dict.fromkeys(value))
 
 
@@ -126,7 +128,7 @@ def _steps(value: Any, info: ValidationInfo) -> tuple[str, ...]:
         raise ValueError(f"is a value of type {type(value).__name__}; expected a list of {', '.join(known)}")
     for step in value:
         if step not in known:
-            raise ValueError(f"names the step {step!r}; expected some of {', '.join(known)}")
+            raise ValueError(f"names the step {_text_of(step)}; expected some of {', '.join(known)}")
     return tuple(step for step in known if step in value) or tuple(known)
 
 
@@ -178,6 +180,12 @@ def _check_change_id(text: str) -> None:
         raise ValueError(f"is too long; expected at most {CHANGE_ID_LENGTH} characters")
 
 
+def _check_path(text: str) -> None:
+    why = wrong_path(text)
+    if why:
+        raise ValueError(f"{why}; expected a path")
+
+
 def _check_digest(text: str) -> None:
     if not re.fullmatch("[0-9a-f]{64}", text):
         raise ValueError("is not the digest of a plan; expected the 64 digits that a run in mode plan shows")
@@ -203,7 +211,8 @@ Image = Annotated[Text, _check_with(_check_image)]
 TargetRelease = Annotated[Text, _check_with(_check_release)]
 ChangeId = Annotated[Text, _check_with(_check_change_id)]
 Digest = Annotated[Text, _check_with(_check_digest)]
-RecordFolder = Annotated[Text, _check_with(_check_record, empty=False)]
+PathText = Annotated[Text, _check_with(_check_path)]
+RecordFolder = Annotated[PathText, _check_with(_check_record, empty=False)]
 RehearsalName = Annotated[Text, AfterValidator(_check_rehearsal)]
 Steps = Annotated[tuple[str, ...], BeforeValidator(_steps)]
 Workloads = Annotated[tuple[str, ...], BeforeValidator(_workloads)]
@@ -215,12 +224,12 @@ class RunParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    inventory: Text = "rehearsal"
+    inventory: PathText = "rehearsal"
     rehearsal: RehearsalName = "article-1.10"
-    rehearsal_dir: Text = ""
+    rehearsal_dir: PathText = ""
     change_id: ChangeId = ""
     reason: Text = ""
-    output_dir: Text = ""
+    output_dir: PathText = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -236,7 +245,7 @@ class ChangeParameters(RunParameters):
 
     mode: Annotated[Text, _one_of(*MODES)] = "apply"
     approved_plan: Digest = ""
-    approval: Text = ""
+    approval: PathText = ""
     batch_size: Batch = "1"
     max_failures: Annotated[int, _number(0, 10_000)] = 0
     confirm_timeout: Annotated[int, _number(5, 3600)] = 120
@@ -253,7 +262,7 @@ class Parameters(ChangeParameters):
     pause_image: Image = ""
     steps: Steps = Field((), validate_default=True)
     profile: Annotated[Text, _one_of(*Profile.names())] = "article"
-    policies: Text = ""
+    policies: PathText = ""
     pod_security: Annotated[Text, _one_of(*POD_SECURITY)] = "auto"
     enforce: Switch = False
     default_policy: Annotated[Text, _one_of(*STRENGTHS, NONE)] = NONE
@@ -308,11 +317,21 @@ def read_parameters(kind: type[M], namespace: Mapping[str, Any], **known: Iterab
     try:
         made = kind.model_validate({n: namespace[n] for n in names if n in namespace}, context=known)
     except ValidationError as error:
-        wrong += [f"{e['loc'][0]}: {e['input']!r} {e['ctx']['error']}" for e in error.errors()]
+        wrong += [f"{e['loc'][0]}: {_text_of(e['input'])} {_why(e)}" for e in error.errors()]
     if wrong:
         lines = "\n".join(f"  {line}" for line in wrong)
         raise ParameterError(f"nothing was touched, because of the parameters:\n{lines}")
     return made
+
+
+def _text_of(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]} …"
+
+
+def _why(mistake: Mapping[str, Any]) -> str:
+    why = str(mistake.get("ctx", {}).get("error") or f"is wrong: {mistake['msg']}")
+    return why if len(why) <= 2 * LONGEST_SHOWN else f"{why[: 2 * LONGEST_SHOWN]} …"
 
 
 def _unknown(namespace: Mapping[str, Any], known: Sequence[str]) -> list[str]:

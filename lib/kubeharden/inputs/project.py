@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, of Linux (NAME_MAX, PATH_MAX)
 POLICIES = Path("parameters") / "pod-security.yaml"
 
 
@@ -27,3 +28,19 @@ def find(text: str) -> Path:
     if path.is_absolute() or path.exists():
         return path
     return project_folder() / path if (project_folder() / path).exists() else path
+
+
+def wrong_path(text: str) -> str:
+    """Return why a text cannot be a path, as a part of a sentence; empty where it can."""
+    try:
+        data = text.encode("utf-8")
+        if any(char < " " or char == "\x7f" for char in text):
+            return "has a control character in it"
+        if len(data) > LONGEST_PATH or any(len(part) > LONGEST_NAME for part in data.split(b"/")):
+            return "is too long"
+        Path(text).expanduser()
+    except UnicodeEncodeError:
+        return "has a character in it that no file system has"
+    except RuntimeError:
+        return "names a home folder that nobody has"
+    return ""

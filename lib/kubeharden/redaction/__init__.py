@@ -1,6 +1,6 @@
 """Secrets: how they are known, and how they are taken out of text and data. Pure."""
 
-from kubeharden.redaction.patterns import MARK, is_whole
+from kubeharden.redaction.patterns import MARK, is_secret_name, is_whole
 from kubeharden.redaction.redactor import Redactor, decode
 from kubeharden.redaction.secrets import Secrets, Sensitive, made_from, mask, secrets_of
 
@@ -10,6 +10,7 @@ __all__ = [
     "Secrets",
     "Sensitive",
     "decode",
+    "is_secret_name",
     "is_whole",
     "made_from",
     "mask",

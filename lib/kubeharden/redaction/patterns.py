@@ -103,6 +103,11 @@ def is_whole(text: str) -> bool:
     return MARK.search(text) is None
 
 
+def is_secret_name(name: str) -> bool:
+    """Check whether what stands after a name is a secret: the name of a flag, a variable, or a field."""
+    return KEY.fullmatch(name) is not None
+
+
 def is_ordinary(secret: str) -> bool:
     """Check whether a secret may be a part of longer words by chance."""
     return _ORDINARY.fullmatch(secret) is not None

@@ -32,7 +32,7 @@ class Release:
         release = cls._read(text)
         if release is None:
             raise UnknownReleaseError(
-                f"{text!r} names no Kubernetes release; expected one like 1.20 or v1.20.2"
+                f"{text[:80]!r} names no Kubernetes release; expected one like 1.20 or v1.20.2"
             )
         if not FIRST <= release <= LAST:
             raise UnknownReleaseError(
@@ -42,7 +42,7 @@ class Release:
 
     @classmethod
     def _read(cls, text: str) -> Release | None:
-        match = re.search(r"(?<![\d.])v?(\d+)\.(\d+)", text)
+        match = re.search(r"(?<![\d.])v?([0-9]{1,4})\.([0-9]{1,4})(?![0-9])", text)
         return cls(int(match[1]), int(match[2])) if match else None
 
     def older_than(self, text: str) -> bool:

@@ -8,10 +8,9 @@ request is sent again, after the server's own Retry-After (k8s.io/apiserver/pkg/
 
 from __future__ import annotations
 
-import json
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,7 @@ from typing import Any
 import kubernetes.client
 import kubernetes.config
 import urllib3
-import yaml
 from kubernetes.client.exceptions import ApiException
-from kubernetes.config.config_exception import ConfigException
 
 from kubeharden.edges.cluster.bounds import UnboundedError, body_of, bound
 from kubeharden.edges.ports import Clock
@@ -33,7 +30,8 @@ from kubeharden.errors import (
     StaleError,
     TooManyRequestsError,
 )
-from kubeharden.facts.sensitive import is_distinct
+from kubeharden.facts.kubeconfig import Kubeconfig
+from kubeharden.formats import as_json, read_file
 from kubeharden.kube.manifests import without_server_parts
 from kubeharden.redaction import Redactor
 
@@ -95,6 +93,12 @@ class Client:
 
     def __init__(self, kubeconfig: str, context: str | None, redactor: Redactor, clock: Clock) -> None:
         self._redactor, self._clock = redactor, clock
+        source = f"the kubeconfig {kubeconfig}"
+        config = Kubeconfig.parse(read_file(Path(kubeconfig), "kubeconfig", ClusterError), source)
+        # Before the client reads it: that runs the program that it names, which may print what it is told.
+        for credential in config.credentials():
+            redactor.remember(credential)
+        redactor.withhold(config.secrets())
         # urllib3 by itself would send a GET again and a POST not, and take four seconds for a timeout of one.
         settings = kubernetes.client.Configuration()
         settings.retries = urllib3.Retry(total=0, redirect=0)
@@ -102,15 +106,13 @@ class Client:
             kubernetes.config.load_kube_config(
                 kubeconfig, context, client_configuration=settings, persist_config=False
             )
-        except (ConfigException, OSError, ValueError) as error:
-            raise ClusterError(f"cannot use the kubeconfig {kubeconfig}: {error}") from None
+        except Exception as error:  # the client checks nothing before it uses it
+            raise ClusterError(f"cannot use {source}: {redactor.redact(str(error))[:500]}") from None
         self._api = kubernetes.client.ApiClient(settings)
         bound(self._api.rest_client.pool_manager)
         for value in self._api.configuration.api_key.values():
             redactor.remember(value.removeprefix("Bearer "))
-        for credential in _credentials(Path(kubeconfig)):
-            redactor.remember(credential)
-        self.user = _user_of(kubeconfig, context)
+        self.user = config.user(context)
 
     def close(self) -> None:
         """Close the connections."""
@@ -247,8 +249,8 @@ class Client:
 def _mapping(text: str) -> dict[str, Any] | None:
     """Return the object that a JSON text is; None where it is something else."""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = as_json(text, "the answer", ClusterError)
+    except ClusterError:
         return None
     return found if isinstance(found, dict) else None
 
@@ -276,32 +278,3 @@ def _carries(there: Any, sent: Any) -> bool:
 def _reason(error: Exception) -> str:
     reason = getattr(error, "reason", None) or error
     return str(reason).partition(": ")[2] or str(reason)
-
-
-# What the plugins of clouds are told that is not a secret, and is part of the names of nodes.
-_PLUGIN_SETTINGS = ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_STS_REGIONAL_ENDPOINTS")
-_SECRET_NAME = re.compile(r"(?i)secret|token|password|key")
-
-
-def _credentials(kubeconfig: Path) -> Iterator[str]:
-    """Yield the credentials of every user of a kubeconfig."""
-    users = yaml.safe_load(kubeconfig.read_text(encoding="utf-8")).get("users") or ()
-    for user in (entry.get("user") or {} for entry in users):
-        yield from (str(user.get(key) or "") for key in ("token", "password", "client-key-data"))
-        provider, plugin = user.get("auth-provider") or {}, user.get("exec") or {}
-        settings = {**(provider.get("config") or {}), **_variables(plugin)}
-        for name, value in settings.items():
-            # "default" or "true", taken out wherever it stands, would spoil every record.
-            distinct = name not in _PLUGIN_SETTINGS and is_distinct(str(value or ""))
-            if distinct or _SECRET_NAME.search(name):
-                yield str(value or "")
-
-
-def _variables(plugin: Mapping[str, Any]) -> dict[str, Any]:
-    return {variable["name"]: variable.get("value") for variable in plugin.get("env") or ()}
-
-
-def _user_of(kubeconfig: str, context: str | None) -> str:
-    contexts, current = kubernetes.config.list_kube_config_contexts(kubeconfig)
-    chosen = next((c for c in contexts if c["name"] == context), None) if context else current
-    return str((chosen or {}).get("context", {}).get("user", ""))

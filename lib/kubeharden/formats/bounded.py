@@ -1,0 +1,225 @@
+"""The one reader of YAML and JSON from outside: what goes beyond a bound, or is not plain data, is an error.
+
+Time grows with the text, which has a bound. An error names its source, and never says what stands in the text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import stat
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+from kubeharden.errors import KubehardenError
+
+LARGEST_YAML = 2 << 20  # characters
+LARGEST_JSON = 64 << 20
+DEEPEST = 64  # collections in collections
+MOST_VALUES = 100_000  # of YAML, those behind aliases included
+LONGEST_NUMBER = 40  # digits
+LONGEST_SHOWN = 200  # characters of a path in a message
+
+_SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times as fast
+_PLAIN = ("null", "bool", "int", "float", "str", "seq", "map", "merge")
+_TAG = "tag:yaml.org,2002:"
+_LONE_SURROGATE = re.compile(r"(?i)\\ud[89a-f]")
+
+
+class _Loader(_SAFE):  # type: ignore[misc,valid-type]
+    """YAML as JSON has it: dates and keys are texts. A key that stands twice is an error; PyYAML lets the last win."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in rules if tag.removeprefix(_TAG) in _PLAIN]
+        for first, rules in _SAFE.yaml_implicit_resolvers.items()
+    }
+    yaml_constructors: ClassVar = {
+        tag: make
+        for tag, make in _SAFE.yaml_constructors.items()
+        if tag is None or tag.removeprefix(_TAG) in _PLAIN
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _wrong("a key is a collection", key)
+            if key.value in seen:
+                raise _wrong(f"the key {key.value[:80]!r} stands twice", key)
+            seen.add(key.value)
+            if key.tag != f"{_TAG}merge":
+                key.tag = f"{_TAG}str"
+        made: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return made
+
+    def number(self, node: yaml.ScalarNode) -> Any:
+        """Return a number; one with colons, of base 60, is a text, as Kubernetes reads it."""
+        text = str(self.construct_scalar(node))
+        if ":" in text:
+            return text
+        if len(text) > LONGEST_NUMBER:
+            raise _wrong("a number is too long", node)
+        found = self.construct_yaml_int(node) if node.tag == f"{_TAG}int" else self.construct_yaml_float(node)
+        if not math.isfinite(found):
+            raise _wrong("a number is not one that JSON has", node)
+        return found
+
+
+_Loader.add_constructor(f"{_TAG}int", _Loader.number)
+_Loader.add_constructor(f"{_TAG}float", _Loader.number)
+
+
+def as_yaml(text: str, source: str, raises: type[KubehardenError], *, aliases: bool = False) -> Any:
+    """Return what a text holds as YAML: plain data, as JSON has it.
+
+    Args:
+        text: one document.
+        source: what the text is, for messages.
+        raises: the error.
+        aliases: whether it may have them; people use them, programs do not.
+
+    Raises:
+        KubehardenError: of the given kind: it is not YAML, or goes beyond a bound.
+    """
+    if len(text) > LARGEST_YAML:
+        raise raises(f"{source} is too large: {len(text)} characters, where {LARGEST_YAML} are the most")
+    text = str(text)  # libyaml takes no other kind of text
+    try:
+        _check_events(text, aliases=aliases)
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe one
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        problem = str(
+            getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+        )
+        raise raises(f"{source} is not YAML{where}: {_without_quotes(problem)}") from None
+    except (ValueError, RecursionError):
+        raise raises(f"{source} is not YAML: it has characters or numbers that cannot be read") from None
+
+
+def as_json(text: str, source: str, raises: type[KubehardenError]) -> Any:
+    """Return what a text holds as JSON; arguments and errors are those of ``as_yaml``."""
+    if len(text) > LARGEST_JSON:
+        raise raises(f"{source} is too large: {len(text)} characters, where {LARGEST_JSON} are the most")
+    try:
+        content = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        if _LONE_SURROGATE.search(text):  # half a character, which nobody could write out again
+            content = json.loads(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))
+    except json.JSONDecodeError as error:
+        raise raises(f"{source} is not JSON (line {error.lineno}): {error.msg}") from None
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else "a number is out of range"
+        raise raises(f"{source} cannot be read: {why}") from None
+    if not is_shallow(content):
+        raise raises(f"{source} cannot be read: it is nested too deeply")
+    return content
+
+
+def read_file(
+    path: Path, source: str, raises: type[KubehardenError], *, largest: int = LARGEST_YAML, hint: str = ""
+) -> str:
+    """Return the text of a regular file.
+
+    Args:
+        path: where it is.
+        source: what it is, for messages.
+        raises: the error.
+        largest: how many bytes it may have.
+        hint: what to do about it, for messages.
+
+    Raises:
+        KubehardenError: of the given kind: there is no such file, it is not a regular one, too large, or not UTF-8.
+    """
+    shown = repr(str(path))
+    shown = shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]} …"
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
+            raise raises(f"{source}: {shown} is not a regular file{hint}")
+        with path.open("rb") as file:
+            data = file.read(largest + 1)
+        if len(data) > largest:
+            raise raises(f"{source}: {shown} is too large; {largest} bytes are the most")
+        return data.decode("utf-8")
+    except OSError as error:
+        raise raises(f"{source}: cannot read {shown} ({error.strerror}){hint}") from None
+    except UnicodeDecodeError:
+        raise raises(f"{source}: {shown} is not text in UTF-8{hint}") from None
+    except ValueError as error:
+        if isinstance(error, KubehardenError):
+            raise
+        raise raises(f"{source}: {shown} cannot be a path{hint}") from None
+
+
+def is_shallow(content: Any) -> bool:
+    """Check that data is nested no deeper than ``DEEPEST``."""
+    level = [content]
+    for _ in range(DEEPEST + 1):
+        level = [
+            part
+            for item in level
+            if isinstance(item, (dict, list))
+            for part in (item.values() if isinstance(item, dict) else item)
+            if isinstance(part, (dict, list))
+        ]
+        if not level:
+            return True
+    return False
+
+
+def _check_events(text: str, *, aliases: bool) -> None:
+    """Go through a text once, before anything is made of it.
+
+    Raises:
+        yaml.YAMLError: it is not YAML, or goes beyond a bound.
+    """
+    sizes: dict[str, int] = {}  # how many values an anchor stands for
+    open_: list[tuple[str | None, int]] = []
+    count = 0
+    event: Any
+    for event in yaml.parse(text, Loader=_SAFE):
+        if isinstance(event, yaml.AliasEvent):
+            if not aliases:
+                raise _wrong("it has an alias; write out what it stands for", event)
+            if event.anchor not in sizes:
+                raise _wrong("an alias stands for what it is in, or for nothing", event)
+            count += sizes[event.anchor]
+        elif isinstance(event, yaml.ScalarEvent):
+            count += 1
+            if event.anchor:
+                sizes[event.anchor] = 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_.append((event.anchor, count))
+            if len(open_) > DEEPEST:
+                raise _wrong("it is nested too deeply", event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_.pop()
+            count += 1
+            if anchor:
+                sizes[anchor] = count - before
+        if count > MOST_VALUES:
+            raise _wrong("it has too many values", event)
+
+
+def _wrong(why: str, place: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=why, problem_mark=place.start_mark)
+
+
+def _without_quotes(problem: str) -> str:
+    """Return what is wrong without what it quotes, which may be anything: but keys, and single characters."""
+    return problem if problem.startswith("the key") else re.sub(r"'[^']{2,}'", "'…'", problem)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number

@@ -1,0 +1,146 @@
+"""YAML and JSON from outside: what is not plain data, or has no end, is an error that names its source."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kubeharden.errors import NodeError, ParameterError
+from kubeharden.formats import as_json, as_yaml, read_file
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**9), 10**9)
+    | st.text(st.characters(codec="utf-8"), max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text("abc-.:# ", max_size=8), inner, max_size=4)
+    ),
+    max_leaves=15,
+)
+SIGNS = st.text(st.sampled_from(list("ab:-?[]{},&*!|>'\"#%@`\\\n\t 019.~<=")), max_size=60)
+
+
+def read_or_said(read: Callable[..., Any], text: str) -> tuple[Any, str]:
+    """What a text holds, or else what is said of it."""
+    try:
+        return read(text, "the source", NodeError), ""
+    except NodeError as error:
+        return None, str(error)
+
+
+@given(PLAIN)
+@settings(max_examples=60)
+def test_plain_data_is_read_as_it_was_written(data: Any) -> None:
+    assert as_json(json.dumps(data), "x", NodeError) == data
+    assert as_yaml(yaml.safe_dump(data, allow_unicode=True), "x", NodeError) == data
+
+
+@given(SIGNS | st.text(max_size=40))
+@settings(max_examples=300)
+def test_no_text_raises_anything_else(text: str) -> None:
+    for read in (as_json, as_yaml):
+        found, said = read_or_said(read, text)
+        json.dumps(found, allow_nan=False).encode()
+        assert not said or said.startswith("the source ")
+
+
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+ENDLESS = {
+    "aliases": BOMB,
+    "an alias of itself": "a: &a [*a]",
+    "merges": "a: &a {x: y}\nb: &b {<<: [*a, *a]}\nc: {<<: [" + "*b, " * 200_000 + "]}",
+    "lists in lists": "[" * 200_000,
+    "mappings in mappings": '{"a":' * 200_000,
+    "closed lists in lists": "[" * 500 + "]" * 500,
+    "blocks in blocks": "".join(f"{' ' * n}a:\n" for n in range(500)),
+    "items": "- a\n" * 400_000,
+    "keys": "? a\n" * 400_000,
+    "a number": "9" * 5000,
+    "a large number": "1e999",
+    "a number of base 60": "x: " + "1:" * 500_000 + "1",
+    "no number": '{"a": NaN}',
+    "a large text": "x" * 5_000_000,
+    "half a character": '{"a": "\\ud800"}',
+    "bytes": "a: \udc9b",
+    "a program": "!!python/object/apply:os.system [id]",
+    "a key that is a list": "? [a]\n: b",
+    "HTML": "<!DOCTYPE html><html><body>not found</body></html>",
+    "two documents": "a: b\n---\nc: d\n",
+}
+
+
+@pytest.mark.parametrize("read", [as_json, as_yaml])
+@pytest.mark.parametrize("shape", ENDLESS)
+def test_what_has_no_end_ends_in_time(shape: str, read: Callable[..., Any]) -> None:
+    start = time.process_time()
+    found, said = read_or_said(read, ENDLESS[shape])
+    assert len(json.dumps(found, allow_nan=False)) <= 64 << 20
+    assert not said or said.startswith("the source ")
+    assert len(said) < 300
+    assert time.process_time() - start < 20
+
+
+def test_aliases_are_for_people() -> None:
+    text = "a: &a [x, y]\nb: *a\n"
+    assert as_yaml(text, "x", ParameterError, aliases=True) == {"a": ["x", "y"], "b": ["x", "y"]}
+    with pytest.raises(NodeError, match=r"x is not YAML \(line 2\): it has an alias"):
+        as_yaml(text, "x", NodeError)
+    with pytest.raises(ParameterError, match="too many values"):
+        as_yaml(BOMB, "x", ParameterError, aliases=True)
+
+
+def test_scalars_are_those_of_json() -> None:
+    text = "day: 2024-01-01\ntime: 10:30\nhex: 0x10\n1: one\ntrue: yes\nnull: ~\nsign: =\n"
+    assert as_yaml(text, "x", NodeError) == {
+        "day": "2024-01-01",
+        "time": "10:30",
+        "hex": 16,
+        "1": "one",
+        "true": True,
+        "null": None,
+        "sign": "=",
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["a: *hunter2", "a: !hunter2 b", "a: {hunter2: b", "hunter2", "a: 'hunter2\n\tb: c"]
+)
+def test_an_error_does_not_say_what_stands_there(text: str) -> None:
+    for read in (as_json, as_yaml):
+        assert "hunter2" not in read_or_said(read, text)[1]
+
+
+def test_a_key_that_stands_twice_is_named() -> None:
+    with pytest.raises(ParameterError, match=r"x is not YAML \(line 2\): the key 'a' stands twice"):
+        as_yaml("a: b\na: c\n", "x", ParameterError)
+
+
+def test_only_regular_files_of_some_size_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"x" * 2000)
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    (tmp_path / "good").write_text("grüße")
+    assert read_file(tmp_path / "good", "x", ParameterError) == "grüße"
+    for path, why in (
+        (tmp_path / "pipe", "is not a regular file"),
+        (tmp_path, "is not a regular file"),
+        (Path("/dev/zero"), "is not a regular file"),
+        (tmp_path / "large", "is too large"),
+        (tmp_path / "bytes", "is not text in UTF-8"),
+        (tmp_path / "nowhere", "cannot read .*No such file"),
+        (Path("x" * 5000), "cannot read .*too long"),
+        (Path("a\0b"), "cannot be a path"),
+    ):
+        with pytest.raises(ParameterError, match=f"^policies: .*{why}") as raised:
+            read_file(path, "policies", ParameterError, largest=1000)
+        assert len(str(raised.value)) < 400
