@@ -106,14 +106,10 @@ test-lab: setup
 soak: setup
 	@echo "soak: every case of what make test samples"
 	KUBEHARDEN_SAMPLE=all $(BIN)/pytest -n $(WORKERS) --maxschedchunk 2
-	@echo "soak: every byte of a sealed run, its page and its record included, is flipped and found"
-	KUBEHARDEN_EVERY_BYTE=1 $(BIN)/pytest tests/records/test_record_verify.py -x -q -k every_byte
 	@for nodes in 1 3; do \
 	  echo "soak: every test of tests/lab on a cluster of $$nodes"; \
 	  $(MAKE) --no-print-directory lab-down test-lab NODES=$$nodes || exit 1; \
 	done
-	@echo "soak: a transaction is cut at every command of its script, in every way"
-	KUBEHARDEN_CRASH_POINTS=all $(BIN)/pytest -n 2 tests/crash -q
 	@echo "soak: 300 random flag sets of each component, judged by the real binaries"
 	@$(MAKE) --no-print-directory lab-down lab NODES=2
 	KUBEHARDEN_LAB=1 KUBEHARDEN_FLAG_SETS=300 $(BIN)/pytest tests/lab/test_flag_sets.py -x -q

@@ -23,6 +23,11 @@ def pytest_report_header() -> str:
     return sampling.header()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in sampling.summary(terminalreporter.stats.get("passed", ())):
+        terminalreporter.write_line(line)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(mark_of(item))

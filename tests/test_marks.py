@@ -50,12 +50,15 @@ import pytest, sampling
 
 def pytest_collection_modifyitems(items):
     sampling.leave_out(items)
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.write_line(*sampling.summary(terminalreporter.stats["passed"]))
 """
 MODULE = """
-import pytest
+import pytest, sampling
 
 @pytest.mark.sample(1, of="shell")
-@pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
+@pytest.mark.parametrize("shell", ["dash", "bash", "ash", pytest.param("none", marks=pytest.mark.skip)])
 @pytest.mark.parametrize("number", [1, 2])
 def test_one(shell, number):
     pass
@@ -65,8 +68,9 @@ def test_one(shell, number):
 def test_two(case):
     pass
 
-def test_three():
-    pass
+@pytest.mark.parametrize("tried", [3, 4])
+def test_three(tried, request):
+    sampling.tell(request.node, "points", tried, 10)
 """
 
 
@@ -78,7 +82,8 @@ def test_what_is_not_in_the_sample_is_skipped_with_the_count(
     pytester.makepyfile(MODULE)
     pytester.makeini("[pytest]\nmarkers = sample")
     result = pytester.runpytest_inprocess("-rs")
-    result.assert_outcomes(passed=2 + 2 + 1, skipped=4 + 5)
+    result.assert_outcomes(passed=2 + 2 + 2, skipped=4 + 2 + 5)
     result.stdout.fnmatch_lines(["SKIPPED [[]5[]] *: not in the sample: 2 of 7 are tried"])
+    result.stdout.fnmatch_lines(["sample of points: 7 of 20"])
     monkeypatch.setenv(sampling.SWITCH, "all")
-    pytester.runpytest_inprocess().assert_outcomes(passed=6 + 7 + 1)
+    pytester.runpytest_inprocess().assert_outcomes(passed=6 + 7 + 2, skipped=2)

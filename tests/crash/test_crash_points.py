@@ -3,21 +3,20 @@
 Every command that the script calls on a node is a point, in each of the roles that it runs in. At each, one of four
 things happens: every process of the script is killed with SIGKILL, the connection is cut, the controller is killed with
 SIGKILL, or the node loses its power and boots. What is cut is a change as a run carries it out, and what its record
-and the node say of it must be what the files are. KUBEHARDEN_CRASH_POINTS says how many points of each role and kind
-are tried, evenly spread from a random one on: 2 by default, ``all`` in ``make soak``.
+and the node say of it must be what the files are. One point of each role and kind is tried, by the seed of the run's
+samples; every one in ``make soak``.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
-import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -25,16 +24,18 @@ import yaml
 from carrying import carry_out
 from cutting import Cutter, Wire
 
+import sampling
 from kubeharden.errors import NodeError
 from kubeharden.plan import NodeChange
 from kubeharden.records.folder import read_run
 from kubeharden.records.summary import CUT_OFF, build_record
-from kubeharden_rehearsal import Rehearsal
+from rehearsals import Rehearsals
 from transactions import CONFIG, SERVICE, UNIT, Site, eventually
 
 NODE = "k8s-node1"
 HERE = Path(__file__).parent
-TRIED = os.environ.get("KUBEHARDEN_CRASH_POINTS", "2")
+# How many commands further on the next kind begins, so that a run does not try all kinds at the same command.
+SPREAD = 7
 CONFIRM_SECONDS = 4
 # A change that is to be put back is one that cannot be proved: the run gives up after most of this.
 UNPROVED_SECONDS = 2.5
@@ -60,6 +61,7 @@ class Stage:
     folder: Path
     version: int = 1
     runs: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
 
     def next_change(self) -> NodeChange:
         return self.site.change(1 if self.version == 2 else 2)
@@ -73,26 +75,25 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    folder = tmp_path_factory.mktemp("crash")
-    with Rehearsal.start("article-1.10", folder / "r") as rehearsal:
-        raw = yaml.safe_load(rehearsal.inventory.read_text())
-        raw["settle_seconds"] = 0.1
-        node = next(row for row in raw["nodes"] if row["name"] == NODE)
-        (folder / "wrappers").parent.mkdir(exist_ok=True)
-        wire = Wire(node["port"], folder / "wrappers")
-        known = rehearsal.directory / "known_hosts"
-        line = next(row for row in known.read_text().splitlines() if f":{node['port']} " in row)
-        known.write_text(f"{known.read_text()}{line.replace(str(node['port']), str(wire.port), 1)}\n")
-        node["port"] = wire.port
-        inventory = rehearsal.directory / "wired.yaml"
-        inventory.write_text(yaml.safe_dump(raw))
-        site = Site(rehearsal, NODE, inventory)
-        site.carry_out(site.change(1), "first")
-        site.nodes.close()  # its session has not seen the wrappers
-        yield Stage(site, Cutter(site, folder / "wrappers"), wire, folder)
-        site.nodes.close()
-        wire.close()
+def stage(rehearsals: Rehearsals, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    folder, rehearsal = tmp_path_factory.mktemp("crash"), rehearsals.fresh("article-1.10")
+    raw = yaml.safe_load(rehearsal.inventory.read_text())
+    raw["settle_seconds"] = 0.1
+    node = next(row for row in raw["nodes"] if row["name"] == NODE)
+    (folder / "wrappers").parent.mkdir(exist_ok=True)
+    wire = Wire(node["port"], folder / "wrappers")
+    known = rehearsal.directory / "known_hosts"
+    line = next(row for row in known.read_text().splitlines() if f":{node['port']} " in row)
+    known.write_text(f"{known.read_text()}{line.replace(str(node['port']), str(wire.port), 1)}\n")
+    node["port"] = wire.port
+    inventory = rehearsal.directory / "wired.yaml"
+    inventory.write_text(yaml.safe_dump(raw))
+    site = Site(rehearsal, NODE, inventory)
+    site.carry_out(site.change(1), "first")
+    site.nodes.close()  # its session has not seen the wrappers
+    yield Stage(site, Cutter(site, folder / "wrappers"), wire, folder)
+    site.nodes.close()
+    wire.close()
 
 
 def act(stage: Stage, role: str, kind: str, change: NodeChange, run: str) -> Path | None:
@@ -206,9 +207,16 @@ def describe(stage: Stage, run: str) -> str:
     return f"{run}: {state}\n{stage.site.run(f'systemctl show {SERVICE}')}\n{journal}"
 
 
-def last(stage: Stage, role: str) -> int:
-    """How many commands the script calls in a role. A session that waits calls the same ones again and again, as
-    does a worker that watches: these are points once."""
+def points_of(stage: Stage, role: str) -> int:
+    """How many commands the script calls in a role."""
+    if role not in stage.counts:
+        stage.counts[role] = count_commands(stage, role)
+    return stage.counts[role]
+
+
+def count_commands(stage: Stage, role: str) -> int:
+    """Let the script run in a role, and count. A session that waits calls the same commands again and again, as does a
+    worker that watches: these are points once."""
     stage.cutter.aim(role, 10**6, "nothing")
     run, change = stage.name(), stage.next_change()
     assert stage.site.nodes.begin(change, run, 600).outcome == "waiting"
@@ -231,14 +239,11 @@ def last(stage: Stage, role: str) -> int:
 
 @pytest.mark.parametrize(("kind", "role"), POINTS)
 def test_cut_at_a_command(stage: Stage, kind: str, role: str, request: pytest.FixtureRequest) -> None:
-    known = count = last(stage, role)
-    tried = count if TRIED == "all" else min(int(TRIED), count)
-    seed = random.randrange(count)
-    points = sorted((seed + round(at * count / tried)) % count + 1 for at in range(tried))
+    known = count = points_of(stage, role)
+    points = [at + 1 for at in sampling.chosen(count, 1, POINTS.index((kind, role)) * SPREAD)]
     fired = [number for number in points if crash(stage, role, kind, number)]
     while not fired and count > 1:  # a session that waited longer when it was counted called more
         count //= 2
-        number = random.randrange(count) + 1
-        fired = [number] if crash(stage, role, kind, number) else []
+        fired = [count] if crash(stage, role, kind, count) else []
     assert fired, "not even the first point was reached"
-    request.node.user_properties.append(("crash points", (len(fired), known)))
+    sampling.tell(request.node, "crash points", len(fired), known)

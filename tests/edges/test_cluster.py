@@ -14,14 +14,14 @@ from kubeharden.errors import ClusterError, StaleError
 from kubeharden.plan import ObjectChange
 from kubeharden.redaction import Redactor
 from kubeharden_rehearsal import Rehearsal
+from rehearsals import Rehearsals
 
 CONFIG_MAPS = "/api/v1/namespaces/kube-system/configmaps"
 
 
 @pytest.fixture(scope="module")
-def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
-    with Rehearsal.start("article-1.10", tmp_path_factory.mktemp("article")) as running:
-        yield running
+def rehearsal(rehearsals: Rehearsals) -> Rehearsal:
+    return rehearsals.fresh("article-1.10")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,16 +12,14 @@ from kubeharden.facts import ClusterFacts, Facts
 from kubeharden.plan import ObjectChange, Plan
 from kubeharden.plan.proof import compare
 from kubeharden.podsecurity.levels import with_labels
-from kubeharden_rehearsal import Rehearsal
+from rehearsals import Rehearsals
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder: Path = tmp_path_factory.mktemp("objects")
-    with Rehearsal.start("containerd-1.25", folder) as rehearsal:
-        made = Cluster(str(rehearsal.directory / "admin.kubeconfig"))
-        yield made
-        made.close()
+def cluster(rehearsals: Rehearsals) -> Iterator[Cluster]:
+    made = Cluster(str(rehearsals.fresh("containerd-1.25").directory / "admin.kubeconfig"))
+    yield made
+    made.close()
 
 
 def one(cluster: Cluster, kind: str, plural: str, name: str) -> dict:

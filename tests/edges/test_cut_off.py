@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from kubeharden.edges.clock import SystemClock
 from kubeharden.edges.nodes import Nodes
 from kubeharden.errors import NodeError
 from kubeharden.rollout.leftovers import wait_for_open_changes
@@ -67,6 +68,7 @@ def begin_and_give_up(site: Site, run: str, state: str) -> None:
             return  # its session was killed
 
 
+@pytest.mark.sample(1, of="rebooted")
 @pytest.mark.parametrize("rebooted", [False, True])
 @pytest.mark.parametrize("state", LAST)
 def test_the_next_run_finds_a_free_node(
@@ -89,7 +91,7 @@ def test_the_next_run_finds_a_free_node(
         site.run("reboot -f")
         assert eventually(lambda: is_up(site))
 
-    wait_for_open_changes(site.nodes, 30, lambda words: None)
+    wait_for_open_changes(site.nodes, SystemClock(), 30, lambda words: None)
     assert site.files() == before
     assert "--v=1" in site.command_line()
     site.carry_out(site.change(3), "next")
@@ -110,7 +112,7 @@ def test_work_that_a_person_stops_before_it_is_armed_is_put_back(
         kill_group(int((site.path(f"/var/lib/kubeharden/{run}") / "session").read_text()))
         site.run(f"systemctl stop kubeharden-apply@{run}.service")
         doing.result()
-    wait_for_open_changes(site.nodes, 30, lambda words: None)
+    wait_for_open_changes(site.nodes, SystemClock(), 30, lambda words: None)
     assert site.files() == before
     assert eventually(site.is_clean)
     site.nodes.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,19 +19,18 @@ MASTER = "k8s-master"
 
 
 @pytest.fixture
-def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Rehearsal, Path]]:
+def inventory(article: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> tuple[Rehearsal, Path]:
     """A rehearsal of which one node is this machine: programs that are asked here are those of that node."""
-    with Rehearsal.start("article-1.10", tmp_path / "rehearsal") as rehearsal:
-        nodes = yaml.safe_load(rehearsal.inventory.read_text())["nodes"]
-        nodes = [
-            {"name": MASTER, "control_plane": True, "connection": "local"} if n["name"] == MASTER else n
-            for n in nodes
-        ]
-        [shims] = rehearsal.directory.rglob(f"nodes/{MASTER}/bin")
-        monkeypatch.setenv("KUBEHARDEN_ROOT", str(rehearsal.directory / "nodes" / MASTER))
-        monkeypatch.setenv("USER", "root")
-        monkeypatch.setenv("PATH", f"{shims}:{os.environ['PATH']}")
-        yield rehearsal, inventory_of(rehearsal, "local", nodes=nodes)
+    nodes = yaml.safe_load(article.inventory.read_text())["nodes"]
+    nodes = [
+        {"name": MASTER, "control_plane": True, "connection": "local"} if n["name"] == MASTER else n
+        for n in nodes
+    ]
+    [shims] = article.directory.rglob(f"nodes/{MASTER}/bin")
+    monkeypatch.setenv("KUBEHARDEN_ROOT", str(article.directory / "nodes" / MASTER))
+    monkeypatch.setenv("USER", "root")
+    monkeypatch.setenv("PATH", f"{shims}:{os.environ['PATH']}")
+    return article, inventory_of(article, "local", nodes=nodes)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, as a local node does without sudo")

@@ -24,6 +24,7 @@ from kubeharden.plan import NodeChange
 from kubeharden.plan.decide import make_plan
 from kubeharden.podsecurity import read_policies
 from kubeharden_rehearsal import Rehearsal
+from rehearsals import Rehearsals
 from support import on_node, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -308,11 +309,9 @@ def test_without_anybody_to_ask_the_way_out_is_named(
         Nodes(edited(article, "x", sudo="password"))
 
 
-def test_an_api_server_is_asked_on_its_own_node(tmp_path: Path) -> None:
-    with (
-        Rehearsal.start("handbuilt-1.20", tmp_path / "rehearsal") as rehearsal,
-        Nodes(read_inventory(rehearsal.inventory)) as nodes,
-    ):
+def test_an_api_server_is_asked_on_its_own_node(rehearsals: Rehearsals) -> None:
+    rehearsal = rehearsals.fresh("handbuilt-1.20")
+    with Nodes(read_inventory(rehearsal.inventory)) as nodes:
         root = rehearsal.directory / "nodes/k8s-master"
 
         def said() -> str:

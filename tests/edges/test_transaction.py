@@ -19,26 +19,36 @@ from kubeharden.edges.nodes.session import script_text
 from kubeharden.edges.nodes.transaction import archive
 from kubeharden.edges.ports import Transaction
 from kubeharden.errors import NodeError
-from kubeharden_rehearsal import Rehearsal
+from rehearsals import Rehearsals
 from transactions import CONFIG, SERVICE, TOOLS, UNIT, Site, eventually, give_shell, swapped
+
+pytestmark = pytest.mark.sample(1, of="site")  # each test under one of the shells
 
 NODE = "k8s-node1"
 # The word between a shell's path and its arguments.
 SH = {"dash": "", "bash": "", "busybox": "sh "}
 
 
-@pytest.fixture(scope="module", params=["dash", "bash", "busybox"])
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+SHELLS = [
+    pytest.param(
+        name,
+        marks=[] if shutil.which(name) else pytest.mark.skip(reason=f"there is no {name} on this machine"),
+    )
+    for name in SH
+]
+
+
+@pytest.fixture(scope="module", params=SHELLS)
+def site(request: pytest.FixtureRequest, rehearsals: Rehearsals) -> Iterator[Site]:
     """A node whose sh and tools are these, with kube-proxy on a config file."""
     shell = shutil.which(request.param)
-    if shell is None:
-        pytest.skip(f"there is no {request.param} on this machine")
-    with Rehearsal.start("article-1.10", tmp_path_factory.mktemp(request.param) / "r") as rehearsal:
-        give_shell(rehearsal, NODE, shell)
-        found = Site(rehearsal, NODE)
-        found.carry_out(found.change(1), "first")
-        yield found
-        found.nodes.close()
+    assert shell is not None
+    rehearsal = rehearsals.fresh("article-1.10")
+    give_shell(rehearsal, NODE, shell)
+    found = Site(rehearsal, NODE)
+    found.carry_out(found.change(1), "first")
+    yield found
+    found.nodes.close()
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,7 @@ from kubeharden.edges.nodes.transaction import archive
 from kubeharden.facts import FileFact, observation_request
 from kubeharden.plan import FileChange, NodeChange
 from kubeharden_rehearsal import Rehearsal, available
+from rehearsals import Rehearsals
 
 
 @dataclass
@@ -169,14 +170,14 @@ class Lab:
         return next(c for c in conditions if c["type"] == "Ready")
 
     def reset(self) -> None:
-        self._disconnect()
+        self.disconnect()
         self.rehearsal.reset()
 
     def close(self) -> None:
-        self._disconnect()
+        self.disconnect()
         self.rehearsal.stop()
 
-    def _disconnect(self) -> None:
+    def disconnect(self) -> None:
         for client in self._clients.values():
             client.close()
         self._clients.clear()
@@ -210,19 +211,31 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
         lab.close()
 
 
+@pytest.fixture
+def fresh(rehearsals: Rehearsals) -> Iterator[Callable[[str], Lab]]:
+    """The shared rehearsal of a scenario as it is when it starts."""
+    labs: list[Lab] = []
+
+    def lab(name: str) -> Lab:
+        labs.append(Lab(rehearsals.fresh(name)))
+        return labs[-1]
+
+    yield lab
+    for made in labs:
+        made.disconnect()
+
+
 @pytest.fixture(scope="session")
-def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Lab]]:
+def untouched(rehearsals: Rehearsals) -> Iterator[Callable[[str], Lab]]:
     """One rehearsal of each scenario for tests that change nothing."""
     labs: dict[str, Lab] = {}
 
     def lab(name: str) -> Lab:
-        if name not in labs:
-            labs[name] = Lab(Rehearsal.start(name, tmp_path_factory.mktemp(name)))
-        return labs[name]
+        return labs.setdefault(name, Lab(rehearsals.untouched(name)))
 
     yield lab
-    for running in labs.values():
-        running.close()
+    for made in labs.values():
+        made.disconnect()
 
 
 @pytest.fixture(params=sorted(available()))
@@ -243,8 +256,8 @@ def handbuilt(untouched: Callable[[str], Lab]) -> Lab:
 
 
 @pytest.fixture(scope="module")
-def article_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def article_lab(rehearsals: Rehearsals) -> Iterator[Lab]:
     """One for the tests of a module, which leave its services running."""
-    lab = Lab(Rehearsal.start("article-1.10", tmp_path_factory.mktemp("article-1.10")))
+    lab = Lab(rehearsals.fresh("article-1.10"))
     yield lab
-    lab.close()
+    lab.disconnect()

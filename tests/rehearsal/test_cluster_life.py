@@ -66,6 +66,7 @@ def restart(lab, service: str, node: str = "k8s-master") -> None:
     assert lab.run(node, f"sudo -n systemctl restart {service}").status == 0
 
 
+@pytest.mark.sample(2)
 def test_the_clusters_are_as_described(every):
     nodes = every.api("GET", "/api/v1/nodes")[1]["items"]
     assert [node["metadata"]["name"] for node in nodes] == [row["name"] for row in every.nodes]
@@ -166,8 +167,8 @@ def test_pods_need_a_policy_once_the_plugin_is_on(start, eventually):
         assert pod["metadata"]["annotations"]["kubernetes.io/psp"] == "privileged"
 
 
-def test_the_words_of_1_20(start):
-    lab = start("handbuilt-1.20")
+def test_the_words_of_1_20(fresh):
+    lab = fresh("handbuilt-1.20")
     switch_on_pod_security(lab)
     pod = {"metadata": {"name": "x"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     url = "/api/v1/namespaces/shop/pods"

@@ -135,8 +135,8 @@ AS_ROOT = {
 }
 
 
-def test_a_root_pod_with_a_host_path_is_refused_with_the_words_of_the_impact(start, eventually):
-    lab = start("psp-1.23")
+def test_a_root_pod_with_a_host_path_is_refused_with_the_words_of_the_impact(fresh, eventually):
+    lab = fresh("psp-1.23")
     rbac = "rbac.authorization.k8s.io"
     rule = {"apiGroups": ["policy"], "resources": ["podsecuritypolicies"], "verbs": ["use"]}
     role = {"metadata": {"name": "paths"}, "rules": [{**rule, "resourceNames": ["paths"]}]}

@@ -47,8 +47,8 @@ def label(lab, namespace: str, **labels: str) -> tuple[int, dict, list[str]]:
     return call(lab, "PATCH", f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": pairs}})
 
 
-def test_labels_are_judged_as_upstream_judges_them(start):
-    lab = start("containerd-1.25")
+def test_labels_are_judged_as_upstream_judges_them(fresh):
+    lab = fresh("containerd-1.25")
     pods = "/api/v1/namespaces/shop/pods"
     assert call(lab, "POST", pods, pod(HOST, "before"))[0] == 201
 
@@ -78,8 +78,8 @@ def test_labels_are_judged_as_upstream_judges_them(start):
     )
 
 
-def test_a_workload_is_warned_of_and_its_pods_are_refused(start, eventually):
-    lab = start("containerd-1.36")
+def test_a_workload_is_warned_of_and_its_pods_are_refused(fresh, eventually):
+    lab = fresh("containerd-1.36")
     label(lab, "shop", enforce="baseline", warn="baseline")
     template = {"metadata": {"labels": {"app": "agent"}}, "spec": HOST}
     deployment = {
@@ -129,8 +129,8 @@ def serves(lab) -> bool:
         return False
 
 
-def test_namespaces_without_labels_take_the_default_of_the_file(start, eventually):
-    lab = start("containerd-1.25")
+def test_namespaces_without_labels_take_the_default_of_the_file(fresh, eventually):
+    lab = fresh("containerd-1.25")
     restart_with(lab, {"enforce": "baseline", "enforce-version": "v1.25"}, namespaces=["weave"])
     url = "/api/v1/namespaces/{}/pods"
     assert eventually(lambda: serves(lab))
@@ -140,8 +140,8 @@ def test_namespaces_without_labels_take_the_default_of_the_file(start, eventuall
     assert call(lab, "POST", url.format("shop"), pod(HOST))[0] == 201
 
 
-def test_up_to_1_22_labels_mean_nothing(start):
-    lab = start("handbuilt-1.20")
+def test_up_to_1_22_labels_mean_nothing(fresh):
+    lab = fresh("handbuilt-1.20")
     assert label(lab, "shop", enforce="restricted")[0] == 200
     assert call(lab, "POST", "/api/v1/namespaces/shop/pods", pod(HOST))[0] == 201
 

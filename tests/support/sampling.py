@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 
 import pytest
 
 SWITCH, SEED = "KUBEHARDEN_SAMPLE", "KUBEHARDEN_SAMPLE_SEED"
+TOLD = "sample of "
 
 
 def begin() -> None:
@@ -50,12 +51,29 @@ def chosen(count: int, wanted: int, further: int = 0) -> list[int]:
     return sorted((first + at * count // wanted) % count for at in range(wanted))
 
 
+def tell(item: pytest.Item, what: str, tried: int, known: int) -> None:
+    """Note for the end of the run how many of how many a test tried by itself."""
+    item.user_properties.append((f"{TOLD}{what}", (tried, known)))
+
+
+def summary(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
+    """What tests told, added up."""
+    told: dict[str, list[tuple[int, int]]] = {}
+    for report in reports:
+        for name, value in report.user_properties:
+            if name.startswith(TOLD):
+                told.setdefault(name, []).append(tuple(value))
+    for name, counts in told.items():
+        tried, known = map(sum, zip(*counts, strict=True))
+        yield f"{name}: {tried} of {known}"
+
+
 def leave_out(items: Iterable[pytest.Item]) -> None:
-    """Skip what is not in the sample of this run."""
+    """Skip what is not in the sample of this run; what is skipped anyway does not count."""
     groups: dict[Hashable, list[pytest.Function]] = {}
     for item in items:
         mark = item.get_closest_marker("sample")
-        if mark is not None and isinstance(item, pytest.Function):
+        if mark is not None and isinstance(item, pytest.Function) and not item.get_closest_marker("skip"):
             groups.setdefault(_group(item, mark.kwargs.get("of")), []).append(item)
     for number, cases in enumerate(groups.values()):
         [wanted] = cases[0].get_closest_marker("sample").args
