@@ -14,105 +14,38 @@ are in the backup on the node. Files are written aside, put on disk and renamed,
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kubeharden.errors import ParameterError, RecordError
-from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, digest_of, sha256
+from kubeharden.plan import NodeChange, ObjectChange, digest_of, sha256
 from kubeharden.plan.events import Event, Planned, Started
-from kubeharden.plan.forms import fits
-from kubeharden.records.journal import Journal, JournalWriter, read_journal, sync_folder
+from kubeharden.records.journal import Journal, JournalWriter, parse_journal, sync_folder
+from kubeharden.records.kept import (
+    ABSENT,
+    FILES,
+    OBJECTS,
+    Entry,
+    KeptFile,
+    KeptObject,
+    entry_digest,
+    mistake_in,
+    name_of,
+    strangers,
+)
 from kubeharden.records.reader import MissingError, limit_of, one_line, open_file, parse_json, read
 from kubeharden.redaction import Redactor, is_whole
 
 E = TypeVar("E", bound=Event)
-ACTIONS = ("create", "update", "delete")
-ABSENT = "absent"  # instead of a digest: there is no such file
-_DIGEST = re.compile(r"[0-9a-f]{64}|absent")
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # of a node, a service, a step
-_MODE, _OWNER = re.compile(r"[0-7]{1,4}"), re.compile(r"[^\s:-][^\s:]*")
-JOURNAL, PLAN, FILES, OBJECTS = "journal.jsonl", "plan.json", "files.json", "objects.json"
-
-
-@dataclass(frozen=True)
-class KeptFile:
-    """A file on a node that a run meant to change.
-
-    Attributes:
-        mode: octal text such as ``644``, as it was to be; with ``owner`` and ``group``.
-        before: SHA-256 of the content that it had, or ``absent``.
-        after: SHA-256 of the content that it was to have.
-        redacted: a secret was taken out of what is kept of it, before or after.
-        before_mode: what it was before, like ``before_owner`` and ``before_group``; empty where there was no file.
-    """
-
-    node: str
-    service: str
-    step: str
-    path: str
-    mode: str
-    owner: str
-    group: str
-    before: str
-    after: str
-    redacted: bool
-    before_mode: str = ""
-    before_owner: str = ""
-    before_group: str = ""
-
-    def mistake(self) -> str:
-        """Return what is wrong with it as read from a record; empty where nothing is."""
-        there = (self.before_mode, self.before_owner, self.before_group)
-        modes, owners = [self.mode], [self.owner, self.group]
-        if any(there):
-            modes.append(self.before_mode)
-            owners += [self.before_owner, self.before_group]
-        if not all(map(_NAME.fullmatch, (self.node, self.service, self.step))):
-            return (
-                f"names {one_line(self.service)} on {one_line(self.node)} in the step {one_line(self.step)}"
-            )
-        if not _is_plain_path(self.path):
-            return f"names the path {one_line(self.path)}"
-        if not all(map(_DIGEST.fullmatch, (self.before, self.after))):
-            return f"has no digests of {self.path}"
-        sound = all(map(_MODE.fullmatch, modes)) and all(map(_OWNER.fullmatch, owners))
-        return (
-            "" if sound else f"has the mode or owner {one_line(' '.join((*modes, *owners)))} of {self.path}"
-        )
-
-
-@dataclass(frozen=True)
-class KeptObject:
-    """An API object that a run meant to change: ``action`` is ``create``, ``update`` or ``delete``.
-
-    ``before`` and ``after`` are the SHA-256 of the object as JSON with sorted keys; ``absent`` for none.
-    """
-
-    number: int
-    step: str
-    action: str
-    name: str
-    before: str
-    after: str
-    redacted: bool
-
-    def mistake(self) -> str:
-        """Return what is wrong with it as read from a record; empty where nothing is."""
-        kind, _, name = self.name.partition(" ")
-        if self.number < 1 or not _NAME.fullmatch(self.step) or self.action not in ACTIONS:
-            return f"has object {self.number} in the step {one_line(self.step)}, to {one_line(self.action)}"
-        if not (kind.isalpha() and name and self.name.isprintable()):
-            return f"names the object {one_line(self.name)}"
-        return (
-            "" if all(map(_DIGEST.fullmatch, (self.before, self.after))) else f"has no digests of {self.name}"
-        )
+JOURNAL, PLAN = "journal.jsonl", "plan.json"
 
 
 class Record:
@@ -137,8 +70,7 @@ class Record:
         self.run = f"{stamp}-{words}"
         self.folder = parent / self.run
         self._lock = threading.Lock()
-        self._files: list[KeptFile] = []
-        self._objects: list[KeptObject] = []
+        self._entries: dict[str, list[Entry]] = {FILES: [], OBJECTS: []}
         try:
             parent.mkdir(parents=True, exist_ok=True)
             self.folder.mkdir(mode=0o700)
@@ -156,73 +88,71 @@ class Record:
         Raises:
             RecordError: it cannot be written.
         """
+        if isinstance(event, Started) and event.change is not None:
+            self._start(event, event.change)
+            return
         if isinstance(event, Planned) and event.plan is not None:
-            self._keep_plan(event.plan)
+            content = {"digest": event.plan.digest, **event.plan.as_json()}
+            self._write(PLAN, json_file(self.redactor.redact_data(content)))
         if event.action:
             self._journal.write(event.action, event.content())
-        if isinstance(event, Started) and event.change is not None:
-            self._keep_contents(event.change)
 
-    def _keep_plan(self, plan: Plan) -> None:
-        content = {"digest": plan.digest, **plan.as_json()}
-        self._write(PLAN, self.redactor.redact_data(content))
-
-    def _keep_contents(self, change: NodeChange | ObjectChange) -> None:
-        """Write the contents before and after."""
+    def _start(self, event: Started, change: NodeChange | ObjectChange) -> None:
+        """Write that a change begins, and the contents before and after; the journal says which those are."""
         with self._lock:
             if isinstance(change, ObjectChange):
-                self._objects.append(self._kept_object(change))
-                self._write(OBJECTS, [asdict(kept) for kept in self._objects])
-            elif change.files:
-                self._files += [self._kept_file(change, file) for file in change.files]
-                self._write(FILES, [asdict(kept) for kept in self._files])
+                name, (kept, contents) = OBJECTS, self._of_object(change)
+            else:
+                name, (kept, contents) = FILES, self._of_node(change)
+            event = replace(event, kept=[entry_digest(entry) for entry in kept])
+            self._journal.write(event.action, event.content())
+            for path, data in contents.items():
+                self._write(path, data)
+            if kept:
+                self._entries[name] += kept
+                self._write(name, json_file([asdict(entry) for entry in self._entries[name]]))
 
-    def _write(self, name: str, content: Any) -> None:
-        write_aside(self.folder, name, json_file(content))
+    def _of_node(self, change: NodeChange) -> tuple[list[Entry], dict[str, bytes]]:
+        """Return the entries of ``files.json`` for a change, and the contents that they name."""
+        kept: list[Entry] = []
+        contents: dict[str, bytes] = {}
+        for file in change.files:
+            was, redacted = file.before, False
+            for text in (*([was.content] if was else ()), *(() if file.gone else (file.after,))):
+                harmless = self.redactor.redact(text)
+                redacted |= harmless != text
+                data = harmless.encode("utf-8", errors="surrogateescape")
+                contents[f"files/{change.node}/{sha256(text)}"] = data
+            kept.append(
+                KeptFile(
+                    node=change.node,
+                    service=change.service,
+                    step=change.step,
+                    path=file.path,
+                    mode=file.mode,
+                    owner=file.owner,
+                    group=file.group,
+                    before=file.before_digest,
+                    after=file.after_digest,
+                    redacted=redacted,
+                    before_mode=was.mode if was else "",
+                    before_owner=was.owner if was else "",
+                    before_group=was.group if was else "",
+                )
+            )
+        return kept, contents
 
-    def close(self) -> None:
-        """Close the journal; more than once does no harm."""
-        self._journal.close()
-
-    def _kept_file(self, change: NodeChange, file: FileChange) -> KeptFile:
-        was = file.before
-        redacted = [self._keep_text(change.node, was.content)] if was is not None else []
-        if not file.gone:
-            redacted.append(self._keep_text(change.node, file.after))
-        return KeptFile(
-            node=change.node,
-            service=change.service,
-            step=change.step,
-            path=file.path,
-            mode=file.mode,
-            owner=file.owner,
-            group=file.group,
-            before=file.before_digest,
-            after=file.after_digest,
-            redacted=any(redacted),
-            before_mode="" if was is None else was.mode,
-            before_owner="" if was is None else was.owner,
-            before_group="" if was is None else was.group,
-        )
-
-    def _keep_text(self, node: str, content: str) -> bool:
-        """Keep a content under its digest; return whether a secret was taken out of it."""
-        harmless = self.redactor.redact(content)
-        name = f"files/{node}/{sha256(content)}"
-        write_aside(self.folder, name, harmless.encode("utf-8", errors="surrogateescape"))
-        return harmless != content
-
-    def _kept_object(self, change: ObjectChange) -> KeptObject:
-        number = len(self._objects) + 1
+    def _of_object(self, change: ObjectChange) -> tuple[list[Entry], dict[str, bytes]]:
+        """Return the entry of ``objects.json`` for a change, and the contents that it names."""
+        number, redacted = len(self._entries[OBJECTS]) + 1, False
+        contents: dict[str, bytes] = {}
         after = None if change.delete else change.manifest
-        sides = {"before": change.before, "after": after}
-        redacted = False
-        for side, content in sides.items():
+        for side, content in (("before", change.before), ("after", after)):
             if content is not None:
                 harmless = self.redactor.redact_data(content)
                 redacted |= harmless != _plain(content)
-                self._write(f"objects/{number}-{side}.json", harmless)
-        return KeptObject(
+                contents[f"objects/{number}-{side}.json"] = json_file(harmless)
+        kept = KeptObject(
             number=number,
             step=change.step,
             action=change.action,
@@ -231,6 +161,14 @@ class Record:
             after=ABSENT if after is None else digest_of(after),
             redacted=redacted,
         )
+        return [kept], contents
+
+    def _write(self, name: str, data: bytes) -> None:
+        write_aside(self.folder, name, data)
+
+    def close(self) -> None:
+        """Close the journal; more than once does no harm."""
+        self._journal.close()
 
 
 @dataclass(frozen=True)
@@ -246,6 +184,7 @@ class PastRun:
         objects: what is kept of API objects, in that order.
         problems: what is wrong with the folder, one sentence each; nothing, if all can be read.
         running: whether the process that writes it has it open, on this machine.
+        digests: the SHA-256 of each file that this was read from, by name.
     """
 
     folder: Path
@@ -256,6 +195,7 @@ class PastRun:
     objects: tuple[KeptObject, ...]
     problems: tuple[str, ...]
     running: bool = False
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -302,9 +242,12 @@ class PastRun:
         if digest == ABSENT:
             return None
         name = f"objects/{kept.number}-{side}.json"
-        content, problem = _read_json(self.folder, name)
-        if problem or not _is_object(content, kept.name):
-            raise RecordError(f"{one_line(self.run)}: {problem or f'{name} is not {kept.name}'}")
+        try:
+            content = parse_json(read(self.folder, name))
+        except ValueError as error:
+            raise RecordError(f"{one_line(self.run)}: {name} cannot be read: {error}") from None
+        if name_of(content) != kept.name:
+            raise RecordError(f"{one_line(self.run)}: {name} is not {kept.name}")
         if digest_of(content) != digest and is_whole(json.dumps(content, ensure_ascii=False)):
             raise RecordError(f"{one_line(self.run)}: {name} is another object than its digest says")
         return dict(content)
@@ -325,20 +268,28 @@ def read_run(folder: Path) -> PastRun:
         raise RecordError(f"{folder} is not the record of a run: there is no {JOURNAL} in it") from None
     except RecordError as error:
         raise RecordError(f"{folder} is not the record of a run: {error}") from None
-    journal = read_journal(folder / JOURNAL)
-    plan, plan_problem = _read_json(folder, PLAN)
-    files, files_problem = _read_list(folder, FILES, KeptFile)
-    objects, objects_problem = _read_list(folder, OBJECTS, KeptObject)
-    found = (plan_problem, files_problem, objects_problem)
+    found, wrong = _read_all(folder)
+    journal = parse_journal(found.get(JOURNAL, b""))
+    plan, files, objects = (_parse(name, found, wrong) for name in (PLAN, FILES, OBJECTS))
+    kept_files, kept_objects = (
+        _entries(FILES, files, KeptFile, wrong),
+        _entries(OBJECTS, objects, KeptObject, wrong),
+    )
+    plan = plan if isinstance(plan, dict) else None
+    wrong += (
+        [f"{JOURNAL}: is of another run"] if {line["run"] for line in journal.lines} - {folder.name} else []
+    )
+    wrong += strangers(journal.events, plan, kept_files, kept_objects)
     return PastRun(
         folder=folder,
         run=folder.name,
         journal=journal,
-        plan=plan if isinstance(plan, dict) else None,
-        files=tuple(files),
-        objects=tuple(objects),
-        problems=(*journal.problems, *(problem for problem in found if problem)),
+        plan=plan,
+        files=tuple(kept_files),
+        objects=tuple(kept_objects),
+        problems=(*journal.problems, *wrong),
         running=is_open(folder),
+        digests={name: hashlib.sha256(data).hexdigest() for name, data in found.items()},
     )
 
 
@@ -411,42 +362,37 @@ def _plain(content: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps(content))
 
 
-def _is_plain_path(path: str) -> bool:
-    return path.startswith("/") and path.isprintable() and not {"", ".", ".."} & set(path.split("/")[1:])
+def _read_all(folder: Path) -> tuple[dict[str, bytes], list[str]]:
+    """Return what the documents of a run hold, those that are there, and what is wrong with the others."""
+    found, wrong = {}, []
+    for name in (JOURNAL, PLAN, FILES, OBJECTS):
+        try:
+            found[name] = read(folder, name)
+        except MissingError:
+            continue
+        except RecordError as error:
+            wrong.append(str(error))
+    return found, wrong
 
 
-def _is_object(content: Any, name: str) -> bool:
-    """Return whether plain data is the API object of that name, such as ``Role weave/psp``."""
-    meta = content.get("metadata") if isinstance(content, dict) else None
-    if not isinstance(meta, dict):
-        return False
-    namespace = f"{meta['namespace']}/" if "namespace" in meta else ""
-    return f"{content.get('kind')} {namespace}{meta.get('name')}" == name
-
-
-def _read_json(folder: Path, name: str) -> tuple[Any, str]:
-    """Return the content of a JSON file and what is wrong with it; neither where the file is not there."""
+def _parse(name: str, found: Mapping[str, bytes], wrong: list[str]) -> Any:
     try:
-        return parse_json(read(folder, name)), ""
-    except MissingError:
-        return None, ""
-    except RecordError as error:
-        return None, str(error)
+        return parse_json(found[name]) if name in found else None
     except ValueError as error:
-        return None, f"{name} cannot be read: {error}"
+        wrong.append(f"{name} cannot be read: {error}")
+        return None
 
 
-def _read_list(folder: Path, name: str, kind: type[KeptFile] | type[KeptObject]) -> tuple[Sequence[Any], str]:
-    content, problem = _read_json(folder, name)
-    if content is None:
-        return (), problem
+K = TypeVar("K", KeptFile, KeptObject)
+
+
+def _entries(name: str, content: Any, kind: type[K], wrong: list[str]) -> list[K]:
+    """Return the entries that a document lists; none where one of them is not what a run writes."""
     try:
-        kept = [kind(**item) for item in content]
+        kept = [kind(**item) for item in content or ()]
     except TypeError as error:
-        return (), f"{name} is not a list of what a run kept: {error}"
-    wrong = next(filter(None, map(_mistake, kept)), "")
-    return ((), f"{name} {wrong}") if wrong else (kept, "")
-
-
-def _mistake(kept: KeptFile | KeptObject) -> str:
-    return kept.mistake() if fits(type(kept), vars(kept)) else "has a value of another type than it can have"
+        wrong.append(f"{name} is not a list of what a run kept: {error}")
+        return []
+    mistake = next(filter(None, map(mistake_in, kept)), "")
+    wrong += [f"{name} {mistake}"] if mistake else []
+    return [] if mistake else kept

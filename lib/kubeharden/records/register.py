@@ -12,8 +12,9 @@ from kubeharden.errors import ParameterError
 from kubeharden.plan import sha256, unified_diff
 from kubeharden.plan.events import RunStarted, Started
 from kubeharden.records.archive import JOURNAL, is_sealed, read_record, runs_in
-from kubeharden.records.folder import KeptFile, PastRun, is_open, read_run
+from kubeharden.records.folder import PastRun, is_open, read_run
 from kubeharden.records.journal import read_journal
+from kubeharden.records.kept import KeptFile
 from kubeharden.records.reader import one_line
 from kubeharden.records.summary import build_record, check_form, result_of, unrepaired
 from kubeharden.redaction import Redactor

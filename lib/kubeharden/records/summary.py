@@ -30,7 +30,8 @@ from kubeharden.plan.events import (
     RunStarted,
     Started,
 )
-from kubeharden.records.folder import ABSENT, KeptFile, KeptObject, PastRun
+from kubeharden.records.folder import PastRun
+from kubeharden.records.kept import ABSENT, KeptFile, KeptObject
 from kubeharden.records.reader import one_line
 
 Outcome = Completed | Failed | Reverted

@@ -29,7 +29,8 @@ from kubeharden.plan import (
     unified_diff,
 )
 from kubeharden.plan.events import OUTCOMES, Completed, Failed
-from kubeharden.records.folder import ABSENT, KeptFile, KeptObject, PastRun
+from kubeharden.records.folder import PastRun
+from kubeharden.records.kept import ABSENT, KeptFile, KeptObject
 from kubeharden.redaction import is_whole, mask
 from kubeharden.runs.kind import Backup
 

@@ -1,0 +1,190 @@
+"""The entries of ``files.json`` and ``objects.json``: what a run keeps of what it changed, and what they may say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kubeharden.plan import digest_of
+from kubeharden.plan.events import Event, Planned, Started
+from kubeharden.plan.forms import fits
+from kubeharden.records.reader import one_line
+from kubeharden.redaction import is_whole
+
+FILES, OBJECTS = "files.json", "objects.json"
+ACTIONS = ("create", "update", "delete")
+ABSENT = "absent"  # instead of a digest: there is no such file
+_DIGEST = re.compile(r"[0-9a-f]{64}|absent")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # of a node, a service, a step
+_MODE, _OWNER = re.compile(r"[0-7]{1,4}"), re.compile(r"[^\s:-][^\s:]*")
+
+
+@dataclass(frozen=True)
+class KeptFile:
+    """A file on a node that a run meant to change.
+
+    Attributes:
+        mode: octal text such as ``644``, as it was to be; with ``owner`` and ``group``.
+        before: SHA-256 of the content that it had, or ``absent``.
+        after: SHA-256 of the content that it was to have.
+        redacted: a secret was taken out of what is kept of it, before or after.
+        before_mode: what it was before, like ``before_owner`` and ``before_group``; empty where there was no file.
+    """
+
+    node: str
+    service: str
+    step: str
+    path: str
+    mode: str
+    owner: str
+    group: str
+    before: str
+    after: str
+    redacted: bool
+    before_mode: str = ""
+    before_owner: str = ""
+    before_group: str = ""
+
+    def mistake(self) -> str:
+        """Return what is wrong with it as read from a record; empty where nothing is."""
+        there = (self.before_mode, self.before_owner, self.before_group)
+        modes, owners = [self.mode], [self.owner, self.group]
+        if any(there):
+            modes.append(self.before_mode)
+            owners += [self.before_owner, self.before_group]
+        if not all(map(_NAME.fullmatch, (self.node, self.service, self.step))):
+            return (
+                f"names {one_line(self.service)} on {one_line(self.node)} in the step {one_line(self.step)}"
+            )
+        parts = self.path.split("/")
+        if parts[0] or {"", ".", ".."} & set(parts[1:]) or not self.path.isprintable():
+            return f"names the path {one_line(self.path)}"
+        if not all(map(_DIGEST.fullmatch, (self.before, self.after))):
+            return f"has no digests of {self.path}"
+        sound = all(map(_MODE.fullmatch, modes)) and all(map(_OWNER.fullmatch, owners))
+        return (
+            "" if sound else f"has the mode or owner {one_line(' '.join((*modes, *owners)))} of {self.path}"
+        )
+
+
+@dataclass(frozen=True)
+class KeptObject:
+    """An API object that a run meant to change: ``action`` is ``create``, ``update`` or ``delete``.
+
+    ``before`` and ``after`` are the SHA-256 of the object as JSON with sorted keys; ``absent`` for none.
+    """
+
+    number: int
+    step: str
+    action: str
+    name: str
+    before: str
+    after: str
+    redacted: bool
+
+    def mistake(self) -> str:
+        """Return what is wrong with it as read from a record; empty where nothing is."""
+        kind, _, name = self.name.partition(" ")
+        if self.number < 1 or not _NAME.fullmatch(self.step) or self.action not in ACTIONS:
+            return f"has object {self.number} in the step {one_line(self.step)}, to {one_line(self.action)}"
+        if not (kind.isalpha() and name and self.name.isprintable()):
+            return f"names the object {one_line(self.name)}"
+        return (
+            "" if all(map(_DIGEST.fullmatch, (self.before, self.after))) else f"has no digests of {self.name}"
+        )
+
+
+Entry = KeptFile | KeptObject
+
+
+def entry_digest(kept: Entry) -> str:
+    """Return the digest of an entry, as the journal has it."""
+    return digest_of(asdict(kept))
+
+
+def mistake_in(kept: Entry) -> str:
+    """Return what is wrong with an entry as read from a record; empty where nothing is."""
+    return kept.mistake() if fits(type(kept), vars(kept)) else "has a value of another type than it can have"
+
+
+def name_of(item: Any) -> str:
+    """Return what an API object is called in a plan and in a record: ``Role weave/psp``; empty for anything else."""
+    meta = item.get("metadata") if isinstance(item, Mapping) else None
+    if not isinstance(meta, Mapping):
+        return ""
+    namespace = f"{meta['namespace']}/" if "namespace" in meta else ""
+    return f"{item.get('kind')} {namespace}{meta.get('name')}"
+
+
+def strangers(
+    events: Sequence[Event],
+    plan: Mapping[str, Any] | None,
+    files: Sequence[KeptFile],
+    objects: Sequence[KeptObject],
+) -> list[str]:
+    """Return which entries are of changes that the run did not plan and begin, one sentence each.
+
+    Args:
+        events: the journal's.
+        plan: the content of ``plan.json``.
+        files: the entries of ``files.json``.
+        objects: the entries of ``objects.json``.
+    """
+    entries: list[Entry] = [*files, *objects]
+    digests = {digest for event in events if isinstance(event, Started) for digest in event.kept}
+    if digests:
+        words = "is not what the journal says was begun"
+        odd = [kept for kept in entries if entry_digest(kept) not in digests]
+    else:
+        words = "is not in the plan of this run"
+        is_planned = _earlier_version(events, plan)
+        odd = [kept for kept in entries if not is_planned(kept)]
+    return [f"{FILES if isinstance(kept, KeptFile) else OBJECTS}: {_called(kept)} {words}" for kept in odd]
+
+
+def _called(kept: Entry) -> str:
+    return f"{kept.path} on {kept.node}" if isinstance(kept, KeptFile) else kept.name
+
+
+def _earlier_version(events: Sequence[Event], plan: Mapping[str, Any] | None) -> Callable[[Entry], bool]:
+    """Return what tells of an entry whether it was planned and begun, where the journal does not name the entries.
+
+    ``plan.json`` has the last plan of a run. Of those before it, the journal has what was to be changed.
+    """
+    plans = [event for event in events if isinstance(event, Planned)]
+    begun = {event.subject for event in events if isinstance(event, Started)}
+    earlier = {
+        (change.get("step"), change.get("subject")) for event in plans[:-1] for change in event.changes
+    }
+    known = _planned_keys(plan) if plan and _is_whole_plan(plan, [event.digest for event in plans]) else set()
+
+    def is_planned(kept: Entry) -> bool:
+        subject = f"{kept.service} on {kept.node}" if isinstance(kept, KeptFile) else kept.name
+        return subject in begun and (_key(vars(kept), kept.step) in known or (kept.step, subject) in earlier)
+
+    return is_planned
+
+
+def _is_whole_plan(plan: Mapping[str, Any], digests: Sequence[str]) -> bool:
+    """Return whether a plan is one that the run made, as far as redaction has left that to be told."""
+    body = {key: value for key, value in plan.items() if key != "digest"}
+    return plan.get("digest") in digests and (digest_of(body) == plan["digest"] or not is_whole(str(body)))
+
+
+def _planned_keys(plan: Mapping[str, Any]) -> set[tuple[str, ...]]:
+    try:
+        files = {
+            _key({**change, **file}, change["step"]) for change in plan["nodes"] for file in change["files"]
+        }
+        objects = (change | {"name": name_of(change["manifest"])} for change in plan["objects"])
+        return files | {_key(change, change["step"]) for change in objects}
+    except (AttributeError, KeyError, TypeError):  # it is not a plan
+        return set()
+
+
+def _key(entry: Mapping[str, Any], step: str) -> tuple[str, ...]:
+    """Return what an entry of a record and one of a plan have in common."""
+    names = ("node", "service", "path", "before", "after", "mode", "owner", "group")
+    return (step, *(str(entry[name]) for name in (names if "path" in entry else ("action", "name"))))
