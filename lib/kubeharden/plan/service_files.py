@@ -10,12 +10,20 @@ from kubeharden.components.mismatches import mismatches
 from kubeharden.errors import UnitError
 from kubeharden.facts import NodeFacts, ServiceFacts, read_config
 from kubeharden.plan.model import FileChange
+from kubeharden.podsecurity.admission_config import PATH as ADMISSION_CONFIG
 from kubeharden.releases import release_table
 from kubeharden.releases.tables import config_file
 
 DROP_IN = "50-kubeharden.conf"
 # Units here belong to packages or to nobody: an update or a reboot takes an edit away again.
 FOREIGN_UNITS = ("/lib/", "/usr/lib/", "/run/")
+
+
+def own_places(service: ServiceFacts) -> frozenset[str]:
+    """Return the paths of the files that kubeharden adds to a service, and so the only ones that it may remove."""
+    component = service.component
+    admission = {ADMISSION_CONFIG} if component.serves_api else set()
+    return frozenset({component.config_path, component.other_config_path, _drop_in_path(service), *admission})
 
 
 def config_target(service: ServiceFacts) -> str:
@@ -63,10 +71,14 @@ def unit_changes(
 
 def _drop_in(service: ServiceFacts, wanted: list[str], settings: Mapping[str, str]) -> FileChange:
     """Return a drop-in of our own for a unit that is not the operator's."""
-    path = f"/etc/systemd/system/{service.name}.service.d/{DROP_IN}"
+    path = _drop_in_path(service)
     lines = "".join(f"{key}={value}\n" for key, value in settings.items())
     unit = units.Unit.parse(f"[Service]\n{lines}ExecStart=\nExecStart=/bin/true\n").with_command(wanted)
     return FileChange(path, service.files.get(path), unit.text, "644", "root", "root")
+
+
+def _drop_in_path(service: ServiceFacts) -> str:
+    return f"/etc/systemd/system/{service.name}.service.d/{DROP_IN}"
 
 
 def config_changes(

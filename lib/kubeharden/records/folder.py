@@ -46,6 +46,7 @@ from kubeharden.redaction import Redactor, is_whole
 
 E = TypeVar("E", bound=Event)
 JOURNAL, PLAN = "journal.jsonl", "plan.json"
+DOCUMENTS = (JOURNAL, PLAN, FILES, OBJECTS)  # of which a run is read
 
 
 class Record:
@@ -91,11 +92,11 @@ class Record:
         if isinstance(event, Started) and event.change is not None:
             self._start(event, event.change)
             return
+        if event.action:
+            self._journal.write(event.action, event.content())
         if isinstance(event, Planned) and event.plan is not None:
             content = {"digest": event.plan.digest, **event.plan.as_json()}
             self._write(PLAN, json_file(self.redactor.redact_data(content)))
-        if event.action:
-            self._journal.write(event.action, event.content())
 
     def _start(self, event: Started, change: NodeChange | ObjectChange) -> None:
         """Write that a change begins, and the contents before and after; the journal says which those are."""
@@ -365,7 +366,7 @@ def _plain(content: Mapping[str, Any]) -> Any:
 def _read_all(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     """Return what the documents of a run hold, those that are there, and what is wrong with the others."""
     found, wrong = {}, []
-    for name in (JOURNAL, PLAN, FILES, OBJECTS):
+    for name in DOCUMENTS:
         try:
             found[name] = read(folder, name)
         except MissingError:

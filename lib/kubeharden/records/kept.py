@@ -124,7 +124,7 @@ def strangers(
     files: Sequence[KeptFile],
     objects: Sequence[KeptObject],
 ) -> list[str]:
-    """Return which entries are of changes that the run did not plan and begin, one sentence each.
+    """Return what the run did not plan and begin: its plan, where that is another, and entries of other changes.
 
     Args:
         events: the journal's.
@@ -132,6 +132,10 @@ def strangers(
         files: the entries of ``files.json``.
         objects: the entries of ``objects.json``.
     """
+    plans = [event.digest for event in events if isinstance(event, Planned)]
+    other = (
+        [] if plan is None or _is_whole_plan(plan, plans) else ["plan.json is not a plan that this run made"]
+    )
     entries: list[Entry] = [*files, *objects]
     digests = {digest for event in events if isinstance(event, Started) for digest in event.kept}
     if digests:
@@ -141,7 +145,10 @@ def strangers(
         words = "is not in the plan of this run"
         is_planned = _earlier_version(events, plan)
         odd = [kept for kept in entries if not is_planned(kept)]
-    return [f"{FILES if isinstance(kept, KeptFile) else OBJECTS}: {_called(kept)} {words}" for kept in odd]
+    return [
+        *other,
+        *(f"{FILES if isinstance(kept, KeptFile) else OBJECTS}: {_called(kept)} {words}" for kept in odd),
+    ]
 
 
 def _called(kept: Entry) -> str:
@@ -158,7 +165,7 @@ def _earlier_version(events: Sequence[Event], plan: Mapping[str, Any] | None) ->
     earlier = {
         (change.get("step"), change.get("subject")) for event in plans[:-1] for change in event.changes
     }
-    known = _planned_keys(plan) if plan and _is_whole_plan(plan, [event.digest for event in plans]) else set()
+    known = _planned_keys(plan) if plan else set()
 
     def is_planned(kept: Entry) -> bool:
         subject = f"{kept.service} on {kept.node}" if isinstance(kept, KeptFile) else kept.name

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubeharden.errors import ParameterError, RecordError
-from kubeharden.records.keys import fingerprint, locate_key, public_part, wire_string
+from kubeharden.records.keys import fingerprint, is_public_key, locate_key, public_part, wire_string
 from kubeharden.records.reader import MIB, name_list, read_path
 
 NAMESPACE = "kubeharden-record"
@@ -126,6 +126,18 @@ def chosen_signers(allowed: str = "", key: str = "") -> Iterator[Signers]:
         yield signers
 
 
+@contextmanager
+def named_signers(text: str) -> Iterator[Signers]:
+    """Open the signers that a parameter names: one public key, or allowed signers; empty as for ``chosen_signers``.
+
+    Raises:
+        ParameterError: there is no such file, or nothing was given and the operator has no key.
+    """
+    is_key = bool(text) and is_public_key(Path(text).expanduser())
+    with chosen_signers("" if is_key else text, text if is_key else "") as signers:
+        yield signers
+
+
 def signer_of(
     name: str, content: bytes, signature: bytes, signers: Signers, when: str = "", namespace: str = NAMESPACE
 ) -> str:
@@ -141,7 +153,7 @@ def signer_of(
     Raises:
         RecordError: it is not a signature of this content, or of nobody among the signers. Its message says which.
     """
-    check_form(signature, name)
+    check_form(signature, f"{name}.sig")
     at = ("-O", f"verify-time={when}") if when else ()
     with _copy_of(signature) as path:
         common = ("-f", str(signers.path), "-s", str(path), *at)
@@ -162,17 +174,26 @@ def fingerprint_in(content: bytes, signature: bytes, namespace: str = NAMESPACE)
 
 
 def key_in(name: str, signature: bytes) -> str:
-    """``ssh-ed25519 SHA256:…`` of the key that a signature carries, as ``fingerprint`` gives it.
+    """``ssh-ed25519 SHA256:…`` of the key that a signature carries, as ``fingerprint`` gives it."""
+    return fingerprint(line_in(signature, f"{name}.sig"))
 
-    The public key is the first field after the version, and its first field is its type: PROTOCOL.sshsig, section 3,
-    and RFC 4253, section 6.6. That it made the signature is for ``signer_of`` to say.
+
+def line_in(signature: bytes, name: str) -> str:
+    """Return the line of the public key that a signature carries.
+
+    It is the first field after the version, and its first field is its type: PROTOCOL.sshsig, section 3, and RFC 4253,
+    section 6.6. That it made the signature is for ``signer_of`` to say.
+
+    Args:
+        signature: the signature.
+        name: what it is called, for messages.
 
     Raises:
         RecordError: the signature is not in the form that ssh-keygen writes.
     """
     key = wire_string(check_form(signature, name)[len(_MAGIC) :])
     kind = wire_string(key).decode("ascii", errors="replace")
-    return fingerprint(f"{kind} {base64.b64encode(key).decode()}")
+    return f"{kind} {base64.b64encode(key).decode()}"
 
 
 def check_form(signature: bytes, name: str) -> bytes:
@@ -192,7 +213,7 @@ def check_form(signature: bytes, name: str) -> bytes:
     lines = base64.b64encode(blob)
     body = b"".join(lines[at : at + _WIDTH] + b"\n" for at in range(0, len(lines), _WIDTH))
     if signature != begin + body + end or not blob.startswith(_MAGIC):
-        raise RecordError(f"{name}.sig: is not a signature as ssh-keygen writes it")
+        raise RecordError(f"{name}: is not a signature as ssh-keygen writes it")
     return blob
 
 

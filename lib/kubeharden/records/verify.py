@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kubeharden.errors import RecordError
@@ -39,6 +39,7 @@ class Verdict:
         key: the key that the record says it was signed with.
         wrong: what is wrong, one sentence each.
         notes: what could not be looked at, and why.
+        files: the SHA-256 of each file as its seal has it, by path.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class Verdict:
     key: str = ""
     wrong: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def good(self) -> bool:
@@ -93,9 +95,8 @@ def verify(folder: Path, signers: Signers, oldest: str = "", *, alone: bool = Tr
     wrong.append(own_approval(content, seal.key))
     if not seal.notebook:
         notes.append("it was sealed without its notebook")
-    return Verdict(
-        folder, seal.sealed, signer, one_line(seal.key), tuple(filter(None, (*wrong, *broken))), tuple(notes)
-    )
+    wrong = [text for text in (*wrong, *broken) if text]
+    return Verdict(folder, seal.sealed, signer, one_line(seal.key), tuple(wrong), tuple(notes), seal.files)
 
 
 def verify_folder(parent: Path, signers: Signers, oldest: str = "") -> list[Verdict]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -15,9 +14,8 @@ from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.parameters import Text, read_parameters
 from kubeharden.inputs.project import find, runs_folder
 from kubeharden.records.folder import read_run
-from kubeharden.records.keys import is_public_key
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register, since_run
-from kubeharden.records.signature import chosen_signers
+from kubeharden.records.signature import named_signers
 from kubeharden.records.verify import Verdict, verify
 from kubeharden.redaction import Redactor
 from kubeharden.runs.verb import verb
@@ -133,13 +131,11 @@ class Records:
 
     def _verdicts(self, entries: Sequence[Entry]) -> dict[str, Verdict]:
         """Return the verdict on each sealed run; none where it is not known whose signatures count."""
-        named = self.query.signers
-        key = named if is_public_key(Path(named).expanduser()) else ""
         try:
-            with chosen_signers("" if key else named, key) as signers:
+            with named_signers(self.query.signers) as signers:
                 return {entry.run: verify(entry.folder, signers) for entry in entries if entry.sealed}
         except ParameterError:
-            if named:
+            if self.query.signers:
                 raise
             return {}
 

@@ -16,8 +16,10 @@ from kubeharden.components.paths import walk
 from kubeharden.errors import RecordError, UnitError
 from kubeharden.facts import Facts, FileFact, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import sensitive_file
-from kubeharden.kube.manifests import without_server_parts
+from kubeharden.kube.manifests import key_of, without_server_parts
+from kubeharden.kube.names import BOOTSTRAPPING, POD_SECURITY_LABEL
 from kubeharden.kube.resources import RESOURCES
+from kubeharden.kube.shapes import mistake_in
 from kubeharden.plan import (
     FileChange,
     NodeChange,
@@ -25,14 +27,22 @@ from kubeharden.plan import (
     Plan,
     Remark,
     digest_of,
+    sha256,
     state_digest,
     unified_diff,
 )
 from kubeharden.plan.events import OUTCOMES, Completed, Failed
+from kubeharden.plan.service_files import own_places
+from kubeharden.plan.steps.pod_security import RETIRED
+from kubeharden.podsecurity.retirement import leftovers, only_about_policies
+from kubeharden.records.evidence import Evidence
 from kubeharden.records.folder import PastRun
 from kubeharden.records.kept import ABSENT, KeptFile, KeptObject
 from kubeharden.redaction import is_whole, mask
 from kubeharden.runs.kind import Backup
+
+UNVOUCHED = "nobody whose signature counts vouches for this record"
+WRITTEN = (*RETIRED, "Namespace")  # the kinds of object that a run may change
 
 
 @dataclass(frozen=True)
@@ -44,25 +54,32 @@ class _History:
     ours: frozenset[str]
 
 
-def rollback_plan(past: PastRun, facts: Facts, backup: Backup, steps: Sequence[str]) -> Plan:
+def rollback_plan(
+    past: PastRun, evidence: Evidence, facts: Facts, backup: Backup, steps: Sequence[str]
+) -> Plan:
     """Plan what is to be done so that everything is as it was before a run.
+
+    What nobody vouches for is not written: contents of files come from the nodes' own backups then, no other file is
+    removed than one that kubeharden itself adds, and no object is touched that is about more than pod security.
 
     Args:
         past: the run.
+        evidence: what vouches for its record.
         facts: how everything is now.
-        backup: for contents that the record has redacted.
+        backup: for contents that the record has redacted, or that nobody vouches for.
         steps: those to put back, in the order in which that is done.
 
     Raises:
         RecordError: what the record has of a content cannot be read.
     """
-    builder = _Builder(past, facts, backup)
+    builder = _Builder(past, evidence, facts, backup)
     for step in steps:
         builder.add(step)
     return Plan(
         steps=tuple(steps),
         node_changes=tuple(builder.node_changes),
         object_changes=tuple(builder.object_changes),
+        remarks=(Remark(f"record {past.run}", evidence.words),),
         refused=(*_other_cluster(past, facts), *builder.refused),
         cluster=facts.cluster.name,
         cluster_uid=facts.cluster.uid,
@@ -71,7 +88,8 @@ def rollback_plan(past: PastRun, facts: Facts, backup: Backup, steps: Sequence[s
 
 def _other_cluster(past: PastRun, facts: Facts) -> Iterator[Remark]:
     """Yield why a record cannot be used on a cluster that has the right name and is another one."""
-    was = ((past.plan or {}).get("cluster") or {}).get("uid", "")  # an earlier version did not say
+    cluster = (past.plan or {}).get("cluster")
+    was = cluster.get("uid", "") if isinstance(cluster, Mapping) else ""  # an earlier version did not say
     if was and was != facts.cluster.uid:
         why = (
             f"is another cluster than the one that {past.run} is the record of: its kube-system has the UID "
@@ -87,8 +105,8 @@ def parts(plan: Plan) -> Iterator[Plan]:
 
 
 class _Builder:
-    def __init__(self, past: PastRun, facts: Facts, backup: Backup) -> None:
-        self.past, self.facts, self.backup = past, facts, backup
+    def __init__(self, past: PastRun, evidence: Evidence, facts: Facts, backup: Backup) -> None:
+        self.past, self.vouched, self.facts, self.backup = past, evidence.vouched, facts, backup
         self.node_changes: list[NodeChange] = []
         self.object_changes: list[ObjectChange] = []
         self.refused: list[Remark] = []
@@ -136,32 +154,120 @@ class _Builder:
             left = "" if file.last.after == ABSENT else self.past.content(file.last.node, file.last.after)
             diff = mask(unified_diff(path, left, now.content if now else ""))
             raise _ChangedSinceError(f"{path} was changed since by somebody else:\n{diff}")
-        if wanted == ABSENT:
-            return change
         first = file.first
-        return FileChange(
-            path, now, self._content(first), first.before_mode, first.before_owner, first.before_group
+        if wanted != ABSENT:
+            mode, owner, group = first.before_mode, first.before_owner, first.before_group
+            change = FileChange(path, now, self._content(service, first), mode, owner, group)
+        if wrong := self._unfounded(service, change):
+            raise _ChangedSinceError(f"{path} {wrong}")
+        return change
+
+    def _unfounded(self, service: ServiceFacts, change: FileChange) -> str:
+        """Return why a file is not written or removed, whatever the record says; empty where nothing is against it."""
+        own, now = change.path in own_places(service), change.before
+        if not own and now is None:
+            return "is a file that the service does not use, and not one that kubeharden adds"
+        if self.vouched:
+            return ""
+        if change.gone:
+            return "" if own else f"is not a file that kubeharden adds, and {UNVOUCHED}"
+        if now is not None:
+            same = (change.mode, change.owner, change.group) == (now.mode, now.owner, now.group)
+            return "" if same else f"has another mode or owner than the record says, and {UNVOUCHED}"
+        modest = (change.owner, change.group) == ("root", "root") and not int(change.mode, 8) & 0o7022
+        return (
+            ""
+            if modest
+            else f"was to be of {change.owner}:{change.group} with {change.mode}, and {UNVOUCHED}"
         )
 
-    def _content(self, kept: KeptFile) -> str:
-        """Return the exact content that a file had; from the node itself, where the record has it without a secret."""
-        if not kept.redacted:
-            return self.past.content(kept.node, kept.before)
-        found = self.backup(kept.node, f"{self.past.run}-{kept.step}", kept.before)
-        if found is None:
+    def _content(self, service: ServiceFacts, kept: KeptFile) -> str:
+        """Return the exact content that a file had.
+
+        It comes from the record where somebody vouches for that and no secret was taken out of it, and else from the
+        backup on the node.
+        """
+        if self.vouched and not kept.redacted:
+            text = self.past.content(kept.node, kept.before)
+        else:
+            found = self.backup(kept.node, f"{self.past.run}-{kept.step}", kept.before)
+            if found is None:
+                why = "the record has it without its secrets" if self.vouched else UNVOUCHED
+                raise RecordError(
+                    f"{kept.path} on {kept.node}: {why}, and the node has no backup of {self.past.run} any more. "
+                    f"{self._way_out(kept)}"
+                )
+            text = sensitive_file(service.name, found)
+        if sha256(text) != kept.before:
             raise RecordError(
-                f"{kept.path} on {kept.node}: the record has it without its secrets, and the node has no backup of "
-                f"{self.past.run} any more: put it back by hand"
+                f"{kept.path} on {kept.node}: its content has another digest than the record says"
             )
-        return sensitive_file(kept.service, found)
+        return text
+
+    def _way_out(self, kept: KeptFile) -> str:
+        if kept.redacted:
+            return "Put it back by hand"
+        seal = f"kubeharden seal {self.past.folder} --no-notebook"
+        return (
+            f"Put it back by hand; or, if you vouch for the record as it is, seal it ({seal}) and run again"
+        )
 
     def _object(self, step: str, kept: KeptObject) -> None:
         before, after = (self.past.object_content(kept, side) for side in ("before", "after"))
-        now = self._there(before or after or {})
         try:
+            for content in filter(None, (before, after)):
+                self._check_shape(kept, content)
+            now = self._there(before or after or {})
             self._put_back(step, kept, before, after, now)
         except _ChangedSinceError as error:
             self.refused.append(Remark(kept.name, str(error)))
+
+    def _check_shape(self, kept: KeptObject, content: Mapping[str, Any]) -> None:
+        kind = kept.name.partition(" ")[0]
+        mistake = "" if kind in WRITTEN else f"no run writes a {kind}"
+        mistake = mistake or mistake_in(content, kind)
+        if mistake:
+            raise _ChangedSinceError(f"what the record has of it cannot be: {mistake}")
+
+    def _add(self, change: ObjectChange) -> None:
+        if wrong := self._not_ours(change):
+            raise _ChangedSinceError(wrong)
+        self.object_changes.append(change)
+
+    def _not_ours(self, change: ObjectChange) -> str:
+        """Return why an object is not changed so, whatever the record says; empty where nothing is against it."""
+        if change.manifest["kind"] == "Namespace":
+            own = change.action == "update" and all(map(_is_label, _changed_paths(change)))
+            return "" if own else "no run changes more of a namespace than its labels of pod security"
+        if self.vouched:
+            return ""
+        if change.delete:
+            labels = (change.before or {})["metadata"].get("labels") or {}
+            return f"it belongs to Kubernetes itself, and {UNVOUCHED}" if BOOTSTRAPPING in labels else ""
+        if all(map(self._is_about_policies, filter(None, (change.before, change.manifest)))):
+            return ""
+        return f"it allows more than the use of policies, and {UNVOUCHED}"
+
+    def _is_about_policies(self, item: Mapping[str, Any]) -> bool:
+        """Return whether an object is a policy, or allows nothing but the use of policies."""
+        if item["kind"] == "PodSecurityPolicy":
+            return True
+        if "roleRef" not in item:
+            return item["kind"] in {"Role", "ClusterRole"} and only_about_policies(item)
+        there = self.facts.cluster.of
+        roles, cluster_roles = list(there("roles")), list(there("clusterroles"))
+        known = {(role["kind"], key_of(role)) for role in (*roles, *cluster_roles)}
+        for kept in self.past.objects:  # one that is put back as well
+            role = self.past.object_content(kept, "before") or {}
+            kind = role.get("kind", "")
+            if (
+                kind in {"Role", "ClusterRole"}
+                and not mistake_in(role, kind)
+                and (kind, key_of(role)) not in known
+            ):
+                (roles if role["kind"] == "Role" else cluster_roles).append(role)
+        plural = RESOURCES[item["kind"]].plural
+        return item in leftovers({"roles": roles, "clusterroles": cluster_roles, plural: [item]})
 
     def _put_back(
         self,
@@ -180,15 +286,15 @@ class _Builder:
         if before is None and now is not None and after is not None:
             if not self._is_ours(kept, now, after):
                 raise _ChangedSinceError(_difference(after, now))
-            self.object_changes.append(ObjectChange.deletion(step, now))
+            self._add(ObjectChange.deletion(step, now))
         elif before is not None and now is None:
             if after is not None:
                 raise _ChangedSinceError("somebody has deleted it since")
-            self.object_changes.append(ObjectChange(step, _whole(without_server_parts(before))))
+            self._add(ObjectChange(step, _whole(without_server_parts(before))))
         elif before is not None and now is not None:
             manifest = _restore(before, after or {}, now)
             if manifest is not None:
-                self.object_changes.append(ObjectChange(step, _whole(manifest), now))
+                self._add(ObjectChange(step, _whole(manifest), now))
 
     def _was_refused(self, kept: KeptObject) -> bool:
         """Return True where the run never got it written: what is there now is somebody else's, even if it is equal."""
@@ -220,6 +326,18 @@ class _Builder:
 
 class _ChangedSinceError(Exception):
     """It is neither as the run left it nor as it was before."""
+
+
+def _changed_paths(change: ObjectChange) -> set[tuple[str, ...]]:
+    was, will = _leaves(change.before or {}), _leaves(change.manifest)
+    return {path for path in {**was, **will} if was.get(path) != will.get(path)}
+
+
+def _is_label(path: tuple[str, ...]) -> bool:
+    """Return whether this is where a label of Pod Security Admission is, or that there are labels at all."""
+    return path[:2] == ("metadata", "labels") and all(
+        key.startswith(f"{POD_SECURITY_LABEL}/") for key in path[2:]
+    )
 
 
 def _join(known: _History | None, kept: KeptFile) -> _History:

@@ -10,12 +10,13 @@ from pydantic import Field
 from kubeharden.errors import ParameterError
 from kubeharden.facts import Facts
 from kubeharden.inputs.inventory import Inventory
-from kubeharden.inputs.parameters import ChangeParameters, RecordFolder
+from kubeharden.inputs.parameters import ChangeParameters, RecordFolder, Text
 from kubeharden.inputs.project import find
 from kubeharden.plan import Plan
 from kubeharden.plan.events import RunStarted
 from kubeharden.plan.step import Right
 from kubeharden.plan.steps import names
+from kubeharden.records.evidence import evidence_of
 from kubeharden.records.folder import PastRun, read_run
 from kubeharden.runs.kind import Backup, ChangeKind
 from kubeharden.runs.rollback_plan import parts, rollback_plan
@@ -32,9 +33,11 @@ class RollbackParameters(ChangeParameters):
 
     Attributes:
         record: the folder of the run to put back.
+        signers: whose signatures count: a public key or a file of allowed signers; empty as for ``verify``.
     """
 
     record: RecordFolder = Field("", validate_default=True)
+    signers: Text = ""
 
 
 @verb
@@ -77,9 +80,10 @@ class Rollback(ChangeKind[RollbackParameters]):
         self.steps = tuple(step for step in names() if step in touched)
 
     def check(self, inventory: Inventory) -> None:
-        """Check that the run can be put back on this cluster."""
+        """Check that the run can be put back on this cluster, and what vouches for its record."""
         super().check(inventory)
         check_past(self.past, inventory.cluster)
+        self.evidence = evidence_of(self.past, self.parameters.signers)
 
     def rights(self, version: str) -> Sequence[Right]:  # noqa: ARG002 - the signature of a kind
         """Return the rights to put back every object that the run meant to change."""
@@ -89,7 +93,7 @@ class Rollback(ChangeKind[RollbackParameters]):
 
     def make_plan(self, facts: Facts, backup: Backup) -> Plan:
         """Return the plan that puts back what the run changed, the last step first."""
-        return rollback_plan(self.past, facts, backup, tuple(reversed(self.steps)))
+        return rollback_plan(self.past, self.evidence, facts, backup, tuple(reversed(self.steps)))
 
     def pieces(self, part: Plan) -> Iterable[Plan]:
         """Return the nodes of a step, then its objects: what used the objects goes first."""

@@ -1,0 +1,67 @@
+"""What vouches for a record that is about to be used: a seal by somebody whose signature counts, or nothing."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from kubeharden.errors import ParameterError, RecordError
+from kubeharden.records.archive import SIGNATURE, is_sealed
+from kubeharden.records.folder import DOCUMENTS, PastRun
+from kubeharden.records.reader import name_list, read
+from kubeharden.records.signature import line_in, named_signers, only_signer
+from kubeharden.records.verify import verify
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a record.
+
+    Attributes:
+        vouched: somebody whose signature counts has sealed it, and it is as it was then.
+        words: what is known of it, as a sentence without its subject.
+    """
+
+    vouched: bool
+    words: str
+
+
+def evidence_of(past: PastRun, signers: str = "") -> Evidence:
+    """Return what vouches for a record.
+
+    Args:
+        past: the record, as it was read.
+        signers: whose signatures count: a public key or a file of allowed signers; empty as for ``verify``.
+
+    Raises:
+        RecordError: the record was altered, or bears a seal that does not hold.
+        ParameterError: there is no file ``signers``.
+    """
+    if past.problems:
+        raise RecordError(f"{past.run} was altered, and nothing in it counts: {'; '.join(past.problems)}")
+    if not is_sealed(past.folder):
+        return Evidence(vouched=False, words="is not sealed: nothing vouches for what is in it")
+    with ExitStack() as stack:
+        try:
+            chosen = stack.enter_context(named_signers(signers))
+        except ParameterError:
+            if signers:
+                raise
+            chosen = None
+        # Without a key to compare with, the seal must hold all the same, by the key that it brings.
+        known = chosen or stack.enter_context(only_signer(line_in(read(past.folder, SIGNATURE), SIGNATURE)))
+        verdict = verify(past.folder, known, oldest=past.run)
+    if verdict.wrong:
+        raise RecordError(
+            f"the seal of {past.run} does not hold: {'; '.join(verdict.wrong)}. Whose signatures count is "
+            f"{known.words or 'not known'}; nothing was touched"
+        )
+    other = [name for name in DOCUMENTS if past.digests.get(name) != verdict.files.get(name)]
+    if other:
+        raise RecordError(f"{past.run}: {name_list(other)} was exchanged while the record was read")
+    if chosen is None:
+        words = f"is sealed with {verdict.key}, and nobody says whether that key counts (parameter signers)"
+        return Evidence(vouched=False, words=words)
+    return Evidence(
+        vouched=True, words=f"is as {verdict.signer} sealed it on {verdict.sealed} ({verdict.key})"
+    )
