@@ -1,4 +1,4 @@
-"""What vouches for a record that is about to be used: a seal by somebody whose signature counts, or nothing."""
+"""Evidence for a record that is about to be used: a seal by somebody whose signature counts, or nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kubeharden.records.verify import verify
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a record.
+    """The evidence for a record.
 
     Attributes:
         vouched: somebody whose signature counts has sealed it, and it is as it was then.

@@ -147,18 +147,18 @@ def strangers(
         odd = [kept for kept in entries if not is_planned(kept)]
     return [
         *other,
-        *(f"{FILES if isinstance(kept, KeptFile) else OBJECTS}: {_called(kept)} {words}" for kept in odd),
+        *(f"{FILES if isinstance(kept, KeptFile) else OBJECTS}: {_label(kept)} {words}" for kept in odd),
     ]
 
 
-def _called(kept: Entry) -> str:
+def _label(kept: Entry) -> str:
     return f"{kept.path} on {kept.node}" if isinstance(kept, KeptFile) else kept.name
 
 
 def _earlier_version(events: Sequence[Event], plan: Mapping[str, Any] | None) -> Callable[[Entry], bool]:
     """Return what tells of an entry whether it was planned and begun, where the journal does not name the entries.
 
-    ``plan.json`` has the last plan of a run. Of those before it, the journal has what was to be changed.
+    ``plan.json`` has the last plan of a run; what those before it meant to change, the journal has.
     """
     plans = [event for event in events if isinstance(event, Planned)]
     begun = {event.subject for event in events if isinstance(event, Started)}

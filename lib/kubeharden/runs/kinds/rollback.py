@@ -19,7 +19,7 @@ from kubeharden.plan.steps import names
 from kubeharden.records.evidence import evidence_of
 from kubeharden.records.folder import PastRun, read_run
 from kubeharden.runs.kind import Backup, ChangeKind
-from kubeharden.runs.rollback_plan import parts, rollback_plan
+from kubeharden.runs.rollback_plan import WRITTEN, parts, rollback_plan
 from kubeharden.runs.verb import verb
 from kubeharden.show import views
 from kubeharden.show.display import GOOD, Message, View
@@ -88,7 +88,7 @@ class Rollback(ChangeKind[RollbackParameters]):
     def rights(self, version: str) -> Sequence[Right]:  # noqa: ARG002 - the signature of a kind
         """Return the rights to put back every object that the run meant to change."""
         objects = (item.name.partition(" ") for item in self.past.objects)
-        places = sorted({(kind, name.rpartition("/")[0]) for kind, _, name in objects})
+        places = sorted({(kind, name.rpartition("/")[0]) for kind, _, name in objects if kind in WRITTEN})
         return [Right(verb, kind, place) for kind, place in places for verb in ("create", "update", "delete")]
 
     def make_plan(self, facts: Facts, backup: Backup) -> Plan:
