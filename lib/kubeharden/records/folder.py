@@ -105,7 +105,7 @@ class Record:
                 name, (kept, contents) = OBJECTS, self._of_object(change)
             else:
                 name, (kept, contents) = FILES, self._of_node(change)
-            event = replace(event, kept=[entry_digest(entry) for entry in kept])
+            event = replace(event, kept=[entry_digest(entry) for entry in kept] or ())
             self._journal.write(event.action, event.content())
             for path, data in contents.items():
                 self._write(path, data)
