@@ -16,11 +16,12 @@ import pytest
 from fakes import World, planned
 from kubeharden import runbook
 from kubeharden.errors import KubehardenError, MigrationRefusedError, RecordError, UnexpectedError
+from kubeharden.kube.manifests import without_server_parts
 from kubeharden.plan import digest_of, sha256
 from kubeharden.plan.events import Planned
 from kubeharden.records.evidence import evidence_of
 from kubeharden.records.folder import read_run
-from kubeharden.records.kept import KeptFile, KeptObject, entry_digest
+from kubeharden.records.origin import strangers
 from kubeharden.records.seal import seal
 from record_support import make_key
 from support import ROOT
@@ -137,24 +138,40 @@ def forge(
     lists = {
         name: json.loads((record / name).read_text()) for name in ("files.json", "objects.json", "plan.json")
     }
-    change(lists["files.json"], lists["objects.json"], lists["plan.json"])
-    plan = lists["plan.json"]
+    files, objects, plan = (lists[name] for name in ("files.json", "objects.json", "plan.json"))
+    change(files, objects, plan)
+    plan["nodes"] = [{**one, "restart": "", "files": [one]} for one in files]
+    plan["objects"] = [planned_object(record, one) for one in objects]
     plan["digest"] = digest_of({name: value for name, value in plan.items() if name != "digest"})
     for name, content in lists.items():
         (record / name).write_text(json.dumps(content))
-    digests = [entry_digest(KeptFile(**entry)) for entry in lists["files.json"]]
-    digests += [entry_digest(KeptObject(**entry)) for entry in lists["objects.json"]]
-    lines, previous = [], ""
-    for raw in (record / "journal.jsonl").read_bytes().splitlines():
-        line = json.loads(raw) | {"previous": previous}
-        if line["action"] == "planned":
-            line["digest"] = plan["digest"]
-        if line["action"] == "started":
-            line["kept"] = digests
-        lines.append(json.dumps(line, sort_keys=True, ensure_ascii=False).encode())
-        previous = hashlib.sha256(lines[-1]).hexdigest()
-    (record / "journal.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
-    assert read_run(record).problems == ()
+    subjects = {f"{one['service']} on {one['node']}" for one in files} | {one["name"] for one in objects}
+    lines = [json.loads(raw) for raw in (record / "journal.jsonl").read_bytes().splitlines()]
+    begun = {line["subject"] for line in lines if line["action"] == "started"}
+    lines[-1:-1] = [{**lines[-1], "action": "started", "subject": name} for name in sorted(subjects - begun)]
+    raw, previous = [], ""
+    for number, line in enumerate(lines, 1):
+        more = {"digest": plan["digest"]} if line["action"] == "planned" else {}
+        whole = {**line, "seq": number, "previous": previous, **more}
+        raw.append(json.dumps(whole, sort_keys=True, ensure_ascii=False).encode())
+        previous = hashlib.sha256(raw[-1]).hexdigest()
+    (record / "journal.jsonl").write_bytes(b"".join(line + b"\n" for line in raw))
+    past = read_run(record)
+    assert (past.problems, strangers(past)) == ((), [])
+
+
+def planned_object(record: Path, one: dict[str, Any]) -> dict[str, Any]:
+    """The object as a plan has it."""
+    sides = {}
+    for side in ("before", "after"):
+        path = record / f"objects/{one['number']}-{side}.json"
+        sides[side] = without_server_parts(json.loads(path.read_text())) if path.exists() else None
+    return {
+        "step": one["step"],
+        "action": one["action"],
+        "manifest": sides["after"] or sides["before"],
+        "before": digest_of(sides["before"]) if sides["before"] else "absent",
+    }
 
 
 def entry(entries: list[dict[str, Any]], path: str) -> dict[str, Any]:
@@ -195,13 +212,10 @@ def test_an_unsealed_record_is_said_to_be_one_and_the_nodes_vouch_for_it(hardene
         {"node": "k8s-master" * 2},
         {"service": "sshd"},
         {"step": "../kubelet"},
-        {"before_mode": "4755"},
         {"before_mode": "9"},
         {"before_owner": "root root 0"},
-        {"before_owner": "nobody"},
         {"mode": 644},
         {"redacted": "no"},
-        {"redacted": True},
         {"more": 1},
     ],
 )
@@ -221,6 +235,7 @@ def test_an_entry_that_the_run_did_not_write_ends_it_before_anything_is_contacte
         ("objects.json", lambda entries: entries[0].update(number=-1)),
         ("objects.json", lambda entries: entries.append({**entries[0], "number": 99})),
         ("plan.json", lambda plan: plan["cluster"].update(uid="another")),
+        ("plan.json", lambda plan: plan["rollout"].update(batch_size="100%")),
         ("plan.json", lambda plan: plan.update(digest="0" * 64)),
         ("files.json", lambda entries: entries.clear() or entries.append("x")),
     ],
@@ -283,7 +298,7 @@ def test_a_forged_content_is_not_on_the_nodes_backup(hardened: Hardened) -> None
             "a file that the service does not use",
         ),
         ({"before": "absent"}, "is not a file that kubeharden adds"),
-        ({"before_mode": "666"}, "has another mode or owner than the record says"),
+        ({"before_mode": "4755"}, "has another mode or owner than the record says"),
         ({"before_owner": "kube"}, "has another mode or owner than the record says"),
     ],
 )
@@ -460,13 +475,13 @@ def test_entries_of_an_earlier_version_are_held_against_its_plan(
         archive.extractall(tmp_path, filter="data")
     [record] = tmp_path.glob("*-article-1.10-CHG-1")
     past = read_run(record)
-    assert past.problems == ()
+    assert (past.problems, strangers(past)) == ((), [])
     assert not evidence_of(past).vouched
     assert evidence_of(past, str(tmp_path / "key.pub")).vouched
     for name in ("record.json", "record.json.sig"):
         (record / name).unlink()
     rewritten(record / "files.json", change)
-    [problem] = read_run(record).problems
+    [problem] = strangers(read_run(record))
     assert problem.startswith("files.json: /etc/")
     assert problem.endswith("is not in the plan of this run")
 

@@ -253,13 +253,8 @@ class _Change(Event):
 
 
 class Started(_Change, action="started"):
-    """A change is carried out next.
+    """A change is carried out next."""
 
-    Attributes:
-        kept: the digest of each entry that ``files.json`` and ``objects.json`` have of it.
-    """
-
-    kept: Sequence[str] = field(default=(), metadata=OPTIONAL)
     change: NodeChange | ObjectChange | None = field(default=None, compare=False, metadata=UNWRITTEN)
 
 

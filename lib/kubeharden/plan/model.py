@@ -21,6 +21,9 @@ if TYPE_CHECKING:  # a process that only changes nodes need not read the rules o
     from kubeharden.podsecurity.levels import NamespaceLevel
 
 
+MOST_LINES = 5000  # of a text that is compared line by line
+
+
 @dataclass(frozen=True)
 class FileChange:
     """A file to write on a node, or to remove; ``before`` is None where there is none yet.
@@ -273,14 +276,17 @@ def digest_of(content: Mapping[str, Any]) -> str:
 
 
 def unified_diff(name: str, before: str, after: str) -> str:
-    """Return a unified diff with the name on both sides; empty where nothing differs."""
-    lines = difflib.unified_diff(
-        before.splitlines(keepends=True),
-        after.splitlines(keepends=True),
-        fromfile=f"{name} (before)" if before else "/dev/null",
-        tofile=name if after else "/dev/null",
-    )
-    return made_from("".join(lines), before, after)
+    """Return a unified diff with the name on both sides; empty where nothing differs.
+
+    Texts of very many lines are not compared line by line, which could take hours: all of one is replaced by the other.
+    """
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    names = f"{name} (before)" if before else "/dev/null", name if after else "/dev/null"
+    if max(len(old), len(new)) <= MOST_LINES or before == after:
+        return made_from("".join(difflib.unified_diff(old, new, *names)), before, after)
+    head = f"--- {names[0]}\n+++ {names[1]}\n@@ -1,{len(old)} +1,{len(new)} @@\n"
+    lines = (*(f"-{line}" for line in old), *(f"+{line}" for line in new))
+    return made_from(head + "".join(lines), before, after)
 
 
 def _yaml(value: Any) -> str:

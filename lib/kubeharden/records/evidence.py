@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kubeharden.errors import ParameterError, RecordError
 from kubeharden.records.archive import SIGNATURE, is_sealed
 from kubeharden.records.folder import DOCUMENTS, PastRun
+from kubeharden.records.origin import strangers
 from kubeharden.records.reader import name_list, read
 from kubeharden.records.signature import line_in, named_signers, only_signer
 from kubeharden.records.verify import verify
@@ -37,8 +38,8 @@ def evidence_of(past: PastRun, signers: str = "") -> Evidence:
         RecordError: the record was altered, or bears a seal that does not hold.
         ParameterError: there is no file ``signers``.
     """
-    if past.problems:
-        raise RecordError(f"{past.run} was altered, and nothing in it counts: {'; '.join(past.problems)}")
+    if wrong := past.problems or strangers(past):
+        raise RecordError(f"{past.run} was altered, and nothing in it counts: {'; '.join(wrong)}")
     if not is_sealed(past.folder):
         return Evidence(vouched=False, words="is not sealed: nothing vouches for what is in it")
     with ExitStack() as stack:

@@ -3,7 +3,7 @@
 | file | what is in it |
 |---|---|
 | ``journal.jsonl`` | what happened, see ``journal.py`` |
-| ``plan.json`` | the last plan, with its digest |
+| ``plan.json`` | the last plan, with its digest; those before it are in ``plans/`` |
 | ``files.json``, ``files/<node>/<sha256>`` | the nodes' files before and after, named by the SHA-256 of each |
 | ``objects.json``, ``objects/<n>-before.json``, ``-after.json`` | API objects before and after, as far as they exist |
 
@@ -20,13 +20,14 @@ import os
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kubeharden.errors import ParameterError, RecordError
-from kubeharden.plan import NodeChange, ObjectChange, digest_of, sha256
+from kubeharden.plan import NodeChange, ObjectChange, Plan, digest_of, sha256
 from kubeharden.plan.events import Event, Planned, Started
 from kubeharden.records.journal import Journal, JournalWriter, parse_journal, sync_folder
 from kubeharden.records.kept import (
@@ -36,16 +37,14 @@ from kubeharden.records.kept import (
     Entry,
     KeptFile,
     KeptObject,
-    entry_digest,
     mistake_in,
     name_of,
-    strangers,
 )
 from kubeharden.records.reader import MissingError, limit_of, one_line, open_file, parse_json, read
 from kubeharden.redaction import Redactor, is_whole
 
 E = TypeVar("E", bound=Event)
-JOURNAL, PLAN = "journal.jsonl", "plan.json"
+JOURNAL, PLAN, PLANS = "journal.jsonl", "plan.json", "plans"
 DOCUMENTS = (JOURNAL, PLAN, FILES, OBJECTS)  # of which a run is read
 
 
@@ -72,6 +71,7 @@ class Record:
         self.folder = parent / self.run
         self._lock = threading.Lock()
         self._entries: dict[str, list[Entry]] = {FILES: [], OBJECTS: []}
+        self._plan: tuple[str, bytes] | None = None  # the last one: its digest, and what was written of it
         try:
             parent.mkdir(parents=True, exist_ok=True)
             self.folder.mkdir(mode=0o700)
@@ -89,24 +89,28 @@ class Record:
         Raises:
             RecordError: it cannot be written.
         """
-        if isinstance(event, Started) and event.change is not None:
-            self._start(event, event.change)
-            return
         if event.action:
             self._journal.write(event.action, event.content())
         if isinstance(event, Planned) and event.plan is not None:
-            content = {"digest": event.plan.digest, **event.plan.as_json()}
-            self._write(PLAN, json_file(self.redactor.redact_data(content)))
+            self._keep_plan(event.plan)
+        if isinstance(event, Started) and event.change is not None:
+            self._keep_contents(event.change)
 
-    def _start(self, event: Started, change: NodeChange | ObjectChange) -> None:
-        """Write that a change begins, and the contents before and after; the journal says which those are."""
+    def _keep_plan(self, plan: Plan) -> None:
+        """Write the plan, and the one before it aside: what a run has begun stands in one of its plans."""
+        if self._plan and self._plan[0] != plan.digest:
+            self._write(f"{PLANS}/{self._plan[0]}.json", self._plan[1])
+        data = json_file(self.redactor.redact_data({"digest": plan.digest, **plan.as_json()}))
+        self._write(PLAN, data)
+        self._plan = plan.digest, data
+
+    def _keep_contents(self, change: NodeChange | ObjectChange) -> None:
+        """Write the contents before and after, and then the list of them."""
         with self._lock:
             if isinstance(change, ObjectChange):
                 name, (kept, contents) = OBJECTS, self._of_object(change)
             else:
                 name, (kept, contents) = FILES, self._of_node(change)
-            event = replace(event, kept=[entry_digest(entry) for entry in kept] or ())
-            self._journal.write(event.action, event.content())
             for path, data in contents.items():
                 self._write(path, data)
             if kept:
@@ -221,6 +225,15 @@ class PastRun:
         """The time of the last line of its journal; empty where there is none."""
         return self.journal.lines[-1]["time"] if self.journal.lines else ""
 
+    def plans(self) -> list[dict[str, Any]]:
+        """Return all plans of the run that are there, the last one first; what is not a plan is left out."""
+        earlier = {event.digest for event in self.of(Planned) if re.fullmatch("[0-9a-f]{64}", event.digest)}
+        found = [dict(self.plan)] if self.plan is not None else []
+        for digest in sorted(earlier):
+            with suppress(RecordError, ValueError):
+                found.append(parse_json(read(self.folder, f"{PLANS}/{digest}.json")))
+        return [plan for plan in found if isinstance(plan, dict)]
+
     def content(self, node: str, digest: str) -> str:
         """Return what is kept of a node's file, by the digest that ``files`` has; redacted where it had a secret.
 
@@ -280,7 +293,6 @@ def read_run(folder: Path) -> PastRun:
     wrong += (
         [f"{JOURNAL}: is of another run"] if {line["run"] for line in journal.lines} - {folder.name} else []
     )
-    wrong += strangers(journal.events, plan, kept_files, kept_objects)
     return PastRun(
         folder=folder,
         run=folder.name,

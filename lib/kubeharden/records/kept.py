@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from kubeharden.plan import digest_of
-from kubeharden.plan.events import Event, Planned, Started
 from kubeharden.plan.forms import fits
 from kubeharden.records.reader import one_line
-from kubeharden.redaction import is_whole
 
 FILES, OBJECTS = "files.json", "objects.json"
 ACTIONS = ("create", "update", "delete")
@@ -99,11 +96,6 @@ class KeptObject:
 Entry = KeptFile | KeptObject
 
 
-def entry_digest(kept: Entry) -> str:
-    """Return the digest of an entry, as the journal has it."""
-    return digest_of(asdict(kept))
-
-
 def mistake_in(kept: Entry) -> str:
     """Return what is wrong with an entry as read from a record; empty where nothing is."""
     return kept.mistake() if fits(type(kept), vars(kept)) else "has a value of another type than it can have"
@@ -116,82 +108,3 @@ def name_of(item: Any) -> str:
         return ""
     namespace = f"{meta['namespace']}/" if "namespace" in meta else ""
     return f"{item.get('kind')} {namespace}{meta.get('name')}"
-
-
-def strangers(
-    events: Sequence[Event],
-    plan: Mapping[str, Any] | None,
-    files: Sequence[KeptFile],
-    objects: Sequence[KeptObject],
-) -> list[str]:
-    """Return what the run did not plan and begin: its plan, where that is another, and entries of other changes.
-
-    Args:
-        events: the journal's.
-        plan: the content of ``plan.json``.
-        files: the entries of ``files.json``.
-        objects: the entries of ``objects.json``.
-    """
-    plans = [event.digest for event in events if isinstance(event, Planned)]
-    other = (
-        [] if plan is None or _is_whole_plan(plan, plans) else ["plan.json is not a plan that this run made"]
-    )
-    entries: list[Entry] = [*files, *objects]
-    digests = {digest for event in events if isinstance(event, Started) for digest in event.kept}
-    if digests:
-        words = "is not what the journal says was begun"
-        odd = [kept for kept in entries if entry_digest(kept) not in digests]
-    else:
-        words = "is not in the plan of this run"
-        is_planned = _earlier_version(events, plan)
-        odd = [kept for kept in entries if not is_planned(kept)]
-    return [
-        *other,
-        *(f"{FILES if isinstance(kept, KeptFile) else OBJECTS}: {_label(kept)} {words}" for kept in odd),
-    ]
-
-
-def _label(kept: Entry) -> str:
-    return f"{kept.path} on {kept.node}" if isinstance(kept, KeptFile) else kept.name
-
-
-def _earlier_version(events: Sequence[Event], plan: Mapping[str, Any] | None) -> Callable[[Entry], bool]:
-    """Return what tells of an entry whether it was planned and begun, where the journal does not name the entries.
-
-    ``plan.json`` has the last plan of a run; what those before it meant to change, the journal has.
-    """
-    plans = [event for event in events if isinstance(event, Planned)]
-    begun = {event.subject for event in events if isinstance(event, Started)}
-    earlier = {
-        (change.get("step"), change.get("subject")) for event in plans[:-1] for change in event.changes
-    }
-    known = _planned_keys(plan) if plan else set()
-
-    def is_planned(kept: Entry) -> bool:
-        subject = f"{kept.service} on {kept.node}" if isinstance(kept, KeptFile) else kept.name
-        return subject in begun and (_key(vars(kept), kept.step) in known or (kept.step, subject) in earlier)
-
-    return is_planned
-
-
-def _is_whole_plan(plan: Mapping[str, Any], digests: Sequence[str]) -> bool:
-    """Return whether a plan is one that the run made, as far as redaction has left that to be told."""
-    body = {key: value for key, value in plan.items() if key != "digest"}
-    return plan.get("digest") in digests and (digest_of(body) == plan["digest"] or not is_whole(str(body)))
-
-
-def _planned_keys(plan: Mapping[str, Any]) -> set[tuple[str, ...]]:
-    try:
-        files = {
-            _key({**change, **file}, change["step"]) for change in plan["nodes"] for file in change["files"]
-        }
-        objects = (change | {"name": name_of(change["manifest"])} for change in plan["objects"])
-        return files | {_key(change, change["step"]) for change in objects}
-    except (AttributeError, KeyError, TypeError):  # it is not a plan
-        return set()
-
-
-def _key(entry: Mapping[str, Any], step: str) -> tuple[str, ...]:
-    """Return what an entry of a record and one of a plan have in common."""
-    names = ("node", "service", "path", "before", "after", "mode", "owner", "group")
-    return (step, *(str(entry[name]) for name in (names if "path" in entry else ("action", "name"))))
