@@ -12,34 +12,24 @@ from kubeharden.components.admission_plugins import CONFIG_FILE, DISABLE, ENABLE
 from kubeharden.releases import Release, admission_plugins
 from kubeharden.releases.files import read
 from kubeharden_rehearsal import pod_security_plugin
-from kubeharden_rehearsal.behaviour import (
-    Started,
-    Surroundings,
-    read_or_refuse,
-    refusal,
-)
+from kubeharden_rehearsal.behaviour import Started, Surroundings, read_or_refuse, refusal
 
 _TABLE = read("kube-apiserver")
 # Flags that name a file which is read at start-up (kube-apiserver's reference, 1.10 to 1.24).
 _FILE_FLAGS = (
-    *("--client-ca-file", "--tls-cert-file"),
-    *("--tls-private-key-file", "--service-account-key-file"),
-    *("--service-account-signing-key-file", "--kubelet-certificate-authority"),
-    *("--kubelet-client-certificate", "--kubelet-client-key"),
-    *("--etcd-cafile", "--etcd-certfile"),
-    *("--etcd-keyfile", "--requestheader-client-ca-file"),
-    *("--proxy-client-cert-file", "--proxy-client-key-file"),
-    *("--token-auth-file", "--basic-auth-file"),
-    *("--audit-policy-file", "--admission-control-config-file"),
-    *("--encryption-provider-config", "--experimental-encryption-provider-config"),
+    *("client-ca-file", "tls-cert-file", "tls-private-key-file", "service-account-key-file"),
+    *("service-account-signing-key-file", "kubelet-certificate-authority", "kubelet-client-certificate"),
+    *("kubelet-client-key", "etcd-cafile", "etcd-certfile", "etcd-keyfile", "requestheader-client-ca-file"),
+    *("proxy-client-cert-file", "proxy-client-key-file", "token-auth-file", "basic-auth-file"),
+    *("audit-policy-file", "admission-control-config-file", "encryption-provider-config"),
+    *("experimental-encryption-provider-config",),
 )
 # Never on by default, known in the whole range unless the table says when they came or went.
 _OPTIONAL = (
-    *("AlwaysAdmit", "AlwaysDeny", "AlwaysPullImages"),
-    *("EventRateLimit", "ExtendedResourceToleration", "ImagePolicyWebhook"),
-    *("LimitPodHardAntiAffinityTopology", "NamespaceAutoProvision", "NamespaceExists"),
-    *("NodeRestriction", "OwnerReferencesPermissionEnforcement", "PersistentVolumeClaimResize"),
-    *("PodNodeSelector", "PodTolerationRestriction", "Priority"),
+    *("AlwaysAdmit", "AlwaysDeny", "AlwaysPullImages", "EventRateLimit", "ExtendedResourceToleration"),
+    *("ImagePolicyWebhook", "LimitPodHardAntiAffinityTopology", "NamespaceAutoProvision"),
+    *("NamespaceExists", "NodeRestriction", "OwnerReferencesPermissionEnforcement"),
+    *("PersistentVolumeClaimResize", "PodNodeSelector", "PodTolerationRestriction", "Priority"),
     *("StorageObjectInUseProtection",),
 )
 
@@ -76,7 +66,7 @@ def start_apiserver(argv: Sequence[str], around: Surroundings) -> Started:
         # k8s.io/apimachinery's Aggregate has brackets around more than one error only.
         raise refuse(errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]")
     for name in _FILE_FLAGS:
-        for path in flags.get(name, ()):
+        for path in flags.get(f"--{name}", ()):
             read_or_refuse(around, path, refuse)
     pod_security_config: dict[str, Any] = {}
     for path in flags.get(CONFIG_FILE, ())[-1:]:

@@ -170,10 +170,7 @@ def start_scheduler(argv: Sequence[str], around: Surroundings) -> Started:
 
 
 def _settle_addresses(
-    line: CommandLine,
-    around: Surroundings,
-    config: dict[str, Any],
-    refuse: Refuse,
+    line: CommandLine, around: Surroundings, config: dict[str, Any], refuse: Refuse
 ) -> None:
     """Settle the two addresses of insecure serving: see the facts in the releases' table.
 

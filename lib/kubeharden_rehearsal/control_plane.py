@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from time import time
 from typing import Any
@@ -17,7 +16,7 @@ from kubeharden.releases.files import LOADER
 from kubeharden_rehearsal import admission
 from kubeharden_rehearsal.api.store import Object, ObjectStore
 from kubeharden_rehearsal.controllers import Controllers
-from kubeharden_rehearsal.kubelets import LEASE_NAMESPACE, LEASES, UNREADY_SECONDS, Kubelets, stamp
+from kubeharden_rehearsal.kubelets import LEASE_NAMESPACE, LEASES, UNREADY_SECONDS, Clock, Kubelets, stamp
 from kubeharden_rehearsal.machine import Component, Machine
 from kubeharden_rehearsal.pod_security_plugin import PodSecurity
 from kubeharden_rehearsal.scenario import Scenario
@@ -34,9 +33,7 @@ class ControlPlane:
         store: the objects.
     """
 
-    def __init__(
-        self, scenario: Scenario, machines: list[Machine], clock: Callable[[], float] = time
-    ) -> None:
+    def __init__(self, scenario: Scenario, machines: list[Machine], clock: Clock = time) -> None:
         self._scenario, self._machines, self._clock = scenario, machines, clock
         self.store = ObjectStore(str(Release.parse(scenario.release)))
         self._kubelets = Kubelets(scenario, self.store, machines, clock)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from time import time
 from typing import Any
 
 from kubeharden.kube.pods import containers, is_ready, node_of
@@ -20,6 +19,7 @@ UNREADY_SECONDS, GRACE_SECONDS = 0.3, 2.0
 LEASES = feature("Leases of nodes")
 TAINTS = feature("taint of cordoned nodes")
 _UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+Clock = Callable[[], float]  # tells the seconds since the epoch
 LEASE_NAMESPACE = "kube-node-lease"
 _CONDITIONS = {
     "MemoryPressure": ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
@@ -41,13 +41,7 @@ def micro_stamp(at: float) -> str:
 class Kubelets:
     """The kubelets of all nodes, as far as the API sees them."""
 
-    def __init__(
-        self,
-        scenario: Scenario,
-        store: ObjectStore,
-        machines: list[Machine],
-        clock: Callable[[], float] = time,
-    ) -> None:
+    def __init__(self, scenario: Scenario, store: ObjectStore, machines: list[Machine], clock: Clock) -> None:
         self._scenario, self._store, self._clock = scenario, store, clock
         self._machines = {machine.name: machine for machine in machines}
 

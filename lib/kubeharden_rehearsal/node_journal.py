@@ -42,11 +42,7 @@ class JournalEntry:
         }
         if self.pid == 1:
             return {**fields, "UNIT": self.unit, "_SYSTEMD_UNIT": "init.scope"}
-        return {
-            **fields,
-            "_SYSTEMD_UNIT": self.unit,
-            "_SYSTEMD_INVOCATION_ID": self.invocation,
-        }
+        return {**fields, "_SYSTEMD_UNIT": self.unit, "_SYSTEMD_INVOCATION_ID": self.invocation}
 
 
 class Journal:
