@@ -16,12 +16,11 @@ import yaml
 from kubeharden.releases import release_table
 from kubeharden_rehearsal.behaviour import RefusedError
 from kubeharden_rehearsal.journalctl import journalctl
-from kubeharden_rehearsal.machine import ROOT, Machine, shown_config
+from kubeharden_rehearsal.machine import ROOT, STARTERS, Machine, shown_config
 from kubeharden_rehearsal.manager import Launch
 from kubeharden_rehearsal.systemctl import Reply, reboot, systemctl
 from kubeharden_rehearsal.systemd_tools import systemd_analyze, systemd_run
 
-COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler", "kube-apiserver")
 NAMES = (
     *("systemctl", "systemd-run", "systemd-analyze", "journalctl", "reboot"),
     *("sudo", "chown", "stat", "id", "curl", "wget", "hostname", "cp", "install"),
@@ -60,7 +59,7 @@ async def run(machine: Machine, user: str, here: Path, words: list[str]) -> Repl
         return systemd_analyze(machine, arguments)
     if name == "journalctl":
         return journalctl(machine, user, arguments)
-    if name in COMPONENTS:
+    if name in STARTERS:
         return component(machine, user, here, name, arguments)
     if name in REFUSED:
         return Reply(error=f"{name}: a rehearsal node has no {name}\n", status=_NOT_HERE)

@@ -28,7 +28,7 @@ _BOOT_ORDER = (
 BOOT_ORDER = [f"{name}.service" for name in _BOOT_ORDER]
 ROOT = Account(0, ("root",))
 OPS = Account(1000, ("ops",))
-_STARTERS = {
+STARTERS = {
     "kubelet": component_processes.start_kubelet,
     "kube-proxy": component_processes.start_proxy,
     "kube-scheduler": component_processes.start_scheduler,
@@ -209,7 +209,7 @@ class Machine:
             cgroup_driver=self._cgroup_driver(),
             running=frozenset({*self.running, *self._starting}),
         )
-        starter = _STARTERS.get(name)
+        starter = STARTERS.get(name)
         if starter is not None:
             return starter(launch.argv[1:], around)
         return Started([f"{name} started"], seconds=_OTHERS.get(name, 0.05))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kubeharden.releases import known_components
 from kubeharden_rehearsal import commands, shim
-from kubeharden_rehearsal.machine import Machine
+from kubeharden_rehearsal.machine import STARTERS, Machine
 from kubeharden_rehearsal.systemctl import Reply
 
 ETCD_VERSION = (
@@ -83,7 +83,7 @@ def install(machine: Machine, state: Path) -> Path:
         version = ETCD_VERSION if name == "etcd" else f"Kubernetes {machine.scenario.release}"
         answer = f'[ "$*" = --version ] && exec echo "{version}"\n' if name in known else ""
         rest = f"echo '{name} runs as a service of this rehearsal node only' >&2\nexit 1\n"
-        if name in commands.COMPONENTS:
+        if name in STARTERS:
             rest = f'exec {call} {name} "$@"\n'
         _script(binaries / name, answer + rest)
     return folder
