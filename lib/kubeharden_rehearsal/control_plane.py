@@ -106,9 +106,8 @@ class ControlPlane:
             asyncio.get_running_loop().call_later(UNREADY_SECONDS, self.beat)
         self._dirty.set()
 
-    def component_ended(self, machine: Machine, component: Component) -> None:
+    def component_ended(self, _: Machine, component: Component) -> None:
         """Take notice that a component of a node is gone."""
-        del machine
         if component.name == "kube-apiserver":
             self._api = None
 
