@@ -14,7 +14,7 @@ from pathlib import Path
 from kubeharden import __version__
 from kubeharden.errors import KubehardenError, ParameterError
 from kubeharden.inputs.inventory import read_inventory
-from kubeharden.inputs.project import runs_folder
+from kubeharden.inputs.project import runs_folder, wrong_path
 from kubeharden.records.archive import JOURNAL, RECORD, RUN_NAME, runs_in
 from kubeharden.records.keys import find_key
 from kubeharden.records.push import push
@@ -117,12 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("runs", nargs="+", metavar="run", help="a run's folder or name, or a folder of runs")
     _add_signers(sub)
-    sub.add_argument(
-        "--oldest",
-        default="",
-        metavar="RUN",
-        help="the oldest run that is kept: those before it were removed on purpose",
-    )
+    _add_oldest(sub)
     sub.set_defaults(command=_verify)
 
     sub = commands.add_parser("records", help="list the runs and their results")
@@ -148,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--verify", action="store_true", help="verify each run; about 10 ms a run")
     sub.add_argument("--json", action="store_true", help="as JSON")
     _add_signers(sub)
+    _add_oldest(sub)
     sub.set_defaults(command=_records)
 
     sub = commands.add_parser(
@@ -175,6 +171,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("nodes", nargs="*", metavar="node", help="only these; else all of the inventory")
     sub.set_defaults(command=_clean_nodes)
     return parser
+
+
+def _add_oldest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--oldest",
+        default="",
+        metavar="RUN",
+        help="the oldest run that is kept: those before it were removed on purpose",
+    )
 
 
 def _add_signers(parser: argparse.ArgumentParser) -> None:
@@ -221,7 +226,11 @@ def _records(given: argparse.Namespace) -> int:
     verdicts, words = None, ""
     if given.verify:
         with _signers(given) as signers:
-            verdicts = {entry.run: verify(entry.folder, signers) for entry in entries if entry.sealed}
+            verdicts = {
+                entry.run: verify(entry.folder, signers, given.oldest, alone=False)
+                for entry in entries
+                if entry.sealed
+            }
             words = signers.words
     if given.json:
         _print_json([_entry_json(entry, verdicts) for entry in entries])
@@ -324,6 +333,8 @@ def _signers(given: argparse.Namespace) -> AbstractContextManager[Signers]:
 
 def _place(text: str) -> Path:
     """Return a folder by its path, or else by its name in the project's outputs/."""
+    if why := wrong_path(text):
+        raise ParameterError(f"{one_line(text[:80])}: {why}")
     path = Path(text).expanduser()
     found = next((p for p in (path, runs_folder() / text) if p.is_dir() or p.is_symlink()), None)
     if found is None:

@@ -388,3 +388,35 @@ def test_nothing_but_the_librarys_own_errors_comes_out_of_comparing(run: Path, t
             compare_runs(*two)
     assert archive.is_sealed(run)
     assert fingerprint("ssh-ed25519 AAAA").startswith("ssh-ed25519 SHA256:")
+
+
+@pytest.mark.parametrize("text", ["a\0b", "x" * 5000, "~nobody-at-all/x", "a\nb", "\ud800"])
+def test_what_cannot_be_a_path_is_wrong_usage(
+    run: Path, key: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (
+        ["verify", text, "--key", str(key)],
+        ["verify", str(run), "--key", text],
+        ["verify", str(run), "--allowed-signers", text],
+        ["records", text],
+        ["show", text],
+        ["diff", text, text],
+        ["push", text, "s3://records"],
+    ):
+        assert main(words) == 2, words
+        assert capsys.readouterr().err.startswith("kubeharden: ")
+    assert main(["seal", str(run), "--no-notebook", "--key", text]) == 1
+    assert main(["seal", str(run), text, "--key", str(key)]) == 1
+
+
+def test_a_list_of_runs_misses_those_before_the_oldest_too(
+    tmp_path: Path, key: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [make_run(tmp_path / "outputs", f"CHG-{n}") for n in range(2)]
+    for one in runs:
+        seal(one, None, key)
+    shutil.rmtree(runs[0])
+    words = ["records", str(tmp_path / "outputs"), "--verify", "--key", str(key)]
+    assert main(words) == 1
+    assert f"the run sealed before it is gone: {runs[0].name}" in capsys.readouterr().out
+    assert main([*words, "--oldest", runs[1].name]) == 0

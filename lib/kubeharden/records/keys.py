@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubeharden.errors import ApprovalError, RecordError
+from kubeharden.inputs.project import wrong_path
 from kubeharden.records.reader import MIB, one_line, read_path
 
 KEY_VARIABLE = "KUBEHARDEN_SIGNING_KEY"
@@ -61,12 +62,15 @@ def locate_key(given: str = "") -> KeyFile:
     """
     named = given or os.environ.get(KEY_VARIABLE, "")
     if named:
+        if why := wrong_path(named):
+            raise RecordError(f"signing key: {named[:80]!r} {why}")
         path = Path(named).expanduser()
         if not path.is_file():
             raise RecordError(f"signing key: there is no file {str(path)!r}")
         return KeyFile(path, "--key" if given else f"${KEY_VARIABLE}")
     home = Path("~/.ssh").expanduser()
-    of_git = Path(_git("user.signingkey")).expanduser() if _git("gpg.format") == "ssh" else Path()
+    named = _git("user.signingkey") if _git("gpg.format") == "ssh" else ""
+    of_git = Path() if wrong_path(named) else Path(named).expanduser()
     if of_git.is_absolute() and of_git.is_file():
         return KeyFile(of_git, "git's user.signingkey")
     for path in (home / name for name in USUAL_KEYS):
@@ -126,7 +130,7 @@ def keys_at_hand(identity_file: str | None) -> frozenset[str]:
     homes = dict.fromkeys(_homes())
     settings = [setting for home in homes for setting in _ssh_settings(home)]
     named = [identity_file or "", os.environ.get(KEY_VARIABLE, ""), _git("user.signingkey")]
-    paths = [Path(text).expanduser() for text in named if text]
+    paths = [Path(text).expanduser() for text in named if text and not wrong_path(text)]
     paths += [Path(path) for name, path in settings if name != "identityagent"]
     lines = [match[0] for match in map(_PUBLIC.search, named) if match]  # git's may be the key itself
     for path in dict.fromkeys((*paths, *(path.with_name(f"{path.name}.pub") for path in paths))):

@@ -21,9 +21,9 @@ def strangers(past: PastRun) -> list[str]:
     digests = [event.digest for event in past.of(Planned)]
     plans = past.plans()
     odd = [f"{PLAN} is not a plan that this run made" for plan in plans if not _is_whole(plan, digests)][:1]
-    known = {key for plan in plans for key in _keys(plan)}
+    known = {key for plan in plans if _is_whole(plan, digests) for key in _keys(plan)}
     # An earlier version kept the last plan only; of those before it, the journal has what was to be changed.
-    there = {plan.get("digest") for plan in plans}
+    there = [plan.get("digest") for plan in plans]
     gone = [event for event in past.of(Planned) if event.digest not in there]
     earlier = {(change.get("step"), change.get("subject")) for event in gone for change in event.changes}
     begun = {event.subject for event in past.of(Started)}
@@ -61,8 +61,8 @@ def _keys(plan: Mapping[str, Any]) -> Iterator[Key]:
                 yield _file_key({**change, **file})
         for change in plan["objects"]:
             after = ABSENT if change["action"] == "delete" else digest_of(change["manifest"])
-            name = (change["step"], change["action"], name_of(change["manifest"]))
-            yield from (name, (*name, change["before"], after))
+            name = (str(change["step"]), str(change["action"]), name_of(change["manifest"]))
+            yield from (name, (*name, str(change["before"]), after))
     except (KeyError, TypeError):  # it is not a plan
         return
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubeharden.errors import ParameterError, RecordError
+from kubeharden.inputs.project import wrong_path
 from kubeharden.records.keys import fingerprint, is_public_key, locate_key, public_part, wire_string
 from kubeharden.records.reader import MIB, name_list, read_path
 
@@ -110,6 +111,8 @@ def chosen_signers(allowed: str = "", key: str = "") -> Iterator[Signers]:
         ParameterError: there is no such file, or nothing was given and the operator has no key.
     """
     named = allowed or ("" if key else os.environ.get(SIGNERS_VARIABLE, ""))
+    if why := wrong_path(named):
+        raise ParameterError(f"allowed signers: {named[:80]!r} {why}")
     if named:
         source = "--allowed-signers" if allowed else f"${SIGNERS_VARIABLE}"
         with signers_in(Path(named).expanduser().absolute(), source) as signers:
@@ -133,7 +136,7 @@ def named_signers(text: str) -> Iterator[Signers]:
     Raises:
         ParameterError: there is no such file, or nothing was given and the operator has no key.
     """
-    is_key = bool(text) and is_public_key(Path(text).expanduser())
+    is_key = bool(text) and not wrong_path(text) and is_public_key(Path(text).expanduser())
     with chosen_signers("" if is_key else text, text if is_key else "") as signers:
         yield signers
 
