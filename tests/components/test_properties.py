@@ -19,6 +19,7 @@ import yaml
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+import sampling
 from flag_sets import flag_set
 from kubeharden import Migration, migrate
 from kubeharden.components import render
@@ -30,8 +31,8 @@ from kubeharden.releases import Flag, Release, ReleaseTable, release_table
 
 COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler")
 VERDICTS = ("moved", "kept", "dropped", "hardened", "refused")
-# derandomize: the same examples everywhere and always; whoever looks for more raises max_examples for a while.
-FIXED = settings(deadline=None, derandomize=True, print_blob=True)
+# derandomize: the same examples everywhere and always.
+FIXED = settings(deadline=None, derandomize=True, print_blob=True, max_examples=sampling.examples(100))
 # Command lines come from seeds, which is ten times faster than from choices that hypothesis can make smaller; the
 # assertion names the flag, and the words are printed.
 LINES_FIXED = settings(FIXED, phases=[Phase.explicit, Phase.generate])
@@ -192,7 +193,7 @@ def usable(made: Migration) -> bool:
 
 
 @pytest.mark.parametrize("profile", ["none", "article"])
-@settings(LINES_FIXED, max_examples=100)
+@settings(LINES_FIXED, max_examples=sampling.examples(100))
 @given(case=cases())
 def test_every_flag_gets_exactly_one_verdict(profile: str, case: tuple[ReleaseTable, list[str]]) -> None:
     table, words = case
@@ -206,7 +207,7 @@ def test_every_flag_gets_exactly_one_verdict(profile: str, case: tuple[ReleaseTa
     assert verdicts == Counter(dict.fromkeys(expected, 1))
 
 
-@settings(LINES_FIXED, max_examples=200)
+@settings(LINES_FIXED, max_examples=sampling.examples(200))
 @given(case=cases())
 def test_nothing_is_lost_and_nothing_is_added(case: tuple[ReleaseTable, list[str]]) -> None:
     table, words = case
@@ -230,7 +231,7 @@ def test_nothing_is_lost_and_nothing_is_added(case: tuple[ReleaseTable, list[str
         assert all("is the default from" in setting.why for setting in made.dropped), made.dropped
 
 
-@settings(LINES_FIXED, max_examples=100)
+@settings(LINES_FIXED, max_examples=sampling.examples(100))
 @given(case=cases())
 def test_hardening_changes_what_it_says_and_nothing_else(case: tuple[ReleaseTable, list[str]]) -> None:
     table, words = case
@@ -249,7 +250,7 @@ def test_hardening_changes_what_it_says_and_nothing_else(case: tuple[ReleaseTabl
 
 
 @pytest.mark.parametrize("profile", ["none", "article"])
-@settings(LINES_FIXED, max_examples=75)
+@settings(LINES_FIXED, max_examples=sampling.examples(75))
 @given(case=cases())
 def test_the_result_is_valid_and_its_text_says_the_same(
     profile: str, case: tuple[ReleaseTable, list[str]]
@@ -262,7 +263,7 @@ def test_the_result_is_valid_and_its_text_says_the_same(
 
 
 @pytest.mark.parametrize("profile", ["none", "article"])
-@settings(LINES_FIXED, max_examples=75)
+@settings(LINES_FIXED, max_examples=sampling.examples(75))
 @given(case=cases())
 def test_migrating_again_changes_nothing(profile: str, case: tuple[ReleaseTable, list[str]]) -> None:
     table, words = case
@@ -274,7 +275,7 @@ def test_migrating_again_changes_nothing(profile: str, case: tuple[ReleaseTable,
         assert (again.moved, again.hardened, again.dropped) == ([], [], [])
 
 
-@settings(LINES_FIXED, max_examples=75)
+@settings(LINES_FIXED, max_examples=sampling.examples(75))
 @given(case=cases(), seed=SEEDS)
 def test_nothing_is_lost_where_there_is_a_file_already(
     case: tuple[ReleaseTable, list[str]], seed: int
@@ -312,7 +313,7 @@ def test_only_the_last_value_of_a_flag_gets_a_verdict(component: str, flag: str)
 HOSTS = st.sampled_from(["0.0.0.0", "10.0.0.1", "[::]", "[fd00::1]"])
 
 
-@settings(FIXED, max_examples=100)
+@settings(FIXED, max_examples=sampling.examples(100))
 @given(
     minor=st.integers(10, 36),
     host=st.none() | HOSTS,
@@ -490,7 +491,7 @@ def test_a_command_comes_back_from_its_unit(words: list[str], before: list[str],
     assert unit.text.startswith(head)
 
 
-@settings(LINES_FIXED, max_examples=75)
+@settings(LINES_FIXED, max_examples=sampling.examples(75))
 @given(case=cases())
 def test_a_migrated_command_comes_back_from_its_unit(case: tuple[ReleaseTable, list[str]]) -> None:
     table, words = case

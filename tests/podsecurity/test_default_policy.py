@@ -6,6 +6,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+import sampling
 from generated_pods import near_pods, pods
 from kubeharden.errors import ParameterError
 from kubeharden.podsecurity import default_policy_objects, evaluate_psp, evaluate_pss, prepare_psps
@@ -14,7 +15,7 @@ from kubeharden.podsecurity.psp.volumes import VOLUME_TYPES
 from kubeharden.releases import Release
 from standards_cases import documents
 
-FIXED = settings(deadline=None, derandomize=True, print_blob=True, max_examples=300)
+FIXED = settings(deadline=None, derandomize=True, print_blob=True, max_examples=sampling.examples(300))
 # The last release with PodSecurityPolicies, and the last policy version in which seccomp was annotations: the policies
 # look at both fields and annotations.
 LAST, ANNOTATIONS = "v1.24", "v1.18"

@@ -9,13 +9,14 @@ from typing import Any
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
+import sampling
 from generated_pods import json_like, near_pods, pods
 from kubeharden.errors import ParameterError
 from kubeharden.podsecurity import evaluate_pss, smallest_change
 from kubeharden.podsecurity.pss.standards import CHECKS
 from standards_cases import cases, documents
 
-FIXED = settings(deadline=None, derandomize=True, print_blob=True, max_examples=300)
+FIXED = settings(deadline=None, derandomize=True, print_blob=True, max_examples=sampling.examples(300))
 CHANGED = sorted({since for check in CHECKS for since in check.rules} | {36})
 VERSIONS = st.sampled_from([f"v1.{minor}" for minor in CHANGED])
 LEVELS = st.sampled_from(["baseline", "restricted"])
@@ -133,7 +134,7 @@ def test_there_is_something_to_change_exactly_where_something_is_wrong(
     assert bool(smallest_change(pod, level, version)) == bool(evaluate_pss(pod, level, version))
 
 
-@settings(FIXED, max_examples=1000)
+@settings(FIXED, max_examples=sampling.examples(1000))
 @given(json_like(KEYS), json_like(KEYS), LEVELS, VERSIONS)
 def test_whatever_json_can_say_is_judged_or_refused(
     spec: Any, container: Any, level: str, version: str

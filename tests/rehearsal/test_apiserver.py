@@ -28,6 +28,7 @@ from kubernetes.dynamic.exceptions import (
     UnprocessibleEntityError,
 )
 
+import sampling
 from kubeharden.errors import RehearsalError, UnknownReleaseError
 from kubeharden.kube.rbac import Identity
 from kubeharden_rehearsal.api.server import ApiServer
@@ -334,8 +335,9 @@ def many_pods(count: int) -> Iterator[dict[str, Any]]:
         yield template | {"metadata": template["metadata"] | {"name": f"pod-{at:05d}"}}
 
 
-def test_fifty_thousand_pods_list_in_seconds(start: Any) -> None:
-    core = start("1.20", list(many_pods(50_000))).core()
+def test_many_pods_list_in_seconds(start: Any) -> None:
+    many = 50_000 if sampling.is_complete() else 10_000
+    core = start("1.20", list(many_pods(many))).core()
     began, names, token, remaining = time.process_time(), [], None, []
     while token != "":
         answer = core.list_pod_for_all_namespaces(limit=500, _continue=token, _preload_content=False)
@@ -343,10 +345,10 @@ def test_fifty_thousand_pods_list_in_seconds(start: Any) -> None:
         names += [item["metadata"]["name"] for item in page["items"]]
         remaining.append(page["metadata"].get("remainingItemCount", 0))
         token = page["metadata"].get("continue", "")
-    assert names == [f"pod-{at:05d}" for at in range(50_000)]
-    assert remaining[:2] == [49_500, 49_000]
+    assert names == [f"pod-{at:05d}" for at in range(many)]
+    assert remaining[:2] == [many - 500, many - 1000]
     assert remaining[-1] == 0
-    assert time.process_time() - began < 5  # of the processor: other tests have it, too
+    assert time.process_time() - began < many / 10_000  # of the processor: other tests have it, too
 
 
 def test_pages_go_on_after_the_last_name(start: Any) -> None:

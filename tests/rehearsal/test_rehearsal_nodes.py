@@ -35,6 +35,7 @@ ARTICLE_WARNINGS = [
 
 
 class TestObserve:
+    @pytest.mark.sample(2)
     def test_every_node_of_every_scenario_answers_in_full(self, every):
         for row in every.nodes:
             sections = every.observe(row["name"])
@@ -185,6 +186,7 @@ class TestSsh:
         trace = article_lab.root("k8s-node1") / "home/ops/hup"
         assert eventually(trace.exists)
 
+    @pytest.mark.sample(2)
     def test_every_node_has_its_own_host_key(self, every):
         lines = (every.rehearsal.directory / "known_hosts").read_text().splitlines()
         keys = {line.split()[2] for line in lines}

@@ -196,6 +196,12 @@ class TestReset:
         saved = asyncio.run(stop_while_a_kubelet_starts())
         assert (tmp_path / "r/cluster.json").stat().st_mtime_ns == saved
 
+    def test_a_shared_one_that_a_test_has_stopped_is_started_anew(self, rehearsals):
+        rehearsals.fresh("article-1.10").stop()
+        again = rehearsals.fresh("article-1.10")
+        assert not again.resumed
+        assert again._process.poll() is None
+
     def test_one_that_has_ended_says_so(self, start):
         lab = start()
         lab.rehearsal._process.kill()

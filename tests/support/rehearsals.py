@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+import tempfile
 from pathlib import Path
 
+from kubeharden.errors import RehearsalError
 from kubeharden_rehearsal import Rehearsal
 
 
@@ -28,10 +31,10 @@ class Rehearsals:
 
     def fresh(self, name: str) -> Rehearsal:
         """The one of a scenario as it is when it starts, until somebody else asks for it."""
-        if name in self._reset:
+        with contextlib.suppress(KeyError, RehearsalError):  # there is none yet, or a test has stopped it
             self._reset[name].reset()
-        else:
-            self._reset[name] = Rehearsal.start(name, self._folder / name)
+            return self._reset[name]
+        self._reset[name] = Rehearsal.start(name, Path(tempfile.mkdtemp(prefix=name, dir=self._folder)))
         return self._reset[name]
 
     def copy(self, name: str, folder: Path) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 SWITCH, SEED = "KUBEHARDEN_SAMPLE", "KUBEHARDEN_SAMPLE_SEED"
 TOLD = "sample of "
+EXAMPLES_ONE_IN = 3
 
 
 def begin() -> None:
@@ -34,7 +35,8 @@ def is_complete() -> bool:
 def header() -> str:
     if is_complete():
         return f"sample: everything ({SWITCH}=all)"
-    return f"sample: {SEED}={os.environ[SEED]}; what it leaves out is skipped below, and {SWITCH}=all tries everything"
+    told = f"one in {EXAMPLES_ONE_IN} of the examples of a property; what is left out is skipped below"
+    return f"sample: {SEED}={os.environ[SEED]}, {told}; {SWITCH}=all tries everything"
 
 
 def chosen(count: int, wanted: int, further: int = 0) -> list[int]:
@@ -49,6 +51,11 @@ def chosen(count: int, wanted: int, further: int = 0) -> list[int]:
         return list(range(count))
     first = int(os.environ[SEED]) + further
     return sorted((first + at * count // wanted) % count for at in range(wanted))
+
+
+def examples(count: int) -> int:
+    """How many examples of a property this run tries."""
+    return count if is_complete() else count // EXAMPLES_ONE_IN
 
 
 def tell(item: pytest.Item, what: str, tried: int, known: int) -> None:
