@@ -22,7 +22,7 @@ from typing import Any
 
 from kubeharden.edges.connect import connect
 from kubeharden.edges.ports import Ports
-from kubeharden.facts.sensitive import harmless_flags
+from kubeharden.facts.harmless import harmless_flags
 from kubeharden.inputs.inventory import Inventory, read_inventory
 from kubeharden.inputs.parameters import ChangeParameters, read_parameters
 from kubeharden.inputs.project import find, project_folder, runs_folder

@@ -16,9 +16,8 @@ import yaml
 from kubeharden import runbook
 from kubeharden.edges.cluster.client import Client
 from kubeharden.facts import FileFact, NodeFacts, ServiceFacts
+from kubeharden.facts.harmless import HARMLESS_TYPES, harmless_flags
 from kubeharden.facts.sensitive import (
-    HARMLESS_TYPES,
-    harmless_flags,
     secrets_in,
     secrets_on,
     sensitive_command,
@@ -120,8 +119,9 @@ def test_environment_files_show_flags_and_no_values(redactor: Redactor) -> None:
         assert secret not in shown
     for plain in ("ExecStart=/usr/bin/kubelet $KUBELET_ARGS", "PIN=4712"):
         assert redactor.redact(plain) == plain
-    # A number is taken out only where it is the variable's value.
-    assert redactor.redact("4711 pods") == "4711 pods"
+    # A variable's value is taken out of other texts as well, where it is a word of its own.
+    assert redactor.redact("the pin is 4711.") == f"the pin is {redactor.redact('PIN=4711')[4:]}."
+    assert redactor.redact("47110 pods at 10.0.0.1:4711") == "47110 pods at 10.0.0.1:4711"
 
 
 def test_config_files_show_the_fields_that_are_known(redactor: Redactor) -> None:
@@ -154,7 +154,7 @@ def test_a_name_that_was_read_in_one_file_withholds_nothing_in_another(redactor:
         "privileged", redactor.redact("token=privileged")[6:]
     )
     assert redactor.redact(text) == text
-    elsewhere = "level: privileged\nLEVEL=two --level=privileged"
+    elsewhere = "level: privileged\nLEVEL=four --level=privileged"
     assert redactor.redact(elsewhere) == elsewhere
     other = sensitive_file("kubelet", "LEVEL=three\n")
     assert redactor.redact_data({"level": "privileged", "other": [elsewhere, other]})["level"] == "privileged"

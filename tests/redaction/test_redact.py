@@ -66,7 +66,7 @@ def test_what_one_redactor_learns_is_in_no_module_and_no_other_redactor() -> Non
     before = _mutable_globals()
     redactor = Redactor(["--max-pods"])
     redactor.remember("correct-horse-battery")
-    redactor.withhold(Secrets({"planted-1"}, {"SETTING"}, {"harmless"}))
+    redactor.withhold(Secrets({"planted-1"}, {"harmless"}))
     text = f"--made-up=1 planted-1 correct-horse-battery {KEY}"
     assert redactor.redact(text).count("‹redacted") == 4
     assert redactor.redact_data({"kind": "Secret", "data": {"a": "cGxhbnRlZC0yIQ=="}, "token": "t"})
@@ -100,7 +100,7 @@ def test_threads_share_a_redactor(redactor: Redactor) -> None:
         shown = []
         for number in range(100):
             secret = f"planted-{thread}-{number:03}-secret"
-            redactor.withhold(Secrets({secret}, set(), {f"harmless-{thread}-{number}"}))
+            redactor.withhold(Secrets({secret}, {f"harmless-{thread}-{number}"}))
             redactor.remember(f"{secret}!")
             shown.append(redactor.redact(f"{secret} and {secret}!"))
         return shown

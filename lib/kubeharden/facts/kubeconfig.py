@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubeharden.errors import ClusterError
-from kubeharden.facts.sensitive import is_distinct
+from kubeharden.facts.harmless import is_distinct
+from kubeharden.facts.sensitive import add_variable
 from kubeharden.formats import as_yaml
 from kubeharden.redaction import Secrets, is_secret_name
 
@@ -82,6 +83,9 @@ class Kubeconfig:
                 found.allow(str((entry.get(inner) or {}).get("server") or ""))
         for user in self._users():
             found.values.update(value for _, value in _arguments(user) if is_distinct(value))
+            for name, value in _variables(user):
+                if name not in _SETTINGS:
+                    add_variable(found, value)
         return found
 
     def _users(self) -> Iterator[Mapping[str, Any]]:

@@ -1,67 +1,31 @@
 """Judge what was read from a node or the API: what is not known to be harmless is neither shown nor recorded. Pure.
 
-It is an allow-list: ``harmless.yaml`` and the types in the release tables say which values may be seen; what is in
-neither is withheld. Values of environment variables are always withheld, unless they are flags themselves.
-
-The parser judges each file where it is read: its content is a ``Sensitive``, a text that knows which values in it may
-be secret. A value is withheld wherever it was copied, if it is distinct. An ordinary word is withheld only after its
-name, and only in that file and in texts made of it, such as a diff.
+The parser judges each file where it is read: its content is a ``Sensitive``, a text that knows the places in it that
+may be secret, found by reading the file as what it is. What is made of it, such as a diff, knows them too. Elsewhere, a
+value is withheld wherever it was copied, if it is distinct; that of a variable whatever it is, as a word of its own.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
-from importlib.resources import files
+from dataclasses import replace
 from typing import Any
 
-import yaml
-
 from kubeharden.components import units
+from kubeharden.components.units import Word, words_in
 from kubeharden.errors import UnitError
+from kubeharden.facts.harmless import EVERYWHERE, HARMLESS_FORM, MIXED, harmless, is_distinct
 from kubeharden.facts.model import NodeFacts, ServiceFacts
-from kubeharden.formats import as_yaml
-from kubeharden.redaction import Secrets, Sensitive, decode, secrets_of
-from kubeharden.releases import known_components, known_types
+from kubeharden.formats import Scalar, scalars_of
+from kubeharden.redaction import LEAST, Secrets, Sensitive, decode, is_secret_name, secrets_of
 
-# Types of which any value may be seen; of text, harmless.yaml decides.
-HARMLESS_TYPES = re.compile(
-    r"bool|u?int\d*|float\d*|quantity|duration.*|ip|address|port range|enum\(string\)|object|list\(int32\)"
-    r"|list\((?:string|taint|object)\)|list\(\{.*\}\)|map\(string,(?:string|bool)\)"
-)
-# A value of this form is not a secret, whatever its name is.
-_HARMLESS_FORM = re.compile(
-    r"(?ix) true|false|yes|no|on|off | [+-]?\d{1,7}(?:\.\d+)?(?:[kmgt]i?b?|%)?"
-    r"| (?:\d{1,7}(?:\.\d+)?(?:ns|us|ms|[smhd]))+"
-    r"| v?\d+(?:\.\d+){1,3}(?:/\d{1,3})?(?::\d{1,5})? | /[\w./@:-]*"
-)
-_ONE_WORD = re.compile(r"[a-z]{1,15}|[A-Z]{1,15}")
-_MIXED = re.compile(r"(?=.*\d)(?=.*[A-Za-z])\S{8,}")
 _SECTION = re.compile(r"(?m)^[ \t]*\[(?:Unit|Service|Install)\][ \t\r]*$")  # of a unit or a drop-in
 _REFERENCE = re.compile(r"\$\{?\w+\}?")  # a variable in a unit's command
-COMMON_LEAVES = [
-    "name",
-    "namespace",
-    "path",
-    "type",
-    "key",
-    "value",
-    "host",
-    "port",
-    "enabled",
-    "mode",
-    "version",
-]
-NO_LISTS = {"shown": "", "withheld": ""}  # of a component that harmless.yaml does not name
+_SHELL = re.compile(r"[;&|<>(){}]+|[0-9]?[<>]&?[0-9]?")  # an operator
 SHORTHANDS = {"-v": "--v"}
-
-
-def harmless_flags() -> frozenset[str]:
-    """Return the flags, with dashes and of any component, whose values may be seen."""
-    return frozenset().union(*_harmless().flags.values())
 
 
 def with_sensitive_files(service: ServiceFacts) -> ServiceFacts:
@@ -75,23 +39,39 @@ def with_sensitive_files(service: ServiceFacts) -> ServiceFacts:
 
 def sensitive_file(component: str, content: str) -> Sensitive:
     """Judge the content of a unit, a config file or an environment file of a component."""
-    found = Secrets()
-    if _SECTION.search(content):
-        for entry in units.Unit.parse(content).entries:
-            _directive(found, component, entry)
-    elif (config := _mapping(content)) is not None:
-        _config(found, component, config)
-        _comments(found, content)
+    text = str(content)
+    judge = _Judge(component, text)
+    if _SECTION.search(text):
+        judge.unit()
+    elif (scalars := _scalars(text)) is not None:
+        judge.config(scalars)
     else:
-        _environment_file(found, component, content)
-    return Sensitive(content, found)
+        judge.environment_file()
+    return judge.result()
 
 
 def sensitive_command(component: str, argv: Sequence[str]) -> Sensitive:
     """Judge a command line; the text has one word a line."""
-    found = Secrets()
-    _command(found, component, argv)
-    return Sensitive("\n".join(argv), found)
+    judge = _Judge(component, "\n".join(argv))
+    words, at = [], 0
+    for word in argv:
+        words.append(Word(word, at, at + len(word)))
+        at += len(word) + 1
+    judge.command(words)
+    return judge.result()
+
+
+def sensitive_value(component: str, text: str, *, flag: str = "", field: str = "") -> str:
+    """Judge a value of a flag or a field, as it is shown by itself; one that may be seen is a plain text."""
+    names = harmless()
+    if flag:
+        seen = flag in names.flags_of(component) and not _has_credentials(text)
+    else:
+        plain = HARMLESS_FORM.fullmatch(text.strip('"')) is not None
+        seen = names.allows_field(component, field) or (plain and not names.withholds_field(component, field))
+    if seen:
+        return text
+    return Sensitive(text, Secrets({text} if is_distinct(text) else set()), [(0, len(text))])
 
 
 def secrets_on(node: NodeFacts) -> Secrets:
@@ -100,11 +80,13 @@ def secrets_on(node: NodeFacts) -> Secrets:
     for word in (node.name, node.hostname, node.os, node.systemd):
         found.allow(word)
     for service in node.services.values():
-        _command(found, service.name, service.cmdline)
+        found.allow(service.name)
+        found.update(sensitive_command(service.name, service.cmdline).secrets)
         for path, fact in service.files.items():
             found.allow(path)
             found.update(secrets_of(fact.content))
-        _config(found, service.name, service.configz or {})
+        for path, value in _leaves(service.configz or {}):
+            _judge_leaf(found, service.name, path, str(value))
     return found
 
 
@@ -121,103 +103,239 @@ def secrets_in(objects: Mapping[str, Iterable[Mapping[str, Any]]]) -> Secrets:
                     _add(found, value)
                     _add(found, decode(value))
         for value in _variables(item):
-            _add(found, value)
+            add_variable(found, value)
     return found
 
 
-def is_distinct(value: str) -> bool:
-    """Check that a value may be a secret and is not an ordinary word: it can be taken out wherever it stands."""
-    return len(value) > 4 and not _HARMLESS_FORM.fullmatch(value) and not _ONE_WORD.fullmatch(value)  # noqa: PLR2004
+def add_variable(found: Secrets, value: str) -> None:
+    """Add the value of a variable: whatever it is, unless it is one that variables have everywhere."""
+    _add(found, value)
+    if len(value) >= LEAST and not EVERYWHERE.fullmatch(value) and value.lower() not in harmless().values:
+        found.values.add(value)
 
 
-def _add(found: Secrets, value: str, name: str = "") -> None:
-    """Add a value that may be secret: after its name in the same text, and anywhere if it is distinct."""
-    if name:
-        found.names.add(name)
+def _add(found: Secrets, value: str) -> None:
+    """Add a value that may be secret, and its parts: those that are distinct."""
     # The password of a URL or a header is sensitive by itself, too.
-    parts = (part for part in re.split(r"[\s:=,;@/?&]+", value) if _MIXED.fullmatch(part))
+    parts = (part for part in re.split(r"[\s:=,;@/?&]+", value) if MIXED.fullmatch(part))
     found.values.update(text for text in {value, value.strip("\"'"), *parts} if is_distinct(text))
 
 
-def _directive(found: Secrets, component: str, entry: units.Entry) -> None:
-    if not entry.key:
-        _comments(found, entry.raw)
-    elif entry.key == "Environment":
-        for word in _shell_words(entry.value):
-            _variable(found, component, word)
-    elif entry.key.startswith("Exec"):
-        _comments(found, entry.raw)  # between the lines of a command
-        _command(found, component, _shell_words(entry.value))
-    elif entry.key in _harmless().directives:
-        found.allow(entry.value)
-    else:
-        _add(found, entry.value, entry.key)
-
-
-def _environment_file(found: Secrets, component: str, text: str) -> None:
-    _comments(found, text)
-    for line in text.replace("\\\n", "").split("\n"):
-        if "=" in line and line.strip()[:1] not in ("#", ";"):
-            _variable(found, component, line.strip())
-
-
-def _variable(found: Secrets, component: str, assignment: str) -> None:
-    """Judge ``NAME=value``; a value that consists of flags is judged as flags."""
-    name, _, value = assignment.partition("=")
-    bare = value.strip().strip("\"'")
-    if bare.startswith("-"):
-        _command(found, component, ["", *_shell_words(bare)])
-    elif bare:
-        _add(found, bare, name.strip())
-
-
-def _command(found: Secrets, component: str, argv: Sequence[str]) -> None:
-    """Judge a command line: the program, its flags, and other words."""
-    program, *rest = argv or [""]
-    found.allow(program)
-    words = deque(rest)
-    while words:
-        word = words.popleft()
-        if word.startswith("-"):
-            name, equals, value = word.partition("=")
-            if not equals and words and not words[0].startswith("-"):
-                value = words.popleft()
-            _flag(found, component, SHORTHANDS.get(name, name.replace("_", "-")), value)
-        elif re.match(r"[A-Za-z_]\w*=", word):
-            _variable(found, component, word)
-        elif is_distinct(word) and not _REFERENCE.fullmatch(word):
-            _add(found, word)
-
-
-def _flag(found: Secrets, component: str, name: str, value: str) -> None:
-    if not value:
-        return
-    if name == "-c" and " " in value:  # the command of a shell
-        _command(found, component, ["", *_shell_words(value)])
-    elif name in _harmless().flags_of(component) and not _has_credentials(value):
+def _judge_leaf(found: Secrets, component: str, path: str, value: str) -> bool:
+    """Add a value of a config file or a configuration; return whether it may be seen where it stands."""
+    if harmless().withholds_field(component, path):
+        add_variable(found, value)
+        return False
+    if harmless().allows_field(component, path):
         found.allow(value)
-    else:
-        _add(found, value, name)
+        return True
+    if HARMLESS_FORM.fullmatch(value):
+        return True
+    _add(found, value)
+    return path.rpartition(".")[2].lower() in harmless().leaves and not is_distinct(value)
 
 
-def _config(found: Secrets, component: str, content: Mapping[str, Any]) -> None:
-    for path, value in _leaves(content):
-        if _harmless().allows_field(component, path):
-            found.allow(str(value))
-        elif not _HARMLESS_FORM.fullmatch(str(value)):
-            leaf = path.rpartition(".")[2]
-            _add(found, str(value), "" if leaf.lower() in _harmless().leaves else leaf)
+class _Judge:
+    """Judges one text of a component, from its beginning to its end."""
+
+    def __init__(self, component: str, text: str) -> None:
+        self._component, self._text = component, text
+        self._found = Secrets()
+        self._spans: list[tuple[int, int]] = []
+
+    def result(self) -> Sensitive:
+        """Return the text with what was found."""
+        return Sensitive(self._text, self._found, self._spans, self._component)
+
+    def unit(self) -> None:
+        """Judge a unit file: its directives by their names, and comments."""
+        at = 0
+        for entry in units.Unit.parse(self._text).entries:
+            end = at + len(entry.raw)
+            visible = at + len(entry.raw.rstrip("\r\n"))
+            start = at + entry.raw.find("=") + 1
+            if not entry.key:
+                if not re.fullmatch(r"\s*(?:\[[\w-]*\])?\s*", entry.raw):
+                    self._comment(at, visible)
+            elif entry.key == "Environment":
+                self._words(start, visible, command=False)
+            elif entry.key.startswith("Exec"):
+                self._words(start, visible, command=True)
+            elif entry.key in harmless().directives:
+                self._found.allow(entry.value)
+            else:
+                self._hide(start, visible)
+                _add(self._found, entry.value)
+            at = end
+
+    def environment_file(self) -> None:
+        """Judge an environment file; what is not an assignment in it is withheld."""
+        at = 0
+        for variable in units.assignments(self._text):
+            name = self._text.rfind(variable.name, at, variable.start) if variable.name else variable.start
+            self._comment_lines(at, name)
+            self._variable(variable.value, variable.start, variable.end)
+            at = variable.end
+        self._comment_lines(at, len(self._text))
+
+    def config(self, scalars: Sequence[Scalar]) -> None:
+        """Judge a config file: its fields by their paths, and comments."""
+        for scalar in scalars:
+            if (
+                not scalar.is_key
+                and scalar.value
+                and not _judge_leaf(self._found, self._component, scalar.path, scalar.value)
+            ):
+                self._hide(scalar.start, scalar.end)
+        comments = list(_comments_between(self._text, scalars))
+        for block in comments:
+            lines = [self._text[start:end] for start, end in block]
+            if not self._are_defaults("\n".join(line[1:].removeprefix(" ") for line in lines)):
+                for start, end in block:
+                    self._comment(start, end)
+
+    def command(self, words: Iterable[Word]) -> None:
+        """Judge a command line: the program, its flags, and other words."""
+        queue = deque(words)
+        self._program(queue)
+        has_flags = False
+        while queue:
+            word = queue.popleft()
+            if word.is_comment:
+                self._comment(word.start, word.end)
+            elif word.text.startswith("-"):
+                has_flags = True
+                self._flag(word, queue)
+            elif re.match(r"[A-Za-z_]\w*=", word.text):
+                self._variable(word.text.partition("=")[2], *self._after_sign(word))
+            elif _REFERENCE.fullmatch(word.text) or _SHELL.fullmatch(word.text):
+                continue
+            elif is_distinct(word.text) or (has_flags and not HARMLESS_FORM.fullmatch(word.text)):
+                self._hide(word.start, word.end)
+                _add(self._found, word.text)
+
+    def _program(self, queue: deque[Word]) -> None:
+        while queue and queue[0].text == "exec":
+            queue.popleft()
+        if queue and not queue[0].text.startswith("-"):
+            self._found.allow(queue.popleft().text)
+
+    def _flag(self, word: Word, queue: deque[Word]) -> None:
+        name, equals, value = word.text.partition("=")
+        start, end = self._after_sign(word) if equals else (word.end, word.end)
+        if not equals and queue and not queue[0].is_comment and not queue[0].text.startswith("-"):
+            following = queue.popleft()
+            value, start, end = following.text, following.start, following.end
+        name = SHORTHANDS.get(name, name.replace("_", "-"))
+        if not value:
+            return
+        if name == "-c" and " " in value:  # the command of a shell
+            self.command(words_in(self._text, *self._inner(start, end)))
+        elif name in harmless().flags_of(self._component) and not _has_credentials(value):
+            self._found.allow(value)
+        else:
+            self._hide(start, end)
+            if harmless().withholds_flag(self._component, name) or is_secret_name(name):
+                add_variable(self._found, value)
+            _add(self._found, value)
+
+    def _words(self, start: int, end: int, *, command: bool) -> None:
+        words = words_in(self._text, start, end)
+        if command:
+            self.command(words)
+            return
+        for word in words:
+            if word.is_comment:
+                self._comment(word.start, word.end)
+            elif "=" in word.text:
+                self._variable(word.text.partition("=")[2], *self._after_sign(word))
+            else:
+                self._hide(word.start, word.end)
+
+    def _variable(self, value: str, start: int, end: int) -> None:
+        """Judge what is assigned to a variable; a value that consists of flags is judged as flags."""
+        bare = value.strip().strip("\"'")
+        if bare.startswith("-"):
+            inner = self._inner(start, end)
+            self.command([Word("", inner[0], inner[0]), *words_in(self._text, *inner)])
+        elif bare:
+            self._hide(start, end)
+            add_variable(self._found, bare)
+
+    def _after_sign(self, word: Word) -> tuple[int, int]:
+        """Return where the value of ``name=value`` stands; a quote around both does not belong to it."""
+        raw = self._text[word.start : word.end]
+        start = word.start + raw.find("=") + 1
+        around = raw[:1] in ("'", '"') and raw[-1:] == raw[:1] and len(raw) > 1
+        return start, max(start, word.end - around)
+
+    def _inner(self, start: int, end: int) -> tuple[int, int]:
+        """Return a place without the quotes around it."""
+        raw = self._text[start:end]
+        bare = raw.strip()
+        start += len(raw) - len(raw.lstrip())
+        end = start + len(bare)
+        if len(bare) > 1 and bare[0] in "'\"" and bare[-1] == bare[0]:
+            return start + 1, end - 1
+        return start, end
+
+    def _comment_lines(self, start: int, end: int) -> None:
+        for line in re.compile(r"[^\n]+").finditer(self._text, start, end):
+            self._comment(line.start(), line.end())
+
+    def _comment(self, start: int, end: int) -> None:
+        """Withhold a comment, which may say anything, unless everybody has it; also words of it elsewhere."""
+        said = self._text[start:end]
+        text = said.strip()
+        bare = text.lstrip("#; \t")
+        if len(bare) < LEAST or text in harmless().comments:
+            return
+        begin = start + len(said) - len(said.lstrip()) + len(text) - len(bare)
+        self._hide(begin, begin + len(bare))
+        for word in bare.split():
+            word = word.rpartition("=")[2].strip("\"'().,:;")  # noqa: PLW2901
+            if "/" not in word and not word.startswith("-") and MIXED.fullmatch(word):
+                _add(self._found, word)
+
+    def _are_defaults(self, text: str) -> bool:
+        """Check whether a comment is one of those that a profile has written: fields that may be seen."""
+        scalars = _scalars(text)
+        return scalars is not None and all(
+            scalar.is_key or not scalar.value or harmless().allows_field(self._component, scalar.path)
+            for scalar in scalars
+        )
+
+    def _hide(self, start: int, end: int) -> None:
+        """Withhold a place, without the blanks and quotes around it."""
+        inner = self._inner(start, end)
+        if inner[0] < inner[1]:
+            self._spans.append(inner)
 
 
-def _comments(found: Secrets, text: str) -> None:
-    """Judge comments, which may say anything: words that look like a password or a key are withheld."""
-    for line in text.split("\n"):
-        stripped = line.strip()
-        if stripped[:1] in ("#", ";"):
-            for word in stripped.split():
-                bare = word.rpartition("=")[2].strip("\"'().,:;")
-                if "/" not in bare and not bare.startswith("-") and _MIXED.fullmatch(bare):
-                    _add(found, bare)
+def _scalars(text: str) -> list[Scalar] | None:
+    """Return the scalars of a config file; None for another file, such as an environment file."""
+    try:
+        return scalars_of(text, "a file", UnitError)
+    except UnitError:
+        return None
+
+
+def _comments_between(text: str, scalars: Sequence[Scalar]) -> Iterator[list[tuple[int, int]]]:
+    """Yield the comments of a YAML file; those on lines of their own that follow each other are one block."""
+    starts = [scalar.start for scalar in scalars]
+    block: list[tuple[int, int]] = []
+    for found in re.finditer(r"(?m)(?:^|(?<=[ \t]))#[^\n]*", text):
+        before = bisect_right(starts, found.start()) - 1
+        if before >= 0 and found.start() < scalars[before].end:
+            continue
+        line = text.rfind("\n", 0, found.start()) + 1
+        own = not text[line : found.start()].strip()
+        if block and not (own and block[-1][1] + 1 == line):
+            yield block
+            block = []
+        block.append(found.span())
+    if block:
+        yield block
 
 
 def _variables(item: Any) -> Iterator[str]:
@@ -244,71 +362,5 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _mapping(text: str) -> Mapping[str, Any] | None:
-    """Return the content of a config file; None for another file, such as an environment file."""
-    try:
-        content = as_yaml(text, "a file", UnitError)
-    except UnitError:
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _shell_words(text: str) -> list[str]:
-    try:
-        return units.shell_words(text, "a line")
-    except UnitError:  # a quote that is not closed
-        return text.split()
-
-
 def _has_credentials(value: str) -> bool:
     return re.search(r"://[^\s/@]*@", value) is not None
-
-
-@dataclass(frozen=True)
-class _Harmless:
-    """The names that ``harmless.yaml`` and the release tables allow."""
-
-    flags: Mapping[str, frozenset[str]]
-    fields: Mapping[str, frozenset[str]]
-    directives: frozenset[str]
-    leaves: frozenset[str]  # what known fields are called, and what every object has, in small letters
-
-    def flags_of(self, component: str) -> frozenset[str]:
-        return self.flags.get(component, frozenset())
-
-    def allows_field(self, component: str, path: str) -> bool:
-        """Check whether a field, or the map or list that it is in, may be seen.
-
-        Upper and lower case do not matter: the older components serve their fields by their names in Go.
-        """
-        fields = self.fields.get(component, frozenset())
-        parts = path.lower().split(".")
-        return any(".".join(parts[:length]) in fields for length in range(1, len(parts) + 1))
-
-
-@cache
-def _harmless() -> _Harmless:
-    raw = yaml.safe_load((files(__package__) / "harmless.yaml").read_text(encoding="utf-8"))
-    flags, fields = dict[str, set[str]](), dict[str, set[str]]()
-    for row in known_components():
-        types = known_types(row.name) if row.config is not None else ({}, {})
-        for shown, known, key in ((flags, types[0], "flags"), (fields, types[1], "fields")):
-            lists = raw[key].get(row.name, NO_LISTS)
-            withheld = set(lists["withheld"].split())
-            shown[row.name] = {
-                *lists["shown"].split(),
-                *(
-                    name
-                    for name, kind in known.items()
-                    if kind != "object" and name not in withheld and HARMLESS_TYPES.fullmatch(kind)
-                ),
-            }
-        fields[row.name] |= {"kind", "apiVersion"}
-    return _Harmless(
-        {name: frozenset(names) for name, names in flags.items()},
-        {name: frozenset(path.lower() for path in paths) for name, paths in fields.items()},
-        frozenset(raw["directives"].split()),
-        frozenset(
-            {path.rpartition(".")[2] for paths in fields.values() for path in paths} | set(COMMON_LEAVES)
-        ),
-    )

@@ -9,7 +9,8 @@ import json
 import math
 import re
 import stat
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -100,6 +101,55 @@ def as_yaml(text: str, source: str, raises: type[KubehardenError], *, aliases: b
         raise raises(f"{source} is not YAML{where}: {_without_quotes(problem)}") from None
     except (ValueError, RecursionError):
         raise raises(f"{source} is not YAML: it has characters or numbers that cannot be read") from None
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A scalar in a YAML text, and where it stands.
+
+    Attributes:
+        path: the names of the mappings that it is in, with dots; a list has none of its own.
+        value: as text; empty for null.
+        start: where it begins, with its quotes.
+        end: where it ends.
+        is_key: whether it is the name of a field.
+    """
+
+    path: str
+    value: str
+    start: int
+    end: int
+    is_key: bool = False
+
+
+def scalars_of(text: str, source: str, raises: type[KubehardenError]) -> list[Scalar]:
+    """Return the scalars of a text that holds a mapping, in their order; the arguments are those of ``as_yaml``.
+
+    Raises:
+        KubehardenError: of the given kind: it holds something else.
+    """
+    if not isinstance(as_yaml(text, source, raises), dict):
+        raise raises(f"{source} holds no mapping")
+    found = list(_scalars_in(yaml.compose(str(text), Loader=_SAFE), "", str(text)))
+    return sorted(found, key=lambda scalar: scalar.start)
+
+
+def _scalars_in(node: Any, path: str, text: str) -> Iterator[Scalar]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield _scalar(key, path, text, is_key=True)
+            yield from _scalars_in(value, f"{path}.{key.value}" if path else key.value, text)
+    elif isinstance(node, yaml.SequenceNode):
+        for part in node.value:
+            yield from _scalars_in(part, path, text)
+    else:
+        yield _scalar(node, path, text, is_key=False)
+
+
+def _scalar(node: Any, path: str, text: str, *, is_key: bool) -> Scalar:
+    start, end = node.start_mark.index, node.end_mark.index
+    end -= len(text[start:end]) - len(text[start:end].rstrip())
+    return Scalar(path, "" if node.tag == f"{_TAG}null" else node.value, start, end, is_key)
 
 
 def as_json(text: str, source: str, raises: type[KubehardenError]) -> Any:

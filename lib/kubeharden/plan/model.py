@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ import yaml
 
 from kubeharden.components import Finding, Migration
 from kubeharden.facts import FileFact
+from kubeharden.facts.sensitive import sensitive_file
 from kubeharden.kube.manifests import own_state, parts_like, without_server_parts
-from kubeharden.redaction import made_from
+from kubeharden.redaction import Sensitive, join, lines_of
 
 if TYPE_CHECKING:  # a process that only changes nodes need not read the rules of pod security
     from kubeharden.podsecurity import Impact
@@ -41,8 +43,9 @@ class FileChange:
     gone: bool = False
 
     def __post_init__(self) -> None:
-        if self.before is not None:  # what may be secret in a file stays so in what is made of it
-            object.__setattr__(self, "after", made_from(self.after, self.after, self.before.content))
+        before = None if self.before is None else self.before.content
+        if isinstance(before, Sensitive):  # what is written may hold what was read
+            object.__setattr__(self, "after", sensitive_file(before.component, self.after))
 
     @property
     def before_digest(self) -> str:
@@ -84,6 +87,15 @@ class NodeChange:
     migration: Migration | None = None
     notes: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        files = tuple(
+            file
+            if isinstance(file.after, Sensitive)
+            else replace(file, after=sensitive_file(self.service, file.after))
+            for file in self.files
+        )
+        object.__setattr__(self, "files", files)
 
     @property
     def subject(self) -> str:
@@ -278,15 +290,33 @@ def digest_of(content: Mapping[str, Any]) -> str:
 def unified_diff(name: str, before: str, after: str) -> str:
     """Return a unified diff with the name on both sides; empty where nothing differs.
 
-    Texts of very many lines are not compared line by line, which could take hours: all of one is replaced by the other.
+    What may be secret in a line of the two may be so in that of the diff. Texts of very many lines are not compared line
+    by line, which could take hours: all of one is replaced by the other.
     """
-    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    old, new = lines_of(before), lines_of(after)
     names = f"{name} (before)" if before else "/dev/null", name if after else "/dev/null"
     if max(len(old), len(new)) <= MOST_LINES or before == after:
-        return made_from("".join(difflib.unified_diff(old, new, *names)), before, after)
-    head = f"--- {names[0]}\n+++ {names[1]}\n@@ -1,{len(old)} +1,{len(new)} @@\n"
-    lines = (*(f"-{line}" for line in old), *(f"+{line}" for line in new))
-    return made_from(head + "".join(lines), before, after)
+        lines: Iterable[str] = difflib.unified_diff(list(map(str, old)), list(map(str, new)), *names)
+    else:
+        head = (f"--- {names[0]}\n", f"+++ {names[1]}\n", f"@@ -1,{len(old)} +1,{len(new)} @@\n")
+        lines = (*head, *(f"-{line}" for line in old), *(f"+{line}" for line in new))
+    return join(_with_secrets(lines, old, new), before, after)
+
+
+def _with_secrets(lines: Iterable[str], old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of a diff, each in pieces: its sign, and the line that it is of."""
+    at = [0, 0]
+    for number, line in enumerate(lines):
+        if number < 2:  # noqa: PLR2004 - the names of the two
+            yield line
+        elif hunk := re.match(r"@@ -(\d+)(,\d+)? \+(\d+)(,\d+)? @@", line):
+            yield line
+            # Without any line, a side says the number of the line before.
+            at = [int(hunk[1]) - (hunk[2] != ",0"), int(hunk[3]) - (hunk[4] != ",0")]
+        else:
+            yield line[0]
+            yield new[at[1]] if line[0] == "+" else old[at[0]]
+            at = [at[0] + (line[0] != "+"), at[1] + (line[0] != "-")]
 
 
 def _yaml(value: Any) -> str:

@@ -11,7 +11,7 @@ from kubeharden.components import units
 from kubeharden.components.mismatches import mismatches, same_field
 from kubeharden.components.paths import walk
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
-from kubeharden.facts.sensitive import sensitive_command
+from kubeharden.facts.sensitive import sensitive_command, sensitive_value
 from kubeharden.kube.rbac import usable_policies
 from kubeharden.plan.model import NodeChange, Plan
 from kubeharden.plan.step import POD_SECURITY
@@ -53,7 +53,7 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
     """
     differences = [row for node in after.nodes for row in _differences(before.node(node.name), node, plan)]
     problems = [
-        f"{row[1]} on {row[0]}: {row[2]} changed from {row[3]} to {row[4]}, which nothing declared"
+        f"{row[1]} on {row[0]}: {row[2]} changed from {mask(row[3])} to {mask(row[4])}, which nothing declared"
         for row in differences
         if row[5] == "NO"
     ]
@@ -136,12 +136,17 @@ def unproved(change: NodeChange, node: NodeFacts, before: NodeFacts) -> list[str
     if change.expected_config is not None and effective is not None:
         table = release_table(change.service, service.release)
         for path, wanted, got in mismatches(table, change.expected_config, effective):
-            problems.append(f"{path} is {got!r} in effect, not {wanted!r}")
+            was, is_now = (_masked(change.service, path, repr(value)) for value in (wanted, got))
+            problems.append(f"{path} is {is_now} in effect, not {was}")
     if effective is None and before.effective_config(change.service) is not None:
         problems.append("its effective configuration could be read before, and cannot be read any more")
     if silent := not_serving(service):
         problems.append(silent)
     return problems
+
+
+def _masked(component: str, path: str, text: str) -> str:
+    return mask(sensitive_value(component, text, field=path))
 
 
 def not_serving(service: ServiceFacts) -> str:
@@ -173,8 +178,8 @@ def _differences(before: NodeFacts, after: NodeFacts, plan: Plan) -> Iterator[tu
                     after.name,
                     change.service,
                     path,
-                    _text(flat_old.get(path)),
-                    _text(flat_new.get(path)),
+                    sensitive_value(change.service, _text(flat_old.get(path)), field=path),
+                    sensitive_value(change.service, _text(flat_new.get(path)), field=path),
                     "yes" if known else "NO",
                 )
 

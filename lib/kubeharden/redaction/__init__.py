@@ -1,10 +1,11 @@
 """Secrets: how they are known, and how they are taken out of text and data. Pure."""
 
 from kubeharden.redaction.patterns import MARK, is_secret_name, is_whole
-from kubeharden.redaction.redactor import Redactor, decode
-from kubeharden.redaction.secrets import Secrets, Sensitive, made_from, mask, secrets_of
+from kubeharden.redaction.redactor import LEAST, Redactor, decode
+from kubeharden.redaction.secrets import Secrets, Sensitive, join, lines_of, mask, secrets_of
 
 __all__ = [
+    "LEAST",
     "MARK",
     "Redactor",
     "Secrets",
@@ -12,7 +13,8 @@ __all__ = [
     "decode",
     "is_secret_name",
     "is_whole",
-    "made_from",
+    "join",
+    "lines_of",
     "mask",
     "secrets_of",
 ]

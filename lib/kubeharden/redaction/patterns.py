@@ -7,7 +7,6 @@ follow each other share a character.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 
 MARK = re.compile(r"‹redacted sha256:[0-9a-f]{8}›")
 
@@ -127,13 +126,3 @@ def places(text: str, *, words: bool) -> re.Pattern[str]:
         before, after = r"(?<![0-9][.:-])" + before, after + "(?![.:-][0-9])"
     folded = r"(?:\s|\\\n)+".join(map(re.escape, re.split(r"\s+", text)))
     return re.compile(f"{before}{folded}{after}")
-
-
-def names_before(names: Iterable[str]) -> Iterator[re.Pattern[str]]:
-    """Yield the patterns of these names before their values: of flags (with dashes), and of variables and fields."""
-    flags = "|".join(re.escape(name) for name in sorted(names) if name.startswith("-"))
-    variables = "|".join(re.escape(name) for name in sorted(names) if not name.startswith("-"))
-    if flags:
-        yield re.compile(rf"(?<![\w-])(?:{flags})(?:=|\s+)(?=[^\s-])")
-    if variables:
-        yield re.compile(rf"(?<![\w.-])(?:{variables}){_SIGN}")

@@ -16,13 +16,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from kubeharden.redaction import patterns
-from kubeharden.redaction.secrets import Secrets, Sensitive
+from kubeharden.redaction.secrets import Secrets, Sensitive, replace_spans
 from kubeharden.redaction.spellings import Spellings
 from kubeharden.redaction.terminal import SPELLED, plain
 from kubeharden.redaction.values import is_reference, replace_values, values_after
 
 LEAST_DECODED = 8  # characters of what a Secret holds; shorter texts are base64 by chance
-LEAST = 4  # characters; anything shorter would tear ordinary words apart
+LEAST = 3  # characters; anything shorter would tear ordinary words apart
 DEEPEST = 64  # collections in collections
 LONG = 12  # characters; what is withheld and shorter is taken out only where it is a word of its own
 
@@ -52,19 +52,18 @@ class Redactor:
             self._known.add(secret)
 
     def withhold(self, found: Secrets) -> None:
-        """Take out these values from now on, unless they are known to be harmless; names count in their text only."""
+        """Take out these values from now on, unless they are known to be harmless."""
         self._withhold_values(found.values)
         self._harmless.update(found.harmless)
 
     def redact(self, text: str) -> str:
         """Return the text without its secrets, and without the sequences that a terminal obeys."""
-        names: Collection[str] = ()
         if isinstance(text, Sensitive):
             self.withhold(text.secrets)
-            names, text = text.secrets.names, str(text)
+            text = replace_spans(text, self._mark)
         text = plain(text)
         bare = SPELLED.sub("", text)
-        redacted = self._redact_text(bare, names)
+        redacted = self._redact_text(bare)
         return text if redacted == bare else redacted
 
     def redact_data(self, value: Any, depth: int = 0) -> Any:
@@ -93,7 +92,7 @@ class Redactor:
     def _redact_key(self, key: str) -> str:
         return self._redact_text(plain(key), is_key=True)
 
-    def _redact_text(self, text: str, names: Collection[str] = (), *, is_key: bool = False) -> str:
+    def _redact_text(self, text: str, *, is_key: bool = False) -> str:
         text = self._replace(self._known.found_in(text), text, patterns.is_ordinary, is_key=is_key)
         withheld = {
             spelling: value
@@ -111,8 +110,6 @@ class Redactor:
             text = replace_values(patterns.FLAG, text, self._mark, word=True)
             text = replace_values(patterns.NAMED, text, self._mark)
             text = replace_values(patterns.ELEMENT, text, self._mark, cell=True)
-        for pattern in patterns.names_before(names):
-            text = replace_values(pattern, text, self._mark)
         if self._shown_flags:
             text = replace_values(patterns.ANY_FLAG, text, self._mark, self._shown_flags)
         return patterns.BEARER.sub(lambda m: f"{m[1]}{m[2]}{self._mark(m[3])}", text)

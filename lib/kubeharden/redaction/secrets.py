@@ -1,28 +1,25 @@
-"""Texts that were read, with what in them is not known to be harmless."""
+"""Texts that were read, with the places in them that are not known to be harmless."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from kubeharden.redaction.patterns import names_before
-from kubeharden.redaction.values import replace_values
-
 _WORDS = re.compile(r"[\w.-]+")
+Span = tuple[int, int]
 
 
 @dataclass
 class Secrets:
-    """The values and names that may be secret in something that was read.
+    """The values that may be secret in something that was read.
 
     Attributes:
-        values: texts that are withheld wherever they stand.
-        names: flags (with dashes), variables and fields: what stands after one of them is withheld in the same text.
+        values: texts that are withheld wherever they stand; short ones where they are words of their own.
         harmless: words that are known to be harmless; a value that is one of them stays.
     """
 
     values: set[str] = field(default_factory=set)
-    names: set[str] = field(default_factory=set)
     harmless: set[str] = field(default_factory=set)
 
     def allow(self, text: str) -> None:
@@ -32,23 +29,32 @@ class Secrets:
     def update(self, other: Secrets) -> None:
         """Add what is in another one."""
         self.values |= other.values
-        self.names |= other.names
         self.harmless |= other.harmless
 
 
 class Sensitive(str):
-    """A text that knows what may be secret in it; in everything but its ``repr`` it is that text.
+    """A text that knows where in it something may be secret; in everything but its ``repr`` it is that text.
 
-    So bytes and digests of a file are what they were, and only a ``Redactor`` looks at ``secrets``. What ``str`` makes
-    of it (a slice, a line) is a plain text: use ``made_from`` for a text that still has the secrets of another.
+    So bytes and digests of a file are what they were, and only a ``Redactor`` looks at ``secrets`` and ``spans``. What
+    ``str`` makes of it (a slice, an f-string) is a plain text: use ``lines_of`` and ``join`` for a text that knows
+    what its parts do, and ``mask`` for a message.
+
+    Attributes:
+        secrets: the values in it, wherever they stand.
+        spans: where they stand in this text: beginning and end of each, in order, without overlap.
+        component: as a file of which it was judged; empty for another text.
     """
 
     secrets: Secrets
+    spans: tuple[Span, ...]
+    component: str
 
-    def __new__(cls, text: str, secrets: Secrets | None = None) -> Sensitive:
+    def __new__(
+        cls, text: str, secrets: Secrets | None = None, spans: Iterable[Span] = (), component: str = ""
+    ) -> Sensitive:
         """Make the text; a copy gets its secrets later, with its other attributes."""
         made = super().__new__(cls, text)
-        made.secrets = secrets or Secrets()
+        made.secrets, made.spans, made.component = secrets or Secrets(), _in_order(spans), component
         return made
 
     def __repr__(self) -> str:
@@ -56,23 +62,67 @@ class Sensitive(str):
         return repr(mask(self))
 
 
-def made_from(text: str, *sources: str) -> str:
-    """Return a text that was made from others, with what may be secret in those."""
-    found = Secrets()
-    for source in sources:
-        found.update(secrets_of(source))
-    return Sensitive(text, found) if found.values or found.names else text
+def _in_order(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Return spans in their order, without empty ones; those that overlap are one."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start < found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        elif start < end:
+            found.append((start, end))
+    return tuple(found)
+
+
+def replace_spans(text: str, mark: Callable[[str], str]) -> str:
+    """Return a plain text, in which ``mark`` of it stands for what may be secret."""
+    plain, pieces, at = str(text), [], 0
+    for start, end in text.spans if isinstance(text, Sensitive) else ():
+        pieces += [plain[at:start], mark(plain[start:end])]
+        at = end
+    return "".join([*pieces, plain[at:]])
 
 
 def mask(text: str) -> str:
-    """Return a text to put into a message, which cannot be ``Sensitive``: without values after their names.
+    """Return a text to put into a message, which cannot be ``Sensitive``: without what may be secret in it."""
+    return replace_spans(text, lambda _: "‹redacted›")
 
-    Distinct values stay: a redactor finds them anywhere.
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a text with their ends (``str.splitlines``), each with what may be secret in it."""
+    lines: list[str] = []
+    at = 0
+    spans = list(reversed(text.spans)) if isinstance(text, Sensitive) else []
+    for line in text.splitlines(keepends=True):
+        end, own = at + len(line), list[Span]()
+        while spans and spans[-1][0] < end:
+            start, stop = spans.pop()
+            own.append((start - at, min(stop, end) - at))
+            if stop > end:
+                spans.append((end, stop))
+        visible = len(line.rstrip("\r\n"))
+        found = [(start, min(stop, visible)) for start, stop in own]
+        lines.append(Sensitive(line, secrets_of(text), found) if own else line)
+        at = end
+    return lines
+
+
+def join(parts: Iterable[str], *sources: str) -> str:
+    """Return one text of several, with what may be secret in each.
+
+    Args:
+        parts: the texts.
+        sources: texts that they were made from: what may be secret in those is known of the result as well.
     """
-    plain = str(text)
-    for pattern in names_before(secrets_of(text).names):
-        plain = replace_values(pattern, plain, lambda _: "‹redacted›")
-    return plain
+    found, spans, at, plain = Secrets(), list[Span](), 0, list[str]()
+    for part in parts:
+        if isinstance(part, Sensitive):
+            spans += [(at + start, at + end) for start, end in part.spans]
+        plain.append(str(part))
+        at += len(part)
+    for source in sources:
+        found.update(secrets_of(source))
+    text = "".join(plain)
+    return Sensitive(text, found, spans) if spans or found.values else text
 
 
 def secrets_of(text: str) -> Secrets:

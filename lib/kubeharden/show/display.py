@@ -115,7 +115,10 @@ class View:
         redact = self.redactor.redact
         for block in self.blocks:
             if isinstance(block, Table):
-                rows = [[redact(str(cell)) for cell in row] for row in block.rows]
+                rows = [
+                    [redact(cell if isinstance(cell, str) else str(cell)) for cell in row]
+                    for row in block.rows
+                ]
                 yield replace(block, title=redact(block.title), rows=rows)
             elif isinstance(block, Bars):
                 labelled = {redact(label): sizes for label, sizes in block.rows.items()}

@@ -11,12 +11,13 @@ from kubeharden.components import Effect, Finding, Migration, Setting
 from kubeharden.components.units import unwrapped
 from kubeharden.errors import UnitError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
-from kubeharden.facts.sensitive import sensitive_command
+from kubeharden.facts.sensitive import sensitive_command, sensitive_value
 from kubeharden.kube.rbac import Authorization
 from kubeharden.kube.workloads import workloads
 from kubeharden.plan import FileChange, NodeChange, Plan
 from kubeharden.plan.events import Check, Result
 from kubeharden.plan.step import POD_SECURITY
+from kubeharden.redaction import join
 from kubeharden.releases import Release, find_component, known_components, releases
 from kubeharden.show import display
 from kubeharden.show.display import BAD, GOOD, NOTE, Block, Diff, Message, Table, View
@@ -89,7 +90,7 @@ def step_view(plan: Plan, step: str) -> View:
         names = ", ".join(change.node for change in same)
         change = same[0]
         if change.migration is not None:
-            view.add(_settings_table(f"{change.service} on {names}", change.migration))
+            view.add(_settings_table(f"{change.service} on {names}", change.service, change.migration))
         view.add(*display.sentences(f"{change.service} on {names}: {note}" for note in change.notes))
         view.add(*(Diff(f"{names}: {file.path}", file.diff) for file in change.files))
     view.add(*(Diff(f"API: {change.action} {change.name}", change.diff) for change in part.object_changes))
@@ -318,13 +319,13 @@ def _alike(changes: Sequence[NodeChange]) -> list[list[NodeChange]]:
     return list(groups.values())
 
 
-def _settings_table(title: str, migration: Migration) -> Table:
+def _settings_table(title: str, component: str, migration: Migration) -> Table:
     rows = [
         (
             _verdict_word(verdict, setting),
             setting.flag or "–",
             setting.field or "–",
-            _value_of(verdict, setting),
+            _value_of(verdict, component, setting),
             setting.why,
         )
         for verdict in VERDICTS
@@ -341,7 +342,11 @@ def _verdict_word(verdict: str, setting: Setting) -> str:
     return {"defaults": "default"}.get(verdict, verdict)
 
 
-def _value_of(verdict: str, setting: Setting) -> str:
-    if verdict == "hardened":
-        return f"{_value_text(setting.old)} → {_value_text(setting.value)}"
-    return _value_text(setting.value)
+def _value_of(verdict: str, component: str, setting: Setting) -> str:
+    """Return the value of a setting; one that may be secret is marked as such before it is cut."""
+    values = [setting.old, setting.value] if verdict == "hardened" else [setting.value]
+    shown = [
+        sensitive_value(component, _value_text(value), flag=setting.flag, field=setting.field)
+        for value in values
+    ]
+    return join(part for number, text in enumerate(shown) for part in ([" → "] if number else []) + [text])
