@@ -290,7 +290,7 @@ def digest_of(content: Mapping[str, Any]) -> str:
 def unified_diff(name: str, before: str, after: str) -> str:
     """Return a unified diff with the name on both sides; empty where nothing differs.
 
-    What may be secret in a line of the two may be so in that of the diff. Texts of very many lines are not compared line
+    What may be secret in a line of the two is so in that of the diff. Texts of very many lines are not compared line
     by line, which could take hours: all of one is replaced by the other.
     """
     old, new = lines_of(before), lines_of(after)
