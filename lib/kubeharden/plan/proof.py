@@ -136,7 +136,7 @@ def unproved(change: NodeChange, node: NodeFacts, before: NodeFacts) -> list[str
     if change.expected_config is not None and effective is not None:
         table = release_table(change.service, service.release)
         for path, wanted, got in mismatches(table, change.expected_config, effective):
-            was, is_now = (_masked(change.service, path, repr(value)) for value in (wanted, got))
+            was, is_now = (_mask_value(change.service, path, repr(value)) for value in (wanted, got))
             problems.append(f"{path} is {is_now} in effect, not {was}")
     if effective is None and before.effective_config(change.service) is not None:
         problems.append("its effective configuration could be read before, and cannot be read any more")
@@ -145,7 +145,8 @@ def unproved(change: NodeChange, node: NodeFacts, before: NodeFacts) -> list[str
     return problems
 
 
-def _masked(component: str, path: str, text: str) -> str:
+def _mask_value(component: str, path: str, text: str) -> str:
+    """Return the text of a value without what may be secret in it."""
     return mask(sensitive_value(component, text, field=path))
 
 
