@@ -21,94 +21,14 @@ from kubeharden.podsecurity import read_policies
 from kubeharden.redaction import Redactor, Sensitive, lines_of, mask
 from kubeharden.show.display import View
 from kubeharden.show.views import effective_view, plan_view, step_view
-
-# What is secret stands between « and »; it may be an ordinary word. All else must stay.
-UNITS = {
-    "a variable": "Environment=NOTE=«hunter»",
-    "two variables": "Environment=NOTE=«hunter» PIN=«4711»",
-    "a variable in quotes": 'Environment="NOTE=«correct horse»" A=«b»',
-    "a value in quotes": "Environment=NOTE='«correct horse»'",
-    "variables over lines": "Environment=NOTE=«hunter» \\\n  PIN=«4711» \\\n  KEY=«abc»",
-    "a value over lines": 'Environment="NOTE=«correct \\\n  horse»"',
-    "a comment between lines": "Environment=NOTE=«hunter» \\\n# «the pin is swordfish»\n  PIN=«4711»",
-    "flags in a variable": 'Environment="ARGS=--max-pods=60 --made-up=«hunter» --v=2"',
-    "a comment": "# «the password is swordfish»",
-    "a comment with another sign": ";«swordfish»",
-    "a directive": "X-Note=«hunter»",
-    "a directive over lines": "X-Note=«hunter \\\n  horse»",
-    "a credential": "SetCredential=«token:hunter»",
-    "a flag": "ExecStart=/k --made-up=«hunter» --max-pods=60",
-    "a flag and its value": "ExecStart=/k --made-up «hunter» --max-pods=60",
-    "a flag in quotes": "ExecStart=/k '--made-up=«correct horse»' --max-pods=60",
-    "a quoted value of a flag": 'ExecStart=/k --made-up="«correct horse»" --max-pods=60',
-    "a second word": "ExecStart=/k --storage-driver-password=«correct» «horse» --max-pods=60",
-    "a header": "ExecStart=/k --manifest-url-header=«Authorization:hunter» --v=2",
-    "a URL": "ExecStart=/k --kubeconfig=«http://ops:hunter@web/k» --v=2",
-    "flags over lines": "ExecStart=/k \\\n  --made-up=«hunter» \\\n  --max-pods=60",
-    "a comment between flags": "ExecStart=/k \\\n# --token=«swordfish».\n  --max-pods=60".replace(
-        "--token=«swordfish».", "«--token=swordfish»"
-    ),
-    "a shell": "ExecStart=/bin/sh -c 'exec /k --made-up=«hunter» --max-pods=60'",
-    "another command": "ExecStartPre=/usr/bin/curl -H «hunter» --data=«horse»",
-    "a variable for one command": "ExecStartPre=/usr/bin/env NOTE=«hunter» /k",
-}
-CONFIGS = {
-    "a list": "staticPodURLHeader:\n  Authorization:\n  - «hunter»\n  - «Bearer horse»\nmaxPods: 60",
-    "a flow list": 'staticPodURLHeader: {Authorization: ["«hunter»", «horse»]}\nmaxPods: 60',
-    "a number": "staticPodURLHeader:\n  X-Pin:\n  - «4711»\nmaxPods: 60",
-    "a literal block": "made: «|\n  hunter\n  horse»\nmaxPods: 60",
-    "a folded block": "made: «>-\n  correct\n  horse»\nmaxPods: 60",
-    "folded text": "made: «correct\n  horse»\nmaxPods: 60",
-    "quotes": "made: \"«hun\\\"ter»\"\nother: '«it''s»'\nmaxPods: 60",
-    "a nested field": "made:\n  up:\n  - deep: «hunter»\nmaxPods: 60",
-    "a comment": "# «the password is swordfish»\nmaxPods: 60",
-    "a comment behind a value": "maxPods: 60 # «swordfish»\nport: 10250",
-    "comments that are settings": "# maxPods: 60\n# port: 10250\nclusterDomain: a.example",
-    "comments that are settings and more": "# «maxPods: 60»\n# «pin: swordfish»\nport: 10250",
-    "JSON": '{"staticPodURLHeader": {"A": ["«hunter»"]}, "maxPods": 60}',
-    "a URL": "staticPodURL: «http://web/pods»\nmaxPods: 60",
-    "text that is not ASCII": "made: «grüße»\nclusterDomain: ü.example\nother: «straße»",
-}
-FILES = {
-    "a value": "NOTE=«hunter»\nARGS=--max-pods=60",
-    "a number and a short word": "PIN=«4711»\nKEY=«abc»",
-    "a value that goes on": "NOTE=«correct \\\nhorse»\nARGS=--max-pods=60",
-    "a quoted value over lines": 'NOTE="«correct\nhorse»"\nARGS=--max-pods=60',
-    "two quoted parts": "NOTE=«'correct' \"horse\"»\nARGS=--v=2",
-    "a comment": "# «the password is swordfish»\nARGS=--v=2",
-    "a comment that goes on": "# «swordfish \\»\n«horse»\nARGS=--v=2",
-    "an open quote": "ARGS=--v=2\nNOTE=«'hunter\nhorse»",
-    "what is not an assignment": "«hunter»\nARGS=--v=2\n«swordfish horse»",
-    "flags": 'ARGS="--max-pods=60 --made-up=«hunter» --token «horse»"',
-    "blanks": "  NOTE = «hunter»  \nARGS=--v=2",
-}
-UNIT = "[Unit]\nDescription=Kubelet\n[Service]\n"
-SHAPES = {
-    **{
-        f"unit: {name}": f"[Unit]\nDescription=Kubelet\n[Service]\n{text}\nRestart=always\n"
-        for name, text in UNITS.items()
-    },
-    **{
-        f"config: {name}": f"kind: KubeletConfiguration\n{text}\n"
-        for name, text in CONFIGS.items()
-        if name != "JSON"
-    },
-    "config: JSON": CONFIGS["JSON"],
-    **{f"variables: {name}": f"{text}\n" for name, text in FILES.items()},
-}
-
-
-def plain(text: str) -> tuple[str, list[str], list[str]]:
-    """A text without its marks, what stands between them, and what does not."""
-    parts = text.replace("»", "«").split("«")
-    return "".join(parts), parts[1::2], parts[::2]
+from secret_shapes import SHAPES, secrets_and_rest
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_each_place_is_known_and_all_else_stays(redactor: Redactor, shape: str) -> None:
-    text, secrets, rest = plain(SHAPES[shape])
+    secrets, text, rest = secrets_and_rest(SHAPES[shape])
     found = sensitive_file("kubelet", text)
-    assert mask(found) == "‹redacted›".join(rest)
+    assert mask(found) == rest.replace("«»", "‹redacted›")
     assert [text[start:end] for start, end in found.spans] == secrets
     shown = redactor.redact(found)
     for secret in secrets:
@@ -117,7 +37,7 @@ def test_each_place_is_known_and_all_else_stays(redactor: Redactor, shape: str) 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_diff_knows_what_its_sides_do_wherever_it_is_cut(shape: str) -> None:
-    text, secrets, _ = plain(SHAPES[shape])
+    secrets, text, _ = secrets_and_rest(SHAPES[shape])
     before = sensitive_file("kubelet", text)
     words = {word for secret in secrets for word in secret.split() if word not in "|>->\\"}
     for number in range(len(text.splitlines())):

@@ -10,91 +10,8 @@ import pytest
 import yaml
 
 from kubeharden.redaction import Redactor, Secrets
+from secret_shapes import TEXTS, secrets_and_rest
 
-ENCODED_KEY = base64.b64encode(b"-----BEGIN RSA PRIVATE KEY-----" + b"x" * 30).decode()
-# What is secret stands between « and »; it may be any text, an ordinary word too. "ok" stays.
-TEXTS = {
-    "one word": "password: «hunter»",
-    "a second word": "password: «correct horse battery»\nname: ok",
-    "a second word of a variable": "DB_PASSWORD=«correct horse»\nname=ok",
-    "a second word in quotes": 'x: "DB_PASSWORD=«correct horse»" ok',
-    "words before the next variable": "password=«correct horse» user=ok --v=2",
-    "a second word in a log": 'level=ok msg="cannot log in" password="«correct horse»" user=ok',
-    "a second word in an argument": "--etcd-password='«correct horse»' --v=2 ok",
-    "one quoted after another": "DB_PASSWORD=«a\"b c\"'d e'»\nname=ok",
-    "a flow list": 'password: «["hunter", "horse"]»\nname: ok',
-    "a flow list over lines": "password: «[hunter,\n  horse]»\nname: ok",
-    "a flow mapping": "password: «{value: hunter, other: [horse]}»\nname: ok",
-    "brackets in quotes": 'password: «["]", "horse"]»\nname: ok',
-    "a block list": "password:\n  «- hunter\n  - horse»\nname: ok",
-    "a block list that is not indented": "password:\n«- hunter\n- horse»\nname: ok",
-    "a block list in a list": "users:\n- password:\n  «- hunter\n  - horse»\n  name: ok",
-    "a nested block": "tokens:\n  «a:\n    - hunter\n  b: horse»\nname: ok",
-    "a literal block": "x:\n  password: «|\n    hunter\n    horse»\n  name: ok",
-    "a folded block": "password: «>-\n  hunter\n\n  horse»\nname: ok",
-    "a block with an indent": "password: «|2+\n   hunter\n  horse»\nname: ok",
-    "folded text": "password: «hunter\n  horse\n  battery»\nname: ok",
-    "folded text in quotes": 'password: "«hunter\n  horse»"\nname: ok',
-    "a tag and an anchor": "password: !!str &a «hunter»\nname: ok",
-    "an escaped quote": r'{"password": "«hun\"ter horse»", "name": "ok"}',
-    "an escaped backslash": r'{"password": "«hunter\\»", "name": "ok"}',
-    "two quotes that are one": "password: '«it''s horse»'\nname: ok",
-    "an escaped quote in Python": r"{'password': '«it\'s horse»', 'name': 'ok'}",
-    "JSON in JSON": r'{"said": "{\"password\": \"«hunter horse»\", \"name\": \"ok\"}"}',
-    "an escaped quote in JSON in JSON": r'{"said": "{\"password\": \"«hun\\\"ter horse»\", \"name\": \"ok\"}"}',
-    "JSON in JSON in JSON": r'"\"{\\\"password\\\": \\\"«hunter horse»\\\", \\\"name\\\": \\\"ok\\\"}\""',
-    "JSON without blanks": '{"client_secret":"«hunter»","expires":1,"scope":"ok"}',
-    "a number in JSON": '{"password": «4711», "port": 8080, "name": "ok"}',
-    "a list in JSON": '{"tokens": «["hunter", {"a": "horse"}]», "name": "ok"}',
-    "HTML": "<b>password</b> &quot;password&quot;: &quot;«hunter horse»&quot;, ok",
-    "cells of HTML": "<tr><th>DB_PASSWORD</th>\n<td>«hunter horse»</td><td>ok</td></tr>",
-    "an element": "<password>«hunter horse»</password><name>ok</name>",
-    "cells of Markdown": "| `db_password` | «hunter» | ok |",
-    "a name and a value beside it": "env:\n- name: DB_PASSWORD\n  value: «hunter horse»\n- name: ok",
-    "the same in JSON": '{"name": "DB_PASSWORD", "value": "«hunter»"}, {"name": "ok"}',
-    "a removed line": "@@ -1,2 +1,2 @@\n-password: «hunter horse»\n-other: ok\n+name: ok",
-    "a removed variable": "@@ -1,2 +1 @@\n-DB_PASSWORD=«hunter horse»\n name=ok",
-    "a changed list": "@@ -1,4 +1,4 @@\n x:\n   password:\n-«  - hunter\n+  - horse»\n   name: ok",
-    "a changed block": "@@ -1,4 +1,4 @@\n password: «|\n-  hunter\n+  horse»\n name: ok",
-    "a flag": "kubelet --bootstrap-token «hunter» --v=2 ok",
-    "a flag in quotes": 'run --password "«hunter horse»" ok',
-    "a flag with one dash": "run -password=«hunter» ok",
-    "a flag in a list": "command: ['run', '--password', '«hunter horse»', 'ok']",
-    "a flag in a block list": "- --db-password\n- «hunter»\n- ok",
-    "a flag in a JSON list": '["--token", "«hunter»", "ok"]',
-    "a user and a password": "curl --user ok:«hunter» https://web/ok".replace("ok:«", "«ok:"),
-    "a URL": "proxy: http://ops:«hunter»@proxy.example:3128 ok",
-    "a URL with an at sign": "proxy: http://ops:«hun@ter»@proxy.example ok",
-    "a query": "GET /x?token=«hunter»&name=ok HTTP/1.1",
-    "a signed URL": "https://web/ok?sig=«hunter%2Bhorse»&name=ok",
-    "a header": "curl -H 'Authorization: «Bearer hunter»' ok",
-    "a header with another scheme": "Authorization: «Digest username=ops, response=hunter»\nname: ok",
-    "a header that Go shows": "map[Authorization:«[Bearer hunter]» Name:[ok]]",
-    "headers as a list": "Authorization:\n«- Basic hunter»\nName:\n- ok",
-    "a cookie": "Set-Cookie: «id=hunter; Path=/horse»\nName: ok",
-    "a key of an API": "X-Api-Key: «hunter horse»\nName: ok",
-    "a registry's login": '{"auths": {"ok": {"auth": "«aHVudGVyOmhvcnNl»"}}}',
-    "a unit's variables": "[Service]\nEnvironment=A=«hunter» B=«horse»\nUser=ok",
-    "variables over lines": "[Service]\nEnvironment=A=«hunter» \\\n  B=«horse»\nUser=ok",
-    "words over lines": '[Service]\nEnvironment="NOTE=«hunter \\\n  horse»"\nUser=ok',
-    "a private key": "x: «-----BEGIN OPENSSH PRIVATE KEY-----\nhunter\n-----END OPENSSH PRIVATE KEY-----»\nok",
-    "a private key that is cut off": "«-----BEGIN EC PRIVATE KEY-----\nhunter\nhorse»",
-    "a private key on one line": r'"«-----BEGIN PRIVATE KEY-----\nhunter\n-----END PRIVATE KEY-----»", "ok"',
-    "a private key of PGP": "«-----BEGIN PGP PRIVATE KEY BLOCK-----\nhunter\n-----END PGP PRIVATE KEY BLOCK-----» ok",
-    "a private key in base64": f"data: «{ENCODED_KEY}» ok",
-    "a token of a service account": "said «eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJlIn0.c2lnbmF0dXJl» ok",
-    "a token of GitHub": "said «ghp_0123456789abcdefghijABCDEFGHIJ» ok",
-    "what crypt makes of a password": "root:«$6$saltsalt$hunterhorsehunter»:19000 ok",
-    "a Secret": "kind: Secret\ndata:\n  a: «aHVudGVy»\n  b: «aG9yc2U=»\nmetadata: {name: ok}",
-    "a Secret in a diff": "@@ -1,3 +1,3 @@\n kind: Secret\n data:\n-  a: «aHVudGVy»\n+  a: «aG9yc2U=»\n type: ok",
-    "a Secret in Python": "{'kind': 'Secret', 'stringData': {'a': '«hunter horse»', 'b': '«horse»'}, 'type': 'ok'}",
-    "a Secret with a block": "kind: Secret\nstringData:\n  a: «|\n    hunter\n    horse»\ntype: ok",
-    "a key of a registry": "[registry]\naccess_key = «hunter»\nname = ok",
-    "Ruby": ":password => '«hunter horse»', :name => 'ok'",
-    "Go": 'password := "«hunter horse»"\nname := "ok"',
-    "three quotes": 'password = """«hunter\nhorse»"""\nname = ok',
-    "a name in brackets": 'config["db_password"] = "«hunter horse»"; ok',
-}
 # How one text stands between others, with a sequence of a terminal in its middle.
 TERMINAL = [
     "\x1b[K",
@@ -112,12 +29,6 @@ TERMINAL = [
     r"\u001b[31m",
     r"\x1b[0m",
 ]
-
-
-def secrets_and_rest(text: str) -> tuple[list[str], str, str]:
-    """What stands between the marks, the text without the marks, and what must be left of it."""
-    parts = text.replace("»", "«").split("«")
-    return parts[1::2], "".join(parts), "«»".join(parts[::2])
 
 
 @pytest.mark.parametrize("shape", TEXTS)

@@ -36,6 +36,10 @@ PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?!.*
 
 # A quote: as it is, escaped (as often as a text stands in texts), or as HTML writes it.
 QUOTE = r"""(?:\\*(?:\"{3}|'{3}|["'`])|&(?:quot|apos|\#0*3[49]|\#[xX]0*2[27]);)"""
+# Types of which the content is not text (RFC 2046): nobody can tell what is in it.
+BINARY_TYPE = re.compile(
+    r"(?:image/(?!svg\+xml)|audio/|video/|font/)[\w.+-]+|application/(?:pdf|octet-stream|zip|gzip|x-tar|wasm)"
+)
 # A value is known as a secret by the name before it: of flags, keys of YAML and JSON, variables. The name must end
 # there, so that --token-auth-file=/path and tokenFile: stay readable.
 _ENDS = (
@@ -83,6 +87,8 @@ ASSIGNED = re.compile(r"(?<!\w)[A-Za-z_]\w*=")
 SECRET_KIND = re.compile(rf"""kind(?:{QUOTE})?\s*:\s*(?:{QUOTE})?Secret(?:List)?\b""")
 SECRET_DATA = re.compile(rf"""(?<![\w.-])(?:data|stringData){_SIGN}""")
 SECRET_ITEM = re.compile(rf"""(?<![\w.-])[\w.-]+{_SIGN}""")
+# Lines at the end of a text that the next one continues.
+CONTINUES = re.compile(r"(?:[^\n]*\\\r?\n)+\Z")
 # An object whose kind has not been said yet.
 KIND_TO_COME = re.compile(rf"""apiVersion(?:{QUOTE})?\s*:(?!.*\bkind(?:{QUOTE})?\s*:)""", re.DOTALL)
 

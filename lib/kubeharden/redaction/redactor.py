@@ -23,6 +23,7 @@ from kubeharden.redaction.values import is_reference, replace_values, values_aft
 
 LEAST_DECODED = 8  # characters of what a Secret holds; shorter texts are base64 by chance
 LEAST = 3  # characters; anything shorter would tear ordinary words apart
+PICTURES = {"image/png": (b"\x89PNG\r\n\x1a\n",), "image/jpeg": (b"\xff\xd8\xff",)}
 DEEPEST = 64  # collections in collections
 LONG = 12  # characters; what is withheld and shorter is taken out only where it is a word of its own
 
@@ -65,6 +66,22 @@ class Redactor:
         bare = SPELLED.sub("", text)
         redacted = self._redact_text(bare)
         return text if redacted == bare else redacted
+
+    def length_to_judge(self, text: str) -> int:
+        """Return how much of a text can be redacted although more of it will come: lines, up to what may go on."""
+        end = max(text.rfind("\n"), text.rfind("\r")) + 1
+        head = text[:end]
+        last = head.rstrip("\r\n")
+        last_line = max(last.rfind("\n"), last.rfind("\r")) + 1
+        if patterns.NAMED.search(head, last_line):
+            end = last_line
+        for pattern in (patterns.KIND_TO_COME, patterns.PRIVATE_KEY, patterns.CONTINUES):
+            if found := pattern.search(head):
+                end = min(end, found.start())
+        names = [patterns.NAMED, *([patterns.SECRET_DATA] if patterns.SECRET_KIND.search(head) else [])]
+        for value in (value for name in names for value in values_after(name, head) if value.is_open):
+            end = min(end, value.name)
+        return head.rfind("\n", 0, end) + 1 if end < len(head) else end
 
     def redact_data(self, value: Any, depth: int = 0) -> Any:
         """Return plain data without its secrets: each text by itself, so that JSON and YAML made of it stay valid.
@@ -124,6 +141,8 @@ class Redactor:
         return text
 
     def _redact_items(self, items: Sequence[Any], depth: int) -> list[Any]:
+        if len(items) > 1 and all(isinstance(item, str) for item in items) and _are_lines(items):
+            return self.redact("".join(items)).splitlines(keepends=True)
         before = ["", *items]
         return [
             self._all(item)
@@ -146,8 +165,22 @@ class Redactor:
             return self._all(item)
         if key == "kubectl.kubernetes.io/last-applied-configuration":
             return self._apply(str(item))
+        if patterns.BINARY_TYPE.fullmatch(key):
+            return item if self._is_picture(key, item) else self._all(item)
         named = patterns.KEY.fullmatch(key) or (variable and key == "value")
         return self._all(item) if named and not is_reference(key, item) else self.redact_data(item, depth + 1)
+
+    def _is_picture(self, kind: str, item: Any) -> bool:
+        """Check whether what calls itself a picture is one, in which no secret stands as a text."""
+        try:
+            data = base64.b64decode("".join(str(item).split()), validate=True)
+        except ValueError:
+            return False
+        if not data.startswith(PICTURES.get(kind, (b"\0none",))):
+            return False
+        text = data.decode("latin-1")
+        found = {**self._known.found_in(text), **self._withheld.found_in(text)}
+        return not any(len(spelling) >= LEAST_DECODED for spelling in found)
 
     def _all(self, item: Any, depth: int = 0) -> Any:
         """Return data with every text and number in it taken out."""
@@ -213,6 +246,11 @@ class Redactor:
             return secret
         digest = hmac.digest(self._key, secret.encode("utf-8", "surrogateescape"), "sha256").hex()
         return f"‹redacted sha256:{digest[:8]}›"
+
+
+def _are_lines(items: Sequence[str]) -> bool:
+    """Check whether texts are the lines of one, as notebooks store it."""
+    return all(item.endswith("\n") for item in items[:-1])
 
 
 def decode(value: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import yaml
 
@@ -53,12 +53,14 @@ class Value:
         end: where it ends.
         resume: where the text goes on: after the quote that ends it.
         is_open: whether more of it may come, if the text goes on.
+        name: where the name begins.
     """
 
     start: int
     end: int
     resume: int
     is_open: bool = False
+    name: int = 0
 
 
 def replace_values(
@@ -99,7 +101,7 @@ def values_after(
         if MARK.fullmatch(text, found.start, found.end):
             at = found.resume
         elif found.start < found.end and not scan.is_harmless(name[0], found):
-            yield found
+            yield replace(found, name=name.start())
             at = found.resume
 
 
@@ -109,6 +111,7 @@ class _Scan:
     def __init__(self, text: str) -> None:
         self._text = text
         self._margin = 1 if _DIFF.search(text) else 0  # before the lines of a diff
+        self._last = len(text.rstrip())
         self._line = 0  # where the line begins
         self._seen = 0  # up to where quotes were followed
         self._open = ""  # the quote that is open there, with its backslashes
@@ -142,8 +145,9 @@ class _Scan:
                 return Value(start, closing[0], closing[0])
         if word:
             return self._plain(start, self._limit(start, around), _WORD)
-        if text[start : start + 1] in _PAIRS and (end_of := self._bracket(start)):
-            return end_of
+        if text[start : start + 1] in _PAIRS:
+            collection = self._bracket(start)
+            return collection or replace(self._bare(start, begin, name, around), is_open=True)
         return self._bare(start, begin, name, around)
 
     def _bare(self, start: int, begin: int, name: re.Match[str], around: tuple[str, int] | None) -> Value:
@@ -272,7 +276,7 @@ class _Scan:
         end = self._block_end(first, name, sequence=not scalar)
         begin = start if scalar else first
         found = self._without_blanks(begin, end, end)
-        return Value(found.start, found.end, found.end, is_open=end == len(self._text))
+        return Value(found.start, found.end, found.end, is_open=end >= self._last)
 
     def _block_end(self, at: int, name: int, *, sequence: bool) -> int:
         """Return where the lines end that are further right than a name, from the end of its line on."""
@@ -322,7 +326,7 @@ class _Scan:
         end = self._limit(start, around)
         if end == line_end and re.fullmatch(rf"[+ -]?[\s-]*(?:{QUOTE})?", text[self._line : begin]):
             end = self._block_end(end, begin, sequence=False)
-        return self._without_blanks(start, end, end, is_open=end == len(text))
+        return self._without_blanks(start, end, end, is_open=end >= self._last)
 
     def _words(self, start: int, limit: int) -> Value:
         """Return what is assigned: words, up to the next assignment or flag."""

@@ -8,12 +8,17 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import traceback
+import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kubeharden.errors import KubehardenError
 from kubeharden.redaction import Redactor
+
+MOST_HELD = 1 << 20  # characters
 
 
 def install(namespace: Mapping[str, Any], redactor: Redactor) -> None:
@@ -56,46 +61,79 @@ def _silence_copy(stream: Any) -> None:
 
 
 class _Messages:
-    """A redacting ``Session.send``: every message leaves a kernel through it (jupyter_client, ipykernel)."""
+    """A redacting ``Session.send``: every message leaves a kernel through it (jupyter_client, ipykernel).
+
+    Printed text comes in pieces. What is not a whole line yet, and a line that the next one may continue, is held back
+    until more of it comes, the cell ends, or somebody is asked for an input.
+    """
 
     def __init__(self, send: Any, redactor: Redactor) -> None:
         self._send = send
         self.redactor = redactor
-        self._inside_key: set[str] = set()  # the streams that are in the middle of a private key
+        self._held: dict[str, _Held] = {}  # by the name of the stream
+        self._lock = threading.RLock()
 
     def __call__(self, stream: Any, message: Any, content: Any = None, *rest: Any, **named: Any) -> Any:
-        if isinstance(message, Mapping):  # a whole message, or else its type
-            redacted = self._redact(message["header"]["msg_type"], message.get("content"))
-            return self._send(stream, {**message, "content": redacted}, content, *rest, **named)
-        return self._send(stream, message, self._redact(message, content), *rest, **named)
+        whole = isinstance(message, Mapping)  # or else its type
+        kind = str(message["header"]["msg_type"] if whole else message)
+        said = message.get("content") if whole else content
+        if kind == "input_request" or (
+            kind == "status" and isinstance(said, Mapping) and said.get("execution_state") == "idle"
+        ):
+            self._let_go()
+        if named.get("metadata"):
+            named["metadata"] = self._redact(kind, named["metadata"])
+        named.pop("buffers", None)  # bytes, which nobody can read
+        if not whole:
+            return self._send(stream, message, self._redact(kind, content), *rest[:2], **named)
+        redacted = {**message, "metadata": self._redact(kind, message.get("metadata") or {}), "buffers": []}
+        if kind == "stream" and isinstance(said, Mapping):
+            return self._send_text(
+                _Held(stream, redacted, str(said.get("text", "")), (content, *rest), named)
+            )
+        return self._send(stream, {**redacted, "content": self._redact(kind, said)}, content, *rest, **named)
 
     def _redact(self, kind: str, content: Any) -> Any:
         if not isinstance(content, Mapping):
             return content
-        if kind == "stream":
-            return {
-                **content,
-                "text": self._redact_stream(str(content.get("name")), str(content.get("text", ""))),
-            }
         redacted = dict(self.redactor.redact_data(content))
-        # Words of the protocol that a client waits for: idle, busy, ok, error.
-        redacted |= {key: content[key] for key in ("execution_state", "status") if key in content}
-        data = content.get("data")
-        if isinstance(data, Mapping):  # base64, which no redaction could read
-            redacted["data"] |= {mime: data[mime] for mime in data if mime in ("image/png", "image/jpeg")}
-        return redacted
+        # Words of the protocol that a client waits for: idle, busy, ok, error; and the name of a stream.
+        kept = ("execution_state", "status", *(["name"] if kind == "stream" else []))
+        return redacted | {key: content[key] for key in kept if key in content}
 
-    def _redact_stream(self, stream: str, text: str) -> str:
-        """Redact printed text; a private key may come line by line, each in its own message."""
-        if stream in self._inside_key:
-            _, ended, text = text.partition("PRIVATE KEY-----")
-            if not ended:
-                return ""
-            self._inside_key.discard(stream)
-        begins = text.rfind("-----BEGIN ")
-        if begins > text.rfind("-----END ") and "PRIVATE KEY-----" in text[begins:]:
-            self._inside_key.add(stream)
-        return self.redactor.redact(text)
+    def _send_text(self, piece: _Held) -> Any:
+        """Send what can be judged of a printed text, and hold back the rest."""
+        name = str(piece.message["content"].get("name"))
+        with self._lock:
+            held = self._held.pop(name, None)
+            text = (held.text if held else "") + piece.text
+            end = self.redactor.length_to_judge(text) if len(text) <= MOST_HELD else len(text)
+            if end < len(text):
+                self._held[name] = replace(piece, text=text[end:])
+            return self._send_piece(replace(piece, text=text[:end])) if end else None
+
+    def _send_piece(self, piece: _Held) -> Any:
+        header = {**piece.message["header"], "msg_id": uuid.uuid4().hex}
+        content = {**piece.message["content"], "text": self.redactor.redact(piece.text)}
+        message = {**piece.message, "header": header, "msg_id": header["msg_id"], "content": content}
+        return self._send(piece.stream, message, *piece.rest, **piece.named)
+
+    def _let_go(self) -> None:
+        """Send what is held back: nothing more of it comes."""
+        with self._lock:
+            for name in list(self._held):
+                self._send_piece(self._held.pop(name))
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A piece of printed text, and with what it is sent."""
+
+    stream: Any
+    message: Mapping[str, Any]
+    text: str
+    rest: tuple[Any, ...]
+    named: Mapping[str, Any]
 
 
 class _LogRecords:

@@ -1,0 +1,140 @@
+"""The gate through which every message leaves a kernel: text in pieces, metadata, buffers and what is not text."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from kubeharden.redaction import Redactor, Secrets
+from kubeharden.show.output_guard import _Messages
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 30).decode()
+PRINTED = {
+    "halves": ["it is plan", "ted-1 ok\n"],
+    "letters": [*"password: hunter horse", "\n", "ok\n"],
+    "a sequence in two": ["it is plan\x1b", "[Kted-1 ok\n"],
+    "a name and its value": ["password: ", "hunter\n", "ok\n"],
+    "a block": ["password: |\n", "  hunter\n", "  horse\n", "ok\n"],
+    "a list": ["password:\n", "- hunter\n", "- horse\n", "ok: 1\n"],
+    "an open quote": ['password: "hunter\n', '  horse"\n', "ok\n"],
+    "an open bracket": ["password: [\n", '"hunter",\n', "horse]\n", "ok\n"],
+    "a private key": [
+        "-----BEGIN RSA PRIVATE KEY-----\n",
+        "hunter\n",
+        "-----END RSA PRIVATE KEY-----\n",
+        "ok\n",
+    ],
+    "a Secret": ["apiVersion: v1\n", "data:\n", "  a: aHVudGVyMQ==\n", "kind: Secret\n", "ok: 1\n"],
+    "variables over lines": ["Environment=A=hunter \\\n", "  B=horse\n", "ok\n"],
+    "no end": ["password: hunter"],
+    "a bar": ["10 %\r", "20 %\r", "ok\n"],
+}
+
+
+class Kernel:
+    """What a session sends."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.redactor = Redactor()
+        self.redactor.withhold(Secrets({"planted-1"}))
+        self.send = _Messages(self._note, self.redactor)
+
+    def _note(self, stream: Any, message: Any, content: Any = None, *rest: Any, **named: Any) -> Any:
+        whole = (
+            message if isinstance(message, dict) else {"header": {"msg_type": message}, "content": content}
+        )
+        self.sent.append({**whole, **named})
+        return whole
+
+    def print(self, text: str, stream: str = "stdout") -> None:
+        header = {"msg_type": "stream", "msg_id": "x"}
+        self.send(
+            None, {"header": header, "metadata": {}, "content": {"name": stream, "text": text}}, ident=b"x"
+        )
+
+    def end(self) -> None:
+        self.send(None, "status", {"execution_state": "idle"}, {})
+
+    @property
+    def text(self) -> str:
+        return "".join(one["content"].get("text", "") for one in self.sent)
+
+
+@pytest.mark.parametrize("shape", PRINTED)
+def test_text_in_pieces_is_judged_as_a_whole(shape: str) -> None:
+    kernel = Kernel()
+    for piece in PRINTED[shape]:
+        kernel.print(piece)
+    kernel.end()
+    for secret in ("planted", "hunter", "horse", "ted-1", "aHVudGVy"):
+        assert secret not in str(kernel.sent), kernel.text
+    assert "ok" in kernel.text or shape == "no end"
+    assert kernel.sent[-1]["content"]["execution_state"] == "idle"
+
+
+def test_whole_lines_are_not_held_back() -> None:
+    kernel = Kernel()
+    kernel.print("one\ntwo")
+    assert kernel.text == "one\n"
+    kernel.print(" three\nfour\r")
+    assert kernel.text == "one\ntwo three\nfour\r"
+    kernel.print("five")
+    kernel.print("to stderr", "stderr")
+    kernel.send(None, "input_request", {"prompt": "more? "}, {})
+    assert sorted(one["content"].get("name", "") for one in kernel.sent[-3:]) == ["", "stderr", "stdout"]
+
+
+def test_a_line_without_end_is_sent_at_some_length() -> None:
+    kernel = Kernel()
+    for _ in range(30):
+        kernel.print("x" * 50_000)
+    assert len(kernel.text) > 1 << 20
+
+
+def test_metadata_is_redacted_and_buffers_go() -> None:
+    kernel = Kernel()
+    data = {"state": {"value": "planted-1"}}
+    kernel.send(
+        None, "comm_open", {"data": data}, {}, metadata={"note": ["planted-1"]}, buffers=[b"planted-1"]
+    )
+    kernel.send(
+        None,
+        {
+            "header": {"msg_type": "comm_msg"},
+            "content": {"data": data},
+            "metadata": {"note": "planted-1"},
+            "buffers": [b"planted-1"],
+        },
+    )
+    assert "planted" not in str(kernel.sent)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "stays"),
+    [
+        ("image/png", PNG, True),
+        ("image/png", base64.b64encode(b"\x89PNG\r\n\x1a\ntEXt planted-1").decode(), False),
+        ("image/png", "planted-2 is not a picture", False),
+        ("image/gif", base64.b64encode(b"GIF89a planted-2").decode(), False),
+        ("application/pdf", base64.b64encode(b"%PDF planted-2").decode(), False),
+        ("application/octet-stream", "planted-2", False),
+        ("image/svg+xml", "<svg>planted-1</svg>", False),
+        ("text/html", "<b>planted-1</b>", False),
+        ("application/json", {"password": ["planted-2"]}, False),
+    ],
+)
+def test_only_pictures_pass_as_they_are(kind: str, content: Any, stays: bool) -> None:
+    kernel = Kernel()
+    kernel.send(None, "display_data", {"data": {kind: content}, "metadata": {}}, {})
+    shown = kernel.sent[0]["content"]["data"][kind]
+    assert (shown == content) == stays
+    assert "planted" not in str(shown)
+
+
+def test_the_lines_of_a_stored_notebook_are_one_text(redactor: Redactor) -> None:
+    shown = redactor.redact_data({"source": ["password: |\n", "  hunter\n", "  horse\n", "ok: 1"]})
+    assert "hunter" not in str(shown)
+    assert shown["source"][-1] == "ok: 1"
