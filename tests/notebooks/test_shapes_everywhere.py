@@ -23,7 +23,8 @@ def test_no_shape_of_a_secret_is_in_any_byte(papermill: Papermill, tmp_path: Pat
     node = folder / "nodes" / "k8s-node1"
     unit = node / "etc/systemd/system/kubelet.service"
     lines = "".join(f"{secrets_and_rest(text)[1]}\n" for text in HARMLESS_UNITS)
-    flags = "--storage-driver-password=hunter --manifest-url=http://ops:horse@127.0.0.1/x --manifest-url-header=A:swordfish"
+    url = "--manifest-url=http://ops:horse@127.0.0.1/x --manifest-url-header=A:swordfish"
+    flags = f"--storage-driver-password=hunter {url}"
     text = unit.read_text().replace(
         "[Service]\n", f"[Service]\n{lines}EnvironmentFile=/etc/default/kubelet\n"
     )
