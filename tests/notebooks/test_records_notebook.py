@@ -35,11 +35,11 @@ def test_the_register_one_run_its_neighbour_and_the_nodes_since(
     assert "Every file is as the run left it" in same.shown("past.since()")
 
     config = article.directory / "nodes/k8s-node1/etc/kubernetes/kube-proxy.conf"
-    config.write_text(f"{config.read_text()}# edited by hand\n")
+    config.write_text(f"{config.read_text()}oomScoreAdj: -998\n")
     edited = browse(inventory=str(article.inventory), node="k8s-node1")
     since = edited.shown("past.since()")
     assert re.search(r"k8s-node1 +/etc/kubernetes/kube-proxy\.conf +has changed since", since)
-    assert "+# edited by hand" in since
+    assert "+oomScoreAdj: -998" in since
     assert "k8s-master" not in since
 
 
