@@ -68,9 +68,13 @@ status() { # URL: its HTTP status, 000 where nothing answers; nothing where ther
   fi 2>/dev/null
 }
 
+# Not one here-document in any of the scripts: bash before 5.1 writes them to /tmp, which may be full.
 argument() { # NAME: sets "value" to the last one of --NAME on the command line in "words"
-  value='' wanted=''
-  while IFS= read -r word; do
+  value='' wanted='' rest=''
+  case $words in *"--$1"*) rest=$words ;; *) ;; esac
+  while [ -n "$rest" ]; do
+    word=${rest%%"$newline"*}
+    case $rest in *"$newline"*) rest=${rest#*"$newline"} ;; *) rest='' ;; esac
     if [ -n "$wanted" ]; then
       value=$word wanted=''
       continue
@@ -80,14 +84,14 @@ argument() { # NAME: sets "value" to the last one of --NAME on the command line 
     "--$1="*) value=${word#*=} ;;
     *) ;;
     esac
-  done <<WORDS
-$words
-WORDS
+  done
 }
 
 properties() { # of systemd, in "show"
   loaded='' fragment='' drop_ins='' environment='' pid=0 invocation=''
-  while IFS= read -r line; do
+  IFS=$newline
+  set -f
+  for line in $show; do
     case $line in
     LoadState=*) loaded=${line#*=} ;;
     FragmentPath=*) fragment=${line#*=} ;;
@@ -100,9 +104,9 @@ properties() { # of systemd, in "show"
     InvocationID=*) invocation=${line#*=} ;;
     *) ;;
     esac
-  done <<SHOW
-$show
-SHOW
+  done
+  set +f
+  unset IFS
 }
 
 show_all() { # SERVICE[,WORD...]|user=NAME...: sets "shown" to what systemd says of the services, an empty line between

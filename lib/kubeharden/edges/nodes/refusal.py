@@ -1,18 +1,74 @@
-"""The reason why a script did not run on a node, in words. Pure."""
+"""The reason why a script did not run on a node, in words, and the way out. Pure."""
+
+from __future__ import annotations
+
+import re
+
+# What a server or sudo says, what is wrong then, and the way out; the first that is found counts. sudo speaks English:
+# it is asked in the C locale.
+_REASONS = (
+    (
+        r"have a tty",
+        "sudo wants a terminal there (requiretty)",
+        "Put `Defaults:{user} !requiretty` into its sudoers, with visudo",
+    ),
+    (
+        r"(?i)password (has|is|or account is) expired|account or password is expired|password change required",
+        "the password of {user} has expired there",
+        "Log in once by hand and set a new one, or let it not expire: sudo chage -M -1 {user}",
+    ),
+    (
+        r"(?i)account (has|is) expired|account validation failure|account is locked",
+        "the account of {user} has expired there, or is locked",
+        "See `sudo chage -l {user}` on the node",
+    ),
+    (
+        r"(?i)account is (currently )?not available|nologin",
+        "{user} has no login shell there",
+        "Give {user} one (sudo usermod -s /bin/sh {user}), or name another ssh.user in the inventory",
+    ),
+    (
+        r"(?i)sftp connections only",
+        "{user} may only transfer files there (internal-sftp)",
+        "Name another ssh.user in the inventory",
+    ),
+    (
+        r"(?i)sudo.*(not found|no such file)",
+        "there is not a program sudo",
+        "Install it on the node, or log in as root (ssh.user: root)",
+    ),
+    (
+        r"(?i)must be owned by uid 0|effective uid is not 0|no new privileges",
+        "sudo cannot work there as it is installed, or as the login is confined",
+        "Mend that on the node, or log in as root (ssh.user: root)",
+    ),
+    (
+        r"sudo|password is required|is not allowed to (execute|run)|may not run",
+        "{user} may not become root there",
+        "Give {user} sudo on the node, or say sudo: password in the inventory",
+    ),
+)
 
 
-def refusal(node: str, user: str, status: int, said: str) -> str:
+def refusal(node: str, user: str, status: int, said: str, *, of_script: bool = False) -> str:
     """Return why a script ended with an error.
 
     Args:
         node: where.
-        user: who is logged in there.
-        status: of the script, or of sudo.
+        user: the user who is logged in there.
+        status: of the script, or of what ran in its place; 0 where that ended well.
         said: what it complained of, without secrets.
+        of_script: whether the script itself said so.
     """
-    if "sudo" in said or "password is required" in said:
+    words = said or "without a word"
+    if not of_script:
+        for pattern, what, way_out in _REASONS:
+            if re.search(pattern, said):
+                return f"{node}: {what.format(user=user)}: {said}. {way_out.format(user=user)}"
+    if not of_script and status == 0:
         return (
-            f"{node}: {user} may not become root there: {said}. Give {user} sudo on the node, or say "
-            "sudo: password in the inventory"
+            f"{node}: the login of {user} ran something else than it was told to, which ended well and said: {words}. "
+            "Take command= off the key in its authorized_keys, or ForceCommand out of sshd_config, or log in with "
+            "another key or user"
         )
-    return f"{node}: the script ended with status {status}: {said or 'without a word'}"
+    return f"{node}: the script ended with status {status}: {words}"

@@ -7,6 +7,7 @@ import shlex
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -27,12 +28,19 @@ class Answer:
     Attributes:
         status: its exit status; that of the whole session, where the session ended instead.
         output: what it printed.
-        complaints: what it printed to its standard error.
+        complaints: what it printed to its standard error; all that was said, where the session ended instead.
+        is_of_script: false where the session ended instead.
     """
 
     status: int
     output: bytes
     complaints: str
+    is_of_script: bool = True
+
+    @property
+    def is_good(self) -> bool:
+        """True where the script ended well."""
+        return self.is_of_script and self.status == 0
 
 
 class Session:
@@ -99,7 +107,7 @@ class Session:
         if refusal is not None:
             return refusal
         self._channel.settimeout(seconds)
-        self._channel.sendall(self._first + f"{request}\n".encode() + payload)
+        self._send(self._first + f"{request}\n".encode() + payload)
         self._first = b""
         last = f"\n{mark} end\n".encode()
         said = bytearray()
@@ -124,7 +132,7 @@ class Session:
             return None
         end, said = time.monotonic() + _SUDO_SECONDS, bytearray()
         self._channel.set_combine_stderr(True)
-        self._channel.sendall(f"{self._password}\n".encode())
+        self._send(f"{self._password}\n".encode())
         while not said.endswith(b"ready\n"):
             data = self._receive(end, _SUDO_SECONDS)
             if not data:
@@ -132,10 +140,14 @@ class Session:
             said += data
             if b"try again" in said:
                 self._channel.close()
-                return Answer(1, b"", "sudo: the password is wrong")
+                return Answer(1, b"", "sudo: the password is wrong", is_of_script=False)
         self._channel.set_combine_stderr(False)
         self._password = None
         return None
+
+    def _send(self, data: bytes) -> None:
+        with suppress(OSError):  # what runs there may have ended already: its words say why
+            self._channel.sendall(data)
 
     def _receive(self, end: float, seconds: float) -> bytes:
         self._channel.settimeout(max(0.0, end - time.monotonic()))
@@ -146,15 +158,19 @@ class Session:
         return data
 
     def _end(self, said: bytes, end: float) -> Answer:
-        """Return why there will be no answer: sudo refused, or there is no shell, or it was killed."""
+        """Return why there will be no answer: sudo refused, or there is no shell, or something else ran.
+
+        Raises:
+            EOFError: it was killed, or the connection is gone.
+        """
         complaints = b""
         while (data := self._channel.recv_stderr(_CHUNK)) and len(complaints) < _CHUNK:
             complaints += data
         self._channel.status_event.wait(max(0.0, end - time.monotonic()))
         status = self._channel.exit_status
-        if status <= 0:  # none is known, or it was something else that ended well
+        if status < 0:  # none is known
             raise EOFError("the session ended without an answer")
-        return Answer(status, b"", (complaints or said).decode(errors="replace"))
+        return Answer(status, b"", (said + complaints).decode(errors="replace"), is_of_script=False)
 
 
 def scripts() -> bytes:
@@ -175,9 +191,11 @@ def _file(name: str) -> str:
 
 
 def _command() -> str:
-    """Return the command of a session, without the comments of its loader."""
-    lines = _file("loader").splitlines()
-    loader = "\n".join(line for line in lines if not line.startswith("#"))
+    """Return the command of a session: its loader without comments, in one line that every login shell takes."""
+    lines = (line.strip() for line in _file("loader").splitlines())
+    loader = " ".join(
+        line if line.endswith(("{", "do")) else f"{line};" for line in lines if line and line[0] != "#"
+    )
     return shlex.join(["sh", "-c", loader, "kubeharden-session"])
 
 

@@ -101,10 +101,11 @@ class Ssh:
             self._forget(node, connection, session)
             raise NodeError(f"{node.name}: the connection broke while it worked: {_short(error)}") from error
         self._keep(node, connection, session)
-        if answer.status != 0:
+        if not answer.is_good:
             words = answer.complaints or answer.output.decode(errors="replace")
             said = self._redactor.redact(words.strip())[-500:]
-            raise NodeError(refusal(node.name, connection.user, answer.status, said))
+            why = refusal(node.name, connection.user, answer.status, said, of_script=answer.is_of_script)
+            raise NodeError(why)
         return answer.output
 
     def _session(self, node: Node, connection: Connection) -> Session:
@@ -118,8 +119,8 @@ class Ssh:
         sudo: list[str] = []
         if connection.user != "root":
             # In the C locale: a refusal is told by its words.
-            asked = ["env", "LC_ALL=C", "sudo", "-S", "-k", "-p", "", "--"]
-            sudo = asked if self._password else ["sudo", "-n", "--"]
+            asked = ["-S", "-k", "-p", ""] if self._password else ["-n"]
+            sudo = ["env", "LC_ALL=C", "sudo", *asked, "--"]
         seconds = self.inventory.ssh.connect_timeout
         channel = connection.transport.open_session(timeout=seconds)
         return Session(channel, self._scripts, seconds, sudo, self._password if sudo else None)

@@ -254,25 +254,26 @@ find_real() { # sets "real": where the path of a file really is; where a link le
   [ ! -e "$folder/real.$index" ] || get real "$folder/real.$index"
 }
 
-seen() { # prints the lines of "files", each behind the digest of the file as it is now: see digest
-  local index row path real sum sums=''
+each_seen() { # FUNCTION: for every file, with "sum", the digest of the file as it is now: see digest
+  local call="$1" index mode owner group sha new path real sum sums=''
   set --
-  while IFS=' ' read -r index row; do
-    path=/${row#*/}
+  while IFS=' ' read -r index mode owner group sha new path; do
     find_real
     [ ! -f "$real" ] || set -- "$@" "$real"
   done <"$folder/files"
   [ $# = 0 ] || sums=$(sha256sum "$@") || sums=''
-  exec 5<<SUMS
-$sums
-SUMS
-  while IFS=' ' read -r index row; do
-    path=/${row#*/} sum=none
+  while IFS=' ' read -r index mode owner group sha new path; do
+    sum=none
     find_real
-    if [ -f "$real" ]; then read -r sum _ <&5; elif [ ! -e "$real" ]; then sum=absent; fi
-    printf '%s %s %s\n' "${sum:-none}" "$index" "$row"
+    if [ -f "$real" ]; then
+      sum=${sums%% *} # not a here-document: see observe.sh
+      sums=${sums#*"$newline"}
+    elif [ ! -e "$real" ]; then
+      sum=absent
+    fi
+    sum=${sum:-none}
+    "$call"
   done <"$folder/files"
-  exec 5<&-
 }
 
 # --- putting back ---------------------------------------------------------------------------------------------
@@ -309,7 +310,7 @@ rebooted_since() { # it began
 }
 
 put_all_back() { # sets "after" to the words for it; what cannot be put back stays open, for whoever mends that
-  local sum sha path lost=''
+  local lost=''
   after='the files are as before'
   case $reached in
   '' | timer) # whatever is there now, nothing of it is from here
@@ -319,11 +320,7 @@ put_all_back() { # sets "after" to the words for it; what cannot be put back sta
   *) ;;
   esac
   each put_back reversed
-  while IFS=' ' read -r sum _ _ _ _ sha _ path; do
-    [ "$sum" = "$sha" ] || lost="$lost$path "
-  done <<SEEN
-$(seen)
-SEEN
+  each_seen find_lost
   if [ -n "$lost" ]; then
     note words "THESE FILES COULD NOT BE PUT BACK: $lost(their old content is in ${folder#"$root"}). \
 Mend that, then, on the node: sudo sh ${base#"$root"}/transaction.sh undo $run"
@@ -335,6 +332,8 @@ Mend that, then, on the node: sudo sh ${base#"$root"}/transaction.sh undo $run"
   fi
   [ ! -s "$folder/found" ] || after="$after (somebody had changed $(show "$folder/found")meanwhile: see ${folder#"$root"})"
 }
+
+find_lost() { [ "$sum" = "$sha" ] || lost="$lost$path "; }
 
 unstage() { rm -f "$beside"; }
 
@@ -362,20 +361,18 @@ put_back() { # goes on over a file that cannot be put back: the others still can
 # --- the service ----------------------------------------------------------------------------------------------
 
 look() { # sets pid, active and sub, and "identity": another process, or the same restarted, has another
-  local name value restarts='' started=''
+  local row IFS="$newline" restarts='' started=''
   pid=0 active='' sub=''
-  while IFS='=' read -r name value; do
-    case $name in
-    MainPID) pid=$value ;;
-    ActiveState) active=$value ;;
-    SubState) sub=$value ;;
-    NRestarts) restarts=$value ;;
-    ExecMainStartTimestamp) started=$value ;;
+  for row in $(systemctl show -p MainPID,ActiveState,SubState,NRestarts,ExecMainStartTimestamp "$service.service"); do
+    case $row in
+    MainPID=*) pid=${row#*=} ;;
+    ActiveState=*) active=${row#*=} ;;
+    SubState=*) sub=${row#*=} ;;
+    NRestarts=*) restarts=${row#*=} ;;
+    ExecMainStartTimestamp=*) started=${row#*=} ;;
     *) ;;
     esac
-  done <<SHOWN
-$(systemctl show -p MainPID,ActiveState,SubState,NRestarts,ExecMainStartTimestamp "$service.service")
-SHOWN
+  done
   identity="$pid $active $restarts $started"
 }
 

@@ -169,24 +169,15 @@ prune_by_age() {
 # --- forth ----------------------------------------------------------------------------------------------------
 
 compare() { # with what there is now: sets "same" where all is in place, and "stale" to a file that somebody changed
-  local index mode owner group sha new path real sum wanted=''
   same=yes stale=''
   [ -s "$folder/files" ] || same=''
-  set --
-  while IFS=' ' read -r sum index mode owner group sha new path; do
-    find_real
-    [ "$sum" = "$sha" ] || stale=${stale:-$path}
-    [ "$sum" = "$new" ] || same=''
-    if [ "$new" != absent ]; then
-      wanted="$wanted${wanted:+$newline}$mode $owner $group"
-      set -- "$@" "$real"
-    fi
-  done <<SEEN
-$(seen)
-SEEN
-  if [ -n "$same" ] && [ $# != 0 ]; then
-    [ "$(owners "$@")" = "$wanted" ] || same=''
-  fi
+  each_seen compare_file
+}
+
+compare_file() {
+  [ "$sum" = "$sha" ] || stale=${stale:-$path}
+  [ "$sum" = "$new" ] || same=''
+  [ -z "$same" ] || [ "$new" = absent ] || [ "$(owners "$real")" = "$mode $owner $group" ] || same=''
 }
 
 was_started_with_these() { # the process, by a transaction that put the same in place
