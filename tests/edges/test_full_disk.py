@@ -92,7 +92,9 @@ def test_files_are_compared_without_room(
 ) -> None:
     """There is "new" in a file whose name has a blank, and another that is absent before and after."""
     digests = {
-        word: subprocess.run(["sha256sum"], input=word.encode(), capture_output=True, check=True).stdout.split()[0]
+        word: subprocess.run(
+            ["sha256sum"], input=word.encode(), capture_output=True, check=True
+        ).stdout.split()[0]
         for word in ("old", "new")
     }
     digest = {word: found.decode() for word, found in digests.items()}

@@ -72,18 +72,39 @@ def test_a_node_whose_login_shell_is_csh_is_read(tmp_path: Path) -> None:
             "WARNING: Your password has expired.\nPassword change required but no TTY available.\n",
             "(?s)node1: the password of ops has expired there: WARNING: Your password.*chage -M -1 ops",
         ),
-        ("", 1, "sudo: sorry, you must have a tty to run sudo\n", "requiretty.*must have a tty.*Defaults:ops !requiretty"),
+        (
+            "",
+            1,
+            "sudo: sorry, you must have a tty to run sudo\n",
+            "requiretty.*must have a tty.*Defaults:ops !requiretty",
+        ),
         ("This account is currently not available.\n", 1, "", "ops has no login shell there: This account"),
         ("This service allows sftp connections only.\n", 1, "", "may only transfer files there"),
         ("", 127, "ksh: sudo: not found\n", "not a program sudo: ksh: sudo: not found.*ssh.user: root"),
-        ("", 1, "ops is not in the sudoers file.\n", "may not become root there: ops is not in the sudoers file"),
-        ("", 1, "Sorry, user ops is not allowed to execute '/bin/sh' as root on n1.\n", "may not become root there: Sorry"),
+        (
+            "",
+            1,
+            "ops is not in the sudoers file.\n",
+            "may not become root there: ops is not in the sudoers file",
+        ),
+        (
+            "",
+            1,
+            "Sorry, user ops is not allowed to execute '/bin/sh' as root on n1.\n",
+            "may not become root there: Sorry",
+        ),
         ("", 3, "the moon is full\n", "ended with status 3: the moon is full"),
     ],
 )
 @pytest.mark.parametrize("sudo", ["nopasswd", "password"])
 def test_the_servers_own_words_and_the_way_out(
-    output: str, status: int, complaints: str, words: str, sudo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    output: str,
+    status: int,
+    complaints: str,
+    words: str,
+    sudo: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("KUBEHARDEN_SUDO_PASSWORD", "battery-staple")
     with (
@@ -102,14 +123,23 @@ def test_what_the_script_itself_says_is_not_taken_for_sudos() -> None:
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ("sudo: Account or password is expired, reset your password and try again", "password of ops has expired"),
-        ("sudo: account validation failure, is your account locked?", "account of ops has expired there, or is locked"),
+        (
+            "sudo: Account or password is expired, reset your password and try again",
+            "password of ops has expired",
+        ),
+        (
+            "sudo: account validation failure, is your account locked?",
+            "account of ops has expired there, or is locked",
+        ),
         ("sudo: no tty present and no askpass program specified", "may not become root"),
         ("sudo: a password is required", "sudo: password in the inventory"),
         ("env: 'sudo': No such file or directory", "not a program sudo"),
         ("bash: line 1: sudo: command not found", "not a program sudo"),
         ("sudo: /usr/bin/sudo must be owned by uid 0 and have the setuid bit set", "cannot work there"),
-        ('sudo: The "no new privileges" flag is set, which prevents sudo from running as root.', "cannot work there"),
+        (
+            'sudo: The "no new privileges" flag is set, which prevents sudo from running as root.',
+            "cannot work there",
+        ),
     ],
 )
 def test_each_refusal_of_sudo_has_its_way_out(said: str, words: str) -> None:
