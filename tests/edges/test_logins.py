@@ -50,9 +50,11 @@ def test_a_node_whose_login_shell_is_csh_is_read(tmp_path: Path) -> None:
     if path is None:
         pytest.skip("there is no csh on this machine")
     (tmp_path / ".cshrc").write_text("echo welcome\n")
-    with ssh_server(tmp_path / "ssh", login_shell(path, HOME=str(tmp_path))) as server:
-        with Nodes(server.inventory(user="root")) as nodes:
-            nodes.check()
+    with (
+        ssh_server(tmp_path / "ssh", login_shell(path, HOME=str(tmp_path))) as server,
+        Nodes(server.inventory(user="root")) as nodes,
+    ):
+        nodes.check()
 
 
 @pytest.mark.parametrize(
@@ -62,8 +64,7 @@ def test_a_node_whose_login_shell_is_csh_is_read(tmp_path: Path) -> None:
             "Backups only\n",
             0,
             "",
-            "node1: the login of ops ran something else than it was told to, which ended well and said: Backups only.*"
-            "command=.*ForceCommand",
+            "node1: the login of ops ran something else than .* said: Backups only.*command=.*ForceCommand",
         ),
         ("", 0, "", "ran something else than it was told to.*said: without a word"),
         (
@@ -76,7 +77,7 @@ def test_a_node_whose_login_shell_is_csh_is_read(tmp_path: Path) -> None:
             "",
             1,
             "sudo: sorry, you must have a tty to run sudo\n",
-            "requiretty.*must have a tty.*Defaults:ops !requiretty",
+            "must have a tty.*Defaults:ops !requiretty",
         ),
         ("This account is currently not available.\n", 1, "", "ops has no login shell there: This account"),
         ("This service allows sftp connections only.\n", 1, "", "may only transfer files there"),
@@ -90,7 +91,7 @@ def test_a_node_whose_login_shell_is_csh_is_read(tmp_path: Path) -> None:
         (
             "",
             1,
-            "Sorry, user ops is not allowed to execute '/bin/sh' as root on n1.\n",
+            "Sorry, user ops is not allowed to execute 'sh' as root.\n",
             "may not become root there: Sorry",
         ),
         ("", 3, "the moon is full\n", "ended with status 3: the moon is full"),

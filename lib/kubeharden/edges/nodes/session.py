@@ -28,7 +28,7 @@ class Answer:
     Attributes:
         status: its exit status; that of the whole session, where the session ended instead.
         output: what it printed.
-        complaints: what it printed to its standard error; all that was said, where the session ended instead.
+        complaints: what it printed to its standard error; every word, where the session ended instead.
         is_of_script: false where the session ended instead.
     """
 
