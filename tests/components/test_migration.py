@@ -69,8 +69,10 @@ def test_closing_a_kubelet_that_nobody_could_authenticate_to_is_refused() -> Non
     assert "nobody could authenticate" in setting.why
 
 
-def test_webhook_authentication_is_enough_to_close_it() -> None:
-    assert not migrate("kubelet", "1.20", ["kubelet", "--authentication-token-webhook"]).refused
+def test_webhook_authentication_alone_is_not_enough_to_close_it() -> None:
+    """The API server has a client certificate for kubelets, and no token."""
+    [setting] = migrate("kubelet", "1.20", ["kubelet", "--authentication-token-webhook"]).refused
+    assert setting.flag == "--client-ca-file"
 
 
 def test_flags_win_over_the_file_and_gates_merge_per_key() -> None:

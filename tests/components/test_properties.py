@@ -45,6 +45,8 @@ NOT_IN_A_FILE = {
 }
 
 
+# What a kubelet needs so that it can be closed, and asks the API server who may do what.
+REACHABLE = ("--client-ca-file=/ca.pem", "--kubeconfig=/kubelet.kubeconfig")
 # *metav1.Duration in types.go, so that 0 is a value; for other durations a file's 0 means the default.
 DURATION_POINTERS = {"conntrack.tcpEstablishedTimeout", "conntrack.tcpCloseWaitTimeout", "cpuCFSQuotaPeriod"}
 
@@ -176,7 +178,7 @@ def cases(draw: st.DrawFn, components: tuple[str, ...] = COMPONENTS) -> tuple[Re
 
 def moved_to_a_file(table: ReleaseTable, words: list[str], profile: str) -> Migration:
     """The migration of a command line that the API server can still reach when it is hardened."""
-    reachable = ["--client-ca-file=/ca.pem"] if profile == "article" and table.component == "kubelet" else []
+    reachable = list(REACHABLE) if profile == "article" and table.component == "kubelet" else []
     return migrate(table.component, table.release, [table.component, *words, *reachable], profile=profile)
 
 
@@ -203,7 +205,7 @@ def test_every_flag_gets_exactly_one_verdict(profile: str, case: tuple[ReleaseTa
     )
     expected = set(read(words, table))
     if profile == "article" and table.component == "kubelet":
-        expected |= {"--client-ca-file"}
+        expected |= {"--client-ca-file", "--kubeconfig"}
     assert verdicts == Counter(dict.fromkeys(expected, 1))
 
 
@@ -238,7 +240,7 @@ def test_hardening_changes_what_it_says_and_nothing_else(case: tuple[ReleaseTabl
     made = moved_to_a_file(table, words, "article")
     if not usable(made):
         return
-    words = [*words, "--client-ca-file=/ca.pem"] if table.component == "kubelet" else words
+    words = [*words, *REACHABLE] if table.component == "kubelet" else words
     before = holds(table, words, None)
     after = holds(table, [word for word in made.argv[1:] if not word.startswith("--config=")], made.config)
     said = {setting.field for setting in made.hardened}

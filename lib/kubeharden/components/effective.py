@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kubeharden.components import paths
 from kubeharden.components.flags import FlagUse, value_of
-from kubeharden.components.values import duration_ns, merge
-from kubeharden.releases import ReleaseTable, feature
+from kubeharden.components.values import check_value, duration_ns, merge
+from kubeharden.errors import UnitError
+from kubeharden.releases import Release, ReleaseTable, feature
 
 # What a config file says about itself; /configz does not show it.
 TYPE_META = ("kind", "apiVersion")
+_PORT = re.compile(r"\d{1,5}", re.ASCII)
+
+
+class FieldValueError(UnitError):
+    """A value in a config file does not have the type of its field; ``field`` is its path."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(f"{field}: {why}")
+        self.field = field
 
 
 def from_flags(table: ReleaseTable, flags: Sequence[FlagUse]) -> dict[str, Any]:
@@ -58,7 +69,7 @@ def address(table: ReleaseTable, path: str, given: Mapping[str | None, Any]) -> 
 def split_address(text: str, default_port: int) -> tuple[str, int]:
     """``10.0.0.1:80``, ``10.0.0.1``, ``[::1]:80`` or ``::1`` as host (bracketed if IPv6) and port."""
     host, colon, port = text.rpartition(":")
-    if colon and port.isdigit() and (":" not in host or host.endswith("]")):
+    if colon and _PORT.fullmatch(port) and (":" not in host or host.endswith("]")):
         return host, int(port)
     return bracket(text), default_port
 
@@ -101,7 +112,10 @@ def effective_config(
 
     Raises:
         FlagValueError: a value does not have its flag's type.
+        FieldValueError: a value in the file does not have its field's type.
     """
+    for path, why in misfits(table, config or {}):
+        raise FieldValueError(path, why)
     result = defaults(table)
     if config is None:
         for path, value in legacy_defaults(table).items():
@@ -138,6 +152,17 @@ def _depend(table: ReleaseTable, result: dict[str, Any], config: Mapping[str, An
             paths.put(result, path, paths.get(config, other))
 
 
+def misfits(table: ReleaseTable, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield path and reason of every value in a config file that does not have the type of its field."""
+    for path, value in paths.leaves(config, table.fields):
+        known = table.field(path)
+        try:
+            if known is not None:
+                check_value(known.type, value)
+        except ValueError as error:
+            yield path, str(error)
+
+
 def decode(table: ReleaseTable, config: Mapping[str, Any]) -> list[str]:
     """Return the paths in a config file that the release does not know, in their order."""
     return [
@@ -145,6 +170,17 @@ def decode(table: ReleaseTable, config: Mapping[str, Any]) -> list[str]:
         for path, _ in paths.leaves(config, table.fields)
         if path not in TYPE_META and path not in table.fields
     ]
+
+
+# Up to 1.10.4 the names of fields were read in any case (kubernetes pull request 65157).
+CASELESS = Release(1, 10)
+
+
+def caseless(table: ReleaseTable, path: str) -> str:
+    """Return the field that some patch levels of the release take an unknown path for; empty without one."""
+    if table.release != CASELESS:
+        return ""
+    return next((known for known in table.fields if known.lower() == path.lower()), "")
 
 
 # Plain ints that SetDefaults tests with "== 0": an explicit 0 in the file counts as unset

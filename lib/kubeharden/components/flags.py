@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from posixpath import normpath
 
-from kubeharden.components.values import parse_pair, parse_text
+from kubeharden.components.values import parse_configuration, parse_pair, parse_text
 from kubeharden.errors import UnitError
-from kubeharden.releases import Flag, ReleaseTable
+from kubeharden.releases import Component, Flag, ReleaseTable
 
 # Eviction thresholds are written memory.available<100Mi (pkg/kubelet/eviction/helpers.go).
 THRESHOLD_FLAGS = {"--eviction-hard", "--eviction-soft"}
+# An item without "=" is a key with an empty value: ConfigurationMap (component-base/cli/flag/configuration_map.go).
+CONFIGURATION_MAPS = {"--node-labels"}
 # One pair a flag, whose value may hold commas: NewMapStringStringNoSplit (component-base/cli/flag).
 ONE_PAIR_FLAGS = {"--cpu-manager-policy-options"}
 # The one-letter flags: glog's and klog's "v" (pflag's PFlagFromGoFlag makes it a shorthand), and cobra's help.
@@ -98,6 +101,27 @@ def _next_value(name: str, flag: Flag | None, words: deque[str]) -> str:
     return words.popleft()
 
 
+def value_in(uses: Sequence[FlagUse], name: str) -> str:
+    """Return the value of a flag, the last one where it is given more than once; empty without one."""
+    return next((use.value for use in reversed(uses) if use.name == name), "")
+
+
+def free_path(component: Component, uses: Sequence[FlagUse]) -> str:
+    """Return the place for a new config file: the usual one, unless a flag names it for something else."""
+    path = component.config_path
+    return component.other_config_path if names_file(uses, path) else path
+
+
+def names_file(uses: Sequence[FlagUse], path: str) -> str:
+    """Return the name of a flag that names a file for something else than the configuration; empty without one."""
+    places = ((use.name, place) for use in uses if use.name != "--config" for place in use.value.split(","))
+    return next((name for name, place in places if _absolute(place) == _absolute(path)), "")
+
+
+def _absolute(place: str) -> str:
+    return normpath(f"/{place.lstrip('/')}")  # a service runs in / by default
+
+
 def parse_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
     """Return the flags of a command line, each checked as the component checks it when it starts.
 
@@ -125,6 +149,8 @@ def value_of(use: FlagUse, flag: Flag) -> object:
     try:
         if use.name in ONE_PAIR_FLAGS:
             value: object = parse_pair(use.value, separator)
+        elif use.name in CONFIGURATION_MAPS:
+            value = parse_configuration(use.value)
         else:
             value = parse_text(flag.type, use.value, separator)
     except ValueError as error:

@@ -17,13 +17,15 @@ from kubeharden.components import paths, render
 from kubeharden.components.effective import (
     DEPENDENT_DEFAULTS,
     TYPE_META,
+    caseless,
     counts,
     decode,
     effective_config,
     from_flags,
     legacy_defaults,
+    misfits,
 )
-from kubeharden.components.flags import FlagUse, split_flags
+from kubeharden.components.flags import FlagUse, free_path, names_file, split_flags, value_in
 from kubeharden.components.profile import ComponentProfile, Profile, strict_enough
 from kubeharden.components.readiness import speakable
 from kubeharden.components.validate import problems
@@ -120,9 +122,14 @@ def migrate(
     result = Migration(component, Release.parse(release))
     try:
         versions = Versions.choose(component, result.release, config, target_release)
-        existing = versions.convert(config)
+        result.refused += [
+            Setting("", path, paths.get(config or {}, path), why)
+            for path, why in misfits(versions.read, config or {})
+        ]
+        existing = None if result.refused or config is None else versions.convert(paths.without_nulls(config))
     except UnitError as error:
         result.refused.append(Setting("", "apiVersion", (config or {}).get("apiVersion"), str(error)))
+    if result.refused:
         return result
     work = _Work(versions, chosen.of(component), result, existing)
     program = [argv[0]] if argv and not argv[0].startswith("-") else []
@@ -202,7 +209,7 @@ class _Work:
             self._write_legacy_defaults(config)
         self._hold_dependent_defaults(config)
         self._hold_for_the_target(config)
-        for path, value in self._required_fields():
+        for path, value in self._required_fields(uses):
             self._harden(config, path, value, "hardened by the profile")
         for path, value in fields.items():
             if table.field(path) is None:
@@ -223,10 +230,17 @@ class _Work:
             return
         self.existing = copy.deepcopy(dict(self.existing))
         for path in decode(self.table, self.existing):
+            verdict = self.result.dropped
             why = f"{self.table.kind} of {self.table.release} has no such field: it was never in effect"
             if path == "featureGates":
                 why += "; feature gates of this component belong to --feature-gates"
-            self.result.dropped.append(Setting("", path, paths.get(self.existing, path), why))
+            if meant := caseless(self.table, path):
+                verdict = self.result.refused
+                why = (
+                    f"1.10.0 to 1.10.4 take it for {meant}, later ones do not know it: write {meant} if it is to hold, "
+                    "or take it out"
+                )
+            verdict.append(Setting("", path, paths.get(self.existing, path), why))
             paths.remove(self.existing, path)
 
     def _hold_dependent_defaults(self, config: dict[str, Any]) -> None:
@@ -295,23 +309,29 @@ class _Work:
                     self.result.moved.remove(setting)
                     self.result.dropped.append(replace(setting, why=why))
 
-    def _required_fields(self) -> list[tuple[str, Any]]:
+    def _required_fields(self, uses: Sequence[FlagUse]) -> list[tuple[str, Any]]:
         required = dict(self.profile.require)
         holds = self.result.before
+        if "authorization.mode" in required and not value_in(uses, "--kubeconfig"):
+            required.pop("authorization.mode")
+            why = "is left as it is: without --kubeconfig it has no API server to ask, and does not start with Webhook"
+            held = paths.get(holds, "authorization.mode")
+            self.result.kept.append(Setting("", "authorization.mode", held, why))
         if paths.get(holds, "tlsMinVersion") == "VersionTLS13":
             required.pop("tlsCipherSuites", None)  # TLS 1.3 does not use them
         entry = self.table.rules.entry
-        if (
-            entry
-            and entry.closed_by & required.keys()
-            and not any(paths.get(holds, path) for path in entry.by)
-        ):
-            why = (
-                f"nobody could authenticate to this {self.table.component} any more, the API server included: it has "
-                f"neither {' nor '.join(entry.by.values())}; set one of them first"
-            )
+        closed = {
+            path for path, value in required.items() if not strict_enough(path, paths.get(holds, path), value)
+        }
+        if entry and entry.closed_by & closed:
+            # This is the way in of the API server, which has a certificate for kubelets and no token.
             path, flag = next(iter(entry.by.items()))
-            self.result.refused.append(Setting(flag, path, "", why))
+            if not paths.get(holds, path):
+                why = (
+                    f"nobody could authenticate to this {self.table.component} any more, the API server included, "
+                    f"which logs in with a client certificate: it has no {flag}; set it first"
+                )
+                self.result.refused.append(Setting(flag, path, "", why))
         return list(required.items())
 
     def _harden(self, config: dict[str, Any], path: str, value: Any, why: str) -> None:
@@ -336,8 +356,12 @@ class _Work:
     def finish(self, program: list[str], uses: Sequence[FlagUse], config_path: str | None) -> None:
         """Text, remaining command line, and the check of the result against itself."""
         result = self.result
-        named = next((use.value for use in uses if use.name == "--config"), None)
-        path = config_path or named or find_component(self.table.component).config_path
+        path = (
+            config_path or value_in(uses, "--config") or free_path(find_component(self.table.component), uses)
+        )
+        if user := names_file(uses, path):
+            why = f"names {path}, where the config file would be; give one of the two another place"
+            result.refused.append(Setting(user, "", path, why))
         result.argv = [*program, *_arguments(uses, self.staying, path)]
         # A flag that is only the host or the port of its field is shown with what became of it.
         result.moved = [replace(s, value=paths.get(result.config, s.field)) for s in result.moved]

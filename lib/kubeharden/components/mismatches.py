@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubeharden.components import paths
-from kubeharden.components.effective import TYPE_META, counts
-from kubeharden.components.values import duration_ns
+from kubeharden.components.effective import TYPE_META, counts, misfits
+from kubeharden.components.values import same_value
 from kubeharden.releases import ReleaseTable, find_component
 
 # The name that the internal types of 1.10 and 1.11 have for a field (kubeproxyconfig/types.go and
@@ -37,8 +37,9 @@ def mismatches(
     internal = row is not None and row.internal_names
     actual = _fold(configz)
     found = []
+    unreadable = dict(misfits(table, config))
     for path, wanted in paths.leaves(config, table.fields):
-        if path in TYPE_META or not counts(table, path, wanted):
+        if path in TYPE_META or (path not in unreadable and not counts(table, path, wanted)):
             continue
         name = _name_in(actual, path.lower())
         if internal and (name is None or _holds_objects(wanted)):
@@ -51,7 +52,9 @@ def mismatches(
 
 
 def _without_cpu(resources: Any) -> Any:
-    return {key: value for key, value in resources.items() if key != "cpu"} if resources else resources
+    if not isinstance(resources, Mapping):
+        return resources
+    return {key: value for key, value in resources.items() if key != "cpu"}
 
 
 def same_field(path: str, served: str) -> bool:
@@ -85,5 +88,5 @@ def _same(table: ReleaseTable, path: str, wanted: Any, got: Any) -> bool:
         return True
     known = table.field(path)
     if known is not None and known.type == "duration" and isinstance(got, str):
-        return duration_ns(str(wanted)) == duration_ns(got)
+        return same_value("duration", wanted, got)
     return bool(_fold(wanted) == _fold(got))

@@ -1,12 +1,25 @@
-"""Dotted paths into the nested dicts that config files are: ``authentication.anonymous.enabled``."""
+"""Dotted paths into the nested dicts that config files are: ``authentication.anonymous.enabled``.
+
+A key that has a dot, a bracket or a quote of its own stands in quotes: ``"nodefs.available"``, ``logging."a.b"``. So no
+key can be taken for the path of another.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 _MISSING = object()
+_SPECIAL = re.compile(r'[.\[\]"]|^$')
+_PART = re.compile(r'"(?:[^"\\]|\\.)*"|\[\d+\]|[^."\[\]]+')
+
+
+def join(keys: Iterable[Any]) -> str:
+    """Return the path that leads through these keys."""
+    return ".".join(json.dumps(key) if _SPECIAL.search(key) else key for key in map(str, keys))
 
 
 def get(config: Mapping[str, Any], path: str, default: Any = None) -> Any:
@@ -26,7 +39,7 @@ def has(config: Mapping[str, Any], path: str) -> bool:
 
 
 def put(config: dict[str, Any], path: str, value: Any) -> None:
-    """Set the value at ``path``, making the objects above it; ``name[0]`` is the first of a list."""
+    """Set the value at ``path``, making the objects above it (also for null); ``name[0]`` is the first of a list."""
     keys = _keys(path)
     here: Any = config
     for key, following in itertools.pairwise(keys):
@@ -38,12 +51,26 @@ def put(config: dict[str, Any], path: str, value: Any) -> None:
 
 def remove(config: dict[str, Any], path: str) -> None:
     """Take the value at ``path`` out, and the objects above it that are empty then."""
-    parent, _, key = path.rpartition(".")
-    holder = get(config, parent) if parent else config
-    if isinstance(holder, dict):
+    _remove(config, _keys(path))
+
+
+def _remove(holder: Any, keys: Sequence[str | int]) -> None:
+    key, *below = keys
+    if not isinstance(holder, dict):
+        return
+    if below:
+        _remove(holder.get(key), below)
+    if not below or holder.get(key) == {}:
         holder.pop(key, None)
-        if not holder and parent:
-            remove(config, parent)
+
+
+def without_nulls(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same without the keys that are null, at any depth: a component takes them for unset."""
+    return {
+        key: without_nulls(value) if isinstance(value, Mapping) else value
+        for key, value in config.items()
+        if value is not None
+    }
 
 
 def leaves(config: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -56,10 +83,10 @@ def leaves(config: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tupl
     """
 
     def is_object(path: tuple[str, ...], _value: Mapping[str, Any]) -> bool:
-        field = known.get(".".join(map(str, path)))
+        field = known.get(join(path))
         return field is not None and field.type == "object"
 
-    return ((".".join(map(str, path)), value) for path, value in walk(config, is_object))
+    return ((join(path), value) for path, value in walk(config, is_object))
 
 
 def walk(
@@ -83,18 +110,23 @@ def walk(
 
 
 def _keys(path: str) -> list[str | int]:
-    keys: list[str | int] = []
-    for part in path.split("."):
-        name, bracket, index = part.partition("[")
-        keys.append(name)
-        if bracket:
-            keys.append(int(index.rstrip("]")))
-    return keys
+    if "[" not in path and '"' not in path:
+        return list(path.split("."))
+    return [_key(part) for part in _PART.findall(path)]
 
 
-def _child(holder: Any, key: str | int, empty: Any) -> Any:
+def _key(part: str) -> str | int:
+    if part[0] == "[":
+        return int(part[1:-1])
+    return str(json.loads(part)) if part[0] == '"' else part
+
+
+def _child(holder: Any, key: Any, empty: Any) -> Any:
     if isinstance(holder, list):
-        while len(holder) <= int(key):
-            holder.append(empty)
-        return holder[int(key)]
-    return holder.setdefault(key, empty)
+        while len(holder) <= key:
+            holder.append(None)
+    elif key not in holder:
+        holder[key] = None
+    if holder[key] is None:
+        holder[key] = empty
+    return holder[key]

@@ -14,7 +14,7 @@ from typing import Any
 
 from kubeharden.components import paths
 from kubeharden.components.admission_plugins import DISABLE, ENABLE, OLD, flag_value
-from kubeharden.components.effective import decode, effective_config
+from kubeharden.components.effective import caseless, decode, effective_config
 from kubeharden.components.flags import FlagUse, split_flags, value_of
 from kubeharden.components.validate import names_port, problems
 from kubeharden.components.values import same_value
@@ -160,6 +160,11 @@ class _Step:
         stricter = self.after.decoding is not self.before.decoding
         known_before = set(decode(self.before, config))
         for path in decode(self.after, config):
+            if meant := caseless(self.before, path):
+                old = self.before.release
+                why = f"{old}.0 to {old}.4 take it for {meant}, and {self.release} does not"
+                yield self._finding(Effect.CHANGES, path, why, f"write {meant} if it is to hold")
+                continue
             if path in known_before and not stricter:
                 continue  # it means nothing now either
             why = f"{self.after.api_version} has no such field" + (

@@ -169,7 +169,7 @@ def _keys(item: Any, allowed: set[str], name: str) -> None:
 
 
 def _one_of(value: Any, allowed: set[str], name: str) -> None:
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{value!r} is not {name}; expected one of {', '.join(sorted(allowed))}")
 
 

@@ -90,28 +90,37 @@ def check_value(kind: str, value: Any) -> None:
     Raises:
         ValueError: it does not have that type; the message says what is expected.
     """
-    if value is None or (kind == "quantity" and isinstance(value, int)):
-        return
     expected = _type_of(kind)
     if isinstance(value, bool) and expected is not bool:
         raise ValueError(f"{value!r} is a boolean; expected {kind}")
+    if value is None or (kind == "quantity" and isinstance(value, int)):
+        return
     if not isinstance(value, expected):
         raise ValueError(f"{value!r} is not of type {kind}")
     if (kind in {"address", "ip"} and value) or kind in {"duration", "quantity"} or kind in _INT_BITS:
         parse_text(kind, str(value))
     if isinstance(value, dict) and kind.startswith("map(string,"):
-        for item in value.values():
-            check_value(kind[len("map(string,") : -1], item)
+        for key, item in value.items():
+            _check_item(kind[len("map(string,") : -1], item, str(key))
     elif isinstance(value, list) and kind in {"list(string)", "list(int32)"}:
         for item in value:
-            check_value(kind[len("list(") : -1], item)
+            _check_item(kind[len("list(") : -1], item, "one of the list")
+
+
+def _check_item(kind: str, value: Any, name: str) -> None:
+    if value is None:
+        raise ValueError(f"{name} is null; write its value, or take it out")
+    check_value(kind, value)
 
 
 def same_value(kind: str, one: Any, other: Any) -> bool:
     """Return whether two values of a field are the same thing, as the component takes them: unset and empty are."""
     if "duration" in kind:
-        return _nanoseconds(one) == _nanoseconds(other)
-    return one == other or (not one and not other)
+        try:
+            return _nanoseconds(one) == _nanoseconds(other)
+        except ValueError:  # not durations
+            return bool(one == other)
+    return bool(one == other or (not one and not other))
 
 
 def _nanoseconds(value: Any) -> int:
@@ -225,7 +234,7 @@ def _ip(text: str) -> str:
 def _address(text: str) -> str:
     """Return an IP address with or without a port: ``10.0.0.1:80``, ``10.0.0.1``, ``[::1]:80``, ``::1``."""
     host, colon, port = text.rpartition(":")
-    with_port = colon and port.isdigit() and (":" not in host or host.endswith("]"))
+    with_port = colon and re.fullmatch(r"\d{1,5}", port, re.ASCII) and (":" not in host or host.endswith("]"))
     bracketed = host[:1] == "[" and host[-1:] == "]"
     _ip((host[1:-1] if bracketed else host) if with_port else text)
     if with_port and not int(port) < 2**16:
@@ -253,6 +262,12 @@ def _map(text: str, separator: str, kind: str) -> dict[str, Any]:
             raise ValueError(f"{item!r} is not a pair; expected key{separator}value")
         result[key.strip()] = parse_text(kind, value.strip())
     return result
+
+
+def parse_configuration(text: str) -> dict[str, str]:
+    """Return the items of a flag whose keys may stand without a value: ``a,b=c``."""
+    pairs = (item.partition("=") for item in text.split(",") if item)
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def parse_pair(text: str, separator: str = "=") -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from kubeharden.components.effective import counts
 from kubeharden.components.flags import FlagUse, FlagValueError, value_of
-from kubeharden.releases import Flag, Release, ReleaseTable, feature
+from kubeharden.releases import Flag, Release, ReleaseTable, feature, release_table, releases
 
 # Flags that lead to configuration which is not read here, so that nothing can be said of what holds.
 UNREAD = {"--config-dir", "--dynamic-config-dir"}
@@ -74,7 +74,8 @@ def _with_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
     if flag.part == "port" and value == 0:
         # kube-scheduler 1.20.2 refuses 0.0.0.0:0 and takes "" for the default address, as kube-proxy does.
         why = (
-            "0 switches the server off, which the file cannot say: there an empty address is the default one"
+            "0 switches the server off, which the file cannot say: there an empty address is the default one. Leave "
+            f"{table.component} out of steps, or give it an address of its own node alone{_later(table, flag)}"
         )
         return Verdict("refused", value, why)
     if flag.fields[0] in table.rules.path_fields and value and not value.startswith("/"):
@@ -88,6 +89,15 @@ def _with_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
     if table.flags_beside_config_win:
         return Verdict("kept", value, f"{value!r} in the file would count as unset")
     return Verdict("refused", value, f"{value!r} cannot be said in the file: there it counts as unset")
+
+
+def _later(table: ReleaseTable, flag: Flag) -> str:
+    """Return that a later release has no need of the flag any more; nothing where none has."""
+    for release in releases(table.release):
+        found = release_table(table.component, release).flag(flag.name)
+        if found is None or not found.fields:
+            return f"; from {release} on it can be moved: the flag has no effect there"
+    return ""
 
 
 def _can_be_said(table: ReleaseTable, path: str, value: Any) -> bool:

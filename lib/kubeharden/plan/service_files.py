@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kubeharden.components import Migration, units
+from kubeharden.components import Migration, paths, units
+from kubeharden.components.flags import free_path, split_flags
 from kubeharden.components.mismatches import mismatches
 from kubeharden.errors import UnitError
 from kubeharden.facts import NodeFacts, ServiceFacts, read_config
@@ -27,18 +28,22 @@ def own_places(service: ServiceFacts) -> frozenset[str]:
 
 
 def config_target(service: ServiceFacts) -> str:
-    """Return where to put the config file: the article's place, unless something else lives there.
+    """Return where to put the config file: the article's place, unless something else lives there, or is to.
 
     kubeadm keeps the kubelet's kubeconfig at /etc/kubernetes/kubelet.conf.
+
+    Raises:
+        UnitError: its command line cannot be read.
     """
-    path = service.component.config_path
+    table = release_table(service.name, service.release)
+    path = free_path(service.component, split_flags(service.unit_argv()[1:], table))
     taken = service.files.get(path)
     if taken is not None:
         try:
             kind = read_config(taken).get("kind")
         except UnitError:
             kind = None
-        if kind != release_table(service.name, service.release).kind:
+        if kind != table.kind:
             return service.component.other_config_path
     return path
 
@@ -85,7 +90,8 @@ def config_changes(
     service: ServiceFacts, path: str, config: Mapping[str, Any] | None, migration: Migration
 ) -> Iterable[FileChange]:
     """Yield the change of the config file, if there is one to make."""
-    if config == migration.config:
+    fields = release_table(service.name, service.release).fields
+    if config is not None and _content(config, fields) == _content(migration.config, fields):
         return  # the file says all that it should, in whatever words
     fact = service.files.get(path)
     if fact is not None and fact.content == migration.yaml:
@@ -93,6 +99,10 @@ def config_changes(
     mode = config_file(service.name).mode
     mode, owner, group = (fact.mode, fact.owner, fact.group) if fact else (mode, "root", "root")
     yield FileChange(path, fact, migration.yaml, mode, owner, group)
+
+
+def _content(config: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(paths.leaves(paths.without_nulls(config), fields))
 
 
 def pending_restart(node: NodeFacts, service: ServiceFacts, argv: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from kubeharden.components import Migration, migrate, paths
+from kubeharden.components import Migration, Setting, migrate, paths
 from kubeharden.components.admission_plugins import flag_value
 from kubeharden.errors import MigrationRefusedError
 from kubeharden.facts import NodeFacts, ServiceFacts
@@ -47,6 +47,13 @@ def _alone(workloads: Sequence[str]) -> str:
     )
 
 
+def _reason(setting: Setting, file: str) -> str:
+    """Return why a setting is refused, with the file that it stands in where no flag says it."""
+    if setting.flag:
+        return f"{setting.flag}: {setting.why}"
+    return ": ".join(filter(None, (file, setting.field, setting.why)))
+
+
 class _Planner:
     def __init__(self, draft: Draft, row: Component, rules: ConfigFile) -> None:
         self.draft, self.facts, self.parameters = draft, draft.facts, draft.parameters
@@ -68,8 +75,7 @@ class _Planner:
             target_release=self.parameters.target_release or None,
         )
         if migration.refused:
-            reasons = "; ".join(f"{s.flag or s.field}: {s.why}" for s in migration.refused)
-            raise MigrationRefusedError(reasons)
+            raise MigrationRefusedError("; ".join(_reason(s, named) for s in migration.refused))
         self._require(node, migration)
         files = [  # the config file first: a unit must never name one that is not there
             *config_changes(service, path, config, migration),
