@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import kubernetes.config
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubeharden.edges.cluster import Cluster
+from kubeharden.edges.cluster import Cluster, plugin
 from kubeharden.errors import ClusterError
 from kubeharden.facts.kubeconfig import Kubeconfig
 from kubeharden.redaction import Redactor
@@ -68,15 +67,14 @@ def test_a_plugin_runs_only_after_what_it_is_told_is_known(
 ) -> None:
     redactor = Redactor()
     shown: list[str] = []
-    load = kubernetes.config.load_kube_config
 
-    def loading(*args: Any, **named: Any) -> None:
+    def started(*_: Any, **named: Any) -> None:
         shown.append(redactor.redact(" ".join(SECRETS)))
-        load(*args, **named)
+        raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr(kubernetes.config, "load_kube_config", loading)
+    monkeypatch.setattr(plugin.subprocess, "Popen", started)
     with pytest.raises(ClusterError, match="cannot use the kubeconfig"):
-        Cluster(written(tmp_path, {**CONFIG, "users": [CONFIG["users"][0]]}), "nowhere", redactor)
+        Cluster(written(tmp_path, {**CONFIG, "users": [CONFIG["users"][0]]}), None, redactor)
     assert not [secret for secret in SECRETS if secret in shown[0]]
 
 
@@ -98,7 +96,9 @@ def test_a_plugin_that_says_what_it_was_told_says_nothing(
 
 def test_the_user_is_that_of_the_context() -> None:
     config = Kubeconfig.parse(json.dumps(CONFIG), "x")
-    assert (config.user(None), config.user("x-1"), config.user("nowhere")) == ("ops-1", "ops-1", "")
+    assert (config.choose(None).acts_as, config.choose("x-1").acts_as) == ("ops-1", "ops-1")
+    with pytest.raises(ClusterError, match="cannot use x: it has no context 'nowhere'; it has x-1"):
+        config.choose("nowhere")
 
 
 @pytest.mark.parametrize(
@@ -178,4 +178,9 @@ def test_no_kubeconfig_raises_anything_else(content: dict) -> None:
     for credential in config.credentials():
         redactor.remember(credential)
     redactor.withhold(config.secrets())
-    assert isinstance(config.user(None), str)
+    try:
+        chosen = config.choose(None)
+    except ClusterError:
+        return
+    assert isinstance(chosen.acts_as, str)
+    assert chosen.impersonation() == []

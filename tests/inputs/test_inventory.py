@@ -54,6 +54,7 @@ def test_paths_are_relative_to_the_file(folder: Path) -> None:
         ("known_hosts: known", "known_hosts: nowhere", r"ssh.known_hosts names .*nowhere"),
         ("identity_file: id", "identity_file: nokey", r"ssh.identity_file names .*nokey"),
         ("admin.kubeconfig", "other.kubeconfig", r"kubeconfig names .*other.kubeconfig"),
+        ("admin.kubeconfig", "admin.kubeconfig:other", r"no such file. Are these several, .* view --flatten"),
         ("user: ops", "user: ops, sudo: maybe", r"ssh.sudo: expected nopasswd"),
         ("cluster: lab", "cluster: [", r"not YAML"),
         (GOOD, "just text", r"holds no mapping"),

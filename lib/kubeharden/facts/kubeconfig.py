@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from kubeharden.errors import ClusterError
 from kubeharden.facts.harmless import is_distinct
@@ -18,6 +21,69 @@ _SETTINGS = ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_STS_REGIONA
 _SECRET_NAME = re.compile(r"(?i)secret|token|password|key")
 # The sections, and what each of their entries holds (k8s.io/client-go, tools/clientcmd/api/v1).
 _SECTIONS = {"clusters": "cluster", "users": "user", "contexts": "context"}
+_DATA = ("certificate-authority-data", "client-certificate-data", "client-key-data")
+# The fields that are texts.
+_TEXTS = {
+    "cluster": ("server", "certificate-authority", "proxy-url", "tls-server-name", *_DATA[:1]),
+    "user": (
+        "token",
+        "tokenFile",
+        "client-certificate",
+        "client-key",
+        "username",
+        "password",
+        "as",
+        "as-uid",
+        *_DATA[1:],
+    ),
+    "context": ("cluster", "user"),
+}
+# What a name of a header may consist of (RFC 9110, token): client-go escapes the rest of as-user-extra's keys.
+_TOKEN = "!#$&'*+-.^_`|~"  # noqa: S105 - characters, not a password
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The cluster and the user of one context of a kubeconfig.
+
+    Attributes:
+        context: its name.
+        cluster_name: what the cluster is called.
+        cluster: the cluster.
+        user_name: what the user is called; empty where the context names none.
+        user: the user; empty where there is not one of that name.
+    """
+
+    context: str
+    cluster_name: str
+    cluster: Mapping[str, Any]
+    user_name: str
+    user: Mapping[str, Any]
+
+    @property
+    def acts_as(self) -> str:
+        """The user that the API server sees, with the one who impersonates where that is another."""
+        other = self.user.get("as") or ""
+        return f"{other}, impersonated by {self.user_name or 'an unnamed user'}" if other else self.user_name
+
+    def impersonation(self) -> list[tuple[str, str]]:
+        """Return the headers that make the API server act as another user (k8s.io/client-go, transport)."""
+        user, names = self.user, {"Impersonate-User": "as", "Impersonate-Uid": "as-uid"}
+        headers = [(header, user[field]) for header, field in names.items() if user.get(field)]
+        headers += [("Impersonate-Group", group) for group in user.get("as-groups") or ()]
+        for key, values in (user.get("as-user-extra") or {}).items():
+            headers += [(f"Impersonate-Extra-{quote(key, safe=_TOKEN)}", value) for value in values]
+        return headers
+
+    def content(self, user: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a kubeconfig of this context alone, with other fields for its user."""
+        context = {"cluster": self.cluster_name, "user": "user"}
+        return {
+            "clusters": [{"name": self.cluster_name, "cluster": dict(self.cluster)}],
+            "users": [{"name": "user", "user": dict(user)}],
+            "contexts": [{"name": self.context, "context": context}],
+            "current-context": self.context,
+        }
 
 
 @dataclass(frozen=True)
@@ -26,9 +92,11 @@ class Kubeconfig:
 
     Attributes:
         content: as it was read, in the shape that a kubeconfig has.
+        source: what it is, for messages.
     """
 
     content: Mapping[str, Any]
+    source: str
 
     @classmethod
     def parse(cls, text: str, source: str) -> Kubeconfig:
@@ -56,16 +124,79 @@ class Kubeconfig:
                     f"{source} is not a kubeconfig: the user {entry['name']!r} has an exec or an auth-provider of "
                     "another shape"
                 )
-        return cls(content)
+        return cls(content, source)
 
-    def user(self, context: str | None) -> str:
-        """Return the user of a context, or of the current one; empty where there is no such context."""
+    def choose(self, context: str | None) -> Choice:
+        """Return what a context names, or the current one.
+
+        Raises:
+            ClusterError: there is no such context, or what it names cannot be used.
+        """
         wanted = context or self.content.get("current-context")
-        chosen = [entry for entry in self.content.get("contexts") or [] if entry["name"] == wanted]
-        return str((chosen[0].get("context") or {}).get("user") or "") if chosen else ""
+        if not wanted:
+            raise self._wrong("it has no current-context; say in the inventory which one (context:)")
+        chosen = self._entry("contexts", wanted)
+        if chosen is None:
+            names = ", ".join(entry["name"] for entry in self.content.get("contexts") or []) or "none"
+            raise self._wrong(f"it has no context {wanted!r}; it has {names}")
+        name = chosen.get("cluster")
+        cluster = self._entry("clusters", name)
+        if not cluster:
+            raise self._wrong(f"it has no cluster {name!r}, which the context {wanted!r} names")
+        user = str(chosen.get("user") or "")
+        found = Choice(str(wanted), str(name), cluster, user, self._entry("users", user) or {})
+        self._check(found)
+        return found
+
+    def _entry(self, section: str, name: object) -> Mapping[str, Any] | None:
+        """Return what an entry of a section holds; the first of its name counts, as for kubectl."""
+        inner = _SECTIONS[section]
+        found = [entry for entry in self.content.get(section) or [] if entry["name"] == name]
+        if not found:
+            return None
+        entry = found[0].get(inner) or {}
+        for field in _TEXTS[inner]:
+            if not isinstance(entry.get(field) or "", str):
+                raise self._wrong(f"{field} of the {inner} {name!r} is not a text")
+        return entry
+
+    def _check(self, choice: Choice) -> None:
+        """Check what the client would find out late, or not at all.
+
+        Raises:
+            ClusterError: something of it cannot be used.
+        """
+        cluster, user = f"the cluster {choice.cluster_name!r}", f"the user {choice.user_name!r}"
+        for where, entry in ((cluster, choice.cluster), (user, choice.user)):
+            for field in _DATA:
+                if not _is_base64(entry.get(field) or ""):
+                    raise self._wrong(f"{field} of {where} is not base64")
+        server, proxy = choice.cluster.get("server") or "", choice.cluster.get("proxy-url") or ""
+        if not _is_address(server):
+            raise self._wrong(
+                f"server of {cluster} is {server!r}; expected an address such as https://10.0.0.1:6443"
+            )
+        if proxy and not _is_address(proxy):
+            raise self._wrong(f"proxy-url of {cluster}: {proxy_problem(proxy)}")
+        groups, extra = choice.user.get("as-groups") or [], choice.user.get("as-user-extra") or {}
+        if not _are_texts(groups) or not (isinstance(extra, dict) and all(map(_are_texts, extra.values()))):
+            raise self._wrong(f"as-groups or as-user-extra of {user} has another shape")
+        if choice.impersonation() and not choice.user.get("as"):
+            raise self._wrong(
+                f"{user} has as-groups, as-uid or as-user-extra, and not the as that they belong to"
+            )
+        if any(re.search(r"[\x00-\x1f\x7f]", value) for _, value in choice.impersonation()):
+            raise self._wrong(f"as, as-uid, as-groups or as-user-extra of {user} has a line break in it")
+
+    def _wrong(self, why: str) -> ClusterError:
+        return ClusterError(f"cannot use {self.source}: {why}")
 
     def credentials(self) -> Iterator[str]:
         """Yield what is secret in it without a doubt."""
+        for entry in self.content.get("clusters") or []:
+            yield from re.findall(
+                r"//[^/@]*:([^/@]+)@", str((entry.get("cluster") or {}).get("proxy-url") or "")
+            )
         for user in self._users():
             yield from (str(user.get(key) or "") for key in ("token", "password", "client-key-data"))
             for name, value in _variables(user):
@@ -90,6 +221,37 @@ class Kubeconfig:
 
     def _users(self) -> Iterator[Mapping[str, Any]]:
         yield from (entry.get("user") or {} for entry in self.content.get("users") or [])
+
+
+def proxy_problem(address: str) -> str:
+    """Return why a proxy cannot be used; empty where it can."""
+    if _is_address(address):
+        return ""
+    scheme = address.partition(":")[0]
+    return (
+        f"a proxy of the kind {scheme[:20]!r} cannot be used; expected http:// or https://. In place of SOCKS, forward "
+        "the API server's port: ssh -L 6443:APISERVER:6443 JUMPHOST"
+    )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        found = urlsplit(text)
+        return found.scheme in ("http", "https") and bool(found.hostname) and (found.port or 1) > 0
+    except ValueError:
+        return False
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 def _is_entry(entry: object, inner: str) -> bool:

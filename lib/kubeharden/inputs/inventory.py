@@ -29,6 +29,10 @@ def _network(value: object) -> Network:
     return ip_network(value)
 
 
+SEVERAL_KUBECONFIGS = (
+    ". Are these several, as in $KUBECONFIG? Make one of them, and name that: "
+    "KUBECONFIG=… kubectl config view --flatten > one.kubeconfig"
+)
 # [user@]host[:port]
 GATEWAY = r"^([A-Za-z_][A-Za-z0-9_.-]*@)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$"
 
@@ -153,5 +157,6 @@ def _with_absolute_paths(inventory: Inventory, folder: Path) -> Inventory:
         ("approvers", approvers),
     ):
         if text is not None and not Path(text).is_file():
-            raise ParameterError(f"inventory: {what} names {text}, but there is no such file")
+            hint = SEVERAL_KUBECONFIGS if what == "kubeconfig" and ":" in text else ""
+            raise ParameterError(f"inventory: {what} names {text}, but there is no such file{hint}")
     return result

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import kubernetes.client
-import kubernetes.config
 import urllib3
 from kubernetes.client.exceptions import ApiException
 
 from kubeharden.edges.cluster.bounds import UnboundedError, body_of, bound
+from kubeharden.edges.cluster.credential import Credential
 from kubeharden.edges.ports import Clock
 from kubeharden.errors import (
     ClusterError,
@@ -94,25 +94,22 @@ class Client:
     def __init__(self, kubeconfig: str, context: str | None, redactor: Redactor, clock: Clock) -> None:
         self._redactor, self._clock = redactor, clock
         source = f"the kubeconfig {kubeconfig}"
-        config = Kubeconfig.parse(read_file(Path(kubeconfig), "kubeconfig", ClusterError), source)
+        text = read_file(Path(kubeconfig), "kubeconfig", ClusterError).removeprefix("\ufeff")
+        config = Kubeconfig.parse(text, source)
         # Before the client reads it: that runs the program that it names, which may print what it is told.
         for credential in config.credentials():
             redactor.remember(credential)
         redactor.withhold(config.secrets())
-        # urllib3 by itself would send a GET again and a POST not, and take four seconds for a timeout of one.
-        settings = kubernetes.client.Configuration()
-        settings.retries = urllib3.Retry(total=0, redirect=0)
+        choice = config.choose(context)
+        self.user, self._impersonation = choice.acts_as, choice.impersonation()
+        proof = Credential(choice, Path(kubeconfig).absolute().parent, source, redactor, clock)
         try:
-            kubernetes.config.load_kube_config(
-                kubeconfig, context, client_configuration=settings, persist_config=False
-            )
+            self._api = kubernetes.client.ApiClient(proof.settings())
+        except ClusterError:
+            raise
         except Exception as error:  # the client checks nothing before it uses it
             raise ClusterError(f"cannot use {source}: {redactor.redact(str(error))[:500]}") from None
-        self._api = kubernetes.client.ApiClient(settings)
         bound(self._api.rest_client.pool_manager)
-        for value in self._api.configuration.api_key.values():
-            redactor.remember(value.removeprefix("Bearer "))
-        self.user = config.user(context)
 
     def close(self) -> None:
         """Close the connections."""
@@ -200,6 +197,9 @@ class Client:
             body=body,
             auth_settings=["BearerToken"],
         )
+        if self._impersonation:
+            verb, address, headers, *rest = request
+            request = (verb, address, urllib3.HTTPHeaderDict([*headers.items(), *self._impersonation]), *rest)
         try:
             response = self._api.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
             text = body_of(response.response, self._clock.monotonic).decode("utf-8", errors="replace")

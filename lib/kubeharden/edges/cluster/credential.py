@@ -1,0 +1,126 @@
+"""The settings of the kubernetes client for one user of a kubeconfig: where the server is, and what proves who asks."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import kubernetes.client
+import urllib3
+from kubernetes.client.rest import should_bypass_proxies
+from kubernetes.config.kube_config import KubeConfigLoader
+
+from kubeharden.edges.cluster.plugin import Plugin
+from kubeharden.edges.ports import Clock
+from kubeharden.errors import ClusterError
+from kubeharden.facts.kubeconfig import Choice, proxy_problem
+from kubeharden.formats import read_file
+from kubeharden.redaction import Redactor
+
+_TOKEN = "BearerToken"  # noqa: S105 - the client's name for it
+_CERTIFICATES = {"clientCertificateData": "client-certificate-data", "clientKeyData": "client-key-data"}
+
+
+class Credential:
+    """Proof to an API server of who asks, as a kubeconfig says.
+
+    Args:
+        choice: the cluster and the user.
+        folder: of the kubeconfig: relative paths begin there.
+        source: what the kubeconfig is, for messages.
+        redactor: learns what is secret.
+        clock: tells when a token ends.
+    """
+
+    def __init__(self, choice: Choice, folder: Path, source: str, redactor: Redactor, clock: Clock) -> None:
+        self._choice, self._folder, self._source, self._redactor = choice, folder, source, redactor
+        user = choice.user
+        has_plugin = user.get("exec") and not user.get("token") and not user.get("tokenFile")
+        self._plugin = Plugin(choice, folder, source, redactor, clock) if has_plugin else None
+
+    def settings(self) -> kubernetes.client.Configuration:
+        """Return the settings of a client.
+
+        Raises:
+            ClusterError: the credential cannot be used.
+            Exception: as the client raises it.
+        """
+        settings = kubernetes.client.Configuration()
+        # urllib3 by itself would send a GET again and a POST not, and take four seconds for a timeout of one.
+        settings.retries = urllib3.Retry(total=0, redirect=0)
+        content = self._choice.content(self._user())
+        KubeConfigLoader(content, config_base_path=str(self._folder)).load_and_set(settings)
+        self._check_proxy(settings)
+        self._check_certificates(settings)
+        if self._choice.user.get("auth-provider") and _TOKEN not in settings.api_key:
+            name = self._choice.user["auth-provider"].get("name")
+            raise self._wrong(f"its auth-provider {name!r} gives no credential here; use a plugin (exec)")
+        for value in settings.api_key.values():
+            self._redactor.remember(value.partition(" ")[2])
+        if self._token() and (self._plugin or self._choice.user.get("tokenFile")):
+            settings.refresh_api_key_hook = self._refresh
+        return settings
+
+    def _user(self) -> Mapping[str, Any]:
+        """Return the user without what the client would have to run or read again."""
+        user = {key: value for key, value in self._choice.user.items() if key not in ("exec", "tokenFile")}
+        if token := self._token():
+            return {**user, "token": token}
+        status = self._plugin.status() if self._plugin else {}
+        data = {
+            field: base64.b64encode(status[key].encode()).decode()
+            for key, field in _CERTIFICATES.items()
+            if status.get(key)
+        }
+        return {**user, **data}
+
+    def _token(self) -> str:
+        """Return the token as it is now: a file may hold another one by now, and a plugin's may have ended."""
+        user = self._choice.user
+        if user.get("tokenFile"):
+            found = read_file(
+                self._folder / user["tokenFile"], f"the tokenFile of {self._source}", ClusterError
+            )
+        else:
+            found = self._plugin.status().get("token") or "" if self._plugin else user.get("token") or ""
+        token: str = found.strip()
+        if not token.isprintable() or not token.isascii():
+            raise self._wrong("its token has a line break in it, or characters that a header cannot have")
+        if user.get("tokenFile") and not token:
+            raise self._wrong(f"its tokenFile {user['tokenFile']!r} is empty")
+        self._redactor.remember(token)
+        return token
+
+    def _refresh(self, settings: kubernetes.client.Configuration) -> None:
+        settings.api_key[_TOKEN] = f"Bearer {self._token()}"
+
+    def _check_proxy(self, settings: kubernetes.client.Configuration) -> None:
+        """Check a proxy that the environment names; that of the kubeconfig was checked."""
+        problem = proxy_problem(settings.proxy) if settings.proxy else ""
+        if problem and not should_bypass_proxies(settings.host, settings.no_proxy or ""):
+            raise ClusterError(
+                f"cannot use {self._source}: the environment names a proxy for {settings.host} (HTTPS_PROXY and the "
+                f"like): {problem}"
+            )
+
+    def _check_certificates(self, settings: kubernetes.client.Configuration) -> None:
+        """Check the certificates: the client would with a request, and ask a terminal for a key's passphrase."""
+        context = ssl.create_default_context()
+        try:
+            what = f"certificate-authority of the cluster {self._choice.cluster_name!r}"
+            if settings.ssl_ca_cert:
+                context.load_verify_locations(settings.ssl_ca_cert)
+            what = f"client-certificate and client-key of the user {self._choice.user_name!r}"
+            if settings.cert_file:
+                context.load_cert_chain(settings.cert_file, settings.key_file, password=lambda: "")
+        except (OSError, ValueError) as error:  # an SSLError is an OSError
+            why = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+            raise ClusterError(
+                f"cannot use {self._source}: {what} cannot be read as PEM without a passphrase: {why}"
+            ) from None
+
+    def _wrong(self, why: str) -> ClusterError:
+        return ClusterError(f"cannot use {self._source}: the user {self._choice.user_name!r}: {why}")
