@@ -134,3 +134,37 @@ handle.update("api_key={SECRET}")""",
     ):
         assert "‹redacted sha256:" in text.replace("\\u2039", "‹") or not text
         assert SECRET not in text
+
+
+LISTENS = """
+import os
+from pathlib import Path
+own = {os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}")}
+rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+from ipykernel.kernelapp import IPKernelApp
+app = IPKernelApp.instance()
+children = app.iopub_thread._pipe_port  # where ipykernel takes what forked children print; it is told a secret there
+ports = {int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in own}
+print("ports:", sorted(ports - {children}))
+folder = Path(app.ip).parent
+print("folder:", folder, oct(folder.stat().st_mode & 0o777), len(list(folder.iterdir())))
+"""
+
+
+@pytest.mark.parametrize("temporary", ["t", "t" * 120])
+def test_the_kernel_listens_on_no_port(
+    tmp_path: Path, temporary: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / temporary).mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / temporary))
+    source, out = tmp_path / "in.ipynb", tmp_path / "out.ipynb"
+    kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+    nbformat.write(v4.new_notebook(cells=[v4.new_code_cell(LISTENS)], metadata=kernel), source)
+    words = [sys.executable, "-m", "papermill", source, out, "--engine", "kubeharden", "--no-progress-bar"]
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    shown = "".join(out["text"] for out in nbformat.read(out, as_version=4).cells[0].outputs)
+    assert "ports: []" in shown
+    [(folder, mode, sockets)] = re.findall(r"folder: (\S+) 0o(\d+) (\d+)", shown)
+    assert (mode, sockets) == ("700", "5")
+    assert not Path(folder).exists()

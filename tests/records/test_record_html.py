@@ -81,6 +81,45 @@ def test_an_output_that_wants_to_fetch_something_is_forbidden_to(notebook: nbfor
     assert text.index(POLICY) < text.index("example.org")
     assert "default-src 'none'" in POLICY
     assert "http" not in POLICY
+    assert "base-uri 'none'; form-action 'none'" in POLICY
+
+
+REFRESH = '<meta http-equiv="refresh" content="0;url=https://example.org/">'
+ACTIVE = [
+    REFRESH,
+    "<META\tHTTP-EQUIV=refresh CONTENT='0;url=//example.org'>",
+    '<meta/http-equiv="&#114;efresh"/content="0;url=//example.org">',
+    '<meta\n\nhttp-equiv\n=\nrefresh content="0;url=//example.org">',
+    f"<svg><foreignObject>{REFRESH}</foreignObject></svg>",
+    f"<p title='{REFRESH}'>ok</p>",
+    f"<!--> {REFRESH} -->",
+    f"<textarea></textarea>{REFRESH}",
+    f"<noscript>{REFRESH}</noscript>",
+    '<base href="https://example.org/" target="_top">',
+    '<link rel="dns-prefetch" href="//example.org"><link rel=preconnect href=//example.org>',
+    '<script type="speculationrules">{"prerender": [{"urls": ["//example.org"]}]}</script>',
+    '<form action="https://example.org/"><input name=a autofocus><button>ok</button></form>',
+    '<iframe srcdoc="&lt;meta http-equiv=refresh content=0&gt;"></iframe>',
+    '<object data="//example.org"></object><embed src="//example.org"><applet code=a></applet>',
+    '<frameset><frame src="//example.org"></frameset>',
+    f"</body></html>{REFRESH}",
+    f"<style>a {{}}</style>{REFRESH}<style>",
+]
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/html", "text/markdown", "text/vnd.mermaid", "image/svg+xml", "a cell"]
+)
+def test_nothing_in_an_output_acts_by_itself(notebook: nbformat.NotebookNode, kind: str) -> None:
+    if kind == "a cell":
+        notebook.cells += [v4.new_markdown_cell(text) for text in ACTIVE]
+    else:
+        notebook.cells[1].outputs = [v4.new_output("display_data", {kind: text}) for text in ACTIVE]
+    tags = Page(render(notebook, "a run")).tags
+    active = {"base", "link", "script", "form", "iframe", "frame", "frameset", "object", "embed", "applet"}
+    assert not [tag for tag, _ in tags if tag in active]
+    metas = [attributes for tag, attributes in tags if tag == "meta"]
+    assert sorted(one.get("http-equiv") or "" for one in metas) == ["", "", "Content-Security-Policy"]
 
 
 def test_nothing_of_the_notebook_is_missing(notebook: nbformat.NotebookNode) -> None:

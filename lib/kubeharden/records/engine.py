@@ -7,8 +7,10 @@ A run that failed is sealed as failed. A key that cannot be used ends the run be
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from papermill.clientwrap import PapermillNotebookClient
@@ -22,6 +24,8 @@ from kubeharden.records.keys import find_key
 from kubeharden.records.seal import seal
 from kubeharden.records.signature import try_key
 from kubeharden.redaction import Redactor
+
+LONGEST_FOLDER = 80  # bytes: the path of a socket has 107 at the most (unix(7))
 
 
 class _Manager(NotebookExecutionManager):  # type: ignore[misc]
@@ -39,7 +43,21 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]
-    """Logs what cells print (``--log-output``), without secrets."""
+    """Reaches the kernel by files of the person's own, and logs what cells print (``--log-output``) without secrets.
+
+    Args:
+        sockets: the folder for the kernel's sockets.
+    """
+
+    def __init__(self, manager: Any, sockets: str, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._sockets = sockets
+
+    def create_kernel_manager(self) -> Any:
+        """Return the manager of a kernel that listens on no port: whoever may use the machine reaches those."""
+        manager = super().create_kernel_manager()
+        manager.transport, manager.ip = "ipc", f"{self._sockets}/k"
+        return manager
 
     def log_output_message(self, output: Any) -> None:
         executed_notebook.clean_part(output, self.nb_man.redactor)
@@ -106,7 +124,17 @@ class KubehardenEngine(NBClientEngine):  # type: ignore[misc]
             stdout_file=stdout_file,
             stderr_file=stderr_file,
         )
-        return _Client(nb_man, **options).execute()
+        with _folder_of_sockets() as folder:
+            return _Client(nb_man, folder, **options).execute()
+
+
+@contextmanager
+def _folder_of_sockets() -> Iterator[str]:
+    """Make a folder that only its owner enters; its path leaves room for the name of a socket."""
+    usual = gettempdir()
+    parent = usual if len(usual.encode()) <= LONGEST_FOLDER else "/tmp"  # noqa: S108 - a name of nobody else
+    with TemporaryDirectory(prefix="kh-", dir=parent) as folder:
+        yield folder
 
 
 def _seal_all(notebook: Any, key: Path) -> None:

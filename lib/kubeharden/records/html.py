@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-# Nothing may be fetched and no script may run, whatever is in an output: CSP level 3.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
+# Nothing may be fetched or sent and no script may run, whatever is in an output: CSP level 3.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "style-src 'unsafe-inline'",
+        "img-src data:",
+        "font-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    )
+)
+# Elements that act by themselves, some of which no policy forbids: a refresh, a name to be looked up beforehand. The
+# page has none of its own after its head, and a sign that is only shown is written as "&lt;".
+_ACTIVE = re.compile(
+    r"(?i)<(?=(?:meta|base|link|script|form|i?frame|frameset|fencedframe|portal|object|embed|applet)(?![\w-]))"
+)
 # nbconvert's own template, without the scripts that it takes from content delivery networks (require.js, MathJax,
 # mermaid, widgets): the runbooks need none of them. What would need a script is shown as its text.
 _TEMPLATE = f"""{{%- extends 'lab/index.html.j2' -%}}
@@ -32,4 +47,5 @@ def render(notebook: Any, title: str) -> str:
 
     exporter = HTMLExporter(raw_template=_TEMPLATE)  # type: ignore[no-untyped-call]
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})
-    return str(page)
+    head, style, rest = str(page).partition("<style")
+    return f"{head}{style}{_ACTIVE.sub('&lt;', rest)}"
