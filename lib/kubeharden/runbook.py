@@ -22,9 +22,10 @@ from typing import Any
 
 from kubeharden.edges.connect import connect
 from kubeharden.edges.ports import Ports
+from kubeharden.errors import ParameterError
 from kubeharden.facts.harmless import harmless_flags
 from kubeharden.inputs.inventory import Inventory, read_inventory
-from kubeharden.inputs.parameters import ChangeParameters, read_parameters
+from kubeharden.inputs.parameters import ChangeParameters, read_parameters, secret_texts
 from kubeharden.inputs.project import find, project_folder, runs_folder
 from kubeharden.inputs.sources import REHEARSAL, OpenCluster, source
 from kubeharden.plan.events import RunStarted
@@ -77,8 +78,13 @@ def start(
         made.check(inventory)
         approval = _approval(made, inventory)
         p = made.parameters
+        ports = connect(inventory, redactor)
+        if wrong := secret_texts(
+            {"reason": p.reason, "change_id": p.change_id}, redactor
+        ):  # now it knows passwords
+            raise ParameterError(f"nothing was touched, because of the parameters: {'; '.join(wrong)}")
         record = Record(runs_folder(p.output_dir), inventory.cluster, p.change_id or made.label, redactor)
-        run = Run(made, inventory, record, connect(inventory, redactor), rehearsal, approval)
+        run = Run(made, inventory, record, ports, rehearsal, approval)
     _emit_start(run)
     _current.append(run)
     return run

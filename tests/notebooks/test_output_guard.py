@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import struct
+import zlib
 from typing import Any
 
 import pytest
@@ -10,7 +12,21 @@ import pytest
 from kubeharden.redaction import Redactor, Secrets
 from kubeharden.show.output_guard import _Messages
 
-PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 30).decode()
+
+def chunk(kind: bytes, body: bytes = b"") -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(*texts: bytes, after: bytes = b"") -> str:
+    head = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
+    drawn = [chunk(b"IHDR", head), *texts, chunk(b"IDAT", zlib.compress(b"\0\0")), chunk(b"IEND"), after]
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(drawn)).decode()
+
+
+PNG = png()
+SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg"><defs><path id="a"/></defs><use href="#a" fill="url(#b)"/></svg>'
+)
 PRINTED = {
     "halves": ["it is plan", "ted-1 ok\n"],
     "letters": [*"password: hunter horse", "\n", "ok\n"],
@@ -116,7 +132,20 @@ def test_metadata_is_redacted_and_buffers_go() -> None:
     ("kind", "content", "stays"),
     [
         ("image/png", PNG, True),
-        ("image/png", base64.b64encode(b"\x89PNG\r\n\x1a\ntEXt planted-1").decode(), False),
+        ("image/png", [f"{PNG[:40]}\n", PNG[40:]], False),
+        ("image/png", png(chunk(b"tEXt", b"Comment\0planted-2")), False),
+        ("image/png", png(chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"planted-2"))), False),
+        ("image/png", png(after=b"planted-2"), False),
+        ("image/png", png(chunk(b"PLTE", b"planted-1 !!")), False),
+        ("image/png", base64.b64encode(b"\x89PNG\r\n\x1a\nplanted-2").decode(), False),
+        ("image/jpeg", base64.b64encode(b"\xff\xd8\xff planted-2").decode(), False),
+        ("image/svg+xml", SVG, True),
+        ("image/svg+xml", "<svg onload='planted-2()'/>", False),
+        ("image/svg+xml", "<svg><script>planted-2()</script></svg>", False),
+        ("image/svg+xml", "<svg><s:script xmlns:s='x'>planted-2()</s:script></svg>", False),
+        ("image/svg+xml", '<!DOCTYPE svg [<!ENTITY a "planted-2">]><svg>&a;</svg>', False),
+        ("image/svg+xml", "<svg><image href='https://web/planted-2'/></svg>", False),
+        ("image/svg+xml", ["<svg><scr", "ipt>planted-2()</scr", "ipt></svg>"], False),
         ("image/png", "planted-2 is not a picture", False),
         ("image/gif", base64.b64encode(b"GIF89a planted-2").decode(), False),
         ("application/pdf", base64.b64encode(b"%PDF planted-2").decode(), False),
@@ -132,6 +161,8 @@ def test_only_pictures_pass_as_they_are(kind: str, content: Any, stays: bool) ->
     shown = kernel.sent[0]["content"]["data"][kind]
     assert (shown == content) == stays
     assert "planted" not in str(shown)
+    if kind == "image/png":  # what is drawn is all there is in it
+        assert shown == PNG or "‹redacted" in shown
 
 
 def test_the_lines_of_a_stored_notebook_are_one_text(redactor: Redactor) -> None:

@@ -63,9 +63,15 @@ def test_secrets_in_the_notebook_are_taken_out_of_all_that_is_sealed(
     notebook.cells[2].outputs.append(
         nbformat.v4.new_output("error", ename="E", evalue=f"token={TOKEN}", traceback=["E", coloured])
     )
-    notebook.metadata["papermill"] = {"parameters": {"db_password": "hunter2horse"}}
+    notebook.metadata["papermill"] = {
+        "parameters": {"db_password": "hunter2horse", "tokens": ["hunter2horse"]}
+    }
     notebook.cells[1].source = "run  # --token hunter2horse"
-    notebook.cells[1].outputs[0].data["image/png"] = "token=aGVsbG8="
+    notebook.cells[1].outputs[0].data["image/png"] = "hunter2horse is not a picture"
+    notebook.cells[1].outputs[0].data["image/gif"] = "R0lGODlh"
+    notebook.cells[1].outputs[0].data["application/json"] = {"db_passwords": ["hunter2horse"]}
+    notebook.cells[1].outputs[0].metadata = {"args": ["--token", "hunter2horse"]}
+    notebook.cells[1].metadata["secret"] = {"any": ["hunter2horse"]}
     nbformat.write(notebook, path)
     seal(run, path, key)
     for name in ("notebook.ipynb", "notebook.html", "record.json"):
@@ -74,7 +80,7 @@ def test_secrets_in_the_notebook_are_taken_out_of_all_that_is_sealed(
         assert "hunter2horse" not in text
     sealed = nbformat.read(run / "notebook.ipynb", as_version=4)
     assert "‹redacted sha256:" in sealed.cells[2].outputs[0].text
-    assert sealed.cells[1].outputs[0].data["image/png"] == "token=aGVsbG8=", "a picture is not a text"
+    assert "R0lGODlh" not in str(sealed), "nobody can tell what is in it"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ import pytest
 
 from fakes import World
 from kubeharden import runbook
+from kubeharden.edges.ports import Ports
 from kubeharden.errors import KubehardenError, ParameterError, UnexpectedError
+from kubeharden.inputs.inventory import Inventory
+from kubeharden.redaction import Redactor
 from kubeharden_rehearsal import Rehearsal
 from rehearsals import Rehearsals
 
@@ -42,6 +45,18 @@ def test_verbs_out_of_order_are_refused_with_a_sentence(run: runbook.Run) -> Non
     run.look()
     with pytest.raises(KubehardenError, match=r"run\.plan\(\) first"):
         run.prove()
+
+
+def test_a_reason_with_a_password_of_the_run_is_refused(world: World, tmp_path: Path) -> None:
+    def connect(inventory: Inventory, redactor: Redactor) -> Ports:
+        redactor.remember("correct-horse-7")
+        return world.ports(inventory, redactor)
+
+    given = {"In": [""], "inventory": str(world.inventory(tmp_path)), "output_dir": str(tmp_path / "records")}
+    with pytest.raises(ParameterError, match="reason: has what looks like a secret") as raised:
+        runbook.start({**given, "reason": "log in with correct-horse-7"}, connect=connect)
+    assert "correct-horse" not in str(raised.value)
+    assert not (tmp_path / "records").exists()
 
 
 def test_a_step_is_carried_out_once(run: runbook.Run) -> None:

@@ -32,6 +32,7 @@ from kubeharden.inputs.batch_size import BatchSize
 from kubeharden.inputs.inventory import Network
 from kubeharden.inputs.project import wrong_path
 from kubeharden.inputs.sources import split_inventory
+from kubeharden.redaction import Redactor, is_whole
 from kubeharden.releases import Release
 
 MODES = ("apply", "plan")
@@ -313,11 +314,13 @@ def read_parameters(kind: type[M], namespace: Mapping[str, Any], **known: Iterab
             value and what is expected. All that is wrong is named at once.
     """
     names = list(kind.model_fields)
-    wrong = _unknown(namespace, names)
+    given = {n: namespace[n] for n in names if n in namespace}
+    wrong = [*_unknown(namespace, names), *secret_texts(given, Redactor())]
     try:
-        made = kind.model_validate({n: namespace[n] for n in names if n in namespace}, context=known)
+        made = kind.model_validate(given, context=known)
     except ValidationError as error:
-        wrong += [f"{e['loc'][0]}: {_text_of(e['input'])} {_why(e)}" for e in error.errors()]
+        redact = Redactor().redact
+        wrong += [redact(f"{e['loc'][0]}: {_text_of(e['input'])} {_why(e)}") for e in error.errors()]
     if wrong:
         lines = "\n".join(f"  {line}" for line in wrong)
         raise ParameterError(f"nothing was touched, because of the parameters:\n{lines}")
@@ -343,6 +346,21 @@ def _unknown(namespace: Mapping[str, Any], known: Sequence[str]) -> list[str]:
             hint = f"; did you mean {close[0]}?" if close else "."
             wrong.append(f"{name}: there is no such parameter{hint} There are: {', '.join(known)}")
     return wrong
+
+
+def secret_texts(texts: Mapping[str, Any], redactor: Redactor) -> list[str]:
+    """Return a sentence for each parameter with a secret: papermill has written it down before anything runs here.
+
+    Args:
+        texts: the parameters, by name; what is not a text has no secret.
+        redactor: knows the secrets.
+    """
+    return [
+        f"{name}: has what looks like a secret in it, and stands in the executed notebook as it was given: remove that "
+        "notebook, and run again without the secret"
+        for name, text in texts.items()
+        if isinstance(text, str) and not is_whole(redactor.redact(text))
+    ]
 
 
 def check_dns_ip(dns_ip: str, service_ranges: Sequence[Network], source: str) -> None:

@@ -64,17 +64,19 @@ def clean(notebook: Any, redactor: Redactor) -> None:
     """Take every secret out of a notebook, sources and metadata included, in place."""
     for cell in notebook.cells:
         clean_part(cell, redactor)
-    clean_part(notebook.metadata, redactor)
+    notebook.metadata = _clean_data(redactor, "metadata", notebook.metadata)
 
 
 def clean_part(part: Any, redactor: Redactor) -> None:
-    """Take every secret out of a mapping or a list, such as an output, in place; pictures are left alone."""
+    """Take every secret out of a cell or an output, in place; metadata and data are judged as a whole."""
     items = part.items() if isinstance(part, dict) else enumerate(part)
     for key, item in list(items):
-        if isinstance(item, (dict, list)):
-            clean_part(item, redactor)
-        elif isinstance(item, str) and not (str(key).startswith("image/") and key != "image/svg+xml"):
+        if isinstance(item, str):
             part[key] = _clean(redactor, key, item)
+        elif key == "metadata" or "/" in str(key):
+            part[key] = _clean_data(redactor, key, item)
+        elif isinstance(item, (dict, list)):
+            clean_part(item, redactor)
 
 
 def same(one: str, other: str) -> bool:
@@ -93,6 +95,14 @@ def text_of(notebook: Any) -> str:
 def _outputs(notebook: Any) -> Iterator[Any]:
     for cell in notebook.cells:
         yield from cell.get("outputs", ())
+
+
+def _clean_data(redactor: Redactor, key: str, item: Any) -> Any:
+    """Return plain data under a key without its secrets, as nbformat has it."""
+    import nbformat  # noqa: PLC0415 - see read_notebook
+
+    [cleaned] = redactor.redact_data({key: item}).values()
+    return nbformat.from_dict(cleaned)  # type: ignore[no-untyped-call]
 
 
 @lru_cache(maxsize=4096)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from kubeharden.redaction import patterns
+from kubeharden.redaction.pictures import is_still, png_of
 from kubeharden.redaction.secrets import Secrets, Sensitive, replace_spans
 from kubeharden.redaction.spellings import Spellings
 from kubeharden.redaction.terminal import SPELLED, plain
@@ -23,7 +24,6 @@ from kubeharden.redaction.values import is_reference, replace_values, values_aft
 
 LEAST_DECODED = 8  # characters of what a Secret holds; shorter texts are base64 by chance
 LEAST = 3  # characters; anything shorter would tear ordinary words apart
-PICTURES = {"image/png": (b"\x89PNG\r\n\x1a\n",), "image/jpeg": (b"\xff\xd8\xff",)}
 DEEPEST = 64  # collections in collections
 LONG = 12  # characters; what is withheld and shorter is taken out only where it is a word of its own
 
@@ -166,21 +166,18 @@ class Redactor:
         if key == "kubectl.kubernetes.io/last-applied-configuration":
             return self._apply(str(item))
         if patterns.BINARY_TYPE.fullmatch(key):
-            return item if self._is_picture(key, item) else self._all(item)
+            return (self._png(item) if key == "image/png" else "") or self._all(item)
+        if key == "image/svg+xml" and not is_still(_text_of(item)):
+            return self._all(item)
         named = patterns.KEY.fullmatch(key) or (variable and key == "value")
         return self._all(item) if named and not is_reference(key, item) else self.redact_data(item, depth + 1)
 
-    def _is_picture(self, kind: str, item: Any) -> bool:
-        """Check whether what calls itself a picture is one, in which no secret stands as a text."""
-        try:
-            data = base64.b64decode("".join(str(item).split()), validate=True)
-        except ValueError:
-            return False
-        if not data.startswith(PICTURES.get(kind, (b"\0none",))):
-            return False
-        text = data.decode("latin-1")
+    def _png(self, item: Any) -> str:
+        """Return a PNG without what is not drawn, if no secret stands in it as a text; else nothing."""
+        picture = png_of(_text_of(item))
+        text = base64.b64decode(picture).decode("latin-1")
         found = {**self._known.found_in(text), **self._withheld.found_in(text)}
-        return not any(len(spelling) >= LEAST_DECODED for spelling in found)
+        return "" if any(len(spelling) >= LEAST_DECODED for spelling in found) else picture
 
     def _all(self, item: Any, depth: int = 0) -> Any:
         """Return data with every text and number in it taken out."""
@@ -246,6 +243,11 @@ class Redactor:
             return secret
         digest = hmac.digest(self._key, secret.encode("utf-8", "surrogateescape"), "sha256").hex()
         return f"‹redacted sha256:{digest[:8]}›"
+
+
+def _text_of(item: Any) -> str:
+    """Return a text that a notebook stores as one, or as its lines."""
+    return "".join(map(str, item)) if isinstance(item, (list, tuple)) else str(item)
 
 
 def _are_lines(items: Sequence[str]) -> bool:

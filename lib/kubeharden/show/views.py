@@ -193,8 +193,7 @@ def _value_text(value: Any) -> str:
     """Return a value as a person reads it."""
     if value is None:
         return "–"
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-    return text if len(text) <= LONG else f"{text[:LONG]} …"
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _leaders_end() -> str:
