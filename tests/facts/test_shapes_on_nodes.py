@@ -97,15 +97,13 @@ def test_words_of_a_node_are_never_withheld() -> None:
     assert redactor.redact("hunter") != "hunter"
 
 
-@pytest.fixture
-def planned() -> tuple[Facts, Plan, Redactor]:
-    """The plan of a node whose kubelet has secrets in its flags, and no config file yet."""
+def planned_with(*flags: str) -> tuple[Facts, Plan, Redactor]:
+    """The plan of a node whose kubelet has more flags, and no config file yet."""
     folder = PLANS / "article-1.10"
     facts = read_facts(folder)
     answer = (folder / "facts" / "k8s-node1.txt").read_text()
-    flags = "--manifest-url=http://web/pods?k=ab --manifest-url-header=X-Pin:hunter,X-Word:swordfish"
-    words = "".join(f"{flag}\n" for flag in flags.split())
-    answer = answer.replace("/usr/bin/kubelet ", f"/usr/bin/kubelet {flags} ").replace(
+    words = "".join(f"{flag}\n" for flag in flags)
+    answer = answer.replace("/usr/bin/kubelet ", f"/usr/bin/kubelet {' '.join(flags)} ").replace(
         "/usr/bin/kubelet\n", f"/usr/bin/kubelet\n{words}"
     )
     node = parse_observation("k8s-node1", False, answer)
@@ -116,6 +114,26 @@ def planned() -> tuple[Facts, Plan, Redactor]:
         redactor.withhold(secrets_on(one))
     policies = read_policies(Path(__file__).parents[2] / "parameters" / "pod-security.yaml")
     return seen, make_plan(seen, Parameters(), policies), redactor
+
+
+@pytest.fixture
+def planned() -> tuple[Facts, Plan, Redactor]:
+    """The plan of a node whose kubelet has secrets in its flags."""
+    return planned_with(
+        "--manifest-url=http://web/pods?k=ab", "--manifest-url-header=X-Pin:hunter,X-Word:swordfish"
+    )
+
+
+@pytest.mark.parametrize("long", range(200, 500, 13))
+def test_a_long_value_is_cut_without_its_secrets(long: int) -> None:
+    """Half a token is not known as one."""
+    token = "k1u2b3.h4a5r6d7e8n9z0xy"
+    _, plan, redactor = planned_with(f"--root-dir={('/a/b' * 200)[:long]}/{token}")
+    view = step_view(plan, "kubelet")
+    view.redactor = redactor
+    for shown in (str(view), view._repr_html_()):
+        assert "/a/b/a/b" in shown
+        assert token[:4] not in shown
 
 
 def test_what_is_moved_to_a_new_file_is_shown_nowhere(planned: tuple[Facts, Plan, Redactor]) -> None:

@@ -12,7 +12,7 @@ from pkgutil import iter_modules
 import pytest
 
 from kubeharden import redaction
-from kubeharden.redaction import Redactor, Secrets
+from kubeharden.redaction import Redactor, Secrets, Sensitive, excerpt
 from kubeharden.show.display import Diff, Message, Table, View
 
 TOKEN = "abcdef.0123456789abcdef"
@@ -194,3 +194,11 @@ def test_every_block_of_a_view_is_redacted_and_escaped() -> None:
     assert TOKEN not in html
     assert TOKEN not in plain
     assert "<b>" not in html
+
+
+def test_an_excerpt_ends_with_a_word() -> None:
+    assert excerpt("one two three", 13) == "one two three"
+    assert excerpt("one two three", 9) == "one two …"
+    assert excerpt("one two three", 7) == "one two …"
+    assert excerpt("planted-secret", 5) == "…"
+    assert excerpt(Sensitive("ok planted-secret", spans=[(3, 17)]), 80) == "ok ‹redacted›"

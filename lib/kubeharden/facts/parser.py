@@ -11,6 +11,7 @@ from kubeharden.errors import NodeError
 from kubeharden.facts.model import FileFact, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import with_sensitive_files
 from kubeharden.formats import as_json
+from kubeharden.redaction import excerpt
 from kubeharden.releases import Component, find_component, known_components
 
 LARGEST_FILE = 1 << 20  # characters; systemd reads no longer lines (LONG_LINE_MAX)
@@ -125,7 +126,9 @@ def _sections(name: str, answer: str) -> Iterator[tuple[list[str], str]]:
     for head, _, body in sections[:-1]:
         words = head.split(" ")
         if len(words) < WORDS.get(words[0], 1) or (words[0] == "show" and words[1] not in known):
-            raise NodeError(f"{name}: the answer has a section that the script does not write: {head[:80]!r}")
+            raise NodeError(
+                f"{name}: the answer has a section that the script does not write: {excerpt(head, 80)!r}"
+            )
         yield words, body
 
 
@@ -139,7 +142,7 @@ def _show(name: str, service: str, text: str) -> dict[str, str]:
     for key in ("MainPID", "NRestarts"):
         if not re.fullmatch(r"[0-9]{0,10}", show.get(key, "")):
             raise NodeError(
-                f"{name}: systemd says of {service} {key}={show[key][:80]!r}, which is not a number"
+                f"{name}: systemd says of {service} {key}={excerpt(show[key], 80)!r}, which is not a number"
             )
     return show
 
@@ -152,9 +155,13 @@ def _file(name: str, words: Sequence[str], body: str) -> FileFact:
     """
     mode, owner, group, path = words[1], words[2], words[3], " ".join(words[4:])
     if not _MODE.fullmatch(mode):
-        raise NodeError(f"{name}: {path[:200]!r} has the mode {mode[:80]!r}, which is not octal")
+        raise NodeError(
+            f"{name}: {excerpt(path, 200)!r} has the mode {excerpt(mode, 80)!r}, which is not octal"
+        )
     if len(body) > LARGEST_FILE:
-        raise NodeError(f"{name}: {path[:200]!r} is too large: {LARGEST_FILE} characters are the most")
+        raise NodeError(
+            f"{name}: {excerpt(path, 200)!r} is too large: {LARGEST_FILE} characters are the most"
+        )
     return FileFact(path, mode, owner, group, body)
 
 
@@ -204,7 +211,8 @@ def _modes(name: str, text: str, folder: str) -> dict[str, tuple[int, str, str]]
         words = line.split(" ", 3)
         if len(words) < 4 or not _MODE.fullmatch(words[0]) or words[3][:1] != ".":  # noqa: PLR2004
             raise NodeError(
-                f"{name}: a name below {folder} has a line break in it, near {line[:80]!r}; rename it and run again"
+                f"{name}: a name below {folder} has a line break in it, near {excerpt(line, 80)!r}; "
+                "rename it and run again"
             )
         mode, owner, group, path = words
         result[folder + path.removeprefix(".")] = (int(mode, 8), owner, group)

@@ -2,7 +2,7 @@
 
 from kubeharden.redaction.patterns import MARK, is_secret_name, is_whole
 from kubeharden.redaction.redactor import LEAST, Redactor, decode
-from kubeharden.redaction.secrets import Secrets, Sensitive, join, lines_of, mask, secrets_of
+from kubeharden.redaction.secrets import Secrets, Sensitive, excerpt, join, lines_of, mask, secrets_of
 
 __all__ = [
     "LEAST",
@@ -11,6 +11,7 @@ __all__ = [
     "Secrets",
     "Sensitive",
     "decode",
+    "excerpt",
     "is_secret_name",
     "is_whole",
     "join",

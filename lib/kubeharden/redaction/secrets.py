@@ -128,3 +128,12 @@ def join(parts: Iterable[str], *sources: str) -> str:
 def secrets_of(text: str) -> Secrets:
     """Return what may be secret in a text; nothing for a plain one."""
     return text.secrets if isinstance(text, Sensitive) else Secrets()
+
+
+def excerpt(text: str, most: int) -> str:
+    """Return the beginning of a text for a message: whole words, since half a secret would not be known as one."""
+    shown = mask(text)
+    if len(shown) <= most:
+        return shown
+    words = re.match(r"(.*)\s", shown[: most + 1], re.DOTALL)
+    return f"{words[1]} …" if words else "…"

@@ -18,6 +18,7 @@ from kubeharden.kube.manifests import controller_of
 from kubeharden.kube.pods import node_of, not_again
 from kubeharden.plan import NodeChange
 from kubeharden.plan.proof import not_serving, unproved
+from kubeharden.redaction import excerpt
 from kubeharden.releases import find_component
 
 POLL_SECONDS = 0.2
@@ -122,7 +123,7 @@ class Health:
 
     def _unhealthy(self, node: str) -> str:
         said = self.cluster.kubelet_health(node)
-        return "" if said in {"", "ok"} else f"the kubelet's /healthz says {said[:200]}"
+        return "" if said in {"", "ok"} else f"the kubelet's /healthz says {excerpt(said, 200)}"
 
     def _stay(self, problem: Callable[[], str], words: str, end: float) -> None:
         """Wait until there is no problem for as long as it must settle; each problem starts the time again."""

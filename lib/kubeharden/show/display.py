@@ -23,12 +23,17 @@ _MARKS = "X.="  # the parts of a bar in a terminal
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings; columns in ``mono`` are set in the font of code."""
+    """Rows under headings; columns in ``mono`` are set in the font of code.
+
+    Attributes:
+        most: how many characters of a cell in ``mono`` are shown, if not all: it is cut without its secrets.
+    """
 
     title: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     mono: frozenset[int] = frozenset()
+    most: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,10 @@ class View:
                     [redact(cell if isinstance(cell, str) else str(cell)) for cell in row]
                     for row in block.rows
                 ]
+                if block.most:
+                    rows = [
+                        [_cut(c, block.most) if n in block.mono else c for n, c in enumerate(r)] for r in rows
+                    ]
                 yield replace(block, title=redact(block.title), rows=rows)
             elif isinstance(block, Bars):
                 labelled = {redact(label): sizes for label, sizes in block.rows.items()}
@@ -132,6 +141,10 @@ class View:
 def sentences(items: Iterable[str], kind: str = NOTE) -> list[Block]:
     """Make one message of each item."""
     return [Message(item, kind) for item in items]
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]} …"
 
 
 def _as_data(block: Block) -> dict[str, object]:

@@ -25,7 +25,7 @@ from kubeharden.show.impact_views import headline
 from kubeharden.show.pod_security_view import namespaces_view
 
 VERDICTS = ("hardened", "moved", "kept", "dropped", "defaults", "refused")
-LONG = 240
+LONG = 480  # characters of a value, or of what it was and what it becomes
 # The header of a message by klog and glog: severity and date, time, process, file and line.
 KLOG_HEADER = re.compile(r"^[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\] ")
 
@@ -330,9 +330,8 @@ def _settings_table(title: str, component: str, migration: Migration) -> Table:
         for verdict in VERDICTS
         for setting in getattr(migration, verdict)
     ]
-    return Table(
-        f"Settings of {title}", ("Verdict", "Flag", "Field", "Value", "Why"), rows, frozenset({1, 2, 3})
-    )
+    headings = ("Verdict", "Flag", "Field", "Value", "Why")
+    return Table(f"Settings of {title}", headings, rows, frozenset({1, 2, 3}), most=LONG)
 
 
 def _verdict_word(verdict: str, setting: Setting) -> str:
@@ -342,7 +341,7 @@ def _verdict_word(verdict: str, setting: Setting) -> str:
 
 
 def _value_of(verdict: str, component: str, setting: Setting) -> str:
-    """Return the value of a setting; one that may be secret is marked as such before it is cut."""
+    """Return the value of a setting; one that may be secret is marked as such."""
     values = [setting.old, setting.value] if verdict == "hardened" else [setting.value]
     shown = [
         sensitive_value(component, _value_text(value), flag=setting.flag, field=setting.field)

@@ -144,7 +144,7 @@ class Client:
         text = self.text(path, method, body, query=query, what=what, again=again, warnings=warnings)
         answer = _mapping(text)
         if answer is None:
-            said = self._redactor.redact(text[:200])
+            said = self._redactor.redact(text[:MOST_WORDS])[:200]
             raise ClusterError(f"{what or path}: the server's answer is not an object in JSON: {said}")
         return answer
 

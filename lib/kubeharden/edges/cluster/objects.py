@@ -24,7 +24,7 @@ from kubeharden.kube.manifests import without_managed_fields
 from kubeharden.kube.resources import RESOURCES, Resource
 from kubeharden.kube.shapes import mistake_in, mistake_in_resources
 from kubeharden.plan import ObjectChange
-from kubeharden.redaction import Redactor
+from kubeharden.redaction import Redactor, excerpt
 
 PAGE = 500
 MOST_PAGES = 10_000  # five million objects
@@ -351,5 +351,5 @@ def _check_shape(item: Any, kind: str, path: str) -> dict[str, Any]:
     """
     mistake = mistake_in(item, kind)
     if mistake:
-        raise ClusterError(f"GET {path}: the server's answer is not a {kind}: {mistake[:200]}")
+        raise ClusterError(f"GET {path}: the server's answer is not a {kind}: {excerpt(mistake, 200)}")
     return dict(item)
