@@ -54,7 +54,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         self._sockets = sockets
 
     def create_kernel_manager(self) -> Any:
-        """Return the manager of a kernel that listens on no port: whoever may use the machine reaches those."""
+        """Return the manager of a kernel that listens on no port: anyone who may use the machine reaches those."""
         manager = super().create_kernel_manager()
         manager.transport, manager.ip = "ipc", f"{self._sockets}/k"
         return manager
