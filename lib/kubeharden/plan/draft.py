@@ -46,14 +46,15 @@ class Draft:
         self,
         services: Iterable[tuple[NodeFacts, ServiceFacts]],
         change: Callable[[NodeFacts, ServiceFacts], NodeChange],
+        step: str = "",
     ) -> None:
-        """Add the change of each service, or say why it is refused."""
+        """Add the change of each service, or say why it is refused: alone, where a step can go on without it."""
         for node, service in services:
             try:
                 self.node_changes.append(change(node, service))
             except (UnitError, UnknownReleaseError, MigrationRefusedError) as error:
                 why = UNREAD_UNIT if service.needs_reload and isinstance(error, UnitError) else str(error)
-                self.refused.append(Remark(f"{service.name} on {node.name}", why))
+                self.refused.append(Remark(f"{service.name} on {node.name}", why, step))
 
     def node_change(
         self,

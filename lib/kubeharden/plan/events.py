@@ -156,7 +156,11 @@ class Observed(Event, action="observed"):
 
 
 class Planned(Event, action="planned"):
-    """A plan was made; ``changes`` are in the order in which they would be carried out."""
+    """A plan was made; ``changes`` are in the order in which they would be carried out.
+
+    Attributes:
+        left_out: what is refused and left as it is, while the changes are carried out: ``step``, ``subject``, ``why``.
+    """
 
     digest: str = ""
     needed: bool = False
@@ -164,6 +168,7 @@ class Planned(Event, action="planned"):
     remarks: Sequence[str] = ()
     breaking: Sequence[str] = ()
     changes: Sequence[Mapping[str, str]] = ()
+    left_out: Sequence[Mapping[str, str]] = field(default=(), metadata=OPTIONAL)
     plan: Plan | None = field(default=None, compare=False, metadata=UNWRITTEN)
 
     @classmethod
@@ -176,6 +181,7 @@ class Planned(Event, action="planned"):
             remarks=[f"{remark.subject}: {remark.text}" for remark in plan.remarks],
             breaking=[str(judged) for impact in plan.impacts for judged in impact.breaking],
             changes=[change for step in plan.steps for change in _changes(plan.of(step))],
+            left_out=tuple({"step": r.step, "subject": r.subject, "why": r.text} for r in plan.left_out),
             plan=plan,
         )
 
@@ -405,8 +411,8 @@ def _versions(facts: Facts) -> dict[str, dict[str, str]]:
 
 
 def _why_left(plan: Plan, mode: str, failed: Sequence[str]) -> str:
-    if plan.refused:
-        return "the plan is refused: " + "; ".join(f"{r.subject}: {r.text}" for r in plan.refused)
+    if plan.stopping:
+        return "the plan is refused: " + "; ".join(f"{r.subject}: {r.text}" for r in plan.stopping)
     if failed:
         return f"{', '.join(failed)} failed before"
     return "mode is plan" if mode == "plan" else "nobody ran these steps"

@@ -162,10 +162,15 @@ class ObjectChange:
 
 @dataclass(frozen=True)
 class Remark:
-    """Something that a person must know: about which node or object, and what."""
+    """Something that a person must know: about which node or object, and what.
+
+    Attributes:
+        step: for a refusal, the step whose other changes go on without it; empty where it stops the whole plan.
+    """
 
     subject: str
     text: str
+    step: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -176,7 +181,7 @@ class Plan:
         node_changes: one for each step and node, those with nothing to do included.
         object_changes: API objects; they come before the node changes of their step.
         remarks: what a person must know before it is applied.
-        refused: why it cannot be applied; empty when it can.
+        refused: what is refused, and why; the rest is applied, unless that is among ``stopping``.
         namespaces: the level of each namespace, where Pod Security Admission is planned.
         impacts: what would become of every workload under what is planned, one for each kind of admission.
         target_release: the later release that was asked for; empty if none was.
@@ -221,6 +226,18 @@ class Plan:
     def needed(self) -> bool:
         """Return whether there is anything to do."""
         return bool(self.object_changes) or any(change.needed for change in self.node_changes)
+
+    @property
+    def stopping(self) -> tuple[Remark, ...]:
+        """Return what is refused so that nothing is applied: all of it, where there is nothing else in the plan."""
+        if not self.node_changes and not self.object_changes:
+            return self.refused
+        return tuple(remark for remark in self.refused if not remark.step)
+
+    @property
+    def left_out(self) -> tuple[Remark, ...]:
+        """Return what is refused and left as it is, while the rest is applied."""
+        return tuple(remark for remark in self.refused if remark.step)
 
     @property
     def subjects(self) -> frozenset[str]:

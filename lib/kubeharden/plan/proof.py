@@ -70,7 +70,8 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
             problems += [f"{subject} still warns: {warning}" for warning in _warnings(change, new)[0]]
         problems += _missing_objects(after, plan)
         problems += _other_labels(after, plan)
-        notes = [*_unavoidable(after, plan), *_unverified(after, plan)]
+        left = (f"{r.subject} was left as it is: {r.text}" for r in plan.left_out)
+        notes = [*left, *_unavoidable(after, plan), *_unverified(after, plan)]
     return Proof(
         tuple(problems),
         () if problems else tuple(_confirmations(after, plan, differences, applied=applied)),

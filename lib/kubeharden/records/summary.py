@@ -101,7 +101,8 @@ def result_of(past: PastRun) -> str:
         return _unfinished(past)
     if end.mode == "plan":
         return "planned"
-    if end.not_carried_out or unrepaired(past) or (past.last(Proved) or Proved()).problems:
+    left = end.not_carried_out or (past.last(Planned) or Planned()).left_out
+    if left or unrepaired(past) or (past.last(Proved) or Proved()).problems:
         return "partly done"
     # A second plan in the same run knows nothing of what was carried out before it: the events do.
     return "done" if end.changed or past.of(Completed) else "nothing to do"
@@ -239,11 +240,13 @@ def _not_done(past: PastRun, changes: list[dict[str, Any]]) -> list[dict[str, st
     begun = {(change["step"], change["subject"]) for change in changes if change["started"] >= plan.time}
     why = _why(past)
     planned = [(change.get("step", ""), change.get("subject", "")) for change in plan.changes]
-    return [
+    left = [
         {"step": step, "subject": subject, "why": why}
         for step, subject in planned
         if not {(step, subject), ("", subject)} & begun
     ]
+    refused = [{name: row.get(name, "") for name in ("step", "subject", "why")} for row in plan.left_out]
+    return [*left, *refused]
 
 
 def _why(past: PastRun) -> str:

@@ -183,7 +183,7 @@ class Run:
             done = {result.subject for result in progress.results if result.outcome == "done"}
             self._changes.append(part.about(done))
         self._done.add(step)
-        return applied_view(step, progress.results)
+        return applied_view(step, progress.results, [r for r in plan.left_out if r.step == step])
 
     def _why_not(self, plan: Plan, step: str) -> str:
         """Return why a step is not carried out now; empty where it is.
@@ -196,7 +196,7 @@ class Run:
             return f"{step} is not among the steps of this run: not touched."
         if self.kind.mode == "plan":
             return f"mode is plan: {step} was not carried out, and nothing was changed anywhere."
-        if plan.refused:
+        if plan.stopping:
             reasons = "\n".join(f"  {r.subject}: {r.text}" for r in plan.refused)
             raise MigrationRefusedError(
                 f"this plan cannot be carried out, and nothing was changed:\n{reasons}"

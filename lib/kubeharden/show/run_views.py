@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kubeharden.plan import Plan
+from kubeharden.plan import Plan, Remark
 from kubeharden.plan.events import Result
 from kubeharden.plan.proof import Proof
 from kubeharden.show import display, views
 from kubeharden.show.display import BAD, GOOD, NOTE, Block, Message, Table, View
 from kubeharden.show.impact_views import headline
+from kubeharden.show.views import left_as_it_is
 
 
 def header_view(
@@ -37,8 +38,13 @@ def approval_message(approver: str, *, same: bool) -> Message:
     return Message("This is NOT the plan that was approved: it will not be carried out.", BAD)
 
 
-def applied_view(step: str, results: Sequence[Result]) -> View:
-    """Sum up one step in a sentence; ``Progress`` has shown the results themselves."""
+def applied_view(step: str, results: Sequence[Result], left_out: Sequence[Remark] = ()) -> View:
+    """Sum up one step in a sentence, and what was left out of it; ``Progress`` has shown the results themselves."""
+    view = View([Message(left_as_it_is(remark), BAD) for remark in left_out])
+    return view if left_out and not results else view.add(*_applied_view(step, results).blocks)
+
+
+def _applied_view(step: str, results: Sequence[Result]) -> View:
     bad = [result.subject for result in results if result.outcome not in ("done", "as it should be")]
     if bad:
         text = (
@@ -104,15 +110,17 @@ def _ending(
     plan: Plan, mode: str, done: Sequence[str], left: Sequence[str], failed: Sequence[str]
 ) -> list[Block]:
     """Sum up the run in a sentence or two."""
-    if plan.refused and mode == "plan":
+    if plan.stopping and mode == "plan":
         return [
             Message("Nothing was changed. This plan would be refused; see what is red in section 4.", BAD)
         ]
+    ending: list[Block] = [Message(left_as_it_is(remark), BAD) for remark in plan.left_out]
     if not plan.needed and not done:
-        return [Message("Nothing had to be done: no file, no object and no process was changed.", GOOD)]
+        else_ = " else" if ending else ""
+        words = f"Nothing{else_} had to be done: no file, no object and no process was changed."
+        return [*ending, Message(words, GOOD)]
     if mode == "plan":
-        return [Message("Nothing was changed anywhere. This is what mode=apply would change:", NOTE)]
-    ending: list[Block] = []
+        return [*ending, Message("Nothing was changed anywhere. This is what mode=apply would change:", NOTE)]
     if failed:
         ending.append(Message(f"Failed and NOT carried out: {', '.join(failed)}.", BAD))
     if left:

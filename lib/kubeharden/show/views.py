@@ -14,7 +14,7 @@ from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import sensitive_command, sensitive_value
 from kubeharden.kube.rbac import Authorization
 from kubeharden.kube.workloads import workloads
-from kubeharden.plan import FileChange, NodeChange, Plan
+from kubeharden.plan import FileChange, NodeChange, Plan, Remark
 from kubeharden.plan.events import Check, Result
 from kubeharden.plan.step import POD_SECURITY
 from kubeharden.redaction import join
@@ -64,11 +64,13 @@ def facts_view(facts: Facts) -> View:
 def plan_view(plan: Plan) -> View:
     """Show the whole plan: refusals and remarks first, then every change, and the digest."""
     view = View()
-    view.add(*(Message(f"{r.subject}: {r.text}", BAD) for r in plan.refused))
+    stopping = plan.stopping
+    view.add(*(Message(f"{r.subject}: {r.text}", BAD) for r in stopping))
+    view.add(*(Message(left_as_it_is(r), BAD) for r in plan.left_out if r not in stopping))
     view.add(*(Message(f"{r.subject}: {r.text}", NOTE) for r in plan.remarks))
     servers = [c for c in plan.node_changes if c.restart and find_component(c.service).serves_api]
     view.add(*(Message(f"{change.subject}: {_leaders_end()}", NOTE) for change in servers))
-    if not plan.needed:
+    if not plan.needed and not plan.refused:
         view.add(Message("There is nothing to do: everything is as it should be.", GOOD))
     rows: list[tuple[str, str, str, str]] = []
     for step in plan.steps:  # in the order of apply: the objects of a step before its nodes
@@ -81,9 +83,16 @@ def plan_view(plan: Plan) -> View:
     return view.add(Message(f"Digest of this plan: {plan.digest}"))
 
 
+def left_as_it_is(refused: Remark) -> str:
+    """Return the sentence about a service that a plan leaves out."""
+    return f"{refused.subject} is left as it is, and the others go on without it: {refused.text}"
+
+
 def step_view(plan: Plan, step: str) -> View:
     """Show one step in full: the verdict on every setting, and every diff."""
     part, view = plan.of(step), View()
+    left_out = [r for r in plan.left_out if r.step == step]
+    view.add(*(Message(left_as_it_is(r), BAD) for r in left_out))
     if step == POD_SECURITY:
         view.add(*map(headline, plan.impacts), *namespaces_view(plan.namespaces))
     for same in _alike(part.node_changes):
@@ -94,7 +103,7 @@ def step_view(plan: Plan, step: str) -> View:
         view.add(*display.sentences(f"{change.service} on {names}: {note}" for note in change.notes))
         view.add(*(Diff(f"{names}: {file.path}", file.diff) for file in change.files))
     view.add(*(Diff(f"API: {change.action} {change.name}", change.diff) for change in part.object_changes))
-    if not part.needed:
+    if not part.needed and not left_out:
         view.add(Message(f"{step}: nothing to do.", GOOD))
     return view
 

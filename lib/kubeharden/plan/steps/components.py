@@ -27,7 +27,7 @@ def plan_component(row: Component, rules: ConfigFile, draft: Draft) -> None:
     """Plan one component on every node that has it."""
     lonely = singles(draft.facts.cluster.objects) if row.runs_pods else {}
     services = [(node, found) for node in draft.facts.nodes if (found := node.service(row.name))]
-    draft.add_changes(services, _Planner(draft, row, rules).change)
+    draft.add_changes(services, _Planner(draft, row, rules).change, row.name)
     for change in draft.node_changes:
         if change.needed and change.node in lonely:
             draft.remarks.append(Remark(change.subject, _alone(lonely[change.node])))
