@@ -98,7 +98,7 @@ class Kubelets:
                 "kernelVersion": "4.15.0-20-generic",
                 "kubeProxyVersion": self._scenario.release,
                 "kubeletVersion": self._scenario.release,
-                "machineID": machine.boot_id.replace("-", ""),
+                "machineID": machine.machine_id,
                 "operatingSystem": "linux",
                 "osImage": os_name(machine),
                 "systemUUID": machine.boot_id,

@@ -87,7 +87,7 @@ class Machine:
         self.on_ended: Hook = _nothing
         self.on_off: Callable[[], Awaitable[None]] = _nothing
         self.is_on = True
-        self.booted, self.boot_id = 0.0, ""
+        self.booted, self.boot_id, self.machine_id = 0.0, "", uuid.uuid5(uuid.NAMESPACE_DNS, spec.name).hex
 
     @property
     def name(self) -> str:
@@ -105,9 +105,10 @@ class Machine:
 
     def _begin_boot(self, time: float) -> None:
         self.booted, self.boot_id = time, str(uuid.uuid4())
-        kernel = self.root / "proc/sys/kernel/random"
-        kernel.mkdir(parents=True, exist_ok=True)
-        (kernel / "boot_id").write_text(f"{self.boot_id}\n", encoding="utf-8")
+        texts = {"proc/sys/kernel/random/boot_id": self.boot_id, "etc/machine-id": self.machine_id}
+        for name, text in texts.items():
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / name).write_text(f"{text}\n", encoding="utf-8")
 
     async def cut_power(self) -> None:
         """End everything that runs at once, and boot: what is enabled starts, scripts first."""
@@ -190,8 +191,7 @@ class Machine:
             self._say(launch, name, error.lines)
             return Outcome(_LAST_WORDS_SECONDS, error.status)
         self._say(launch, name, started.lines)
-        argv, config = launch.argv, started.config
-        self._starting[launch.unit] = Component(name, argv, launch.time, config)
+        self._starting[launch.unit] = Component(name, launch.argv, launch.time, started.config)
         return Outcome(started.seconds)
 
     def begin(self, name: str, launch: Launch) -> Started:

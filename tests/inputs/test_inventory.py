@@ -51,6 +51,21 @@ def test_paths_are_relative_to_the_file(folder: Path) -> None:
         ("name: k8s-node1", "name: K8S_NODE", r"nodes.1.name"),
         ("host: 10.88.0.11", "host: -oProxyCommand=x", r"nodes.1.host"),
         (", control_plane: true", "", r"none has control_plane"),
+        *(
+            (
+                "{name: k8s-node1, host: 10.88.0.11, port: 2222}",
+                text,
+                r"one machine: .*\(k8s-master, k8s-node1\)",
+            )
+            for text in (
+                "{name: k8s-node1, host: 10.88.0.10}",
+                "{name: k8s-node1, host: 10.88.0.10, port: 22}",
+                "{name: k8s-node1, host: '10.88.0.10:22'}",
+                "{name: k8s-node1, host: '[10.88.0.10]:22'}",
+                "{name: k8s-node1, host: root@10.88.0.10}",
+                "{name: k8s-node1, host: 10.88.0.10.}",
+            )
+        ),
         ("known_hosts: known", "known_hosts: nowhere", r"ssh.known_hosts names .*nowhere"),
         ("identity_file: id", "identity_file: nokey", r"ssh.identity_file names .*nokey"),
         ("admin.kubeconfig", "other.kubeconfig", r"kubeconfig names .*other.kubeconfig"),
@@ -64,6 +79,13 @@ def test_mistakes_are_named(folder: Path, old: str, new: str, message: str) -> N
     assert old in GOOD
     with pytest.raises(ParameterError, match=message):
         read_inventory(write(folder, GOOD.replace(old, new)))
+
+
+def test_the_name_of_a_host_has_no_case_and_the_usual_port_is_that_of_the_inventory(folder: Path) -> None:
+    text = GOOD.replace("10.88.0.10", "Master").replace("user: ops", "user: ops, port: 2222")
+    with pytest.raises(ParameterError, match="one machine"):
+        read_inventory(write(folder, text.replace("10.88.0.11", "master")))
+    assert read_inventory(write(folder, text.replace("10.88.0.11, port: 2222", "master, port: 22")))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

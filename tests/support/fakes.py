@@ -133,7 +133,14 @@ class FakeMachine:
     spec: Any
     booted: float
     changes: dict[str, Change] = field(default_factory=dict)
-    boot_id: str = "5972860d-5e32-43d9-94c0-8437cff45d17"
+
+    @property
+    def boot_id(self) -> str:
+        return self.facts.boot
+
+    @property
+    def machine_id(self) -> str:
+        return self.facts.machine
 
     @property
     def name(self) -> str:

@@ -139,6 +139,7 @@ class NodeFacts:
     os: str = ""
     systemd: str = ""
     boot: str = ""
+    machine: str = ""  # its machine-id(5)
     cgroup: str = ""  # v1 or v2; empty where the node did not say
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the users that components run as
     modes: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)  # path: mode, owner, group
@@ -222,6 +223,13 @@ class Facts:
     def node(self, name: str) -> NodeFacts:
         """Return the node of that name."""
         return next(node for node in self.nodes if node.name == name)
+
+    @property
+    def unlisted(self) -> tuple[str, ...]:
+        """The nodes that the API has and nobody looked at."""
+        seen = {node.name for node in self.nodes}
+        names = (item["metadata"]["name"] for item in self.cluster.of("nodes"))
+        return tuple(sorted(name for name in names if name not in seen))
 
 
 def read_config(fact: FileFact) -> dict[str, Any]:

@@ -86,6 +86,7 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
         os=host.get("os", ""),
         systemd=host.get("systemd", ""),
         boot=host.get("boot", ""),
+        machine=host.get("machine", ""),
         cgroup=host.get("cgroup", ""),
         groups={
             key.removesuffix(USER): tuple(groups.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -33,12 +35,22 @@ SEVERAL_KUBECONFIGS = (
     ". Are these several, as in $KUBECONFIG? Make one of them, and name that: "
     "KUBECONFIG=… kubectl config view --flatten > one.kubeconfig"
 )
+SSH_PORT = 22
 # [user@]host[:port]
 GATEWAY = r"^([A-Za-z_][A-Za-z0-9_.-]*@)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$"
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+
+def split_host(text: str) -> tuple[str, str, int | None]:
+    """Return user, host and port of ``[user@]host[:port]``; an IPv6 address with a port stands in brackets."""
+    user, _, place = text.rpartition("@")
+    if found := re.fullmatch(r"\[([^\]]+)\](?::([0-9]{1,5}))?|([^:]*):([0-9]{1,5})", place):
+        port = found[2] or found[4]
+        return user, found[1] or found[3], int(port) if port else None
+    return user, place, None
 
 
 class Ssh(_Strict):
@@ -105,17 +117,27 @@ class Inventory(_Strict):
 
     @field_validator("nodes")
     @classmethod
-    def _distinct(cls, nodes: list[Node]) -> list[Node]:
+    def _distinct(cls, nodes: list[Node], info: ValidationInfo) -> list[Node]:
         names = [node.name for node in nodes]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"named twice: {', '.join(twice)}")
-        places = [(node.host, node.port) for node in nodes]
-        if len(set(places)) < len(places):
-            raise ValueError("two of them are one machine: the same host and port, or both are this one")
+        usual = getattr(info.data.get("ssh"), "port", None) or SSH_PORT
+        places = [_place(node, usual) for node in nodes]
+        same = [node.name for node, place in zip(nodes, places, strict=True) if places.count(place) > 1]
+        if same:
+            raise ValueError(
+                f"two of them are one machine: the same host and port, or both are this one ({', '.join(same)})"
+            )
         if not any(node.control_plane for node in nodes):
             raise ValueError("none has control_plane: true")
         return nodes
+
+
+def _place(node: Node, usual: int) -> tuple[str, int]:
+    """Return host and port, the same for each way to write them; that one machine has several names is found later."""
+    _, host, port = split_host(node.host)
+    return host.lower().rstrip("."), node.port or port or usual
 
 
 def read_inventory(path: Path) -> Inventory:

@@ -12,6 +12,7 @@ from kubeharden.errors import ParameterError
 from kubeharden.facts import Facts
 from kubeharden.inputs.inventory import Network
 from kubeharden.inputs.parameters import Parameters, check_dns_ip
+from kubeharden.plan import machines
 from kubeharden.plan.draft import Draft
 from kubeharden.plan.model import NodeChange, Plan, Remark
 from kubeharden.plan.steps import select_steps
@@ -36,8 +37,12 @@ def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan
         steps=tuple(step.name for step in steps),
         node_changes=tuple(changes),
         object_changes=tuple(change for part in parts for change in part.object_changes),
-        remarks=tuple(remark for part in parts for remark in part.remarks),
-        refused=(*_wrong_names(facts), *(remark for part in parts for remark in part.refused)),
+        remarks=(*machines.remarks(facts), *(remark for part in parts for remark in part.remarks)),
+        refused=(
+            *_wrong_names(facts),
+            *machines.refusals(facts),
+            *(remark for part in parts for remark in part.refused),
+        ),
         namespaces=tuple(level for part in parts for level in part.namespaces),
         impacts=tuple(impact for part in parts for impact in part.impacts),
         target_release=parameters.target_release,

@@ -137,12 +137,18 @@ class Checked(Event, action="checked"):
 
 
 class Observed(Event, action="observed"):
-    """Nodes and cluster were read: ``components`` has the versions by node and component."""
+    """Nodes and cluster were read.
+
+    Attributes:
+        components: the versions by node and component.
+        unlisted: the nodes of the API that the inventory leaves out.
+    """
 
     nodes: Sequence[str] = ()
     systems: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     components: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     api_server: str = ""
+    unlisted: Sequence[str] = field(default=(), metadata=OPTIONAL)
 
     @classmethod
     def of(cls, facts: Facts) -> Observed:
@@ -152,6 +158,7 @@ class Observed(Event, action="observed"):
             systems={node.name: {"os": node.os, "systemd": node.systemd} for node in facts.nodes},
             components=_versions(facts),
             api_server=facts.cluster.version,
+            unlisted=facts.unlisted,
         )
 
 

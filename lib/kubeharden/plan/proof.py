@@ -13,6 +13,7 @@ from kubeharden.components.paths import walk
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import sensitive_command, sensitive_value
 from kubeharden.kube.rbac import usable_policies
+from kubeharden.plan.machines import unlisted_words
 from kubeharden.plan.model import NodeChange, Plan
 from kubeharden.plan.step import POD_SECURITY
 from kubeharden.podsecurity.levels import label_text, labels_of
@@ -58,7 +59,7 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
         if row[5] == "NO"
     ]
     problems += _stops(before, after)
-    notes: list[str] = []
+    notes = [f"the inventory {words}" for words in (unlisted_words(after),) if words]
     if applied:
         for change in plan.node_changes:
             subject, old, new = (
@@ -71,7 +72,7 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
         problems += _missing_objects(after, plan)
         problems += _other_labels(after, plan)
         left = (f"{r.subject} was left as it is: {r.text}" for r in plan.left_out)
-        notes = [*left, *_unavoidable(after, plan), *_unverified(after, plan)]
+        notes += [*left, *_unavoidable(after, plan), *_unverified(after, plan)]
     return Proof(
         tuple(problems),
         () if problems else tuple(_confirmations(after, plan, differences, applied=applied)),

@@ -27,6 +27,7 @@ from kubeharden.plan import (
     Plan,
     Remark,
     digest_of,
+    machines,
     sha256,
     state_digest,
     unified_diff,
@@ -79,8 +80,8 @@ def rollback_plan(
         steps=tuple(steps),
         node_changes=tuple(builder.node_changes),
         object_changes=tuple(builder.object_changes),
-        remarks=(Remark(f"record {past.run}", evidence.words),),
-        refused=(*_other_cluster(past, facts), *builder.refused),
+        remarks=(*machines.remarks(facts), Remark(f"record {past.run}", evidence.words)),
+        refused=(*_other_cluster(past, facts), *machines.refusals(facts), *builder.refused),
         cluster=facts.cluster.name,
         cluster_uid=facts.cluster.uid,
     )

@@ -14,7 +14,7 @@ from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import sensitive_command, sensitive_value
 from kubeharden.kube.rbac import Authorization
 from kubeharden.kube.workloads import workloads
-from kubeharden.plan import FileChange, NodeChange, Plan, Remark
+from kubeharden.plan import FileChange, NodeChange, Plan, Remark, machines
 from kubeharden.plan.events import Check, Result
 from kubeharden.plan.step import POD_SECURITY
 from kubeharden.redaction import join
@@ -39,6 +39,8 @@ def checks_view(checks: Sequence[Check]) -> View:
 def facts_view(facts: Facts) -> View:
     """Show nodes, services, warnings, and the workloads of the cluster."""
     view = View()
+    view.add(*(Message(f"{r.subject}: {r.text}", BAD) for r in machines.refusals(facts)))
+    view.add(*(Message(f"{r.subject}: {r.text}", NOTE) for r in machines.remarks(facts)))
     for node in facts.nodes:
         for service in node.present:
             if differs := _not_in_effect(service):

@@ -215,6 +215,10 @@ host() {
   printf 'systemd=%s\n' "${line%%"$newline"*}"
   line_of "$root/proc/sys/kernel/random/boot_id"
   printf 'boot=%s\n' "$line"
+  # Where the kubelet looks, too: its --machine-id-file.
+  line_of "$root/etc/machine-id"
+  [ -n "$line" ] || line_of "$root/var/lib/dbus/machine-id"
+  printf 'machine=%s\n' "$line"
   # Where there is no hierarchy at all, nothing is said.
   if [ -f "$root/sys/fs/cgroup/cgroup.controllers" ]; then
     printf 'cgroup=v2\n'
