@@ -10,7 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from kubeharden.components.programs import find_program
+from kubeharden.components.shells import unwrapped
 from kubeharden.errors import UnitError
+from kubeharden.releases import known_components
 from kubeharden_rehearsal import loaded_units
 from kubeharden_rehearsal.loaded_units import LoadedUnit
 
@@ -230,7 +233,7 @@ class Manager:
             self._fail(name, "start-limit-hit")
             return
         try:
-            argv = tuple(unit.service(self.root).argv())
+            argv = _started_program(unit.service(self.root).argv())
         except UnitError as error:
             self._processes.log(name, f"{name}: Failed to load environment files: {error}", time)
             self._fail(name, "resources")
@@ -328,6 +331,14 @@ class Manager:
         """Stop all timers."""
         for task in self._tasks.values():
             task.cancel()
+
+
+def _started_program(words: list[str]) -> tuple[str, ...]:
+    """Return the command line of the process that a command ends in: that of a component, past a shell or ``env``."""
+    for row in known_components():
+        with contextlib.suppress(UnitError):
+            return find_program(row.name, words).argv
+    return tuple(unwrapped(words))
 
 
 def _sort(names: Iterable[str], order: list[str]) -> list[str]:

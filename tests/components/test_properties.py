@@ -23,8 +23,9 @@ import sampling
 from flag_sets import flag_set
 from kubeharden import Migration, migrate
 from kubeharden.components import render
+from kubeharden.components.commands import split_command
 from kubeharden.components.profile import ComponentProfile
-from kubeharden.components.units import Service, Unit, split_command
+from kubeharden.components.units import Service, Unit
 from kubeharden.components.validate import problems
 from kubeharden.components.values import duration_ns, format_duration, parse_text
 from kubeharden.releases import Flag, Release, ReleaseTable, release_table

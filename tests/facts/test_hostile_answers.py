@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from facts_fixtures import PLANS, read_facts
 from kubeharden.components import units
+from kubeharden.components.environment_files import parse_environment_file
 from kubeharden.errors import KubehardenError, NodeError, UnitError
 from kubeharden.facts import Facts, NodeFacts, parse_observation
 from kubeharden.facts.sensitive import secrets_on, sensitive_file
@@ -190,7 +191,7 @@ def test_a_long_unit_is_read_or_refused_in_time(shape: str) -> None:
     with contextlib.suppress(UnitError):
         service.argv()
     sensitive_file("kubelet", text)
-    units.parse_environment_file(text.replace("'", "").replace('"', ""))
+    parse_environment_file(text.replace("'", "").replace('"', ""))
     assert time.process_time() - start < 20
 
 

@@ -27,6 +27,7 @@ from kubeharden.components.effective import (
 )
 from kubeharden.components.flags import FlagUse, free_path, names_file, split_flags, value_in
 from kubeharden.components.profile import ComponentProfile, Profile, strict_enough
+from kubeharden.components.programs import program_words
 from kubeharden.components.readiness import speakable
 from kubeharden.components.validate import problems
 from kubeharden.components.values import same_value
@@ -132,7 +133,7 @@ def migrate(
     if result.refused:
         return result
     work = _Work(versions, chosen.of(component), result, existing)
-    program = [argv[0]] if argv and not argv[0].startswith("-") else []
+    program = list(argv[: program_words(component, argv)])
     try:
         uses = split_flags(argv[len(program) :], work.table)
     except UnitError as error:

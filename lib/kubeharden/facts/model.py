@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from kubeharden.components import units
 from kubeharden.components.admission_plugins import flag_value
+from kubeharden.components.commands import MARK, MARKED, Command, specifiers_of, with_values
+from kubeharden.components.programs import Program, find_program
+from kubeharden.components.shells import unwrapped
 from kubeharden.errors import UnitError
 from kubeharden.formats import as_yaml
 from kubeharden.releases import Component, Release, find_component
+
+ANYTHING = "\ufdd1"  # where a variable has a value that is not known; not a character
+MOST_COMPARED = 1000  # words
 
 
 @dataclass(frozen=True)
@@ -104,15 +111,80 @@ class ServiceFacts:
             environment_files={
                 path: fact.content for path, fact in self.files.items() if path not in unit_paths
             },
+            specifiers=unit_specifiers(f"{self.name}.service"),
         )
 
+    @property
+    def running_argv(self) -> list[str]:
+        """The command line of the process, without what started the program."""
+        try:
+            return list(self._program(self.cmdline).argv)
+        except UnitError:
+            return list(self.cmdline)
+
     def unit_argv(self) -> list[str]:
-        """Return the command that the unit files say.
+        """Return the command that the unit files say: the program and its arguments, without what starts it.
 
         Raises:
-            UnitError: they cannot be read.
+            UnitError: they cannot be read, or run another program.
         """
-        return self.service.argv()
+        command = self.service.command()
+        argv = self._with_specifiers(self._program(command.words).argv)
+        if command.unset and self.cmdline and argv != self.running_argv:
+            self._check_unset(command)
+        return argv
+
+    def written(self, argv: Sequence[str]) -> list[str]:
+        """Return the words of an ``ExecStart=`` that runs ``argv``, quoted, with the present one's specifiers.
+
+        Raises:
+            UnitError: the present command cannot be read, or runs another program.
+        """
+        command = self.service.command()
+        found = self._program(command.words)
+        if found.in_shell:
+            command = replace(command, prefix=command.prefix.replace("@", ""))
+        sources = _sources(found.argv, self._with_specifiers(found.argv))
+        return command.line([*found.starters, *(sources.get(word, word) for word in argv)])
+
+    def _program(self, words: Sequence[str]) -> Program:
+        if self.component.is_judged:
+            return find_program(self.name, words, self.cmdline)
+        return Program((), tuple(unwrapped(list(words))))
+
+    def _with_specifiers(self, argv: Sequence[str]) -> list[str]:
+        """Return words with the values of their specifiers, as the process that runs shows them.
+
+        Raises:
+            UnitError: they cannot be told from what runs.
+        """
+        if not any(MARK in word for word in argv):
+            return list(argv)
+        known = specifiers_of(argv, self.running_argv)
+        if known is None:
+            names = dict.fromkeys(f"%{found[1]}" for word in argv for found in MARKED.finditer(word))
+            why = "runs with another command line" if self.cmdline else "does not run"
+            raise UnitError(
+                f"ExecStart= has {', '.join(names)}, which systemd replaces: what it is cannot be told, because the "
+                f"service {why}. Restart it, or write the value out, and look again"
+            )
+        return [with_values(word, known) for word in argv]
+
+    def _check_unset(self, command: Command) -> None:
+        """Refuse a command that runs with variables that its unit does not set.
+
+        Raises:
+            UnitError: the process has a value where a variable is that nothing sets.
+        """
+        assumed = dict.fromkeys(command.unset, ANYTHING)
+        words = self._program(self.service.command(assumed).words).argv
+        if _fits(words, self.running_argv):
+            names = ", ".join(f"${name}" for name in command.unset)
+            raise UnitError(
+                f"its command has {names}, which the process got from systemd itself: neither Environment= nor "
+                "EnvironmentFile= sets it (systemctl set-environment, PassEnvironment=). Set it in the unit, restart "
+                "the service, and look again"
+            )
 
     def config(self, argv: list[str]) -> tuple[str, dict[str, Any] | None]:
         """Return path and content of the file that ``--config`` names on ``argv``; an empty path without one.
@@ -230,6 +302,42 @@ class Facts:
         seen = {node.name for node in self.nodes}
         names = (item["metadata"]["name"] for item in self.cluster.of("nodes"))
         return tuple(sorted(name for name in names if name not in seen))
+
+
+def unit_specifiers(unit: str) -> dict[str, str]:
+    """Return the specifiers that follow from the name of a unit, and those that are the same on every system."""
+    name, _, _ = unit.rpartition(".")
+    prefix, _, instance = name.partition("@")
+    same = {"t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "E": "/etc", "T": "/tmp"}  # noqa: S108
+    return {"n": unit, "N": name, "p": prefix, "i": instance, **same}
+
+
+def _sources(templates: Sequence[str], argv: Sequence[str]) -> dict[str, str]:
+    """Return words with specifiers by what they are, also as ``--name=value`` where the value is the next word."""
+    result = {}
+    for index, (template, word) in enumerate(zip(templates, argv, strict=True)):
+        if MARK not in template:
+            continue
+        name, equals, value = word.partition("=")
+        flag = name.replace("_", "-") if name.startswith("--") else name
+        result[word] = template
+        if equals:
+            result[f"{flag}={value}"] = f"{flag}={template.partition('=')[2]}"
+        elif index and argv[index - 1].startswith("-") and "=" not in argv[index - 1]:
+            before = argv[index - 1].replace("_", "-")
+            result[f"{before}={word}"] = f"{before}={template}"
+    return result
+
+
+def _fits(templates: Sequence[str], running: Sequence[str]) -> bool:
+    """Return whether words are those of a process, with ``ANYTHING`` for any text, or any number of words."""
+    if len(templates) > MOST_COMPARED:
+        return False
+    pattern = ""
+    for word in templates:
+        parts = [re.escape(part) for part in word.split(ANYTHING)]
+        pattern += r"(?:[^\0]*\0)*" if word == ANYTHING else r"[^\0]*".join(parts) + r"\0"
+    return re.fullmatch(pattern, "".join(f"{word}\0" for word in running)) is not None
 
 
 def read_config(fact: FileFact) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from dataclasses import replace
 from typing import Any
 
 from kubeharden.components import units
-from kubeharden.components.units import Word, words_in
+from kubeharden.components.environment_files import assignments
+from kubeharden.components.unit_words import Word, words_in
 from kubeharden.errors import UnitError
 from kubeharden.facts.harmless import EVERYWHERE, HARMLESS_FORM, MIXED, harmless, is_distinct
 from kubeharden.facts.model import NodeFacts, ServiceFacts
@@ -171,7 +172,7 @@ class _Judge:
     def environment_file(self) -> None:
         """Judge an environment file; what is not an assignment in it is withheld."""
         at = 0
-        for variable in units.assignments(self._text):
+        for variable in assignments(self._text):
             name = self._text.rfind(variable.name, at, variable.start) if variable.name else variable.start
             self._comment_lines(at, name)
             self._variable(variable.value, variable.start, variable.end)

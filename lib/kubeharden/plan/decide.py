@@ -8,8 +8,8 @@ from itertools import chain
 
 from kubeharden.components import Finding
 from kubeharden.components.admission_plugins import flag_value
-from kubeharden.errors import ParameterError
-from kubeharden.facts import Facts
+from kubeharden.errors import ParameterError, UnitError
+from kubeharden.facts import Facts, ServiceFacts
 from kubeharden.inputs.inventory import Network
 from kubeharden.inputs.parameters import Parameters, check_dns_ip
 from kubeharden.plan import machines
@@ -82,13 +82,21 @@ def _findings(
     return upgrade_findings(facts, target_release, {(c.node, c.service): c for c in changes})
 
 
+def _command_of(service: ServiceFacts) -> Sequence[str]:
+    """Return the command line of a service: that of its process, else that of its unit; nothing where none is known."""
+    try:
+        return service.cmdline or service.unit_argv()
+    except UnitError:
+        return ()
+
+
 def service_range(facts: Facts) -> tuple[Network, ...]:
     """Return the API server's ``--service-cluster-ip-range``, one or one of each family, where a unit says it."""
     for node in facts.nodes:
         service = node.api_server
         if service is None:
             continue
-        text = flag_value(service.cmdline or service.unit_argv(), "--service-cluster-ip-range")
+        text = flag_value(_command_of(service), "--service-cluster-ip-range")
         if text:
             return tuple(ipaddress.ip_network(part, strict=False) for part in text.split(","))
     return ()

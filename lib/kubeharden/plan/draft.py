@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from kubeharden.components import Migration, units
+from kubeharden.components import Migration
 from kubeharden.errors import MigrationRefusedError, UnitError, UnknownReleaseError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.inputs.parameters import Parameters
@@ -72,11 +72,11 @@ class Draft:
             MigrationRefusedError: the service is in no state to be changed.
         """
         pending = pending_fields(node, service)
-        running = tuple(units.unwrapped(list(service.cmdline)))
+        running = service.running_argv
         subject = f"{service.name} on {node.name}"
         if files and service.needs_reload:
             raise MigrationRefusedError(UNREAD_UNIT)
-        if files and running and list(running) != service.unit_argv():
+        if files and running and running != service.unit_argv():
             raise MigrationRefusedError(
                 "its unit was edited but never put in effect: it runs with another command line than the unit "
                 "says. Restart it, or take the edit back, and look again"

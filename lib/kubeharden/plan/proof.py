@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kubeharden.components import units
 from kubeharden.components.mismatches import mismatches, same_field
 from kubeharden.components.paths import walk
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
@@ -131,7 +130,7 @@ def unproved(change: NodeChange, node: NodeFacts, before: NodeFacts) -> list[str
     if service is None or not service.running:
         return ["it does not run"]
     problems = []
-    if units.unwrapped(list(service.cmdline)) != list(change.expected_argv):
+    if service.running_argv != list(change.expected_argv):
         command = mask(sensitive_command(service.name, service.cmdline)).replace("\n", " ")
         problems.append(f"it runs with another command line than planned: {command}")
     effective = node.effective_config(change.service)

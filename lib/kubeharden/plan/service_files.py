@@ -13,6 +13,7 @@ from kubeharden.facts import NodeFacts, ServiceFacts, read_config
 from kubeharden.plan.model import FileChange
 from kubeharden.podsecurity.admission_config import PATH as ADMISSION_CONFIG
 from kubeharden.releases import release_table
+from kubeharden.releases.components import ROOT
 from kubeharden.releases.tables import config_file
 
 DROP_IN = "50-kubeharden.conf"
@@ -60,25 +61,28 @@ def unit_changes(
         settings: directives of ``[Service]`` to set besides.
     """
     path = service.service.command_file()
+    if wanted == argv and set(settings.values()) <= {ROOT}:
+        return  # systemd runs a service as root anyway
     if path.startswith(FOREIGN_UNITS):
-        if wanted != argv or settings:
-            yield _drop_in(service, wanted, settings)
+        yield _drop_in(service, wanted if wanted != argv else None, settings)
         return
     fact = service.files[path]
     unit = units.Unit.parse(fact.content)
     if wanted != argv:
-        unit = unit.with_command(wanted)
+        unit = unit.with_line(service.written(wanted))
     for key in reversed(list(settings)):  # each goes first in its section, so the last one set stands first
         unit = unit.with_setting("Service", key, settings[key])
     if unit.text != fact.content:
         yield FileChange(path, fact, unit.text, fact.mode, fact.owner, fact.group)
 
 
-def _drop_in(service: ServiceFacts, wanted: list[str], settings: Mapping[str, str]) -> FileChange:
-    """Return a drop-in of our own for a unit that is not the operator's."""
+def _drop_in(service: ServiceFacts, wanted: list[str] | None, settings: Mapping[str, str]) -> FileChange:
+    """Return a drop-in of our own for a unit that is not the operator's; without a command where that stays."""
     path = _drop_in_path(service)
-    lines = "".join(f"{key}={value}\n" for key, value in settings.items())
-    unit = units.Unit.parse(f"[Service]\n{lines}ExecStart=\nExecStart=/bin/true\n").with_command(wanted)
+    unit = units.Unit.parse("[Service]\n" + "".join(f"{key}={value}\n" for key, value in settings.items()))
+    if wanted is not None:
+        text = f"{unit.text}ExecStart=\nExecStart=/bin/true\n"
+        unit = units.Unit.parse(text).with_line(service.written(wanted))
     return FileChange(path, service.files.get(path), unit.text, "644", "root", "root")
 
 
@@ -115,7 +119,7 @@ def pending_restart(node: NodeFacts, service: ServiceFacts, argv: Sequence[str])
         return "it is not running"
     if service.needs_reload:
         return "systemd has not read its unit since it was changed"
-    if units.unwrapped(list(service.cmdline)) != list(argv):
+    if service.running_argv != list(argv):
         return "it runs with another command line than its unit says"
     pending = pending_fields(node, service)
     return f"it has not read its config file: {', '.join(pending)}" if pending else ""

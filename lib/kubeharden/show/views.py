@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from kubeharden.components import Effect, Finding, Migration, Setting
-from kubeharden.components.units import unwrapped
 from kubeharden.errors import UnitError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import sensitive_command, sensitive_value
@@ -289,7 +288,7 @@ def _not_in_effect(service: ServiceFacts) -> str:
         argv = service.unit_argv()
     except UnitError as error:
         return str(error)
-    if service.running and unwrapped(list(service.cmdline)) != argv:
+    if service.running and service.running_argv != argv:
         return "its unit was edited but never put in effect: the running process has another command line"
     return "" if service.running else "is not running"
 

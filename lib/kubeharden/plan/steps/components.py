@@ -12,7 +12,7 @@ from kubeharden.errors import MigrationRefusedError
 from kubeharden.facts import NodeFacts, ServiceFacts
 from kubeharden.kube.pods import singles
 from kubeharden.plan.draft import Draft
-from kubeharden.plan.model import FileChange, NodeChange, Remark
+from kubeharden.plan.model import NodeChange, Remark
 from kubeharden.plan.service_files import (
     config_changes,
     config_target,
@@ -82,7 +82,8 @@ class _Planner:
             *unit_changes(service, argv, migration.argv, self._users(node, service, migration)),
         ]
         self._closing(node, service, migration)
-        self._unused_variables(node, service, files)
+        if migration.argv != argv:
+            self._unused_variables(node, service)
         return self.draft.node_change(self.row.name, node, service, tuple(files), migration.argv, migration)
 
     def _fields(self) -> dict[str, Any]:
@@ -124,7 +125,7 @@ class _Planner:
             return
         name, flag = api_server().name, entry.client_flag
         servers = [found for n in self.facts.nodes if (found := n.api_server)]
-        if servers and not any(flag_value(s.unit_argv(), flag) for s in servers):
+        if servers and not any(flag_value(s.running_argv or s.unit_argv(), flag) for s in servers):
             raise MigrationRefusedError(
                 f"{name} has no {flag}: it could not log in to this {service.name} any more once anonymous access is "
                 "off (logs, exec, metrics). Give it a client certificate first"
@@ -136,11 +137,10 @@ class _Planner:
             )
             self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
 
-    def _unused_variables(self, node: NodeFacts, service: ServiceFacts, files: Sequence[FileChange]) -> None:
+    def _unused_variables(self, node: NodeFacts, service: ServiceFacts) -> None:
         """Say that variables which the command was made from do not count any more."""
-        commands = [c for c in service.service.values("Service", "ExecStart") if "$" in c.replace("$$", "")]
         paths = [p.removeprefix("-") for p in service.service.values("Service", "EnvironmentFile")]
-        if commands and any(file.path.startswith("/etc/systemd/") for file in files):
+        if service.service.command().has_variables:
             source = f" from {', '.join(paths)}" if paths else ""
             why = (
                 f"its command is made from variables{source}; they are now written out, and changing "

@@ -1,0 +1,87 @@
+"""Environment files as systemd reads them (parse_env_file_internal, src/basic/env-file.c)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What no variable may have: control characters (env_value_is_valid, src/basic/env-util.c), what is no character.
+_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f\ufdd0-\ufdef]")
+# Comments, which a backslash continues, lines that are not assignments, and names.
+_LINE = re.compile(
+    r"[#;](?:[^\\\r\n]|\\.)*\\?|(?P<name>[^ \t\r\n#;][^=\r\n]*)=|[^ \t\r\n#;][^=\r\n]*(?=[\r\n]|\Z)",
+    re.DOTALL,
+)
+# The parts that a value begins with: quoted ones; one that is not closed goes on to the end.
+_QUOTED = re.compile(
+    r"""[ \t]*(?:'(?P<single>[^']*)|"(?P<double>(?:[^"\\]|\\.)*))(?:['"]|(?P<cut>\\?\Z))""", re.DOTALL
+)
+_ESCAPED_IN_DOUBLE = re.compile(r"\\(.)", re.DOTALL)
+_REST_OF_LINE = re.compile(r"(?:[^\\\r\n]|\\.)*\\?", re.DOTALL)
+_PART = re.compile(r"(?s)\\.?|[^\\]+")
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A variable in an environment file.
+
+    Attributes:
+        name: of the variable.
+        value: without quotes and escapes.
+        start: where the value begins in the text.
+        end: where it ends.
+    """
+
+    name: str
+    value: str
+    start: int
+    end: int
+
+
+def parse_environment_file(text: str) -> dict[str, str]:
+    """Return the variables of an environment file; what cannot be one is left out, as systemd does."""
+    return {
+        found.name: found.value
+        for found in assignments(text)
+        if _NAME.fullmatch(found.name) and not _UNFIT.search(found.value)
+    }
+
+
+def assignments(text: str) -> Iterator[Assignment]:
+    """Yield what an environment file assigns, in its order."""
+    at = 0
+    while (line := _LINE.search(text, at)) is not None:
+        at = line.end()
+        if line["name"] is not None:
+            found = _value(line["name"].strip(" \t"), text, at)
+            at = found.end
+            yield found
+
+
+def _value(name: str, text: str, at: int) -> Assignment:
+    """Return the variable whose value begins at a place: quoted parts, then the rest of the line as it is."""
+    start, pieces = at, list[str]()
+    while quoted := _QUOTED.match(text, at):
+        at = quoted.end()
+        double = quoted["double"]
+        pieces.append(quoted["single"] if double is None else _ESCAPED_IN_DOUBLE.sub(_unescaped, double))
+    rest = _REST_OF_LINE.match(text, at)
+    if rest is None or not rest[0]:
+        return Assignment(name, "".join(pieces), start, at)
+    parts = _PART.findall(rest[0].lstrip(" \t"))
+    if parts and parts[-1][0] != "\\":
+        parts[-1] = parts[-1].rstrip(" \t")
+    pieces += [_after_backslash(part) if part[0] == "\\" else part for part in parts]
+    return Assignment(name, "".join(pieces), start, rest.end())
+
+
+def _after_backslash(part: str) -> str:
+    return part[1:] if part[1:] not in ("\n", "\r") else ""
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    if match[1] == "\n":
+        return ""
+    return match[1] if match[1] in '"\\`$' else match[0]

@@ -1,0 +1,188 @@
+"""The program in a command line: what starts it, and what is another program altogether."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kubeharden.components.shells import SHELLS, shell_line, unwrapped
+from kubeharden.errors import UnitError
+
+# Programs that run the command that follows their options.
+STARTERS = frozenset(
+    {
+        *("env", "nice", "ionice", "taskset", "chrt", "nohup", "setsid", "stdbuf", "numactl", "systemd-cat"),
+        *(
+            "prlimit",
+            "setpriv",
+            "chpst",
+            "softlimit",
+            "tini",
+            "dumb-init",
+            "catatonit",
+            "sudo",
+            "gosu",
+            "su-exec",
+        ),
+        "systemd-inhibit",
+    }
+)
+CONTAINERS = frozenset(
+    {
+        *(
+            "docker",
+            "podman",
+            "rkt",
+            "nerdctl",
+            "crictl",
+            "ctr",
+            "runc",
+            "crun",
+            "systemd-nspawn",
+            "machinectl",
+        ),
+        *(
+            "docker-compose",
+            "podman-compose",
+            "singularity",
+            "apptainer",
+            "lxc",
+            "lxc-start",
+            "chroot",
+            "nsenter",
+        ),
+        "unshare",
+    }
+)
+# Where the flags are said to a distribution that starts the components itself.
+DISTRIBUTIONS = {
+    "k3s": "in /etc/rancher/k3s/config.yaml (kubelet-arg, kube-proxy-arg …)",
+    "rke2": "in /etc/rancher/rke2/config.yaml (kubelet-arg, kube-proxy-arg …)",
+    "k0s": "in its configuration (k0s.yaml, --kubelet-extra-args)",
+    "k0s-worker": "in its configuration (k0s.yaml, --kubelet-extra-args)",
+    "kubelite": "in /var/snap/microk8s/current/args",
+    "microk8s": "in /var/snap/microk8s/current/args",
+    "snap": "with snap set, or in the args file of the snap",
+    "minikube": "with minikube start --extra-config",
+    "kind": "in the configuration of kind (kubeadmConfigPatches)",
+}
+HYPERKUBE = "hyperkube"
+_SCRIPT = re.compile(r"\.(?:sh|bash|py|pl|rb)$|wrapper|^(?:run|start|launch)[-_.]|[-_.](?:run|start|launch)$")
+_INTERPRETER = re.compile(r"(?:python|perl|ruby)[0-9.]*")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A command line in parts.
+
+    Attributes:
+        starters: the words before the program, such as ``nice -n 5``.
+        argv: the program and its arguments.
+        in_shell: whether they stood in a shell line, which is left out.
+    """
+
+    starters: tuple[str, ...]
+    argv: tuple[str, ...]
+    in_shell: bool = False
+
+
+def program_words(component: str, argv: Sequence[str]) -> int:
+    """Return how many words at the beginning name the program: two of ``hyperkube kubelet``, none where a flag does."""
+    if not argv or argv[0].startswith("-"):
+        return 0
+    return 2 if _is_hyperkube(component, argv) else 1
+
+
+def _is_hyperkube(component: str, argv: Sequence[str]) -> bool:
+    named = (component, component.removeprefix("kube-"))
+    return _base(argv[0]).startswith(HYPERKUBE) and len(argv) > 1 and argv[1] in named
+
+
+def _base(word: str) -> str:
+    return word.rpartition("/")[2]
+
+
+def is_program(component: str, argv: Sequence[str]) -> bool:
+    """Return whether a command line begins with the component: its name, that with a version, or hyperkube's."""
+    versioned = re.fullmatch(rf"{re.escape(component)}(?:[-_.]?v?[0-9][\w.+-]*)?", _base(argv[0]))
+    return versioned is not None or _is_hyperkube(component, argv)
+
+
+def find_program(component: str, words: Sequence[str], running: Sequence[str] = ()) -> Program:
+    """Return the parts of a command line of a component.
+
+    Args:
+        component: its name.
+        words: the command line.
+        running: the command line of the process that this one has started, if it is known.
+
+    Raises:
+        UnitError: it is a shell line of more than one command, or runs something else; the sentence names it.
+    """
+    starters, rest, in_shell = list[str](), list(words), False
+    while rest:
+        if is_program(component, rest) or _is_by_what_runs(component, rest, running):
+            return Program(tuple(starters), tuple(rest), in_shell)
+        if shell_line(rest) is not None:
+            rest, in_shell = unwrapped(rest), True
+            continue
+        at = _started(component, rest) if _base(rest[0]) in STARTERS else 0
+        if not at:
+            break
+        starters += rest[:at]
+        rest = rest[at:]
+    raise UnitError(_other_program(component, rest))
+
+
+def _is_by_what_runs(component: str, words: Sequence[str], running: Sequence[str]) -> bool:
+    """Return whether the first word has the component's name in it and is the process: a script would not be."""
+    base = _base(words[0])
+    return component in base and base not in CONTAINERS and list(running[:1]) == list(words[:1])
+
+
+def _started(component: str, words: Sequence[str]) -> int:
+    """Return where the command begins that a starter runs; 0 where none is seen."""
+    for at, word in enumerate(words[1:], start=1):
+        rest = words[at:]
+        if "=" not in word and (
+            is_program(component, rest) or shell_line(list(rest)) is not None or _base(word) in STARTERS
+        ):
+            return at
+    for at, word in enumerate(words[1:], start=1):
+        if "/" in word and "=" not in word:
+            return at
+    return 0
+
+
+def _other_program(component: str, words: Sequence[str]) -> str:
+    """Return the sentence about a command that is not the component: what it is, and the way out."""
+    name = f"the {component}" if component == "kubelet" else component
+    first = words[0] if words else "nothing"
+    base = _base(first)
+    other = "point services: of the inventory at the unit that does, or leave the step out (steps)"
+    if base in DISTRIBUTIONS:
+        return (
+            f"its unit runs {base}, not {name}: {base} starts it with flags that are set {DISTRIBUTIONS[base]}. Set "
+            "them there, and leave the step out (steps)"
+        )
+    if base == "kubelet-wrapper":
+        return f"its unit runs kubelet-wrapper, which starts rkt, not {name}: have the unit run the binary, {other}"
+    if base in CONTAINERS:
+        return (
+            f"its unit runs {base}, not {name}: the command of a container is not changed here. Have the unit run the "
+            f"binary itself, {other}"
+        )
+    if base.startswith(HYPERKUBE):
+        return f"its unit runs hyperkube, and not as {component}: {other}"
+    script = next((word for word in words[1:] if not word.startswith("-")), "") if _interprets(base) else ""
+    if script or _SCRIPT.search(base):
+        return (
+            f"its unit runs the script {script or first}, not {name}: write the command that the script makes into "
+            f"ExecStart=, {other}"
+        )
+    return f"its unit runs {first}, which is not {name}: have the unit run the binary itself, {other}"
+
+
+def _interprets(base: str) -> bool:
+    return base in SHELLS or _INTERPRETER.fullmatch(base) is not None

@@ -1,0 +1,83 @@
+"""Shell lines in units: their words, as a shell makes them."""
+
+from __future__ import annotations
+
+import re
+
+from kubeharden.errors import UnitError
+
+SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
+# What a shell does not look into: single quotes; double quotes except $, ` and newlines; an escaped character.
+_QUOTED = re.compile(r"""'[^']*'|"((?:[^"\\]|\\[\s\S])*)"|\\.""")
+# Operators, expansions and comments.
+_MORE = re.compile(r"\$\(|`|\$|&&|\|\||[;&|<>()\n]|(?:^|\s)#")
+_PIECE = re.compile(
+    r"""(?P<blank>[ \t\r\n]+)|'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)"""
+    r"""|(?P<plain>[^ \t\r\n'"\\]+)""",
+    re.DOTALL,
+)
+
+
+def shell_words(text: str, what: str) -> list[str]:
+    """Return the words of a text with quotes, as a shell splits them (``shlex.split``, in linear time).
+
+    Args:
+        text: the text.
+        what: what it is, for messages.
+
+    Raises:
+        UnitError: a quote is not closed.
+    """
+    words: list[str] = []
+    word: list[str] | None = None
+    at = 0
+    while at < len(text):
+        piece = _PIECE.match(text, at)
+        if piece is None:
+            why = "No escaped character" if text[at] == "\\" else "No closing quotation"
+            raise UnitError(f"{what} cannot be read: {why}")
+        at = piece.end()
+        if piece["blank"] is not None:
+            if word is not None:
+                words.append("".join(word))
+            word = None
+            continue
+        found = next(part for part in piece.group("single", "double", "escaped", "plain") if part is not None)
+        word = [] if word is None else word
+        word.append(re.sub(r'\\(["\\])', r"\1", found) if piece["double"] is not None else found)
+    return words if word is None else [*words, "".join(word)]
+
+
+def shell_line(argv: list[str]) -> str | None:
+    """Return the line of ``sh -c LINE``, with whatever other options; None for another command."""
+    if not argv or argv[0].rpartition("/")[2] not in SHELLS:
+        return None
+    for index, word in enumerate(argv[1:], start=1):
+        if not word.startswith("-"):
+            return None
+        if not word.startswith("--") and "c" in word:
+            return argv[index + 1] if index + 1 < len(argv) else None
+    return None
+
+
+def unwrapped(argv: list[str]) -> list[str]:
+    """``/bin/sh -c 'exec kubelet --a=b'`` as ``kubelet --a=b``; any other command as it is.
+
+    Raises:
+        UnitError: the shell line is more than one simple command.
+    """
+    line = shell_line(argv)
+    if line is None:
+        return argv
+    bare = _QUOTED.sub(lambda quoted: re.sub(r"[^$`\n]", "", quoted[1] or ""), line)
+    words = shell_words(line, "the shell line in ExecStart=")
+    words = words[1:] if words[:1] == ["exec"] else words
+    more = _MORE.search(bare)
+    # Options of exec, and variables set for the command alone.
+    if more or not words or "=" in words[0] or words[0].startswith("-"):
+        found = f" ({more[0].strip() or 'a line break'} in it)" if more else ""
+        raise UnitError(
+            f"the shell line in ExecStart= is more than one simple command{found}; write the program and its flags "
+            "into ExecStart= by themselves (a variable is ${NAME} there, the host name %H)"
+        )
+    return words
