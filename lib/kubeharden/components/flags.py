@@ -67,6 +67,12 @@ def split_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
     words = deque(argv)
     while words:
         word = words.popleft()
+        if not word:  # of an empty ${NAME}
+            if table.rules.takes_empty_arguments:
+                continue
+            raise UnitError(
+                f"an argument is empty, which {table.component} does not take (an empty ${{NAME}}; $NAME is none)"
+            )
         if not word.startswith("-") or word in ("-", "--"):
             after = f" after {uses[-1].name}" if uses else ""
             raise UnitError(f"{table.component} takes no argument{after}; is a value split by a space?")

@@ -143,16 +143,12 @@ def _is_by_what_runs(component: str, words: Sequence[str], running: Sequence[str
 
 def _started(component: str, words: Sequence[str]) -> int:
     """Return where the command begins that a starter runs; 0 where none is seen."""
-    for at, word in enumerate(words[1:], start=1):
-        rest = words[at:]
-        if "=" not in word and (
-            is_program(component, rest) or shell_line(list(rest)) is not None or _base(word) in STARTERS
-        ):
+    known = STARTERS | CONTAINERS | DISTRIBUTIONS.keys()
+    later = [(at, words[at:]) for at in range(1, len(words)) if "=" not in words[at]]
+    for at, rest in later:
+        if is_program(component, rest) or shell_line(list(rest)) is not None or _base(rest[0]) in known:
             return at
-    for at, word in enumerate(words[1:], start=1):
-        if "/" in word and "=" not in word:
-            return at
-    return 0
+    return next((at for at, rest in later if "/" in rest[0]), 0)
 
 
 def _other_program(component: str, words: Sequence[str]) -> str:

@@ -65,6 +65,7 @@ class ConfigFile(Row):
     checks: Mapping[str, str] = {}
     deprecation: str = "deprecated"
     entry: Entry | None = None
+    takes_empty_arguments: bool = False
 
     def is_honoured(self, flag: str, release: Release) -> bool:
         """Return whether a flag counts beside a file that is in use."""

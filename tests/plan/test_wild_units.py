@@ -1,0 +1,181 @@
+"""Units as they are met in the wild (``fixtures/units``): what is read is planned, what is written reads the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from facts_fixtures import PLANS, read_facts
+from kubeharden.components import units
+from kubeharden.errors import UnitError
+from kubeharden.facts import Facts, FileFact, ServiceFacts
+from kubeharden.facts.parser import with_sensitive_files
+from kubeharden.inputs.parameters import Parameters
+from kubeharden.plan import Plan
+from kubeharden.plan.decide import make_plan
+from kubeharden.plan.service_files import unit_changes
+from kubeharden.podsecurity import read_policies
+
+ROOT = Path(__file__).parents[2]
+POLICIES = read_policies(ROOT / "parameters" / "pod-security.yaml")
+FOLDER = ROOT / "tests/fixtures/units"
+READ = yaml.safe_load((FOLDER / "read.yaml").read_text())
+REFUSED = yaml.safe_load((FOLDER / "refused.yaml").read_text())
+SEEN = read_facts(PLANS / "handbuilt-1.20")
+GIVEN = Parameters(profile="none", dns_ip="10.0.0.10", dns_domain="cluster.local")
+MASTER = next(node.name for node in SEEN.nodes if node.control_plane)
+
+
+def unit_text(row: dict[str, Any]) -> str:
+    return (
+        f"[Unit]\nDescription=met\n\n[Service]\n{row['service'].rstrip()}\n\n[Install]\nWantedBy=x.target\n"
+    )
+
+
+def service_of(row: dict[str, Any], text: str = "", path: str = "", **show: str) -> ServiceFacts:
+    name = row.get("component", "kubelet")
+    old = SEEN.node(MASTER).services[name]
+    path = path or f"/etc/systemd/system/{name}.service"
+    files = {
+        path: FileFact(path, "644", "root", "root", text or unit_text(row)),
+        **{
+            where: FileFact(where, "600", "root", "root", said)
+            for where, said in row.get("files", {}).items()
+        },
+    }
+    running = row.get("runs", row.get("argv", ["/anything"]))
+    shown = {**old.show, "FragmentPath": path, **({} if running else {"MainPID": "0"}), **show}
+    made = replace(old, files=files, show=shown, cmdline=tuple(running), configz=None)
+    return with_sensitive_files(made)
+
+
+def facts_with(service: ServiceFacts) -> Facts:
+    node = SEEN.node(MASTER)
+    changed = replace(node, services={**node.services, service.name: service})
+    return replace(SEEN, nodes=tuple(changed if one.name == MASTER else one for one in SEEN.nodes))
+
+
+def plan_of(service: ServiceFacts) -> Plan:
+    return make_plan(facts_with(service), GIVEN.model_copy(update={"steps": [service.name]}), POLICIES)
+
+
+@pytest.mark.parametrize("row", READ, ids=lambda row: row["name"])
+def test_a_unit_is_read_as_systemd_reads_it(row: dict[str, Any]) -> None:
+    assert service_of(row).unit_argv() == row["argv"]
+
+
+@pytest.mark.parametrize("row", READ, ids=lambda row: row["name"])
+def test_what_is_written_reads_the_same(row: dict[str, Any]) -> None:
+    service = service_of(row)
+    [path] = [name for name in service.files if name.endswith(".service")]
+    made = units.Unit.parse(service.files[path].content).with_line(service.written(row["argv"]))
+    assert service_of(row, made.text).unit_argv() == row["argv"]
+    assert made.with_line(service_of(row, made.text).written(row["argv"])).text == made.text
+
+
+@pytest.mark.parametrize("row", [row for row in READ if "kept" in row], ids=lambda row: row["name"])
+def test_what_stays_is_kept_when_the_unit_is_written_anew(row: dict[str, Any]) -> None:
+    plan = plan_of(service_of(row))
+    change = next(change for change in plan.node_changes if change.node == MASTER)
+    assert not [remark for remark in plan.refused if MASTER in remark.subject]
+    [written] = [file.after for file in change.files if file.path.endswith(".service")]
+    assert row["kept"] in written
+    assert "--config=" in written
+    running = {**row, "runs": list(change.expected_argv)}
+    assert service_of(running, written).unit_argv() == list(change.expected_argv)
+
+
+@pytest.mark.parametrize("row", REFUSED, ids=lambda row: row["name"])
+def test_what_is_not_changed_is_named_and_the_others_go_on(row: dict[str, Any]) -> None:
+    service = service_of(row)
+    if service.component.step_order is None:
+        with pytest.raises(UnitError) as raised:
+            service.unit_argv()
+        assert " ".join(row["why"].split()) in str(raised.value)
+        return
+    plan = plan_of(service)
+    subject = f"{service.name} on {MASTER}"
+    [remark] = [remark for remark in plan.refused if remark.subject == subject]
+    assert " ".join(row["why"].split()) in remark.text
+    assert {change.node for change in plan.node_changes} == {
+        node.name for node in SEEN.nodes if node.service(service.name) and node.name != MASTER
+    }
+
+
+def test_a_byte_order_mark_hides_no_section() -> None:
+    row = {"service": "ExecStart=/usr/bin/kubelet --v=2", "argv": ["/usr/bin/kubelet", "--v=2"]}
+    text = "\ufeff" + unit_text(row).partition("\n\n")[2]
+    assert service_of(row, text).unit_argv() == row["argv"]
+    assert (
+        units.Unit.parse(text)
+        .with_setting("Service", "User", "root")
+        .text.startswith("\ufeff[Service]\nUser=root")
+    )
+
+
+@pytest.mark.parametrize("component", ["kube-proxy", "kube-scheduler"])
+def test_an_empty_argument_is_dropped_where_the_component_takes_it(component: str) -> None:
+    command = [f"/usr/bin/{component}", "--kubeconfig=/etc/kubernetes/x.kubeconfig", "", "--v=2"]
+    words = " ".join(command).replace("  ", " ${NONE} ")
+    row = {"component": component, "service": f"ExecStart={words}", "runs": command}
+    [change] = [change for change in plan_of(service_of(row)).node_changes if change.node == MASTER]
+    assert change.migration is not None
+    assert not change.migration.refused
+    assert "" not in change.expected_argv
+    assert "--v=2" in change.expected_argv
+
+
+VENDOR = "/usr/lib/systemd/system/kubelet.service"
+MOVED = """kind: KubeletConfiguration
+apiVersion: kubelet.config.k8s.io/v1beta1
+clusterDNS: [10.0.0.10]
+clusterDomain: cluster.local
+"""
+
+
+def vendor_row(*words: str) -> dict[str, Any]:
+    return {
+        "service": f"EnvironmentFile=/e\nExecStart=-/usr/bin/kubelet {' '.join(words)} $ARGS",
+        "files": {"/e": "ARGS=--v=2\n", "/etc/kubernetes/kubelet.conf": MOVED},
+        "runs": ["/usr/bin/kubelet", *words, "--v=2"],
+    }
+
+
+def test_a_unit_of_a_package_whose_command_stays_gets_no_drop_in() -> None:
+    row = vendor_row("--config=/etc/kubernetes/kubelet.conf", "--kubeconfig=/k")
+    plan = plan_of(service_of(row, path=VENDOR))
+    [change] = [change for change in plan.node_changes if change.node == MASTER]
+    assert not change.files
+    assert not [remark for remark in plan.remarks if remark.subject == f"kubelet on {MASTER}"]
+
+
+def test_a_unit_whose_command_stays_is_not_written_for_the_sake_of_root() -> None:
+    row = vendor_row("--config=/etc/kubernetes/kubelet.conf", "--kubeconfig=/k")
+    [change] = [change for change in plan_of(service_of(row)).node_changes if change.node == MASTER]
+    assert not change.files
+
+
+def test_a_drop_in_has_the_prefix_of_the_command_and_the_variables_are_said() -> None:
+    row = vendor_row("--kubeconfig=/k", "--cluster-dns=10.0.0.10", "--cluster-domain=cluster.local")
+    plan = plan_of(service_of(row, path=VENDOR))
+    [change] = [change for change in plan.node_changes if change.node == MASTER]
+    [drop_in] = [file.after for file in change.files if "systemd" in file.path]
+    assert "ExecStart=\nExecStart=-/usr/bin/kubelet \\\n" in drop_in
+    [remark] = [remark for remark in plan.remarks if remark.subject == f"kubelet on {MASTER}"]
+    assert remark.text.startswith("its command is made from variables from /e; they are now written out")
+
+
+def test_a_drop_in_for_another_user_has_no_command() -> None:
+    row = {
+        "component": "kube-scheduler",
+        "service": "ExecStart=/usr/bin/kube-scheduler --config=/etc/kubernetes/kube-scheduler.conf",
+    }
+    row["runs"] = row["service"].removeprefix("ExecStart=").split()
+    service = service_of(row, path="/usr/lib/systemd/system/kube-scheduler.service")
+    argv = service.unit_argv()
+    [change] = unit_changes(service, argv, argv, {"User": "kubernetes", "Group": "kubernetes"})
+    assert change.after == "[Service]\nUser=kubernetes\nGroup=kubernetes\n"
