@@ -31,12 +31,12 @@ _CHARACTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t",
 # What stands for itself, by the quote that is open.
 _PLAIN = {"": re.compile(r"""[^ \t\r\n'"\\]*"""), "'": re.compile(r"[^'\\]*"), '"': re.compile(r'[^"\\]*')}
 _SEPARATOR = re.compile(r"(\\?);(?=[ \t\r\n]|\Z)")
-# What must not stand in a unit as it is: control characters, what is no character, bytes that are not UTF-8.
+# What must not stand in a unit as it is: control characters, noncharacters, bytes that are not UTF-8.
 _UNSAFE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
 class Escapes(Enum):
-    """How a backslash is read: ``C`` as in C, others left as they are; ``STRICT`` in C only; ``NEXT`` drops it."""
+    """Ways to read a backslash: ``C`` as in C, others left as they are; ``STRICT`` in C only; ``NEXT`` drops it."""
 
     C = "C"
     STRICT = "strict"
@@ -44,14 +44,14 @@ class Escapes(Enum):
 
 
 class QuoteError(UnitError):
-    """The words of a text cannot be told: a quote is not closed, or an escape is none."""
+    """The words of a text cannot be told: a quote is not closed, or an escape is unknown."""
 
 
 def extract_words(text: str, escapes: Escapes) -> Iterator[str | None]:
     """Yield the words of a text; with ``Escapes.C``, None for a ``;`` that ends a command.
 
     Raises:
-        QuoteError: a quote is not closed, or an escape is none; ``Escapes.NEXT`` takes both.
+        QuoteError: a quote is not closed, or an escape is unknown; ``Escapes.NEXT`` takes both.
     """
     if MARK in text:
         raise QuoteError("has what is not a character")
@@ -78,7 +78,7 @@ def _word(text: str, at: int, escapes: Escapes) -> tuple[str, int]:
     while at < len(text):
         char = text[at]
         if char == "\\":
-            piece, at = _escaped(text, at, escapes)
+            piece, at = _escape_at(text, at, escapes)
             has_bytes = has_bytes or "\ud800" <= piece <= "\udfff"
             pieces.append(piece)
         elif char == quote:
@@ -94,10 +94,10 @@ def _word(text: str, at: int, escapes: Escapes) -> tuple[str, int]:
     if quote and escapes is not Escapes.NEXT:
         raise QuoteError("has a quote that is not closed")
     word = "".join(pieces)
-    return _decoded(word) if has_bytes else word, at
+    return _as_characters(word) if has_bytes else word, at
 
 
-def _escaped(text: str, at: int, escapes: Escapes) -> tuple[str, int]:
+def _escape_at(text: str, at: int, escapes: Escapes) -> tuple[str, int]:
     """Return what the backslash at a place and what follows it stand for, and where that ends."""
     if escapes is Escapes.NEXT:
         return text[at + 1 : at + 2], at + 2
@@ -106,14 +106,14 @@ def _escaped(text: str, at: int, escapes: Escapes) -> tuple[str, int]:
     if found is not None and piece is not None:
         return piece, found.end()
     if escapes is Escapes.STRICT:
-        raise QuoteError("has an escape that is none")
+        raise QuoteError("has an escape that is unknown")
     if at + 1 == len(text):
         return "\\", at + 1
     return text[at : at + 2], at + 2
 
 
 def _character(found: re.Match[str]) -> str | None:
-    """Return what an escape stands for, a byte as ``surrogateescape`` has it; None where it is none."""
+    """Return what an escape stands for, a byte as ``surrogateescape`` has it; None where it is unknown."""
     if char := found["char"]:
         return _CHARACTERS.get(char, char)
     if found["hex"] or found["octal"]:
@@ -125,13 +125,13 @@ def _character(found: re.Match[str]) -> str | None:
     return chr(code)
 
 
-def _decoded(word: str) -> str:
+def _as_characters(word: str) -> str:
     """Return a word with bytes that make a character as that character."""
     return word.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="surrogateescape")
 
 
 def mark_specifiers(word: str) -> str:
-    """Return a word with a mark for each specifier; a ``%`` that begins none stands for itself."""
+    """Return a word with a mark for each specifier; another ``%`` stands for itself."""
     return _SPECIFIER.sub(lambda found: "%" if found[1] else MARK + found[2], word)
 
 
@@ -160,7 +160,7 @@ class Command:
 
     @property
     def has_specifiers(self) -> bool:
-        """Whether a specifier stands in it."""
+        """True if a specifier stands in it."""
         return any(MARK in word for word in self.words)
 
     def line(self, words: Sequence[str]) -> list[str]:

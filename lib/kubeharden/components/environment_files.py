@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# What no variable may have: control characters (env_value_is_valid, src/basic/env-util.c), what is no character.
+# What no variable may have: control characters (env_value_is_valid, src/basic/env-util.c), noncharacters.
 _UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f\ufdd0-\ufdef]")
 # Comments, which a backslash continues, lines that are not assignments, and names.
 _LINE = re.compile(

@@ -71,7 +71,7 @@ def split_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
             if table.rules.takes_empty_arguments:
                 continue
             raise UnitError(
-                f"an argument is empty, which {table.component} does not take (an empty ${{NAME}}; $NAME is none)"
+                f"an argument is empty, which {table.component} does not take (an empty ${{NAME}}; $NAME is not)"
             )
         if not word.startswith("-") or word in ("-", "--"):
             after = f" after {uses[-1].name}" if uses else ""

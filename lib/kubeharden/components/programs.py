@@ -127,7 +127,7 @@ def find_program(component: str, words: Sequence[str], running: Sequence[str] = 
         if shell_line(rest) is not None:
             rest, in_shell = unwrapped(rest), True
             continue
-        at = _started(component, rest) if _base(rest[0]) in STARTERS else 0
+        at = _start_of_command(component, rest) if _base(rest[0]) in STARTERS else 0
         if not at:
             break
         starters += rest[:at]
@@ -141,7 +141,7 @@ def _is_by_what_runs(component: str, words: Sequence[str], running: Sequence[str
     return component in base and base not in CONTAINERS and list(running[:1]) == list(words[:1])
 
 
-def _started(component: str, words: Sequence[str]) -> int:
+def _start_of_command(component: str, words: Sequence[str]) -> int:
     """Return where the command begins that a starter runs; 0 where none is seen."""
     known = STARTERS | CONTAINERS | DISTRIBUTIONS.keys()
     later = [(at, words[at:]) for at in range(1, len(words)) if "=" not in words[at]]

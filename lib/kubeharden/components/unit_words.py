@@ -1,4 +1,4 @@
-"""The words of a part of a unit file and where they stand in it, for whoever judges what they may hold."""
+"""The words of a part of a unit file and where they stand in it: for a judgement of what they may hold."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class ServiceFacts:
             self._check_unset(command)
         return argv
 
-    def written(self, argv: Sequence[str]) -> list[str]:
+    def exec_start(self, argv: Sequence[str]) -> list[str]:
         """Return the words of an ``ExecStart=`` that runs ``argv``, quoted, with the present one's specifiers.
 
         Raises:

@@ -69,7 +69,7 @@ def unit_changes(
     fact = service.files[path]
     unit = units.Unit.parse(fact.content)
     if wanted != argv:
-        unit = unit.with_line(service.written(wanted))
+        unit = unit.with_line(service.exec_start(wanted))
     for key in reversed(list(settings)):  # each goes first in its section, so the last one set stands first
         unit = unit.with_setting("Service", key, settings[key])
     if unit.text != fact.content:
@@ -82,7 +82,7 @@ def _drop_in(service: ServiceFacts, wanted: list[str] | None, settings: Mapping[
     unit = units.Unit.parse("[Service]\n" + "".join(f"{key}={value}\n" for key, value in settings.items()))
     if wanted is not None:
         text = f"{unit.text}ExecStart=\nExecStart=/bin/true\n"
-        unit = units.Unit.parse(text).with_line(service.written(wanted))
+        unit = units.Unit.parse(text).with_line(service.exec_start(wanted))
     return FileChange(path, service.files.get(path), unit.text, "644", "root", "root")
 
 
