@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from facts_fixtures import PLANS, read_facts
-from kubeharden.components import units
+from kubeharden.components import readiness, units
 from kubeharden.errors import UnitError
 from kubeharden.facts import Facts, FileFact, ServiceFacts
 from kubeharden.facts.parser import with_sensitive_files
@@ -179,3 +179,12 @@ def test_a_drop_in_for_another_user_has_no_command() -> None:
     argv = service.unit_argv()
     [change] = unit_changes(service, argv, argv, {"User": "kubernetes", "Group": "kubernetes"})
     assert change.after == "[Service]\nUser=kubernetes\nGroup=kubernetes\n"
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in READ if "hyperkube" in row["name"]], ids=lambda row: row["name"]
+)
+def test_hyperkube_is_judged_as_what_it_runs(row: dict[str, Any]) -> None:
+    name = row.get("component", "kubelet")
+    alone = [f"/usr/bin/{name}", *row["argv"][2:]]
+    assert readiness(name, "1.20", "1.24", row["argv"]) == readiness(name, "1.20", "1.24", alone)

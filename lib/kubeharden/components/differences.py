@@ -8,6 +8,7 @@ from typing import Any
 from kubeharden.components.effective import effective_config
 from kubeharden.components.flags import split_flags
 from kubeharden.components.migration import changes
+from kubeharden.components.programs import arguments
 from kubeharden.releases import Release, find_component, release_table
 
 Start = tuple[Sequence[str], Mapping[str, Any] | None]  # a command line, and the content of its config file
@@ -23,7 +24,7 @@ def changed_fields(component: str, release: Release, before: Start, after: Start
         return ()
     table = release_table(component, release)
     old, new = (
-        effective_config(table, split_flags(list(argv)[1:], table), config)
+        effective_config(table, split_flags(arguments(table.component, argv), table), config)
         for argv, config in (before, after)
     )
     return tuple(changes(table, old, new))

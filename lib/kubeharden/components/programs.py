@@ -94,6 +94,11 @@ def program_words(component: str, argv: Sequence[str]) -> int:
     return 2 if _is_hyperkube(component, argv) else 1
 
 
+def arguments(component: str, argv: Sequence[str]) -> list[str]:
+    """Return the arguments of a command line, with or without the program."""
+    return list(argv[program_words(component, argv) :])
+
+
 def _is_hyperkube(component: str, argv: Sequence[str]) -> bool:
     named = (component, component.removeprefix("kube-"))
     return _base(argv[0]).startswith(HYPERKUBE) and len(argv) > 1 and argv[1] in named

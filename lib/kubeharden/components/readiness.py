@@ -16,6 +16,7 @@ from kubeharden.components import paths
 from kubeharden.components.admission_plugins import DISABLE, ENABLE, OLD, flag_value
 from kubeharden.components.effective import caseless, decode, effective_config
 from kubeharden.components.flags import FlagUse, split_flags, value_of
+from kubeharden.components.programs import arguments
 from kubeharden.components.validate import names_port, problems
 from kubeharden.components.values import same_value
 from kubeharden.releases import (
@@ -87,7 +88,7 @@ def readiness(
     """
     running, wanted = Release.parse(release), Release.parse(target)
     row = find_component(component)
-    words = argv[1:] if argv and not argv[0].startswith("-") else argv
+    words = arguments(component, argv)
     found: dict[tuple[str, str], Finding] = {}
     for step in releases(running, wanted)[1:]:
         if row.config is not None:

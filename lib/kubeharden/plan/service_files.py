@@ -8,6 +8,7 @@ from typing import Any
 from kubeharden.components import Migration, paths, units
 from kubeharden.components.flags import free_path, split_flags
 from kubeharden.components.mismatches import mismatches
+from kubeharden.components.programs import arguments
 from kubeharden.errors import UnitError
 from kubeharden.facts import NodeFacts, ServiceFacts, read_config
 from kubeharden.plan.model import FileChange
@@ -37,7 +38,7 @@ def config_target(service: ServiceFacts) -> str:
         UnitError: its command line cannot be read.
     """
     table = release_table(service.name, service.release)
-    path = free_path(service.component, split_flags(service.unit_argv()[1:], table))
+    path = free_path(service.component, split_flags(arguments(service.name, service.unit_argv()), table))
     taken = service.files.get(path)
     if taken is not None:
         try:
