@@ -51,11 +51,9 @@ class Controllers:
             self._one_per_node(owner)
 
     def _collect(self, kind: str, owners: set[str]) -> None:
-        alive = {o["metadata"]["uid"] for owner in owners for o in self._store.items(owner)}
-        for obj in self._store.items(kind):
-            owner = controller_of(obj)
-            if owner and owner["kind"] in owners and owner["uid"] not in alive:
-                self._delete(kind, obj)
+        alive = {"", *(o["metadata"]["uid"] for owner in owners for o in self._store.items(owner))}
+        for obj in self._store.items(kind, matches=lambda obj: _owner_of(obj, owners) not in alive):
+            self._delete(kind, obj)
 
     def _delete(self, kind: str, obj: Mapping[str, Any]) -> None:
         self._store.delete(kind, obj["metadata"]["name"], obj["metadata"]["namespace"])
@@ -132,9 +130,8 @@ class Controllers:
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
     def _objects_of(self, kind: str, owner: Mapping[str, Any]) -> list[Object]:
-        uid, namespace = owner["metadata"]["uid"], owner["metadata"]["namespace"]
-        found = self._store.items(kind, namespace)
-        return [obj for obj in found if (controller_of(obj) or {}).get("uid") == uid]
+        kinds, of = {owner["kind"]}, owner["metadata"]
+        return self._store.items(kind, of["namespace"], lambda obj: _owner_of(obj, kinds) == of["uid"])
 
     def _make(self, obj: Object, owner: Object) -> bool:
         accounts = {key_of(account) for account in self._store.items("ServiceAccount", "kube-system")}
@@ -177,6 +174,11 @@ class Controllers:
         observed = {"observedGeneration": current["metadata"].get("generation", 1)}
         current["status"] = {**(current.get("status") or {}), **status, **observed}
         self._store.put(kind, current, subresource="status")
+
+
+def _owner_of(obj: Mapping[str, Any], kinds: set[str]) -> str:
+    owner = controller_of(obj)
+    return str(owner["uid"]) if owner and owner["kind"] in kinds else ""
 
 
 def _metadata(name: str, owner: Object, labels: dict[str, str]) -> dict[str, Any]:

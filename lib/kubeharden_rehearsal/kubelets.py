@@ -146,19 +146,15 @@ class Kubelets:
         """Give each pod without a node the one with the fewest pods that is Ready and not cordoned."""
         nodes = [node for node in self._store.items("Node") if not node["spec"].get("unschedulable")]
         ready = [node["metadata"]["name"] for node in nodes if is_ready(node)]
-        pods = self._store.items("Pod")
-        for pod in pods:
-            if pod["spec"].get("nodeName") or not ready:
-                continue
-            node = min(ready, key=lambda name: sum(p["spec"].get("nodeName") == name for p in pods))
+        unbound = self._store.items("Pod", matches=lambda pod: not node_of(pod))
+        for pod in unbound if ready else ():
+            node = min(ready, key=[node_of(each) for each in self._store.items("Pod")].count)
             pod["spec"]["nodeName"] = node
             self._store.put("Pod", pod)
 
     def run_pods(self, machine: Machine, kubelet: Component, started: float | None = None) -> None:
         """Run the pods of a node that may run, as its kubelet."""
-        for pod in self._store.items("Pod"):
-            if node_of(pod) != machine.name:
-                continue
+        for pod in self._store.items("Pod", matches=lambda pod: node_of(pod) == machine.name):
             blocked = self._reason_not_to_run(pod, kubelet)
             wanted = "Pending" if blocked else "Running"
             if (pod.get("status") or {}).get("phase") == wanted and (blocked or is_ready(pod)):

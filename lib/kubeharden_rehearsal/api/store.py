@@ -159,10 +159,12 @@ class ObjectStore:
         """Return whether there is such an object."""
         return (namespace, name) in self._objects[self._resource(resource).kind]
 
-    def items(self, resource: Resource | str, namespace: str = "") -> list[Object]:
-        """Return all objects of a kind, in one namespace or (empty) in all, by namespace and name."""
+    def items(
+        self, resource: Resource | str, namespace: str = "", matches: Matcher | None = None
+    ) -> list[Object]:
+        """Return the objects of a kind that match, in one namespace or (empty) in all, by namespace and name."""
         resource = self._resource(resource)
-        return [stored.copy_as(resource) for stored in self.page(resource, namespace).items]
+        return [stored.copy_as(resource) for stored in self.page(resource, namespace, matches=matches).items]
 
     def page(
         self,
