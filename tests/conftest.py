@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import sampling
 from kubeharden.redaction import Redactor
@@ -17,6 +18,8 @@ from support import Papermill
 
 def pytest_configure(config: pytest.Config) -> None:
     sampling.begin()
+    settings.register_profile("sampled", max_examples=sampling.examples(settings.default.max_examples))
+    settings.load_profile("sampled")
 
 
 def pytest_report_header() -> str:

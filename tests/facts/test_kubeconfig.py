@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import sampling
 from kubeharden.edges.cluster import Cluster, plugin
 from kubeharden.errors import ClusterError
 from kubeharden.facts.kubeconfig import Kubeconfig
@@ -168,7 +169,7 @@ VALUES = st.recursive(
         ),
     )
 )
-@settings(max_examples=200)
+@settings(max_examples=sampling.examples(200))
 def test_no_kubeconfig_raises_anything_else(content: dict) -> None:
     redactor = Redactor()
     try:

@@ -14,6 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import sampling
 from kubeharden.errors import NodeError, ParameterError
 from kubeharden.formats import as_json, as_yaml, read_file
 
@@ -39,14 +40,14 @@ def read_or_said(read: Callable[..., Any], text: str) -> tuple[Any, str]:
 
 
 @given(PLAIN)
-@settings(max_examples=60)
+@settings(max_examples=sampling.examples(60))
 def test_plain_data_is_read_as_it_was_written(data: Any) -> None:
     assert as_json(json.dumps(data), "x", NodeError) == data
     assert as_yaml(yaml.safe_dump(data, allow_unicode=True), "x", NodeError) == data
 
 
 @given(SIGNS | st.text(max_size=40))
-@settings(max_examples=300)
+@settings(max_examples=sampling.examples(300))
 def test_no_text_raises_anything_else(text: str) -> None:
     for read in (as_json, as_yaml):
         found, said = read_or_said(read, text)

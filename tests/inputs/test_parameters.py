@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import sampling
 from kubeharden.errors import ParameterError
 from kubeharden.inputs.parameters import Parameters, assigned_names, check_dns_ip, read_parameters
 from kubeharden.plan.steps import names
@@ -188,7 +189,7 @@ ANY = (
 
 
 @given(st.dictionaries(st.sampled_from(sorted(Parameters.model_fields)), ANY, max_size=4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=sampling.examples(200), deadline=None)
 def test_no_value_raises_anything_else(values: dict) -> None:
     said = ""
     try:

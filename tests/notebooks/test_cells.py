@@ -51,6 +51,7 @@ def ours(name: str) -> dict[str, str]:
     return {"default_policy": "baseline" if name in WITH_POLICIES else "none"}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_apply_until_there_is_nothing_to_do(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -70,6 +71,7 @@ def test_apply_until_there_is_nothing_to_do(
     assert (files_of(world), processes_of(world), versions_of(world)) == (files, processes, versions)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_plan_changes_nothing_anywhere(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(name)
@@ -82,6 +84,7 @@ def test_plan_changes_nothing_anywhere(name: str, tmp_path: Path, monkeypatch: p
     assert (files_of(world), processes_of(world), versions_of(world)) == before
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_readiness_only_looks(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(name)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import sampling
 from kubeharden.errors import ApprovalError, RecordError
 from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan
 from kubeharden.plan.events import Event, Finished, Planned, RunStarted, Started
@@ -37,7 +38,11 @@ from record_support import make_key
 
 SECONDS = 5  # of the processor's time, for one example
 little = settings(
-    max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=False, database=None
+    max_examples=sampling.examples(40),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
+    database=None,
 )
 TEXT = st.text(st.characters(exclude_categories=[]), max_size=12)
 JSON = st.recursive(
@@ -198,7 +203,7 @@ def test_any_journal_is_read(pristine: Path, signers: Signers) -> None:
         with holding(pristine, "journal.jsonl", text + b"\n"):
             read_all(pristine, signers)
 
-    @settings(little, max_examples=150)
+    @settings(little, max_examples=sampling.examples(150))
     @given(spoilt(data))
     def any_bytes(text: bytes) -> None:
         with in_time():
@@ -229,7 +234,7 @@ def test_any_sealed_record_is_verified_or_wrong(sealed: Path, signers: Signers) 
             assert not verify(sealed, signers).good
             read_all(sealed, signers)
 
-    @settings(little, max_examples=150)
+    @settings(little, max_examples=sampling.examples(150))
     @given(spoilt(data))
     def any_bytes(made: bytes) -> None:
         with in_time(), suppress(RecordError):
@@ -242,13 +247,13 @@ def test_any_sealed_record_is_verified_or_wrong(sealed: Path, signers: Signers) 
 def test_any_signature_is_one_or_refused(sealed: Path, signers: Signers) -> None:
     data = (sealed / "record.json.sig").read_bytes()
 
-    @settings(little, max_examples=200)
+    @settings(little, max_examples=sampling.examples(200))
     @given(spoilt(data))
     def any_bytes(made: bytes) -> None:
         with in_time(), suppress(RecordError):
             line_in(made, "record.json.sig")
 
-    @settings(little, max_examples=20)
+    @settings(little, max_examples=sampling.examples(20))
     @given(spoilt(data))
     def any_file(made: bytes) -> None:
         with holding(sealed, "record.json.sig", made):
@@ -263,7 +268,7 @@ def test_any_plan_is_the_one_that_was_written_or_refused(pristine: Path) -> None
     content = json.loads(data)
     assert parse_plan(data) == content
 
-    @settings(little, max_examples=200)
+    @settings(little, max_examples=sampling.examples(200))
     @given(spoilt(data) | changed(content).map(as_bytes) | changed(content).map(json_file))
     def any_bytes(made: bytes) -> None:
         with in_time():
@@ -288,7 +293,7 @@ def test_any_approval_counts_or_is_refused(pristine: Path, key: Path, tmp_path: 
     signature = tmp_path / "plan.json.sig"
     whole = plan.read_bytes(), signature.read_bytes(), approvers.read_bytes()
 
-    @settings(little, max_examples=25)
+    @settings(little, max_examples=sampling.examples(25))
     @given(st.tuples(*(st.just(data) | spoilt(data) for data in whole)))
     def any_bytes(made: tuple[bytes, bytes, bytes]) -> None:
         for path, data in zip((plan, signature, approvers), made, strict=True):
@@ -304,7 +309,7 @@ def test_any_approval_counts_or_is_refused(pristine: Path, key: Path, tmp_path: 
 def test_any_key_file_has_keys_or_none(key: Path) -> None:
     files = key.read_bytes(), key.with_suffix(".pub").read_bytes()
 
-    @settings(little, max_examples=60)
+    @settings(little, max_examples=sampling.examples(60))
     @given(st.sampled_from(files).flatmap(spoilt))
     def any_bytes(data: bytes) -> None:
         with in_time():
@@ -315,7 +320,7 @@ def test_any_key_file_has_keys_or_none(key: Path) -> None:
     any_bytes()
 
 
-@settings(little, max_examples=200)
+@settings(little, max_examples=sampling.examples(200))
 @given(TEXT)
 def test_a_name_is_on_one_line(text: str) -> None:
     shown = reader.one_line(text)

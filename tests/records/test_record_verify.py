@@ -97,7 +97,7 @@ def test_every_byte_of_what_is_sealed_counts(pristine: Path, signers: Signers, n
     path = pristine / name
     data = path.read_bytes()
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=sampling.examples(60), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.integers(0, len(data) - 1), st.integers(1, 255))
     def any_byte(at: int, mask: int) -> None:
         assert with_content(path, flipped(data, at, mask), lambda: found(pristine, signers)), (at, mask)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import sampling
 from kubeharden.errors import RecordError
 from kubeharden.facts import FileFact
 from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan, sha256
@@ -27,7 +28,9 @@ ANY_DATA = st.recursive(
     max_leaves=8,
 )
 one_folder = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=sampling.examples(60),
+    deadline=None,
 )
 
 

@@ -182,6 +182,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("shape", HOSTILE)
 def test_time_grows_with_the_text_and_no_faster(shape: str) -> None:
     redactor = Redactor(["--v"])

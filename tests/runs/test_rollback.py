@@ -95,6 +95,7 @@ def roll_back(tmp_path: Path) -> Iterator[RollBack]:
         run.close()
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "name",
     ["article-1.10", "handbuilt-1.20", "psp-1.23", "containerd-1.24", "containerd-1.25", "containerd-1.36"],

@@ -105,15 +105,23 @@ def state_of(world: World) -> object:
     return files, objects
 
 
-@pytest.fixture
-def hardened(tmp_path: Path) -> Iterator[Hardened]:
-    world = World("article-1.10")
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Hardened:
+    """The run of which each test has a copy."""
+    world, folder = World("article-1.10"), tmp_path_factory.mktemp("once")
     before = state_of(world)
-    run = planned(world, tmp_path, steps=STEPS, dns_ip="10.0.0.10")
+    run = planned(world, folder, steps=STEPS, dns_ip="10.0.0.10")
     for step in STEPS:
         run.apply(step)
     run.finish()
-    made = Hardened(world, run.record.folder, before, state_of(world), world.inventory(tmp_path), [])
+    return Hardened(world, run.record.folder, before, state_of(world), folder, [])
+
+
+@pytest.fixture
+def hardened(once: Hardened, tmp_path: Path) -> Iterator[Hardened]:
+    world, record = once.world.copy(), tmp_path / "records" / once.record.name
+    shutil.copytree(once.record, record)
+    made = replace(once, world=world, record=record, inventory=world.inventory(tmp_path), runs=[])
     yield made
     for other in made.runs:
         other.close()

@@ -75,6 +75,10 @@ class FakeClock:
         self._move(self._seconds + seconds, flag.is_set)
         return flag.is_set()
 
+    def skip_to(self, seconds: float) -> None:
+        """Be at that time; what is due by then is done late."""
+        self._seconds = seconds
+
     def after(self, seconds: float, work: Callable[[], object]) -> None:
         """Do some work once, after that time."""
         heapq.heappush(self._due, (self._seconds + seconds, next(self._order), work))
@@ -206,6 +210,20 @@ class World:
         self.clock.repeat(self._reconcile, ROUND_SECONDS)
         self.clock.repeat(self._beat, HEARTBEAT_SECONDS)
         self._beat()
+
+    def copy(self) -> World:
+        """Return another cluster in the state of this one, where no change is open."""
+        made = World(self.name)
+        made.clock.skip_to(self.clock.monotonic())
+        for name, machine in self.machines.items():
+            changes = {run: replace(change) for run, change in machine.changes.items()}
+            made.machines[name].facts, made.machines[name].changes = machine.facts, changes
+        made.store._objects = {kind: dict(objects) for kind, objects in self.store._objects.items()}
+        made.store._keys = {kind: list(keys) for kind, keys in self.store._keys.items()}
+        made.store.generation, made._pids = self.store.generation, itertools.count(next(self._pids))
+        for machine in made.machines.values():
+            made.serve(machine, "kube-apiserver")
+        return made
 
     def inventory(self, folder: Path, **given: Any) -> Path:
         """Write an inventory that leads to nothing: ``connect`` leads here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -15,10 +16,18 @@ TESTS = Path(__file__).parents[1]
 
 def mark_of(item: pytest.Item) -> str:
     """The mark of a test: "papermill" runs notebooks, "node" rehearsal clusters, "lab" has a real one, "fast" none."""
-    place = PurePosixPath(item.path.relative_to(TESTS).as_posix())
-    fixtures = getattr(item, "fixturenames", ())
-    if place.parts[0] == "lab":
-        return "lab"
+    mark, fixtures = _mark_of_file(item.path), getattr(item, "fixturenames", ())
+    if mark == "lab":
+        return mark
     if "papermill" in fixtures:
         return "papermill"
-    return "node" if "rehearsals" in fixtures or any(place.is_relative_to(name) for name in NODE) else "fast"
+    return "node" if "rehearsals" in fixtures else mark
+
+
+@cache
+def _mark_of_file(path: Path) -> str:
+    """The mark of what is in a file, whatever its fixtures."""
+    place = PurePosixPath(path.relative_to(TESTS).as_posix())
+    if place.parts[0] == "lab":
+        return "lab"
+    return "node" if any(place.is_relative_to(name) for name in NODE) else "fast"
