@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
+from papermill.cli import papermill
 from pydantic import BaseModel
 
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.runs.kinds import KINDS, kind_named
 from kubeharden_rehearsal import available
-from support import environment
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[!o]*.ipynb"))
@@ -113,14 +114,9 @@ def test_the_parameters_cell_of_every_kind_of_run_has_its_parameters(name: str) 
 
 
 def test_papermill_shows_every_parameter_with_its_type_and_help() -> None:
-    shown = subprocess.run(
-        [sys.executable, "-m", "papermill", "--help-notebook", "notebooks/harden.ipynb"],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    done = CliRunner().invoke(papermill, ["--help-notebook", str(ROOT / "notebooks/harden.ipynb")])
+    assert done.exit_code == 0, done.output
+    shown = done.output
     for name, _, text in parameters_cell():
         assert re.search(rf"{name}: (str|list|int|bool)", shown)
         assert text[:30] in shown

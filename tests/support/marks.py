@@ -11,13 +11,15 @@ import pytest
 MARKS = ("papermill", "node", "lab", "fast")
 # Folders and files of tests with shells, servers and processes, whatever their fixtures.
 NODE = ("crash", "edges", "rehearsal", "records/test_record_kills.py")
+# Likewise of tests that start kernels.
+PAPERMILL = ("records/test_record_engine.py",)
 TESTS = Path(__file__).parents[1]
 
 
 def mark_of(item: pytest.Item) -> str:
     """The mark of a test: "papermill" runs notebooks, "node" rehearsal clusters, "lab" has a real one, "fast" none."""
     mark, fixtures = _mark_of_file(item.path), getattr(item, "fixturenames", ())
-    if mark == "lab":
+    if mark in ("lab", "papermill"):
         return mark
     if "papermill" in fixtures:
         return "papermill"
@@ -30,4 +32,6 @@ def _mark_of_file(path: Path) -> str:
     place = PurePosixPath(path.relative_to(TESTS).as_posix())
     if place.parts[0] == "lab":
         return "lab"
+    if any(place.is_relative_to(name) for name in PAPERMILL):
+        return "papermill"
     return "node" if any(place.is_relative_to(name) for name in NODE) else "fast"
