@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kubeharden.edges.nodes.session import script_text
+from kubeharden.facts import observation_request
 
 FOLDER = Path(str(files("kubeharden.edges.nodes")))
 SHELLS = [["dash"], ["bash"], ["busybox", "sh"]]
@@ -89,3 +90,45 @@ def test_what_a_program_says_of_its_failure_is_told(
     text = "\n".join([*texts, f"base=t units=. wants=. lock=t/lock; {call}"])
     done = subprocess.run([*shell, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == (said, "")
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    ("says", "is_asked"),
+    [
+        ("Kubernetes v1.9.11", True),
+        ("Kubernetes v1.22.17", True),
+        ("Kubernetes v1.22.0-rc.1+k3s", True),
+        ("Kubernetes v1.23.0", False),
+        ("Kubernetes v1.36.0", False),
+        ("Kubernetes v2.0.0", False),
+        ("nothing that is known", False),
+        ("", False),
+    ],
+)
+def test_a_port_is_asked_only_while_its_program_listens_there(
+    tmp_path: Path, shell: list[str], says: str, *, is_asked: bool
+) -> None:
+    """Later, anybody on the node may listen there."""
+    path = shutil.which(shell[0])
+    if path is None:
+        pytest.skip(f"there is no {shell[0]} on this machine")
+    programs = {
+        "systemctl": "echo LoadState=loaded",
+        "curl": f'echo "$*" >>{tmp_path}/asked',
+        "kube-scheduler": f"echo '{says}'",
+    }
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    for name, text in programs.items():
+        program = tmp_path / "usr/bin" / name
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        program.chmod(0o755)
+    text = (FOLDER / "observe.sh").read_text()
+    word = next(word for word in observation_request() if word.startswith("kube-scheduler,"))
+    subprocess.run(
+        [path, *shell[1:], "-c", text, "observe", word],
+        env={"PATH": f"{tmp_path}/usr/bin:/usr/bin:/bin", "KUBEHARDEN_ROOT": str(tmp_path)},
+        capture_output=True,
+        check=True,
+    )
+    assert (tmp_path / "asked").exists() == is_asked

@@ -50,7 +50,7 @@ def test_all_components_are_asked_for_in_the_order_of_their_rows() -> None:
         "user=kubernetes",
         "kubelet,/etc/kubernetes/kubelet.conf",
         "kube-proxy,/etc/kubernetes/kube-proxy.conf,configz=http://127.0.0.1:10249/configz",
-        "kube-scheduler,/etc/kubernetes/kube-scheduler.conf,configz=http://127.0.0.1:10251/configz",
+        "kube-scheduler,/etc/kubernetes/kube-scheduler.conf,configz:23=http://127.0.0.1:10251/configz",
         f"kube-apiserver,{admission},healthz=bind-address:secure-port:6443",
         "kube-controller-manager",
         "etcd",

@@ -47,7 +47,8 @@ def _words_of(row: Component) -> str:
         words.append(row.config_path)
     words += [f"{path}={flag.lstrip('-')}" for path, flag in row.files.items()]
     if row.configz is not None and row.configz.url:
-        words.append(f"configz={row.configz.url}")
+        until = f":{row.configz.until.minor}" if row.configz.until else ""
+        words.append(f"configz{until}={row.configz.url}")
     if row.healthz is not None:
         flags = (row.healthz.address_flag.lstrip("-"), row.healthz.port_flag.lstrip("-"))
         words.append(f"healthz={':'.join(flags)}:{row.healthz.port}")

@@ -94,11 +94,18 @@ class Configz(Row):
 
     Attributes:
         internal_names: it serves the names of its internal types, not those of its file.
+        only_with: the feature (of features.yaml) with which it is served there.
     """
 
     url: str = ""
     through_api: bool = False
     internal_names: bool = False
+    only_with: str = ""
+
+    @property
+    def until(self) -> Release | None:
+        """The first release that does not serve it there any more; None where all do."""
+        return feature(self.only_with).until if self.only_with else None
 
 
 class Component(Row):

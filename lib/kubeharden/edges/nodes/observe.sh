@@ -8,6 +8,7 @@
 #   PATH                            a file
 #   PATH=FLAG                       the file that --FLAG names on its command line, or PATH
 #   configz=URL                     what this URL serves
+#   configz:MINOR=URL               the same, where its program is older than that release: later, others may listen there
 #   healthz=FLAG:FLAG:PORT          its /healthz: the flags that say its address and port, and the port without one
 #
 # Prints "@observation MARK", then sections: a line "MARK KIND ARGUMENTS", then bytes as they are, up to a newline and
@@ -87,6 +88,12 @@ argument() { # NAME: sets "value" to the last one of --NAME on the command line 
   done
 }
 
+is_older() { # WORD: whether the minor release in "said" is lower than the one behind its colon; an unknown one is not
+  minor=${said#*v1.}
+  minor=${minor%%[!0-9]*}
+  [ -n "$minor" ] && [ "$minor" -lt "${1#*:}" ]
+}
+
 properties() { # of systemd, in "show"
   loaded='' fragment='' drop_ins='' environment='' pid=0 invocation=''
   IFS=$newline
@@ -148,12 +155,14 @@ service() { # NAME[,WORD...], whose part of "shown" is the next
   fi
   case $binary in /*) binary=$root$binary ;; *) ;; esac
   section version "$name"
-  "$binary" --version 2>/dev/null
+  said=$("$binary" --version 2>/dev/null)
+  printf '%s\n' "$said"
 
   for word in "$@"; do
     shift
     case $word in
     configz=*) configz=${word#*=} ;;
+    configz:*) ! is_older "${word%%=*}" || configz=${word#*=} ;;
     healthz=*) healthz=${word#*=} ;;
     *)
       path=${word%%=*}
