@@ -47,6 +47,7 @@ WRONG = [
     (["-p", "nodes", "n1"], "nodes: there is no such parameter; did you mean node?"),
     (["-p", "user", "1000"], "user: 1000 is a value of type int; expected text"),
     (["-p", "since", "soon"], "since: 'soon' is not a time"),
+    (["-r", "until", "2026-13-01"], "until: '2026-13-01' is not a time"),
     (["-p", "run", "none"], "there is no run 'none' among those listed"),
     (["-p", "output_dir", "/nowhere"], "/nowhere: cannot be read (No such file or directory)"),
     (["-p", "signers", "/nowhere"], "allowed signers: there is no file '/nowhere'"),

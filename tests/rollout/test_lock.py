@@ -252,3 +252,42 @@ def test_a_mode_that_only_looks_never_locks(world: World, tmp_path: Path) -> Non
     run.apply("kubelet")
     assert there(world) is None
     run.close()
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "10000-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "9999-12-31T23:59:59-23:59",
+        "0001-01-01T00:00:00+23:59",
+        "2026-13-01T00:00:00Z",
+        "2026-02-30T00:00:00Z",
+        "2026-01-01T00:00:00+99:99",
+        "2026-01-01",
+        "2026-01-01T00:00:00",
+        "2026-W01-1",
+        "-1",
+        "",
+        "9" * 10_000,
+    ],
+)
+def test_a_time_that_cannot_be_ends_in_a_lock_or_a_sentence(world: World, time: str) -> None:
+    """Anybody who may write the object of the lock may write any time."""
+    lock = a_lock(world, "a")
+    lock.acquire()
+    found = there(world)
+    assert found is not None
+    said = {"renewTime": time, "acquireTime": time, "leaseDurationSeconds": 999_999}
+    if found["kind"] == "ConfigMap":
+        changed = {**found, "data": {**found["data"], **{key: str(value) for key, value in said.items()}}}
+    else:
+        changed = {**found, "spec": {**found["spec"], **said}}
+    changed["metadata"] = {**found["metadata"], "annotations": {}}
+    world.ports().cluster.replace(changed)
+    other = a_lock(world, "b")
+    if time.startswith("9999-"):
+        with pytest.raises(LockedError, match="another run has this cluster"):
+            other.acquire()
+    else:
+        assert "run a" in other.acquire()

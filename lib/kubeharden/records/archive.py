@@ -12,7 +12,7 @@ from typing import Any
 
 from kubeharden.errors import RecordError
 from kubeharden.plan.forms import fits
-from kubeharden.records.journal import Journal, last_time, read_journal
+from kubeharden.records.journal import Journal, is_time, last_time, read_journal
 from kubeharden.records.reader import digest, is_there, names_below, one_line, parse_json, read
 
 JOURNAL, NOTEBOOK, PAGE = "journal.jsonl", "notebook.ipynb", "notebook.html"
@@ -134,6 +134,7 @@ def _is_sound(seal: Seal) -> bool:
         all(RUN_NAME.fullmatch(run) and "/" not in run for run in runs)
         and all(map(_DIGEST.fullmatch, seal.files.values()))
         and _TIME.fullmatch(seal.sealed) is not None
+        and is_time(seal.sealed)
         and seal.number >= 1
     )
 

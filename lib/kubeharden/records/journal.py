@@ -158,6 +158,15 @@ def last_time(journal: Journal) -> str:
     return max((line["time"] for line in journal.lines), default="")
 
 
+def is_time(text: str) -> bool:
+    """Check that a text is a time that there is: of a month that there is, before the year 10000."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
 def json_line(content: dict[str, Any]) -> bytes:
     """Return a mapping as one line of JSON in UTF-8; what is not valid text (bytes of a node's file) is escaped."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False)

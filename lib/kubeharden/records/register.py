@@ -13,7 +13,7 @@ from kubeharden.plan import sha256, unified_diff
 from kubeharden.plan.events import RunStarted, Started
 from kubeharden.records.archive import JOURNAL, is_sealed, read_record, runs_in
 from kubeharden.records.folder import PastRun, is_open, read_run
-from kubeharden.records.journal import read_journal
+from kubeharden.records.journal import is_time, read_journal
 from kubeharden.records.kept import KeptFile
 from kubeharden.records.reader import one_line
 from kubeharden.records.summary import build_record, check_form, result_of, unrepaired
@@ -90,7 +90,7 @@ class Wanted:
     def __post_init__(self) -> None:
         for name in ("since", "until"):
             text = getattr(self, name)
-            if text and not _TIME.fullmatch(text):
+            if text and not (_TIME.fullmatch(text) and is_time(text)):
                 raise ParameterError(
                     f"{name}: {text!r} is not a time; expected one like 2026-11-01 or 2026-11-01T08:30"
                 )

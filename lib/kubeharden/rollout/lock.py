@@ -50,7 +50,7 @@ class Holder:
 
     def is_late(self, now: datetime) -> bool:
         """Return True where it should have been renewed before ``now``, by that clock."""
-        return _time(self.renewed) + timedelta(seconds=self.seconds) < now
+        return now - _time(self.renewed) > timedelta(seconds=self.seconds)
 
     @property
     def is_gone(self) -> bool:
@@ -298,10 +298,12 @@ def _seconds(value: object) -> int:
 
 
 def _time(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:  # never renewed
-        return datetime.min.replace(tzinfo=UTC)
+    """Return a time that a lock says; what cannot be one was written by somebody else, who does not renew it."""
+    with suppress(ValueError):
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is not None:
+            return found
+    return datetime.min.replace(tzinfo=UTC)
 
 
 def _machine() -> str:
