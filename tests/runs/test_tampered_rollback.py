@@ -324,21 +324,28 @@ def forged_object(
     record: Path, item: dict[str, Any], action: str, after: dict[str, Any] | None = None
 ) -> None:
     """The record says that the run deleted, or changed, this object."""
+    assert action == ("update" if after else "delete")
+    forged_change(record, item, after)
+
+
+def forged_change(record: Path, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+    """The record says that the run made an object, changed it, or deleted it."""
+    item = before or after or {}
 
     def change(files: object, objects: list[dict[str, Any]], plan: object) -> None:
         meta = item["metadata"]
         number = len(objects) + 1
         namespace = f"{meta['namespace']}/" if "namespace" in meta else ""
-        for side, content in (("before", item), ("after", after)):
+        for side, content in (("before", before), ("after", after)):
             if content is not None:
                 (record / f"objects/{number}-{side}.json").write_text(json.dumps(content))
         objects.append(
             {
                 "number": number,
                 "step": "pod-security",
-                "action": action,
+                "action": "create" if before is None else "update" if after else "delete",
                 "name": f"{item['kind']} {namespace}{meta['name']}",
-                "before": digest_of(item),
+                "before": digest_of(before) if before else "absent",
                 "after": digest_of(after) if after else "absent",
                 "redacted": False,
             }
@@ -400,6 +407,78 @@ def test_a_forged_record_changes_only_labels_of_pod_security(hardened: Hardened)
     other = {**item, "metadata": {**item["metadata"], "labels": {"team": "evil"}}}
     forged_object(hardened.record, other, "update", item)
     hardened.refused("no run changes more of a namespace than its labels of pod security")
+
+
+def use_of(policy: str) -> dict[str, Any]:
+    """A role that somebody else made: it allows nothing but the use of a policy."""
+    rule = {
+        "apiGroups": ["policy"],
+        "resources": ["podsecuritypolicies"],
+        "resourceNames": [policy],
+        "verbs": ["use"],
+    }
+    return {"apiVersion": RBAC, "kind": "ClusterRole", "metadata": {"name": "use"}, "rules": [rule]}
+
+
+def bound_to(role: str, name: str) -> dict[str, Any]:
+    """A binding that somebody else made."""
+    return {**ROOT_FOR_ALL, "metadata": {"name": name}, "roleRef": {**ROOT_FOR_ALL["roleRef"], "name": role}}
+
+
+def as_forged(world: World, what: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """What the record says that was there before the run, and what it left."""
+    namespace = world.store.get("Namespace", "weave")
+    policy = world.store.get("PodSecurityPolicy", "privileged")
+    match what:
+        case "labels":
+            labels = {"pod-security.kubernetes.io/enforce": "privileged"}
+            return {**namespace, "metadata": {**namespace["metadata"], "labels": labels}}, namespace
+        case "another policy":
+            spec = {**policy["spec"], "allowedCapabilities": ["*"], "hostPID": True}
+            return {**policy, "spec": {**spec, "volumes": ["hostPath"]}}, policy
+        case "a policy that is gone":
+            return {**policy, "metadata": {"name": "evil"}}, None
+        case "a binding":
+            return bound_to("use", "evil"), None
+        case "what allows more":
+            return None, world.store.get("ClusterRoleBinding", "theirs")
+        case _:
+            return None, world.store.get("ClusterRole", "theirs")
+
+
+ASKED = [
+    "labels",
+    "another policy",
+    "a policy that is gone",
+    "a binding",
+    "what allows more",
+    "a role of theirs",
+]
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_what_nobody_vouches_for_must_be_named(hardened: Hardened, key: Path, what: str) -> None:
+    """Only what allows the use of policies is deleted on the word of a record alone: that gives nobody any right."""
+    world = hardened.world
+    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
+    world.store.load([use_of("privileged"), bound_to("view", "theirs")])
+    world.store.load([{**use_of("x"), "metadata": {"name": "theirs"}, "rules": rules}])
+    before, after = as_forged(world, what)
+    forged_change(hardened.record, before, after)
+    item = before or after or {}
+    meta = item["metadata"]
+    name = f"{item['kind']} {meta['name']}"
+    hardened.after = state_of(world)
+    hardened.refused(
+        rf"{name}: nobody whose signature counts vouches for this record.*Name it in accept_unvouched"
+    )
+    hardened.refused("Name it in accept_unvouched", accept_unvouched=["Namespace other"])
+    run = hardened.start(accept_unvouched=[name])
+    assert name in {change.name for change in run.current_plan.object_changes}
+    assert run.current_plan.refused == ()
+    seal(hardened.record, None, key)
+    run = hardened.start(signers=str(key.with_suffix(".pub")))
+    assert name in {change.name for change in run.current_plan.object_changes}
 
 
 def test_a_seal_that_is_there_must_hold(

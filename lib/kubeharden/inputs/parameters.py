@@ -120,6 +120,18 @@ def _workloads(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
+def _objects(value: Any) -> tuple[str, ...]:
+    value = _words(value)
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(
+            f"is a value of type {type(value).__name__}; expected a list of names like Namespace shop"
+        )
+    for name in value:
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z]+ ([a-z0-9.-]+/)?[A-Za-z0-9.:_-]+", name):
+            raise ValueError(f"holds {_text_of(name)}; expected a name like Namespace shop, or Role shop/web")
+    return tuple(dict.fromkeys(value))
+
+
 def _steps(value: Any, info: ValidationInfo) -> tuple[str, ...]:
     """Return steps in their order, all for none, where the caller says which there are."""
     value, known = _words(value), (info.context or {}).get("steps")
@@ -217,6 +229,7 @@ RecordFolder = Annotated[PathText, _check_with(_check_record, empty=False)]
 RehearsalName = Annotated[Text, AfterValidator(_check_rehearsal)]
 Steps = Annotated[tuple[str, ...], BeforeValidator(_steps)]
 Workloads = Annotated[tuple[str, ...], BeforeValidator(_workloads)]
+Objects = Annotated[tuple[str, ...], BeforeValidator(_objects)]
 Batch = Annotated[Text, BeforeValidator(_digits), _check_with(BatchSize.parse, empty=False)]
 
 

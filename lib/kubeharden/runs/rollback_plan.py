@@ -7,7 +7,7 @@ what is as it was before the run needs nothing, and anything else is somebody el
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,12 +56,18 @@ class _History:
 
 
 def rollback_plan(
-    past: PastRun, evidence: Evidence, facts: Facts, backup: Backup, steps: Sequence[str]
+    past: PastRun,
+    evidence: Evidence,
+    facts: Facts,
+    backup: Backup,
+    steps: Sequence[str],
+    accepted: Collection[str] = (),
 ) -> Plan:
     """Plan what is to be done so that everything is as it was before a run.
 
     What nobody vouches for is not written: contents of files come from the nodes' own backups then, no other file is
-    removed than one that kubeharden itself adds, and no object is touched that is about more than pod security.
+    removed than one that kubeharden itself adds, and of the API's objects only those are deleted that allow nothing but
+    the use of policies. What else it asks for, somebody must have named: nothing but the record says how it was.
 
     Args:
         past: the run.
@@ -69,11 +75,12 @@ def rollback_plan(
         facts: how everything is now.
         backup: for contents that the record has redacted, or that nobody vouches for.
         steps: those to put back, in the order in which that is done.
+        accepted: the objects that may be changed although nobody vouches for the record.
 
     Raises:
         RecordError: what the record has of a content cannot be read.
     """
-    builder = _Builder(past, evidence, facts, backup)
+    builder = _Builder(past, evidence, facts, backup, accepted)
     for step in steps:
         builder.add(step)
     return Plan(
@@ -106,8 +113,11 @@ def parts(plan: Plan) -> Iterator[Plan]:
 
 
 class _Builder:
-    def __init__(self, past: PastRun, evidence: Evidence, facts: Facts, backup: Backup) -> None:
+    def __init__(
+        self, past: PastRun, evidence: Evidence, facts: Facts, backup: Backup, accepted: Collection[str]
+    ) -> None:
         self.past, self.vouched, self.facts, self.backup = past, evidence.vouched, facts, backup
+        self.accepted = accepted
         self.node_changes: list[NodeChange] = []
         self.object_changes: list[ObjectChange] = []
         self.refused: list[Remark] = []
@@ -208,10 +218,11 @@ class _Builder:
     def _way_out(self, kept: KeptFile) -> str:
         if kept.redacted:
             return "Put it back by hand"
-        seal = f"kubeharden seal {self.past.folder} --no-notebook"
-        return (
-            f"Put it back by hand; or, if you vouch for the record as it is, seal it ({seal}) and run again"
-        )
+        return f"Put it back by hand; or, if you vouch for the record as it is, seal it ({self._seal}) and run again"
+
+    @property
+    def _seal(self) -> str:
+        return f"kubeharden seal {self.past.folder} --no-notebook"
 
     def _object(self, step: str, kept: KeptObject) -> None:
         before, after = (self.past.object_content(kept, side) for side in ("before", "after"))
@@ -237,17 +248,23 @@ class _Builder:
 
     def _not_ours(self, change: ObjectChange) -> str:
         """Return why an object is not changed so, whatever the record says; empty where nothing is against it."""
-        if change.manifest["kind"] == "Namespace":
-            own = change.action == "update" and all(map(_is_label, _changed_paths(change)))
-            return "" if own else "no run changes more of a namespace than its labels of pod security"
+        is_namespace = change.manifest["kind"] == "Namespace"
+        if is_namespace and not (change.action == "update" and all(map(_is_label, _changed_paths(change)))):
+            return "no run changes more of a namespace than its labels of pod security"
         if self.vouched:
             return ""
-        if change.delete:
-            labels = (change.before or {})["metadata"].get("labels") or {}
-            return f"it belongs to Kubernetes itself, and {UNVOUCHED}" if BOOTSTRAPPING in labels else ""
-        if all(map(self._is_about_policies, filter(None, (change.before, change.manifest)))):
+        sides = (change.before,) if change.delete else (change.before, change.manifest)
+        if any(BOOTSTRAPPING in (side["metadata"].get("labels") or {}) for side in filter(None, sides)):
+            return f"it belongs to Kubernetes itself, and {UNVOUCHED}"
+        about_policies = all(map(self._is_about_policies, filter(None, sides)))
+        if not (about_policies or change.delete or is_namespace):
+            return f"it allows more than the use of policies, and {UNVOUCHED}"
+        if change.name in self.accepted or (change.delete and about_policies):
             return ""
-        return f"it allows more than the use of policies, and {UNVOUCHED}"
+        return (
+            f"{UNVOUCHED}, and nothing else says how it was. Name it in accept_unvouched if it is to become this, or "
+            f"seal the record if you vouch for it ({self._seal}):\n{change.diff}"
+        )
 
     def _is_about_policies(self, item: Mapping[str, Any]) -> bool:
         """Return whether an object is a policy, or allows nothing but the use of policies."""

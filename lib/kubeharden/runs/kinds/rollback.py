@@ -10,7 +10,7 @@ from pydantic import Field
 from kubeharden.errors import ParameterError
 from kubeharden.facts import Facts
 from kubeharden.inputs.inventory import Inventory
-from kubeharden.inputs.parameters import ChangeParameters, RecordFolder, Text
+from kubeharden.inputs.parameters import ChangeParameters, Objects, RecordFolder, Text
 from kubeharden.inputs.project import find
 from kubeharden.plan import Plan
 from kubeharden.plan.events import RunStarted
@@ -34,10 +34,12 @@ class RollbackParameters(ChangeParameters):
     Attributes:
         record: the folder of the run to put back.
         signers: whose signatures count: a public key or a file of allowed signers; empty as for ``verify``.
+        accept_unvouched: the objects that a record may change although nobody vouches for it, as ``Namespace shop``.
     """
 
     record: RecordFolder = Field("", validate_default=True)
     signers: Text = ""
+    accept_unvouched: Objects = ()
 
 
 @verb
@@ -93,7 +95,8 @@ class Rollback(ChangeKind[RollbackParameters]):
 
     def make_plan(self, facts: Facts, backup: Backup) -> Plan:
         """Return the plan that puts back what the run changed, the last step first."""
-        return rollback_plan(self.past, self.evidence, facts, backup, tuple(reversed(self.steps)))
+        steps, accepted = tuple(reversed(self.steps)), self.parameters.accept_unvouched
+        return rollback_plan(self.past, self.evidence, facts, backup, steps, accepted)
 
     def pieces(self, part: Plan) -> Iterable[Plan]:
         """Return the nodes of a step, then its objects: what used the objects goes first."""
