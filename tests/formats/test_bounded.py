@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sampling
-from kubeharden.errors import NodeError, ParameterError
-from kubeharden.formats import as_json, as_yaml, read_file
+from kubeharden.errors import NodeError, ParameterError, UnitError
+from kubeharden.formats import as_json, as_yaml, comments_of, read_file, scalars_of
 
 PLAIN = st.recursive(
     st.none()
@@ -145,3 +145,11 @@ def test_only_regular_files_of_some_size_are_read(tmp_path: Path) -> None:
         with pytest.raises(ParameterError, match=f"^policies: .*{why}") as raised:
             read_file(path, "policies", ParameterError, largest=1000)
         assert len(str(raised.value)) < 400
+
+
+def test_a_byte_order_mark_moves_no_place() -> None:
+    text = "\ufeffa: secret # said\nb: ü\n"
+    found = scalars_of(text, "a file", UnitError)
+    assert [(s.value, text[s.start : s.end]) for s in found] == [(v, v) for v in ("a", "secret", "b", "ü")]
+    [(start, end)] = comments_of(text, found)
+    assert text[start:end] == "# said"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubeharden.components import paths, render
+from kubeharden.components.edit import Edit, edit, is_json, json_text
 from kubeharden.components.effective import (
     DEPENDENT_DEFAULTS,
     TYPE_META,
@@ -62,7 +63,9 @@ class Migration:
 
     Attributes:
         config: the config file's content.
-        yaml: the config file's text, with the profile's commented defaults.
+        yaml: the config file's text: with the profile's commented defaults, or as people wrote it where they have
+            comments in it; JSON where it was JSON.
+        lost: the lines of the present text, from 1 on, whose comments are not in ``yaml`` any more.
         argv: what remains of the command line, program first, ``--config`` included.
         before: what the component runs with now, as ``/configz`` shows it.
         after: what it will run with.
@@ -73,6 +76,7 @@ class Migration:
     release: Release
     config: dict[str, Any] = field(default_factory=dict)
     yaml: str = ""
+    lost: tuple[int, ...] = ()
     argv: list[str] = field(default_factory=list)
     moved: list[Setting] = field(default_factory=list)
     kept: list[Setting] = field(default_factory=list)
@@ -95,6 +99,7 @@ def migrate(
     fields: Mapping[str, Any] | None = None,
     flags: Mapping[str, str] | None = None,
     target_release: str | Release | None = None,
+    text: str = "",
 ) -> Migration:
     """Move the settings of a command line to the config file of its release.
 
@@ -110,6 +115,7 @@ def migrate(
         flags: values of flags by name, such as ``{"--pod-infra-container-image": …}``.
         target_release: a later release that is to start with the result too, as far as there is a form that
             both accept; what is left to do for it, ``readiness`` says.
+        text: what stands now where the file is to be: lines of people stay as they are.
 
     Returns:
         The migration. Its ``refused`` is empty unless something is contradictory or unreadable; then
@@ -118,6 +124,7 @@ def migrate(
     Raises:
         UnknownReleaseError: no table covers the release.
         ParameterError: there is no such profile.
+        UnitError: the text is neither YAML nor JSON.
     """
     chosen = Profile.load(profile) if isinstance(profile, str) else profile
     result = Migration(component, Release.parse(release))
@@ -143,7 +150,7 @@ def migrate(
     if not work.result.refused:
         work.set_flags(flags or {})
         work.fill(uses, fields or {})
-        work.finish(program, uses, config_path)
+        work.finish(program, uses, config_path, text)
     return work.result
 
 
@@ -354,7 +361,7 @@ class _Work:
             paths.put(config, path, value)
             self.result.defaults.append(Setting("", path, value, "the release's default, written down"))
 
-    def finish(self, program: list[str], uses: Sequence[FlagUse], config_path: str | None) -> None:
+    def finish(self, program: list[str], uses: Sequence[FlagUse], config_path: str | None, text: str) -> None:
         """Text, remaining command line, and the check of the result against itself."""
         result = self.result
         path = (
@@ -366,13 +373,25 @@ class _Work:
         result.argv = [*program, *_arguments(uses, self.staying, path)]
         # A flag that is only the host or the port of its field is shown with what became of it.
         result.moved = [replace(s, value=paths.get(result.config, s.field)) for s in result.moved]
-        result.yaml = render.text(self.table, self.profile, result.config)
+        written = self._edit(str(text), path)
+        result.yaml, result.lost = written.text, written.lost
         result.after = effective_config(self.table, self.staying, result.config)
         hardened = {setting.field for setting in result.hardened}
         for where, (old, new) in changes(self.table, result.before, result.after).items():
             if where not in hardened:
                 why = f"would change from {old!r} to {new!r} without anybody asking for it"
                 result.refused.append(Setting("", where, new, why, old))
+
+    def _edit(self, text: str, path: str) -> Edit:
+        config = self.result.config
+        if is_json(text) if text else path.endswith(".json"):
+            return Edit(json_text(config, text))
+        fresh = render.text(self.table, self.profile, config)
+        return (
+            edit(text, config, fresh, frozenset(render.comments(self.table, self.profile, {})))
+            if text
+            else Edit(fresh)
+        )
 
 
 def changes(

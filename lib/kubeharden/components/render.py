@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -55,14 +55,23 @@ def text(table: ReleaseTable, profile: ComponentProfile, config: Mapping[str, An
     """YAML of ``config``, with the defaults that the profile wants to have at hand as comments."""
     meta = {key: config[key] for key in TYPE_META}
     body = {key: value for key, value in config.items() if key not in TYPE_META}
-    result = _dump(meta) + (_dump(_quote(body)) if body else "")
+    lines = (f"{line}\n" for line in comments(table, profile, config))
+    return "".join([_dump(meta), block(body) if body else "", *lines])
+
+
+def comments(table: ReleaseTable, profile: ComponentProfile, config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the profile's lines with defaults at hand, for the fields that ``config`` does not set."""
     for path in profile.comment:
         known = table.field(path)
         if known is not None and known.default is not None and not paths.has(config, path):
             nested: dict[str, Any] = {}
             paths.put(nested, path, known.default)
-            result += "".join(f"# {line}\n" for line in _dump(_quote(nested)).splitlines())
-    return result
+            yield from (f"# {line}" for line in block(nested).splitlines())
+
+
+def block(value: Any) -> str:
+    """Return a mapping or a list as YAML in block style."""
+    return _dump(_quote(value))
 
 
 def _ways(path: str) -> list[str]:

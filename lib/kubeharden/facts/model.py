@@ -14,7 +14,7 @@ from kubeharden.components.commands import MARK, MARKED, Command, specifiers_of,
 from kubeharden.components.programs import Program, find_program
 from kubeharden.components.shells import unwrapped
 from kubeharden.errors import UnitError
-from kubeharden.formats import as_yaml
+from kubeharden.formats import as_json, as_yaml
 from kubeharden.releases import Component, Release, find_component
 
 ANYTHING = "\ufdd1"  # where a variable has a value that is not known; not a character
@@ -344,9 +344,16 @@ def read_config(fact: FileFact) -> dict[str, Any]:
     """Return the content of a component's config file.
 
     Raises:
-        UnitError: it is not a YAML mapping.
+        UnitError: it is neither a YAML mapping nor an object of JSON.
     """
-    content = as_yaml(fact.content, fact.path, UnitError)
+    try:
+        content = as_yaml(fact.content, fact.path, UnitError)
+    except UnitError:
+        if not fact.content.lstrip().startswith("{"):
+            raise
+        content = as_json(
+            fact.content, fact.path, UnitError
+        )  # JSON may have tabs and escapes that YAML has not
     if not isinstance(content, dict):
         raise UnitError(f"{fact.path} holds no configuration")
     return content

@@ -8,7 +8,6 @@ value is withheld wherever it was copied, if it is distinct; that of a variable 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from kubeharden.components.unit_words import Word, words_in
 from kubeharden.errors import UnitError
 from kubeharden.facts.harmless import EVERYWHERE, HARMLESS_FORM, MIXED, harmless, is_distinct
 from kubeharden.facts.model import NodeFacts, ServiceFacts
-from kubeharden.formats import Scalar, scalars_of
+from kubeharden.formats import Scalar, comments_of, scalars_of
 from kubeharden.redaction import LEAST, Secrets, Sensitive, decode, is_secret_name, secrets_of
 
 _SECTION = re.compile(r"(?m)^[ \t]*\[(?:Unit|Service|Install)\][ \t\r]*$")  # of a unit or a drop-in
@@ -323,18 +322,14 @@ def _scalars(text: str) -> list[Scalar] | None:
 
 def _comments_between(text: str, scalars: Sequence[Scalar]) -> Iterator[list[tuple[int, int]]]:
     """Yield the comments of a YAML file; those on lines of their own that follow each other are one block."""
-    starts = [scalar.start for scalar in scalars]
     block: list[tuple[int, int]] = []
-    for found in re.finditer(r"(?m)(?:^|(?<=[ \t]))#[^\n]*", text):
-        before = bisect_right(starts, found.start()) - 1
-        if before >= 0 and found.start() < scalars[before].end:
-            continue
-        line = text.rfind("\n", 0, found.start()) + 1
-        own = not text[line : found.start()].strip()
-        if block and not (own and block[-1][1] + 1 == line):
+    for start, end in comments_of(text, scalars):
+        line = text.rfind("\n", 0, start) + 1
+        own = not text[line:start].strip()
+        if block and not (own and text[block[-1][1] : line] in ("\n", "\r\n")):
             yield block
             block = []
-        block.append(found.span())
+        block.append((start, end))
     if block:
         yield block
 

@@ -9,8 +9,9 @@ import json
 import math
 import re
 import stat
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ LARGEST_JSON = 64 << 20
 DEEPEST = 64  # collections in collections
 MOST_VALUES = 100_000  # of YAML, those behind aliases included
 LONGEST_NUMBER = 40  # digits
+BYTE_ORDER_MARK = "\ufeff"
 LONGEST_SHOWN = 200  # characters of a path in a message
 
 _SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times as fast
@@ -128,10 +130,11 @@ def scalars_of(text: str, source: str, raises: type[KubehardenError]) -> list[Sc
     Raises:
         KubehardenError: of the given kind: it holds something else.
     """
-    if not isinstance(as_yaml(text, source, raises), dict):
-        raise raises(f"{source} holds no mapping")
-    found = list(_scalars_in(yaml.compose(str(text), Loader=_SAFE), "", str(text)))
-    return sorted(found, key=lambda scalar: scalar.start)
+    mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""  # libyaml does not count it
+    bare = str(text).removeprefix(mark)
+    found = _scalars_in(tree_of(bare, source, raises), "", bare)
+    places = (replace(scalar, start=scalar.start + len(mark), end=scalar.end + len(mark)) for scalar in found)
+    return sorted(places, key=lambda scalar: scalar.start)
 
 
 def _scalars_in(node: Any, path: str, text: str) -> Iterator[Scalar]:
@@ -150,6 +153,33 @@ def _scalar(node: Any, path: str, text: str, *, is_key: bool) -> Scalar:
     start, end = node.start_mark.index, node.end_mark.index
     end -= len(text[start:end]) - len(text[start:end].rstrip())
     return Scalar(path, "" if node.tag == f"{_TAG}null" else node.value, start, end, is_key)
+
+
+def comments_of(text: str, scalars: Sequence[Scalar]) -> Iterator[tuple[int, int]]:
+    """Yield where each comment of a YAML text begins and ends, without its line's end.
+
+    Args:
+        text: the text.
+        scalars: those in it, as ``scalars_of`` returns them.
+    """
+    starts = [scalar.start for scalar in scalars]
+    for found in re.finditer(r"(?m)(?:^|(?<=[ \t]))#[^\r\n]*", text):
+        before = bisect_right(starts, found.start()) - 1
+        if before < 0 or found.start() >= scalars[before].end:
+            yield found.span()
+
+
+def tree_of(text: str, source: str, raises: type[KubehardenError]) -> yaml.MappingNode:
+    """Return the nodes of a text that holds a mapping, with their places; the arguments are those of ``as_yaml``.
+
+    Raises:
+        KubehardenError: of the given kind: it holds something else.
+    """
+    as_yaml(text, source, raises)
+    node = yaml.compose(str(text), Loader=_SAFE)
+    if not isinstance(node, yaml.MappingNode):
+        raise raises(f"{source} holds no mapping")
+    return node
 
 
 def as_json(text: str, source: str, raises: type[KubehardenError]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,9 @@ from kubeharden.plan.service_files import (
     unreadable,
 )
 from kubeharden.plan.step import Step
-from kubeharden.releases import Component, ConfigFile, api_server, known_components
+from kubeharden.releases import Component, ConfigFile, api_server, known_components, release_table
+
+ALIKE = 0.8  # how alike two names are, from 0 to 1, so that one may be the other misspelt
 
 
 def plan_component(row: Component, rules: ConfigFile, draft: Draft) -> None:
@@ -73,6 +76,7 @@ class _Planner:
             fields=self._fields(),
             flags=self._flags(),
             target_release=self.parameters.target_release or None,
+            text=service.files[path].content if path in service.files else "",
         )
         if migration.refused:
             raise MigrationRefusedError("; ".join(_reason(s, named) for s in migration.refused))
@@ -81,6 +85,8 @@ class _Planner:
             *config_changes(service, path, config, migration),
             *unit_changes(service, argv, migration.argv, self._users(node, service, migration)),
         ]
+        self._comments(node, service, migration, next((f for f in files if f.path == path), None))
+        self._unknown_fields(node, service, migration, path)
         self._closing(node, service, migration)
         if migration.argv != argv:
             self._unused_variables(node, service)
@@ -135,6 +141,30 @@ class _Planner:
                 f"anonymous access is switched off: {name}, which is not a service on these nodes, must have {flag}, "
                 "or logs, exec and metrics stop"
             )
+            self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
+
+    def _comments(
+        self, node: NodeFacts, service: ServiceFacts, migration: Migration, file: FileChange | None
+    ) -> None:
+        """Say which comments of people go with the lines that they are in."""
+        if file is not None and migration.lost:
+            lines = ", ".join(map(str, migration.lost))
+            why = (
+                f"comments in {file.path} go with what they stand in or beside, in line {lines}: see the diff"
+            )
+            self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
+
+    def _unknown_fields(
+        self, node: NodeFacts, service: ServiceFacts, migration: Migration, path: str
+    ) -> None:
+        """Say which fields of the present file the release does not have: it logs that at most, and goes on."""
+        known = release_table(service.name, service.release).fields
+        fields = {name.lower(): name for name in known}
+        for name in (s.field for s in migration.dropped if not s.flag and s.field not in known):
+            close = get_close_matches(name.lower(), fields, 1, ALIKE)
+            meant = f". Did somebody mean {fields[close[0]]}?" if close else ""
+            unknown = f"{service.name} {service.release} does not know"
+            why = f"{path} has {name}, which {unknown}: it was never in effect{meant}"
             self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
 
     def _unused_variables(self, node: NodeFacts, service: ServiceFacts) -> None:

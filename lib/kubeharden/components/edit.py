@@ -1,0 +1,183 @@
+"""Other content for a config file, in its own text: lines that say the same stay as they are, comments with them.
+
+Where the lines are is asked of the YAML parser; the result is read again and must say what was wanted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from textwrap import indent
+from typing import Any
+
+import yaml
+
+from kubeharden.components.render import block
+from kubeharden.errors import UnitError
+from kubeharden.formats import BYTE_ORDER_MARK, as_json, as_yaml, comments_of, scalars_of, tree_of
+
+_INDENT = re.compile(r'\n([ \t]+)"')
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A text with other content.
+
+    Attributes:
+        text: as it is to be written.
+        lost: the lines of the old text, from 1 on, whose comments are not in it any more.
+    """
+
+    text: str
+    lost: tuple[int, ...] = ()
+
+
+def is_json(text: str) -> bool:
+    """Return whether a text is one object of JSON, and not YAML in another form."""
+    if not text.lstrip().startswith("{"):
+        return False
+    try:
+        as_json(text, "a file", UnitError)
+    except UnitError:
+        return False
+    return True
+
+
+def json_text(config: Mapping[str, Any], old: str = "") -> str:
+    """Return the content as JSON, its keys in the order and with the indentation that the old text has."""
+    found = _INDENT.search(old)
+    step = found[1] if found else None if old else "  "
+    wanted = _in_order(as_json(old, "a file", UnitError), config) if old else config
+    return json.dumps(wanted, indent=step, ensure_ascii=False) + (
+        "\n" if old.endswith("\n") or not old else ""
+    )
+
+
+def edit(text: str, config: Mapping[str, Any], fresh: str, own: frozenset[str]) -> Edit:
+    """Return a YAML text with other content.
+
+    Args:
+        text: as it is now.
+        config: what it is to say.
+        fresh: the content as a text of its own, for a file without comments of people.
+        own: comments that are not of people.
+    """
+    if text.startswith(BYTE_ORDER_MARK):
+        bare = edit(text.removeprefix(BYTE_ORDER_MARK), config, fresh, own)
+        return bare if bare.text == fresh else replace(bare, text=f"{BYTE_ORDER_MARK}{bare.text}")
+    scalars = scalars_of(text, "the file", UnitError)
+    comments = [start for start, end in comments_of(text, scalars) if text[start:end].rstrip() not in own]
+    if not comments:
+        return Edit(fresh)
+    root, old = tree_of(text, "the file", UnitError), as_yaml(text, "the file", UnitError)
+    changes = [] if root.flow_style else sorted(_Changes(text).within(root, old, config), key=lambda c: c[:2])
+    pieces, at = [], 0
+    for start, end, new in changes:
+        pieces += [text[at:start], new.replace("\n", "\r\n") if "\r\n" in text else new]
+        at = end
+    made = "".join([*pieces, text[at:]])
+    if not _says(made, config):
+        return Edit(fresh, tuple(_line(text, start) for start in comments))
+    gone = [start for start in comments if any(first <= start < last for first, last, _ in changes)]
+    return Edit(made, tuple(_line(text, start) for start in gone))
+
+
+Change = tuple[int, int, str]  # from where to where, and what takes its place
+
+
+class _Changes:
+    """The changes to one text; none of them overlap."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def within(
+        self, node: yaml.MappingNode, old: Mapping[str, Any], new: Mapping[str, Any]
+    ) -> Iterator[Change]:
+        """Yield the changes of a mapping in block style."""
+        for key, value in node.value:
+            name = key.value
+            if name not in new:
+                yield self._line_start(key), self._line_end(self._end(value)), ""
+            elif not _is_same(old[name], new[name]):
+                yield from self._of_value(key, value, old[name], new[name])
+        added = {name: value for name, value in new.items() if name not in old}
+        if added:
+            yield self._insertion(node.value[-1][1], _lines_at(added, node.start_mark.column))
+
+    def _of_value(self, key: yaml.Node, value: yaml.Node, old: Any, new: Any) -> Iterator[Change]:
+        if isinstance(value, yaml.MappingNode) and not value.flow_style and isinstance(new, dict) and new:
+            yield from self.within(value, old, new)
+            return
+        is_list = isinstance(value, yaml.SequenceNode) and not value.flow_style and isinstance(new, list)
+        if is_list and (common := _common(old, new)):
+            yield from self._of_items(value.value, value.start_mark.column, new, common)
+            return
+        if key.start_mark.line == value.end_mark.line and not (isinstance(new, dict) and new):
+            start, end = value.start_mark.index, self._end(value)
+            blank = "" if self._text[start - 1 : start].isspace() else " "
+            yield start, end, f"{blank}{json.dumps(new, ensure_ascii=False)}"
+            return
+        name = {key.value: new}
+        yield self._line_start(key), self._line_end(self._end(value)), _lines_at(name, key.start_mark.column)
+
+    def _of_items(
+        self, items: Sequence[yaml.Node], column: int, new: Sequence[Any], common: int
+    ) -> Iterator[Change]:
+        for item in items[common:]:
+            yield self._line_start(item), self._line_end(self._end(item)), ""
+        if new[common:]:
+            yield self._insertion(items[-1], _lines_at(list(new[common:]), column))
+
+    def _insertion(self, last: yaml.Node, words: str) -> Change:
+        at = self._line_end(self._end(last))
+        return at, at, words if self._text[at - 1 : at] == "\n" else f"\n{words}"
+
+    def _end(self, node: yaml.Node) -> int:
+        """Return where a value ends; a collection in block style ends with its last part."""
+        if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+            last = node.value[-1]
+            return self._end(last[1] if isinstance(last, tuple) else last)
+        start, end = int(node.start_mark.index), int(node.end_mark.index)
+        return start + len(self._text[start:end].rstrip())
+
+    def _line_start(self, node: yaml.Node) -> int:
+        return self._text.rfind("\n", 0, node.start_mark.index) + 1
+
+    def _line_end(self, at: int) -> int:
+        end = self._text.find("\n", at)
+        return len(self._text) if end < 0 else end + 1
+
+
+def _common(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """Return how many items two lists have in common from their beginning on."""
+    pairs = list(zip(one, other, strict=False))
+    return next((at for at, pair in enumerate(pairs) if not _is_same(*pair)), len(pairs))
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def _says(text: str, config: Mapping[str, Any]) -> bool:
+    try:
+        return _is_same(as_yaml(text, "the file", UnitError), config)
+    except UnitError:
+        return False
+
+
+def _lines_at(value: Any, column: int) -> str:
+    return indent(block(value), " " * column)
+
+
+def _line(text: str, at: int) -> int:
+    return text.count("\n", 0, at) + 1
+
+
+def _in_order(old: Any, new: Any) -> Any:
+    if not isinstance(old, dict) or not isinstance(new, Mapping):
+        return new
+    names = [*(name for name in old if name in new), *(name for name in new if name not in old)]
+    return {name: _in_order(old.get(name), new[name]) for name in names}

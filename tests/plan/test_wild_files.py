@@ -1,0 +1,98 @@
+"""Config files as people have them, in a plan: what stays of them, and what the plan says of the rest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from facts_fixtures import PLANS, read_facts
+from kubeharden.facts import Facts, FileFact, NodeFacts
+from kubeharden.facts.sensitive import with_sensitive_files
+from kubeharden.inputs.parameters import Parameters
+from kubeharden.inputs.project import POLICIES
+from kubeharden.plan import NodeChange, Plan
+from kubeharden.plan.decide import make_plan
+from kubeharden.podsecurity import read_policies
+from kubeharden.redaction import mask
+from kubeharden.show.views import plan_view
+from support import ROOT
+
+NODE, PATH = "k8s-node1", "/etc/kubernetes/kubelet.conf"
+
+
+def decide(facts: Facts, **given: object) -> Plan:
+    return make_plan(facts, Parameters(steps=("kubelet",), **given), read_policies(ROOT / POLICIES))
+
+
+def planned(facts: Facts, **given: object) -> NodeChange:
+    [change] = [change for change in decide(facts, **given).node_changes if change.node == NODE]
+    return change
+
+
+def with_config(text: str, name: str = "handbuilt-1.20") -> Facts:
+    """A cluster whose first worker has a kubelet with that file, in effect."""
+    facts = read_facts(PLANS / name)
+    change = planned(facts)
+
+    def of(node: NodeFacts) -> NodeFacts:
+        if node.name != NODE:
+            return node
+        service = node.services["kubelet"]
+        files = {f.path: FileFact(f.path, f.mode, f.owner, f.group, f.after) for f in change.files}
+        files[PATH] = FileFact(PATH, "600", "root", "root", text)
+        service = replace(
+            service, files={**service.files, **files}, cmdline=change.expected_argv, configz=None
+        )
+        return replace(node, services={**node.services, "kubelet": with_sensitive_files(service)})
+
+    return replace(facts, nodes=tuple(map(of, facts.nodes)))
+
+
+def own_text(name: str = "handbuilt-1.20") -> str:
+    [text] = [f.after for f in planned(read_facts(PLANS / name)).files if f.path == PATH]
+    return str(text)
+
+
+def remarks(plan: Plan) -> list[str]:
+    return [r.text for r in plan.remarks if r.subject == f"kubelet on {NODE}"]
+
+
+def test_comments_stay_and_what_goes_is_said() -> None:
+    text = f"# Password of Anna: hunter22x\n{own_text()}maxpods: 50 # a big node\n"
+    facts = with_config(text)
+    [file] = planned(facts).files
+    assert file.after == text.replace("maxpods: 50 # a big node\n", "")
+    line = text.count("\n")
+    said = remarks(decide(facts))
+    assert f"comments in {PATH} go with what they stand in or beside, in line {line}: see the diff" in said
+    assert (
+        f"{PATH} has maxpods, which kubelet 1.20 does not know: it was never in effect. Did somebody mean maxPods?"
+        in said
+    )
+    assert "hunter22x" not in mask(file.diff)
+    assert f"{PATH} has maxpods" in str(plan_view(decide(facts)))
+
+
+def test_a_file_that_says_all_that_it_should_stays_as_it_is() -> None:
+    text = own_text().replace("authentication:", "logging: null\nauthentication:")
+    assert planned(with_config(text)).files == ()
+
+
+def test_json_stays_json_whatever_it_is_called() -> None:
+    content = dict(planned(with_config(own_text())).expected_config or {})
+    del content["tlsMinVersion"]
+    [file] = planned(with_config(json.dumps(content, indent="\t"))).files
+    assert json.loads(file.after)["tlsMinVersion"] == "VersionTLS12"
+    assert '\n\t"kind": "KubeletConfiguration"' in file.after
+
+
+def test_a_refusal_names_the_file_and_the_others_go_on() -> None:
+    plan = decide(with_config("kind: KubeletConfiguration\nsyncFrequency: 60\n"))
+    [refused] = plan.refused
+    assert refused.subject == f"kubelet on {NODE}"
+    assert refused.text == f"{PATH}: syncFrequency: 60 is not of type duration"
+    assert {change.node for change in plan.node_changes if change.needed} == {
+        "k8s-master",
+        "k8s-node2",
+        "k8s-node3",
+    }
