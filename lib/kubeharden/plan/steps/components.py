@@ -13,7 +13,7 @@ from kubeharden.errors import MigrationRefusedError
 from kubeharden.facts import NodeFacts, ServiceFacts
 from kubeharden.kube.pods import singles
 from kubeharden.plan.draft import Draft
-from kubeharden.plan.model import NodeChange, Remark
+from kubeharden.plan.model import FileChange, NodeChange, Remark
 from kubeharden.plan.service_files import (
     config_changes,
     config_target,
