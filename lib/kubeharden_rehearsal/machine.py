@@ -185,6 +185,7 @@ class Machine:
         proc = self.root / "proc" / str(launch.pid)
         proc.mkdir(parents=True, exist_ok=True)
         (proc / "cmdline").write_bytes(b"".join(word.encode() + b"\0" for word in launch.argv))
+        (proc / "cgroup").write_text(f"0::/system.slice/{launch.unit}\n", encoding="utf-8")
         (proc / "comm").write_text(f"{name[:15]}\n", encoding="utf-8")
         try:
             started = self.begin(name, launch)

@@ -39,6 +39,16 @@ def test_paths_are_relative_to_the_file(folder: Path) -> None:
     assert [(node.name, node.port) for node in inventory.nodes] == [("k8s-master", None), ("k8s-node1", 2222)]
 
 
+def test_units_have_names_for_all_nodes_and_for_one(folder: Path) -> None:
+    text = GOOD.replace("port: 2222", "services: {kubelet: my-kubelet}")
+    services = "services: {kubelet: k8s-kubelet.service, kube-proxy: k8s-kube-proxy}\n"
+    inventory = read_inventory(write(folder, text + services))
+    assert [inventory.units_of(node) for node in inventory.nodes] == [
+        {"kubelet": "k8s-kubelet", "kube-proxy": "k8s-kube-proxy"},
+        {"kubelet": "my-kubelet", "kube-proxy": "k8s-kube-proxy"},
+    ]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -66,6 +76,13 @@ def test_paths_are_relative_to_the_file(folder: Path) -> None:
                 "{name: k8s-node1, host: 10.88.0.10.}",
             )
         ),
+        (
+            "cluster: lab",
+            "cluster: lab\nservices: {kublet: k8s-kubelet}",
+            r"services: kublet is not known; .*kubelet",
+        ),
+        ("cluster: lab", "cluster: lab\nservices: {kubelet: a b}", r"services.kubelet: .*pattern"),
+        ("port: 2222", "services: {kubelet: 7}", r"nodes.1.services.kubelet: .*string"),
         ("known_hosts: known", "known_hosts: nowhere", r"ssh.known_hosts names .*nowhere"),
         ("identity_file: id", "identity_file: nokey", r"ssh.identity_file names .*nokey"),
         ("admin.kubeconfig", "other.kubeconfig", r"kubeconfig names .*other.kubeconfig"),

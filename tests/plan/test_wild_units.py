@@ -188,3 +188,29 @@ def test_hyperkube_is_judged_as_what_it_runs(row: dict[str, Any]) -> None:
     name = row.get("component", "kubelet")
     alone = [f"/usr/bin/{name}", *row["argv"][2:]]
     assert readiness(name, "1.20", "1.24", row["argv"]) == readiness(name, "1.20", "1.24", alone)
+
+
+def test_a_node_without_any_service_is_said_and_where_a_component_runs_instead() -> None:
+    node = SEEN.node(MASTER)
+    none = {
+        name: replace(service, show={"LoadState": "not-found"}) for name, service in node.services.items()
+    }
+    bare = replace(node, services=none, elsewhere={"kubelet": "/docker/0a1b"})
+    facts = replace(SEEN, nodes=tuple(bare if one.name == MASTER else one for one in SEEN.nodes))
+    said = {remark.subject: remark.text for remark in make_plan(facts, GIVEN, POLICIES).remarks}
+    assert said[MASTER].startswith(
+        "has none of the services kubelet, kube-proxy, kube-scheduler, kube-apiserver: "
+    )
+    assert "services: {kubelet: NAME}" in said[MASTER]
+    assert (
+        said[f"kubelet on {MASTER}"]
+        == "runs in /docker/0a1b, which is not a service of systemd, and is not changed"
+    )
+
+
+def test_a_unit_that_the_inventory_names_and_the_node_does_not_have_is_said() -> None:
+    shown = {"Id": "k8s-kubelet.service", "LoadState": "not-found"}
+    service = replace(SEEN.node(MASTER).services["kubelet"], show=shown)
+    facts = replace(SEEN, nodes=(replace(SEEN.node(MASTER), services={"kubelet": service}),))
+    said = [remark.text for remark in make_plan(facts, GIVEN, POLICIES).remarks]
+    assert "the inventory names its unit k8s-kubelet, and the node has no k8s-kubelet.service" in said

@@ -65,6 +65,16 @@ class ServiceFacts:
         return find_component(self.name)
 
     @property
+    def unit(self) -> str:
+        """The name of its unit, without ``.service``."""
+        return self.show.get("Id", "").removesuffix(".service") or self.name
+
+    @property
+    def other_unit(self) -> str:
+        """The name of its unit where that is not the service's own; empty otherwise."""
+        return "" if self.unit == self.name else self.unit
+
+    @property
     def loaded(self) -> bool:
         """True if systemd has such a unit."""
         return self.show.get("LoadState") == "loaded"
@@ -111,7 +121,7 @@ class ServiceFacts:
             environment_files={
                 path: fact.content for path, fact in self.files.items() if path not in unit_paths
             },
-            specifiers=unit_specifiers(f"{self.name}.service"),
+            specifiers=unit_specifiers(f"{self.unit}.service"),
         )
 
     @property
@@ -216,6 +226,9 @@ class NodeFacts:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the users that components run as
     modes: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)  # path: mode, owner, group
     services: Mapping[str, ServiceFacts] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(
+        default_factory=dict
+    )  # the control groups of components outside of services
 
     def service(self, name: str) -> ServiceFacts | None:
         """Return the service of that name, or None where the node has no such unit."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kubeharden.components.units import MOST_WORDS
@@ -18,6 +18,7 @@ LARGEST_FILE = 1 << 20  # characters; systemd reads no longer lines (LONG_LINE_M
 # How many words the head of a section has at least, its kind among them.
 WORDS = {
     "show": 2,
+    "elsewhere": 2,
     "file": 5,
     "cmdline": 2,
     "version": 2,
@@ -30,19 +31,22 @@ _MODE = re.compile(r"[0-7]{1,5}")
 USER = "_user"  # the end of the key under which the groups of a user stand
 
 
-def observation_request(services: Sequence[str] | None = None) -> list[str]:
+def observation_request(
+    services: Sequence[str] | None = None, units: Mapping[str, str] | None = None
+) -> list[str]:
     """Return the arguments of ``observe.sh``, which are words without blanks.
 
     Args:
         services: which services to read; those of all known components by default.
+        units: the names of their units, where the inventory says another one.
     """
     rows = known_components() if services is None else [find_component(name) for name in services]
     users = dict.fromkeys(f"user={row.own_user}" for row in known_components() if row.own_user)
-    return [*users, *map(_words_of, rows)]
+    return [*users, *(_words_of(row, (units or {}).get(row.name, "")) for row in rows)]
 
 
-def _words_of(row: Component) -> str:
-    words = [row.name]
+def _words_of(row: Component, unit: str) -> str:
+    words = [row.name, *([f"unit={unit}"] if unit else ())]
     if row.config is not None:
         words.append(row.config_path)
     words += [f"{path}={flag.lstrip('-')}" for path, flag in row.files.items()]
@@ -89,6 +93,7 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
         boot=host.get("boot", ""),
         machine=host.get("machine", ""),
         cgroup=host.get("cgroup", ""),
+        elsewhere={words[1]: body.strip() for words, body in sections if words[0] == "elsewhere"},
         groups={
             key.removesuffix(USER): tuple(groups.split())
             for key, groups in host.items()

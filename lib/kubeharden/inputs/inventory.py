@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,6 +22,7 @@ from pydantic import (
 from kubeharden.errors import ParameterError
 from kubeharden.inputs.documents import mistakes, read_document
 from kubeharden.inputs.project import wrong_path
+from kubeharden.releases import known_components
 
 Network = IPv4Network | IPv6Network
 
@@ -72,11 +74,29 @@ class Ssh(_Strict):
         return value
 
 
+def _unit(value: str) -> str:
+    return value.removesuffix(".service")
+
+
+Unit = Annotated[str, Field(pattern=r"^[A-Za-z0-9:_.@\\-]+$"), AfterValidator(_unit)]
+
+
+def _check_components(services: dict[str, str]) -> dict[str, str]:
+    names = [row.name for row in known_components()]
+    if unknown := sorted(services.keys() - set(names)):
+        raise ValueError(f"{', '.join(unknown)} is not known; expected some of {', '.join(names)}")
+    return services
+
+
+Services = Annotated[dict[str, Unit], AfterValidator(_check_components)]
+
+
 class Node(_Strict):
     """A node: the name of its Node object, and the way to it.
 
     Attributes:
         host: the address that SSH goes to.
+        services: the names of its units, by component, where they are others than on the other nodes.
         connection: ``local`` for the machine that this process runs on, which needs no ``host``.
     """
 
@@ -84,6 +104,7 @@ class Node(_Strict):
     host: Annotated[str, Field(pattern=r"^([^-\s][^\s]*)?$")] = ""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     control_plane: bool = False
+    services: Services = {}
     connection: Literal["ssh", "local"] = "ssh"
 
     @model_validator(mode="after")
@@ -99,6 +120,7 @@ class Inventory(_Strict):
     """A cluster: its nodes, and the kubeconfig to talk to its API server with.
 
     Attributes:
+        services: the names of units, by component, where they are not those of the components.
         settle_seconds: how long a service must run without a break after a restart.
         require_approval: whether a plan must be approved before it is carried out.
         approvers: a file of allowed signers (ssh-keygen(1)); with it, an approval must be signed by one of them.
@@ -111,9 +133,14 @@ class Inventory(_Strict):
     ssh: Ssh = Ssh()
     nodes: Annotated[list[Node], Field(min_length=1)]
     service_cluster_ip_range: Annotated[Network, BeforeValidator(_network)] | None = None
+    services: Services = {}
     settle_seconds: Annotated[float, Field(ge=0, le=600, strict=False)] = 3
     require_approval: bool = False
     approvers: str | None = None
+
+    def units_of(self, node: Node) -> dict[str, str]:
+        """Return the names of units on a node, by component, as far as they are given."""
+        return {**self.services, **node.services}
 
     @field_validator("nodes")
     @classmethod

@@ -18,6 +18,7 @@ from kubeharden.plan.model import NodeChange, Plan, Remark
 from kubeharden.plan.steps import select_steps
 from kubeharden.plan.upgrade import upgrade_findings
 from kubeharden.podsecurity import PolicySet
+from kubeharden.releases import find_component, known_components
 
 
 def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan:
@@ -37,7 +38,11 @@ def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan
         steps=tuple(step.name for step in steps),
         node_changes=tuple(changes),
         object_changes=tuple(change for part in parts for change in part.object_changes),
-        remarks=(*machines.remarks(facts), *(remark for part in parts for remark in part.remarks)),
+        remarks=(
+            *machines.remarks(facts),
+            *_missing_services(facts),
+            *(remark for part in parts for remark in part.remarks),
+        ),
         refused=(
             *_wrong_names(facts),
             *machines.refusals(facts),
@@ -59,6 +64,29 @@ def _wrong_names(facts: Facts) -> Iterator[Remark]:
         if node.runs_pods and node.name not in known:
             why = f"the API has no Node object of that name; it has {', '.join(sorted(known))}. Mend the inventory"
             yield Remark(node.name, why)
+
+
+def _missing_services(facts: Facts) -> Iterator[Remark]:
+    """Yield what is not a service where one would be changed, so that nothing is."""
+    for node in facts.nodes:
+        if not any(service.component.is_judged for service in node.present):
+            names = ", ".join(row.name for row in known_components() if row.is_judged)
+            why = (
+                f"has none of the services {names}: nothing is changed there. Say other names of them "
+                "in the inventory (services: {kubelet: NAME})"
+            )
+            yield Remark(node.name, why)
+        for name, group in node.elsewhere.items():
+            if find_component(name).is_judged:
+                why = f"runs in {group}, which is not a service of systemd, and is not changed"
+                yield Remark(f"{name} on {node.name}", why)
+        for service in node.services.values():
+            named = service.other_unit and not service.loaded
+            if named and not any(other.service(service.name) for other in facts.nodes if other != node):
+                why = (
+                    f"the inventory names its unit {service.unit}, and the node has no {service.unit}.service"
+                )
+                yield Remark(f"{service.name} on {node.name}", why)
 
 
 def _check_missing(parts: Sequence[Draft]) -> None:

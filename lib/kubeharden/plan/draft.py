@@ -102,4 +102,5 @@ class Draft:
             migration,
             notes,
             pending,
+            service.other_unit,
         )

@@ -75,6 +75,7 @@ class NodeChange:
         migration: the verdict on every setting, for kubelet, kube-proxy and kube-scheduler.
         notes: what else there is to know of it.
         pending: fields of its present config file that it has not read yet: a restart puts them in effect.
+        unit: the name of its unit, without ``.service``, where it is not that of the service.
     """
 
     step: str
@@ -87,6 +88,7 @@ class NodeChange:
     migration: Migration | None = None
     notes: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
+    unit: str = ""
 
     def __post_init__(self) -> None:
         files = tuple(
@@ -261,6 +263,7 @@ class Plan:
                     "step": change.step,
                     "node": change.node,
                     "service": change.service,
+                    **({"unit": change.unit} if change.unit else {}),
                     "restart": change.restart,
                     "files": [
                         {

@@ -88,7 +88,7 @@ def _drop_in(service: ServiceFacts, wanted: list[str] | None, settings: Mapping[
 
 
 def _drop_in_path(service: ServiceFacts) -> str:
-    return f"/etc/systemd/system/{service.name}.service.d/{DROP_IN}"
+    return f"/etc/systemd/system/{service.unit}.service.d/{DROP_IN}"
 
 
 def config_changes(

@@ -386,6 +386,7 @@ def _node_change(
         "its files are put back" if files else "",
         tuple(argv),
         config,
+        unit=service.other_unit,
         pending=changed_fields(service.name, service.release, (now, service.config(now)[1]), (argv, config)),
     )
 

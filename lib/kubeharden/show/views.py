@@ -225,7 +225,7 @@ def _service_rows(node: NodeFacts) -> list[tuple[str, ...]]:
                 node.name if first else "",
                 ("control plane" if node.control_plane else "worker") if first else "",
                 node.os if first else "",
-                service.name,
+                f"{service.name} ({service.unit}.service)" if service.other_unit else service.name,
                 service.version or "?",
                 f"{service.show.get('ActiveState', '?')} ({service.show.get('SubState', '?')})",
                 service.started,

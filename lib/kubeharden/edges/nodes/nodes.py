@@ -112,9 +112,9 @@ class Nodes:
         Raises:
             NodeError: one or more cannot be reached or do not answer; all of them are named.
         """
-        request = observation_request(services)
 
         def look(node: Node) -> NodeFacts:
+            request = observation_request(services, self.inventory.units_of(node))
             answer = self._run(node, "observe", request, b"", OBSERVE_SECONDS)
             text = answer.decode("utf-8", errors="surrogateescape")  # files are written back as they were
             return parse_observation(node.name, node.control_plane, text)

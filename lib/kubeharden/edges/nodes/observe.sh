@@ -5,6 +5,8 @@
 # Words without blanks: user=NAME is a user whose groups to say; any other word is a service, with what there is to read
 # of it behind commas:
 #
+#   unit=NAME                       the unit of this name, and no other; without it, where the service of its own name does
+#                                   not run, the one in whose control group the program does
 #   PATH                            a file
 #   PATH=FLAG                       the file that --FLAG names on its command line, or PATH
 #   configz=URL                     what this URL serves
@@ -119,12 +121,66 @@ properties() { # of systemd, in "show"
 show_all() { # SERVICE[,WORD...]|user=NAME...: sets "shown" to what systemd says of the services, an empty line between
   for each in "$@"; do
     shift
-    case $each in user=*) ;; *) set -- "$@" "${each%%,*}.service" ;; esac
+    case $each in
+    user=*) continue ;;
+    *,unit=*)
+      each=${each#*,unit=}
+      each=${each%%,*}
+      ;;
+    *) each=${each%%,*} ;;
+    esac
+    set -- "$@" "$each.service"
   done
-  shown=$(systemctl show -p LoadState,ActiveState,SubState,Result,MainPID,NRestarts,InvocationID \
-    -p FragmentPath,DropInPaths,EnvironmentFiles,User,Group,NeedDaemonReload,ExecMainStartTimestamp \
-    -p ExecMainStartTimestampMonotonic "$@")
+  shown=$(show_units "$@")
 }
+
+show_units() { # NAME.service...
+  systemctl show -p Id,LoadState,ActiveState,SubState,Result,MainPID,NRestarts,InvocationID \
+    -p FragmentPath,DropInPaths,EnvironmentFiles,User,Group,NeedDaemonReload,ExecMainStartTimestamp \
+    -p ExecMainStartTimestampMonotonic "$@"
+}
+
+find_candidates() { # NAME[,WORD...]|user=NAME...: sets "candidates" to the "comm" of each process that may be a component
+  pattern=hyperkube
+  for each in "$@"; do
+    # The kernel keeps 15 characters of a name.
+    case $each in user=*) ;; *) pattern="$pattern|$(printf '%.15s' "${each%%,*}")" ;; esac
+  done
+  candidates=$(grep -lE "$pattern" "$root"/proc/[0-9]*/comm 2>/dev/null)
+}
+
+find_unit() { # NAME: sets "unit" to the service in whose control group it runs, or "elsewhere" to another group
+  unit='' elsewhere=''
+  for comm in $candidates; do
+    comm=${comm%/comm}
+    first='' second=''
+    { # Not of a process that is gone.
+      command=$(tr '\0\n' '\n\001' <"$comm/cmdline")
+    } 2>/dev/null
+    first=${command%%"$newline"*}
+    case $command in *"$newline"*) second=${command#*"$newline"} ;; *) ;; esac
+    case ${first##*/},${second%%"$newline"*} in
+    *"$1"*,* | hyperkube*,"$1" | hyperkube*,"${1#kube-}") find_group "$comm/cgroup" ;;
+    *) ;;
+    esac
+    [ -z "$unit" ] || return 0
+  done
+}
+
+find_group() { # FILE of a process: sets "unit" or "elsewhere"
+  while IFS= read -r line; do
+    case $line in
+    *:*/kubepods* | */user@*) ;;
+    0::/*.service | *:name=systemd:/*.service)
+      unit=${line##*/}
+      unit=${unit%.service}
+      return 0
+      ;;
+    0::/?* | *:name=systemd:/?*) elsewhere=${line##*:} ;;
+    *) ;;
+    esac
+  done <"$1"
+} 2>/dev/null
 
 service() { # NAME[,WORD...], whose part of "shown" is the next
   IFS=,
@@ -135,19 +191,32 @@ service() { # NAME[,WORD...], whose part of "shown" is the next
   shift
   show=${shown%%"$newline$newline"*}
   shown=${shown#*"$newline$newline"}
+  properties
+  elsewhere=''
+  case $pid,$candidates,${1-} in
+  0,?*,unit=*) ;;
+  0,?*)
+    find_unit "$name"
+    if [ -n "$unit" ]; then
+      show=$(show_units "$unit.service")
+      properties
+    fi
+    ;;
+  *) ;;
+  esac
+  [ -z "$elsewhere" ] || { section elsewhere "$name" && printf '%s' "$elsewhere"; }
   section show "$name"
   printf '%s' "$show"
-  properties
   [ "$loaded" = loaded ] || return 0
 
-  config='' kubeconfig='' words='' binary=/usr/bin/$name configz='' healthz=''
+  config='' kubeconfig='' words='' binary=/usr/bin/$name configz='' healthz='' server=''
   if [ "$pid" != 0 ] && [ -r "$root/proc/$pid/cmdline" ]; then
     # One word a line; a newline within a word is \001. The dot keeps the newlines at the end.
     words=$(tr '\0\n' '\n\001' <"$root/proc/$pid/cmdline" && echo .)
     words=${words%.}
     section cmdline "$name"
     printf '%s' "$words"
-    binary=${words%%"$newline"*}
+    find_binary
     argument config
     config=$value
     argument kubeconfig
@@ -155,12 +224,14 @@ service() { # NAME[,WORD...], whose part of "shown" is the next
   fi
   case $binary in /*) binary=$root$binary ;; *) ;; esac
   section version "$name"
-  said=$("$binary" --version 2>/dev/null)
-  printf '%s\n' "$said"
+  said=$("$binary" ${server:+"$server"} --version 2>/dev/null)
+  printf '%s
+' "$said"
 
   for word in "$@"; do
     shift
     case $word in
+    unit=*) ;;
     configz=*) configz=${word#*=} ;;
     configz:*) ! is_older "${word%%=*}" || configz=${word#*=} ;;
     healthz=*) healthz=${word#*=} ;;
@@ -184,6 +255,32 @@ service() { # NAME[,WORD...], whose part of "shown" is the next
     grep -i -m 500 -e 'has been deprecated' -e 'are deprecated' -e 'lenient decoding'
   [ -z "$configz" ] || { section configz "$name" && fetch "$configz"; }
   [ -z "$healthz" ] || [ -z "$words" ] || healthz
+}
+
+find_binary() { # of the command line in "words": sets "binary", and "server" to what hyperkube is to run
+  binary=${words%%"$newline"*}
+  rest=$words
+  while [ -n "$rest" ]; do # past what starts it, such as "tini --"
+    word=${rest%%"$newline"*}
+    case $rest in *"$newline"*) rest=${rest#*"$newline"} ;; *) rest='' ;; esac
+    case $word in
+    *=*) ;;
+    hyperkube* | */hyperkube*)
+      binary=$word server=${rest%%"$newline"*}
+      break
+      ;;
+    "$name" | */"$name")
+      binary=$word
+      break
+      ;;
+    *) ;;
+    esac
+  done
+  # By a name alone, it may not be found from here.
+  case $binary in
+  /*) ;;
+  *) [ ! -e "$root/proc/$pid/exe" ] || binary=/proc/$pid/exe ;;
+  esac
 }
 
 healthz() { # what the service whose command line is in "words" answers where it listens; it may listen nowhere
@@ -240,6 +337,7 @@ printf '@observation %s\n' "$mark"
 section host
 host
 show_all "$@"
+find_candidates "$@"
 for each in "$@"; do
   case $each in
   user=*) printf '%s_user=%s\n' "${each#*=}" "$(id -Gn "${each#*=}" 2>/dev/null)" ;;

@@ -30,11 +30,12 @@ def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: 
         deadline: after how many seconds the node puts back what nobody has confirmed.
         script: the text of the script, which the node keeps for its units.
     """
-    kept = node_files(script)
+    unit = change.unit or change.service
+    kept = node_files(script, unit)
     settings = {
         "run": run,
         "holder": " ".join(holder.split()),
-        "restart": change.service,
+        "restart": unit,
         "settle": f"{settle:g}",
         "deadline": f"{deadline:g}",
         **({"hasten": "yes"} if find_component(change.service).second_sigterm else {}),

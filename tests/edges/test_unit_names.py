@@ -1,0 +1,152 @@
+"""Services whose units have names of their own: found by what runs or named in the inventory."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kubeharden.edges.cluster import Cluster
+from kubeharden.edges.nodes import Nodes
+from kubeharden.facts import Facts, observation_request, parse_observation
+from kubeharden.inputs.inventory import Inventory, read_inventory
+from kubeharden.inputs.parameters import Parameters
+from kubeharden.plan import NodeChange
+from kubeharden.plan.decide import make_plan
+from kubeharden.podsecurity import read_policies
+from kubeharden_rehearsal import Rehearsal
+from support import on_node
+
+ROOT = Path(__file__).parents[2]
+OBSERVE = ROOT / "lib/kubeharden/edges/nodes/observe.sh"
+SHELLS = [["dash"], ["bash"], ["busybox", "sh"]]
+NODE = "k8s-node1"
+
+
+def rename_kubelet(rehearsal: Rehearsal) -> None:
+    folder = rehearsal.directory / "nodes" / NODE / "etc/systemd/system"
+    on_node(rehearsal, NODE, "sudo systemctl stop kubelet")
+    (folder / "kubelet.service").rename(folder / "k8s-kubelet.service")
+    on_node(rehearsal, NODE, "sudo systemctl daemon-reload && sudo systemctl start k8s-kubelet")
+
+
+def with_services(rehearsal: Rehearsal, services: Mapping[str, str], *, of_node: bool) -> Inventory:
+    raw = yaml.safe_load(rehearsal.inventory.read_text())
+    place = next(node for node in raw["nodes"] if node["name"] == NODE) if of_node else raw
+    place["services"] = dict(services)
+    path = rehearsal.inventory.with_name("named.yaml")
+    path.write_text(yaml.safe_dump(raw))
+    return read_inventory(path)
+
+
+def planned(inventory: Inventory, nodes: Nodes) -> NodeChange:
+    cluster = Cluster(inventory.kubeconfig)
+    facts = Facts(nodes=tuple(nodes.observe()), cluster=cluster.observe())
+    cluster.close()
+    plan = make_plan(facts, Parameters(), read_policies(ROOT / "parameters" / "pod-security.yaml"))
+    return next(c for c in plan.node_changes if (c.service, c.node) == ("kubelet", NODE))
+
+
+@pytest.mark.parametrize("way", ["found", "named on its node", "named for all"])
+def test_a_unit_of_another_name_is_read_changed_and_restarted(article: Rehearsal, way: str) -> None:
+    inventory = read_inventory(article.inventory)
+    rename_kubelet(article)
+    if way != "found":
+        inventory = with_services(
+            article, {"kubelet": "k8s-kubelet.service"}, of_node=way == "named on its node"
+        )
+    with Nodes(inventory) as nodes:
+        seen = next(node for node in nodes.observe() if node.name == NODE).services["kubelet"]
+        assert (seen.unit, seen.running) == ("k8s-kubelet", True)
+        if way == "named for all":
+            return
+        change = planned(inventory, nodes)
+        assert change.unit == "k8s-kubelet"
+        assert "/etc/systemd/system/k8s-kubelet.service" in [file.path for file in change.files]
+        begun = nodes.begin(change, "one")
+        assert begun.outcome == "waiting", begun
+        assert nodes.confirm(NODE, "one").outcome == "confirmed"
+        then = next(node for node in nodes.observe([NODE])).services["kubelet"]
+        assert list(then.cmdline) == list(change.expected_argv)
+        boot = article.directory / "nodes" / NODE / "etc/systemd/system/kubeharden-boot.service"
+        assert " k8s-kubelet.service " in boot.read_text()
+
+
+SYSTEMCTL = """#!/bin/sh
+for name in "$@"; do
+  case $name in
+  k8s-kubelet.service) printf 'Id=%s\\nLoadState=loaded\\nMainPID=7\\nFragmentPath=/u\\n\\n' "$name" ;;
+  *.service) printf 'Id=%s\\nLoadState=not-found\\nActiveState=inactive\\nMainPID=0\\n\\n' "$name" ;;
+  esac
+done
+"""
+PROCESSES = {
+    # Its cgroup, and whether that is a service.
+    "a service": ("0::/system.slice/k8s-kubelet.service", "k8s-kubelet", ""),
+    "a service, cgroup v1": (
+        "3:cpu:/x.service\n1:name=systemd:/system.slice/k8s-kubelet.service",
+        "k8s-kubelet",
+        "",
+    ),
+    "a container": ("0::/system.slice/docker-0a1b.scope", "kubelet", "/system.slice/docker-0a1b.scope"),
+    "docker's own group": ("1:name=systemd:/docker/0a1b", "kubelet", "/docker/0a1b"),
+    "a pod": ("0::/kubepods/burstable/pod1/0a1b", "kubelet", ""),
+    "a pod below a service": ("0::/system.slice/containerd.service/kubepods-x.slice:cri:1", "kubelet", ""),
+    "a user's service": ("0::/user.slice/user-0.slice/user@0.service/x.service", "kubelet", ""),
+}
+COMMANDS = {
+    "kubelet": ("kubelet", "/usr/bin/kubelet\0--v=2\0"),
+    "hyperkube": ("hyperkube", "/opt/hyperkube\0kubelet\0--v=2\0"),
+    "a name of its own": ("site-kubelet", "/opt/site-kubelet\0--v=2\0"),
+}
+
+
+def seen_on(
+    folder: Path, shell: list[str], cgroup: str, command: tuple[str, str]
+) -> tuple[str, Mapping[str, str]]:
+    process = folder / "root/proc/7"
+    process.mkdir(parents=True)
+    (process / "comm").write_text(f"{command[0]}\n")
+    (process / "cmdline").write_text(command[1])
+    (process / "cgroup").write_text(f"{cgroup}\n")
+    tools = folder / "bin"
+    tools.mkdir()
+    (tools / "systemctl").write_text(SYSTEMCTL)
+    (tools / "journalctl").write_text("#!/bin/sh\n")
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    words = [*shell, "-c", OBSERVE.read_text(), "observe", *observation_request(["kubelet", "kube-proxy"])]
+    path = f"{tools}:/usr/bin:/bin"
+    env = {"PATH": path, "KUBEHARDEN_ROOT": str(folder / "root")}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
+    assert not done.stderr
+    node = parse_observation("n1", control_plane=False, answer=done.stdout)
+    assert not node.services["kube-proxy"].loaded
+    return node.services["kubelet"].unit, node.elsewhere
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+@pytest.mark.parametrize("place", PROCESSES)
+def test_a_service_is_found_by_the_control_group_of_what_runs(
+    tmp_path: Path, shell: list[str], place: str
+) -> None:
+    cgroup, unit, elsewhere = PROCESSES[place]
+    found = seen_on(tmp_path, shell, cgroup, COMMANDS["kubelet"])
+    assert found == (unit, {"kubelet": elsewhere} if elsewhere else {})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_service_is_found_by_its_program(tmp_path: Path, command: str) -> None:
+    cgroup, unit, _ = PROCESSES["a service"]
+    assert seen_on(tmp_path, SHELLS[0], cgroup, COMMANDS[command]) == (unit, {})
+
+
+def test_another_program_of_that_name_is_left_alone(tmp_path: Path) -> None:
+    cgroup, _, _ = PROCESSES["a service"]
+    assert seen_on(tmp_path, SHELLS[0], cgroup, ("kubelet-watch", "/bin/sh\0/opt/kubelet-watch\0")) == (
+        "kubelet",
+        {},
+    )
