@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 
 from kubeharden import __version__
@@ -18,13 +17,13 @@ from kubeharden.inputs.project import runs_folder, wrong_path
 from kubeharden.records.archive import JOURNAL, RECORD, RUN_NAME, runs_in
 from kubeharden.records.keys import find_key
 from kubeharden.records.push import push
-from kubeharden.records.reader import is_there, one_line
+from kubeharden.records.reader import is_there, on_lines, one_line
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register
 from kubeharden.records.signature import Signers, chosen_signers
 from kubeharden.records.verify import Verdict, verify, verify_folder
 from kubeharden.redaction import Redactor
-from kubeharden.show.display import BAD, Block, Message, Table, View
-from kubeharden.show.records_view import comparison_view, register_view, run_view
+from kubeharden.show.display import BAD, Message, View
+from kubeharden.show.records_view import comparison_view, names_on_lines, register_view, run_view
 
 WELL, WRONG, USAGE = 0, 1, 2
 
@@ -50,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _fail(given: argparse.Namespace, error: Exception, code: int) -> int:
     words = given.redactor.redact(str(error)).replace("\n", "\n    ")
-    sys.stderr.write(f"kubeharden: {_plain(words)}\n")
+    sys.stderr.write(f"kubeharden: {on_lines(words)}\n")
     return code
 
 
@@ -60,22 +59,11 @@ def _say(given: argparse.Namespace, sentence: str) -> None:
 
 
 def _print(given: argparse.Namespace, text: str) -> None:
-    sys.stdout.write(f"{_plain(given.redactor.redact(text))}\n")
+    sys.stdout.write(f"{on_lines(given.redactor.redact(text))}\n")
 
 
 def _print_view(given: argparse.Namespace, view: View) -> None:
-    """Print a view of what others have named: each name on its line, whatever is in it."""
-    blocks: list[Block] = []
-    for block in view.blocks:
-        if isinstance(block, Table):
-            rows = [[one_line(str(cell)) for cell in row] for row in block.rows]
-            headings = list(map(one_line, block.headings))
-            blocks.append(replace(block, title=one_line(block.title), headings=headings, rows=rows))
-        elif isinstance(block, Message):
-            blocks.append(replace(block, text=block.text.replace("\n", "\n    ")))
-        else:
-            blocks.append(replace(block, title=one_line(block.title)))
-    _print(given, str(replace(view, blocks=blocks)))
+    _print(given, str(names_on_lines(view)))
 
 
 def _print_json(content: object) -> None:
@@ -85,11 +73,6 @@ def _print_json(content: object) -> None:
         "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line) for line in text.split("\n")
     )
     sys.stdout.write("\n".join(lines) + "\n")
-
-
-def _plain(text: str) -> str:
-    """Return text without what a terminal would take for more than letters; tabs and line ends are left."""
-    return "\n".join("\t".join(map(one_line, line.split("\t"))) for line in text.split("\n"))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from kubeharden import runbook
+from kubeharden.records.seal import seal
 from kubeharden_rehearsal import Rehearsal
 from prepared import refused
 from record_support import make_key, make_run
@@ -41,6 +44,23 @@ def test_the_register_one_run_its_neighbour_and_the_nodes_since(
     assert re.search(r"k8s-node1 +/etc/kubernetes/kube-proxy\.conf +has changed since", since)
     assert "+oomScoreAdj: -998" in since
     assert "k8s-master" not in since
+
+
+def test_a_run_that_is_gone_is_missed_unless_that_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = make_key(tmp_path)
+    runs = [make_run(tmp_path / "records", f"CHG-{n}\n✔ all is well") for n in range(2)]
+    for run in runs:
+        seal(run, None, key)
+    shutil.rmtree(runs[0])
+    given = {"In": [""], "output_dir": str(tmp_path / "records"), "signers": f"{key}.pub"}
+    listed = str(runbook.records(given).list())
+    assert f"the run sealed before it is gone: {runs[0].name}" in listed
+    assert not any(line.startswith("✔") for line in listed.splitlines())
+    assert r"CHG-1\n✔ all is well" in listed
+    kept = str(runbook.records({**given, "oldest": runs[1].name}).list())
+    assert "verified: the-given-key" in kept
 
 
 WRONG = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -14,12 +15,14 @@ import pytest
 from kubeharden.cli import main
 from kubeharden.errors import KubehardenError, RecordError
 from kubeharden.records import archive, reader
+from kubeharden.records.evidence import evidence_of
 from kubeharden.records.folder import read_run
 from kubeharden.records.keys import fingerprint, public_part
 from kubeharden.records.register import compare_runs, record_of, register
 from kubeharden.records.seal import seal
 from kubeharden.records.signature import Signers, only_signer, sign
 from kubeharden.records.verify import verify, verify_folder
+from kubeharden.show.display import Bars, Block, Diff, Listing, Message, Table, View
 from record_support import make_key, make_run
 
 FORGED = (
@@ -284,7 +287,7 @@ def test_a_sealed_record_of_another_form_is_said_to_be_one(
     assert "it is not JSON" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("where", ["run", "file", "cluster", "message", "previous"])
+@pytest.mark.parametrize("where", ["run", "file", "cluster", "message", "previous", "subject", "diff"])
 def test_names_reach_the_terminal_on_one_line_and_without_control(
     tmp_path: Path, key: Path, where: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -298,6 +301,21 @@ def test_names_reach_the_terminal_on_one_line_and_without_control(
             (run / odd.replace("/", "")).write_text("")
         case "cluster":
             forge_journal(run, lambda line: line.update({"cluster": odd, "subject": odd}))
+        case "subject":
+            forge_journal(
+                run, lambda line: line.update({"subject": FORGED.strip(), "error": f"x\x85{FORGED}"})
+            )
+        case "diff":
+            seal(run, None, key)
+            path = run / "record.json"
+            content = json.loads(path.read_text())
+            file = {
+                **dict.fromkeys(("path", "mode", "owner", "group", "before", "after"), "x"),
+                "redacted": False,
+            }
+            content["changes"][0]["files"] = [{**file, "diff": f"x{FORGED}\r{FORGED}\u2028{FORGED}"}]
+            path.chmod(0o600)
+            path.write_text(json.dumps(content))
         case "message":
             forge_journal(run, lambda line: line.update({"words": odd, "reason": odd}))
         case "previous":
@@ -424,3 +442,72 @@ def test_a_list_of_runs_misses_those_before_the_oldest_too(
     assert main(words) == 1
     assert f"the run sealed before it is gone: {runs[0].name}" in capsys.readouterr().out
     assert main([*words, "--oldest", runs[1].name]) == 0
+
+
+@pytest.mark.parametrize(
+    "text", [f"x\x1b[2K\x9b2K\u202e{FORGED}\r{FORGED}\x85{FORGED}\u2028{FORGED}", FORGED.strip()]
+)
+def test_names_in_a_view_of_a_notebook_are_names(text: str) -> None:
+    blocks: list[Block] = [
+        Table(text, [text, "b"], [[text, "a\nb"], ["x", text]]),
+        Message(f"x{text}"),
+        Diff(text, f"+a\n{text}"),
+        Listing(text, text),
+        Bars(text, "a", ["b"], {text: [1]}),
+    ]
+    view = View(blocks)
+    shown = str(view)
+    assert "a" in shown
+    assert all(c.isprintable() or c in "\n\t" for c in shown)
+    assert not any(line.startswith(FORGED.strip()) for line in shown.splitlines()), shown
+    page = view._repr_html_()
+    assert all(c.isprintable() or c in "\n\t" for c in page)
+    assert "2K" not in page
+
+
+def test_a_late_seal_of_a_stranger_keeps_nobody_from_sealing(
+    tmp_path: Path, key: Path, signers: Signers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anyone who can write here could put one there; one of somebody whose signature counts is another matter."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    stranger = make_key(tmp_path, "stranger")
+    first, planted, second, third = (make_run(tmp_path / "outputs", f"CHG-{n}") for n in range(4))
+    seal(first, None, key)
+    seal(planted, None, stranger)
+    late = {"sealed": "2999-01-01T00:00:00Z", "number": 10**30}
+    sealed_anew(planted, stranger, **late)
+    made = seal(second, None, key).seal
+    assert (made.number, made.previous) == (2, first.name)
+    assert verify(second, signers).good
+    allowed = tmp_path / "allowed"
+    allowed.write_text(f"ann {public_part(stranger)}\n")
+    monkeypatch.setenv("KUBEHARDEN_ALLOWED_SIGNERS", str(allowed))
+    with pytest.raises(RecordError, match="the clock of this machine is behind"):
+        seal(third, None, key)
+    (planted / "record.json.sig").chmod(0o600)
+    (planted / "record.json.sig").write_text("no signature")
+    assert seal(third, None, key).seal.previous == second.name
+
+
+def test_a_process_that_has_the_folder_is_not_waited_for_without_end(
+    run: Path, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_run(run.parent, "CHG-2")
+    handle = os.open(run.parent, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    monkeypatch.setattr("kubeharden.records.seal.LOCK_SECONDS", 0)
+    with pytest.raises(RecordError, match="another process has had this folder"):
+        seal(other, None, key)
+    os.close(handle)
+    seal(other, None, key)
+
+
+def test_a_record_that_a_colleague_has_sealed_is_read_with_their_key(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBEHARDEN_SIGNING_KEY", str(make_key(tmp_path, "own")))
+    with pytest.raises(
+        RecordError, match=r"name their public key or a file of allowed signers .*the parameter signers"
+    ):
+        evidence_of(read_run(run))
+    assert evidence_of(read_run(run), str(tmp_path / "key.pub")).vouched

@@ -112,6 +112,11 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def on_lines(text: str) -> str:
+    """Return a text on its lines: what else is not printed, is escaped, except for tabs."""
+    return "\n".join("\t".join(map(one_line, line.split("\t"))) for line in text.split("\n"))
+
+
 def name_list(names: Iterable[str]) -> str:
     """Return names for a sentence, each as ``one_line`` gives it."""
     return ", ".join(map(one_line, names))

@@ -11,14 +11,15 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kubeharden.errors import RecordError
+from kubeharden.errors import ParameterError, RecordError
 from kubeharden.records import executed_notebook
 from kubeharden.records.archive import (
     NOTEBOOK,
@@ -43,10 +44,11 @@ from kubeharden.records.html import render
 from kubeharden.records.journal import sync_folder
 from kubeharden.records.keys import fingerprint, public_part
 from kubeharden.records.reader import digest, open_file, read
-from kubeharden.records.signature import sign
+from kubeharden.records.signature import chosen_signers, only_signer, sign, signer_of
 from kubeharden.records.summary import build_record
 from kubeharden.redaction import Redactor
 
+LOCK_SECONDS, POLL_SECONDS = 60, 0.1  # a seal takes seconds
 READ_ONLY = 0o400  # what is sealed is not written again; its folders stay writable, so that it can be moved or removed
 
 
@@ -103,10 +105,11 @@ def _seal(past: PastRun, contents: dict[str, bytes], key: Path, may_ask: bool) -
         for name, content in contents.items():
             write_aside(folder, f"{STAGING}/{name}", content)
         lines = journal_lines(folder)
-        last, previous_digest = _end_of_chain(folder)
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        last, previous_digest = _end_of_chain(folder, key, now)
         made = Seal(
             run=past.run,
-            sealed=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            sealed=now,
             number=last.number + 1 if last else 1,
             previous=last.run if last else "",
             previous_digest=previous_digest,
@@ -170,18 +173,32 @@ def _remove(staging: Path) -> None:
         shutil.rmtree(staging)
 
 
-def _end_of_chain(folder: Path) -> tuple[Seal | None, str]:
-    """Return the seal of the run that was sealed last, and the digest of its record."""
-    last, found = None, ""
+def _end_of_chain(folder: Path, key: Path, now: str) -> tuple[Seal | None, str]:
+    """Return the seal of the run that was sealed last, and the digest of its record.
+
+    A seal of a later time than now is one only if it is of somebody whose signature counts: anyone who can write here
+    could put one there, and nothing could be sealed after it.
+    """
+    found = []
     for other in runs_in(folder.parent):
         if is_sealed(other):
-            try:
+            with suppress(RecordError):  # damaged since: verify says so, and it can be followed by nothing
                 seal = read_seal(read_record(other))
-                if seal.run == other.name and (last is None or seal.number > last.number):
-                    last, found = seal, digest(other, RECORD)
-            except RecordError:
-                continue  # damaged since: verify says so, and it can be followed by nothing
-    return last, found
+                found.append((seal, digest(other, RECORD), other))
+    for seal, record, other in sorted(found, key=lambda each: each[0].number, reverse=True):
+        if seal.run == other.name and (seal.sealed <= now or _counts(other, key)):
+            return seal, record
+    return None, ""
+
+
+def _counts(folder: Path, key: Path) -> bool:
+    """Return whether a record is signed with this key, or by somebody whose signature counts."""
+    line = public_part(key)
+    for signers in (only_signer(line), chosen_signers()):
+        with suppress(RecordError, ParameterError), signers as chosen:
+            signer_of(RECORD, read(folder, RECORD), read(folder, SIGNATURE), chosen)
+            return True
+    return False
 
 
 def _again(folder: Path, contents: dict[str, bytes]) -> Sealed:
@@ -207,13 +224,32 @@ def _again(folder: Path, contents: dict[str, bytes]) -> Sealed:
 
 @contextmanager
 def _only_one(parent: Path) -> Iterator[None]:
-    """One seal at a time in a folder of runs, or the chain would fork."""
+    """One seal at a time in a folder of runs, or the chain would fork.
+
+    Raises:
+        RecordError: another process has the folder, and does not give it back.
+    """
     handle = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    end = time.monotonic() + LOCK_SECONDS
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        while not _lock(handle):
+            if time.monotonic() > end:
+                raise RecordError(
+                    f"{parent}: another process has had this folder for {LOCK_SECONDS} s (see fuser(1)); end it, and "
+                    "seal again"
+                )
+            time.sleep(POLL_SECONDS)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _sync(path: Path) -> None:

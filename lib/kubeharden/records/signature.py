@@ -24,6 +24,10 @@ from kubeharden.records.keys import fingerprint, is_public_key, locate_key, publ
 from kubeharden.records.reader import MIB, name_list, read_path
 
 NAMESPACE = "kubeharden-record"
+WHOSE = (
+    "if it is a colleague's, name their public key or a file of allowed signers (--key or --allowed-signers of "
+    "kubeharden verify; in a notebook, the parameter signers)"
+)
 SIGNERS_VARIABLE = "KUBEHARDEN_ALLOWED_SIGNERS"
 _ONLY = "the-given-key"  # its principal, where there is no other name for it
 _ARMOR = (b"-----BEGIN SSH SIGNATURE-----\n", b"-----END SSH SIGNATURE-----\n")
@@ -254,7 +258,8 @@ def _maker(content: bytes, signature: Path, namespace: str) -> str:
 def _why_not(name: str, content: bytes, signature: Path, namespace: str) -> str:
     key = _maker(content, signature, namespace)
     if key:
-        return f"{name}.sig: a foreign signature, made with {key}, which is not among the allowed signers"
+        foreign = f"{name}.sig: a foreign signature, made with {key}, which is not among the allowed signers"
+        return f"{foreign}; {WHOSE}" if namespace == NAMESPACE else foreign
     return f"{name}: was altered after it was signed, or its signature was"
 
 

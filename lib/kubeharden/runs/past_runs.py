@@ -20,7 +20,7 @@ from kubeharden.records.verify import Verdict, verify
 from kubeharden.redaction import Redactor
 from kubeharden.runs.verb import verb
 from kubeharden.show.display import BAD, GOOD, Message, View
-from kubeharden.show.records_view import comparison_view, files_view, register_view, run_view
+from kubeharden.show.records_view import comparison_view, files_view, names_on_lines, register_view, run_view
 
 VERIFIED_AT_MOST = 200  # runs of one list; each costs some 10 ms
 
@@ -37,6 +37,7 @@ class Query(BaseModel):
     since: Text = ""
     until: Text = ""
     signers: Text = ""
+    oldest: Text = ""
     run: Text = ""
     other: Text = ""
     inventory: Text = ""
@@ -69,7 +70,7 @@ class Records:
             view.add(
                 Message(f"The newest {VERIFIED_AT_MOST} were verified; kubeharden verify takes them all.")
             )
-        return view
+        return names_on_lines(view)
 
     @verb
     def show(self) -> View:
@@ -77,7 +78,7 @@ class Records:
         if not self.entries:
             return _nothing()
         entry = self._entry(self.query.run, 0)
-        return run_view(record_of(entry.folder), self._verdicts([entry]).get(entry.run))
+        return names_on_lines(run_view(record_of(entry.folder), self._verdicts([entry]).get(entry.run)))
 
     @verb
     def compare(self) -> View:
@@ -89,7 +90,7 @@ class Records:
         if not self.query.other and place == len(self.entries):
             return View([Message("There is no run before it to compare it with.")])
         other = self._entry(self.query.other, place)
-        return comparison_view(other.run, one.run, compare_runs(other.folder, one.folder))
+        return names_on_lines(comparison_view(other.run, one.run, compare_runs(other.folder, one.folder)))
 
     @verb
     def since(self) -> View:
@@ -118,7 +119,7 @@ class Records:
         ]
         same = all(difference.words == "is as the run left it" for difference in found)
         view = View([Message("Every file is as the run left it.", GOOD)] if same else [])
-        return view.add(*files_view(found).blocks)
+        return names_on_lines(view.add(*files_view(found).blocks))
 
     def _entry(self, name: str, otherwise: int) -> Entry:
         """Return the run of that name, or the one in that place of the list where none is named."""
@@ -133,7 +134,11 @@ class Records:
         """Return the verdict on each sealed run; none where it is not known whose signatures count."""
         try:
             with named_signers(self.query.signers) as signers:
-                return {entry.run: verify(entry.folder, signers) for entry in entries if entry.sealed}
+                return {
+                    entry.run: verify(entry.folder, signers, self.query.oldest, alone=False)
+                    for entry in entries
+                    if entry.sealed
+                }
         except ParameterError:
             if self.query.signers:
                 raise

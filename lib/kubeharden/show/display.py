@@ -14,9 +14,11 @@ from importlib.resources import files
 from jinja2 import Environment, Template
 from tabulate import tabulate
 
+from kubeharden.records.reader import on_lines, one_line
 from kubeharden.redaction import Redactor
 
 GOOD, BAD, NOTE = "good", "bad", "note"
+SIGNS = {GOOD: "✔", BAD: "✘", NOTE: "•"}
 _BAR, _TEXT_BAR = 320, 40  # length of the longest bar: CSS pixels, and characters in a terminal
 _MARKS = "X.="  # the parts of a bar in a terminal
 
@@ -116,31 +118,48 @@ class View:
     __repr__ = __str__
 
     def _blocks_without_secrets(self) -> Iterator[Block]:
-        """Yield the blocks without secrets."""
-        redact = self.redactor.redact
+        """Yield the blocks without secrets, and without what a terminal would take for more than letters and lines."""
+
+        def lines(text: object) -> str:
+            return on_lines(self.redactor.redact(text if isinstance(text, str) else str(text)))
+
+        def line(text: object) -> str:
+            return _without_sign(one_line(lines(text)))
+
         for block in self.blocks:
+            title = "" if isinstance(block, Message) else line(block.title)
             if isinstance(block, Table):
+                # Below the first column, a line that a name brings does not look like another row.
                 rows = [
-                    [redact(cell if isinstance(cell, str) else str(cell)) for cell in row]
+                    [line(cell) if n == 0 else lines(cell) for n, cell in enumerate(row)]
                     for row in block.rows
                 ]
                 if block.most:
                     rows = [
                         [_cut(c, block.most) if n in block.mono else c for n, c in enumerate(r)] for r in rows
                     ]
-                yield replace(block, title=redact(block.title), rows=rows)
+                yield replace(block, title=title, headings=list(map(line, block.headings)), rows=rows)
             elif isinstance(block, Bars):
-                labelled = {redact(label): sizes for label, sizes in block.rows.items()}
-                yield replace(block, title=redact(block.title), rows=labelled)
+                yield replace(
+                    block, title=title, rows={line(label): sizes for label, sizes in block.rows.items()}
+                )
             elif isinstance(block, Message):
-                yield replace(block, text=redact(block.text))
+                yield replace(block, text=lines(block.text).replace("\n", "\n    "))
             else:
-                yield replace(block, title=redact(block.title), text=redact(block.text))
+                yield replace(
+                    block, title=title, text="\n".join(map(_without_sign, lines(block.text).split("\n")))
+                )
 
 
 def sentences(items: Iterable[str], kind: str = NOTE) -> list[Block]:
     """Make one message of each item."""
     return [Message(item, kind) for item in items]
+
+
+def _without_sign(line: str) -> str:
+    """Return a line that does not begin as a sentence of ours does: what others have named could pass for one."""
+    is_sign = len(line) > 1 and line[0] in SIGNS.values()
+    return line[0].encode("unicode_escape").decode() + line[1:] if is_sign else line
 
 
 def _cut(text: str, most: int) -> str:
@@ -190,7 +209,7 @@ def _text(block: Block) -> str:
         return f"{block.title}\n{block.text}"
     if isinstance(block, Bars):
         return _text(_with_text_bars(block))
-    return {GOOD: "✔ ", BAD: "✘ ", NOTE: "• "}[block.kind] + block.text
+    return f"{SIGNS[block.kind]} {block.text}"
 
 
 def _with_text_bars(block: Bars) -> Table:

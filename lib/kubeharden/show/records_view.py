@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from kubeharden.records.reader import one_line
 from kubeharden.records.register import Comparison, Entry, FileDifference
 from kubeharden.records.verify import Verdict
-from kubeharden.show.display import BAD, GOOD, Diff, Message, Table, View
+from kubeharden.show.display import BAD, GOOD, Block, Diff, Message, Table, View
 
 NAMES_SHOWN = 3  # of nodes, in a row of the register
+
+
+def names_on_lines(view: View) -> View:
+    """Return a view of what others have named with each name on its line, whatever is in it."""
+    blocks: list[Block] = [
+        replace(
+            block,
+            headings=list(map(one_line, block.headings)),
+            rows=[[one_line(str(c)) for c in r] for r in block.rows],
+        )
+        if isinstance(block, Table)
+        else block
+        for block in view.blocks
+    ]
+    return replace(view, blocks=blocks)
 
 
 def register_view(entries: Sequence[Entry], verdicts: Mapping[str, Verdict] | None = None) -> View:
