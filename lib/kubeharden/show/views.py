@@ -14,6 +14,7 @@ from kubeharden.facts.sensitive import sensitive_command, sensitive_value
 from kubeharden.kube.rbac import Authorization
 from kubeharden.kube.workloads import workloads
 from kubeharden.plan import FileChange, NodeChange, Plan, Remark, machines
+from kubeharden.plan.callers import ANONYMOUS, MODE, PORT, losses, open_kubelets
 from kubeharden.plan.events import Check, Result
 from kubeharden.plan.step import POD_SECURITY
 from kubeharden.redaction import join
@@ -59,6 +60,8 @@ def facts_view(facts: Facts) -> View:
         view.add(Table("Deprecation warnings in the journals", headings, warnings, frozenset({2})))
     else:
         view.add(Message("No deprecation warnings in any journal.", GOOD))
+    losing = losses(facts.cluster.objects, open_kubelets(facts), (PORT, ANONYMOUS, MODE))
+    view.add(*(Message(f"{r.subject} would lose something by hardening: {r.text}", NOTE) for r in losing))
     return view.add(_workload_table(facts))
 
 

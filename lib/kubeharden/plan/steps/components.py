@@ -12,6 +12,7 @@ from kubeharden.components.admission_plugins import flag_value
 from kubeharden.errors import MigrationRefusedError
 from kubeharden.facts import NodeFacts, ServiceFacts
 from kubeharden.kube.pods import singles
+from kubeharden.plan.callers import losses
 from kubeharden.plan.draft import Draft
 from kubeharden.plan.model import FileChange, NodeChange, Remark
 from kubeharden.plan.service_files import (
@@ -31,6 +32,10 @@ def plan_component(row: Component, rules: ConfigFile, draft: Draft) -> None:
     lonely = singles(draft.facts.cluster.objects) if row.runs_pods else {}
     services = [(node, found) for node in draft.facts.nodes if (found := node.service(row.name))]
     draft.add_changes(services, _Planner(draft, row, rules).change, row.name)
+    if row.runs_pods:
+        made = [change.migration for change in draft.node_changes if change.needed and change.migration]
+        closed = {setting.field for migration in made for setting in migration.hardened}
+        draft.remarks += losses(draft.facts.cluster.objects, (migration.before for migration in made), closed)
     for change in draft.node_changes:
         if change.needed and change.node in lonely:
             draft.remarks.append(Remark(change.subject, _alone(lonely[change.node])))
