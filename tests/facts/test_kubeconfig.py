@@ -73,7 +73,7 @@ def test_a_plugin_runs_only_after_what_it_is_told_is_known(
         shown.append(redactor.redact(" ".join(SECRETS)))
         raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr(plugin.subprocess, "Popen", started)
+    monkeypatch.setattr(plugin.programs, "run", started)
     with pytest.raises(ClusterError, match="cannot use the kubeconfig"):
         Cluster(written(tmp_path, {**CONFIG, "users": [CONFIG["users"][0]]}), None, redactor)
     assert not [secret for secret in SECRETS if secret in shown[0]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,11 +89,21 @@ def ssh_server(folder: Path, handler: Handler | None = None, **options: Any) -> 
     try:
         yield made
     finally:
-        loop.call_soon_threadsafe(server.close)
-        asyncio.run_coroutine_threadsafe(server.wait_closed(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(_end(server), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+async def _end(server: asyncssh.SSHAcceptor) -> None:
+    """Close a server, and wait until nothing of it is at work."""
+    server.close()
+    await server.wait_closed()
+    await asyncio.sleep(0)  # what has just begun is at work then
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def run_command(process: asyncssh.SSHServerProcess[bytes]) -> None:
@@ -117,10 +128,23 @@ async def _run(process: asyncssh.SSHServerProcess[bytes], *words: str, **environ
         stderr=asyncio.subprocess.PIPE,
         env={"PATH": "/usr/bin:/bin", **environment},
     )
-    await process.redirect(child.stdin, child.stdout, child.stderr)
-    status = await child.wait()
-    await process.stdout.drain()
-    process.exit(status)
+    feed = asyncio.create_task(_feed(process.stdin, child.stdin))
+    await asyncio.gather(_drain(child.stdout, process.stdout), _drain(child.stderr, process.stderr))
+    process.exit(await child.wait())
+    feed.cancel()
+
+
+async def _feed(source: Any, target: Any) -> None:
+    with contextlib.suppress(OSError, asyncssh.Error):
+        while data := await source.read(65536):
+            target.write(data)
+            await target.drain()
+    target.close()
+
+
+async def _drain(source: Any, target: Any) -> None:
+    while data := await source.read(65536):
+        target.write(data)
 
 
 def forced(output: str, status: int, complaints: str = "") -> Handler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kubeharden.edges.nodes import missing_ssh
 from kubeharden.edges.ports import ApiPort, NodePort
 from kubeharden.errors import ClusterError
 from kubeharden.inputs.inventory import Inventory
@@ -38,6 +39,7 @@ def preflight(kind: AnyKind, inventory: Inventory, nodes: NodePort, cluster: Api
     writes = f"read everything and write {', '.join(written)}{' and ' if written else ''}the lock"
     return [
         Check(f"SSH to {names}", "host keys known, logged in"),
+        *_client_configuration(inventory),
         Check(f"sudo on {names}", "becomes root"),
         *(
             Check(node, f"a change is open, what is seen may be in between: {words}", good=False)
@@ -50,6 +52,13 @@ def preflight(kind: AnyKind, inventory: Inventory, nodes: NodePort, cluster: Api
         ),
         _configz(cluster),
     ]
+
+
+def _client_configuration(inventory: Inventory) -> list[Check]:
+    """Return a check that says so where no client configuration of SSH is read."""
+    is_used = any(node.connection == "ssh" for node in inventory.nodes)
+    why = missing_ssh() if is_used else ""
+    return [Check("SSH client configuration", why, good=False)] if why else []
 
 
 def _general(cluster: ApiPort, *, applies: bool, drains: bool) -> list[Right]:

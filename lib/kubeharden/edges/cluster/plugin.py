@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from kubeharden.edges import programs
 from kubeharden.edges.ports import Clock
 from kubeharden.errors import ClusterError
 from kubeharden.facts.kubeconfig import Choice
@@ -63,31 +63,21 @@ class Plugin:
         command, arguments = self._spec.get("command"), self._spec.get("args") or []
         if not command or not isinstance(command, str):
             raise self._wrong("names no command")
+        words = [command, *map(str, arguments)]
         try:
-            process = subprocess.Popen(
-                [command, *map(str, arguments)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=self._folder,
-                env=self._environment(),
-                start_new_session=True,  # what it has started ends with it
-            )
+            done = programs.run(words, PLUGIN_SECONDS, b"", self._folder, self._environment())
         except (OSError, ValueError) as error:
             hint = str(self._spec.get("installHint") or "").strip()
             raise self._wrong(f"cannot be run: {error}. {hint[:_MOST_WORDS]}".rstrip()) from None
-        try:
-            output, complaints = process.communicate(timeout=PLUGIN_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            said = self._words(process.communicate()[1])
+        except subprocess.TimeoutExpired as error:
+            said = self._words(error.stderr or b"")
             raise self._wrong(
                 f"did not end within {PLUGIN_SECONDS:g} s and was stopped. Does it wait for somebody to log in? Run it "
                 f"once by hand{said}"
             ) from None
-        if process.returncode != 0:
-            raise self._wrong(f"ended with status {process.returncode}{self._words(complaints or output)}")
-        return output.decode("utf-8", errors="replace")
+        if done.returncode != 0:
+            raise self._wrong(f"ended with status {done.returncode}{self._words(done.stderr or done.stdout)}")
+        return done.stdout.decode("utf-8", errors="replace")
 
     def _environment(self) -> dict[str, str]:
         given = {one["name"]: str(one.get("value") or "") for one in self._spec.get("env") or ()}

@@ -1,63 +1,225 @@
-"""Host keys: what known_hosts says, and the refusal of every host that it does not name."""
+"""Host keys: what known_hosts says, as OpenSSH reads it, and the refusal of every key that it does not name."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import paramiko
-from paramiko.hostkeys import HostKeyEntry, HostKeys
 
-from kubeharden.errors import HostKeyError, ParameterError
+from kubeharden.errors import HostKeyError
+from kubeharden.inputs.inventory import SSH_PORT
+
+AUTHORITY, REVOKED = "@cert-authority", "@revoked"
+# A line: a marker or none, names, the type of the key, the key, a comment (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT). A key
+# of SSH1 has numbers in the place of its type.
+_LINE = re.compile(r"[ \t]*(?:(@\S+)[ \t]+)?([^ \t]+)[ \t]+([^ \t]+)(?:[ \t]+([^ \t]+))?")
+_SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}  # a type of key, and what it signs with
 
 
-class Reject(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
-    """Refuses a host that known_hosts does not name, and says which key it showed."""
+@dataclass(frozen=True)
+class Entry:
+    """A line of known_hosts.
 
-    def __init__(self, node: str) -> None:
-        self.node = node
+    Attributes:
+        place: file and line.
+        marker: ``@revoked``, ``@cert-authority`` or nothing.
+        names: patterns with commas between, or one name that is hashed.
+        kind: the type of the key, such as ``ssh-ed25519``.
+        key: as it goes over the wire; nothing where the line cannot be read.
+    """
 
-    def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:  # noqa: ARG002 - paramiko's signature
-        """Refuse.
+    place: str
+    marker: str
+    names: str
+    kind: str
+    key: bytes
+
+    def matches(self, name: str) -> bool:
+        """Check whether the line is about a host: as OpenSSH calls it, in small letters."""
+        if self.names.startswith("|"):
+            return _is_hash_of(self.names, name)
+        found = False
+        for pattern in self.names.lower().split(","):
+            if pattern.startswith("!"):
+                if _pattern(pattern[1:]).fullmatch(name):
+                    return False
+            else:
+                found = found or bool(_pattern(pattern).fullmatch(name))
+        return found
+
+
+class KnownHosts:
+    """The lines of some known_hosts files; a line that cannot be read is about nobody's key, as for OpenSSH.
+
+    Args:
+        paths: those that are not there, or cannot be read, are left out.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._plain: dict[str, list[Entry]] = defaultdict(list)  # by name; the others are looked through
+        self._others: list[Entry] = []
+        self.paths = tuple(paths)
+        for path in self.paths:
+            for entry in _read(Path(path)):
+                if re.search(r"[*?!|]", entry.names):
+                    self._others.append(entry)
+                else:
+                    for name in set(entry.names.lower().split(",")):
+                        self._plain[name].append(entry)
+
+    def of(self, host: str, port: int, alias: str) -> HostKeys:
+        """Return what is known of a host.
+
+        Args:
+            host: its name or address.
+            port: where it listens.
+            alias: ``HostKeyAlias``; empty for none.
+        """
+        plain = (alias or host).lower()
+        if alias or port == SSH_PORT:
+            return HostKeys(plain, self._about(plain), (), self.paths)
+        return HostKeys(f"[{plain}]:{port}", self._about(f"[{plain}]:{port}"), self._about(plain), self.paths)
+
+    def _about(self, name: str) -> tuple[Entry, ...]:
+        return (*self._plain.get(name, ()), *(entry for entry in self._others if entry.matches(name)))
+
+
+@dataclass(frozen=True)
+class HostKeys:
+    """The keys that are known of one host.
+
+    Attributes:
+        name: by which it is looked for.
+        entries: the lines about it.
+        without_port: those about its name alone: a key of them is good for every port, as for OpenSSH.
+        paths: where was looked.
+    """
+
+    name: str
+    entries: Sequence[Entry]
+    without_port: Sequence[Entry]
+    paths: Sequence[str]
+
+    def order(self, supported: Sequence[str]) -> tuple[str, ...]:
+        """Return algorithms of host keys, those first of which a key is known."""
+        kinds = {
+            entry.kind for entry in (*self.entries, *self.without_port) if not entry.marker and entry.key
+        }
+        first = {name for kind in kinds for name in _SIGNATURES.get(kind, (kind,))}
+        return tuple(sorted(supported, key=lambda name: name not in first))
+
+    def check(self, node: str, key: Any) -> None:
+        """Check the key that a host shows.
+
+        Args:
+            node: how the node is called, for messages.
+            key: paramiko's.
 
         Raises:
-            HostKeyError: always.
+            HostKeyError: it is revoked, another one than that which is known, or not known.
         """
+        blob, shown = key.asbytes(), f"{key.get_name()} {key.fingerprint}"
+        everywhere = (*self.entries, *self.without_port)
+        revoked = [entry.place for entry in everywhere if entry.marker == REVOKED and entry.key == blob]
+        if revoked:
+            raise HostKeyError(
+                f"{node}: the SSH host key of {self.name} is revoked ({revoked[0]}): it shows {shown}"
+            )
+        if any(not entry.marker and entry.key == blob for entry in everywhere):
+            return
+        same_kind = [e for e in self.entries if not e.marker and e.key and e.kind == key.get_name()]
+        if same_kind:
+            known = (
+                f"SHA256:{base64.b64encode(hashlib.sha256(same_kind[0].key).digest()).decode().rstrip('=')}"
+            )
+            raise HostKeyError(
+                f"{node}: the SSH host key of {self.name} has CHANGED: known_hosts has {known} ({same_kind[0].place}), "
+                f"it shows {key.fingerprint}. Somebody may be in between, or the machine was rebuilt; find out which "
+                "before you edit known_hosts"
+            )
         raise HostKeyError(
-            f"{self.node}: the SSH host key of {hostname} is not in known_hosts. It shows {key.get_name()} "
-            f"{key.fingerprint}. Compare that with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` on the node's "
-            "console; if it is the same, add it with ssh-keyscan"
+            f"{node}: the SSH host key of {self.name} is not in known_hosts ({', '.join(self.paths) or 'none'}). It "
+            f"shows {shown}. {self._others()}Compare that with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` on the "
+            "node's console; if it is the same, add it with ssh-keyscan"
+        )
+
+    def _others(self) -> str:
+        """Return what else the files have of the host."""
+        words = ""
+        kinds = sorted({entry.kind for entry in self.entries if not entry.marker and entry.key})
+        unread = [entry.place for entry in self.entries if not entry.key]
+        authorities = [entry.place for entry in self.entries if entry.marker == AUTHORITY]
+        if kinds:
+            words += f"Only keys of other types are known of it ({', '.join(kinds)}). "
+        if unread:
+            words += f"A line about it cannot be read ({', '.join(unread)}). "
+        if authorities:
+            words += (
+                f"Certificates of a host are not followed here, so {AUTHORITY} ({', '.join(authorities)}) does not do: "
+                "its key itself must be known. "
+            )
+        return words
+
+
+class Verify(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
+    """Has every host key checked; paramiko itself is given none to know."""
+
+    def __init__(self, keys: HostKeys, node: str) -> None:
+        self._keys, self._node = keys, node
+
+    def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:  # noqa: ARG002 - paramiko's signature
+        """Check the key that a host shows.
+
+        Raises:
+            HostKeyError: it is not the one that is known.
+        """
+        self._keys.check(self._node, key)
+
+
+def _read(path: Path) -> Iterable[Entry]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        found = _LINE.match(line.rstrip("\r"))
+        if found is None or found[2].startswith("#") or found[1] not in (None, AUTHORITY, REVOKED):
+            continue
+        yield Entry(
+            f"{path}, line {number}", found[1] or "", found[2], found[3], wire_key(found[3], found[4] or "")
         )
 
 
-def read_known_hosts(path: str | None) -> HostKeys:
-    """Return the keys of a known_hosts file. Revoked keys are left out, and certificate authorities are not used.
-
-    Raises:
-        ParameterError: a line cannot be read.
-    """
-    file = Path(path) if path else Path("~/.ssh/known_hosts").expanduser()
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    marked = [line.strip().partition(" ") for line in lines]
-    revoked = {_entry(file, rest).key.asbytes() for marker, _, rest in marked if marker == "@revoked"}
-    keys = HostKeys()
-    for line in lines:
-        if not line.strip() or line.lstrip()[0] in "#@":
-            continue
-        entry = _entry(file, line)
-        if entry.key.asbytes() not in revoked:
-            for name in entry.hostnames:
-                keys.add(name, entry.key.get_name(), entry.key)
-    return keys
-
-
-def _entry(file: Path, line: str) -> Any:
+def wire_key(kind: str, text: str) -> bytes:
+    """Return a key as it goes over the wire, which begins with its type; nothing where that is not one."""
     try:
-        entry = HostKeyEntry.from_line(line)
-    except (ValueError, paramiko.SSHException) as error:
-        raise ParameterError(
-            f"inventory: {file} has a line that is not a host key ({error}): {line[:60]}"
-        ) from None
-    if entry is None:
-        raise ParameterError(f"inventory: {file} has a line that is not a host key: {line[:60]}")
-    return entry
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+    return key if key[4 : 4 + len(kind)] == kind.encode() else b""
+
+
+def _is_hash_of(names: str, name: str) -> bool:
+    """Check a hashed name: ``|1|SALT|HASH``, both in base64."""
+    _, version, salt, wanted, *_ = (*names.split("|"), "", "", "")
+    try:
+        made = hmac.digest(base64.b64decode(salt), name.encode(), "sha1")
+        return version == "1" and hmac.compare_digest(made, base64.b64decode(wanted))
+    except (binascii.Error, ValueError):
+        return False
+
+
+@cache
+def _pattern(pattern: str) -> re.Pattern[str]:
+    """Return a pattern of OpenSSH, in which ``*`` and ``?`` alone mean something."""
+    return re.compile(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
-import signal
 import subprocess
 from collections.abc import Sequence
 
+from kubeharden.edges import programs
 from kubeharden.edges.nodes.refusal import refusal
 from kubeharden.edges.nodes.session import script_text
 from kubeharden.errors import NodeError
@@ -51,21 +51,11 @@ class Local:
         self._execute(node, [*self._sudo, "-S", "-v", "-p", ""], f"{self._password}\n".encode(), seconds)
 
     def _execute(self, node: Node, command: Sequence[str], payload: bytes, seconds: float) -> bytes:
-        # In a session of its own: Ctrl-C is for this process, which then puts back what has begun.
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
         try:
-            output, complaints = process.communicate(payload, timeout=seconds)
+            done = programs.run(command, seconds, payload)
         except subprocess.TimeoutExpired as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
             raise NodeError(f"{node.name}: no answer within {seconds:.0f} s") from error
-        if process.returncode != 0:
-            said = self._redactor.redact((complaints or output).decode(errors="replace").strip())[-500:]
-            raise NodeError(refusal(node.name, getpass.getuser(), process.returncode, said))
-        return output
+        if done.returncode != 0:
+            said = self._redactor.redact((done.stderr or done.stdout).decode(errors="replace").strip())[-500:]
+            raise NodeError(refusal(node.name, getpass.getuser(), done.returncode, said))
+        return done.stdout

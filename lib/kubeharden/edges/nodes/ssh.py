@@ -7,22 +7,29 @@ of a command.
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import subprocess
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import paramiko
 from fabric import Config, Connection
+from paramiko.config import SSHConfig
 
-from kubeharden.edges.nodes.known_hosts import Reject, read_known_hosts
+from kubeharden.edges.nodes.client_config import Target, resolve
+from kubeharden.edges.nodes.known_hosts import HostKeys, KnownHosts, Verify
+from kubeharden.edges.nodes.login_keys import LoginKeys
 from kubeharden.edges.nodes.refusal import refusal
 from kubeharden.edges.nodes.session import Session, scripts
-from kubeharden.errors import HostKeyError, NodeError
-from kubeharden.inputs.inventory import Inventory, Node
+from kubeharden.errors import NodeError
+from kubeharden.inputs.inventory import Inventory, Node, split_host
 from kubeharden.redaction import Redactor
 
 KEEPALIVE_SECONDS = 15
+MOST_JUMPS = 8
 # paramiko's own thread logs tracebacks of connections that end; they are raised where they matter.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
@@ -48,26 +55,31 @@ class Ssh:
 
     def __init__(self, inventory: Inventory, password: str | None, redactor: Redactor) -> None:
         self.inventory, self._password, self._redactor = inventory, password, redactor
-        self._known = read_known_hosts(inventory.ssh.known_hosts)
-        # Read and put together once: with many nodes, doing so for each of them takes longer than connecting.
-        self._config, self._scripts = Config(), scripts()
+        # Put together once, which takes longer than connecting. It is empty: OpenSSH resolves its configuration.
+        self._config, self._scripts = Config(ssh_config=SSHConfig()), scripts()
+        self._known: dict[tuple[str, ...], KnownHosts] = {}
         self._connections: dict[str, Connection] = {}
         self._idle: dict[str, list[Session]] = {}
+        self._jumps: dict[tuple[str, ...], Connection] = {}
+        self._proxies: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
-        self._gateway_lock = threading.Lock()
-        self._shared: Connection | None = None
+        self._jump_lock = threading.RLock()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, those to gateways last."""
         with self._lock:
-            connections = list(self._connections.values())
-            self._connections.clear()
-            self._idle.clear()
+            connections = [*self._connections.values(), *reversed(self._jumps.values())]
+            proxies = list(self._proxies)
+            for kept in (self._connections, self._idle, self._jumps, self._proxies):
+                kept.clear()
         for connection in connections:
-            _close(connection)
+            connection.close()
+        for process in proxies:
+            process.terminate()
+            process.wait()
 
     def logins(self) -> dict[str, dict[str, str]]:
-        """Return how each node with an open connection was logged in to; the gateway is among them by its name.
+        """Return how each node with an open connection was logged in to; gateways are among them by their names.
 
         Returns:
             ``user``; ``key``, the fingerprint of the key that proved it (empty for another way); ``host_key``,
@@ -75,8 +87,7 @@ class Ssh:
         """
         with self._lock:
             connections = dict(self._connections)
-        if self._shared is not None:
-            connections[f"gateway {self._shared.host}"] = self._shared
+            connections |= {f"gateway {jump.host}": jump for jump in self._jumps.values()}
         return {name: _login(connection) for name, connection in connections.items() if connection.transport}
 
     def run(self, node: Node, name: str, arguments: Sequence[str], payload: bytes, seconds: float) -> bytes:
@@ -154,79 +165,171 @@ class Ssh:
 
     def _open(self, node: Node) -> Connection:
         ssh = self.inventory.ssh
-        kwargs: dict[str, Any] = {
-            "banner_timeout": ssh.connect_timeout,
-            "auth_timeout": ssh.connect_timeout,
-            "channel_timeout": ssh.connect_timeout,
-        }
-        if ssh.identity_file:
-            kwargs |= {"key_filename": ssh.identity_file, "look_for_keys": False}
-        connection = Unshared(
-            node.host,
-            user=ssh.user,
-            port=node.port or ssh.port,
-            gateway=self._gateway(kwargs),
-            config=self._config,
-            connect_timeout=ssh.connect_timeout,
-            connect_kwargs=kwargs,
-        )
-        self._reach(connection, node.name)
-        return connection
+        user, host, port = split_host(node.host)
+        target = self._resolve(node.name, host, user or ssh.user, node.port or port or ssh.port)
+        via = (ssh.gateway,) if ssh.gateway else target.jumps
+        return self._reach(node.name, target, via, "" if ssh.gateway else target.proxy_command)
 
-    def _reach(self, connection: Connection, name: str) -> None:
-        """Open a connection; every error names the node."""
+    def _resolve(self, name: str, host: str, user: str | None, port: int | None) -> Target:
+        """Return how a host is reached; every error names the node."""
+        ssh = self.inventory.ssh
         try:
-            self._secure(connection, name, self.inventory.ssh.connect_timeout)
+            return resolve(host, user, port, ssh.identity_file, ssh.known_hosts, ssh.connect_timeout)
+        except NodeError as error:
+            raise NodeError(f"{name}: {error}") from None
+
+    def _reach(self, name: str, target: Target, via: Sequence[str], proxy_command: str) -> Connection:
+        """Open a connection; every error names the node.
+
+        Args:
+            name: of the node, or what the gateway is called.
+            target: where it goes.
+            via: the hosts through which it goes, the first one first.
+            proxy_command: what makes the connection, where none of these does; empty for nothing.
+        """
+        seconds = self.inventory.ssh.connect_timeout
+        keys, known = LoginKeys(target), self._known_hosts(target)
+        settings = {
+            **dict.fromkeys(("banner_timeout", "auth_timeout", "channel_timeout"), seconds),
+            "auth_strategy": keys,
+            "transport_factory": partial(_transport, known),
+        }
+        connection = Unshared(
+            target.host,
+            user=target.user,
+            port=target.port,
+            config=self._config,
+            connect_timeout=seconds,
+            connect_kwargs=settings,
+        )
+        connection.client.set_missing_host_key_policy(Verify(known, name))
+        try:
+            connection.connect_kwargs["sock"] = self._socket(target, via, proxy_command)
             connection.open()
             connection.transport.set_keepalive(KEEPALIVE_SECONDS)
-        except HostKeyError:
+        except NodeError:
+            connection.close()
             raise
-        except paramiko.BadHostKeyException as error:
-            raise HostKeyError(
-                f"{name}: the SSH host key of {error.hostname} has CHANGED: known_hosts has "
-                f"{error.expected_key.fingerprint}, it shows {error.key.fingerprint}. Somebody may be in between, "
-                "or the machine was rebuilt; find out which before you edit known_hosts"
-            ) from None
-        except paramiko.AuthenticationException as error:
-            raise NodeError(
-                f"{name}: {connection.host} refuses the login as {connection.user} ({_short(error)}); check "
-                "ssh.user and ssh.identity_file in the inventory, and the agent"
-            ) from None
+        except paramiko.AuthenticationException:
+            connection.close()
+            raise NodeError(_login_refused(name, target, keys, connection)) from None
         except (OSError, paramiko.SSHException, EOFError) as error:
+            connection.close()
             raise NodeError(
-                f"{name}: cannot reach {connection.host} port {connection.port} by SSH: {_short(error)}"
+                f"{name}: cannot reach {target.host} port {target.port} by SSH: {_short(error)}"
             ) from None
+        if not connection.transport.is_authenticated():
+            connection.close()
+            raise NodeError(
+                f"{name}: {target.host} wants more from {target.user} than a key (AuthenticationMethods in its "
+                "sshd_config); name a user for which a key is enough (ssh.user)"
+            )
+        return connection
 
-    def _gateway(self, kwargs: dict[str, Any]) -> Connection | None:
-        """Return the one connection to the gateway that all nodes share: sshd drops logins that come many at once."""
-        ssh = self.inventory.ssh
-        if ssh.gateway is None:
-            return None
-        with self._gateway_lock:
-            if self._shared is None or not self._shared.is_connected:
-                self._shared = Unshared(
-                    ssh.gateway,
-                    config=self._config,
-                    connect_timeout=ssh.connect_timeout,
-                    connect_kwargs=dict(kwargs),
-                )
-                self._reach(self._shared, f"gateway {self._shared.host}")
-            return self._shared
+    def _known_hosts(self, target: Target) -> HostKeys:
+        """Return what is known of a host; each file is read once."""
+        with self._lock:
+            if target.known_hosts not in self._known:
+                self._known[target.known_hosts] = KnownHosts(target.known_hosts)
+            known = self._known[target.known_hosts]
+        return known.of(target.host, target.port, target.alias)
 
-    def _secure(self, connection: Connection, node: str, seconds: int) -> None:
-        """Check host keys here and on every gateway; fabric by itself accepts any key."""
-        connection.client.set_missing_host_key_policy(Reject(node))
-        name = connection.host if connection.port == 22 else f"[{connection.host}]:{connection.port}"  # noqa: PLR2004
-        for key in (self._known.lookup(name) or {}).values():
-            connection.client.get_host_keys().add(name, key.get_name(), key)
-        if isinstance(connection.gateway, Connection):
-            if not connection.gateway.is_connected:  # a ProxyJump of ~/.ssh/config
-                self._secure(connection.gateway, f"{node}, gateway {connection.gateway.host}", seconds)
-        elif connection.gateway is None:
-            sock = socket.create_connection((connection.host, connection.port), timeout=seconds)
+    def _socket(self, target: Target, via: Sequence[str], proxy_command: str) -> Any:
+        """Return what the connection goes over."""
+        seconds = self.inventory.ssh.connect_timeout
+        if via:
+            jump = self._jump(tuple(via))
+            return jump.transport.open_channel(
+                "direct-tcpip", (target.host, target.port), ("", 0), timeout=seconds
+            )
+        if proxy_command:
+            return self._proxy(proxy_command)
+        return _connect(target, seconds)
+
+    def _jump(self, via: tuple[str, ...], below: tuple[tuple[str, ...], ...] = ()) -> Connection:
+        """Return the one connection to a gateway that all nodes share: sshd drops logins that come many at once.
+
+        Args:
+            via: the gateway, behind those through which it is reached.
+            below: what it is needed for.
+        """
+        *before, last = via
+        user, host, port = split_host(last.removeprefix("ssh://"))
+        name = f"gateway {host}"
+        with self._jump_lock:
+            jump = self._jumps.get(via)
+            if jump is not None and jump.is_connected:
+                return jump
+            target = self._resolve(name, host, user or None, port)
+            # What the configuration says of its own way counts for the first one alone; "Host *" may name itself there.
+            own = target.jumps if not before and target.jumps != via else ()
+            if via in below or len(below) > MOST_JUMPS:
+                raise NodeError(f"{name}: the ProxyJump of the SSH client configuration goes in a circle")
+            further = tuple(before) or own
+            if further:
+                self._jump(further, (*below, via))
+            jump = self._reach(name, target, further, "" if before else target.proxy_command)
+            with self._lock:
+                self._jumps[via] = jump
+            return jump
+
+    def _proxy(self, command: str) -> socket.socket:
+        """Return a socket whose other end is a program."""
+        ours, theirs = socket.socketpair()
+        shell = os.environ.get("SHELL") or "/bin/sh"
+        with theirs:
+            process = subprocess.Popen(
+                [shell, "-c", f"exec {command}"],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        with self._lock:
+            self._proxies.append(process)
+        return ours
+
+
+def _transport(known: HostKeys, sock: Any, **settings: Any) -> paramiko.Transport:
+    """Return a transport that asks for a host key of a type that is known."""
+    transport = paramiko.Transport(sock, **settings)
+    options = transport.get_security_options()
+    options.key_types = known.order(options.key_types)
+    return transport
+
+
+def _connect(target: Target, seconds: float) -> socket.socket:
+    """Return a socket to the first address of a host that answers."""
+    trouble: OSError = OSError("it has no address")
+    for family, kind, _, _, address in socket.getaddrinfo(
+        target.host, target.port, target.family, socket.SOCK_STREAM
+    ):
+        sock = socket.socket(family, kind)
+        try:
             # paramiko leaves Nagle's algorithm on, which costs 30 ms on every command.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.connect_kwargs["sock"] = sock
+            sock.settimeout(seconds)
+            if target.bind_address:
+                sock.bind((target.bind_address, 0))
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            trouble = error
+        else:
+            return sock
+    raise trouble
+
+
+def _login_refused(name: str, target: Target, keys: LoginKeys, connection: Connection) -> str:
+    """Return why a login was refused, with the server's own words."""
+    transport = connection.client.get_transport()
+    banner = transport.get_banner() if transport is not None else None
+    said = f". It says: {banner.decode(errors='replace').strip()[-500:]}" if banner else ""
+    trouble = "".join(f"; {words}" for words in keys.trouble)
+    return (
+        f"{name}: {target.host} refuses the login as {target.user} ({keys.offered} keys offered{trouble}); check "
+        f"ssh.user and ssh.identity_file in the inventory, and the agent{said}"
+    )
 
 
 def _login(connection: Connection) -> dict[str, str]:
@@ -238,13 +341,6 @@ def _login(connection: Connection) -> dict[str, str]:
         "key": used.fingerprint if used is not None else "",
         "host_key": f"{shown.get_name()} {shown.fingerprint}",
     }
-
-
-def _close(connection: Connection) -> None:
-    """Close a connection and the gateways that it went through, which fabric leaves open."""
-    connection.close()
-    if isinstance(connection.gateway, Connection):
-        _close(connection.gateway)
 
 
 def _short(error: BaseException) -> str:
