@@ -154,6 +154,7 @@ def _more_forbidden(policy: Object) -> Iterator[tuple[str, Object]]:
                 yield f"{key} without {name}", _with(policy, {key: [*spec.get(key, ()), name]})
 
 
+@pytest.mark.sample(70)
 @pytest.mark.parametrize("seed", range(200))
 def test_it_admits_what_runs_and_nothing_in_it_can_be_spared(seed: int) -> None:
     pods = running(seed)

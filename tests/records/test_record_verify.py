@@ -83,7 +83,7 @@ def test_every_byte_of_what_was_recorded_counts(
     assert {path.name for path in small} == {"journal.jsonl", "a" * 64}
     for path in (*small, pristine / "notebook.ipynb"):
         data = path.read_bytes()
-        sample = sampling.chosen(len(data), len(data) // 5)
+        sample = sampling.chosen(len(data), len(data) // 10)
         tried, known = tried + len(sample), known + len(data)
         for at in sample:
             change = flipped(data, at, 1 << at % 8)

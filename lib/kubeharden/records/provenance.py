@@ -11,6 +11,7 @@ import os
 import platform
 import socket
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def who() -> dict[str, Any]:
 def versions() -> dict[str, Any]:
     """Return the versions of kubeharden, Python and the packages that a run goes through; empty where one is not there.
 
-    ``commit`` and ``dirty`` are kubeharden's, where it runs from a git checkout; else empty and None.
+    ``commit`` and ``dirty`` are kubeharden's, where it runs from a git checkout; else empty and None. All are as they
+    were when this process first asked: what it has loaded by then is what it runs.
     """
     commit, dirty = _checkout(Path(__file__).resolve().parents[1])
     return {
@@ -62,6 +64,7 @@ def file_digest(path: Path) -> str:
         return ""
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)
@@ -69,6 +72,7 @@ def _version(package: str) -> str:
         return ""
 
 
+@cache
 def _checkout(folder: Path) -> tuple[str, bool | None]:
     """Return the commit of the checkout that this code is part of, and whether it was changed since."""
     # A package installed into an environment may lie inside somebody else's checkout, which says nothing of it.
