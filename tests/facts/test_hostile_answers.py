@@ -180,6 +180,11 @@ LONG = {
     "references": "ExecStart=/k " + "$A " * 80_000,
     "backslashes": "ExecStart=/k " + "\\" * 300_000,
     "a shell": "ExecStart=/bin/sh -c 'exec /k " + '"a" ' * 60_000 + "'",
+    "specifiers": "ExecStart=/k " + "%H " * 80_000,
+    "specifiers in a word": "ExecStart=/k " + "%a%b%c%d%e%f%g%H%i" * 8_000,
+    "escapes": "ExecStart=/k " + "\\x41" * 60_000,
+    "lines that go on after blanks": "ExecStart=/k " + "\\\n" * 100_000,
+    "commands in a line": "ExecStart=/k " + "; /k " * 60_000,
     "sections": "[Unit]\n" * 100_000 + "[Service]\nExecStart=/k",
 }
 

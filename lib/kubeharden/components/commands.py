@@ -16,6 +16,9 @@ from enum import Enum
 from kubeharden.errors import UnitError
 
 BLANKS = " \t\r\n"
+MOST_UNKNOWN = 4  # specifiers in a word that are told by what runs
+LONG_WORD = 4096  # characters
+MOST_MARKED = 200  # words with specifiers
 # Not a character, so that systemd itself takes no line that has it (utf8_is_valid, src/basic/utf8.c).
 MARK = "\ufdd0"
 MARKED = re.compile(f"{MARK}(.)", re.DOTALL)
@@ -261,23 +264,44 @@ def split_command(command: str, environment: Mapping[str, str]) -> list[str]:
 
 def specifiers_of(templates: Sequence[str], running: Sequence[str]) -> dict[str, str] | None:
     """Return what the specifiers in words stand for, by the same words of a process; None where they do not fit."""
-    if len(templates) != len(running):
+    pairs = list(zip(templates, running, strict=False))
+    plain = [pair for pair in pairs if MARK not in pair[0]]
+    pairs = [pair for pair in pairs if MARK in pair[0]]
+    same = len(templates) == len(running) and all(template == word for template, word in plain)
+    if not same or len(pairs) > MOST_MARKED:
         return None
     known: dict[str, str] = {}
-    for template, word in zip(templates, running, strict=True):
-        seen: set[str] = set()
-        pattern = ""
-        for index, part in enumerate(MARKED.split(with_values(template, known))):
-            if index % 2 == 0:
-                pattern += re.escape(part)
-            else:
-                pattern += f"(?P={_group(part)})" if part in seen else f"(?P<{_group(part)}>.*)"
-                seen.add(part)
-        found = re.fullmatch(pattern, word, re.DOTALL)
+    while pairs:
+        # Words with the fewest unknown ones say the most certain values.
+        pairs.sort(key=lambda pair: len(_unknown(pair[0], known)))
+        template, word = pairs.pop(0)
+        found = _values(with_values(template, known), word)
         if found is None:
             return None
-        known |= {letter: found[_group(letter)] for letter in seen}
+        known |= found
     return known
+
+
+def _unknown(template: str, known: Mapping[str, str]) -> set[str]:
+    return {found[1] for found in MARKED.finditer(template)} - known.keys()
+
+
+def _values(template: str, word: str) -> dict[str, str] | None:
+    """Return the values of the specifiers in a word, by the same word of a process; None where it does not fit."""
+    parts = MARKED.split(template)
+    letters = list(dict.fromkeys(parts[1::2]))
+    if len(letters) > MOST_UNKNOWN or (len(letters) > 1 and len(word) > LONG_WORD):
+        return None
+    seen: set[str] = set()
+    pattern = ""
+    for index, part in enumerate(parts):
+        if index % 2 == 0:
+            pattern += re.escape(part)
+        else:
+            pattern += f"(?P={_group(part)})" if part in seen else f"(?P<{_group(part)}>.*)"
+            seen.add(part)
+    found = re.fullmatch(pattern, word, re.DOTALL)
+    return None if found is None else {letter: found[_group(letter)] for letter in letters}
 
 
 def _group(letter: str) -> str:

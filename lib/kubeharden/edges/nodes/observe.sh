@@ -225,8 +225,7 @@ service() { # NAME[,WORD...], whose part of "shown" is the next
   case $binary in /*) binary=$root$binary ;; *) ;; esac
   section version "$name"
   said=$("$binary" ${server:+"$server"} --version 2>/dev/null)
-  printf '%s
-' "$said"
+  printf '%s\n' "$said"
 
   for word in "$@"; do
     shift
