@@ -73,7 +73,7 @@ def _value(name: str, text: str, at: int) -> Assignment:
     parts = _PART.findall(rest[0].lstrip(" \t"))
     if parts and parts[-1][0] != "\\":
         parts[-1] = parts[-1].rstrip(" \t")
-    pieces += [_after_backslash(part) if part[0] == "\\" else part for part in parts]
+    pieces += [_after_backslash(part) if part[0] == "\\" else part for part in parts if part]
     return Assignment(name, "".join(pieces), start, rest.end())
 
 
