@@ -15,7 +15,7 @@ WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearse test test-fast lint docs lock clean
+.PHONY: help setup rehearse test test-fast coverage lint docs lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -46,6 +46,15 @@ test: setup
 ## make test-fast  the tests that start neither a cluster nor a notebook; likewise with -m node, papermill or lab
 test-fast: setup
 	$(BIN)/pytest -n auto -m fast
+
+## make coverage   make test once more, and then which lines and branches none of its processes reached, by file and as
+##                 pages in build/coverage/html; MARK=fast measures those tests alone
+coverage: setup
+	rm -rf build/coverage && mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --maxschedchunk 2 $(if $(MARK),-m $(MARK))
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet --fail-under 0
+	$(BIN)/coverage report
 
 ## make lint       ruff, mypy, import rules, language (docs/glossary.md), notebooks stored without outputs
 lint: setup
