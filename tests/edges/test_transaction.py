@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -92,6 +93,42 @@ def test_what_is_confirmed_stays(site: Site, run: str) -> None:
     assert "--v=2" in site.command_line()
     assert site.nodes.confirm(NODE, run).outcome == "confirmed"
     assert site.nodes.undo(NODE, run).outcome == "confirmed"
+
+
+@contextmanager
+def ends_with_its_file(site: Site) -> Iterator[None]:
+    """The service ends as soon as its config file is another one, as kube-proxy does (initWatcher)."""
+    over = threading.Event()
+
+    def watch() -> None:
+        known = site.path(CONFIG).stat().st_ino
+        while not over.wait(0.01):
+            if (now := site.path(CONFIG).stat().st_ino) != known:
+                known = now
+                site.run(f"systemctl kill -s KILL {SERVICE}")
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(watch)
+        yield
+        over.set()
+        done.result()
+
+
+@pytest.mark.parametrize("restart", ["always", "no"])
+def test_a_program_that_ends_with_its_file_is_changed_and_put_back(
+    site: Site, run: str, restart: str
+) -> None:
+    first = site.change(2)
+    unit = first.files[1].after.replace("Restart=always", f"Restart={restart}")
+    site.carry_out(site.change(2, unit=unit), f"{run}-before")
+    before = site.files()
+    with ends_with_its_file(site):
+        begun = site.nodes.begin(site.change(3, unit=unit.replace("--v=2", "--v=3")), run, 60)
+        assert begun.outcome == "waiting", begun
+        assert "--v=3" in site.command_line()
+        assert site.nodes.undo(NODE, run).outcome == "reverted"
+    assert site.files() == before
+    assert eventually(lambda: "--v=2" in site.command_line())
 
 
 def test_undo_puts_back_at_once(site: Site, run: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
+
 from facts_fixtures import PLANS, read_facts
 from kubeharden.facts import Facts, FileFact, NodeFacts
 from kubeharden.facts.sensitive import with_sensitive_files
@@ -96,3 +98,35 @@ def test_a_refusal_names_the_file_and_the_others_go_on() -> None:
         "k8s-node2",
         "k8s-node3",
     }
+
+
+@pytest.mark.parametrize(
+    ("release", "restart", "words"),
+    [
+        ("v1.20.2", "Restart=always", "with Restart=always, systemd starts it"),
+        ("v1.20.2", "Restart=on-failure", "with Restart=on-failure, systemd starts it"),
+        ("v1.20.2", "Restart=no", "with Restart=no, it stays down until this run has restarted it"),
+        ("v1.20.2", "", "with Restart=no, it stays down until this run has restarted it"),
+        ("v1.13.0", "Restart=always", ""),
+    ],
+)
+def test_a_proxy_that_ends_with_its_file_is_named(release: str, restart: str, words: str) -> None:
+    def of(node: NodeFacts) -> NodeFacts:
+        service = node.services["kube-proxy"]
+        unit, path = service.show["FragmentPath"], "/etc/kubernetes/kube-proxy.conf"
+        text = f"[Service]\nExecStart=/usr/bin/kube-proxy --config={path}\n{restart}\n"
+        config = "kind: KubeProxyConfiguration\napiVersion: kubeproxy.config.k8s.io/v1alpha1\nmode: ipvs\n"
+        files = {p: FileFact(p, "644", "root", "root", t) for p, t in ((unit, text), (path, config))}
+        cmdline = ("/usr/bin/kube-proxy", f"--config={path}")
+        service = replace(service, files=files, cmdline=cmdline, version=release, configz=None)
+        return replace(node, services={**node.services, "kube-proxy": with_sensitive_files(service)})
+
+    facts = read_facts(PLANS / "handbuilt-1.20")
+    facts = replace(facts, nodes=tuple(map(of, facts.nodes)))
+    given = Parameters(steps=("kube-proxy",), cluster_cidr="10.2.0.0/16")
+    plan = make_plan(facts, given, read_policies(ROOT / POLICIES))
+    said = [
+        r.text for r in plan.remarks if r.subject == f"kube-proxy on {NODE}" and "ends by itself" in r.text
+    ]
+    assert len(said) == bool(words)
+    assert all(text.endswith(words) for text in said)

@@ -13,11 +13,15 @@ from kubeharden.errors import UnitError
 from kubeharden.facts import NodeFacts, ServiceFacts, read_config
 from kubeharden.plan.model import FileChange
 from kubeharden.podsecurity.admission_config import PATH as ADMISSION_CONFIG
-from kubeharden.releases import release_table
+from kubeharden.releases import Release, release_table
 from kubeharden.releases.components import ROOT
 from kubeharden.releases.tables import config_file
 
 DROP_IN = "50-kubeharden.conf"
+# Components that watch their config file and end when it changes, and since when (initWatcher and eventHandler,
+# cmd/kube-proxy/app/server.go, 1.14-1.36): with an error, so that these values of Restart= bring them back.
+WATCHES_ITS_FILE = {"kube-proxy": Release(1, 14)}
+BRINGS_BACK = ("always", "on-failure")
 # Units here belong to packages or to nobody: an update or a reboot takes an edit away again.
 FOREIGN_UNITS = ("/lib/", "/usr/lib/", "/run/")
 
@@ -108,6 +112,16 @@ def config_changes(
 
 def _content(config: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     return dict(paths.leaves(paths.without_nulls(config), fields))
+
+
+def ends_by_itself(service: ServiceFacts) -> str:
+    """Return what a service does once the config file that it runs with is another one; empty where it does nothing."""
+    since = WATCHES_ITS_FILE.get(service.name)
+    if since is None or service.release < since:
+        return ""
+    restart = (service.service.values("Service", "Restart") or ["no"])[-1]
+    then = "systemd starts it" if restart in BRINGS_BACK else "it stays down until this run has restarted it"
+    return f"it ends by itself once its config file is exchanged, before any restart; with Restart={restart}, {then}"
 
 
 def pending_restart(node: NodeFacts, service: ServiceFacts, argv: Sequence[str]) -> str:

@@ -12,10 +12,11 @@ from kubeharden.edges.ports import Transaction, TransactionResult
 from kubeharden.errors import NodeError
 from kubeharden.plan import FileChange, NodeChange, sha256
 from kubeharden.redaction import Redactor
-from kubeharden.releases import find_component
+from kubeharden.releases import find_component, release_table
 
 # Below it systemd looks for drop-ins beside a unit, so its check needs that part of the tree.
 UNITS = "/systemd/system/"
+SECURE_PORT = "--secure-port"
 OUTCOMES = ("waiting", "stale", "busy", "failed", "reverted", "unchanged", "confirmed")
 
 
@@ -55,7 +56,7 @@ def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: 
             if is_unit:
                 texts[f"check/{below}"] = file.after
     if check := _check_flag(change):
-        texts["argv"] = _lines([check, *change.expected_argv])
+        texts["argv"] = _lines([check, *change.expected_argv, *_check_words(change)])
     texts["digests"] = _lines(f"{sha256(text)}  {name}" for name, text in texts.items())
     return _tar(texts)
 
@@ -141,6 +142,13 @@ def _check_flag(change: NodeChange) -> str:
     words, config = change.expected_argv, find_component(change.service).config
     named = any(_names(words, file) for file in change.files)
     return config.check_flag if config and named and not any("\n" in word for word in words) else ""
+
+
+def _check_words(change: NodeChange) -> tuple[str, ...]:
+    """Return what the check has on its command line besides: the service that runs has the port already."""
+    made = change.migration
+    known = made and release_table(change.service, made.release).flag(SECURE_PORT)
+    return (f"{SECURE_PORT}=0",) if known else ()
 
 
 def _names(words: tuple[str, ...], file: FileChange) -> bool:

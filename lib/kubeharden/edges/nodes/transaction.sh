@@ -119,6 +119,22 @@ owners() { # FILE...: prints mode, owner and group of each; by number where the 
   done
 }
 
+copy() { # FROM TO: a file, with what hangs on it besides mode and owner; or says that it cannot be kept
+  cp -p --preserve=xattr "$1" "$2" 2>/dev/null || { cp -p "$1" "$2" && [ "$(hanging "$1")" = "$(hanging "$2")" ]; } || {
+    echo "the programs of this node (cp) cannot keep its access control list or its extended attributes" >&2
+    return 1
+  }
+  [ ! -e "$root/sys/fs/selinux/enforce" ] || chcon --reference="$1" "$2"
+}
+
+hanging() { # FILE: prints what can be seen of its access control list and its extended attributes
+  local said
+  said=$(ls -ld "$1")
+  said=${said%% *}
+  printf '%s\n' "${said#??????????}"
+  ! command -v getfattr >/dev/null || getfattr -d -m - -e hex --absolute-names "$1" 2>/dev/null | sed 1d
+}
+
 # --- a transaction --------------------------------------------------------------------------------------------
 
 load() { # RUN: makes this the transaction that all of the following is about: sets "run", "folder" and its settings
@@ -293,13 +309,20 @@ put_back_and_conclude() {
     look
     [ "$pid" = 0 ] || [ "$reached" != service ] || systemctl --no-block restart "$service.service"
     conclude reverted "the node was restarted before anybody confirmed the change; $after"
-  elif [ "$reached" != service ]; then
+  elif [ "$reached" != service ] && ran_on; then
     conclude reverted "$why; $after, and $service was not restarted"
   elif restart; then
     conclude reverted "$why; $after, and $service runs as before"
   else
     conclude failed "$why; $after, BUT $service DOES NOT RUN WITH THEM EITHER"
   fi
+}
+
+ran_on() { # the same process as before any file was exchanged: a program may watch its file, and end with a new one
+  local before
+  [ -e "$folder/running" ] || return 0
+  get before "$folder/running"
+  ! within 1 is_another "$before"
 }
 
 rebooted_since() { # it began
@@ -352,7 +375,8 @@ put_back() { # goes on over a file that cannot be put back: the others still can
   if [ "$sha" = absent ]; then
     rm -f "$real"
   else
-    cp -p "$folder/old.$index" "$beside" && sync "$beside" && mv -f "$beside" "$real"
+    { copy "$folder/old.$index" "$beside" || cp -p "$folder/old.$index" "$beside"; } && sync "$beside" &&
+      mv -f "$beside" "$real"
   fi
   [ ! -d "${real%/*}" ] || sync "${real%/*}"
   return 0

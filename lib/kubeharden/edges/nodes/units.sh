@@ -48,6 +48,8 @@ prepare() { # all that can be done before anything is changed; where it fails, i
 }
 
 change() { # and restart the service, until it waits to be confirmed
+  look
+  note running "$pid"
   if ! each install_file; then
     fail "cannot replace $complaint"
   elif ! say restarting || ! sync_places; then
@@ -201,12 +203,18 @@ outcome() { # TABLE: prints what the files are afterwards, whatever they were be
   done <"$1"
 }
 
-back_up() { [ "$sha" = absent ] || cp -p "$real" "$folder/old.$index"; }
+back_up() { [ "$sha" = absent ] || copy "$real" "$folder/old.$index"; }
 
 stage() { # beside its target, so that the rename stays on one file system
   [ "$new" != absent ] || return 0
-  { [ -d "${real%/*}" ] || mkdir -p "${real%/*}"; } &&
-    install -m "$mode" -o "$owner" -g "$group" "$folder/new.$index" "$beside"
+  if [ -f "$real" ]; then
+    # New content for a copy, on which all that hangs on the old file hangs too.
+    copy "$real" "$beside" && cat "$folder/new.$index" >"$beside" && chown "$owner:$group" "$beside" &&
+      chmod "$mode" "$beside"
+  else
+    { [ -d "${real%/*}" ] || mkdir -p "${real%/*}"; } &&
+      install -m "$mode" -o "$owner" -g "$group" "$folder/new.$index" "$beside"
+  fi
 }
 
 install_file() { if [ "$new" = absent ]; then rm -f "$real"; else mv -f "$beside" "$real"; fi; }
@@ -284,9 +292,9 @@ check_config() { # the program reads its file, says what is wrong with it, and e
   } <"$folder/argv"
   case $program in /*) program=$root$program ;; *) ;; esac
   # Without the lock, which "timeout" of busybox would hold a while longer.
-  complaint=$(timeout 20 "$program" "$flag=${folder#"$root"}/written" "$@" 2>&1 9>&-) || status=$?
+  complaint=$(timeout 20 "$program" "$@" "$flag=${folder#"$root"}/written" 2>&1 9>&-) || status=$?
   case $status:$complaint in
-  # 124: it took too long. A scheduler wants its ports first; a release may lack the flag. None is a refusal.
+  # 124: it took too long. An old scheduler wants its insecure port first; a release may lack the flag. None is a refusal.
   0:* | 124:* | *'address already in use'* | *"unknown flag: $flag"*) return 0 ;;
   *) ;;
   esac

@@ -18,6 +18,7 @@ from kubeharden.plan.model import FileChange, NodeChange, Remark
 from kubeharden.plan.service_files import (
     config_changes,
     config_target,
+    ends_by_itself,
     unit_changes,
     unreadable,
 )
@@ -90,7 +91,10 @@ class _Planner:
             *config_changes(service, path, config, migration),
             *unit_changes(service, argv, migration.argv, self._users(node, service, migration)),
         ]
-        self._comments(node, service, migration, next((f for f in files if f.path == path), None))
+        written = next((file for file in files if file.path == path), None)
+        self._comments(node, service, migration, written)
+        if named and written is not None and (why := ends_by_itself(service)):
+            self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
         self._unknown_fields(node, service, migration, path)
         self._closing(node, service, migration)
         if migration.argv != argv:

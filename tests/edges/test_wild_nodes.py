@@ -1,0 +1,185 @@
+"""What hangs on a file, programs that end by themselves, and checks beside a service that runs: under each shell."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import struct
+import subprocess
+import tarfile
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from facts_fixtures import PLANS, read_facts
+from kubeharden.edges.nodes.transaction import archive
+from kubeharden.inputs.parameters import Parameters
+from kubeharden.inputs.project import POLICIES
+from kubeharden.plan import sha256
+from kubeharden.plan.decide import make_plan
+from kubeharden.podsecurity import read_policies
+from support import ROOT
+
+FOLDER = Path(str(files("kubeharden.edges.nodes")))
+SCRIPT = "\n".join((FOLDER / f"{name}.sh").read_text() for name in ("transaction", "requests", "units"))
+SHELLS = [["dash"], ["bash"], ["busybox", "sh"]]
+ACL = "system.posix_acl_access"
+# One user beside the owner may read it: tag, permissions and id of each entry (linux/posix_acl_xattr.h).
+ENTRIES = [(1, 6, 2**32 - 1), (2, 4, 4321), (4, 4, 2**32 - 1), (16, 4, 2**32 - 1), (32, 0, 2**32 - 1)]
+ACL_VALUE = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in ENTRIES)
+OLD, NEW = sha256("old\n"), sha256("new\n")
+
+
+def call(shell: list[str], folder: Path, words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"there is no {shell[0]} on this machine")
+    text = f"{SCRIPT}\nbase={folder} folder={folder}/run run=run service=kube-proxy deadline=9\n{words}"
+    environment = {"PATH": os.environ["PATH"], "KUBEHARDEN_ROOT": str(folder), **environment}
+    command = [shutil.which(shell[0]) or "", *shell[1:], "-c", text]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def with_attributes(path: Path) -> None:
+    try:
+        os.setxattr(path, "user.owner", b"team-blue")
+        os.setxattr(path, ACL, ACL_VALUE)
+    except OSError as error:
+        pytest.skip(f"this file system has no extended attributes: {error}")
+
+
+def attributes(path: Path) -> dict[str, bytes]:
+    return {name: os.getxattr(path, name) for name in os.listxattr(path)}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with a file, and a transaction that replaces it."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "file").write_text("old\n")
+    (tmp_path / "file").chmod(0o640)
+    (tmp_path / "run/new.1").write_text("new\n")
+    row = f"1 640 root root {OLD} {NEW} /file\n"
+    (tmp_path / "run/files").write_text(row)
+    (tmp_path / "run/reversed").write_text(row)
+    return tmp_path
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give a file to root")
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+def test_what_hangs_on_a_file_hangs_on_the_new_one_and_on_the_old_one_again(
+    place: Path, shell: list[str]
+) -> None:
+    file = place / "file"
+    with_attributes(file)
+    before = attributes(file)
+    assert set(before) == {"user.owner", ACL}
+    done = call(shell, place, 'each back_up && each stage && each install_file || echo "$complaint"')
+    assert (done.stdout, done.stderr) == ("", "")
+    assert (file.read_text(), attributes(file), file.stat().st_mode & 0o777) == ("new\n", before, 0o640)
+    os.removexattr(file, "user.owner")
+    done = call(shell, place, "each put_back reversed")
+    assert (file.read_text(), attributes(file), file.stat().st_mode & 0o777) == ("old\n", before, 0o640)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give a file to root")
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+def test_where_it_cannot_be_kept_nothing_is_changed(place: Path, shell: list[str]) -> None:
+    """A cp that knows neither, as that of busybox."""
+    with_attributes(place / "file")
+    cp = 'cp() { case $* in *preserve*) return 1 ;; esac; cat <"$2" >"$3"; }'
+    done = call(shell, place, f'{cp}\neach back_up || echo "$complaint"')
+    assert done.stdout == (
+        "/file: the programs of this node (cp) cannot keep its access control list or its extended attributes\n"
+    )
+    for name in attributes(place / "file"):
+        os.removexattr(place / "file", name)
+    assert call(shell, place, f"{cp}\neach back_up && echo done").stdout == "done\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+def test_a_label_of_selinux_is_given_where_it_is_in_force(place: Path, shell: list[str]) -> None:
+    chcon = 'chcon() { echo "chcon $*"; }\n'
+    words = f"{chcon}copy {place}/file {place}/copy"
+    assert call(shell, place, words).stdout == ""
+    (place / "sys/fs/selinux").mkdir(parents=True)
+    (place / "sys/fs/selinux/enforce").touch()
+    assert call(shell, place, words).stdout == f"chcon --reference={place}/file {place}/copy\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ("77 active", "kube-proxy was not restarted"),  # it does not watch its file
+        (
+            "78 active",
+            "restarted\nkube-proxy runs as before",
+        ),  # it ended, and Restart=always has brought it back
+        ("0 inactive", "restarted\nkube-proxy runs as before"),  # it ended, and Restart=no has left it there
+    ],
+)
+def test_a_program_that_ended_with_its_file_runs_again(
+    place: Path, shell: list[str], now: str, said: str
+) -> None:
+    """Files were exchanged, and put back before the service was restarted."""
+    (place / "run/running").write_text("77\n")
+    (place / "run/state").write_text("begun\narming\narmed\n")
+    pid, active = now.split()
+    stubs = (
+        f"look() {{ pid={pid} active={active}; }}\nrestart() {{ echo restarted; }}\nput_all_back() {{ after=after; }}\n"
+        'conclude() { echo "${2##*, and }"; }\nenter() { :; }\nsleep() { :; }\nrebooted_since() { return 1; }\n'
+    )
+    assert call(shell, place, f"{stubs}put_back_and_conclude").stdout == f"{said}\n"
+
+
+SCHEDULER = """#!/bin/sh
+file='' wrote=''
+for word in "$@"; do
+  case $word in --write-config-to=*) wrote=yes ;; --config=*) file=$KUBEHARDEN_ROOT${word#*=} ;; *) ;; esac
+done
+case "$*" in *--secure-port=0*) ;; *) echo "listen tcp 0.0.0.0:10259: bind: address already in use"; exit 1 ;; esac
+grep -q good "$file" || { echo "strict decoding error"; exit 1; }
+[ "$wrote" = yes ]
+"""
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("good\n", "passes\n"),
+        ("bad\n", "kube-scheduler refuses the new configuration: strict decoding error\n"),
+    ],
+)
+@pytest.mark.parametrize(
+    "program", [["/scheduler"], ["/scheduler", "kube-scheduler"]], ids=["itself", "hyperkube"]
+)
+def test_the_check_is_real_beside_a_scheduler_that_runs(
+    place: Path, shell: list[str], text: str, said: str, program: list[str]
+) -> None:
+    (place / "scheduler").write_text(SCHEDULER)
+    (place / "scheduler").chmod(0o755)
+    (place / "run/new.1").write_text(text)
+    words = ["--write-config-to", *program, "--config=/file", "--secure-port=0"]
+    (place / "run/argv").write_text("".join(f"{word}\n" for word in words))
+    done = call(
+        shell, place, 'service=kube-scheduler; if check_config; then echo passes; else echo "$complaint"; fi'
+    )
+    assert done.stdout == said
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"), [("article-1.10", False), ("handbuilt-1.20", True), ("containerd-1.24", True)]
+)
+def test_the_check_wants_no_port_that_the_service_has(name: str, asked: bool) -> None:
+    plan = make_plan(read_facts(PLANS / name), Parameters(), read_policies(ROOT / POLICIES))
+    for change in plan.node_changes:
+        with tarfile.open(fileobj=io.BytesIO(archive(change, "r1", "me", 1, 2, "#"))) as sent:
+            if "argv" not in sent.getnames():
+                continue
+            found = sent.extractfile("argv")
+            assert found is not None
+            words = found.read().decode().splitlines()
+        assert (words[-1] == "--secure-port=0") == (asked and change.service == "kube-scheduler")
