@@ -15,6 +15,8 @@ from kubeharden.edges.nodes.session import SCRIPTS, script_text
 from kubeharden.edges.nodes.transaction import archive
 from kubeharden.facts import observation_request, parse_observation
 from kubeharden.plan import NodeChange
+from kubeharden_rehearsal import Rehearsal
+from transactions import SERVICE, Site
 
 FOLDER = Path(str(files("kubeharden.edges.nodes")))
 # Before 5.1, bash writes each here-document to a file in /tmp; later ones do it where they are told to be compatible.
@@ -108,6 +110,48 @@ def test_files_are_compared_without_room(
     text = f'{FULL}{FUNCTIONS}\nfolder={tmp_path}\ncompare\necho "[$same] [$stale]"'
     done = said(shell, text)
     assert (done.stdout.decode(), done.stderr) == (f"{outcome}\n", b"")
+
+
+def test_words_find_the_room_that_was_taken_for_them(
+    shell: tuple[list[str], dict[str, str]], tmp_path: Path
+) -> None:
+    """Here nothing can be written as long as the room is not given up."""
+    (tmp_path / "room").write_bytes(bytes(1000))
+    full = """put() { [ ! -e "$folder/room" ] && printf '%s\\n' "$3" >>"$folder/$2"; }"""
+    done = said(shell, f"{FUNCTIONS}\n{full}\nfolder={tmp_path}\nnote why because\nsay waiting\nsay stuck")
+    assert (done.stdout, done.stderr) == (b"", b"")
+    assert (tmp_path / "why").read_text() == "because\n"
+    assert (tmp_path / "state").read_text() == "\nwaiting\n\nstuck\n"
+    assert not (tmp_path / "room").exists()
+
+
+def test_a_failure_is_told_even_where_it_cannot_be_written(shell: tuple[list[str], dict[str, str]]) -> None:
+    stubs = "note() { return 1; }; enter() { return 1; }; recall() { reached=timer; }; rebooted_since() { return 1; }"
+    told = 'put_all_back() { after=back; }; conclude() { echo "$1: $2"; }'
+    text = f"{FUNCTIONS}\n{stubs}\n{told}\nfolder=/none service=kubelet deadline=9\nfail 'no room'"
+    assert said(shell, text).stdout == b"reverted: no room; back, and kubelet was not restarted\n"
+
+
+@pytest.mark.parametrize("pages", range(22, 44, 3))
+def test_a_disk_that_is_full_at_any_point_changes_nothing(article: Rehearsal, pages: int) -> None:
+    site = Site(article, "k8s-node1")
+    site.carry_out(site.change(1), "first")
+    base = site.path("/var/lib/kubeharden")
+    words = ["mount", "-t", "tmpfs", "-o", f"size={pages * os.sysconf('SC_PAGE_SIZE')}", "tmpfs", str(base)]
+    if subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a small disk")
+    try:
+        before, process = site.files(), site.run(f"systemctl show -p MainPID {SERVICE}")
+        result = site.nodes.begin(site.change(2), "r2", 20)
+        after = site.files()
+        assert result.outcome == "failed", result
+        assert "nothing was changed" in result.words
+        assert re.search("cannot (write|back up)|room|No space left", result.words)
+        assert [path for path in before | after if before.get(path) != after.get(path)] == []
+        assert site.run(f"systemctl show -p MainPID {SERVICE}") == process
+    finally:
+        subprocess.run(["umount", "-l", str(base)], check=True)
+        site.nodes.close()
 
 
 def test_a_change_without_room_is_not_begun_and_says_so(

@@ -223,6 +223,7 @@ NOT_PEM = base64.b64encode(b"not a certificate").decode()
         ({**config(), "current-context": "y"}, "it has no context 'y'; it has x"),
         ({**config(), "contexts": []}, "it has no context 'x'; it has none"),
         ({**config(), "clusters": None}, "it has no cluster 'c', which the context 'x' names"),
+        ({**config(), "users": 2 * config()["users"]}, "the name 'u' stands twice in its users"),
         (config(""), "server of the cluster 'c' is ''; expected an address such as https://"),
         (config("10.0.0.1:6443"), "server of the cluster 'c' is '10.0.0.1:6443'"),
         (config("https://:6443"), "server of the cluster 'c'"),

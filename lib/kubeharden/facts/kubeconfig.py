@@ -149,11 +149,13 @@ class Kubeconfig:
         return found
 
     def _entry(self, section: str, name: object) -> Mapping[str, Any] | None:
-        """Return what an entry of a section holds; the first of its name counts, as for kubectl."""
+        """Return what an entry of a section holds; a name that stands twice is an error, as for kubectl."""
         inner = _SECTIONS[section]
         found = [entry for entry in self.content.get(section) or [] if entry["name"] == name]
         if not found:
             return None
+        if len(found) > 1:
+            raise self._wrong(f"the name {name!r} stands twice in its {section}")
         entry = found[0].get(inner) or {}
         for field in _TEXTS[inner]:
             if not isinstance(entry.get(field) or "", str):

@@ -58,7 +58,9 @@ receive() { # the archive, as a folder that nobody else looks at
   }
   get boot "$root/proc/sys/kernel/random/boot_id"
   printf 'since %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >>"$folder/settings" && note boot "$boot" &&
-    note session $$ && mkfifo "$folder/working" && each note_real && note state begun
+    note session $$ && mkfifo "$folder/working" && each note_real || return 1
+  complaint="cannot write below ${base#"$root"}"
+  note state begun
 }
 
 note_real() { # where a link leads, stays what it is now

@@ -42,7 +42,8 @@
 #   digests       of all the others, as sha256sum -c reads them; it comes last
 #
 # The node adds what it needs to remember, among it "old.NUMBER", the backups, "held", which is there from the lock on
-# until all is cleared away, and "session", the process that begins the work.
+# until all is cleared away, "session", the process that begins the work, and "room", which is given up for words that
+# would find no other on a full disk.
 #
 # Files are put in place in the order of "files", config files before the unit that names them, and put back in the
 # reverse order. A path that is a symbolic link is followed.
@@ -184,12 +185,20 @@ is_over() { # STATE
 }
 
 note() { # NAME TEXT: a file of this transaction; the next state brings it to the disk
-  printf '%s\n' "$2" >"$folder/$1"
+  write ">" "$1" "$2"
 }
 
 say() { # STATE: not yet on disk
   # What a power cut or a full disk leaves of a line is none of the states, and the next line does not go on with it.
-  printf '\n%s\n' "$1" >>"$folder/state"
+  write ">>" state "$newline$1"
+}
+
+write() { # > or >>, NAME TEXT; on a full disk, in the room that was taken before anything was changed
+  put "$@" 2>/dev/null || { [ -e "$folder/room" ] && rm -f "$folder/room" && put "$@"; }
+}
+
+put() {
+  case $1 in '>') printf '%s\n' "$3" >"$folder/$2" ;; *) printf '%s\n' "$3" >>"$folder/$2" ;; esac
 }
 
 enter() { # STATE [PATH...]: on disk, and these before it, when this returns
@@ -200,21 +209,26 @@ enter() { # STATE [PATH...]: on disk, and these before it, when this returns
 
 conclude() { # STATE WORDS: it is over
   local words="$2"
-  [ ! -e "$folder/journal" ] || words="$2
+  [ ! -s "$folder/journal" ] || words="$2
 Its journal says:
 $(show "$folder/journal")"
+  make_room # the disk may be full, and the words must be there
   note words "$words"
   enter "$1" "$folder/words" || return 1 # to be tried again by whoever meets it next
   echo "kubeharden: $run: $service: $1: $2"
   finish
 }
 
+make_room() { # of what is not needed any more once it is decided how this ends
+  rm -rf "$folder"/new.* "$folder/check" "$folder/node" "$folder/written" "$folder/argv" "$folder/room"
+}
+
 finish() { # what is left to do once it is over; again, should it have been cut off
   recall
   if [ -p "$folder/working" ]; then exec 8<>"$folder/working"; else exec 8>/dev/null; fi
   # What only an open transaction needs; the backups stay.
-  rm -rf "$folder"/new.* "$folder"/real.* "$folder/check" "$folder/node" "$folder/written" "$folder/argv" \
-    "$folder/held" "$folder/working"
+  make_room
+  rm -rf "$folder"/real.* "$folder/held" "$folder/working"
   # Should this have been cut off until here, the timer does it again. From the lock on, the node is another's.
   [ -z "$reached" ] || systemctl stop "kubeharden-revert@$run.timer" 2>/dev/null
   unlock
@@ -302,7 +316,7 @@ put_back_and_conclude() {
   enter reverting "$@" # or not: the disk may be full
   put_all_back || return
   why=$(show "$folder/why")
-  why=${why:-nobody confirmed it within $deadline s}
+  why=${why:-${reason:-nobody confirmed it within $deadline s}}
   if rebooted_since; then
     systemctl daemon-reload
     # It starts after this; where it runs already, it is not waited for, or each would wait for the other.

@@ -5,6 +5,8 @@ kept=20 # folders of transactions, with their backups
 
 # --- kubeharden-apply@RUN -------------------------------------------------------------------------------------
 
+reason=''
+
 work() { # ends well once the transaction is over; else the unit fails, and systemd starts the one that puts back
   is_now begun || return 0
   command -v flock >/dev/null || {
@@ -39,6 +41,8 @@ prepare() { # all that can be done before anything is changed; where it fails, i
     give_up "cannot write $complaint"
   elif ! check_unit || ! check_config; then
     give_up "$complaint"
+  elif ! complaint=$(dd if=/dev/zero of="$folder/room" bs=65536 count=1 2>&1); then
+    give_up "there is not the room below ${base#"$root"} to write down what becomes of it: ${complaint%%"$newline"*}"
   elif ! sync_staged; then
     give_up "cannot write what is to be put in place: $complaint"
   else
@@ -82,6 +86,7 @@ give_up() { # WHY: before anything was renamed
 }
 
 fail() { # WHY
+  reason=$1 # should there be no room to write it
   note why "$1"
   put_back_and_conclude
 }
