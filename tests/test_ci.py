@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -148,7 +147,3 @@ def test_a_failure_ends_the_build(ci: Ci) -> None:
     assert status == 1, said
     assert rows["lab-cache"] == "was ended"
     assert ci.made[-1] == "lab down"
-
-
-def test_shellcheck_finds_nothing() -> None:
-    subprocess.run([Path(sys.executable).with_name("shellcheck"), ROOT / ".ci" / "run"], check=True)

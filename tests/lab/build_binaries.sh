@@ -40,7 +40,7 @@ what=''
 for program in $programs; do what="$what cmd/$program"; done
 export GOFLAGS=-mod=vendor GOPROXY=off GOCACHE="$work/go-cache" TMPDIR="$work/tmp" HOME="$work"
 # Without these the binaries report no version, and the kubelets' Node objects neither.
-export KUBE_GIT_VERSION=$version KUBE_GIT_MAJOR=1 KUBE_GIT_MINOR=20 KUBE_GIT_TREE_STATE=clean
+export KUBE_GIT_VERSION="$version" KUBE_GIT_MAJOR=1 KUBE_GIT_MINOR=20 KUBE_GIT_TREE_STATE=clean
 export KUBE_GIT_COMMIT=faecb196815e248d3ecfb03c680a4507229c2a56
 make WHAT="$what"
 

@@ -182,11 +182,11 @@ is_free() { # of this transaction: it is over, or its work never began and never
 }
 
 old() { # <SHA, in the line after the run's
-  local sha sum place
+  local sha found place
   read -r sha
   printf '@old\n'
-  sha256sum "$folder"/old.* 2>/dev/null | while read -r sum place; do
-    if [ "$sum" = "$sha" ]; then
+  sha256sum "$folder"/old.* 2>/dev/null | while read -r found place; do
+    if [ "$found" = "$sha" ]; then
       base64 <"$place"
       break
     fi
