@@ -201,6 +201,10 @@ def _command(words: Sequence[str], environment: Mapping[str, str]) -> Command:
     found = _PREFIXES.match(words[0])
     prefix = found[0] if found else ""
     path, *rest = [mark_specifiers(word) for word in (words[0][len(prefix) :], *words[1:])]
+    if _has_variable(path) and ":" not in prefix:
+        raise UnitError(
+            f"ExecStart= has a variable in the path of its program ({path}), which systemd leaves as it is"
+        )
     argv = rest if "@" in prefix and rest else [path, *rest]
     if ":" in prefix:
         return Command(prefix, path, tuple(argv))

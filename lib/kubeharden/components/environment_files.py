@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# What no variable may have: control characters (env_value_is_valid, src/basic/env-util.c), noncharacters.
-_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f\ufdd0-\ufdef]")
+# What no variable may have: bytes that are not UTF-8, noncharacters (utf8_is_valid, src/basic/utf8.c).
+_UNFIT = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 # Comments, which a backslash continues, lines that are not assignments, and names.
 _LINE = re.compile(
     r"[#;](?:[^\\\r\n]|\\.)*\\?|(?P<name>[^ \t\r\n#;][^=\r\n]*)=|[^ \t\r\n#;][^=\r\n]*(?=[\r\n]|\Z)",

@@ -143,7 +143,12 @@ def find_program(component: str, words: Sequence[str], running: Sequence[str] = 
 def _is_by_what_runs(component: str, words: Sequence[str], running: Sequence[str]) -> bool:
     """Return whether the first word has the component's name in it and is the process: a script would not be."""
     base = _base(words[0])
-    return component in base and base not in CONTAINERS and list(running[:1]) == list(words[:1])
+    return (
+        component in base
+        and words[0][0] != "-"
+        and base not in CONTAINERS
+        and list(running[:1]) == list(words[:1])
+    )
 
 
 def _start_of_command(component: str, words: Sequence[str]) -> int:
