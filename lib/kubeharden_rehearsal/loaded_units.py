@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kubeharden.components.units import Service, Unit
+from kubeharden.components.commands import mark_specifiers, with_values
+from kubeharden.components.units import Service, Unit, unit_specifiers
 
 FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zµ]*)")
@@ -32,13 +33,18 @@ class LoadedUnit:
 
     def service(self, root: Path) -> Service:
         """Return the service with its environment files as they are on disk now."""
-        paths = [value.removeprefix("-") for value in self.values("Service", "EnvironmentFile")]
-        texts = {
-            path: (root / path.lstrip("/")).read_text(encoding="utf-8")
-            for path in paths
-            if (root / path.lstrip("/")).is_file()
-        }
-        return Service(self._texts(), texts)
+        names = (value.removeprefix("-").lstrip("/") for value in self.environment_files(root.name))
+        found = (path for name in names for path in root.glob(name) if path.is_file())
+        texts = {f"/{path.relative_to(root)}": path.read_text(encoding="utf-8") for path in found}
+        return Service(self._texts(), texts, self._specifiers(root.name))
+
+    def environment_files(self, host: str) -> list[str]:
+        """Return the values of ``EnvironmentFile=`` in force, on a node of that name."""
+        values = self.values("Service", "EnvironmentFile")
+        return [with_values(mark_specifiers(value), self._specifiers(host)) for value in values]
+
+    def _specifiers(self, host: str) -> dict[str, str]:
+        return {**unit_specifiers(self.fragment.rpartition("/")[2]), "H": host}
 
     def _texts(self) -> tuple[tuple[str, Unit], ...]:
         return tuple((path, Unit.parse(text)) for path, text, _ in self.files)
@@ -85,23 +91,13 @@ def load(root: Path, name: str) -> LoadedUnit | None:
 def changed_on_disk(root: Path, name: str, loaded: LoadedUnit) -> bool:
     """Return whether the files are no longer those that were loaded (``NeedDaemonReload``)."""
     now = load(root, name)
-    if now is None:
-        return True
-    return [(path, stamp) for path, _, stamp in now.files] != [
-        (path, stamp) for path, _, stamp in loaded.files
-    ]
+    return now is None or [file[::2] for file in now.files] != [file[::2] for file in loaded.files]
 
 
 def names(root: Path) -> list[str]:
     """Return the services that have a unit file."""
-    return sorted(
-        {
-            path.name
-            for folder in FOLDERS
-            for path in (root / folder).glob("*.service")
-            if "@" not in path.name
-        }
-    )
+    found = (path.name for folder in FOLDERS for path in (root / folder).glob("*.service"))
+    return sorted({name for name in found if "@" not in name})
 
 
 def _drop_ins(root: Path, name: str) -> list[Path]:

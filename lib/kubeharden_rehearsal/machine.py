@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import time as clock
 from typing import Any
 
-from kubeharden.components.programs import is_program, program_words
-from kubeharden.releases import Release, feature, known_components
+from kubeharden.components.programs import arguments, component_of
+from kubeharden.releases import Release, feature
 from kubeharden_rehearsal import apiserver_process, component_processes
 from kubeharden_rehearsal.atomic import write_atomically
 from kubeharden_rehearsal.behaviour import Klog, RefusedError, Started, Surroundings
@@ -213,7 +213,7 @@ class Machine:
         )
         starter = STARTERS.get(name)
         if starter is not None:
-            return starter(launch.argv[program_words(name, launch.argv) :], around)
+            return starter(arguments(name, launch.argv), around)
         return Started([f"{name} started"], seconds=_OTHERS.get(name, 0.05))
 
     def _say(self, launch: Launch, name: str, lines: list[str]) -> None:
@@ -286,12 +286,6 @@ class Machine:
         if path == "/healthz" and "etcd.service" not in self.running:
             return 500, "[+]ping ok\n[-]etcd failed: reason withheld\nhealthz check failed\n"
         return _health(path)
-
-
-def component_of(argv: Sequence[str]) -> str:
-    """Return the name of the component that a command line runs; that of its program for another one."""
-    found = (row.name for row in known_components() if is_program(row.name, argv))
-    return next(found, argv[0].rpartition("/")[2])
 
 
 def shown_config(config: dict[str, Any]) -> dict[str, Any]:

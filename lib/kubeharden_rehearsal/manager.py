@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from kubeharden.components.programs import find_program
-from kubeharden.components.shells import unwrapped
+from kubeharden.components.programs import started_program
 from kubeharden.errors import UnitError
-from kubeharden.releases import known_components
 from kubeharden_rehearsal import loaded_units
 from kubeharden_rehearsal.loaded_units import LoadedUnit
 
@@ -233,7 +231,7 @@ class Manager:
             self._fail(name, "start-limit-hit")
             return
         try:
-            argv = _started_program(unit.service(self.root).argv())
+            argv = started_program(unit.service(self.root).argv())
         except UnitError as error:
             self._processes.log(name, f"{name}: Failed to load environment files: {error}", time)
             self._fail(name, "resources")
@@ -249,10 +247,7 @@ class Manager:
         launch = Launch(name, argv, user, state.pid, state.invocation, time)
         outcome = self._processes.launch(launch)
         self._processes.persist()
-        self._task(name, self._watch(name, outcome, notify))
-
-    def _task(self, name: str, work: Awaitable[None]) -> None:
-        self._tasks[name] = asyncio.ensure_future(work)
+        self._tasks[name] = asyncio.ensure_future(self._watch(name, outcome, notify))
 
     async def _watch(self, name: str, outcome: Outcome, notify: bool) -> None:
         state = self.state(name)
@@ -280,7 +275,7 @@ class Manager:
         if policy == "always" or (policy in ("on-failure", "on-abnormal") and status):
             state.active, state.sub, state.result = "activating", "auto-restart", result
             self._processes.persist()
-            self._task(name, self._restart_later(name))
+            self._tasks[name] = asyncio.ensure_future(self._restart_later(name))
         else:
             self._fail(name, result)
 
@@ -323,22 +318,14 @@ class Manager:
         self.states = {name: UnitState(**state) for name, state in data["states"].items()}
         for name, state in self.states.items():
             if state.sub == "auto-restart":
-                self._task(name, self._restart_later(name))
+                self._tasks[name] = asyncio.ensure_future(self._restart_later(name))
             elif state.pid:
-                self._task(name, self._watch(name, Outcome(0.0), notify=False))
+                self._tasks[name] = asyncio.ensure_future(self._watch(name, Outcome(0.0), notify=False))
 
     def close(self) -> None:
         """Stop all timers."""
         for task in self._tasks.values():
             task.cancel()
-
-
-def _started_program(words: list[str]) -> tuple[str, ...]:
-    """Return the command line of the process that a command ends in: that of a component, past a shell or ``env``."""
-    for row in known_components():
-        with contextlib.suppress(UnitError):
-            return find_program(row.name, words).argv
-    return tuple(unwrapped(words))
 
 
 def _sort(names: Iterable[str], order: list[str]) -> list[str]:

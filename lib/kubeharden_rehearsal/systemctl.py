@@ -233,7 +233,7 @@ def _properties(machine: Machine, name: str) -> list[tuple[str, str]]:
         ("ExecMainStartTimestampMonotonic", str(monotonic)),
         ("ExecMainPID", str(state.pid)),
         ("ExecMainStatus", str(state.exit_status)),
-        *(("EnvironmentFiles", text) for text in _environment_files(loaded)),
+        *(("EnvironmentFiles", text) for text in _environment_files(machine, loaded)),
         ("User", loaded.value("Service", "User")),
         ("Group", loaded.value("Service", "Group")),
         ("Id", name),
@@ -252,10 +252,10 @@ def _properties(machine: Machine, name: str) -> list[tuple[str, str]]:
     ]
 
 
-def _environment_files(unit: LoadedUnit) -> list[str]:
+def _environment_files(machine: Machine, unit: LoadedUnit) -> list[str]:
     return [
         f"{value.removeprefix('-')} (ignore_errors={'yes' if value.startswith('-') else 'no'})"
-        for value in unit.values("Service", "EnvironmentFile")
+        for value in unit.environment_files(machine.name)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kubeharden.components.commands import read_commands
 from kubeharden.components.units import Service, Unit
 from kubeharden.errors import UnitError
 from kubeharden_rehearsal import loaded_units
@@ -43,12 +44,13 @@ def _problem(machine: Machine, path: str) -> str:
     files = [place, *sorted((place.parent / f"{place.name}.d").glob("*.conf"))]
     try:
         parsed = tuple((str(file), Unit.parse(file.read_text(encoding="utf-8"))) for file in files)
+        values = Service(parsed, {}).values("Service", "ExecStart")
+        commands = [command for value in values for command in read_commands(value, {})]
     except UnitError as error:
         return f"{place.name}: {error}\n"
-    commands = Service(parsed, {}).values("Service", "ExecStart")
     if not commands:
         return f"{place.name}: Service has no ExecStart=, ExecStop=, or SuccessAction=. Refusing.\n"
-    program = commands[0].split()[0].lstrip("@-:+!")
+    program = commands[0].path
     if not (machine.root / program.lstrip("/")).exists():
         return f"{place.name}: Command {program} is not executable: No such file or directory\n"
     return ""

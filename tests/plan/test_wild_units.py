@@ -17,7 +17,7 @@ from kubeharden.facts.parser import with_sensitive_files
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import Plan
 from kubeharden.plan.decide import make_plan
-from kubeharden.plan.service_files import unit_changes
+from kubeharden.plan.service_files import own_places, unit_changes
 from kubeharden.podsecurity import read_policies
 
 ROOT = Path(__file__).parents[2]
@@ -214,3 +214,18 @@ def test_a_unit_that_the_inventory_names_and_the_node_does_not_have_is_said() ->
     facts = replace(SEEN, nodes=(replace(SEEN.node(MASTER), services={"kubelet": service}),))
     said = [remark.text for remark in make_plan(facts, GIVEN, POLICIES).remarks]
     assert "the inventory names its unit k8s-kubelet, and the node has no k8s-kubelet.service" in said
+
+
+def test_a_drop_in_stands_after_the_one_of_a_package_that_has_the_command() -> None:
+    row = {
+        "service": "ExecStart=/bin/false",
+        "runs": ["/usr/bin/kubelet", "--v=2", "--cluster-dns=10.0.0.10"],
+    }
+    later = "/usr/lib/systemd/system/kubelet.service.d/90-package.conf"
+    service = service_of(row, path=VENDOR, DropInPaths=later)
+    text = f"[Service]\nExecStart=\nExecStart={' '.join(row['runs'])}\n"
+    service = replace(service, files={**service.files, later: FileFact(later, "644", "root", "root", text)})
+    [change] = [change for change in plan_of(service).node_changes if change.node == MASTER]
+    [path] = [file.path for file in change.files if "systemd" in file.path]
+    assert path > later.replace("/usr/lib/", "/etc/")
+    assert path in own_places(service)

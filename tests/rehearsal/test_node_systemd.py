@@ -121,3 +121,24 @@ def test_the_smaller_verbs(article_lab, command, status, words):
 def test_several_units_are_shown_with_an_empty_line_between(article_lab):
     said = article_lab.run("k8s-master", "systemctl show -p Id,LoadState kubelet nothing").out
     assert said == ("Id=kubelet.service\nLoadState=loaded\n\nId=nothing.service\nLoadState=not-found\n")
+
+
+def test_a_command_is_run_as_systemd_runs_it(article_lab):
+    root = article_lab.root("k8s-node1")
+    (root / "etc/default").mkdir(exist_ok=True)
+    (root / "etc/default/kube-proxy.env").write_text('ARGS="--v=3"\n')
+    (root / "usr/bin/hyperkube").write_text("")
+    good = (root / PROXY[1:]).read_text()
+    command = "/usr/bin/env A=1 /usr/bin/hyperkube proxy $ARGS --hostname-override=%H-5%,"
+    start = f"EnvironmentFile=-/etc/default/%N.*\nExecStart={command}"
+    article_lab.edit("k8s-node1", PROXY, lambda text: text.replace("ExecStart=/usr/bin/kube-proxy", start))
+    sudo(article_lab, "systemctl daemon-reload", "k8s-node1")
+    shown = article_lab.show("k8s-node1", "kube-proxy", "EnvironmentFiles")
+    assert shown == "/etc/default/kube-proxy.* (ignore_errors=yes)"
+    sudo(article_lab, "systemctl restart kube-proxy", "k8s-node1")
+    pid = article_lab.show("k8s-node1", "kube-proxy", "MainPID")
+    words = (root / f"proc/{pid}/cmdline").read_text()
+    assert words.startswith("/usr/bin/hyperkube\0proxy\0--v=3\0--hostname-override=k8s-node1-5%,\0")
+    article_lab.edit("k8s-node1", PROXY, lambda _: good)
+    sudo(article_lab, "systemctl daemon-reload", "k8s-node1")
+    sudo(article_lab, "systemctl restart kube-proxy", "k8s-node1")

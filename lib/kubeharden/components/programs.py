@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kubeharden.components.shells import SHELLS, shell_line, unwrapped
 from kubeharden.errors import UnitError
+from kubeharden.releases import known_components
 
 # Programs that run the command that follows their options.
 STARTERS = frozenset(
@@ -112,6 +114,24 @@ def is_program(component: str, argv: Sequence[str]) -> bool:
     """Return whether a command line begins with the component: its name, that with a version, or hyperkube's."""
     versioned = re.fullmatch(rf"{re.escape(component)}(?:[-_.]?v?[0-9][\w.+-]*)?", _base(argv[0]))
     return versioned is not None or _is_hyperkube(component, argv)
+
+
+def component_of(argv: Sequence[str]) -> str:
+    """Return the name of the component that a command line runs; that of its program for another one."""
+    found = (row.name for row in known_components() if is_program(row.name, argv))
+    return next(found, _base(argv[0]))
+
+
+def started_program(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the command line of the process that a command ends in: that of a component, past a shell or ``env``.
+
+    Raises:
+        UnitError: it is a shell line of more than one command.
+    """
+    for row in known_components():
+        with contextlib.suppress(UnitError):
+            return find_program(row.name, words).argv
+    return tuple(unwrapped(list(words)))
 
 
 def find_program(component: str, words: Sequence[str], running: Sequence[str] = ()) -> Program:

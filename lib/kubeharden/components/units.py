@@ -301,3 +301,11 @@ def _readable_words(value: str) -> Iterator[str]:
                 yield word
     except QuoteError:
         return
+
+
+def unit_specifiers(unit: str) -> dict[str, str]:
+    """Return the specifiers that follow from the name of a unit, and those that are the same on every system."""
+    name, _, _ = unit.rpartition(".")
+    prefix, _, instance = name.partition("@")
+    same = {"t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "E": "/etc", "T": "/tmp"}  # noqa: S108
+    return {"n": unit, "N": name, "p": prefix, "i": instance, **same}

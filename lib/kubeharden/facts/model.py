@@ -121,7 +121,7 @@ class ServiceFacts:
             environment_files={
                 path: fact.content for path, fact in self.files.items() if path not in unit_paths
             },
-            specifiers=unit_specifiers(f"{self.unit}.service"),
+            specifiers=units.unit_specifiers(f"{self.unit}.service"),
         )
 
     @property
@@ -155,7 +155,10 @@ class ServiceFacts:
         if found.in_shell:
             command = replace(command, prefix=command.prefix.replace("@", ""))
         sources = _sources(found.argv, self._with_specifiers(found.argv))
-        return command.line([*found.starters, *(sources.get(word, word) for word in argv)])
+        words = [*found.starters, *(sources.get(word, word) for word in argv)]
+        if found.in_shell and "/" not in words[0]:  # which systemd before 239 does not look for
+            words.insert(0, "/usr/bin/env")
+        return command.line(words)
 
     def _program(self, words: Sequence[str]) -> Program:
         if self.component.is_judged:
@@ -315,14 +318,6 @@ class Facts:
         seen = {node.name for node in self.nodes}
         names = (item["metadata"]["name"] for item in self.cluster.of("nodes"))
         return tuple(sorted(name for name in names if name not in seen))
-
-
-def unit_specifiers(unit: str) -> dict[str, str]:
-    """Return the specifiers that follow from the name of a unit, and those that are the same on every system."""
-    name, _, _ = unit.rpartition(".")
-    prefix, _, instance = name.partition("@")
-    same = {"t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "E": "/etc", "T": "/tmp"}  # noqa: S108
-    return {"n": unit, "N": name, "p": prefix, "i": instance, **same}
 
 
 def _sources(templates: Sequence[str], argv: Sequence[str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from kubeharden.releases.components import ROOT
 from kubeharden.releases.tables import config_file
 
 DROP_IN = "50-kubeharden.conf"
+LAST_DROP_IN = "zz-kubeharden.conf"  # where the command stands in a drop-in that is read after the other name
 # Components that watch their config file and end when it changes, and since when (initWatcher and eventHandler,
 # cmd/kube-proxy/app/server.go, 1.14-1.36): with an error, so that these values of Restart= bring them back.
 WATCHES_ITS_FILE = {"kube-proxy": Release(1, 14)}
@@ -30,7 +31,8 @@ def own_places(service: ServiceFacts) -> frozenset[str]:
     """Return the paths of the files that kubeharden adds to a service, and so the only ones that it may remove."""
     component = service.component
     admission = {ADMISSION_CONFIG} if component.serves_api else set()
-    return frozenset({component.config_path, component.other_config_path, _drop_in_path(service), *admission})
+    drop_ins = {f"{_drop_ins(service)}/{name}" for name in (DROP_IN, LAST_DROP_IN)}
+    return frozenset({component.config_path, component.other_config_path, *drop_ins, *admission})
 
 
 def config_target(service: ServiceFacts) -> str:
@@ -92,7 +94,13 @@ def _drop_in(service: ServiceFacts, wanted: list[str] | None, settings: Mapping[
 
 
 def _drop_in_path(service: ServiceFacts) -> str:
-    return f"/etc/systemd/system/{service.unit}.service.d/{DROP_IN}"
+    folder, _, name = service.service.command_file().rpartition("/")
+    is_later = folder.endswith(".service.d") and name > DROP_IN
+    return f"{_drop_ins(service)}/{LAST_DROP_IN if is_later else DROP_IN}"
+
+
+def _drop_ins(service: ServiceFacts) -> str:
+    return f"/etc/systemd/system/{service.unit}.service.d"
 
 
 def config_changes(
