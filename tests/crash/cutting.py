@@ -26,8 +26,10 @@ SHELL = """#!/bin/dash
 PATH={folder}:$PATH
 export PATH
 if [ "${{3:-}}" = kubeharden-session ]; then
-  loader=$(printf '%s\\n' "$2" | /usr/bin/sed 's|^eval.*|eval "$(printf "%s" "$scripts" \\| {folder}/noting)"|')
-  exec /bin/dash "$1" "$loader" "$3"
+  flag=$1
+  loader=$(printf '%s\\n' "$2" | /usr/bin/sed 's|eval "$scripts"|eval "$(printf "%s" "$scripts" \\| {folder}/noting)"|')
+  shift 2
+  exec /bin/dash "$flag" "$loader" "$@"
 fi
 CRASH_ROLE=
 for word in "$@"; do
