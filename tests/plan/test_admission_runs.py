@@ -236,6 +236,20 @@ def test_a_file_that_the_api_server_reads_already_is_added_to_and_keeps_its_mode
     assert file.before is not None
 
 
+def test_comments_in_a_file_that_the_api_server_reads_stay() -> None:
+    flag = "--v=2 \\\n  --admission-control-config-file=/etc/k8s/plugins.yaml"
+    text = f"# ask Anna\n{OTHERS}  # of the limits\n# the end\n"
+    facts = with_server(facts_of("containerd-1.25"), "--v=2", flag, **{"/etc/k8s/plugins.yaml": text})
+    [change] = [c for c in plan_of(facts).node_changes if c.service == "kube-apiserver"]
+    [file] = change.files
+    assert [line for line in text.splitlines() if line not in file.after.splitlines()] == []
+    assert not any("comments" in note for note in change.notes)
+    files = {"/etc/k8s/plugins.yaml": "# ask Anna\n{kind: AdmissionConfiguration}\n"}
+    facts = with_server(facts_of("containerd-1.25"), "--v=2", flag, **files)
+    [change] = [c for c in plan_of(facts).node_changes if c.service == "kube-apiserver"]
+    assert any("comments in /etc/k8s/plugins.yaml go" in note and "line 1" in note for note in change.notes)
+
+
 @pytest.mark.parametrize(
     ("flag", "why"),
     [

@@ -55,6 +55,26 @@ def json_text(config: Mapping[str, Any], old: str = "") -> str:
     )
 
 
+def rewrite(
+    text: str, config: Mapping[str, Any], fresh: str, own: frozenset[str] = frozenset(), *, path: str = ""
+) -> Edit:
+    """Return the content in the form that the file has, or would have by its name.
+
+    Args:
+        text: as it is now; empty without a file.
+        config: what it is to say.
+        fresh: the content as YAML of its own.
+        own: comments that are not of people.
+        path: of the file.
+
+    Raises:
+        UnitError: the text is neither YAML nor JSON.
+    """
+    if is_json(text) if text else path.endswith(".json"):
+        return Edit(json_text(config, text))
+    return edit(text, config, fresh, own) if text else Edit(fresh)
+
+
 def edit(text: str, config: Mapping[str, Any], fresh: str, own: frozenset[str]) -> Edit:
     """Return a YAML text with other content.
 
@@ -108,12 +128,15 @@ class _Changes:
             yield self._insertion(node.value[-1][1], _lines_at(added, node.start_mark.column))
 
     def _of_value(self, key: yaml.Node, value: yaml.Node, old: Any, new: Any) -> Iterator[Change]:
-        if isinstance(value, yaml.MappingNode) and not value.flow_style and isinstance(new, dict) and new:
+        if isinstance(value, yaml.MappingNode) and _is_block(value) and isinstance(new, dict) and new:
             yield from self.within(value, old, new)
             return
         is_list = isinstance(value, yaml.SequenceNode) and not value.flow_style and isinstance(new, list)
-        if is_list and (common := _common(old, new)):
-            yield from self._of_items(value.value, value.start_mark.column, new, common)
+        if is_list and (kept := _count_kept(value.value, old, new)):
+            for item, one, other in zip(value.value[:kept], old, new, strict=False):
+                if not _is_same(one, other):
+                    yield from self.within(item, one, other)
+            yield from self._rest(value.value, value.start_mark.column, new, kept)
             return
         if key.start_mark.line == value.end_mark.line and not (isinstance(new, dict) and new):
             start, end = value.start_mark.index, self._end(value)
@@ -123,13 +146,13 @@ class _Changes:
         name = {key.value: new}
         yield self._line_start(key), self._line_end(self._end(value)), _lines_at(name, key.start_mark.column)
 
-    def _of_items(
-        self, items: Sequence[yaml.Node], column: int, new: Sequence[Any], common: int
+    def _rest(
+        self, items: Sequence[yaml.Node], column: int, new: Sequence[Any], kept: int
     ) -> Iterator[Change]:
-        for item in items[common:]:
+        for item in items[kept:]:
             yield self._line_start(item), self._line_end(self._end(item)), ""
-        if new[common:]:
-            yield self._insertion(items[-1], _lines_at(list(new[common:]), column))
+        if new[kept:]:
+            yield self._insertion(items[-1], _lines_at(list(new[kept:]), column))
 
     def _insertion(self, last: yaml.Node, words: str) -> Change:
         at = self._line_end(self._end(last))
@@ -151,10 +174,18 @@ class _Changes:
         return len(self._text) if end < 0 else end + 1
 
 
-def _common(one: Sequence[Any], other: Sequence[Any]) -> int:
-    """Return how many items two lists have in common from their beginning on."""
-    pairs = list(zip(one, other, strict=False))
-    return next((at for at, pair in enumerate(pairs) if not _is_same(*pair)), len(pairs))
+def _count_kept(items: Sequence[yaml.Node], old: Sequence[Any], new: Sequence[Any]) -> int:
+    """Return how many items from the beginning on can stay: the same ones, and mappings in block style."""
+    found = zip(items, old, new, strict=False)
+    stays = (
+        _is_same(one, other) or (_is_block(item) and isinstance(other, dict) and other)
+        for item, one, other in found
+    )
+    return next((at for at, stay in enumerate(stays) if not stay), min(len(old), len(new)))
+
+
+def _is_block(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.MappingNode) and not node.flow_style
 
 
 def _is_same(one: Any, other: Any) -> bool:

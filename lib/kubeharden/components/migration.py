@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubeharden.components import paths, render
-from kubeharden.components.edit import Edit, edit, is_json, json_text
+from kubeharden.components.edit import rewrite
 from kubeharden.components.effective import (
     DEPENDENT_DEFAULTS,
     TYPE_META,
@@ -373,7 +373,9 @@ class _Work:
         result.argv = [*program, *_arguments(uses, self.staying, path)]
         # A flag that is only the host or the port of its field is shown with what became of it.
         result.moved = [replace(s, value=paths.get(result.config, s.field)) for s in result.moved]
-        written = self._edit(str(text), path)
+        fresh = render.text(self.table, self.profile, result.config)
+        own = frozenset(render.comments(self.table, self.profile, {}))
+        written = rewrite(str(text), result.config, fresh, own, path=path)
         result.yaml, result.lost = written.text, written.lost
         result.after = effective_config(self.table, self.staying, result.config)
         hardened = {setting.field for setting in result.hardened}
@@ -381,17 +383,6 @@ class _Work:
             if where not in hardened:
                 why = f"would change from {old!r} to {new!r} without anybody asking for it"
                 result.refused.append(Setting("", where, new, why, old))
-
-    def _edit(self, text: str, path: str) -> Edit:
-        config = self.result.config
-        if is_json(text) if text else path.endswith(".json"):
-            return Edit(json_text(config, text))
-        fresh = render.text(self.table, self.profile, config)
-        return (
-            edit(text, config, fresh, frozenset(render.comments(self.table, self.profile, {})))
-            if text
-            else Edit(fresh)
-        )
 
 
 def changes(

@@ -110,7 +110,8 @@ class Scalar:
     """A scalar in a YAML text, and where it stands.
 
     Attributes:
-        path: the names of the mappings that it is in, with dots; a list has none of its own.
+        path: the names of the mappings that it is in, with dots; one that has a dot of its own stands in quotes. A list
+            has no name.
         value: as text; empty for null.
         start: where it begins, with its quotes.
         end: where it ends.
@@ -141,7 +142,9 @@ def _scalars_in(node: Any, path: str, text: str) -> Iterator[Scalar]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             yield _scalar(key, path, text, is_key=True)
-            yield from _scalars_in(value, f"{path}.{key.value}" if path else key.value, text)
+            # A key with a dot of its own must not pass for the path of another field.
+            name = json.dumps(key.value) if "." in key.value else key.value
+            yield from _scalars_in(value, f"{path}.{name}" if path else name, text)
     elif isinstance(node, yaml.SequenceNode):
         for part in node.value:
             yield from _scalars_in(part, path, text)

@@ -132,6 +132,12 @@ def ends_by_itself(service: ServiceFacts) -> str:
     return f"it ends by itself once its config file is exchanged, before any restart; with Restart={restart}, {then}"
 
 
+def comments_go(path: str, lines: Iterable[int]) -> str:
+    """Return the sentence about comments of people that are not in a file any more once it is written."""
+    where = ", ".join(map(str, lines))
+    return f"comments in {path} go with what they stand in or beside, in line {where}: see the diff"
+
+
 def pending_restart(node: NodeFacts, service: ServiceFacts, argv: Sequence[str]) -> str:
     """Return why a service whose files are as they should be must still be restarted; empty where it need not.
 

@@ -16,6 +16,7 @@ from kubeharden.plan.callers import losses
 from kubeharden.plan.draft import Draft
 from kubeharden.plan.model import FileChange, NodeChange, Remark
 from kubeharden.plan.service_files import (
+    comments_go,
     config_changes,
     config_target,
     ends_by_itself,
@@ -157,10 +158,7 @@ class _Planner:
     ) -> None:
         """Say which comments of people go with the lines that they are in."""
         if file is not None and migration.lost:
-            lines = ", ".join(map(str, migration.lost))
-            why = (
-                f"comments in {file.path} go with what they stand in or beside, in line {lines}: see the diff"
-            )
+            why = comments_go(file.path, migration.lost)
             self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
 
     def _unknown_fields(

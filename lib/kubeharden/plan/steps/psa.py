@@ -8,7 +8,7 @@ either, and what 1.25 cannot start with is gone before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,11 +21,12 @@ from kubeharden.components.admission_plugins import (
     remove_admission_plugin,
     switches_on,
 )
+from kubeharden.components.edit import rewrite
 from kubeharden.errors import MigrationRefusedError, UnitError
 from kubeharden.facts import NodeFacts, ServiceFacts, read_config
 from kubeharden.plan.draft import Draft
 from kubeharden.plan.model import FileChange, NodeChange, ObjectChange, Remark
-from kubeharden.plan.service_files import unit_changes
+from kubeharden.plan.service_files import comments_go, unit_changes
 from kubeharden.plan.step import POD_SECURITY
 from kubeharden.plan.steps.breakage import judge_levels
 from kubeharden.plan.steps.psp import PSP_PLUGIN, api_servers
@@ -102,7 +103,7 @@ class _Planner:
             )
         path = flag_value(argv, CONFIG_FILE) or PATH
         defaults = self._defaults(enforced=enforced)
-        files = self._configuration(service, path, defaults, named=path != PATH)
+        files, lost = self._configuration(service, path, defaults, named=path != PATH)
         changes = [enable_admission_plugin(service.release, argv, PLUGIN)]
         if flag_value(argv, CONFIG_FILE) is None:
             changed = (*changes[-1].argv, f"{CONFIG_FILE}={path}")
@@ -114,11 +115,14 @@ class _Planner:
         notes = [note for change in changes for note in change.notes]
         if files and files[0].path == path:
             notes.append(f"namespaces without labels: {_words(defaults)}, by the rules of {self.version}")
+        if lost:
+            notes.append(comments_go(path, lost))
         return self.draft.node_change(POD_SECURITY, node, service, tuple(files), wanted, notes=tuple(notes))
 
     def _configuration(
         self, service: ServiceFacts, path: str, defaults: Mapping[str, str], *, named: bool
-    ) -> list[FileChange]:
+    ) -> tuple[list[FileChange], Sequence[int]]:
+        """Return the change of the file, if there is one to make, and the lines whose comments go with it."""
         fact = service.files.get(path)
         if named and fact is None:
             raise UnitError(f"{CONFIG_FILE} names {path}, but there is no such file")
@@ -128,9 +132,11 @@ class _Planner:
         except MigrationRefusedError as error:
             raise MigrationRefusedError(f"{path}: {error}") from None
         if content == existing:
-            return []
+            return [], ()
         mode, owner, group = (fact.mode, fact.owner, fact.group) if fact else ("644", "root", "root")
-        return [FileChange(path, fact, render_config(content), mode, owner, group)]
+        text = str(fact.content) if fact else ""
+        written = rewrite(text, content, render_config(content), path=path)
+        return [FileChange(path, fact, written.text, mode, owner, group)], written.lost
 
     def _static_pods(self, defaults: Mapping[str, str]) -> None:
         self._remark(
