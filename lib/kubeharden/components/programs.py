@@ -71,6 +71,7 @@ DISTRIBUTIONS = {
 }
 HYPERKUBE = "hyperkube"
 _SCRIPT = re.compile(r"\.(?:sh|bash|py|pl|rb)$|wrapper|^(?:run|start|launch)[-_.]|[-_.](?:run|start|launch)$")
+_COMMAND = re.compile(r"(?:^|[;&|(])\s*(?:exec\s+|\w+=\S*\s+)*([^\s;&|()]+)")  # in a shell line
 _INTERPRETER = re.compile(r"(?:python|perl|ruby)[0-9.]*")
 
 
@@ -149,7 +150,9 @@ def find_program(component: str, words: Sequence[str], running: Sequence[str] = 
     while rest:
         if is_program(component, rest) or _is_by_what_runs(component, rest, running):
             return Program(tuple(starters), tuple(rest), in_shell)
-        if shell_line(rest) is not None:
+        if (line := shell_line(rest)) is not None:
+            if other := _other_in_shell(component, line):
+                raise UnitError(_other_program(component, [other]))
             rest, in_shell = unwrapped(rest), True
             continue
         at = _start_of_command(component, rest) if _base(rest[0]) in STARTERS else 0
@@ -158,6 +161,14 @@ def find_program(component: str, words: Sequence[str], running: Sequence[str] = 
         starters += rest[:at]
         rest = rest[at:]
     raise UnitError(_other_program(component, rest))
+
+
+def _other_in_shell(component: str, line: str) -> str:
+    """Return the container engine or distribution that a shell line runs in place of the component; empty otherwise."""
+    commands = _COMMAND.findall(line)
+    if any(is_program(component, [command]) for command in commands):
+        return ""
+    return next((command for command in commands if _base(command) in CONTAINERS | DISTRIBUTIONS.keys()), "")
 
 
 def _is_by_what_runs(component: str, words: Sequence[str], running: Sequence[str]) -> bool:
