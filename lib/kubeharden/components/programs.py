@@ -71,7 +71,7 @@ DISTRIBUTIONS = {
 }
 HYPERKUBE = "hyperkube"
 _SCRIPT = re.compile(r"\.(?:sh|bash|py|pl|rb)$|wrapper|^(?:run|start|launch)[-_.]|[-_.](?:run|start|launch)$")
-_COMMAND = re.compile(r"(?:^|[;&|(])\s*(?:exec\s+|\w+=\S*\s+)*([^\s;&|()]+)")  # in a shell line
+_COMMAND = re.compile(r"(?:^|[;&|(])\s*(?:exec\s+|\w+=[^\s;&|()]*\s+)*([^\s;&|()]+)")  # in a shell line
 _INTERPRETER = re.compile(r"(?:python|perl|ruby)[0-9.]*")
 
 

@@ -118,11 +118,17 @@ properties() { # of systemd, in "show"
   unset IFS
 }
 
-show_all() { # SERVICE[,WORD...]|user=NAME...: sets "shown" to what systemd says of the services, an empty line between
+show_all() { # SERVICE[,WORD...]|user=NAME...: sets "shown" to what systemd says of the services, an empty line between,
+  # and "pattern" to one of their names
+  pattern=hyperkube
   for each in "$@"; do
     shift
+    case $each in user=*) continue ;; *) ;; esac
+    name=${each%%,*}
+    # The kernel keeps 15 characters of a name.
+    rest=${name#???????????????}
+    if [ "$rest" = "$name" ]; then pattern="$pattern|$name"; else pattern="$pattern|${name%"$rest"}"; fi
     case $each in
-    user=*) continue ;;
     *,unit=*)
       each=${each#*,unit=}
       each=${each%%,*}
@@ -140,12 +146,8 @@ show_units() { # NAME.service...
     -p ExecMainStartTimestampMonotonic "$@"
 }
 
-find_candidates() { # NAME[,WORD...]|user=NAME...: sets "candidates" to the "comm" of each process that may be a component
-  pattern=hyperkube
-  for each in "$@"; do
-    # The kernel keeps 15 characters of a name.
-    case $each in user=*) ;; *) pattern="$pattern|$(printf '%.15s' "${each%%,*}")" ;; esac
-  done
+find_candidates() { # sets "candidates" to the "comm" of each process that may be a component, once
+  [ -z "${candidates+found}" ] || return 0
   candidates=$(grep -lE "$pattern" "$root"/proc/[0-9]*/comm 2>/dev/null)
 }
 
@@ -193,9 +195,10 @@ service() { # NAME[,WORD...], whose part of "shown" is the next
   shown=${shown#*"$newline$newline"}
   properties
   elsewhere=''
-  case $pid,$candidates,${1-} in
-  0,?*,unit=*) ;;
-  0,?*)
+  case $pid,${1-} in
+  0,unit=*) ;;
+  0,*)
+    find_candidates
     find_unit "$name"
     if [ -n "$unit" ]; then
       show=$(show_units "$unit.service")
@@ -336,7 +339,6 @@ printf '@observation %s\n' "$mark"
 section host
 host
 show_all "$@"
-find_candidates "$@"
 for each in "$@"; do
   case $each in
   user=*) printf '%s_user=%s\n' "${each#*=}" "$(id -Gn "${each#*=}" 2>/dev/null)" ;;
