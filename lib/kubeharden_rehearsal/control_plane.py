@@ -114,11 +114,7 @@ class ControlPlane:
     def _create(self, obj: Object, user: Identity) -> None:
         namespace = obj["metadata"]["namespace"]
         if self._created is None:
-
-            def admit(new: Object) -> None:
-                self.admit(user, "CREATE", new)
-
-            self.store.create(obj["kind"], obj, namespace, admit=admit)
+            self.store.create(obj["kind"], obj, namespace, lambda new: self.admit(user, "CREATE", new))
             return
         obj["metadata"]["creationTimestamp"] = stamp(self._created)
         if obj["kind"] == "Pod":
@@ -131,16 +127,19 @@ class ControlPlane:
             now = self._clock()
             await asyncio.sleep(HEARTBEAT_SECONDS - now % HEARTBEAT_SECONDS + AFTER_THE_SECOND)
 
-    def beat(self) -> None:
-        """Post the heartbeat of each kubelet that runs, once."""
+    def beat(self) -> bool:
+        """Post the heartbeat of each kubelet that runs, once; return whether that makes work for the controllers."""
         if self._api is None:
-            return
-        for machine in self._machines:
-            kubelet = machine.component("kubelet")
-            if kubelet is not None:
-                self._kubelets.heartbeat(machine, kubelet)
+            return False
+        was_dirty = self._dirty.is_set()
+        kubelets = [(each, kubelet) for each in self._machines if (kubelet := each.component("kubelet"))]
+        changed = [self._kubelets.heartbeat(*each) for each in kubelets]
+        if not was_dirty and not any(changed):
+            self._dirty.clear()
+        before = self.store.generation
         if self._runs("kube-controller-manager"):
             self._kubelets.lose_silent_nodes()
+        return any(changed) or self.store.generation != before
 
     async def _control(self) -> None:
         while True:

@@ -45,17 +45,18 @@ class Kubelets:
         self._scenario, self._store, self._clock = scenario, store, clock
         self._machines = {machine.name: machine for machine in machines}
 
-    def heartbeat(self, machine: Machine, kubelet: Component) -> None:
-        """Post a node's status as its kubelet; register a node that is not there."""
+    def heartbeat(self, machine: Machine, kubelet: Component) -> bool:
+        """Post a node's status as its kubelet, registered if need be; return whether its Ready has changed."""
         name, now = machine.name, self._clock()
         ready = now - kubelet.started >= UNREADY_SECONDS
         self._register(machine)
-
         node = self._store.get("Node", name)
+        was_ready = is_ready(node)
         node["status"] = self._status(machine, node.get("status") or {}, now, ready=ready)
         self._store.put("Node", node, subresource="status")
         if LEASES.in_release(self._store.release):
             self._renew(name, now)
+        return is_ready(node) != was_ready
 
     def _register(self, machine: Machine) -> None:
         if self._store.exists("Node", machine.name):

@@ -3,8 +3,8 @@
 Every command that the script calls on a node is a point, in each of the roles that it runs in. At each, one of four
 things happens: every process of the script is killed with SIGKILL, the connection is cut, the controller is killed with
 SIGKILL, or the node loses its power and boots. What is cut is a change as a run carries it out, and what its record
-and the node say of it must be what the files are. One point of each role and kind is tried, by the seed of the run's
-samples; every one in ``make soak``.
+and the node say of it must be what the files are. One point is tried of every other pair of a role and a kind, by the
+seed of the samples of a run; every point in ``make soak``.
 """
 
 from __future__ import annotations
@@ -237,6 +237,7 @@ def count_commands(stage: Stage, role: str) -> int:
     return count
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(("kind", "role"), POINTS)
 def test_cut_at_a_command(stage: Stage, kind: str, role: str, request: pytest.FixtureRequest) -> None:
     known = count = points_of(stage, role)

@@ -151,6 +151,7 @@ print("folder:", folder, oct(folder.stat().st_mode & 0o777), len(list(folder.ite
 """
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("temporary", ["t", "t" * 120])
 def test_the_kernel_listens_on_no_port(
     tmp_path: Path, temporary: str, monkeypatch: pytest.MonkeyPatch

@@ -110,6 +110,7 @@ def test_a_failed_node_is_put_back_and_the_others_are_untouched(
     assert {node for node in NODES if has_config(rehearsal, node)} == set(NODES)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("number", "word"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")], ids=["ctrl-c", "sigterm"]
 )

@@ -303,7 +303,9 @@ class World:
 
     def _beat(self) -> None:
         with self.guard:
-            self.control_plane.beat()
+            was_idle = self.store.generation == self._reconciled
+            if not self.control_plane.beat() and was_idle:
+                self._reconciled = self.store.generation
 
     def _reconcile(self) -> None:
         with self.guard:

@@ -21,7 +21,7 @@ from kubeharden_rehearsal.api.status import ApiError, bad_request, conflict, inv
 
 Object = dict[str, Any]
 Key = tuple[str, str]  # namespace (empty for cluster-scoped kinds) and name
-Admit = Callable[[Object], None]
+Admit = Callable[[Object], object]
 
 # The alphabet of k8s.io/apiserver/pkg/storage/names: nothing that reads as a word.
 LETTERS = "bcdfghjklmnpqrstvwxz2456789"
