@@ -15,7 +15,7 @@ import asyncssh
 import pytest
 
 from fakes import World
-from kubeharden.edges.nodes import Nodes
+from kubeharden.edges.nodes import Nodes, login_keys
 from kubeharden.edges.nodes.client_config import Target, resolve, target_of
 from kubeharden.errors import HostKeyError, NodeError
 from kubeharden.inputs.inventory import Inventory
@@ -320,6 +320,45 @@ def test_a_key_with_a_passphrase_is_named(config: Callable[[str], Path], server:
         pytest.raises(NodeError, match=r"0 keys offered; .*key has a passphrase: ssh-add"),
     ):
         nodes.check()
+
+
+@pytest.mark.parametrize("place", ["file", "agent"])
+def test_the_certificate_of_a_user_is_shown(
+    config: Callable[[str], Path], tmp_path: Path, agent: Path, place: str
+) -> None:
+    authority, key = asyncssh.generate_private_key("ssh-ed25519"), tmp_path / "signed"
+    made = asyncssh.generate_private_key("ssh-ed25519")
+    made.write_private_key(key)
+    made.write_public_key(f"{key}.pub")
+    key.chmod(0o600)
+    authority.generate_user_certificate(made, "ann", principals=["root"]).write_certificate(f"{key}-cert.pub")
+    if place == "agent":
+        moved = tmp_path / "moved"
+        key.rename(moved)
+        add(agent, moved)
+    trusted = tmp_path / "trusted"
+    trusted.write_text(f"cert-authority {authority.export_public_key().decode()}")
+    with ssh_server(tmp_path / "server", authorized_client_keys=str(trusted)) as server:
+        text = usual(server).replace(f"{server.folder}/key", str(key))
+        config(f"{text}  IdentityAgent {agent}\n  CertificateFile {key}-cert.pub\n")
+        with nodes_of(server, "n1") as nodes:
+            nodes.check()
+
+
+def test_a_key_is_read_once_for_all_nodes(
+    config: Callable[[str], Path], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config(usual(server))
+    read: list[Path] = []
+    real = login_keys._read_key
+    monkeypatch.setattr(login_keys, "_read_key", lambda path: read.append(path) or real(path))
+    with nodes_of(server, "n1") as nodes:
+        twice = [
+            node.model_copy(update={"name": name}) for node in nodes.inventory.nodes for name in ("a", "b")
+        ]
+        nodes.inventory = nodes.inventory.model_copy(update={"nodes": twice})
+        nodes.check()
+    assert read == [server.folder / "key"]
 
 
 def test_the_servers_own_words_to_a_refused_login_are_told(

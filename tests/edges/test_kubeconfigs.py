@@ -261,6 +261,7 @@ NOT_PEM = base64.b64encode(b"not a certificate").decode()
             "plugin 'kubelogin-none' of the user 'u' cannot be run.*No such file.*Install it from example.com",
         ),
         (config(exec={"apiVersion": V1}), "names no command"),
+        (config(exec={"command": "sh"}), "names no apiVersion"),
     ],
 )  # fmt: skip
 def test_what_does_not_work_says_what_and_where(tmp_path: Path, content: Any, words: str) -> None:

@@ -63,6 +63,8 @@ class Plugin:
         command, arguments = self._spec.get("command"), self._spec.get("args") or []
         if not command or not isinstance(command, str):
             raise self._wrong("names no command")
+        if not self._spec.get("apiVersion"):
+            raise self._wrong("names no apiVersion, such as client.authentication.k8s.io/v1")
         words = [command, *map(str, arguments)]
         try:
             done = programs.run(words, PLUGIN_SECONDS, b"", self._folder, self._environment())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,19 +29,45 @@ class _Agent(paramiko.Agent):  # type: ignore[misc]
             self._connect(connection)
 
 
+class KeyFiles:
+    """Keys in files, each read once: of a cluster's nodes, all are opened by the same few, and RSA takes its time."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, tuple[Any, str]] = {}
+        self._lock = threading.Lock()
+
+    def read(self, path: Path) -> tuple[Any, str]:
+        """Return the key in a file, or nothing and why not."""
+        with self._lock:
+            if path not in self._read:
+                self._read[path] = _read_key(path)
+            return self._read[path]
+
+
+def _read_key(path: Path) -> tuple[Any, str]:
+    try:
+        return paramiko.PKey.from_path(path), ""
+    except TypeError:  # of cryptography, which paramiko passes on
+        return None, f"{path} has a passphrase: ssh-add it"
+    except Exception as error:  # whatever its format is, another key may do
+        return None, f"{path} cannot be read: {str(error) or type(error).__name__}"
+
+
 class LoginKeys(AuthStrategy):  # type: ignore[misc]
     """Offers keys: those of files, through the agent where it has them; then the others of the agent.
 
     Args:
         target: who logs in where, and with which keys.
+        files: reads them.
 
     Attributes:
         trouble: why files of keys could not be used.
         offered: how many keys were offered.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, files: KeyFiles) -> None:
         super().__init__(ssh_config=None)
+        self._files = files
         self._target, self.trouble, self.offered = target, list[str](), 0
 
     def authenticate(self, transport: Any) -> Any:
@@ -63,22 +90,25 @@ class LoginKeys(AuthStrategy):  # type: ignore[misc]
         for path in map(Path, self._target.identities):
             public = _public_key(path)
             if public in offered:
-                yield InMemoryPrivateKey(user, offered.pop(public))
-            elif path.is_file() and (key := self._read(path)):
-                offered.pop(key.asbytes(), None)
-                yield OnDiskPrivateKey(user, "ssh-config", path, key)
+                yield InMemoryPrivateKey(user, _with_certificate(offered.pop(public), path))
+            elif path.is_file():
+                key, trouble = self._files.read(path)
+                if trouble:
+                    self.trouble.append(trouble)
+                else:
+                    offered.pop(key.asbytes(), None)
+                    yield OnDiskPrivateKey(user, "ssh-config", path, key)
         if not self._target.identities_only:
             for key in offered.values():
                 yield InMemoryPrivateKey(user, key)
 
-    def _read(self, path: Path) -> Any:
-        try:
-            return paramiko.PKey.from_path(path)
-        except TypeError:  # of cryptography, which paramiko passes on
-            self.trouble.append(f"{path} has a passphrase: ssh-add it")
-        except Exception as error:  # whatever its format is, another key may do
-            self.trouble.append(f"{path} cannot be read: {str(error) or type(error).__name__}")
-        return None
+
+def _with_certificate(key: Any, path: Path) -> Any:
+    """Return a key of the agent, with the certificate that lies beside its file."""
+    certificate = Path(f"{path}-cert.pub")
+    if certificate.is_file():
+        key.load_certificate(str(certificate))
+    return key
 
 
 def _public_key(path: Path) -> bytes:

@@ -21,7 +21,7 @@ from paramiko.config import SSHConfig
 
 from kubeharden.edges.nodes.client_config import Target, resolve
 from kubeharden.edges.nodes.known_hosts import HostKeys, KnownHosts, Verify
-from kubeharden.edges.nodes.login_keys import LoginKeys
+from kubeharden.edges.nodes.login_keys import KeyFiles, LoginKeys
 from kubeharden.edges.nodes.refusal import refusal
 from kubeharden.edges.nodes.session import Session, scripts
 from kubeharden.errors import NodeError
@@ -57,6 +57,7 @@ class Ssh:
         self.inventory, self._password, self._redactor = inventory, password, redactor
         # Put together once, which takes longer than connecting. It is empty: OpenSSH resolves its configuration.
         self._config, self._scripts = Config(ssh_config=SSHConfig()), scripts()
+        self._key_files = KeyFiles()
         self._known: dict[tuple[str, ...], KnownHosts] = {}
         self._connections: dict[str, Connection] = {}
         self._idle: dict[str, list[Session]] = {}
@@ -188,7 +189,7 @@ class Ssh:
             proxy_command: what makes the connection, where none of these does; empty for nothing.
         """
         seconds = self.inventory.ssh.connect_timeout
-        keys, known = LoginKeys(target), self._known_hosts(target)
+        keys, known = LoginKeys(target, self._key_files), self._known_hosts(target)
         settings = {
             **dict.fromkeys(("banner_timeout", "auth_timeout", "channel_timeout"), seconds),
             "auth_strategy": keys,
