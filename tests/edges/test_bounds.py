@@ -232,3 +232,16 @@ def test_the_answer_of_a_node_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(OverflowError, match="its answer is longer than 1 MiB"):
         Session(channel, b"", 5).ask("observe", [], b"", 60)
     assert channel.closed
+
+
+@pytest.mark.parametrize("status", ["x", "", "-1", "²", "9" * 5000, "1 2"])
+def test_a_status_that_a_script_cannot_end_with_is_a_failure(status: str) -> None:
+    class Lying(Endless):
+        def sendall(self, data: bytes) -> None:
+            self.mark = data.split()[1].decode()
+
+        def recv(self, size: int) -> bytes:
+            return f"x\n{self.mark} {status}\n\n{self.mark} end\n".encode()
+
+    channel: Any = Lying()
+    assert not Session(channel, b"", 5).ask("observe", [], b"", 60).is_good

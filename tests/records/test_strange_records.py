@@ -6,6 +6,8 @@ import fcntl
 import json
 import os
 import shutil
+import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -355,6 +357,29 @@ def test_what_lies_where_a_seal_is_prepared_is_not_followed(tmp_path: Path, key:
     assert oct((victim / "kept").stat().st_mode)[-3:] == "644"
 
 
+@pytest.mark.parametrize("what", ["pipe", "file", "folder", "nowhere"])
+def test_whatever_lies_where_a_seal_is_prepared_goes(tmp_path: Path, key: Path, what: str) -> None:
+    run = make_run(tmp_path / "outputs")
+    place = run / ".sealing"
+    match what:
+        case "pipe":
+            os.mkfifo(place)
+        case "file":
+            place.write_text("x")
+        case "folder":
+            (place / "deep/er").mkdir(parents=True)
+            os.mkfifo(place / "deep/pipe")
+        case "nowhere":
+            place.symlink_to(tmp_path / "nowhere")
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)  # it would wait for ever
+        seal(run, None, key)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert not place.exists()
+
+
 def test_what_is_written_can_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from kubeharden.records import folder, journal
     from kubeharden.redaction import Redactor
@@ -511,3 +536,15 @@ def test_a_record_that_a_colleague_has_sealed_is_read_with_their_key(
     ):
         evidence_of(read_run(run))
     assert evidence_of(read_run(run), str(tmp_path / "key.pub")).vouched
+
+
+@pytest.mark.parametrize("data", [b"\n" * 3_000_000, b"{}\n" * 500_000, b"[" * 60 + b"\n" * 500_000])
+def test_a_journal_of_lines_without_end_is_wrong_in_time(run: Path, signers: Signers, data: bytes) -> None:
+    (run / "journal.jsonl").chmod(0o600)
+    (run / "journal.jsonl").write_bytes(data)
+    begun = time.process_time()
+    wrong = verify(run, signers).wrong
+    assert time.process_time() - begun < 5
+    assert 100 < len(wrong) < 110
+    assert "were not read any more" in "".join(wrong)
+    assert len(register(run.parent)[0].wrong) < 110

@@ -29,6 +29,10 @@ from kubeharden.records.reader import LIMIT, name_list, parse_json, read
 from kubeharden.redaction import Redactor
 
 OWN_KEYS = ("seq", "time", "action", "run", "previous")
+MOST_LINES, MOST_PROBLEMS = (
+    1_000_000,
+    100,
+)  # a line has a hundred bytes at the least; a journal with so much is damaged
 
 
 class JournalWriter:
@@ -131,12 +135,17 @@ def read_journal(path: Path) -> Journal:
 
 def parse_journal(data: bytes, name: str = "journal.jsonl") -> Journal:
     """Return what the bytes of a journal hold; what is wrong with them is named in ``problems``, never raised."""
-    *whole, torn = data.split(b"\n")
+    *whole, torn = data.split(b"\n", MOST_LINES)
     lines: list[dict[str, Any]] = []
     events: list[Event] = []
     problems: list[str] = []
     previous, expected = "", 1
     for number, raw in enumerate(whole, 1):
+        if len(problems) > MOST_PROBLEMS:
+            problems.append(
+                f"{name}: has {len(whole)} lines, of which those from {number} on were not read any more"
+            )
+            break
         line, event, why = _parse(raw)
         if line is None:
             problems.append(f"{name}: line {number} {why[0]}")
@@ -147,6 +156,9 @@ def parse_journal(data: bytes, name: str = "journal.jsonl") -> Journal:
             events += [event] if event else []
             expected = line["seq"]
         previous, expected = hashlib.sha256(raw).hexdigest(), expected + 1
+    if b"\n" in torn:
+        problems.append(f"{name}: has more than {MOST_LINES} lines")
+        torn = b""
     names = {line["run"] for line in lines}
     if len(names) > 1:
         problems.append(f"{name}: has lines of several runs: {name_list(sorted(names))}")

@@ -43,7 +43,7 @@ from kubeharden.records.folder import PastRun, read_run, write_aside
 from kubeharden.records.html import render
 from kubeharden.records.journal import sync_folder
 from kubeharden.records.keys import fingerprint, public_part
-from kubeharden.records.reader import digest, open_file, read
+from kubeharden.records.reader import digest, is_folder, open_file, read
 from kubeharden.records.signature import chosen_signers, only_signer, sign, signer_of
 from kubeharden.records.summary import build_record
 from kubeharden.redaction import Redactor
@@ -166,11 +166,11 @@ def _put_in_place(folder: Path, staging: Path, names: tuple[str, ...]) -> None:
 
 
 def _remove(staging: Path) -> None:
-    """Remove what a seal that was cut off has left; a link in its place goes, and what it leads to stays."""
-    if staging.is_symlink() or staging.is_file():
-        staging.unlink()
-    elif staging.exists():
+    """Remove what a seal that was cut off has left, or what else is there; what a link leads to stays."""
+    if is_folder(staging):
         shutil.rmtree(staging)
+    else:
+        staging.unlink(missing_ok=True)  # a pipe, too, which opening would wait for
 
 
 def _end_of_chain(folder: Path, key: Path, now: str) -> tuple[Seal | None, str]:

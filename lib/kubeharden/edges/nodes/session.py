@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shlex
 import threading
@@ -19,6 +20,7 @@ _CHUNK = 1 << 16
 # A bound for one answer: observe.sh prints configuration files, unit files and pages of a few kilobytes each.
 MOST_BYTES = 64 * 1024**2
 _SUDO_SECONDS = 30.0
+_NO_STATUS = 255  # for what a script cannot end with: the node lies
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Session:
                 raise OverflowError(f"its answer is longer than {MOST_BYTES // 1024**2} MiB")
         output, _, rest = bytes(said.removesuffix(last)).rpartition(f"\n{mark} ".encode())
         status, _, complaints = rest.decode(errors="replace").partition("\n")
-        return Answer(int(status), output, complaints)
+        return Answer(int(status) if re.fullmatch(r"[0-9]{1,3}", status) else _NO_STATUS, output, complaints)
 
     def _give_password(self) -> Answer | None:
         """Give sudo its password, once; return its refusal, or None when the loader is there.
