@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import textwrap
 import time
 
 import pytest
@@ -26,6 +27,11 @@ TERMINAL = [
     "\x00",
     "\u200b",
     "\xad",
+    "\u034f",
+    "\u061c",
+    "\u3164",
+    "\ufe0f",
+    "\U000e0041",
     r"\u001b[31m",
     r"\x1b[0m",
 ]
@@ -154,6 +160,44 @@ def test_a_known_secret_is_found_however_it_is_written(redactor: Redactor, secre
         assert "redacted" in redactor.redact(f"said {written} ok"), written
 
 
+SECRET = "planted-Horse-9/x"
+CODES = {
+    "hex": SECRET.encode().hex(),
+    "a dump": SECRET.encode().hex(" "),
+    "pairs": SECRET.encode().hex(":").upper(),
+    "base64 twice": base64.b64encode(base64.b64encode(SECRET.encode())).decode(),
+    "base64 of more": base64.b64encode(f"user:{SECRET}@host".encode()).decode(),
+    "base64 in lines": "\n".join(textwrap.wrap(base64.b64encode(f"u:{SECRET}".encode()).decode(), 12)),
+    "base64 of UTF-16": base64.b64encode(SECRET.encode("utf-16-le")).decode(),
+    "base64 behind a path": f"a/b/{base64.urlsafe_b64encode(SECRET.encode()).decode()}",
+    "a URL": "".join(f"%{byte:02x}" for byte in SECRET.encode()),
+    "a part of a URL": f"https://web/{SECRET.replace('H', '%48').replace('/', '%2F')}?a=b",
+    "HTML": "".join(f"&#{ord(char)};" for char in SECRET),
+    "HTML in hex": "".join(f"&#x{ord(char):x};" for char in SECRET),
+    "JSON": "".join(f"\\u{ord(char):04x}" for char in SECRET),
+    "JSON in JSON": json.dumps("".join(f"\\u{ord(char):04x}" for char in SECRET)),
+    "Python": "".join(f"\\x{ord(char):02x}" for char in SECRET),
+    "a shell": "".join(f"\\{ord(char):03o}" for char in SECRET),
+    "hex in base64": base64.b64encode(SECRET.encode().hex().encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_known_secret_is_found_in_codes(redactor: Redactor, code: str) -> None:
+    said = f"said ({CODES[code]}), ok"
+    assert redactor.redact(said) == said, "nobody knows it yet"
+    redactor.withhold(Secrets({SECRET}))
+    shown = redactor.redact(said)
+    assert "‹redacted" in shown, shown
+    assert shown.startswith("said ")
+    assert shown.endswith("ok")
+    assert len(shown) < 60, shown
+    digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert redactor.redact(f"{digest} {base64.b64encode(b'harmless words').decode()} %20a") == (
+        f"{digest} {base64.b64encode(b'harmless words').decode()} %20a"
+    )
+
+
 HOSTILE = {
     "blanks": " ",
     "newlines": "\n",
@@ -167,6 +211,12 @@ HOSTILE = {
     "references": "kind: Secret\nsecret: {name: a}\n",
     "items": "kind: Secret data: {",
     "backslashes": "\\",
+    "programs": "mysql -a login a ",
+    "hex": "61",
+    "base64": "YWFh",
+    "base64 in lines": "YWFhYWFh\n",
+    "escapes": "%41&#65;\\u0041",
+    "elements": "<password a",
     "backslashes and quotes": '\\\\\\"password',
     "tokens": "eyJabcdefgh.",
     "keys that begin": "-----BEGIN PRIVATE KEY-----",

@@ -27,7 +27,12 @@ FORMS = (
     re.compile(
         r"(?<![A-Za-z0-9])(?:gh[opsur]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abeprs]-[\w-]{10,}"
         r"|sha256~[\w-]{20,}|hv[brs]\.[\w-]{20,}|AGE-SECRET-KEY-1[A-Z0-9]{20,}|npm_[A-Za-z0-9]{20,}"
-        r"|[rs]k_(?:live|test)_[A-Za-z0-9]{10,}|AIza[\w-]{30,}|ya29\.[\w-]{20,})"
+        r"|[rs]k_(?:live|test)_[A-Za-z0-9]{10,}|AIza[\w-]{30,}|ya29\.[\w-]{20,}|(?:AKIA|ASIA)[A-Z0-9]{16}"
+        r"|sk-[\w-]{20,}|hf_[A-Za-z0-9]{20,}|pypi-AgEI[\w-]{20,}|SG\.[\w-]{20,}\.[\w-]{20,}|dop_v1_[a-f0-9]{20,})"
+    ),
+    # addresses that are passwords: of webhooks
+    re.compile(
+        r"(?<=hooks\.slack\.com/)(?:services|workflows)/[\w/-]{10,}|(?<=/api/webhooks/)\d+/[\w-]{20,}"
     ),
     # what crypt(3) makes of passwords
     re.compile(r"\$(?:1|2[abxy]|5|6|7|y|gy|apr1|argon2[a-z]+)\$[\w./=$,+-]{10,}"),
@@ -44,7 +49,8 @@ BINARY_TYPE = re.compile(
 # there, so that --token-auth-file=/path and tokenFile: stay readable.
 _ENDS = (
     r"(?:passwor[dt]|passwd|passphrase|secret|token|cookie|dsn"
-    r"|(?:private|secret|api|access|account|signing|encryption|master|license|webhook|shared|session)[_-]?key"
+    r"|(?:private|secret|api|access|account|signing|encryption|master|license|webhook|shared|session|certificate)"
+    r"[_-]?key"
     r"|access[_-]?key[_-]?id|client-key-data|connection[_-]?string|webhook[_-]?url"
     r"|(?<![a-z0-9])(?:pass|pwd|pw|psk|otp))s?"
 )
@@ -52,15 +58,19 @@ _NAME = rf"(?<![a-z0-9_.-])[a-z0-9_.-]*{_ENDS}"
 KEY = re.compile(rf"(?i)(?:{_NAME}|auth)")
 # A text without any of these has no such name; most texts are short, and have none.
 HINTS = (
+    "identified",
     *("pass", "pwd", "pw", "psk", "otp", "secret", "token", "cookie", "dsn", "key"),
     *("auth", "connection", "webhook", "sig", "code="),
 )
 # What stands between a name and its value: the quote that ends the name, a bracket, a sign.
-_SIGN = rf"(?:{QUOTE})?\]?[ \t]*(?::=|=>|[:=])"
+_SIGN = rf"(?:{QUOTE})?\]?[ \t]*\\?(?::=|=>|[:=])"
+_PASSWORD = r"(?<![a-z0-9_.-])[a-z0-9_.-]*(?:passwor[dt]|passwd|passphrase)"  # noqa: S105 - the name of one
 _SCHEME = r"(?:bearer|basic|digest|negotiate|token|apikey|aws4-hmac-sha256)\b"
 NAMED = re.compile(
     rf"(?i)(?:{_NAME}|(?<=[\"'])auth(?=\\*[\"'])){_SIGN}"
-    rf"|\b(?:proxy-)?authorization{_SIGN}(?=[\s\[\\\"'-]{{0,16}}{_SCHEME})"
+    rf"|\b(?:proxy-)?authorization{_SIGN}(?=[\s\[\\\"'-]{{0,16}}(?:{_SCHEME}|(?=[a-z._~+/-]*\d)[\w.~+/=-]{{8,}}))"
+    # set("password", "…"), IDENTIFIED BY '…', and a quoted one right behind its name
+    rf"|\(\s*{QUOTE}{_PASSWORD}{QUOTE}\s*,\s*(?=[\"'])|\bidentified[ \t]+by[ \t]+(?=[\"'])|{_PASSWORD}[ \t]+(?=[\"']\S)"
     # {{"name": "DB_PASSWORD", "value": …}}
     rf"|\b(?:name|key)(?:{QUOTE})?[ \t]*[:=][ \t]*(?:{QUOTE})?{_NAME}(?:{QUOTE})?[ \t]*,?\s*(?:{QUOTE})?value{_SIGN}"
     # signed URLs
@@ -68,16 +78,22 @@ NAMED = re.compile(
 )
 # In markup, a value ends where the next tag or cell begins.
 ELEMENT = re.compile(
-    rf"(?i)<{_NAME}>|{_NAME}(?:{QUOTE})?\s*</t[dh]>\s*<t[dh][^<>]*>"
+    rf"(?i)<(?:[\w-]+:)?{_NAME}(?:\s[^<>\n]*)?>(?:<!\[CDATA\[)?|{_NAME}(?:{QUOTE})?\s*</t[dh]>\s*<t[dh][^<>]*>"
     rf"|\|[ \t]*(?:{QUOTE})?{_NAME}(?:{QUOTE})?[ \t]*\|"
 )
 # The value is the next word, or the next item of a list: --token X, ["--token", "X"].
 FLAG = re.compile(
     rf"(?i)(?<![\w-])--?[a-z0-9_.-]*{_ENDS}(?:(?:{QUOTE})?\s*,\s*|\s*\n[+ -]?\s*- ?|\s+)(?=[^\s-])"
 )
+# Of programs that are told a password so, and of ~/.netrc.
+WORD = re.compile(
+    r"(?i)\bsshpass[ ]+-p[ ]*(?=\S)|\bmysql\w*[ ](?:[^\n|;&]{0,200}?[ ])?-p(?=[^\s-])"
+    r"|\blogin[ \t]+\S{1,200}\s+password[ \t]+(?=\S)"
+)
 USER_FLAG = re.compile(r"(?<![\w-])(?:-u|-U|--user|--proxy-user)[ =][ ]*(?=['\"]?[^\s:]+:\S)")
 ANY_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*=(?=\S)")
 BEARER = re.compile(r"(?i)\b(bearer|basic)([ \t]+)([A-Za-z0-9._~+/=-]{8,})")
+USER_TOKEN = re.compile(r"(?<=https://)(?=[^\s/:@\"'<>]*\d)[^\s/:@\"'<>]{12,}(?=@)")
 USERINFO = re.compile(r"(?<=://)([^\s/:@\"'<>]*:)([^\s/\"'<>]+)(?=@)")
 # Environment= of a unit, also in a diff: whatever the variables are called.
 UNIT_ENVIRONMENT = re.compile(r"(?m)^[+ -]?[ \t]*Environment[ \t]*=(?=.)")
@@ -86,6 +102,7 @@ ASSIGNED = re.compile(r"(?<!\w)[A-Za-z_]\w*=")
 # The data of a Secret, as JSON, YAML or a dict's repr.
 SECRET_KIND = re.compile(rf"""kind(?:{QUOTE})?\s*:\s*(?:{QUOTE})?Secret(?:List)?\b""")
 SECRET_DATA = re.compile(rf"""(?<![\w.-])(?:data|stringData){_SIGN}""")
+STRING_DATA = re.compile(rf"""(?<![\w.-])stringData{_SIGN}""")  # nothing but a Secret has it
 SECRET_ITEM = re.compile(rf"""(?<![\w.-])[\w.-]+{_SIGN}""")
 # Lines at the end of a text that the next one continues.
 CONTINUES = re.compile(r"(?:[^\n]*\\\r?\n)+\Z")

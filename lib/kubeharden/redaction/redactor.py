@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from kubeharden.redaction import patterns
+from kubeharden.redaction.encoded import decoded_words
 from kubeharden.redaction.pictures import is_still, png_of
 from kubeharden.redaction.secrets import Secrets, Sensitive, replace_spans
 from kubeharden.redaction.spellings import Spellings
@@ -117,11 +118,14 @@ class Redactor:
             if value not in self._harmless
         }
         text = self._replace(withheld, text, lambda spelling: len(spelling) < LONG, is_key=is_key)
+        text = self._replace_codes(text)
         for form in patterns.FORMS:
             text = form.sub(lambda match: self._mark(match[0]), text)
         text = patterns.USERINFO.sub(lambda match: match[1] + self._mark(match[2]), text)
         text = self._unit_environment(self._secret_objects(text))
+        text = patterns.USER_TOKEN.sub(lambda match: self._mark(match[0]), text)
         text = replace_values(patterns.USER_FLAG, text, self._mark, word=True)
+        text = replace_values(patterns.WORD, text, self._mark, word=True)
         lower = text.lower()
         if any(hint in lower for hint in patterns.HINTS):
             text = replace_values(patterns.FLAG, text, self._mark, word=True)
@@ -130,6 +134,20 @@ class Redactor:
         if self._shown_flags:
             text = replace_values(patterns.ANY_FLAG, text, self._mark, self._shown_flags)
         return patterns.BEARER.sub(lambda m: f"{m[1]}{m[2]}{self._mark(m[3])}", text)
+
+    def _replace_codes(self, text: str) -> str:
+        """Return the text without the words that are a known secret in a code."""
+        if not (self._known or self._withheld):
+            return text
+        found: dict[tuple[int, int], str] = {}
+        for start, end, said in decoded_words(text):
+            if any(len(value) >= LEAST_DECODED and value in said for value in self._values_in(said)):
+                found[start, end] = text[start:end]
+        return replace_spans(Sensitive(text, spans=found), self._mark) if found else text
+
+    def _values_in(self, text: str) -> set[str]:
+        withheld = set(self._withheld.found_in(text).values()) - self._harmless
+        return {*self._known.found_in(text).values(), *withheld}
 
     def _replace(
         self, spellings: Mapping[str, str], text: str, is_word: Callable[[str], bool], *, is_key: bool
@@ -159,7 +177,7 @@ class Redactor:
                 else self._all(part)
                 for part in item
             ]
-        if secret and key in ("data", "stringData"):
+        if key == "stringData" or (secret and key == "data"):
             for value in item.values() if isinstance(item, Mapping) else ():
                 self._withhold_data(str(value))
             return self._all(item)
@@ -215,10 +233,9 @@ class Redactor:
             return self._mark(text)
 
     def _secret_objects(self, text: str) -> str:
-        if not patterns.SECRET_KIND.search(text):
-            return text
+        is_secret = patterns.SECRET_KIND.search(text) is not None
         pieces, at = [], 0
-        for value in values_after(patterns.SECRET_DATA, text):
+        for value in values_after(patterns.SECRET_DATA if is_secret else patterns.STRING_DATA, text):
             before = value.start - text.rfind("\n", 0, value.start) - 1  # items below each other stay so
             said = " " * before + text[value.start : value.end]
             shown = replace_values(patterns.SECRET_ITEM, said, self._mark_data)

@@ -18,6 +18,9 @@ class Spellings:
         self._texts: dict[str, None] = {}
         self._by_gram: dict[str, list[tuple[str, str]]] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._texts)
+
     def add(self, text: str) -> None:
         """Add a text."""
         if text in self._texts:

@@ -14,7 +14,10 @@ _SEQUENCE = re.compile(
 )
 # Other control characters, and characters of format, which have no width: but tab, newline and carriage return.
 _INVISIBLE = re.compile(
-    r"[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
+    r"[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+    # what else has no width (Default_Ignorable_Code_Point of Unicode): fillers, selectors, joiners and tags
+    r"\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufffb"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 # The same as JSON, Python and shells spell it: it is text, and taken out only where a secret stands.
 SPELLED = re.compile(r"\\(?:x1[bB]|u001[bB]|033|e)(?:\[[0-?]*[ -/]*[@-~]|\][^\\\n]*(?:\\(?:x07|u0007|a))?)")
@@ -22,7 +25,7 @@ SPELLED = re.compile(r"\\(?:x1[bB]|u001[bB]|033|e)(?:\[[0-?]*[ -/]*[@-~]|\][^\\\
 
 def plain(text: str) -> str:
     """Return a text as a terminal leaves it: without sequences, and without what a backspace erases."""
-    if text.isprintable():
+    if text.isascii() and text.isprintable():
         return text
     text = _SEQUENCE.sub("", text)
     if "\b" in text:
