@@ -85,7 +85,7 @@ ELEMENT = re.compile(
 FLAG = re.compile(
     rf"(?i)(?<![\w-])--?[a-z0-9_.-]*{_ENDS}(?:(?:{QUOTE})?\s*,\s*|\s*\n[+ -]?\s*- ?|\s+)(?=[^\s-])"
 )
-# Of programs that are told a password so, and of ~/.netrc.
+# Programs that are told a password so, and ~/.netrc.
 WORD = re.compile(
     r"(?i)\bsshpass[ ]+-p[ ]*(?=\S)|\bmysql\w*[ ](?:[^\n|;&]{0,200}?[ ])?-p(?=[^\s-])"
     r"|\blogin[ \t]+\S{1,200}\s+password[ \t]+(?=\S)"
