@@ -229,3 +229,12 @@ def test_a_drop_in_stands_after_the_one_of_a_package_that_has_the_command() -> N
     [path] = [file.path for file in change.files if "systemd" in file.path]
     assert path > later.replace("/usr/lib/", "/etc/")
     assert path in own_places(service)
+
+
+def test_a_specifier_that_moves_to_the_file_is_said() -> None:
+    words = "--kubeconfig=/k --hostname-override=%H --v=2"
+    row = {"component": "kube-proxy", "service": f"ExecStart=/usr/bin/kube-proxy {words}"}
+    row["runs"] = ["/usr/bin/kube-proxy", *words.replace("%H", "n1").split()]
+    plan = plan_of(service_of(row))
+    said = [remark.text for remark in plan.remarks if remark.subject == f"kube-proxy on {MASTER}"]
+    assert said == ["what %H in its command is on this node is written to its config file"]

@@ -27,7 +27,7 @@ STARTERS = frozenset(
             "gosu",
             "su-exec",
         ),
-        "systemd-inhibit",
+        *("systemd-inhibit", "timeout"),
     }
 )
 CONTAINERS = frozenset(
@@ -70,6 +70,7 @@ DISTRIBUTIONS = {
     "kind": "in the configuration of kind (kubeadmConfigPatches)",
 }
 HYPERKUBE = "hyperkube"
+MOST_BEFORE = 100  # words before the program
 _SCRIPT = re.compile(r"\.(?:sh|bash|py|pl|rb)$|wrapper|^(?:run|start|launch)[-_.]|[-_.](?:run|start|launch)$")
 _COMMAND = re.compile(r"(?:^|[;&|(])\s*(?:exec\s+|\w+=[^\s;&|()]*\s+)*([^\s;&|()]+)")  # in a shell line
 _INTERPRETER = re.compile(r"(?:python|perl|ruby)[0-9.]*")
@@ -147,7 +148,7 @@ def find_program(component: str, words: Sequence[str], running: Sequence[str] = 
         UnitError: it is a shell line of more than one command, or runs something else; the sentence names it.
     """
     starters, rest, in_shell = list[str](), list(words), False
-    while rest:
+    while rest and len(starters) < MOST_BEFORE:
         if is_program(component, rest) or _is_by_what_runs(component, rest, running):
             return Program(tuple(starters), tuple(rest), in_shell)
         if (line := shell_line(rest)) is not None:
@@ -155,7 +156,7 @@ def find_program(component: str, words: Sequence[str], running: Sequence[str] = 
                 raise UnitError(_other_program(component, [other]))
             rest, in_shell = unwrapped(rest), True
             continue
-        at = _start_of_command(component, rest) if _base(rest[0]) in STARTERS else 0
+        at = _start_of_command(component, rest, running) if _base(rest[0]) in STARTERS else 0
         if not at:
             break
         starters += rest[:at]
@@ -182,14 +183,27 @@ def _is_by_what_runs(component: str, words: Sequence[str], running: Sequence[str
     )
 
 
-def _start_of_command(component: str, words: Sequence[str]) -> int:
-    """Return where the command begins that a starter runs; 0 where none is seen."""
-    known = STARTERS | CONTAINERS | DISTRIBUTIONS.keys()
-    later = [(at, words[at:]) for at in range(1, len(words)) if "=" not in words[at]]
-    for at, rest in later:
-        if is_program(component, rest) or shell_line(list(rest)) is not None or _base(rest[0]) in known:
-            return at
-    return next((at for at, rest in later if "/" in rest[0]), 0)
+def _start_of_command(component: str, words: Sequence[str], running: Sequence[str]) -> int:
+    """Return where the command begins that a starter runs; 0 where none is seen.
+
+    A word that is the process that runs is the most certain, then one with a path: ``systemd-cat -t kubelet
+    /usr/bin/kubelet``.
+    """
+    later = [(at, words[at:]) for at in range(1, min(len(words), MOST_BEFORE)) if "=" not in words[at]]
+    others = CONTAINERS | DISTRIBUTIONS.keys()
+    end = next((at for at, rest in later if _base(rest[0]) in others), len(words))
+    own = [(at, rest) for at, rest in later if at < end and _can_begin(component, rest)]
+    found = [
+        *(at for at, rest in own if list(rest[:1]) == list(running[:1])),
+        *(at for at, rest in own if "/" in rest[0]),
+        *(at for at, _ in own),
+        *(at for at, rest in later if at == end or "/" in rest[0]),
+    ]
+    return next(iter(found), 0)
+
+
+def _can_begin(component: str, words: Sequence[str]) -> bool:
+    return is_program(component, words) or shell_line(words) is not None or _base(words[0]) in STARTERS
 
 
 def _other_program(component: str, words: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from kubeharden.errors import UnitError
 
@@ -48,7 +49,7 @@ def shell_words(text: str, what: str) -> list[str]:
     return words if word is None else [*words, "".join(word)]
 
 
-def shell_line(argv: list[str]) -> str | None:
+def shell_line(argv: Sequence[str]) -> str | None:
     """Return the line of ``sh -c LINE``, with whatever other options; None for another command."""
     if not argv or argv[0].rpartition("/")[2] not in SHELLS:
         return None

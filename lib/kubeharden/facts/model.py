@@ -160,6 +160,14 @@ class ServiceFacts:
             words.insert(0, "/usr/bin/env")
         return command.line(words)
 
+    def lost_specifiers(self, argv: Sequence[str]) -> list[str]:
+        """Return the specifiers of the present command, such as ``%H``, that one which runs ``argv`` would not have."""
+        found = dict.fromkeys(
+            f"%{found[1]}" for word in self.service.command().words for found in MARKED.finditer(word)
+        )
+        written = " ".join(self.exec_start(argv)).replace("%%", "")
+        return [specifier for specifier in found if specifier not in written]
+
     def _program(self, words: Sequence[str]) -> Program:
         if self.component.is_judged:
             return find_program(self.name, words, self.cmdline)

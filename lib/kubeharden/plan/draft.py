@@ -76,6 +76,12 @@ class Draft:
         subject = f"{service.name} on {node.name}"
         if files and service.needs_reload:
             raise MigrationRefusedError(UNREAD_UNIT)
+        if files and running and running[0] != service.unit_argv()[0]:
+            raise MigrationRefusedError(
+                f"its unit runs {service.unit_argv()[0]}, and the process that runs is {running[0]}. If the first is a "
+                "script, write the command that it makes into ExecStart=; if the unit was edited, restart it, or take "
+                "the edit back. Then look again"
+            )
         if files and running and running != service.unit_argv():
             raise MigrationRefusedError(
                 "its unit was edited but never put in effect: it runs with another command line than the unit "

@@ -99,7 +99,7 @@ class _Planner:
         self._unknown_fields(node, service, migration, path)
         self._closing(node, service, migration)
         if migration.argv != argv:
-            self._unused_variables(node, service)
+            self._unused_variables(node, service, migration)
         return self.draft.node_change(self.row.name, node, service, tuple(files), migration.argv, migration)
 
     def _fields(self) -> dict[str, Any]:
@@ -174,8 +174,12 @@ class _Planner:
             why = f"{path} has {name}, which {unknown}: it was never in effect{meant}"
             self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
 
-    def _unused_variables(self, node: NodeFacts, service: ServiceFacts) -> None:
-        """Say that variables which the command was made from do not count any more."""
+    def _unused_variables(self, node: NodeFacts, service: ServiceFacts, migration: Migration) -> None:
+        """Say that variables and specifiers which the command was made from do not count any more."""
+        subject = f"{service.name} on {node.name}"
+        if lost := service.lost_specifiers(migration.argv):
+            why = f"what {', '.join(lost)} in its command is on this node is written to its config file"
+            self.draft.remarks.append(Remark(subject, why))
         paths = [p.removeprefix("-") for p in service.service.values("Service", "EnvironmentFile")]
         if service.service.command().has_variables:
             source = f" from {', '.join(paths)}" if paths else ""
@@ -183,4 +187,4 @@ class _Planner:
                 f"its command is made from variables{source}; they are now written out, and changing "
                 "them there later has no effect"
             )
-            self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
+            self.draft.remarks.append(Remark(subject, why))
