@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
+from fakes import World
 from kubeharden import runbook
 from kubeharden.errors import ApprovalError, ParameterError
 from kubeharden.plan import ObjectChange, Plan
@@ -34,10 +36,24 @@ def nobodys_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def starts(tmp_path: Path) -> Starts:
-    def start(**parameters: str) -> runbook.Run:
-        return runbook.start({"In": [""], "output_dir": str(tmp_path / "records"), **parameters})
+    """Start a run: over SSH, or on a cluster in this process."""
+
+    def start(world: World | None = None, **parameters: str) -> runbook.Run:
+        given = {"In": [""], "output_dir": str(tmp_path / "records"), **parameters}
+        return runbook.start(given, connect=world.ports) if world else runbook.start(given)
 
     return start
+
+
+@pytest.fixture
+def world() -> World:
+    return World("article-1.10")
+
+
+@pytest.fixture
+def starts_here(starts: Starts, world: World) -> Starts:
+    """Start a run on a cluster in this process."""
+    return partial(starts, world)
 
 
 @pytest.fixture
@@ -68,10 +84,8 @@ def signed(plan: Path, key: Path) -> Path:
     return plan.with_name("plan.json.sig")
 
 
-def inventory_with(rehearsal: Rehearsal, **changes: object) -> str:
-    path = rehearsal.inventory.with_name("edited.yaml")
-    path.write_text(yaml.safe_dump({**yaml.safe_load(rehearsal.inventory.read_text()), **changes}))
-    return str(path)
+def inventory_with(world: World, folder: Path, **changes: object) -> str:
+    return str(world.inventory(folder / "inventory", **changes))
 
 
 def allowed(tmp_path: Path, key: Path) -> str:
@@ -121,10 +135,10 @@ def test_a_plan_that_changed_since_is_refused_and_the_difference_is_shown(
     run.close()
 
 
-def test_other_parameters_are_another_plan(starts: Starts, rehearsals: Rehearsals) -> None:
-    inventory = str(rehearsals.untouched("article-1.10").inventory)
-    digest, _ = planned(starts(inventory=inventory, mode="plan"))
-    run = starts(inventory=inventory, approved_plan=digest, profile="none")
+def test_other_parameters_are_another_plan(starts_here: Starts, world: World, tmp_path: Path) -> None:
+    inventory = inventory_with(world, tmp_path)
+    digest, _ = planned(starts_here(inventory=inventory, mode="plan"))
+    run = starts_here(inventory=inventory, approved_plan=digest, profile="none")
     run.look()
     run.plan()
     with pytest.raises(ApprovalError, match="What differs"):
@@ -141,10 +155,12 @@ PACE = {
 }
 
 
-def test_how_it_is_carried_out_is_part_of_what_is_approved(starts: Starts, article: Rehearsal) -> None:
+def test_how_it_is_carried_out_is_part_of_what_is_approved(
+    starts_here: Starts, world: World, tmp_path: Path
+) -> None:
     """A plan that was approved at one node at a time is not carried out on all at once, or elsewhere."""
-    inventory = inventory_with(article)
-    run = starts(inventory=inventory, mode="plan")
+    inventory = inventory_with(world, tmp_path)
+    run = starts_here(inventory=inventory, mode="plan")
     digests = {"": planned(run)[0]}
     shown = json.loads((run.record.folder / "plan.json").read_text())["rollout"]
     assert shown["batch_size"] == "1"
@@ -154,7 +170,7 @@ def test_how_it_is_carried_out_is_part_of_what_is_approved(starts: Starts, artic
     ]
 
     def digest(given: str, **parameters: object) -> str:
-        run = starts(inventory=given, mode="plan", **parameters)
+        run = starts_here(inventory=given, mode="plan", **parameters)
         run.look()
         run.plan()
         digest = run.current_plan.digest
@@ -164,20 +180,18 @@ def test_how_it_is_carried_out_is_part_of_what_is_approved(starts: Starts, artic
     assert digest(inventory) == digests[""]
     for name, value in PACE.items():
         digests[name] = digest(inventory, **{name: value})
-    nodes = yaml.safe_load(article.inventory.read_text())["nodes"]
+    nodes = yaml.safe_load(Path(inventory).read_text())["nodes"]
     changed = {
         "settle_seconds": {"settle_seconds": 2},
         "order": {"nodes": nodes[::-1]},
         "host": {"nodes": [nodes[0], {**nodes[1], "host": "localhost"}]},
         "control plane": {"nodes": [{**node, "control_plane": True} for node in nodes]},
     }
-    known = article.inventory.parent / yaml.safe_load(article.inventory.read_text())["ssh"]["known_hosts"]
-    known.write_text(known.read_text() + known.read_text().replace("127.0.0.1", "localhost"))
     for name, changes in changed.items():
-        digests[name] = digest(inventory_with(article, **changes))
+        digests[name] = digest(inventory_with(world, tmp_path, **changes))
     assert len(set(digests.values())) == len(digests), digests
 
-    run = starts(inventory=inventory_with(article), approved_plan=digests[""], batch_size="2")
+    run = starts_here(inventory=inventory_with(world, tmp_path), approved_plan=digests[""], batch_size="2")
     run.look()
     run.plan()
     with pytest.raises(ApprovalError, match=r'-  "batch_size": "1",\n\+  "batch_size": "2",'):
@@ -185,29 +199,28 @@ def test_how_it_is_carried_out_is_part_of_what_is_approved(starts: Starts, artic
     run.close()
 
 
-def uid(rehearsal: Rehearsal) -> str:
+def uid(world: World) -> str:
     """What tells its cluster from all others: the UID of kube-system."""
-    objects = json.loads((rehearsal.directory / "cluster.json").read_text())["items"]
-    [found] = [item["metadata"]["uid"] for item in objects if item["metadata"]["name"] == "kube-system"]
-    return found
+    return str(world.store.get("Namespace", "kube-system")["metadata"]["uid"])
 
 
 def test_an_approval_for_one_cluster_is_refused_on_another_that_is_the_same_to_the_letter(
-    starts: Starts, rehearsals: Rehearsals
+    starts: Starts, world: World, tmp_path: Path
 ) -> None:
     """The same nodes, files and objects: the second is a copy of the first, but for what makes it another cluster."""
     digests: dict[str, str] = {}
-    one = rehearsals.fresh("article-1.10")
-    first = uid(one)
-    inventory = inventory_with(one, cluster="a")
-    digests["a"], _ = planned(starts(inventory=inventory, mode="plan"))
-    digests["again"], _ = planned(starts(inventory=inventory, mode="plan"))
-    digests["renamed"], _ = planned(starts(inventory=inventory_with(one, cluster="b"), mode="plan"))
+    first = uid(world)
+    inventory = inventory_with(world, tmp_path, cluster="a")
+    digests["a"], _ = planned(starts(world, inventory=inventory, mode="plan"))
+    digests["again"], _ = planned(starts(world, inventory=inventory, mode="plan"))
+    digests["renamed"], _ = planned(
+        starts(world, inventory=inventory_with(world, tmp_path, cluster="b"), mode="plan")
+    )
     assert digests["a"] == digests["again"] != digests["renamed"]
-    other = rehearsals.fresh("article-1.10")
+    other = World("article-1.10")
     second = uid(other)
     assert first != second
-    run = starts(inventory=inventory_with(other, cluster="b"), approved_plan=digests["a"])
+    run = starts(other, inventory=inventory_with(other, tmp_path, cluster="b"), approved_plan=digests["a"])
     run.look()
     assert "This is NOT the plan that was approved" in str(run.plan())
     sentence = (
@@ -219,16 +232,20 @@ def test_an_approval_for_one_cluster_is_refused_on_another_that_is_the_same_to_t
     assert not {Started, Approved} & {type(event) for event in read_run(run.record.folder).events}
     run.close()
     # The name alone is what an inventory says, and two may say the same.
-    digests["namesake"], _ = planned(starts(inventory=inventory_with(other, cluster="a"), mode="plan"))
+    digests["namesake"], _ = planned(
+        starts(other, inventory=inventory_with(other, tmp_path, cluster="a"), mode="plan")
+    )
     assert digests["namesake"] != digests["a"]
 
 
-def test_where_an_approval_is_required_nothing_goes_without(starts: Starts, article: Rehearsal) -> None:
-    inventory = inventory_with(article, require_approval=True)
+def test_where_an_approval_is_required_nothing_goes_without(
+    starts_here: Starts, world: World, tmp_path: Path
+) -> None:
+    inventory = inventory_with(world, tmp_path, require_approval=True)
     with pytest.raises(ApprovalError, match="requires an approval, and there is none: run with mode=plan"):
-        starts(inventory=inventory)
-    digest, _ = planned(starts(inventory=inventory, mode="plan"))
-    run = starts(inventory=inventory, approved_plan=digest)
+        starts_here(inventory=inventory)
+    digest, _ = planned(starts_here(inventory=inventory, mode="plan"))
+    run = starts_here(inventory=inventory, approved_plan=digest)
     run.look()
     run.plan()
     run.apply("kube-scheduler")
@@ -236,15 +253,15 @@ def test_where_an_approval_is_required_nothing_goes_without(starts: Starts, arti
 
 
 def test_a_signature_by_an_approver_counts(
-    starts: Starts, article: Rehearsal, tmp_path: Path, key: Path
+    starts_here: Starts, world: World, tmp_path: Path, key: Path
 ) -> None:
-    inventory = inventory_with(article, require_approval=True, approvers=allowed(tmp_path, key))
-    digest, plan = planned(starts(inventory=inventory, mode="plan"))
+    inventory = inventory_with(world, tmp_path, require_approval=True, approvers=allowed(tmp_path, key))
+    digest, plan = planned(starts_here(inventory=inventory, mode="plan"))
     with pytest.raises(ApprovalError, match="a signature by one of its approvers"):
-        starts(inventory=inventory, approved_plan=digest)
+        starts_here(inventory=inventory, approved_plan=digest)
     with pytest.raises(ApprovalError, match="give the one that belongs to the signature"):
-        starts(inventory=inventory, approved_plan="0" * 64, approval=str(signed(plan, key)))
-    run = starts(inventory=inventory, approval=str(plan.with_name("plan.json.sig")))
+        starts_here(inventory=inventory, approved_plan="0" * 64, approval=str(signed(plan, key)))
+    run = starts_here(inventory=inventory, approval=str(plan.with_name("plan.json.sig")))
     run.look()
     assert "This is the plan that chief@example.org approved." in str(run.plan())
     run.apply("kube-scheduler")
@@ -255,14 +272,14 @@ def test_a_signature_by_an_approver_counts(
     assert record["approval"]["how"] == "signature"
 
 
-def test_signatures_that_do_not_count(starts: Starts, article: Rehearsal, tmp_path: Path, key: Path) -> None:
-    inventory = inventory_with(article, require_approval=True, approvers=allowed(tmp_path, key))
-    _, plan = planned(starts(inventory=inventory, mode="plan"))
+def test_signatures_that_do_not_count(starts_here: Starts, world: World, tmp_path: Path, key: Path) -> None:
+    inventory = inventory_with(world, tmp_path, require_approval=True, approvers=allowed(tmp_path, key))
+    _, plan = planned(starts_here(inventory=inventory, mode="plan"))
     signature = signed(plan, key)
 
     def refused(match: str, **parameters: str) -> None:
         with pytest.raises(ApprovalError, match=match):
-            starts(**{"inventory": inventory, "approval": str(signature), **parameters})
+            starts_here(**{"inventory": inventory, "approval": str(signature), **parameters})
 
     whole = plan.read_bytes()
     plan.write_bytes(whole.replace(b'"mode": "644"', b'"mode": "666"'))
@@ -278,15 +295,21 @@ def test_signatures_that_do_not_count(starts: Starts, article: Rehearsal, tmp_pa
     signed(plan, other)
     refused("a foreign signature")
     refused("is not a signature beside the plan", approval=str(tmp_path / "nowhere.sig"))
-    refused("the inventory names no approvers", inventory=inventory_with(article))
+    refused("the inventory names no approvers", inventory=inventory_with(world, tmp_path))
 
 
 def test_nobody_approves_for_themselves(
     starts: Starts, article: Rehearsal, tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ssh = yaml.safe_load(article.inventory.read_text())["ssh"]
-    login = article.inventory.parent / ssh["identity_file"]
-    inventory = inventory_with(article, require_approval=True, approvers=allowed(tmp_path, login))
+    given = yaml.safe_load(article.inventory.read_text())
+    login, edited = (
+        article.inventory.parent / given["ssh"]["identity_file"],
+        article.inventory.with_name("own.yaml"),
+    )
+    edited.write_text(
+        yaml.safe_dump(given | {"require_approval": True, "approvers": allowed(tmp_path, login)})
+    )
+    inventory = str(edited)
     _, plan = planned(starts(inventory=inventory, mode="plan"))
     with pytest.raises(ApprovalError, match="a key of the person who runs this"):
         starts(inventory=inventory, approval=str(signed(plan, login)))

@@ -432,7 +432,8 @@ class FakeNodes:
         if server is not None and server.loaded:
             says = self._world.healthz.get(machine.name, lambda: "200")
             found["kube-apiserver"] = replace(server, healthz=says() if server.running else "000")
-        return replace(machine.facts, services=found)
+        role = next(node.control_plane for node in self.inventory.nodes if node.name == machine.name)
+        return replace(machine.facts, services=found, control_plane=role)
 
     def begin(self, change: NodeChange, run: str, confirm_timeout: float = 120.0) -> TransactionResult:
         machine = self._reach("begin", change.node)
