@@ -129,9 +129,67 @@ def gits_included(home: Path, key: Path) -> None:
     (home / "more").write_text(f"[user]\n\tsigningkey = {key}\n")
 
 
+def pub_with_options(home: Path, key: Path) -> None:
+    (home / ".ssh/id.pub").write_text(f'no-pty,command="x" {public_part(key)} me\n')
+
+
+def pub_with_a_mark(home: Path, key: Path) -> None:
+    (home / ".ssh/id.PUB").write_bytes(b"\xef\xbb\xbf" + public_part(key).encode())
+
+
+def pub_in_two_bytes(home: Path, key: Path) -> None:
+    (home / ".ssh/id.pub").write_bytes(public_part(key).encode("utf-16"))
+
+
+def pub_of_rfc4716(home: Path, key: Path) -> None:
+    words = ["ssh-keygen", "-e", "-f", key.with_suffix(".pub")]
+    (home / ".ssh/id.pub").write_bytes(subprocess.run(words, check=True, capture_output=True).stdout)
+
+
+def of_putty(home: Path, key: Path) -> None:
+    kind, blob = public_part(key).split()
+    head = f"PuTTY-User-Key-File-3: {kind}\r\nEncryption: aes256-cbc\r\nComment: me\r\nPublic-Lines: 2\r\n"
+    lines = f"{blob[:64]}\r\n{blob[64:]}\r\nKey-Derivation: Argon2id\r\nPrivate-Lines: 1\r\nAAAA\r\n"
+    (home / ".ssh/id.ppk").write_text(head + lines)
+
+
+def behind_a_linked_folder(home: Path, key: Path) -> None:
+    (home / "keys").mkdir()
+    shutil.copy(key, home / "keys/id")
+    (home / "keys/again").symlink_to(home / "keys")
+    (home / ".ssh/keys").symlink_to(home / "keys")
+
+
+def named_from_where_one_is(home: Path, key: Path) -> None:
+    (home / ".ssh/config").write_text(f"IdentityFile {os.path.relpath(key)}\n")
+
+
+def gits_for_some_repositories(home: Path, key: Path) -> None:
+    (home / ".gitconfig").write_text('[includeIf "gitdir:~/work/"]\n\tpath = work.inc\n')
+    (home / "work.inc").write_text(f"[user]\n\tsigningkey = {key}\n")
+
+
+def gits_before_another(home: Path, key: Path) -> None:
+    (home / ".gitconfig").write_text(f"[user]\n\tsigningkey = {key}\n\tsigningkey = /nowhere\n")
+
+
+def gits_by_variables(home: Path, key: Path) -> None:
+    os.environ.update(GIT_CONFIG_COUNT="1", GIT_CONFIG_KEY_0="user.signingkey", GIT_CONFIG_VALUE_0=str(key))
+
+
 @pytest.mark.parametrize(
     "form",
     [
+        pub_with_options,
+        pub_with_a_mark,
+        pub_in_two_bytes,
+        pub_of_rfc4716,
+        of_putty,
+        behind_a_linked_folder,
+        named_from_where_one_is,
+        gits_for_some_repositories,
+        gits_before_another,
+        gits_by_variables,
         private_alone,
         private_with_passphrase_alone,
         private_beside_anothers_pub,
@@ -150,7 +208,10 @@ def gits_included(home: Path, key: Path) -> None:
         gits_included,
     ],
 )
-def test_an_own_key_is_own_in_every_form(home: Path, key: Path, form: Callable[[Path, Path], None]) -> None:
+def test_an_own_key_is_own_in_every_form(
+    home: Path, key: Path, form: Callable[[Path, Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", os.environ.copy())
     assert short(key) not in keys_at_hand(None)
     form(home, key)
     assert short(key) in keys_at_hand(None)

@@ -31,6 +31,13 @@ SECONDS = 10  # that git, an agent or ssh-keygen may take to answer
 MOST_FILES = 10_000  # in ~/.ssh
 _PUBLIC = re.compile(r"(?:ssh-|ecdsa-|sk-)\S+[ \t]+[A-Za-z0-9+/]+=*")
 _PRIVATE = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----(.*?)-----END", re.DOTALL)
+_PUTTY = re.compile(
+    rb"PuTTY-User-Key-File-.*?^Public-Lines: \d+\s+((?:^[A-Za-z0-9+/=]+\s+)+)", re.DOTALL | re.MULTILINE
+)
+# RFC 4716: headers, then the key
+_RFC4716 = re.compile(
+    rb"---- BEGIN SSH2 PUBLIC KEY ----\s+(?:[\w-]+: (?:[^\n]*\\\r?\n)*[^\n]*\n)*([A-Za-z0-9+/=\s]+)---- END"
+)
 _CONTAINER = b"openssh-key-v1\0"  # PROTOCOL.key of OpenSSH
 _SETTING = re.compile(
     r"\s*(IdentityFile|CertificateFile|IdentityAgent|Include)(?:\s*=\s*|\s+)(.+)", re.IGNORECASE
@@ -129,7 +136,7 @@ def keys_at_hand(identity_file: str | None) -> frozenset[str]:
     """
     homes = dict.fromkeys(_homes())
     settings = [setting for home in homes for setting in _ssh_settings(home)]
-    named = [identity_file or "", os.environ.get(KEY_VARIABLE, ""), _git("user.signingkey")]
+    named = [identity_file or "", os.environ.get(KEY_VARIABLE, ""), *_all_of_git("user.signingkey")]
     paths = [Path(text).expanduser() for text in named if text and not wrong_path(text)]
     paths += [Path(path) for name, path in settings if name != "identityagent"]
     lines = [match[0] for match in map(_PUBLIC.search, named) if match]  # git's may be the key itself
@@ -137,7 +144,9 @@ def keys_at_hand(identity_file: str | None) -> frozenset[str]:
         lines += _own_lines(path)
     for home in homes:
         for path in _files_below(home / ".ssh"):
-            if path.suffix == ".pub" or _PRIVATE.search(_content(path)):
+            if path.suffix.lower() == ".pub" or any(
+                form.search(_content(path)) for form in (_PRIVATE, _PUTTY)
+            ):
                 lines += _own_lines(path)
     sockets = [
         os.environ.get("SSH_AUTH_SOCK", ""),
@@ -178,8 +187,10 @@ def _lines_of(content: bytes) -> list[str]:
     private = _PRIVATE.search(content)
     if private is not None:
         return _container_lines(private[1]) or _derived_lines(content)
-    lines = content.decode(errors="replace").splitlines()
-    return [match[0] for match in map(_PUBLIC.match, map(str.strip, lines)) if match]
+    if blob := _PUTTY.search(content) or _RFC4716.search(content):
+        return _line_of(b"".join(blob[1].split()))
+    lines = content.replace(b"\0", b"").decode(errors="replace").splitlines()  # UTF-16, too
+    return [match[0] for match in map(_PUBLIC.search, lines) if match]
 
 
 def _container_lines(text: bytes) -> list[str]:
@@ -190,9 +201,15 @@ def _container_lines(text: bytes) -> list[str]:
             rest = data[len(_CONTAINER) :]
             for _ in range(3):  # cipher, key derivation, and its options
                 rest = rest[4 + len(wire_string(rest)) :]
-            blob = wire_string(rest[4:])
-            kind = wire_string(blob).decode("ascii", errors="replace")
-            return [f"{kind} {base64.b64encode(blob).decode()}"]
+            return _line_of(base64.b64encode(wire_string(rest[4:])))
+    return []
+
+
+def _line_of(blob: bytes) -> list[str]:
+    """Return the line of a public key that is there in base64."""
+    with suppress(binascii.Error):
+        kind = wire_string(base64.b64decode(blob, validate=True)).decode("ascii", errors="replace")
+        return [f"{kind} {blob.decode()}"]
     return []
 
 
@@ -230,8 +247,12 @@ def _homes() -> Iterator[Path]:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    count = 0
-    for where, _, names in os.walk(folder):
+    count, seen = 0, set[str]()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(where)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         for name in sorted(names):
             count += 1
             if count > MOST_FILES:
@@ -267,7 +288,27 @@ def _paths_of(text: str, home: Path, base: Path) -> Iterator[str]:
         words = [text]
     for word in words:
         expanded = os.path.expandvars(re.sub(r"^~(?=/|$)|%d", str(home), word))
-        yield from glob.iglob(str(base / re.sub(r"%[^%]", "*", expanded).replace("%%", "%")))  # noqa: PTH207 - anywhere
+        for place in (base, Path.cwd()):  # an identity counts from where SSH is called
+            yield from glob.iglob(str(place / re.sub(r"%[^%]", "*", expanded).replace("%%", "%")))  # noqa: PTH207
+
+
+def _all_of_git(name: str) -> list[str]:
+    """Return every value that git's configuration of this person or this machine has: for some repositories, too."""
+    aside = {"GIT_DIR": os.devnull}
+    found = _run(["git", "config", "--includes", "--get-all", name], aside, "/").splitlines()
+    for scope in ("--global", "--system"):
+        found += _run(["git", "config", scope, "--includes", "--get-all", name], aside, "/").splitlines()
+        places = _run(
+            ["git", "config", scope, "--show-origin", "--null", "--get-regexp", r"^includeif\..*\.path$"],
+            aside,
+            "/",
+        ).split("\0")
+        for origin, entry in zip(places[::2], places[1::2], strict=False):
+            path = Path(origin.removeprefix("file:")).parent / Path(entry.partition("\n")[2]).expanduser()
+            found += _run(
+                ["git", "config", "--file", str(path), "--includes", "--get-all", name], aside, "/"
+            ).splitlines()
+    return list(dict.fromkeys(found))
 
 
 def _git(name: str) -> str:
