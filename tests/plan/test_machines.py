@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from facts_fixtures import PLANS, read_facts
-from fakes import FakeNodes, World, planned
+from fakes import World, planned
 from kubeharden.edges.nodes.nodes import Nodes
 from kubeharden.errors import MigrationRefusedError
-from kubeharden.facts import Facts, NodeFacts
+from kubeharden.facts import Facts
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import Remark
@@ -237,25 +237,12 @@ def test_an_api_server_that_is_installed_and_does_not_run_makes_no_control_plane
     assert said(refusals, replace(facts, nodes=nodes)) == {}
 
 
-def test_nothing_is_drained_or_changed_on_a_machine_that_is_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_drained_or_changed_on_a_machine_that_is_another(tmp_path: Path) -> None:
     world = World()
     for machine in world.machines.values():
         machine.facts = replace(machine.facts, machine=f"m-{machine.name}")
     world._beat()
-    observe = FakeNodes.observe
-
-    def of_the_other(
-        self: FakeNodes, names: Sequence[str] | None = None, services: Any = None
-    ) -> list[NodeFacts]:
-        other = {ONE: TWO, TWO: ONE}
-        return [
-            replace(world.machines[other.get(node.name, node.name)].facts, name=node.name)
-            for node in observe(self, names, services)
-        ]
-
-    monkeypatch.setattr(FakeNodes, "observe", of_the_other)
+    world.exchanged = {ONE: TWO, TWO: ONE}
     run = planned(world, tmp_path, mode="apply", drain=True)
     with pytest.raises(MigrationRefusedError, match=f"(?s){ONE}: .*It is the machine of the Node {TWO}"):
         run.apply("kubelet")

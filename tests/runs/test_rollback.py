@@ -95,6 +95,17 @@ def roll_back(tmp_path: Path) -> Iterator[RollBack]:
         run.close()
 
 
+def test_nothing_is_put_back_on_a_machine_that_is_another(hardened: Hardened, roll_back: RollBack) -> None:
+    world = hardened.world
+    for machine in world.machines.values():
+        machine.facts = replace(machine.facts, machine=f"m-{machine.name}")
+    world._beat()
+    world.exchanged = {"k8s-master": "k8s-node1", "k8s-node1": "k8s-master"}
+    run = roll_back(world, hardened.record)
+    with pytest.raises(MigrationRefusedError, match="It is the machine of the Node k8s-node1"):
+        run.roll_back()
+
+
 @pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "name",

@@ -179,6 +179,7 @@ class World:
         faults: what goes wrong with requests to the API.
         lost: what goes wrong with requests to nodes: by verb and node, the errors of the next ones.
         broken: services that do not start any more, by node and service, with the words for it.
+        exchanged: by node, another one whose machine is at its address.
         healthz: by node, what its API server says to ``/healthz`` there, each time anew.
         delays: how long a service takes from its restart until it runs.
     """
@@ -202,6 +203,7 @@ class World:
         self.faults = Faults(Path("/nowhere"), clock=self.clock.monotonic)
         self.lost: dict[tuple[str, str], list[Exception]] = {}
         self.broken: dict[tuple[str, str], str] = {}
+        self.exchanged: dict[str, str] = {}
         self.healthz: dict[str, Callable[[], str]] = {}
         self._pids, self._reconciled = itertools.count(5000), -1
         self.control_plane.create(booted)
@@ -420,7 +422,8 @@ class FakeNodes:
     def observe(
         self, names: Iterable[str] | None = None, services: Sequence[str] | None = None
     ) -> list[NodeFacts]:
-        return [self._seen(self._reach("observe", name), services) for name in self._names(names)]
+        seen = ((name, self._seen(self._reach("observe", name), services)) for name in self._names(names))
+        return [replace(found, name=name) for name, found in seen]
 
     def _seen(self, machine: FakeMachine, wanted: Sequence[str] | None) -> NodeFacts:
         found = {
@@ -528,7 +531,7 @@ class FakeNodes:
     def _reach(self, verb: str, node: str) -> FakeMachine:
         self.round_trips[node] = self.round_trips.get(node, 0) + 1
         self._raise_lost(verb, node)
-        return self._world.machines[node]
+        return self._world.machines[self._world.exchanged.get(node, node)]
 
     def _raise_lost(self, verb: str, node: str) -> None:
         errors = self._world.lost.get((verb, node))
