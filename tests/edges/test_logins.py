@@ -146,4 +146,5 @@ def test_what_the_script_itself_says_is_not_taken_for_sudos() -> None:
 def test_each_refusal_of_sudo_has_its_way_out(said: str, words: str) -> None:
     found = refusal("n1", "ops", 1, said)
     assert words in found
-    assert said in found
+    assert said.removesuffix(".") in found
+    assert ".." not in found

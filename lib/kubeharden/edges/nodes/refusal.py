@@ -64,8 +64,9 @@ def refusal(node: str, user: str, status: int, said: str, *, of_script: bool = F
     if not of_script:
         for pattern, what, way_out in _REASONS:
             if re.search(pattern, said):
-                dot = "" if said.endswith(".") else "."
-            return f"{node}: {what.format(user=user)}: {said}{dot} {way_out.format(user=user)}"
+                return (
+                    f"{node}: {what.format(user=user)}: {said.removesuffix('.')}. {way_out.format(user=user)}"
+                )
     if not of_script and status == 0:
         return (
             f"{node}: the login of {user} ran something else than it was told to, which ended well and said: {words}. "
