@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import sampling
 from config_files import command_line, content, spell
 from facts_fixtures import PLANS, read_facts
 from kubeharden import KubehardenError, migrate, readiness
@@ -28,7 +29,7 @@ from kubeharden.podsecurity import read_policies
 from kubeharden.releases import ReleaseTable, release_table
 from support import ROOT
 
-WHOLE, IN_ONE = 20_000, 50
+WHOLE, OF_A_RUN, PARTS = 20_000, 96, 8
 COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler")
 Case = tuple[random.Random, ReleaseTable, list[str], dict[str, Any] | None, str]
 
@@ -50,6 +51,13 @@ def case(seed: int) -> Case:
     return rng, table, [*words, f"--config={path}"], config, text
 
 
+def seeds(part: int, request: pytest.FixtureRequest) -> list[int]:
+    """Those of one part that this run tries."""
+    found = sampling.chosen(WHOLE // PARTS, OF_A_RUN // PARTS, part)
+    sampling.tell(request.node, "random flags and files", len(found), WHOLE // PARTS)
+    return [part * (WHOLE // PARTS) + seed for seed in found]
+
+
 def comments(text: str) -> list[tuple[int, str]]:
     if not text or is_json(text):
         return []
@@ -57,10 +65,9 @@ def comments(text: str) -> list[tuple[int, str]]:
     return [(text.count("\n", 0, start) + 1, text[start:end].strip()) for start, end in places]
 
 
-@pytest.mark.parametrize("block", range(WHOLE // IN_ONE))
-@pytest.mark.sample(1)
-def test_flags_and_files_of_any_kind(block: int) -> None:
-    for seed in range(block * IN_ONE, (block + 1) * IN_ONE):
+@pytest.mark.parametrize("part", range(PARTS))
+def test_flags_and_files_of_any_kind(part: int, request: pytest.FixtureRequest) -> None:
+    for seed in seeds(part, request):
         rng, table, words, config, text = case(seed)
         profile = rng.choice(["none", "article"])
         made = migrate(table.component, table.release, words, config, profile=profile, text=text)
@@ -90,11 +97,10 @@ FACTS = read_facts(PLANS / "article-1.10")
 GIVEN = {"cluster_cidr": "10.2.0.0/16", "dns_ip": "10.0.0.10", "dns_domain": "cluster.local"}
 
 
-@pytest.mark.parametrize("block", range(WHOLE // IN_ONE))
-@pytest.mark.sample(1)
-def test_plans_of_any_kind(block: int) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_plans_of_any_kind(part: int, request: pytest.FixtureRequest) -> None:
     policies = read_policies(ROOT / POLICIES)
-    for seed in range(block * IN_ONE, (block + 1) * IN_ONE):
+    for seed in seeds(part, request):
         rng, table, words, config, text = case(seed)
 
         def of(

@@ -170,6 +170,22 @@ def test_the_check_is_real_beside_a_scheduler_that_runs(
     assert done.stdout == said
 
 
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+def test_the_check_has_a_network_of_its_own_where_there_is_one(place: Path, shell: list[str]) -> None:
+    (place / "scheduler").write_text(SCHEDULER.replace("*--secure-port=0*", "*alone*"))
+    (place / "scheduler").chmod(0o755)
+    (place / "run/new.1").write_text("bad\n")
+    (place / "run/argv").write_text("--write-config-to\n/scheduler\n--config=/file\n")
+    said = 'if check_config; then echo passes; else echo "$complaint"; fi'
+    (place / "bin").mkdir()
+    (place / "bin/unshare").write_text('#!/bin/sh\nshift\nexec "$@" alone\n')
+    (place / "bin/unshare").chmod(0o755)
+    done = call(shell, place, said, PATH=f"{place}/bin:{os.environ['PATH']}")
+    assert done.stdout == "kube-proxy refuses the new configuration: strict decoding error\n"
+    (place / "bin/unshare").write_text("#!/bin/sh\nexit 1\n")
+    assert call(shell, place, said, PATH=f"{place}/bin:{os.environ['PATH']}").stdout == "passes\n"
+
+
 @pytest.mark.parametrize(
     ("name", "asked"), [("article-1.10", False), ("handbuilt-1.20", True), ("containerd-1.24", True)]
 )

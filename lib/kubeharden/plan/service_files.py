@@ -20,7 +20,8 @@ from kubeharden.releases.tables import config_file
 DROP_IN = "50-kubeharden.conf"
 LAST_DROP_IN = "zz-kubeharden.conf"  # where the command stands in a drop-in that is read after the other name
 # Components that watch their config file and end when it changes, and since when (initWatcher and eventHandler,
-# cmd/kube-proxy/app/server.go, 1.14-1.36): with an error, so that these values of Restart= bring them back.
+# cmd/kube-proxy/app/server.go, 1.14-1.36): with an error, so that these values of Restart= bring them back. 1.20.2 ends
+# when the file is written to and stays when another is renamed into its place; 1.37 was seen to end then, too.
 WATCHES_ITS_FILE = {"kube-proxy": Release(1, 14)}
 BRINGS_BACK = ("always", "on-failure")
 # Units here belong to packages or to nobody: an update or a reboot takes an edit away again.
@@ -123,13 +124,16 @@ def _content(config: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, 
 
 
 def ends_by_itself(service: ServiceFacts) -> str:
-    """Return what a service does once the config file that it runs with is another one; empty where it does nothing."""
+    """Return what a service may do once the config file that it runs with is another one; empty for nothing."""
     since = WATCHES_ITS_FILE.get(service.name)
     if since is None or service.release < since:
         return ""
     restart = (service.service.values("Service", "Restart") or ["no"])[-1]
     then = "systemd starts it" if restart in BRINGS_BACK else "it stays down until this run has restarted it"
-    return f"it ends by itself once its config file is exchanged, before any restart; with Restart={restart}, {then}"
+    return (
+        "it watches its config file and may end by itself once that is exchanged, before any restart; with "
+        f"Restart={restart}, {then}"
+    )
 
 
 def comments_go(path: str, lines: Iterable[int]) -> str:
