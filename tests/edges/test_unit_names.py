@@ -11,7 +11,7 @@ import yaml
 
 from kubeharden.edges.cluster import Cluster
 from kubeharden.edges.nodes import Nodes
-from kubeharden.facts import Facts, observation_request, parse_observation
+from kubeharden.facts import Facts, NodeFacts, observation_request, parse_observation
 from kubeharden.inputs.inventory import Inventory, read_inventory
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import NodeChange
@@ -75,14 +75,12 @@ def test_a_unit_of_another_name_is_read_changed_and_restarted(article: Rehearsal
         assert " k8s-kubelet.service " in boot.read_text()
 
 
-SYSTEMCTL = """#!/bin/sh
-for name in "$@"; do
+SYSTEMCTL = """for name in "$@"; do
   case $name in
   k8s-kubelet.service) printf 'Id=%s\\nLoadState=loaded\\nMainPID=7\\nFragmentPath=/u\\n\\n' "$name" ;;
   *.service) printf 'Id=%s\\nLoadState=not-found\\nActiveState=inactive\\nMainPID=0\\n\\n' "$name" ;;
   esac
-done
-"""
+done"""
 PROCESSES = {
     # Its cgroup, and whether that is a service.
     "a service": ("0::/system.slice/k8s-kubelet.service", "k8s-kubelet", ""),
@@ -104,26 +102,40 @@ COMMANDS = {
 }
 
 
+def process(
+    folder: Path, number: int, command: tuple[str, str], cgroup: str = "", children: str = ""
+) -> Path:
+    made = folder / "root/proc" / str(number)
+    (made / "task" / str(number)).mkdir(parents=True)
+    (made / "task" / str(number) / "children").write_text(children)
+    (made / "comm").write_text(f"{command[0]}\n")
+    (made / "cmdline").write_text(command[1])
+    (made / "cgroup").write_text(f"{cgroup}\n")
+    return made
+
+
+def program(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def look(folder: Path, shell: list[str]) -> NodeFacts:
+    tools = folder / "bin"
+    program(tools / "systemctl", SYSTEMCTL)
+    program(tools / "journalctl", "")
+    words = [*shell, "-c", OBSERVE.read_text(), "observe", *observation_request(["kubelet", "kube-proxy"])]
+    env = {"PATH": f"{tools}:/usr/bin:/bin", "KUBEHARDEN_ROOT": str(folder / "root")}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
+    assert not done.stderr
+    return parse_observation("n1", control_plane=False, answer=done.stdout)
+
+
 def seen_on(
     folder: Path, shell: list[str], cgroup: str, command: tuple[str, str]
 ) -> tuple[str, Mapping[str, str]]:
-    process = folder / "root/proc/7"
-    process.mkdir(parents=True)
-    (process / "comm").write_text(f"{command[0]}\n")
-    (process / "cmdline").write_text(command[1])
-    (process / "cgroup").write_text(f"{cgroup}\n")
-    tools = folder / "bin"
-    tools.mkdir()
-    (tools / "systemctl").write_text(SYSTEMCTL)
-    (tools / "journalctl").write_text("#!/bin/sh\n")
-    for tool in tools.iterdir():
-        tool.chmod(0o755)
-    words = [*shell, "-c", OBSERVE.read_text(), "observe", *observation_request(["kubelet", "kube-proxy"])]
-    path = f"{tools}:/usr/bin:/bin"
-    env = {"PATH": path, "KUBEHARDEN_ROOT": str(folder / "root")}
-    done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
-    assert not done.stderr
-    node = parse_observation("n1", control_plane=False, answer=done.stdout)
+    process(folder, 7, command, cgroup)
+    node = look(folder, shell)
     assert not node.services["kube-proxy"].loaded
     return node.services["kubelet"].unit, node.elsewhere
 
@@ -150,3 +162,22 @@ def test_another_program_of_that_name_is_left_alone(tmp_path: Path) -> None:
         "kubelet",
         {},
     )
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+def test_the_version_is_that_of_the_program_and_of_no_other(tmp_path: Path, shell: list[str]) -> None:
+    group = PROCESSES["a service"][0]
+    program(tmp_path / "root/usr/bin/tini", "echo tini version 0.19.0")
+    first = process(tmp_path, 7, ("tini", "/usr/bin/tini\0--\0/usr/bin/kubelet\0"), group, children="8")
+    kubelet = process(tmp_path, 8, ("kubelet", "/usr/bin/kubelet\0--v=2\0"), group)
+    program(kubelet / "exe", "echo Kubernetes v1.20.2")
+    assert look(tmp_path, shell).services["kubelet"].version == "v1.20.2"
+    (first / "task/7/children").write_text("")
+    assert look(tmp_path, shell).services["kubelet"].version == ""
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+def test_hyperkube_is_asked_for_the_version_of_what_it_runs(tmp_path: Path, shell: list[str]) -> None:
+    process(tmp_path, 7, COMMANDS["hyperkube"], PROCESSES["a service"][0])
+    program(tmp_path / "root/opt/hyperkube", '[ "$1 $2" = "kubelet --version" ] && echo Kubernetes v1.18.3')
+    assert look(tmp_path, shell).services["kubelet"].version == "v1.18.3"

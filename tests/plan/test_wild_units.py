@@ -18,7 +18,10 @@ from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import Plan
 from kubeharden.plan.decide import make_plan
 from kubeharden.plan.service_files import own_places, unit_changes
+from kubeharden.plan.upgrade import upgrade_findings
 from kubeharden.podsecurity import read_policies
+from kubeharden.releases import Release
+from kubeharden.show.views import facts_view, releases_view
 
 ROOT = Path(__file__).parents[2]
 POLICIES = read_policies(ROOT / "parameters" / "pod-security.yaml")
@@ -238,3 +241,13 @@ def test_a_specifier_that_moves_to_the_file_is_said() -> None:
     plan = plan_of(service_of(row))
     said = [remark.text for remark in plan.remarks if remark.subject == f"kube-proxy on {MASTER}"]
     assert said == ["what %H in its command is on this node is written to its config file"]
+
+
+@pytest.mark.parametrize("version", ["", "2d0083d", "4.9.3"])
+def test_a_version_that_is_none_of_kubernetes_stops_no_view_and_no_plan(version: str) -> None:
+    row = next(row for row in REFUSED if row["name"] == "U7 podman")
+    facts = facts_with(replace(service_of(row), version=version))
+    findings = upgrade_findings(facts, "1.24")
+    assert str(releases_view(facts, findings, Release.parse("1.24")))
+    assert str(facts_view(facts))
+    assert make_plan(facts, GIVEN.model_copy(update={"target_release": "1.24"}), POLICIES).node_changes

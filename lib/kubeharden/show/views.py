@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kubeharden.components import Effect, Finding, Migration, Setting
-from kubeharden.errors import UnitError
+from kubeharden.errors import UnitError, UnknownReleaseError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import sensitive_command, sensitive_value
 from kubeharden.kube.rbac import Authorization
@@ -135,18 +135,19 @@ def findings_view(findings: Sequence[tuple[str, Finding]], target: str) -> View:
 def releases_view(facts: Facts, findings: Sequence[tuple[str, Finding]], target: Release) -> View:
     """Show whether each component, as it is now, starts on every release up to ``target``."""
     running = {
-        (node.name, service.name): service.version
+        (node.name, service.name): _release_of(service)
         for node in facts.nodes
         for service in node.present
         if service.component.is_judged
     }
-    first = min((Release.parse(version) for version in running.values() if version), default=target)
+    first = min((release for release in running.values() if release), default=target)
     steps = releases(first, target)
     rows: dict[tuple[str, ...], list[str]] = {}
-    for (node, component), version in running.items():
+    for (node, component), runs in running.items():
+        service = facts.node(node).services[component]
         own = [f for name, f in findings if (name, f.component) == (node, component)]
-        cells = [_cell(release, version, own) for release in steps]
-        rows.setdefault((component, version or "?", *cells), []).append(node)
+        cells = [_cell(release, runs, own) for release in steps]
+        rows.setdefault((component, service.version or "?", *cells), []).append(node)
     return View(
         [
             Table(
@@ -158,8 +159,16 @@ def releases_view(facts: Facts, findings: Sequence[tuple[str, Finding]], target:
     )
 
 
-def _cell(release: Release, version: str, findings: Sequence[Finding]) -> str:
-    if version and release < Release.parse(version):
+def _release_of(service: ServiceFacts) -> Release | None:
+    """Return the release that a service runs; None where it is not known."""
+    try:
+        return service.release
+    except UnknownReleaseError:
+        return None
+
+
+def _cell(release: Release, runs: Release | None, findings: Sequence[Finding]) -> str:
+    if runs is not None and release < runs:
         return ""
     here = [f.effect for f in findings if f.release <= release]
     if Effect.STOPS in here:

@@ -225,9 +225,10 @@ service() { # NAME[,WORD...], whose part of "shown" is the next
     argument kubeconfig
     kubeconfig=$value
   fi
-  case $binary in /*) binary=$root$binary ;; *) ;; esac
+  case $binary in /*) binary=$root$binary ;; *) ;; esac # nothing for a program of another name
   section version "$name"
-  said=$("$binary" ${server:+"$server"} --version 2>/dev/null)
+  said=''
+  [ -z "$binary" ] || said=$("$binary" ${server:+"$server"} --version 2>/dev/null)
   printf '%s\n' "$said"
 
   for word in "$@"; do
@@ -262,7 +263,15 @@ service() { # NAME[,WORD...], whose part of "shown" is the next
 find_binary() { # of the command line in "words": sets "binary", and "server" to what hyperkube is to run
   binary=${words%%"$newline"*}
   rest=$words
-  while [ -n "$rest" ]; do # past what starts it, such as "tini --"
+  line_of "$root/proc/$pid/comm"
+  if ! is_named "$line"; then # a shell or "tini" waits for the program, and is another one
+    binary='' child=''
+    { read -r child _ <"$root/proc/$pid/task/$pid/children"; } 2>/dev/null # which ends without a newline
+    line_of "$root/proc/$child/comm"
+    [ -z "$line" ] || ! is_named "$line" || binary=/proc/$child/exe
+    return 0
+  fi
+  while [ -n "$rest" ]; do
     word=${rest%%"$newline"*}
     case $rest in *"$newline"*) rest=${rest#*"$newline"} ;; *) rest='' ;; esac
     case $word in
@@ -282,6 +291,13 @@ find_binary() { # of the command line in "words": sets "binary", and "server" to
   case $binary in
   /*) ;;
   *) [ ! -e "$root/proc/$pid/exe" ] || binary=/proc/$pid/exe ;;
+  esac
+}
+
+is_named() { # COMM: whether a process of that name may be the component; one without a name may be
+  case $name,$1 in
+  "$1"*,* | *,*"$name"* | *,hyperkube*) return 0 ;;
+  *) return 1 ;;
   esac
 }
 
