@@ -169,3 +169,22 @@ def test_the_lines_of_a_stored_notebook_are_one_text(redactor: Redactor) -> None
     shown = redactor.redact_data({"source": ["password: |\n", "  hunter\n", "  horse\n", "ok: 1"]})
     assert "hunter" not in str(shown)
     assert shown["source"][-1] == "ok: 1"
+
+
+def test_the_lines_of_a_traceback_are_one_text() -> None:
+    kernel = Kernel()
+    lines = ["Error", "password: |", "  hunter", "  horse", "it is plan\x1b[0mted-1", "ok"]
+    kernel.send(None, "error", {"ename": "Error", "evalue": "x", "traceback": lines}, {})
+    assert not any(word in str(kernel.sent) for word in ("hunter", "horse", "planted"))
+    assert kernel.sent[0]["content"]["traceback"][-1] == "ok"
+
+
+def test_only_words_of_the_protocol_stay_whatever_they_are() -> None:
+    kernel = Kernel()
+    kernel.redactor.remember("idle")
+    kernel.send(None, "inspect_reply", {"status": "planted-1", "name": "planted-1"}, {})
+    kernel.send(None, "status", {"execution_state": "planted-1"}, {})
+    kernel.print("planted-1\n", "planted-1")
+    kernel.end()
+    assert "planted" not in str(kernel.sent)
+    assert kernel.sent[-1]["content"]["execution_state"] == "idle"

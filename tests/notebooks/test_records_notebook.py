@@ -70,6 +70,8 @@ WRONG = [
     (["-r", "until", "2026-13-01"], "until: '2026-13-01' is not a time"),
     (["-p", "run", "none"], "there is no run 'none' among those listed"),
     (["-p", "output_dir", "/nowhere"], "/nowhere: cannot be read (No such file or directory)"),
+    (["-y", 'output_dir: "a\\0b"'], "output_dir: 'a\\x00b' has a control character in it; expected a path"),
+    (["-p", "inventory", "~nobody-at-all/x"], "names a home folder that nobody has; expected a path"),
     (["-p", "signers", "/nowhere"], "allowed signers: there is no file '/nowhere'"),
 ]
 
@@ -77,7 +79,7 @@ WRONG = [
 @pytest.mark.parametrize(("words", "message"), WRONG)
 def test_wrong_parameters_are_named(tmp_path: Path, words: list[str], message: str) -> None:
     make_run(tmp_path / "records")
-    places = {} if "output_dir" in words else {"output_dir": str(tmp_path / "records")}
+    places = {} if "output_dir" in str(words) else {"output_dir": str(tmp_path / "records")}
     assert message in refused(tmp_path, "records.ipynb", *words, **places)[1]
 
 

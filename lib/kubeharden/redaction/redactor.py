@@ -177,6 +177,8 @@ class Redactor:
                 else self._all(part)
                 for part in item
             ]
+        if key == "traceback" and isinstance(item, list) and all(isinstance(line, str) for line in item):
+            return self.redact("\n".join(item)).split("\n")
         if key == "stringData" or (secret and key == "data"):
             for value in item.values() if isinstance(item, Mapping) else ():
                 self._withhold_data(str(value))

@@ -11,7 +11,7 @@ from kubeharden.edges.connect import connect_nodes
 from kubeharden.errors import ParameterError
 from kubeharden.facts import NodeFacts
 from kubeharden.inputs.inventory import read_inventory
-from kubeharden.inputs.parameters import Text, read_parameters
+from kubeharden.inputs.parameters import PathText, Text, read_parameters
 from kubeharden.inputs.project import find, runs_folder
 from kubeharden.records.folder import read_run
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register, since_run
@@ -30,7 +30,7 @@ class Query(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    output_dir: Text = ""
+    output_dir: PathText = ""
     node: Text = ""
     about: Text = ""
     user: Text = ""
@@ -40,7 +40,7 @@ class Query(BaseModel):
     oldest: Text = ""
     run: Text = ""
     other: Text = ""
-    inventory: Text = ""
+    inventory: PathText = ""
 
 
 class Records:

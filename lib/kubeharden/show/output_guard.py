@@ -19,6 +19,9 @@ from kubeharden.errors import KubehardenError
 from kubeharden.redaction import Redactor
 
 MOST_HELD = 1 << 20  # characters
+# What a client waits for, whatever a password is (Jupyter's protocol, 5.4).
+_KEPT = ("execution_state", "status", "name")
+_WORDS = ("starting", "busy", "idle", "ok", "error", "aborted", "abort", "stdout", "stderr")
 
 
 def install(namespace: Mapping[str, Any], redactor: Redactor) -> None:
@@ -82,24 +85,22 @@ class _Messages:
         ):
             self._let_go()
         if named.get("metadata"):
-            named["metadata"] = self._redact(kind, named["metadata"])
+            named["metadata"] = self._redact(named["metadata"])
         named.pop("buffers", None)  # bytes, which nobody can read
         if not whole:
-            return self._send(stream, message, self._redact(kind, content), *rest[:2], **named)
-        redacted = {**message, "metadata": self._redact(kind, message.get("metadata") or {}), "buffers": []}
+            return self._send(stream, message, self._redact(content), *rest[:2], **named)
+        redacted = {**message, "metadata": self._redact(message.get("metadata") or {}), "buffers": []}
         if kind == "stream" and isinstance(said, Mapping):
             return self._send_text(
                 _Held(stream, redacted, str(said.get("text", "")), (content, *rest), named)
             )
-        return self._send(stream, {**redacted, "content": self._redact(kind, said)}, content, *rest, **named)
+        return self._send(stream, {**redacted, "content": self._redact(said)}, content, *rest, **named)
 
-    def _redact(self, kind: str, content: Any) -> Any:
+    def _redact(self, content: Any) -> Any:
         if not isinstance(content, Mapping):
             return content
         redacted = dict(self.redactor.redact_data(content))
-        # Words of the protocol that a client waits for: idle, busy, ok, error; and the name of a stream.
-        kept = ("execution_state", "status", *(["name"] if kind == "stream" else []))
-        return redacted | {key: content[key] for key in kept if key in content}
+        return redacted | {key: content[key] for key in _KEPT if content.get(key) in _WORDS}
 
     def _send_text(self, piece: _Held) -> Any:
         """Send what can be judged of a printed text, and hold back the rest."""
@@ -114,7 +115,9 @@ class _Messages:
 
     def _send_piece(self, piece: _Held) -> Any:
         header = {**piece.message["header"], "msg_id": uuid.uuid4().hex}
-        content = {**piece.message["content"], "text": self.redactor.redact(piece.text)}
+        content = self._redact({**piece.message["content"], "text": ""}) | {
+            "text": self.redactor.redact(piece.text)
+        }
         message = {**piece.message, "header": header, "msg_id": header["msg_id"], "content": content}
         return self._send(piece.stream, message, *piece.rest, **piece.named)
 
