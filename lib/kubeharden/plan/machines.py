@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from kubeharden.facts import Facts, NodeFacts
@@ -39,10 +40,33 @@ class _Identity:
             metadata["name"], info.get("machineID", ""), info.get("bootID", ""), frozenset(map(_short, names))
         )
 
-    @property
+    @cached_property
     def ids(self) -> tuple[str, str]:
         """Its two ids, as they are compared."""
         return _plain(self.machine), _plain(self.boot)
+
+
+class _Known:
+    """The machines of all Node objects, by their ids."""
+
+    def __init__(self, facts: Facts) -> None:
+        identities = [_Identity.of(item) for item in facts.cluster.of("nodes")]
+        self.by_name = {identity.name: identity for identity in identities}
+        self._by_ids: dict[tuple[str, ...], list[_Identity]] = defaultdict(list)
+        for identity in identities:
+            machine, boot = identity.ids
+            for key in ((machine, boot), ("machine", machine), ("boot", boot)):
+                self._by_ids[key].append(identity)
+
+    def rivals(self, own: _Identity, ids: tuple[str, str], same: int) -> list[str]:
+        """Return the other Nodes that agree with two ids in as many of them as ``same``, and in one at least."""
+        keys = (("machine", ids[0]), ("boot", ids[1])) if same < len(ids) else (ids,)
+        found = [identity for key in keys if key[-1] for identity in self._by_ids.get(key, ())]
+        return sorted({identity.name for identity in found if identity is not own})
+
+    def twins(self, own: _Identity, ids: tuple[str, str]) -> list[str]:
+        """Return the other Nodes that agree with both ids."""
+        return self.rivals(own, ids, len(ids)) if all(ids) and own.ids != ids else []
 
 
 def refusals(facts: Facts) -> Iterator[Remark]:
@@ -85,23 +109,21 @@ def _twins(facts: Facts) -> Iterator[Remark]:
 
 def _strangers(facts: Facts) -> Iterator[tuple[Remark, bool]]:
     """Yield the machines that are not, or may not be, those of their Node objects, and whether that is certain."""
-    known = {item["metadata"]["name"]: _Identity.of(item) for item in facts.cluster.of("nodes")}
+    known = _Known(facts)
     for node in facts.nodes:
-        own = known.get(node.name)
+        own = known.by_name.get(node.name)
         if own is None or not node.runs_pods:
             continue
-        others = [identity for identity in known.values() if identity is not own]
-        why, is_certain = _mismatch(node, own, others)
+        why, is_certain = _mismatch(node, own, known)
         if why:
             yield Remark(node.name, why), is_certain
 
 
-def _mismatch(node: NodeFacts, own: _Identity, others: list[_Identity]) -> tuple[str, bool]:
+def _mismatch(node: NodeFacts, own: _Identity, known: _Known) -> tuple[str, bool]:
     """Return why a machine is not that of its Node object, and whether that is certain; empty where it is."""
     ids = _plain(node.machine), _plain(node.boot)
     same, different = _agreement(ids, own.ids)
-    rivals = [found.name for found in others if _agreement(ids, found.ids)[0] >= max(same, 1)]
-    if same and not rivals:
+    if same and not known.rivals(own, ids, same):
         return (
             "",
             False,
@@ -111,8 +133,8 @@ def _mismatch(node: NodeFacts, own: _Identity, others: list[_Identity]) -> tuple
         f"the boot id {node.boot or 'unknown'}; the kubelet of this Node reported {own.machine or 'none'} and "
         f"{own.boot or 'none'}"
     )
-    if all(ids) and own.ids != ids and any(found.ids == ids for found in others):
-        return f"{words}. It is the machine of the Node {', '.join(rivals)}. {MEND}", True
+    if twins := known.twins(own, ids):
+        return f"{words}. It is the machine of the Node {', '.join(twins)}. {MEND}", True
     is_named = _short(node.hostname) in own.hostnames
     if is_named and (same or not different):
         return "", False
