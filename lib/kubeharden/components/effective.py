@@ -11,7 +11,7 @@ from kubeharden.components import paths
 from kubeharden.components.flags import FlagUse, value_of
 from kubeharden.components.values import check_value, duration_ns, merge
 from kubeharden.errors import UnitError
-from kubeharden.releases import Release, ReleaseTable, feature
+from kubeharden.releases import ReleaseTable, feature
 
 # What a config file says about itself; /configz does not show it.
 TYPE_META = ("kind", "apiVersion")
@@ -172,13 +172,9 @@ def decode(table: ReleaseTable, config: Mapping[str, Any]) -> list[str]:
     ]
 
 
-# Up to 1.10.4 the names of fields were read in any case (kubernetes pull request 65157).
-CASELESS = Release(1, 10)
-
-
 def caseless(table: ReleaseTable, path: str) -> str:
     """Return the field that some patch levels of the release take an unknown path for; empty without one."""
-    if table.release != CASELESS:
+    if not feature("fields in any case").in_release(table.release):
         return ""
     return next((known for known in table.fields if known.lower() == path.lower()), "")
 

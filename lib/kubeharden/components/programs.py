@@ -208,7 +208,7 @@ def _can_begin(component: str, words: Sequence[str]) -> bool:
 
 def _other_program(component: str, words: Sequence[str]) -> str:
     """Return the sentence about a command that is not the component: what it is, and the way out."""
-    name = f"the {component}" if component == "kubelet" else component
+    name = component if component.startswith("kube-") else f"the {component}"
     first = words[0] if words else "nothing"
     base = _base(first)
     other = "point services: of the inventory at the unit that does, or leave the step out (steps)"

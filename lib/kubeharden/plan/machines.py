@@ -15,6 +15,7 @@ from typing import Any
 
 from kubeharden.facts import Facts, NodeFacts
 from kubeharden.plan.model import Remark
+from kubeharden.releases import api_server
 
 MEND = "Mend the inventory"
 _HOSTNAME = "kubernetes.io/hostname"
@@ -169,12 +170,11 @@ def _misplaced_servers(facts: Facts) -> Iterator[Remark]:
 def _server_places(facts: Facts) -> set[str]:
     """Return the nodes that have an API server: as a service, or in a pod, as kubeadm sets it up."""
     pods = (item for item in facts.cluster.of("pods") if item["metadata"].get("namespace") == "kube-system")
-    specs = (item.get("spec") or {} for item in pods)
+    specs, server = (item.get("spec") or {} for item in pods), api_server().name
     return {node.name for node in facts.nodes if node.api_server is not None} | {
         spec["nodeName"]
         for spec in specs
-        if spec.get("nodeName")
-        and any(found["name"] == "kube-apiserver" for found in spec.get("containers") or ())
+        if spec.get("nodeName") and any(found["name"] == server for found in spec.get("containers") or ())
     }
 
 

@@ -13,16 +13,13 @@ from kubeharden.errors import UnitError
 from kubeharden.facts import NodeFacts, ServiceFacts, read_config
 from kubeharden.plan.model import FileChange
 from kubeharden.podsecurity.admission_config import PATH as ADMISSION_CONFIG
-from kubeharden.releases import Release, release_table
+from kubeharden.releases import features_of, release_table
 from kubeharden.releases.components import ROOT
 from kubeharden.releases.tables import config_file
 
 DROP_IN = "50-kubeharden.conf"
 LAST_DROP_IN = "zz-kubeharden.conf"  # where the command stands in a drop-in that is read after the other name
-# Components that watch their config file and end when it changes, and since when (initWatcher and eventHandler,
-# cmd/kube-proxy/app/server.go, 1.14-1.36): with an error, so that these values of Restart= bring them back. 1.20.2 ends
-# when the file is written to and stays when another is renamed into its place; 1.37 was seen to end then, too.
-WATCHES_ITS_FILE = {"kube-proxy": Release(1, 14)}
+# The values of Restart= that bring back a component that ends when its config file changes.
 BRINGS_BACK = ("always", "on-failure")
 # Units here belong to packages or to nobody: an update or a reboot takes an edit away again.
 FOREIGN_UNITS = ("/lib/", "/usr/lib/", "/run/")
@@ -125,8 +122,8 @@ def _content(config: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, 
 
 def ends_by_itself(service: ServiceFacts) -> str:
     """Return what a service may do once the config file that it runs with is another one; empty for nothing."""
-    since = WATCHES_ITS_FILE.get(service.name)
-    if since is None or service.release < since:
+    watches = features_of("watches its config file: ").get(service.name)
+    if watches is None or not watches.in_release(service.release):
         return ""
     restart = (service.service.values("Service", "Restart") or ["no"])[-1]
     then = "systemd starts it" if restart in BRINGS_BACK else "it stays down until this run has restarted it"
