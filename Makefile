@@ -55,7 +55,7 @@ coverage: setup
 	-$(BIN)/coverage combine --quiet
 	rm -f build/coverage/data.* # of processes that a test killed while they wrote it
 	$(BIN)/coverage html --quiet --fail-under 0
-	$(BIN)/coverage report
+	$(BIN)/coverage report $(if $(MARK),--fail-under 0)
 
 ## make lint       ruff, mypy, import rules, language (docs/glossary.md), notebooks stored without outputs
 lint: setup
