@@ -1,6 +1,6 @@
 """The start of kube-apiserver: its admission plugins, and the files that it must be able to read.
 
-Its flags are not checked by name: there is no table of them for each release.
+Its flags are not checked by name.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from kubeharden.components.admission_plugins import CONFIG_FILE, DISABLE, ENABLE, OLD
-from kubeharden.releases import Release, admission_plugins
-from kubeharden.releases.files import read
+from kubeharden.releases import Release, admission_plugins, flag_table
 from kubeharden_rehearsal import pod_security_plugin
 from kubeharden_rehearsal.behaviour import Started, Surroundings, read_or_refuse, refusal
 
-_TABLE = read("kube-apiserver")
 # Flags that name a file which is read at start-up (kube-apiserver's reference, 1.10 to 1.24).
 _FILE_FLAGS = (
     *("client-ca-file", "tls-cert-file", "tls-private-key-file", "service-account-key-file"),
@@ -24,14 +22,16 @@ _FILE_FLAGS = (
     *("audit-policy-file", "admission-control-config-file", "encryption-provider-config"),
     *("experimental-encryption-provider-config",),
 )
-# Never on by default, known in the whole range unless the table says when they came or went.
-_OPTIONAL = (
-    *("AlwaysAdmit", "AlwaysDeny", "AlwaysPullImages", "EventRateLimit", "ExtendedResourceToleration"),
-    *("ImagePolicyWebhook", "LimitPodHardAntiAffinityTopology", "NamespaceAutoProvision"),
-    *("NamespaceExists", "NodeRestriction", "OwnerReferencesPermissionEnforcement"),
-    *("PersistentVolumeClaimResize", "PodNodeSelector", "PodTolerationRestriction", "Priority"),
-    *("StorageObjectInUseProtection",),
+# What AdmissionOptions.Validate says (k8s.io/apiserver, pkg/server/options/admission.go, 1.10 and 1.20).
+_EXCLUSIVE = (
+    "admission-control and enable-admission-plugins/disable-admission-plugins flags are mutually exclusive"
 )
+_UNKNOWN = {
+    OLD: 'admission-control plugin "{}" is unknown',
+    ENABLE: 'enable-admission-plugins plugin "{}" is unknown',
+    DISABLE: 'disable-admission-plugins plugin "{}" is unknown',
+}
+_OVERLAP = "[{}] in enable-admission-plugins and disable-admission-plugins overlapped"
 
 
 def flag_values(argv: Sequence[str]) -> dict[str, list[str]]:
@@ -58,8 +58,9 @@ def start_apiserver(argv: Sequence[str], around: Surroundings) -> Started:
         RefusedError: it does not start.
     """
     flags = flag_values(argv)
-    deprecated = f"Flag {OLD} has been deprecated, {_TABLE['flags'][OLD]['message']}"
-    lines = [deprecated for _ in flags.get(OLD, ())]
+    known = flag_table("kube-apiserver", around.release)
+    flag = known.flag(OLD) if known else None
+    lines = [f"Flag {OLD} has been deprecated, {flag.deprecated}" for _ in flags.get(OLD, ()) if flag]
     refuse = refusal("kube-apiserver", around, lines)
     errors = _plugin_errors(flags, around.release)
     if errors:
@@ -108,28 +109,9 @@ def _names(flags: dict[str, list[str]], name: str) -> list[str]:
 
 def _plugin_errors(flags: dict[str, list[str]], release: Release) -> list[str]:
     """Return the errors that AdmissionOptions.Validate of that release finds."""
-    words = _TABLE["errors"]
-    errors = []
-    if OLD in flags and (ENABLE in flags or DISABLE in flags):
-        errors.append(words["exclusive"])
-    known = known_plugins(release)
-    for flag, key in (
-        (OLD, "unknown_admission_control"),
-        (ENABLE, "unknown_enable"),
-        (DISABLE, "unknown_disable"),
-    ):
-        unknown = (name for name in _names(flags, flag) if name not in known)
-        errors += [words[key].replace("%q", f'"{name}"') for name in unknown]
+    errors = [_EXCLUSIVE] if OLD in flags and (ENABLE in flags or DISABLE in flags) else []
+    known = admission_plugins(release).known
+    for flag, words in _UNKNOWN.items():
+        errors += [words.format(name) for name in _names(flags, flag) if name not in known]
     both = sorted({*_names(flags, ENABLE)} & {*_names(flags, DISABLE)})
-    if both:
-        errors.append(words["overlap"].replace("%v", f"[{' '.join(both)}]"))
-    return errors
-
-
-def known_plugins(release: Release) -> frozenset[str]:
-    """Return the names of all admission plugins that a release has, on or off."""
-    raw = _TABLE["admission_plugins"]
-    removed = admission_plugins(release).removed
-    since = {name: Release.parse(first) for name, first in raw["known_since"].items()}
-    names = {*_OPTIONAL, *raw["default_on"], *raw["removed"], *since}
-    return frozenset(n for n in names - removed if since.get(n, release) <= release)
+    return [*errors, _OVERLAP.format(" ".join(both))] if both else errors

@@ -28,7 +28,7 @@ from kubeharden.components.profile import ComponentProfile
 from kubeharden.components.units import Service, Unit
 from kubeharden.components.validate import problems
 from kubeharden.components.values import duration_ns, format_duration, parse_text
-from kubeharden.releases import Flag, Release, ReleaseTable, release_table
+from kubeharden.releases import FIRST, LAST, Flag, Release, ReleaseTable, release_table
 
 COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler")
 VERDICTS = ("moved", "kept", "dropped", "hardened", "refused")
@@ -137,6 +137,7 @@ def holds(table: ReleaseTable, words: list[str], config: dict[str, Any] | None) 
     Host and port of an address are left to ``test_addresses_are_put_together_as_the_release_does``.
     """
     given = read(words, table)
+    table = table.with_flags({name: texts[-1] for name, texts in given.items()})
     beside_file = table.component == "kubelet" or config is None
     result: dict[str, Any] = {}
     # Of two flags for one field, such as --experimental-fail-swap-on, the one given last wins.
@@ -172,7 +173,9 @@ SEEDS = st.integers(0, 2**32 - 1)
 @st.composite
 def cases(draw: st.DrawFn, components: tuple[str, ...] = COMPONENTS) -> tuple[ReleaseTable, list[str]]:
     """A table and a command line without the program's name that starts with it."""
-    table = release_table(draw(st.sampled_from(components)), f"1.{draw(st.integers(10, 36))}")
+    table = release_table(
+        draw(st.sampled_from(components)), f"1.{draw(st.integers(FIRST.minor, LAST.minor))}"
+    )
     rng = random.Random(draw(SEEDS))
     return table, flag_set(rng, table, share=draw(st.sampled_from([0.05, 0.2, 0.5])))
 
@@ -217,6 +220,7 @@ def test_nothing_is_lost_and_nothing_is_added(case: tuple[ReleaseTable, list[str
     made = moved_to_a_file(table, words, "none")
     if not usable(made):
         return
+    table = table.with_flags({name: texts[-1] for name, texts in read(words, table).items()})
     before = holds(table, words, None)
     after = holds(table, [word for word in made.argv[1:] if not word.startswith("--config=")], made.config)
     for path, value in before.items():
@@ -242,6 +246,7 @@ def test_hardening_changes_what_it_says_and_nothing_else(case: tuple[ReleaseTabl
     if not usable(made):
         return
     words = [*words, *REACHABLE] if table.component == "kubelet" else words
+    table = table.with_flags({name: texts[-1] for name, texts in read(words, table).items()})
     before = holds(table, words, None)
     after = holds(table, [word for word in made.argv[1:] if not word.startswith("--config=")], made.config)
     said = {setting.field for setting in made.hardened}
@@ -318,7 +323,7 @@ HOSTS = st.sampled_from(["0.0.0.0", "10.0.0.1", "[::]", "[fd00::1]"])
 
 @settings(FIXED, max_examples=sampling.examples(100))
 @given(
-    minor=st.integers(10, 36),
+    minor=st.integers(FIRST.minor, LAST.minor),
     host=st.none() | HOSTS,
     own_port=st.none() | st.integers(1, 65535),
     port=st.none() | st.integers(1, 65535),
@@ -327,13 +332,13 @@ HOSTS = st.sampled_from(["0.0.0.0", "10.0.0.1", "[::]", "[fd00::1]"])
 def test_addresses_are_put_together_as_the_release_does(
     minor: int, host: str | None, own_port: int | None, port: int | None, metrics: bool
 ) -> None:
-    """kube-proxy: to 1.17 the port's flag replaces what the address has, from 1.18 it fills in what it lacks.
+    """kube-proxy: to 1.14 the port's flag replaces what the address has, from 1.15 it fills in what it lacks.
 
     cmd/kube-proxy/app/server.go: applyDeprecatedHealthzPortToConfig, addressFromDeprecatedFlags.
     """
     what, default = ("metrics", "127.0.0.1:10249") if metrics else ("healthz", "0.0.0.0:10256")
     table = release_table("kube-proxy", f"1.{minor}")
-    name, old = f"--{what}-port", minor < 18
+    name, old = f"--{what}-port", minor < 15
     words = [f"{name}={port}"] if port and table.flag(name) else []
     if host:
         bare = host if own_port else host.strip("[]")

@@ -6,6 +6,7 @@ import pytest
 
 from kubeharden import Effect, UnknownReleaseError, migrate, readiness
 from kubeharden.components import Finding
+from kubeharden.releases import LAST, Release
 
 SCHEDULER = "kubescheduler.config.k8s.io"
 KIND = {"kind": "KubeSchedulerConfiguration"}
@@ -104,9 +105,16 @@ def test_an_insecure_port_in_the_file_stops_1_23() -> None:
     assert ("1.23", "STOPS", "healthzBindAddress") not in found
 
 
-def test_an_unknown_target_is_named() -> None:
-    with pytest.raises(UnknownReleaseError, match=r"1\.99.*1\.10 to 1\.36"):
-        readiness("kubelet", "1.20", "1.99", ["kubelet"])
+def test_a_target_that_is_newer_than_the_tables_is_judged_as_the_newest_and_each_verdict_says_so() -> None:
+    newer = Release(LAST.major, LAST.minor + 2)
+    findings = readiness("kubelet", LAST, newer, ["kubelet", "--v=2"])
+    assert [(f.effect, f.release) for f in findings] == [(Effect.NOT_JUDGED, newer)]
+    assert findings[0].why == f"{newer} is newer than the tables: judged as {LAST}, the newest that they know"
+
+
+def test_a_target_that_is_older_than_the_tables_is_named() -> None:
+    with pytest.raises(UnknownReleaseError, match=rf"1\.9.*1\.10 to {LAST}"):
+        readiness("kubelet", "1.9", "1.20", ["kubelet"])
 
 
 # The form that both releases accept

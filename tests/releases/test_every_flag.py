@@ -2,29 +2,21 @@
 
 ``expected/<component>.txt`` is all of it as text, one line for a flag or a field and the releases that have the
 same answer. ``python tests/releases/test_every_flag.py`` writes it anew; look at the diff before you commit it.
-With KUBEHARDEN_FACTS naming the folder of the gathered facts, the tables are held against those as well.
 """
 
 from __future__ import annotations
 
-import copy
-import itertools
-import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 # As a script, too.
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
-import make_tables
 import sampling
 from flag_values import BESIDE, flag_value
 from kubeharden import migrate
@@ -39,29 +31,11 @@ from kubeharden.releases import (
     find_component,
     release_table,
 )
-from kubeharden.releases import tables as lookup
 
 EXPECTED = Path(__file__).parent / "expected"
 COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler")
 RELEASES = [Release(1, minor) for minor in range(FIRST.minor, LAST.minor + 1)]
 VERDICTS = ("moved", "kept", "dropped", "hardened", "refused")
-
-# A key of a table's row is either prose, which says why and for whom, or it decides something.
-PROSE = {"note", "message", "rules", "sources", "component"}
-# Rows and attributes that make no difference.
-WITHOUT_EFFECT = {
-    # These defaults begin in 1.18, when no release accepted this apiVersion any more.
-    ("enableContentionProfiling of componentconfig/v1alpha1", "defaults.0.since"),
-    ("enableContentionProfiling of componentconfig/v1alpha1", "defaults.0.value"),
-    ("enableProfiling of componentconfig/v1alpha1", "defaults.0.since"),
-    ("enableProfiling of componentconfig/v1alpha1", "defaults.0.value"),
-    # A field of the last release covered: no release is left in which it could begin to hold.
-    ("memoryReservationPolicy of *", "defaults.0.since"),
-}
-FACTS = os.environ.get("KUBEHARDEN_FACTS")
-needs_facts = pytest.mark.skipif(
-    not FACTS, reason="KUBEHARDEN_FACTS does not name the folder of the gathered facts"
-)
 
 
 # (a) the verdicts
@@ -226,171 +200,6 @@ def test_every_flag_of_every_release_has_exactly_one_verdict_the_reviewed_one(
 
 def test_the_admission_plugins_are_the_reviewed_ones() -> None:
     assert admission_snapshot() == (EXPECTED / "kube-apiserver.txt").read_text()
-
-
-# (c) nothing in the tables is dead weight
-
-
-Place = tuple[str | int, ...]
-
-
-def attributes(row: Any, path: Place = ()) -> Iterator[tuple[Place, Any]]:
-    """Every attribute of a row that decides something, however deep, with its value."""
-    if isinstance(row, dict) and row:
-        for key, value in row.items():
-            if key not in PROSE:
-                yield from attributes(value, (*path, key))
-    elif isinstance(row, list) and row:
-        for index, value in enumerate(row):
-            yield from attributes(value, (*path, index))
-    else:
-        yield path, row
-
-
-def other_values(path: Place, value: Any) -> list[Any]:
-    """What an attribute might say by mistake."""
-    if path[-1] == "type":
-        return ["bool" if value != "bool" else "string"]
-    if path[-1] == "mode":
-        return [mode.value for mode in lookup.Decoding if mode.value != value]
-    if path[-1] == "flags_beside_config":
-        return ["ignored" if value == "win" else "win"]
-    if "enum" in path:
-        return [str(release) for release in RELEASES]
-    if isinstance(value, str) and value.startswith("1.") and path[-1] != "value":
-        minor = Release.parse(value).minor
-        return [f"1.{m}" for m in (minor - 1, minor + 1, LAST.minor) if FIRST.minor <= m <= LAST.minor]
-    if isinstance(value, bool):
-        return [not value]
-    if isinstance(value, int | float):
-        return [value + 1]
-    return [f"{value}x"]
-
-
-def changed(row: Any, path: Place, value: Any) -> Any:
-    result = copy.deepcopy(row)
-    here = result
-    for key in path[:-1]:
-        here = here[key]
-    here[path[-1]] = value
-    return result
-
-
-@contextmanager
-def in_place_of_the_table(raw: dict[str, Any]) -> Iterator[None]:
-    real = lookup._raw
-    lookup._raw = lambda _: raw
-    try:
-        yield
-    finally:
-        lookup._raw = real
-
-
-def said(raw: dict[str, Any]) -> Iterator[str]:
-    """All that the lookup says out of a raw table, release by release; the verdicts follow from it."""
-    for release in RELEASES:
-        if not any(lookup._within(row, release) for row in raw["apiVersions"]):
-            continue
-        table = ReleaseTable(raw["component"], release)
-        yield f"{release} {table.kind} {table.api_versions} {table.decoding} {table.flags_beside_config_win}"
-        yield from (f"{release} {name} {flag_facts(table, name)}" for name in raw["flags"])
-        for version in table.api_versions:
-            fields = ReleaseTable(raw["component"], release, version)
-            yield from (f"{release} {path} {field_facts(fields, path)}" for path in fields.fields)
-
-
-def small(raw: dict[str, Any], **parts: Any) -> dict[str, Any]:
-    """A table without flags and fields but the given ones, so that the lookup is quick."""
-    return {**raw, "flags": {}, "fields": {key: {} for key in raw["fields"]}, **parts}
-
-
-def rows(raw: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], Place]]:
-    """Every row of a table, as a table that has nothing else, with the row's place in it."""
-    for name, row in raw["flags"].items():
-        paths = [[row["field"]]] if "field" in row else row.get("fields", {}).values()
-        named = {path.partition("[")[0] for path in itertools.chain(*paths)}
-        fields = {
-            version: {path: field for path, field in known.items() if path in named}
-            for version, known in raw["fields"].items()
-        }
-        yield name, small(raw, flags={name: row}, fields=fields), ("flags", name)
-    for version, known in raw["fields"].items():
-        for path, row in known.items():
-            accepting = [v for v in raw["apiVersions"] if version in ("*", v["apiVersion"])]
-            table = small(raw, fields={version: {path: row}}, apiVersions=accepting)
-            yield f"{path} of {version}", table, ("fields", version, path)
-    for key in ("kind", "apiVersions", "decoding", "flags_beside_config"):
-        yield key, small(raw), (key,)
-
-
-def unnoticed(component: str) -> set[tuple[str, str]]:
-    """Row and attribute of all that can be changed without the lookup saying anything else."""
-    found = set()
-    for name, table, place in rows(lookup._raw(component)):
-        with in_place_of_the_table(table):
-            intact = list(said(table))
-        row: Any = table
-        for key in place:
-            row = row[key]
-        for path, value in attributes(row):
-            broken = (
-                changed(table, (*place, *path), other) for other in other_values((*place, *path), value)
-            )
-            if not any(differs(intact, table) for table in broken):
-                found.add((name, ".".join(map(str, path))))
-    return found
-
-
-def differs(intact: list[str], table: dict[str, Any]) -> bool:
-    try:
-        with in_place_of_the_table(table):
-            return any(one != other for one, other in itertools.zip_longest(intact, said(table)))
-    except (KeyError, IndexError):
-        return True  # the table cannot be read any more, which no test overlooks
-
-
-@pytest.mark.parametrize("component", COMPONENTS)
-def test_whatever_is_changed_in_a_table_changes_what_the_lookup_says(component: str) -> None:
-    assert unnoticed(component) - WITHOUT_EFFECT == set()
-
-
-def test_an_attribute_that_nobody_reads_is_noticed() -> None:
-    raw = copy.deepcopy(lookup._raw("kube-proxy"))
-    raw["flags"]["--master"]["spare"] = "x"
-    with in_place_of_the_table(raw):
-        assert unnoticed("kube-proxy") == {("--master", "spare")}
-
-
-# evidence from elsewhere
-
-
-# Types of the facts that the tables call otherwise.
-TABLE_TYPES = {
-    "list(v1.Taint{key,value,effect,timeAdded})": "list(taint)",
-    "int64 nanoseconds (Go time.Duration)": "int64",
-}
-
-
-@needs_facts
-@pytest.mark.parametrize("release", RELEASES, ids=str)
-def test_the_kubelets_fields_are_those_of_its_types(release: Release) -> None:
-    """fields/kubelet-1.XX-fields.yaml is read from types.go and defaults.go of that very release."""
-    text = (Path(FACTS) / "fields" / f"kubelet-{release}-fields.yaml").read_text()
-    rows = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["fields"]
-    fields = release_table("kubelet", release).fields.values()
-    assert {field.path: (field.type, field.default) for field in fields} == {
-        row["path"]: (TABLE_TYPES.get(row["type"], row["type"]), row.get("default"))
-        for row in rows
-        if "[]" not in row["path"]
-    }
-
-
-@needs_facts
-@pytest.mark.parametrize("component", COMPONENTS)
-def test_the_tables_are_those_that_the_facts_give(component: str, tmp_path: Path) -> None:
-    make_tables.main(Path(FACTS), tmp_path)
-    name = f"{component}.yaml"
-    assert (tmp_path / name).read_text() == (Path(lookup.__file__).parent / name).read_text()
 
 
 if __name__ == "__main__":

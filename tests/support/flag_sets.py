@@ -196,6 +196,11 @@ STRINGS |= {
 }
 
 LISTS: dict[str, tuple[str, ...]] = {
+    "--allow-metric-labels": ("scheduler_pods=active",),
+    "--disabled-metrics": ("scheduler_pod_scheduling_attempts", "rest_client_requests_total"),
+    "--emulated-version": ("",),
+    "--min-compatibility-version": ("",),
+    "--requestheader-uid-headers": ("X-Remote-Uid",),
     "--allowed-unsafe-sysctls": ("net.core.somaxconn", "kernel.msg*", "net.ipv4.route.min_pmtu"),
     "--authorization-always-allow-paths": ("/healthz", "/metrics", "/readyz/*"),
     "--cluster-dns": ("10.0.0.10", "fd00::a", "169.254.20.10"),
@@ -294,6 +299,8 @@ def values_for(name: str, flag: Flag, rng: random.Random, release: Release | Non
         return ",".join(_gates(rng, release))
     if kind.startswith("map("):
         return _some(PAIRS[name], rng, key=_key)
+    if kind == "list(int32)":
+        return rng.choice(("29", "23,29"))
     if kind == "list(string)":
         return _some(LISTS[name], rng, key=str)
     if kind == "quantity":

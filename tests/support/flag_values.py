@@ -19,6 +19,7 @@ BY_TYPE = {
     "address": "192.168.171.201:10300",
     "port range": "30000-30100",
     "list(string)": "one,two",
+    "list(int32)": "1,2",
     "list(taint)": "dedicated=infra:NoSchedule",
     "list({filePattern,verbosity})": "kubelet*=4",
     "list(object)": "0:memory=1Gi",

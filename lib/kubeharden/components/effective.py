@@ -116,6 +116,7 @@ def effective_config(
     """
     for path, why in misfits(table, config or {}):
         raise FieldValueError(path, why)
+    table = table.with_flags({use.name: use.value for use in flags})
     result = defaults(table)
     if config is None:
         for path, value in legacy_defaults(table).items():
@@ -174,7 +175,11 @@ def decode(table: ReleaseTable, config: Mapping[str, Any]) -> list[str]:
 
 def caseless(table: ReleaseTable, path: str) -> str:
     """Return the field that some patch levels of the release take an unknown path for; empty without one."""
+<<<<<<< HEAD
     if not feature("fields in any case").in_release(table.release):
+=======
+    if not feature("names of fields in any case").in_release(table.release):
+>>>>>>> 909de0d (Tables are made from facts about each release, and from nothing else)
         return ""
     return next((known for known in table.fields if known.lower() == path.lower()), "")
 

@@ -9,7 +9,7 @@ from posixpath import normpath
 
 from kubeharden.components.values import parse_configuration, parse_pair, parse_text
 from kubeharden.errors import UnitError
-from kubeharden.releases import Component, Flag, ReleaseTable
+from kubeharden.releases import Component, Flag, FlagTable
 
 # Eviction thresholds are written memory.available<100Mi (pkg/kubelet/eviction/helpers.go).
 THRESHOLD_FLAGS = {"--eviction-hard", "--eviction-soft"}
@@ -50,7 +50,7 @@ class FlagUse:
         return f"{self.name}={self.value}"
 
 
-def split_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
+def split_flags(argv: Sequence[str], table: FlagTable) -> list[FlagUse]:
     """Return the flags of a command line in their order, whether or not the release knows them.
 
     An unknown flag takes its value from ``=`` only, or from the next word if that is not a flag. Only ``-v`` and ``-h``
@@ -68,7 +68,7 @@ def split_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
     while words:
         word = words.popleft()
         if not word:  # of an empty ${NAME}
-            if table.rules.takes_empty_arguments:
+            if table.takes_empty_arguments:
                 continue
             raise UnitError(
                 f"an argument is empty, which {table.component} does not take (an empty ${{NAME}}; $NAME is not)"
@@ -84,7 +84,7 @@ def split_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
     return uses
 
 
-def _name_and_value(word: str, table: ReleaseTable) -> tuple[str, bool, str]:
+def _name_and_value(word: str, table: FlagTable) -> tuple[str, bool, str]:
     """Return the flag's whole name, whether a value stands in the same word, and that value."""
     if word.startswith("--"):
         name, equals, value = word.partition("=")
@@ -128,7 +128,7 @@ def _absolute(place: str) -> str:
     return normpath(f"/{place.lstrip('/')}")  # a service runs in / by default
 
 
-def parse_flags(argv: Sequence[str], table: ReleaseTable) -> list[FlagUse]:
+def parse_flags(argv: Sequence[str], table: FlagTable) -> list[FlagUse]:
     """Return the flags of a command line, each checked as the component checks it when it starts.
 
     Raises:

@@ -146,6 +146,7 @@ def migrate(
     except UnitError as error:
         work.result.refused.append(Setting("", "", " ".join(argv), str(error)))
         return work.result
+    work.table = work.table.with_flags({use.name: use.value for use in uses})
     work.sort_flags(uses)
     if not work.result.refused:
         work.set_flags(flags or {})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kubeharden.components.shells import SHELLS, shell_line, unwrapped
 from kubeharden.errors import UnitError
-from kubeharden.releases import known_components
+from kubeharden.releases import find_component, known_components
 
 # Programs that run the command that follows their options.
 STARTERS = frozenset(
@@ -208,7 +208,11 @@ def _can_begin(component: str, words: Sequence[str]) -> bool:
 
 def _other_program(component: str, words: Sequence[str]) -> str:
     """Return the sentence about a command that is not the component: what it is, and the way out."""
+<<<<<<< HEAD
     name = component if component.startswith("kube-") else f"the {component}"
+=======
+    name = f"the {component}" if find_component(component).runs_pods else component
+>>>>>>> 909de0d (Tables are made from facts about each release, and from nothing else)
     first = words[0] if words else "nothing"
     base = _base(first)
     other = "point services: of the inventory at the unit that does, or leave the step out (steps)"

@@ -2,13 +2,13 @@
 
 A command line and a config file are held against the table of every release between the one that runs and the
 one that is wanted, one by one, so that each finding names the release in which it begins. What the tables
-cannot say (feature gates, cgroup v1, dockershim) is in ``releases/upgrades.yaml``.
+cannot say (cgroup v1, dockershim) is in ``releases/upgrades.yaml``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -16,16 +16,19 @@ from kubeharden.components import paths
 from kubeharden.components.admission_plugins import DISABLE, ENABLE, OLD, flag_value
 from kubeharden.components.effective import caseless, decode, effective_config
 from kubeharden.components.flags import FlagUse, split_flags, value_of
+from kubeharden.components.gates import FLAG, from_flag, judge_gates
 from kubeharden.components.programs import arguments
 from kubeharden.components.validate import names_port, problems
 from kubeharden.components.values import same_value
 from kubeharden.releases import (
+    LAST,
     Decoding,
     Release,
     ReleaseTable,
     UpgradeRule,
     admission_plugins,
     find_component,
+    flag_table,
     release_table,
     releases,
     releases_with,
@@ -38,7 +41,9 @@ class Effect(Enum):
 
     STOPS = "does not start"
     CHANGES = "behaves differently"
+    MEANS_OTHER = "the same text means something else"
     WARNS = "warns"
+    NOT_JUDGED = "was not judged"
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,7 @@ def readiness(
     """Return what a component meets on its way to a later release, in the order of the releases.
 
     Args:
-        component: the name of its service; of the API server, the admission plugins alone are judged, and of another
-            component without a config file nothing is.
+        component: the name of its service; what of it is not judged, a finding says.
         release: what runs now.
         target: the release wanted; the same as ``release`` or later.
         argv: its command line, with or without the program's name.
@@ -94,11 +98,64 @@ def readiness(
         if row.config is not None:
             findings = _Step(component, step, words, config, cgroup).findings()
         else:
-            findings = _admission(component, words, step) if row.serves_api else iter(())
+            findings = _flags_alone(component, words, step, row.serves_api)
         for finding in findings:
             # What stops a component once stops it in every later release too: said once, when it begins.
-            found.setdefault((finding.setting, finding.effect.value), finding)
+            found.setdefault((finding.setting, finding.effect.value), _with_reservation(finding))
+    for finding in _not_judged(component, wanted):
+        found.setdefault((finding.setting, finding.effect.value), finding)
     return sorted(found.values(), key=lambda f: f.release)
+
+
+def _with_reservation(finding: Finding) -> Finding:
+    """Say of a verdict on a release that is newer than the tables what it rests on."""
+    if not finding.release.is_newer_than_tables:
+        return finding
+    return replace(finding, why=f"{finding.why} ({judged_as(finding.release)})")
+
+
+def judged_as(release: Release) -> str:
+    """Return the words for a release that is newer than the tables."""
+    return f"{release} is newer than the tables: judged as {LAST}, the newest that they know"
+
+
+def _not_judged(component: str, release: Release) -> Iterator[Finding]:
+    if release.is_newer_than_tables:
+        why, todo = judged_as(release), "read the release's notes, or install a newer kubeharden"
+        yield Finding(component, release, Effect.NOT_JUDGED, "", why, todo)
+    if find_component(component).config is None and flag_table(component, release) is None:
+        why = "there is no table of its flags, so that none was judged"
+        yield Finding(
+            component, release, Effect.NOT_JUDGED, "its flags", why, "read the notes of its own releases"
+        )
+
+
+def _flags_alone(
+    component: str, words: Sequence[str], release: Release, serves_api: bool
+) -> Iterator[Finding]:
+    """Yield what a component without a config file meets in ``release``, coming from the one before."""
+    before, after = flag_table(component, release.previous), flag_table(component, release)
+    if before is None or after is None:
+        return
+    uses = split_flags(words, before)
+    for name in dict.fromkeys(use.name for use in uses):
+        old, new = before.flag(name), after.flag(name)
+        if new is None and old is not None:
+            yield Finding(
+                component, release, Effect.STOPS, name, "the flag is gone", "take it off the command line"
+            )
+        elif new is None and not after.removed_in(name):
+            why, todo = f"the tables of {release} do not have the flag", f"look it up in {component} --help"
+            yield Finding(component, release, Effect.NOT_JUDGED, name, why, todo)
+        elif new is not None and new.deprecated and old is not None and not old.deprecated:
+            why = _deprecation(new.deprecated)
+            yield Finding(component, release, Effect.WARNS, name, why, "be ready for its end")
+    gates = from_flag([use.value for use in uses if use.name == FLAG])
+    for gate in judge_gates(gates, release):
+        effect = Effect.STOPS if gate.stops else Effect.NOT_JUDGED
+        yield Finding(component, release, effect, f"{FLAG}: {gate.name}", gate.why, gate.todo)
+    if serves_api:
+        yield from _admission(component, words, release)
 
 
 class _Step:
@@ -133,8 +190,22 @@ class _Step:
             yield self._finding(Effect.STOPS, "apiVersion", why, todo)
         elif self.config is not None:
             yield from self._fields(self.config)
+        yield from self._gates()
         yield from self._defaults()
         yield from self._rules()
+
+    def _gates(self) -> Iterator[Finding]:
+        """Yield the gates that stop the component; of a flag that its file outdoes, none is in effect."""
+        in_file = (self.config or {}).get("featureGates")
+        gates = (
+            {name: value is True for name, value in in_file.items()} if isinstance(in_file, Mapping) else {}
+        )
+        known = self.before.flag(FLAG)
+        if self.config is None or self.before.flags_beside_config_win or (known is not None and known.stays):
+            gates |= from_flag([use.value for use in self.uses if use.name == FLAG])
+        for gate in judge_gates(gates, self.release):
+            effect = Effect.STOPS if gate.stops else Effect.NOT_JUDGED
+            yield self._finding(effect, f"featureGates.{gate.name}", gate.why, gate.todo)
 
     def _finding(self, effect: Effect, setting: str, why: str, todo: str) -> Finding:
         return Finding(self.component, self.release, effect, setting, why, todo)

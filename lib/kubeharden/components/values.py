@@ -180,6 +180,7 @@ def _parser(kind: str, separator: str) -> Callable[[str], Any]:
         "ip": _ip,
         "address": _address,
         "list(string)": _strings,
+        "list(int32)": lambda text: [_integer(item, "int32") for item in _strings(text)],
         "list(taint)": lambda text: [_taint(item) for item in text.split(",")] if text else [],
         "list({filePattern,verbosity})": lambda text: [_pattern(item) for item in text.split(",") if item],
         "list(object)": _reserved_memory,

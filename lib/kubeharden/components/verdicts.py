@@ -14,7 +14,7 @@ UNREAD = {"--config-dir", "--dynamic-config-dir"}
 # Modes that do one thing and exit: no service runs with them.
 RUN_MODES = {"--cleanup", "--write-config-to", "--init-only", "--version", "--help"}
 # Types of which a second use adds to the first (pflag's slices and component-base's maps).
-GROWING = ("list(string)", "list({", "list(object)", "map(")
+GROWING = ("list(string)", "list(int32)", "list({", "list(object)", "map(")
 
 
 @dataclass(frozen=True)

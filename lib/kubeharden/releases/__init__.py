@@ -5,10 +5,12 @@
     table.field("tlsMinVersion").default     # ''
     table.api_version                        # 'kubelet.config.k8s.io/v1beta1'
 
-The tables (``kubelet.yaml``, ``kube-proxy.yaml``, ``kube-scheduler.yaml``) are made from Kubernetes'
-own sources by ``tools/make_tables.py``; each names those sources. Kept by hand are ``components.yaml`` (what holds of a
-component in all releases), ``kube-apiserver.yaml``, ``upgrades.yaml`` (what changes with an upgrade and is neither a
-flag nor a field) and ``features.yaml`` (what some releases have and others do not); they name theirs too.
+Made by ``make tables`` from the facts about each release (tools/release_facts) are ``releases.yaml``,
+``feature-gates.yaml`` and a table for each component. Kept by hand are ``components.yaml`` (what holds of a component
+in all releases), ``upgrades.yaml`` (what changes with an upgrade and is neither a flag, a field nor a feature gate) and
+``features.yaml`` (what some releases have and others do not); they name their sources.
+
+A release that is newer than the tables is looked up as the newest one: see ``Release.is_newer_than_tables``.
 """
 
 from kubeharden.releases.components import (
@@ -19,14 +21,17 @@ from kubeharden.releases.components import (
     known_components,
 )
 from kubeharden.releases.features import Feature, feature, features_of, releases_with
+from kubeharden.releases.gates import SWITCHES, Gate, feature_gates, gate_gone
 from kubeharden.releases.release import FIRST, LAST, Release, releases
 from kubeharden.releases.tables import (
     AdmissionPlugins,
     Decoding,
     Field,
     Flag,
+    FlagTable,
     ReleaseTable,
     admission_plugins,
+    flag_table,
     known_types,
     release_table,
 )
@@ -35,6 +40,7 @@ from kubeharden.releases.upgrades import UpgradeRule, upgrade_rules
 __all__ = [
     "FIRST",
     "LAST",
+    "SWITCHES",
     "AdmissionPlugins",
     "Component",
     "ConfigFile",
@@ -42,14 +48,19 @@ __all__ = [
     "Feature",
     "Field",
     "Flag",
+    "FlagTable",
+    "Gate",
     "Release",
     "ReleaseTable",
     "UpgradeRule",
     "admission_plugins",
     "api_server",
     "feature",
+    "feature_gates",
     "features_of",
     "find_component",
+    "flag_table",
+    "gate_gone",
     "known_components",
     "known_types",
     "release_table",

@@ -22,3 +22,8 @@ def read(name: str) -> Any:
     """Return the content of ``NAME.yaml``."""
     text = (files(__package__) / f"{name}.yaml").read_text(encoding="utf-8")
     return yaml.load(text, Loader=LOADER)  # noqa: S506 - a safe loader
+
+
+def tables() -> frozenset[str]:
+    """Return the names of all files beside this module."""
+    return frozenset(path.name.removesuffix(".yaml") for path in files(__package__).iterdir())

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 from kubeharden.errors import UnknownReleaseError
+from kubeharden.releases.files import read
 
 
 @total_ordering
@@ -25,7 +26,7 @@ class Release:
         """Read ``1.20``, ``v1.20.2`` or ``Kubernetes v1.20.2-gke.1``.
 
         Raises:
-            UnknownReleaseError: the text names no release, or none that the tables cover.
+            UnknownReleaseError: the text names no release, or one that is older than the tables.
         """
         if isinstance(text, Release):
             return text
@@ -34,7 +35,7 @@ class Release:
             raise UnknownReleaseError(
                 f"{text[:80]!r} names no Kubernetes release; expected one like 1.20 or v1.20.2"
             )
-        if not FIRST <= release <= LAST:
+        if release < FIRST:
             raise UnknownReleaseError(
                 f"no table covers Kubernetes {release}; there are tables for {FIRST} to {LAST}"
             )
@@ -44,6 +45,11 @@ class Release:
     def _read(cls, text: str) -> Release | None:
         match = re.search(r"(?<![\d.])v?([0-9]{1,4})\.([0-9]{1,4})(?![0-9])", text)
         return cls(int(match[1]), int(match[2])) if match else None
+
+    @property
+    def is_newer_than_tables(self) -> bool:
+        """A release that no table covers yet: the tables answer for it as for the newest that they know."""
+        return self > LAST
 
     def older_than(self, text: str) -> bool:
         """Return whether this release is older than the one named, which no table need cover."""
@@ -65,8 +71,7 @@ class Release:
 # A field of a table that names a release.
 ReleaseName = Annotated[Release, BeforeValidator(Release.parse)]
 
-FIRST = Release(1, 10)
-LAST = Release(1, 36)
+FIRST, *_, LAST = (Release(*map(int, name.split("."))) for name in read("releases"))
 
 
 def releases(first: Release = FIRST, last: Release = LAST) -> list[Release]:

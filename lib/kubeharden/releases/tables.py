@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
 from typing import Any
 
 from kubeharden.errors import UnknownApiVersionError, UnknownReleaseError
 from kubeharden.releases.components import ConfigFile, api_server, known_components
-from kubeharden.releases.files import read
+from kubeharden.releases.files import read, tables
 from kubeharden.releases.release import Release
+from kubeharden.releases.spans import in_release, removal
 
 
 class Decoding(Enum):
@@ -35,7 +38,7 @@ class Flag:
         stays: it keeps its effect beside ``--config``: it has no field, or has one and is not deprecated.
         legacy_default: its default where no config file is used, if that differs from the field's.
         enum: the values allowed in this release, if there is a list.
-        note: what else the sources say.
+        beside: the fields that it sets beside other flags, by those and their values; empty where it then sets none.
     """
 
     name: str
@@ -44,9 +47,9 @@ class Flag:
     part: str | None = None
     deprecated: str | None = None
     stays: bool = False
-    legacy_default: Any = None
+    legacy_default: Any = dataclasses.field(default=None, hash=False)
     enum: tuple[str, ...] | None = None
-    note: str | None = None
+    beside: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(default_factory=dict, hash=False)
 
     @property
     def field(self) -> str | None:
@@ -63,7 +66,50 @@ class Field:
     default: Any = None
 
 
-class ReleaseTable:
+class FlagTable:
+    """The flags that one component accepts in one release: see ``flag_table``.
+
+    Attributes:
+        api_version: of its config file, where it has one.
+        takes_empty_arguments: an argument without text does not count.
+    """
+
+    def __init__(
+        self, component: str, release: Release, api_version: str = "", deprecation: str = ""
+    ) -> None:
+        self.component, self.release, self.api_version = component, release, api_version
+        self.takes_empty_arguments = True
+        rows = in_release(_raw(component)["flags"], release)
+        self.flags: dict[str, Flag] = {name: self._flag(name, row, deprecation) for name, row in rows.items()}
+
+    def flag(self, name: str) -> Flag | None:
+        """Return the flag of that name (with dashes), or None where the release has none."""
+        return self.flags.get(name)
+
+    def removed_in(self, name: str) -> str | None:
+        """Return the release in which a flag that this one no longer has went, such as ``1.24``; else None."""
+        return removal(_raw(self.component)["flags"].get(name, ()), self.release)
+
+    def _flag(self, name: str, row: Mapping[str, Any], deprecation: str) -> Flag:
+        deprecated = row.get("deprecated")
+        return Flag(
+            name=name,
+            type=row["type"],
+            fields=self._fields_of(row),
+            part=row.get("part"),
+            deprecated=deprecation if deprecated is True else deprecated,
+            stays=row.get("stays", False),
+            legacy_default=row.get("legacy_default"),
+            enum=tuple(row["enum"]) if "enum" in row else None,
+            beside=row.get("with", {}),
+        )
+
+    def _fields_of(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        said = row.get("field", row.get("fields", {}).get(self.api_version.rpartition("/")[2], ()))
+        return (said,) if isinstance(said, str) else tuple(said)
+
+
+class ReleaseTable(FlagTable):
     """The flags and fields that one component accepts in one release: see ``release_table``.
 
     Attributes:
@@ -75,82 +121,48 @@ class ReleaseTable:
     def __init__(self, component: str, release: Release, api_version: str = "") -> None:
         self.rules = config_file(component)
         raw = _raw(component)
-        self.component = component
-        self.release = release
         self.kind: str = raw["kind"]
-        self.api_versions: tuple[str, ...] = tuple(
-            row["apiVersion"] for row in raw["apiVersions"] if _within(row, release)
-        )
+        self.api_versions: tuple[str, ...] = tuple(in_release(raw["apiVersions"], release))
         if api_version and api_version not in self.api_versions:
             raise UnknownApiVersionError(
                 f"{component} {release} accepts no {self.kind} of {api_version}; "
                 f"it accepts {', '.join(self.api_versions)}"
             )
-        self.api_version = api_version or self.api_versions[-1]
-        self.decoding = Decoding(_current(raw["decoding"], release)["mode"])
+        super().__init__(component, release, api_version or self.api_versions[-1], self.rules.deprecation)
+        self.takes_empty_arguments = self.rules.takes_empty_arguments
+        self.decoding = Decoding(in_release({"": raw["decoding"]}, release)[""]["mode"])
         self.flags_beside_config_win: bool = raw["flags_beside_config"] == "win"
         self.fields: dict[str, Field] = {
-            path: _field(path, row, release)
-            for path, row in raw["fields"].get("*", raw["fields"].get(self.api_version, {})).items()
-            if _within(row, release)
+            path: Field(path=path, type=row["type"], default=row.get("default"))
+            for path, row in in_release(raw["fields"][self.api_version], release).items()
         }
-        self.flags: dict[str, Flag] = {
-            name: self._flag(name, row) for name, row in raw["flags"].items() if _within(row, release)
-        }
-
-    def flag(self, name: str) -> Flag | None:
-        """Return the flag of that name (with dashes), or None where the release has none."""
-        return self.flags.get(name)
-
-    def removed_in(self, name: str) -> str | None:
-        """Return the release in which a flag that this one no longer has went, such as ``1.24``; else None."""
-        removed = _raw(self.component)["flags"].get(name, {}).get("removed")
-        return str(removed) if removed and Release.parse(removed) <= self.release else None
 
     def field(self, path: str) -> Field | None:
         """Return the field at that dotted path, or None where the release has none."""
         return self.fields.get(path)
 
-    def _flag(self, name: str, row: Mapping[str, Any]) -> Flag:
-        fields = tuple(path for path in self._fields_of(row) if path.partition("[")[0] in self.fields)
-        enum = row.get("enum")
-        return Flag(
-            name=name,
-            type=row["type"],
-            fields=fields,
-            part=row.get("part"),
-            deprecated=self._deprecation(row),
-            stays=row.get("stays", False),
-            legacy_default=row.get("legacy_default"),
-            enum=tuple(
-                v for v, since in enum.items() if since is None or Release.parse(since) <= self.release
-            )
-            if enum
-            else None,
-            note=row.get("note"),
-        )
-
-    def _fields_of(self, row: Mapping[str, Any]) -> tuple[str, ...]:
-        if "fields" in row:
-            version = self.api_version.rpartition("/")[2]
-            return tuple(row["fields"].get(version, row["fields"].get("*", ())))
-        return (row["field"],) if "field" in row else ()
-
-    def _deprecation(self, row: Mapping[str, Any]) -> str | None:
-        since, ended = row.get("deprecated"), row.get("undeprecated")
-        if not since or Release.parse(since) > self.release:
-            return None
-        if ended and Release.parse(ended) <= self.release:
-            return None
-        if "message" in row:
-            return str(row["message"])
-        return self.rules.deprecation if "field" in row else "deprecated"
+    def with_flags(self, values: Mapping[str, str]) -> ReleaseTable:
+        """Return the table as it is beside flags of these values: what some flags set depends on others."""
+        fields = {
+            flag.name: tuple(by_value[values[other]])
+            for flag in self.flags.values()
+            for other, by_value in flag.beside.items()
+            if values.get(other) in by_value
+        }
+        if not fields:
+            return self
+        table = copy.copy(self)
+        table.flags = {
+            name: replace(flag, fields=fields.get(name, flag.fields)) for name, flag in self.flags.items()
+        }
+        return table
 
 
 @dataclass(frozen=True)
 class AdmissionPlugins:
-    """The admission plugins of one release's API server: names on by default, and names that it does not have."""
+    """The admission plugins of one release's API server: all names, those on by default, and those that are gone."""
 
+    known: frozenset[str]
     default_on: tuple[str, ...]
     removed: frozenset[str]
 
@@ -184,6 +196,17 @@ def release_table(component: str, release: str | Release, api_version: str = "")
 
 
 @cache
+def flag_table(component: str, release: str | Release) -> FlagTable | None:
+    """Return the flags of a component that has no config file; None where nothing is known about them.
+
+    Raises:
+        UnknownReleaseError: no table covers the release.
+    """
+    wanted = Release.parse(release)
+    return FlagTable(component, wanted) if component in tables() and _raw(component).get("flags") else None
+
+
+@cache
 def known_types(component: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Return the types of all flags (with dashes) and of all fields (dotted paths) that any release of a component has.
 
@@ -192,12 +215,8 @@ def known_types(component: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """
     config_file(component)
     raw = _raw(component)
-    flags = {name: str(row["type"]) for name, row in raw["flags"].items()}
-    fields = {
-        path: str(row["types"][-1]["type"] if "types" in row else row["type"])
-        for rows in raw["fields"].values()
-        for path, row in rows.items()
-    }
+    flags = {name: str(spans[-1]["type"]) for name, spans in raw["flags"].items()}
+    fields = {path: str(spans[-1]["type"]) for rows in raw["fields"].values() for path, spans in rows.items()}
     return flags, fields
 
 
@@ -209,14 +228,12 @@ def admission_plugins(release: str | Release) -> AdmissionPlugins:
         UnknownReleaseError: no table covers the release.
     """
     wanted = Release.parse(release)
-    raw = _raw(api_server().name)["admission_plugins"]
+    raw = _raw(api_server().name)["plugins"]
+    there = in_release(raw, wanted)
     return AdmissionPlugins(
-        default_on=tuple(name for name, row in raw["default_on"].items() if _within(row, wanted)),
-        removed=frozenset(
-            name
-            for name, last in raw["removed"].items()
-            if not wanted.older_than(last) and str(wanted) != last
-        ),
+        known=frozenset(there),
+        default_on=tuple(name for name, row in there.items() if row["default"]),
+        removed=frozenset(name for name, spans in raw.items() if removal(spans, wanted)),
     )
 
 
@@ -224,22 +241,3 @@ def admission_plugins(release: str | Release) -> AdmissionPlugins:
 def _raw(component: str) -> dict[str, Any]:
     table: dict[str, Any] = read(component)
     return table
-
-
-def _within(row: Mapping[str, Any], release: Release) -> bool:
-    since, last, removed = row.get("since"), row.get("last"), row.get("removed")
-    return (
-        (since is None or Release.parse(since) <= release)
-        and (last is None or release <= Release.parse(last))
-        and (removed is None or release < Release.parse(removed))
-    )
-
-
-def _current(history: list[dict[str, Any]], release: Release) -> dict[str, Any]:
-    return [step for step in history if Release.parse(step["since"]) <= release][-1]
-
-
-def _field(path: str, row: Mapping[str, Any], release: Release) -> Field:
-    steps = [step for step in row.get("defaults", ()) if Release.parse(step["since"]) <= release]
-    kind = _current(row["types"], release)["type"] if "types" in row else row["type"]
-    return Field(path=path, type=kind, default=steps[-1]["value"] if steps else None)

@@ -1,0 +1,64 @@
+"""Feature gates that a component is given, held against a release that it is to run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from kubeharden.releases import SWITCHES, Release, feature_gates, gate_gone
+
+FLAG = "--feature-gates"
+
+
+def from_flag(values: Sequence[str]) -> dict[str, bool]:
+    """Return the gates in the values of ``--feature-gates``; ``kube:Gate=true`` (1.31+) is ``Gate=true``.
+
+    What is not a pair with a truth value is left out: the flag's own check is for that.
+    """
+    pairs = (item.strip().partition("=") for value in values for item in value.split(","))
+    words = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
+    return {
+        name.strip().removeprefix("kube:"): words[text.strip().lower()]
+        for name, _, text in pairs
+        if text.strip().lower() in words
+    }
+
+
+@dataclass(frozen=True)
+class GateVerdict:
+    """The verdict of a release on a feature gate that it does not simply take.
+
+    Attributes:
+        stops: the component does not start with it; otherwise the tables cannot tell.
+        why: in a sentence.
+        todo: what to do about it.
+    """
+
+    name: str
+    stops: bool
+    why: str
+    todo: str
+
+
+def judge_gates(gates: Mapping[str, bool], release: Release) -> Iterator[GateVerdict]:
+    """Yield the gates with which a component of ``release`` does not start, and those that no table has.
+
+    Source: featureGate.SetFromMap, k8s.io/component-base/featuregate (an unknown name, a locked value).
+    """
+    known = feature_gates(release)
+    for name, value in gates.items():
+        gate = known.get(name)
+        if name in SWITCHES:
+            continue
+        if gate is None and (since := gate_gone(name, release)):
+            why = f"the feature gate went in {since}: unrecognized feature gate"
+            yield GateVerdict(name, stops=True, why=why, todo="take it out")
+        elif gate is None:
+            why = f"the tables of {release} do not have the feature gate"
+            yield GateVerdict(
+                name, stops=False, why=why, todo="look it up in the release's own documentation"
+            )
+        elif gate.locked and value is not gate.default:
+            word = str(gate.default).lower()
+            why, todo = f"the feature gate is locked to {word}", f"take it out, and be content with {word}"
+            yield GateVerdict(name, stops=True, why=why, todo=todo)
