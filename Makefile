@@ -15,7 +15,7 @@ WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearse test test-fast coverage lint docs lock clean
+.PHONY: help setup rehearse tables release test test-fast coverage lint docs lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -69,6 +69,15 @@ lint: setup
 ## make docs       runs the rehearsal and renders it to docs/harden-article-1.10.html
 docs: setup
 	$(BIN)/python docs/render_example.py
+
+## make tables     the release tables of the library, from the facts about each release in tools/release_facts/facts
+tables: setup
+	PYTHONPATH=tools $(BIN)/python -m release_facts.tables
+
+## make release RELEASE=v1.38.0  the facts about one more release, taken from the release itself, and the tables (needs Go;
+##                 a quarter of an hour on two cores; docs/new-release.md)
+release: setup
+	PYTHONPATH=tools $(BIN)/python -m release_facts.release $(RELEASE)
 
 ## make lock       requirements.lock anew from pyproject.toml
 lock: setup

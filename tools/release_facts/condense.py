@@ -42,7 +42,7 @@ UNSEEN = {
     "--windows-priorityclass",
     "--windows-service",
 }
-# Defaults that an experiment does not tell from an unset field, where the field is no pointer.
+# Defaults that an experiment does not tell from an unset field, where a field holds the value itself.
 ZEROS = ("", 0, False, "0s")
 NO_QUANTITY = "0"
 # Flags whose effect the component joins with the file's by itself, after its config is made: the kubelet runs with
