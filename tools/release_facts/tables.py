@@ -46,7 +46,7 @@ def tables(facts: Mapping[int, Facts]) -> dict[str, str]:
 
 
 def history(by_minor: Mapping[int, Mapping[str, Any]]) -> dict[str, Spans]:
-    """Return what the facts say of each name as spans of releases: ``since``, ``until`` (exclusive), and what holds then.
+    """Return the facts about each name as spans of releases: ``since``, ``until`` (exclusive), and what holds then.
 
     ``since`` is missing where the name is in the oldest release, ``until`` where it is in the newest. A release of
     which nothing at all is known (an empty mapping) is taken for one like the release before.
