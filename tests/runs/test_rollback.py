@@ -237,3 +237,33 @@ def test_a_record_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     other.finish()
     with pytest.raises(ParameterError, match=r"is a run on article-1\.10, and the inventory is of elsewhere"):
         check_past(read_run(other.record.folder), "elsewhere")
+
+
+def test_a_unit_with_specifiers_is_put_back(tmp_path: Path, roll_back: RollBack) -> None:
+    world = World("article-1.10")
+    for machine in world.machines.values():
+        proxy, kubelet = (machine.facts.services[name] for name in ("kube-proxy", "kubelet"))
+        name = machine.facts.hostname
+        for service, flag in ((proxy, "--hostname-override="), (kubelet, "--node-labels=host=")):
+            path = f"/etc/systemd/system/{service.name}.service"
+            fact = service.files[path]
+            text = fact.content.replace(" \\\n", f" \\\n  {flag}%H \\\n", 1)
+            words = (service.cmdline[0], f"{flag}{name}", *service.cmdline[1:])
+            files = {**service.files, path: replace(fact, content=text)}
+            shown = {"hostnameOverride": name} if service is proxy else {}
+            config = {**(service.configz or {}), **shown}
+            machine.set(replace(service, files=files, cmdline=words, configz=config))
+    before = files_of(world)
+    run = planned(world, tmp_path, dns_ip=DNS)
+    for step in run.parameters.steps:
+        run.apply(step)
+    run.prove()
+    run.finish()
+    after = files_of(world)
+    assert "--node-labels=host=%H" in after["k8s-node1/etc/systemd/system/kubelet.service"][1]
+    assert "%H" not in after["k8s-node1/etc/systemd/system/kube-proxy.service"][1]
+    names = [kept.name for kept in read_run(run.record.folder).objects]
+    back = roll_back(world, run.record.folder, accept_unvouched=names)
+    back.roll_back()
+    assert "✘" not in str(back.prove())
+    assert files_of(world) == before

@@ -156,7 +156,8 @@ def find_program(component: str, words: Sequence[str], running: Sequence[str] = 
                 raise UnitError(_other_program(component, [other]))
             rest, in_shell = unwrapped(rest), True
             continue
-        at = _start_of_command(component, rest, running) if _base(rest[0]) in STARTERS else 0
+        is_known = _base(rest[0]) in STARTERS
+        at = _start_of_command(component, rest, running) if is_known else _executed(component, rest, running)
         if not at:
             break
         starters += rest[:at]
@@ -200,6 +201,14 @@ def _start_of_command(component: str, words: Sequence[str], running: Sequence[st
         *(at for at, rest in later if at == end or "/" in rest[0]),
     ]
     return next(iter(found), 0)
+
+
+def _executed(component: str, words: Sequence[str], running: Sequence[str]) -> int:
+    """Return where the command begins that an unknown program has become, by the process that runs; 0 otherwise."""
+    if not running or _base(words[0]) in CONTAINERS | DISTRIBUTIONS.keys():
+        return 0
+    places = (at for at in range(1, min(len(words), MOST_BEFORE)) if words[at] == running[0])
+    return next((at for at in places if is_program(component, words[at:])), 0)
 
 
 def _can_begin(component: str, words: Sequence[str]) -> bool:

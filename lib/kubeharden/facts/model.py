@@ -47,6 +47,7 @@ class ServiceFacts:
         healthz: the HTTP status of its ``/healthz``, asked on its own node: ``200``; ``000`` where it did not answer
             (curl's ``%{http_code}``); empty where nobody could ask, or for a component that is not asked.
         credentials: its kubeconfig's path, then the paths that the kubeconfig names.
+        specifiers: what is known of specifiers on its node, by their letter.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ServiceFacts:
     configz: Mapping[str, Any] | None = None
     healthz: str = ""
     credentials: tuple[str, ...] = ()
+    specifiers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def component(self) -> Component:
@@ -174,16 +176,19 @@ class ServiceFacts:
         return Program((), tuple(unwrapped(list(words))))
 
     def _with_specifiers(self, argv: Sequence[str]) -> list[str]:
-        """Return words with the values of their specifiers, as the process that runs shows them.
+        """Return words with the values of their specifiers: as the process shows them, else as far as they are known.
 
         Raises:
-            UnitError: they cannot be told from what runs.
+            UnitError: they cannot be told.
         """
-        if not any(MARK in word for word in argv):
+        found = [letter for word in argv for letter in MARKED.findall(word)]
+        if not found:
             return list(argv)
         known = specifiers_of(argv, self.running_argv)
         if known is None:
-            names = dict.fromkeys(f"%{found[1]}" for word in argv for found in MARKED.finditer(word))
+            known = {**units.unit_specifiers(f"{self.unit}.service"), **self.specifiers}
+        if not known.keys() >= set(found):
+            names = dict.fromkeys(f"%{letter}" for letter in found if letter not in known)
             why = "runs with another command line" if self.cmdline else "does not run"
             raise UnitError(
                 f"ExecStart= has {', '.join(names)}, which systemd replaces: what it is cannot be told, because the "

@@ -84,6 +84,10 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
         else:
             values[words[0], " ".join(words[1:])] = body
     host = _properties(values.get(("host", ""), ""))
+    told = {"H": host.get("hostname"), "b": host.get("boot"), "m": host.get("machine")}
+    specifiers = {
+        letter: value.replace("-", "") if letter == "b" else value for letter, value in told.items() if value
+    }
     return NodeFacts(
         name=name,
         control_plane=control_plane,
@@ -111,6 +115,7 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
                     warnings=tuple(values.get(("warnings", service), "").splitlines()),
                     configz=_configz(values.get(("configz", service), "")),
                     healthz=values.get(("healthz", service), "").strip(),
+                    specifiers=specifiers,
                     credentials=tuple(
                         dict.fromkeys(values.get(("credentials", service), "").split("\n")[:-1])
                     ),
