@@ -175,11 +175,7 @@ def decode(table: ReleaseTable, config: Mapping[str, Any]) -> list[str]:
 
 def caseless(table: ReleaseTable, path: str) -> str:
     """Return the field that some patch levels of the release take an unknown path for; empty without one."""
-<<<<<<< HEAD
     if not feature("fields in any case").in_release(table.release):
-=======
-    if not feature("names of fields in any case").in_release(table.release):
->>>>>>> 909de0d (Tables are made from facts about each release, and from nothing else)
         return ""
     return next((known for known in table.fields if known.lower() == path.lower()), "")
 

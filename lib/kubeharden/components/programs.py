@@ -157,7 +157,11 @@ def find_program(component: str, words: Sequence[str], running: Sequence[str] = 
             rest, in_shell = unwrapped(rest), True
             continue
         is_known = _base(rest[0]) in STARTERS
-        at = _start_of_command(component, rest, running) if is_known else _executed(component, rest, running)
+        at = (
+            _start_of_command(component, rest, running)
+            if is_known
+            else _end_of_starters(component, rest, running)
+        )
         if not at:
             break
         starters += rest[:at]
@@ -203,7 +207,7 @@ def _start_of_command(component: str, words: Sequence[str], running: Sequence[st
     return next(iter(found), 0)
 
 
-def _executed(component: str, words: Sequence[str], running: Sequence[str]) -> int:
+def _end_of_starters(component: str, words: Sequence[str], running: Sequence[str]) -> int:
     """Return where the command begins that an unknown program has become, by the process that runs; 0 otherwise."""
     if not running or _base(words[0]) in CONTAINERS | DISTRIBUTIONS.keys():
         return 0
@@ -217,11 +221,7 @@ def _can_begin(component: str, words: Sequence[str]) -> bool:
 
 def _other_program(component: str, words: Sequence[str]) -> str:
     """Return the sentence about a command that is not the component: what it is, and the way out."""
-<<<<<<< HEAD
-    name = component if component.startswith("kube-") else f"the {component}"
-=======
     name = f"the {component}" if find_component(component).runs_pods else component
->>>>>>> 909de0d (Tables are made from facts about each release, and from nothing else)
     first = words[0] if words else "nothing"
     base = _base(first)
     other = "point services: of the inventory at the unit that does, or leave the step out (steps)"

@@ -170,20 +170,11 @@ def _misplaced_servers(facts: Facts) -> Iterator[Remark]:
 def _server_places(facts: Facts) -> set[str]:
     """Return the nodes that have an API server: as a service, or in a pod, as kubeadm sets it up."""
     pods = (item for item in facts.cluster.of("pods") if item["metadata"].get("namespace") == "kube-system")
-<<<<<<< HEAD
     specs, server = (item.get("spec") or {} for item in pods), api_server().name
     return {node.name for node in facts.nodes if node.api_server is not None} | {
         spec["nodeName"]
         for spec in specs
         if spec.get("nodeName") and any(found["name"] == server for found in spec.get("containers") or ())
-=======
-    specs = (item.get("spec") or {} for item in pods)
-    name = api_server().name
-    return {node.name for node in facts.nodes if node.api_server is not None} | {
-        spec["nodeName"]
-        for spec in specs
-        if spec.get("nodeName") and any(found["name"] == name for found in spec.get("containers") or ())
->>>>>>> 909de0d (Tables are made from facts about each release, and from nothing else)
     }
 
 

@@ -13,22 +13,13 @@ from kubeharden.errors import UnitError
 from kubeharden.facts import NodeFacts, ServiceFacts, read_config
 from kubeharden.plan.model import FileChange
 from kubeharden.podsecurity.admission_config import PATH as ADMISSION_CONFIG
-<<<<<<< HEAD
 from kubeharden.releases import features_of, release_table
-=======
-from kubeharden.releases import release_table
->>>>>>> 909de0d (Tables are made from facts about each release, and from nothing else)
 from kubeharden.releases.components import ROOT
 from kubeharden.releases.tables import config_file
 
 DROP_IN = "50-kubeharden.conf"
 LAST_DROP_IN = "zz-kubeharden.conf"  # where the command stands in a drop-in that is read after the other name
-<<<<<<< HEAD
 # The values of Restart= that bring back a component that ends when its config file changes.
-=======
-# A component that ends because its config file is another one does so with an error: these values of Restart= bring it
-# back.
->>>>>>> 909de0d (Tables are made from facts about each release, and from nothing else)
 BRINGS_BACK = ("always", "on-failure")
 # Units here belong to packages or to nobody: an update or a reboot takes an edit away again.
 FOREIGN_UNITS = ("/lib/", "/usr/lib/", "/run/")
@@ -131,12 +122,8 @@ def _content(config: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, 
 
 def ends_by_itself(service: ServiceFacts) -> str:
     """Return what a service may do once the config file that it runs with is another one; empty for nothing."""
-<<<<<<< HEAD
     watches = features_of("watches its config file: ").get(service.name)
     if watches is None or not watches.in_release(service.release):
-=======
-    if not config_file(service.name).ends_with_its_file(service.release):
->>>>>>> 909de0d (Tables are made from facts about each release, and from nothing else)
         return ""
     restart = (service.service.values("Service", "Restart") or ["no"])[-1]
     then = "systemd starts it" if restart in BRINGS_BACK else "it stays down until this run has restarted it"
