@@ -153,3 +153,10 @@ def test_a_byte_order_mark_moves_no_place() -> None:
     assert [(s.value, text[s.start : s.end]) for s in found] == [(v, v) for v in ("a", "secret", "b", "ü")]
     [(start, end)] = comments_of(text, found)
     assert text[start:end] == "# said"
+
+
+def test_a_comment_may_follow_a_byte_order_mark() -> None:
+    text = "\ufeff# said\na: 1\n"
+    assert [text[start:end] for start, end in comments_of(text, scalars_of(text, "a file", UnitError))] == [
+        "# said"
+    ]

@@ -166,7 +166,7 @@ def comments_of(text: str, scalars: Sequence[Scalar]) -> Iterator[tuple[int, int
         scalars: those in it, as ``scalars_of`` returns them.
     """
     starts = [scalar.start for scalar in scalars]
-    for found in re.finditer(r"(?m)(?:^|(?<=[ \t]))#[^\r\n]*", text):
+    for found in re.finditer(r"(?m)(?:^|(?<=[ \t\ufeff]))#[^\r\n]*", text):
         before = bisect_right(starts, found.start()) - 1
         if before < 0 or found.start() >= scalars[before].end:
             yield found.span()
