@@ -94,7 +94,7 @@ def test_a_user_who_acts_as_another_does_so_in_every_request(
         "as-user-extra": {"Scopes": ["a", "b"], "example.com/é%": ["c"]},
     }
     cluster = Cluster(written(tmp_path, config(address, **user)))
-    assert cluster.user == "alice, impersonated by u"
+    assert cluster.user == "alice, impersonated by u"  # as the record has it: RunStarted.kubernetes_user
     cluster.version()
     cluster.close()
     [headers] = seen

@@ -56,7 +56,7 @@ def split_host(text: str) -> tuple[str, str, int | None]:
 
 
 class Ssh(_Strict):
-    """SSH logins. A setting that is left out is taken from ``~/.ssh/config``, the agent and the usual files."""
+    """SSH logins. A setting that is left out is taken from the client configuration, as OpenSSH resolves it."""
 
     user: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")] | None = None
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
