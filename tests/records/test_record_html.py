@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from nbformat import v4
 
+from kubeharden.errors import RecordError
 from kubeharden.records.html import POLICY, render
 from kubeharden.show.display import BAD, Diff, Message, Table, View
 
@@ -120,6 +121,31 @@ def test_nothing_in_an_output_acts_by_itself(notebook: nbformat.NotebookNode, ki
     assert not [tag for tag, _ in tags if tag in active]
     metas = [attributes for tag, attributes in tags if tag == "meta"]
     assert sorted(one.get("http-equiv") or "" for one in metas) == ["", "", "Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/markdown", "text/vnd.mermaid", "a cell"])
+def test_nothing_in_an_output_hides_what_comes_after_it(notebook: nbformat.NotebookNode, kind: str) -> None:
+    for text in (
+        "<style>",
+        "<select><STYLE a>",
+        "<style></style><style",
+        "<!-- ",
+        "<textarea>",
+        "<plaintext>",
+        "<title>",
+    ):
+        if kind == "a cell":
+            notebook.cells.append(v4.new_markdown_cell(text))
+        else:
+            notebook.cells[1].outputs.append(v4.new_output("display_data", {kind: text}))
+    notebook.cells.append(v4.new_markdown_cell("the end of the run"))
+    assert "the end of the run" in Page(render(notebook, "a run")).text
+
+
+def test_a_notebook_without_a_page_is_said_to_be_one(notebook: nbformat.NotebookNode) -> None:
+    notebook.cells[0].source = "![a](attachment:a.png)"
+    with pytest.raises(RecordError, match=r"a page cannot be made of it .*attachment"):
+        render(notebook, "a run")
 
 
 def test_nothing_of_the_notebook_is_missing(notebook: nbformat.NotebookNode) -> None:

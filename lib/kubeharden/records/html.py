@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
+
+from kubeharden.errors import RecordError
 
 # Nothing may be fetched or sent and no script may run, whatever is in an output: CSP level 3.
 POLICY = "; ".join(
@@ -21,6 +24,8 @@ POLICY = "; ".join(
 _ACTIVE = re.compile(
     r"(?i)<(?=(?:meta|base|link|script|form|i?frame|frameset|fencedframe|portal|object|embed|applet)(?![\w-]))"
 )
+_STYLE = re.compile(r"""(?i)<style(?P<whole>(?:\s(?:[^<>"']|"[^"<>]*"|'[^'<>]*')*)?>)?""")
+_STYLE_END = re.compile(r"(?i)</style\s*>")
 # nbconvert's own template, without the scripts that it takes from content delivery networks (require.js, MathJax,
 # mermaid, widgets): the runbooks need none of them. What would need a script is shown as its text.
 _TEMPLATE = f"""{{%- extends 'lab/index.html.j2' -%}}
@@ -42,10 +47,39 @@ def render(notebook: Any, title: str) -> str:
     Args:
         notebook: an nbformat 4 notebook that has passed the redaction.
         title: what a browser calls it.
+
+    Raises:
+        RecordError: nbconvert cannot make a page of it.
     """
     from nbconvert import HTMLExporter  # noqa: PLC0415 - two seconds, and verifying needs no Jupyter
 
     exporter = HTMLExporter(raw_template=_TEMPLATE)  # type: ignore[no-untyped-call]
-    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})
+    whole = copy.deepcopy(notebook)
+    for cell in whole.cells:
+        _show_open_styles(cell, "source")
+        for output in cell.get("outputs", ()):
+            for kind in ("text/html", "text/markdown", "text/vnd.mermaid"):
+                _show_open_styles(output.get("data", {}), kind)
+    try:
+        page, _ = exporter.from_notebook_node(whole, {"metadata": {"name": title}})
+    except (
+        Exception
+    ) as error:  # nbconvert has errors of many kinds, such as for an attachment that is missing
+        raise RecordError(f"notebook: a page cannot be made of it ({error})") from error
     head, style, rest = str(page).partition("<style")
     return f"{head}{style}{_ACTIVE.sub('&lt;', rest)}"
+
+
+def _show_open_styles(part: Any, key: str) -> None:
+    """Let a style that a text leaves open be shown as text: it would hide all that comes after it."""
+    text = part.get(key)
+    if not isinstance(text, str):
+        return
+    pieces, at = list[str](), 0
+    while start := _STYLE.search(text, at):
+        end = _STYLE_END.search(text, start.end()) if start["whole"] else None
+        pieces.append(text[at : end.end()] if end else f"{text[at : start.start()]}&lt;{start[0][1:]}")
+        at = end.end() if end else start.end()
+        if start["whole"] and end is None:  # no other one ends either
+            break
+    part[key] = "".join([*pieces, re.sub(r"(?i)<(?=style)", "&lt;", text[at:])])
