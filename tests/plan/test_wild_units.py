@@ -13,13 +13,14 @@ from facts_fixtures import PLANS, read_facts
 from kubeharden.components import readiness, units
 from kubeharden.errors import UnitError
 from kubeharden.facts import Facts, FileFact, ServiceFacts
-from kubeharden.facts.parser import with_sensitive_files
+from kubeharden.facts.sensitive import sensitive_file, with_sensitive_files
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import Plan
 from kubeharden.plan.decide import make_plan
 from kubeharden.plan.service_files import own_places, unit_changes
 from kubeharden.plan.upgrade import upgrade_findings
 from kubeharden.podsecurity import read_policies
+from kubeharden.redaction import mask
 from kubeharden.releases import Release
 from kubeharden.show.views import facts_view, releases_view
 
@@ -113,6 +114,7 @@ def test_a_byte_order_mark_hides_no_section() -> None:
     row = {"service": "ExecStart=/usr/bin/kubelet --v=2", "argv": ["/usr/bin/kubelet", "--v=2"]}
     text = "\ufeff" + unit_text(row).partition("\n\n")[2]
     assert service_of(row, text).unit_argv() == row["argv"]
+    assert mask(sensitive_file("kubelet", text)) == text.replace("met", "‹redacted›")
     assert (
         units.Unit.parse(text)
         .with_setting("Service", "User", "root")

@@ -22,7 +22,7 @@ from kubeharden.facts.model import NodeFacts, ServiceFacts
 from kubeharden.formats import Scalar, comments_of, scalars_of
 from kubeharden.redaction import LEAST, Secrets, Sensitive, decode, is_secret_name, secrets_of
 
-_SECTION = re.compile(r"(?m)^[ \t]*\[(?:Unit|Service|Install)\][ \t\r]*$")  # of a unit or a drop-in
+_SECTION = re.compile(r"(?m)^\ufeff?[ \t]*\[(?:Unit|Service|Install)\][ \t\r]*$")  # of a unit or a drop-in
 _REFERENCE = re.compile(r"\$\{?\w+\}?")  # a variable in a unit's command
 _SHELL = re.compile(r"[;&|<>(){}]+|[0-9]?[<>]&?[0-9]?")  # an operator
 SHORTHANDS = {"-v": "--v"}
@@ -155,7 +155,7 @@ class _Judge:
             visible = at + len(entry.raw.rstrip("\r\n"))
             start = at + entry.raw.find("=") + 1
             if not entry.key:
-                if not re.fullmatch(r"\s*(?:\[[\w-]*\])?\s*", entry.raw):
+                if not re.fullmatch(r"\ufeff?\s*(?:\[[\w-]*\])?\s*", entry.raw):
                     self._comment(at, visible)
             elif entry.key == "Environment":
                 self._words(start, visible, command=False)
@@ -229,7 +229,7 @@ class _Judge:
         name = SHORTHANDS.get(name, name.replace("_", "-"))
         if not value:
             return
-        if name == "-c" and " " in value:  # the command of a shell
+        if re.fullmatch(r"-[a-z]*c", name) and " " in value:  # the command of a shell
             self.command(words_in(self._text, *self._inner(start, end)))
         elif name in harmless().flags_of(self._component) and not _has_credentials(value):
             self._found.allow(value)
