@@ -66,7 +66,6 @@ class ConfigFile(Row):
     deprecation: str = "deprecated"
     entry: Entry | None = None
     takes_empty_arguments: bool = False
-    watches_file: str = ""
 
     def is_honoured(self, flag: str, release: Release) -> bool:
         """Return whether a flag counts beside a file that is in use."""
@@ -76,10 +75,6 @@ class ConfigFile(Row):
             for each in flags
             if flag == each or (each.endswith("*") and flag.startswith(each[:-1]))
         )
-
-    def ends_with_its_file(self, release: Release) -> bool:
-        """Return whether the component watches its file, and ends when it changes."""
-        return bool(self.watches_file) and feature(self.watches_file).in_release(release)
 
     def ports_give_way(self, release: Release) -> bool:
         """Return whether a port flag counts only for an address without a port."""
