@@ -43,7 +43,7 @@ rehearse: setup
 test: setup
 	$(BIN)/pytest -n $(WORKERS) --maxschedchunk 2
 
-## make test-fast  the tests that start neither a cluster nor a notebook; likewise with -m node, papermill or lab
+## make test-fast  the tests that need neither a cluster, a notebook nor a whole run; likewise -m wide, node, papermill or lab
 test-fast: setup
 	$(BIN)/pytest -n auto -m fast
 

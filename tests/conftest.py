@@ -41,8 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def no_cluster_where_it_is_fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hold the mark "fast" to its word; nor does it wait for a disk, as no test cuts off the power of this machine."""
-    if mark_of(request.node) == "fast":
+    """Hold the marks "fast" and "wide" to their word; nor do they wait for a disk: no test cuts off the power here."""
+    if mark_of(request.node) in ("fast", "wide"):
         monkeypatch.setattr(Rehearsal, "start", _refuse)
         monkeypatch.setattr(os, "fsync", lambda _: None)
 

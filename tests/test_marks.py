@@ -9,7 +9,7 @@ from _pytest.outcomes import Failed
 
 import sampling
 from kubeharden_rehearsal import Rehearsal
-from marks import MARKS, NODE, PAPERMILL, TESTS
+from marks import MARKS, NODE, PAPERMILL, TESTS, WIDE
 
 pytest_plugins = ["pytester"]
 
@@ -20,7 +20,7 @@ def test_each_test_has_exactly_one_mark(request: pytest.FixtureRequest) -> None:
 
 
 def test_what_the_list_names_is_there() -> None:
-    assert [name for name in (*NODE, *PAPERMILL) if not (TESTS / name).exists()] == []
+    assert [name for name in (*NODE, *WIDE, *PAPERMILL) if not (TESTS / name).exists()] == []
 
 
 def test_a_fast_test_starts_no_cluster(tmp_path: Path) -> None:

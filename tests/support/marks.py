@@ -8,16 +8,31 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 # What takes longest comes first: it is begun first, so that no process waits for another at the end.
-MARKS = ("papermill", "node", "lab", "fast")
+MARKS = ("papermill", "node", "lab", "wide", "fast")
 # Folders and files of tests with shells, servers and processes, whatever their fixtures.
 NODE = ("crash", "edges", "rehearsal", "records/test_record_kills.py")
+# Likewise of tests with whole runs on a cluster in this process, or with hundreds of cases each.
+WIDE = (
+    "rollout",
+    "runs/test_rollback.py",
+    "runs/test_tampered_rollback.py",
+    "notebooks/test_cells.py",
+    "releases/test_every_flag.py",
+    "plan/test_random_units.py",
+    "components/test_fuzz_files.py",
+    "components/test_properties.py",
+    "components/test_systemd_itself.py",
+    "facts/test_hostile_answers.py",
+    "podsecurity/test_standards_properties.py",
+    "records/test_record_verify.py",
+)
 # Likewise of tests that start kernels.
 PAPERMILL = ("records/test_record_engine.py",)
 TESTS = Path(__file__).parents[1]
 
 
 def mark_of(item: pytest.Item) -> str:
-    """The mark of a test: "papermill" runs notebooks, "node" rehearsal clusters, "lab" has a real one, "fast" none."""
+    """The mark of a test: what it runs, or "fast"."""
     mark, fixtures = _mark_of_file(item.path), getattr(item, "fixturenames", ())
     if mark in ("lab", "papermill"):
         return mark
@@ -34,4 +49,6 @@ def _mark_of_file(path: Path) -> str:
         return "lab"
     if any(place.is_relative_to(name) for name in PAPERMILL):
         return "papermill"
+    if any(place.is_relative_to(name) for name in WIDE):
+        return "wide"
     return "node" if any(place.is_relative_to(name) for name in NODE) else "fast"
