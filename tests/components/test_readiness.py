@@ -203,3 +203,55 @@ def test_a_file_that_the_release_does_not_accept_is_refused() -> None:
     config = {**KIND, "apiVersion": f"{SCHEDULER}/v1"}
     [refused] = migrate("kube-scheduler", "1.22", ["kube-scheduler", "--config=/c"], config).refused
     assert f"accepts {SCHEDULER}/v1beta1, {SCHEDULER}/v1beta2" in refused.why
+
+
+def test_the_same_text_that_means_something_else_is_named_as_that() -> None:
+    found = readiness("kubelet", "1.36", "1.37", ["kubelet", "--event-qps=0"])
+    assert [(f.effect, f.setting) for f in found if f.setting == "eventRecordQPS"] == [
+        (Effect.MEANS_OTHER, "eventRecordQPS")
+    ]
+    assert Effect.MEANS_OTHER not in {f.effect for f in readiness("kubelet", "1.36", "1.37", ["kubelet"])}
+
+
+def test_feature_gates_that_are_gone_or_locked_stop_a_component() -> None:
+    words = ["kube-apiserver", "--feature-gates=EphemeralContainers=true,kube:JobBackoffLimitPerIndex=true"]
+    found = named(readiness("kube-apiserver", "1.25", "1.37", words))
+    assert ("1.27", "STOPS", "--feature-gates: EphemeralContainers") in found
+    assert ("1.37", "STOPS", "--feature-gates: JobBackoffLimitPerIndex") in found
+    file = {"kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1"}
+    file["featureGates"] = {"SidecarContainers": True}
+    assert ("1.37", "STOPS", "featureGates.SidecarContainers") in named(
+        readiness("kubelet", "1.36", "1.37", ["kubelet", "--config=/c"], file)
+    )
+    assert ("1.37", "STOPS", "--container-hints") in named(
+        readiness("kubelet", "1.36", "1.37", ["kubelet", "--container-hints=x"])
+    )
+
+
+def test_flags_of_components_without_a_config_file_are_judged() -> None:
+    words = ["kube-apiserver", "--insecure-port=0", "--made-up=1"]
+    found = named(readiness("kube-apiserver", "1.22", "1.25", words))
+    assert ("1.24", "STOPS", "--insecure-port") in found
+    assert ("1.23", "NOT_JUDGED", "--made-up") in found
+    assert named(readiness("etcd", "1.22", "1.25", ["etcd", "--x=1"])) == {
+        ("1.25", "NOT_JUDGED", "its flags")
+    }
+
+
+def test_a_kubelet_without_a_file_keeps_that_it_has_no_thresholds() -> None:
+    """By experiment (1.26 and later): with a file that says nothing, five of them hold."""
+    for release, there in (("1.25", False), ("1.26", True), ("1.37", True)):
+        made = migrate(
+            "kubelet", release, ["kubelet", "--kubeconfig=/k", "--client-ca-file=/ca"], profile="none"
+        )
+        assert (made.config.get("evictionHard") == {}) is there, release
+
+
+def test_sync_periods_of_kube_proxy_go_where_its_mode_reads_them() -> None:
+    words = ["kube-proxy", "--proxy-mode=nftables", "--iptables-sync-period=17s", "--ipvs-sync-period=9s"]
+    made = migrate("kube-proxy", "1.34", words, profile="none")
+    assert made.config["nftables"]["syncPeriod"] == "17s"
+    assert "iptables" not in made.config
+    assert [setting.flag for setting in made.dropped] == ["--ipvs-sync-period"]
+    older = migrate("kube-proxy", "1.30", words[:1] + words[2:], profile="none")
+    assert older.config["iptables"]["syncPeriod"] == "17s"

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from kubeharden.podsecurity.pss.baseline import CAPABILITIES, SYSCTLS_1_32
+from kubeharden.podsecurity.pss.baseline import CAPABILITIES, SYSCTLS_1_37
 from kubeharden.podsecurity.pss.restricted import VOLUMES
 
 _FLAG = st.sampled_from([True, False, None])
@@ -51,7 +51,7 @@ _CONTAINER_SECURITY = _some(
     capabilities=_capabilities(),
     procMount=st.sampled_from(["Default", "Unmasked", None]),
 )
-_SYSCTL = st.sampled_from([*SYSCTLS_1_32, "kernel.msgmax"]).map(lambda name: {"name": name, "value": "1"})
+_SYSCTL = st.sampled_from([*SYSCTLS_1_37, "kernel.msgmax"]).map(lambda name: {"name": name, "value": "1"})
 _POD_SECURITY = _some(**_SHARED, sysctls=st.lists(_SYSCTL, max_size=2))
 _ACTION = _some(host=st.sampled_from(["", "example.com"]), port=st.just(80))
 _PROBE = _some(httpGet=_ACTION, tcpSocket=_ACTION)

@@ -138,21 +138,39 @@ def migrate(
     except UnitError as error:
         result.refused.append(Setting("", "apiVersion", (config or {}).get("apiVersion"), str(error)))
     if result.refused:
-        return result
+        return _with_reservation(result)
     work = _Work(versions, chosen.of(component), result, existing)
     program = list(argv[: program_words(component, argv)])
     try:
         uses = split_flags(argv[len(program) :], work.table)
     except UnitError as error:
         work.result.refused.append(Setting("", "", " ".join(argv), str(error)))
-        return work.result
+        return _with_reservation(work.result)
     work.table = work.table.with_flags({use.name: use.value for use in uses})
     work.sort_flags(uses)
     if not work.result.refused:
         work.set_flags(flags or {})
         work.fill(uses, fields or {})
         work.finish(program, uses, config_path, text)
-    return work.result
+    return _with_reservation(work.result)
+
+
+def _with_reservation(result: Migration) -> Migration:
+    """Say with every verdict on a release that is newer than the tables what it rests on."""
+    if said := result.release.reservation:
+        for verdict in (
+            result.moved,
+            result.kept,
+            result.dropped,
+            result.hardened,
+            result.refused,
+            result.defaults,
+        ):
+            verdict[:] = [
+                replace(setting, why=f"{setting.why} ({said})" if setting.why else said)
+                for setting in verdict
+            ]
+    return result
 
 
 class _Work:

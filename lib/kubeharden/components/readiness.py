@@ -21,7 +21,6 @@ from kubeharden.components.programs import arguments
 from kubeharden.components.validate import names_port, problems
 from kubeharden.components.values import same_value
 from kubeharden.releases import (
-    LAST,
     Decoding,
     Release,
     ReleaseTable,
@@ -109,19 +108,13 @@ def readiness(
 
 def _with_reservation(finding: Finding) -> Finding:
     """Say of a verdict on a release that is newer than the tables what it rests on."""
-    if not finding.release.is_newer_than_tables:
-        return finding
-    return replace(finding, why=f"{finding.why} ({judged_as(finding.release)})")
-
-
-def judged_as(release: Release) -> str:
-    """Return the words for a release that is newer than the tables."""
-    return f"{release} is newer than the tables: judged as {LAST}, the newest that they know"
+    said = finding.release.reservation
+    return replace(finding, why=f"{finding.why} ({said})") if said else finding
 
 
 def _not_judged(component: str, release: Release) -> Iterator[Finding]:
-    if release.is_newer_than_tables:
-        why, todo = judged_as(release), "read the release's notes, or install a newer kubeharden"
+    if release.reservation:
+        why, todo = release.reservation, "read the release's notes, or install a newer kubeharden"
         yield Finding(component, release, Effect.NOT_JUDGED, "", why, todo)
     if find_component(component).config is None and flag_table(component, release) is None:
         why = "there is no table of its flags, so that none was judged"

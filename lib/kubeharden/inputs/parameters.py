@@ -281,6 +281,7 @@ class Parameters(ChangeParameters):
     enforce: Switch = False
     default_policy: Annotated[Text, _one_of(*STRENGTHS, NONE)] = NONE
     accept_breaking: Workloads = ()
+    accept_unknown_release: Switch = False
     target_release: TargetRelease = ""
 
 

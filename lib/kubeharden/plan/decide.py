@@ -18,7 +18,7 @@ from kubeharden.plan.model import NodeChange, Plan, Remark
 from kubeharden.plan.steps import select_steps
 from kubeharden.plan.upgrade import upgrade_findings
 from kubeharden.podsecurity import PolicySet
-from kubeharden.releases import find_component, known_components
+from kubeharden.releases import Release, find_component, known_components
 
 
 def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan:
@@ -45,6 +45,7 @@ def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan
         ),
         refused=(
             *_wrong_names(facts),
+            *_newer_releases(facts, accepted=parameters.accept_unknown_release),
             *machines.refusals(facts),
             *(remark for part in parts for remark in part.refused),
         ),
@@ -64,6 +65,17 @@ def _wrong_names(facts: Facts) -> Iterator[Remark]:
         if node.runs_pods and node.name not in known:
             why = f"the API has no Node object of that name; it has {', '.join(sorted(known))}. Mend the inventory"
             yield Remark(node.name, why)
+
+
+def _newer_releases(facts: Facts, *, accepted: bool) -> Iterator[Remark]:
+    """Yield the releases that run and are newer than the tables, unless a person accepts that."""
+    nodes = (
+        service.version for node in facts.nodes for service in node.present if service.component.is_judged
+    )
+    newer = {release for version in (facts.cluster.version, *nodes) if (release := Release.newer(version))}
+    for release in sorted(newer if not accepted else ()):
+        why = f"{release.reservation}. Install a newer kubeharden, or set accept_unknown_release=True"
+        yield Remark(f"Kubernetes {release}", why)
 
 
 def _missing_services(facts: Facts) -> Iterator[Remark]:

@@ -42,6 +42,12 @@ class Release:
         return release
 
     @classmethod
+    def newer(cls, text: str) -> Release | None:
+        """Return the release that a version names where it is newer than the tables; None for every other text."""
+        release = cls._read(text)
+        return release if release is not None and release.is_newer_than_tables else None
+
+    @classmethod
     def _read(cls, text: str) -> Release | None:
         match = re.search(r"(?<![\d.])v?([0-9]{1,4})\.([0-9]{1,4})(?![0-9])", text)
         return cls(int(match[1]), int(match[2])) if match else None
@@ -50,6 +56,13 @@ class Release:
     def is_newer_than_tables(self) -> bool:
         """A release that no table covers yet: the tables answer for it as for the newest that they know."""
         return self > LAST
+
+    @property
+    def reservation(self) -> str:
+        """The sentence that goes with every verdict on a release that is newer than the tables; empty otherwise."""
+        if not self.is_newer_than_tables:
+            return ""
+        return f"{self} is newer than the tables: judged as {LAST}, the newest that they know"
 
     def older_than(self, text: str) -> bool:
         """Return whether this release is older than the one named, which no table need cover."""

@@ -65,6 +65,7 @@ SYSCTLS_1_29 = (
     "net.ipv4.tcp_keepalive_probes",
 )
 SYSCTLS_1_32 = (*SYSCTLS_1_29, "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem")
+SYSCTLS_1_37 = (*SYSCTLS_1_32, "net.ipv4.tcp_slow_start_after_idle", "net.ipv4.tcp_notsent_lowat")
 PROFILE_TYPES = ("RuntimeDefault", "Localhost")
 
 _HANDLERS = (

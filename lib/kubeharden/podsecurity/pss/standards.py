@@ -100,6 +100,7 @@ CHECKS = (
             27: baseline.sysctls(baseline.SYSCTLS_1_27),
             29: baseline.sysctls(baseline.SYSCTLS_1_29),
             32: baseline.sysctls(baseline.SYSCTLS_1_32),
+            37: baseline.sysctls(baseline.SYSCTLS_1_37),
         },
     ),
     Check("windowsHostProcess", "baseline", {0: baseline.windows_host_process}),
