@@ -255,3 +255,18 @@ def test_sync_periods_of_kube_proxy_go_where_its_mode_reads_them() -> None:
     assert [setting.flag for setting in made.dropped] == ["--ipvs-sync-period"]
     older = migrate("kube-proxy", "1.30", words[:1] + words[2:], profile="none")
     assert older.config["iptables"]["syncPeriod"] == "17s"
+
+
+def test_defaults_of_the_kubelet_that_changed_are_named_in_their_release() -> None:
+    """kubernetes/kubernetes PR 84007 (1.17) and PR 121834 (1.30)."""
+    assert ("1.17", "CHANGES", "nodeStatusReportFrequency") in named(
+        readiness("kubelet", "1.16", "1.17", ["kubelet", "--kubeconfig=/k"])
+    )
+    file = {"kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1"}
+    [found] = [
+        f
+        for f in readiness("kubelet", "1.29", "1.30", ["kubelet", "--config=/c"], file)
+        if "eviction" in f.setting
+    ]
+    assert "'imagefs.inodesFree': '5%'" in found.why
+    assert not [f for f in readiness("kubelet", "1.29", "1.30", ["kubelet"]) if "eviction" in f.setting]
