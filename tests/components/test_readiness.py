@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kubeharden import Effect, UnknownReleaseError, migrate, readiness
+from kubeharden import Effect, ParameterError, UnknownReleaseError, migrate, readiness
 from kubeharden.components import Finding
 from kubeharden.releases import LAST, Release
 
@@ -270,3 +270,20 @@ def test_defaults_of_the_kubelet_that_changed_are_named_in_their_release() -> No
     ]
     assert "'imagefs.inodesFree': '5%'" in found.why
     assert not [f for f in readiness("kubelet", "1.29", "1.30", ["kubelet"]) if "eviction" in f.setting]
+
+
+def test_what_cannot_be_asked_is_refused_in_the_words_of_the_library() -> None:
+    for release, target in (("1.37", "1.36"), ("1.20", "latest"), (1.20, "1.21")):
+        with pytest.raises(UnknownReleaseError):
+            readiness("kubelet", release, target, ["kubelet"])
+    with pytest.raises(UnknownReleaseError, match=r"no component .nope.*kubelet"):
+        readiness("nope", "1.20", "1.21", [])
+    with pytest.raises(ParameterError, match="cgroup"):
+        readiness("kubelet", "1.20", "1.36", ["kubelet"], cgroup="v3")
+
+
+@pytest.mark.parametrize("target", ["1.9999", "2.0"])
+def test_releases_far_beyond_the_tables_are_one_step(target: str) -> None:
+    found = readiness("kubelet", "1.20", target, ["kubelet", "--network-plugin=cni"])
+    assert ("1.24", "STOPS", "--network-plugin") in named(found)
+    assert found[-1].effect is Effect.NOT_JUDGED

@@ -180,3 +180,18 @@ def test_lines_match_as_openssh_finds_them(
         int(entry.place.rpartition(" ")[2]) for entry in KnownHosts([str(path)]).of(host, port, "").entries
     }
     assert ours == theirs
+
+
+def test_a_key_without_port_counts_only_where_none_is_known_of_the_port(tmp_path: Path) -> None:
+    """Tried with OpenSSH: with a key of the port, it says REMOTE HOST IDENTIFICATION HAS CHANGED."""
+    assert refused(tmp_path, f"n1 {ED}\n", port=2222) == ""
+    assert "has CHANGED" in refused(tmp_path, f"[n1]:2222 {OTHER}\nn1 {ED}\n", port=2222)
+    assert refused(tmp_path, f"[n1]:2222 {ECDSA}\nn1 {ED}\n", port=2222)
+    assert refused(tmp_path, f"@cert-authority [n1]:2222 {OTHER}\nn1 {ED}\n", port=2222) == ""
+
+
+def test_a_list_of_hashed_names_is_about_nobody(tmp_path: Path) -> None:
+    line = hashed("n1", tmp_path)
+    name, rest = line.split(" ", 1)
+    assert refused(tmp_path, f"{line}\n") == ""
+    assert "not in known_hosts" in refused(tmp_path, f"{name},{name} {rest}\n")

@@ -245,7 +245,7 @@ NOT_PEM = base64.b64encode(b"not a certificate").decode()
         (config(**{"as-groups": ["a"]}), "as-groups, as-uid or as-user-extra, and not the as"),
         (config(**{"as": "a", "as-groups": "b"}), "as-groups or as-user-extra of the user 'u' has another shape"),
         (config(**{"as": "a", "as-user-extra": {"b": "c"}}), "as-groups or as-user-extra"),
-        (config(**{"as": "a\r\nX: y"}), "has a line break in it"),
+        (config(**{"as": "a\r\nX: y"}), "no header carries unchanged"),
         (config(**{"auth-provider": {"name": "azure", "config": {}}}), "auth-provider 'azure' gives no credential"),
         (sh("echo 'login first' >&2; exit 3"), f"{PLUGIN} ended with status 3. It says: login first"),
         (sh("exit 3"), f"{PLUGIN} ended with status 3, without a word"),

@@ -185,3 +185,37 @@ def test_no_kubeconfig_raises_anything_else(content: dict) -> None:
         return
     assert isinstance(chosen.acts_as, str)
     assert chosen.impersonation() == []
+
+
+def one_context(cluster: dict[str, Any], user: dict[str, Any] | None) -> Kubeconfig:
+    """A kubeconfig with one context; without a user there is no entry of its name."""
+    content = {
+        "clusters": [{"name": "c", "cluster": {"server": "https://h:6443", **cluster}}],
+        "users": [] if user is None else [{"name": "u", "user": user}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    return Kubeconfig.parse(json.dumps(content), "the kubeconfig")
+
+
+@pytest.mark.parametrize("value", ["false", "no", "true", 1, [False], {"a": 1}])
+def test_what_switches_the_check_of_certificates_off_is_a_truth_value(value: object) -> None:
+    with pytest.raises(ClusterError, match=r"insecure-skip-tls-verify .*expected true or false"):
+        one_context({"insecure-skip-tls-verify": value}, {"token": "t"}).choose(None)
+
+
+def test_an_authority_goes_with_a_check(tmp_path: Path) -> None:
+    cluster = {"insecure-skip-tls-verify": True, "certificate-authority": "/a"}
+    with pytest.raises(ClusterError, match="leave one out"):
+        one_context(cluster, {"token": "t"}).choose(None)
+
+
+def test_a_user_who_is_not_there_is_not_asked_for_as_nobody() -> None:
+    with pytest.raises(ClusterError, match="no user 'u'"):
+        one_context({}, None).choose(None)
+
+
+@pytest.mark.parametrize("name", ["日本", "é", " a", "a ", "a\nb"])
+def test_a_name_that_no_header_carries_unchanged_is_refused(name: str) -> None:
+    with pytest.raises(ClusterError, match="no header carries unchanged"):
+        one_context({}, {"token": "t", "as": name}).choose(None)

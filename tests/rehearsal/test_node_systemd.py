@@ -56,7 +56,7 @@ def test_a_service_that_exits_is_started_again_and_again(article_lab, eventually
     good = (lab.root("k8s-master") / SCHEDULER[1:]).read_text()
 
     def broken(text: str) -> str:
-        return text.replace("--v=2", "--nonsense=1").replace("RestartSec=10s", "RestartSec=50ms")
+        return text.replace("--v=2", "--nonsense=1").replace("RestartSec=10s", "RestartSec=400ms")
 
     lab.edit("k8s-master", SCHEDULER, broken)
     sudo(lab, "systemctl daemon-reload")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kubeharden.components.validate import _CHECKS
+from kubeharden.errors import UnknownReleaseError
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.releases import (
     LAST,
@@ -57,5 +58,5 @@ def test_every_check_is_of_a_component() -> None:
 
 
 def test_a_component_that_nobody_knows_is_an_error() -> None:
-    with pytest.raises(KeyError, match="kube-router"):
+    with pytest.raises(UnknownReleaseError, match="kube-router"):
         find_component("kube-router")

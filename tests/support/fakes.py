@@ -602,9 +602,8 @@ def _merged(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, 
             continue
         key = names.get(name.lower(), name)
         below = made.get(key)
-        made[key] = (
-            _merged(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
-        )
+        deeper = isinstance(value, Mapping) and value and isinstance(below, Mapping)
+        made[key] = _merged(below, value) if deeper else value
     return made
 
 

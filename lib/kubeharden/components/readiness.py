@@ -20,7 +20,9 @@ from kubeharden.components.gates import FLAG, from_flag, judge_gates
 from kubeharden.components.programs import arguments
 from kubeharden.components.validate import names_port, problems
 from kubeharden.components.values import same_value
+from kubeharden.errors import ParameterError, UnknownReleaseError
 from kubeharden.releases import (
+    LAST,
     Decoding,
     Release,
     ReleaseTable,
@@ -86,14 +88,21 @@ def readiness(
         cgroup: ``v1`` or ``v2``, the node's cgroup hierarchy; empty where it is not known.
 
     Raises:
-        UnknownReleaseError: no table covers a release.
+        UnknownReleaseError: no table covers a release, or the target is older; or there is no such component.
+        ParameterError: ``cgroup`` is something else.
         UnitError: the command line cannot be read.
     """
     running, wanted = Release.parse(release), Release.parse(target)
+    if wanted < running:
+        raise UnknownReleaseError(f"{wanted} is older than {running}: readiness looks at what is to come")
+    if cgroup not in ("", "v1", "v2"):
+        raise ParameterError(f"cgroup: {cgroup!r}; expected v1, v2 or nothing")
     row = find_component(component)
     words = arguments(component, argv)
     found: dict[tuple[str, str], Finding] = {}
-    for step in releases(running, wanted)[1:]:
+    # Nothing is known of releases beyond the tables, so that one step stands for all of them.
+    steps = [step for step in releases(running, LAST)[1:] if step <= wanted]
+    for step in [*steps, wanted] if wanted.is_newer_than_tables and wanted != running else steps:
         if row.config is not None:
             findings = _Step(component, step, words, config, cgroup).findings()
         else:

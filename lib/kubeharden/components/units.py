@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from kubeharden.components.commands import (
     BLANKS,
@@ -127,11 +128,14 @@ class Unit:
 def _entries(text: str) -> Iterable[Entry]:
     section = ""
     lines = _LINES.findall(text)
-    index = 0
+    index, marked = 0, True
     while index < len(lines):
         start, line = index, lines[index]
         index += 1
-        line = line.removeprefix(BYTE_ORDER_MARK) if start == 0 else line
+        if marked and line.startswith(
+            BYTE_ORDER_MARK
+        ):  # config_parse drops the first one, wherever it stands
+            line, marked = line[1:], False
         if line.lstrip(BLANKS)[:1] in ("", "#", ";"):
             yield Entry(lines[start], section)
             continue
@@ -266,31 +270,24 @@ class Service:
             return [self.environment_files[path]]
         found = []
         if re.search(r"[*?[]", path):
-            pattern = re.compile(_glob(path), re.DOTALL)
-            found = sorted(name for name in self.environment_files if pattern.fullmatch(name))
+            if "[:" in path or "\\" in path:
+                raise UnitError(
+                    f"{self.place}: EnvironmentFile={path}: a class or a backslash in a pattern is not read"
+                )
+            found = sorted(name for name in self.environment_files if _matches(name, path))
         if not found and not value.startswith("-"):
             said = MARKED.sub(r"%\1", path)
             raise UnitError(f"{self.place}: EnvironmentFile={said} does not exist")
         return [self.environment_files[name] for name in found]
 
 
-def _glob(pattern: str) -> str:
-    """Return a pattern of glob(7) as a regular expression: ``*`` and ``?`` do not match a slash."""
-    parts = re.split(r"(\*|\?|\[!?\]?[^\]]*\])", pattern)
-    known = {"*": "[^/]*", "?": "[^/]"}
-    return "".join(
-        part
-        if index % 2 == 0 and not part
-        else known.get(part) or _class(part)
-        if index % 2
-        else re.escape(part)
-        for index, part in enumerate(parts)
+def _matches(path: str, pattern: str) -> bool:
+    """Check a path against a pattern of glob(7), folder by folder; a hidden name needs its dot."""
+    names, parts = path.split("/"), pattern.split("/")
+    return len(names) == len(parts) and all(
+        fnmatchcase(name, part) and (not name.startswith(".") or part.startswith("."))
+        for name, part in zip(names, parts, strict=True)
     )
-
-
-def _class(part: str) -> str:
-    inner = part[1:-1].replace("\\", "\\\\").replace("[", "\\[")
-    return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
 
 
 def _readable_words(value: str) -> Iterator[str]:

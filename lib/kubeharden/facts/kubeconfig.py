@@ -144,7 +144,10 @@ class Kubeconfig:
         if not cluster:
             raise self._wrong(f"it has no cluster {name!r}, which the context {wanted!r} names")
         user = str(chosen.get("user") or "")
-        found = Choice(str(wanted), str(name), cluster, user, self._entry("users", user) or {})
+        holder = self._entry("users", user)
+        if holder is None and user:
+            raise self._wrong(f"it has no user {user!r}, which the context {wanted!r} names")
+        found = Choice(str(wanted), str(name), cluster, user, holder or {})
         self._check(found)
         return found
 
@@ -173,6 +176,15 @@ class Kubeconfig:
             for field in _DATA:
                 if not _is_base64(entry.get(field) or ""):
                     raise self._wrong(f"{field} of {where} is not base64")
+        unverified = choice.cluster.get("insecure-skip-tls-verify")
+        if not isinstance(unverified or False, bool):
+            raise self._wrong(
+                f"insecure-skip-tls-verify of {cluster} is {unverified!r}; expected true or false"
+            )
+        if unverified and any(choice.cluster.get(name) for name in ("certificate-authority", _DATA[0])):
+            raise self._wrong(
+                f"{cluster} has a certificate authority and insecure-skip-tls-verify: leave one out"
+            )
         server, proxy = choice.cluster.get("server") or "", choice.cluster.get("proxy-url") or ""
         if not _is_address(server):
             raise self._wrong(
@@ -187,8 +199,11 @@ class Kubeconfig:
             raise self._wrong(
                 f"{user} has as-groups, as-uid or as-user-extra, and not the as that they belong to"
             )
-        if any(re.search(r"[\x00-\x1f\x7f]", value) for _, value in choice.impersonation()):
-            raise self._wrong(f"as, as-uid, as-groups or as-user-extra of {user} has a line break in it")
+        if any(re.search(r"[^\x20-\x7e]|^ | $", value) for _, value in choice.impersonation()):
+            raise self._wrong(
+                f"as, as-uid, as-groups or as-user-extra of {user} has characters that no header carries unchanged: "
+                "letters of ASCII alone, no line break, no blank at either end"
+            )
 
     def _wrong(self, why: str) -> ClusterError:
         return ClusterError(f"cannot use {self.source}: {why}")

@@ -38,6 +38,7 @@ SEVERAL_KUBECONFIGS = (
     "KUBECONFIG=… kubectl config view --flatten > one.kubeconfig"
 )
 SSH_PORT = 22
+MOST_PORTS = 65535
 # [user@]host[:port]
 GATEWAY = r"^([A-Za-z_][A-Za-z0-9_.-]*@)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$"
 
@@ -59,7 +60,7 @@ class Ssh(_Strict):
     """SSH logins. A setting that is left out is taken from the client configuration, as OpenSSH resolves it."""
 
     user: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")] | None = None
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    port: Annotated[int, Field(ge=1, le=MOST_PORTS)] | None = None
     identity_file: str | None = None
     known_hosts: str | None = None
     gateway: Annotated[str, Field(pattern=GATEWAY)] | None = None
@@ -85,6 +86,9 @@ def _check_components(services: dict[str, str]) -> dict[str, str]:
     names = [row.name for row in known_components()]
     if unknown := sorted(services.keys() - set(names)):
         raise ValueError(f"{', '.join(unknown)} is not known; expected some of {', '.join(names)}")
+    units = list(services.values())
+    if twice := sorted({unit for unit in units if units.count(unit) > 1}):
+        raise ValueError(f"one unit for two components: {', '.join(twice)}")
     return services
 
 
@@ -102,7 +106,7 @@ class Node(_Strict):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
     host: Annotated[str, Field(pattern=r"^([^-\s][^\s]*)?$")] = ""
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    port: Annotated[int, Field(ge=1, le=MOST_PORTS)] | None = None
     control_plane: bool = False
     services: Services = {}
     connection: Literal["ssh", "local"] = "ssh"
@@ -111,6 +115,8 @@ class Node(_Strict):
     def _has_place(self) -> Node:
         if self.connection == "ssh" and not self.host:
             raise ValueError(f"{self.name} has no host, the address that SSH goes to")
+        if (port := split_host(self.host)[2]) is not None and not 1 <= port <= MOST_PORTS:
+            raise ValueError(f"{self.name}: {self.host} names the port {port}; there are 1 to {MOST_PORTS}")
         if self.connection == "local" and (self.host or self.port):
             raise ValueError(f"{self.name} is this machine (connection: local): it has no host and no port")
         return self

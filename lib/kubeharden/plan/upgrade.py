@@ -43,16 +43,26 @@ def _of(node: NodeFacts, service: ServiceFacts, target: Release, change: NodeCha
         running = service.release
         argv = list(change.expected_argv) if change else service.unit_argv()
         config = change.expected_config if change else service.config(argv)[1]
-        found = readiness(service.name, running, target, argv, config, cgroup=node.cgroup)
+        if running <= target:
+            return readiness(service.name, running, target, argv, config, cgroup=node.cgroup)
     except KubehardenError as error:
         why, todo = f"it cannot be judged: {error}", "mend that first"
         return [Finding(service.name, target, Effect.STOPS, "", why, todo)]
-    if target < running:
-        raise ParameterError(
-            f"target_release: {target} is older than what runs ({service.name} {running} on {node.name}); "
-            "expected the same release or a later one"
-        )
-    return found
+    if running.is_newer_than_tables and target == LAST:
+        return [
+            Finding(
+                service.name,
+                running,
+                Effect.NOT_JUDGED,
+                "",
+                running.reservation,
+                "install a newer kubeharden",
+            )
+        ]
+    raise ParameterError(
+        f"target_release: {target} is older than what runs ({service.name} {running} on {node.name}); "
+        "expected the same release or a later one"
+    )
 
 
 def _of_the_api(facts: Facts, target: Release) -> list[Finding]:

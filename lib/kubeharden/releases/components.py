@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
+from kubeharden.errors import UnknownReleaseError
 from kubeharden.releases.features import feature
 from kubeharden.releases.files import Row, read
 from kubeharden.releases.release import Release
@@ -171,9 +172,12 @@ def find_component(name: str) -> Component:
     """Return the component of that name.
 
     Raises:
-        KeyError: there is none.
+        UnknownReleaseError: there is none; the message says which there are.
     """
-    return {row.name: row for row in known_components()}[name]
+    rows = {row.name: row for row in known_components()}
+    if name not in rows:
+        raise UnknownReleaseError(f"there is no component {name!r}; there are {', '.join(rows)}")
+    return rows[name]
 
 
 @cache

@@ -30,10 +30,10 @@ class Release:
         """
         if isinstance(text, Release):
             return text
-        release = cls._read(text)
+        release = cls._read(text) if isinstance(text, str) else None
         if release is None:
             raise UnknownReleaseError(
-                f"{text[:80]!r} names no Kubernetes release; expected one like 1.20 or v1.20.2"
+                f"{str(text)[:80]!r} names no Kubernetes release; expected one like 1.20 or v1.20.2"
             )
         if release < FIRST:
             raise UnknownReleaseError(

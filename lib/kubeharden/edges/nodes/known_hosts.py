@@ -101,7 +101,8 @@ class HostKeys:
     Attributes:
         name: by which it is looked for.
         entries: the lines about it.
-        without_port: those about its name alone: a key of them is good for every port, as for OpenSSH.
+        without_port: those about its name alone, which count for every port where no key is known of the one that is
+            meant (hostfile.c, sshconnect.c: OpenSSH looks for the bare name only then).
         paths: where was looked.
     """
 
@@ -135,7 +136,9 @@ class HostKeys:
             raise HostKeyError(
                 f"{node}: the SSH host key of {self.name} is revoked ({revoked[0]}): it shows {shown}"
             )
-        if any(not entry.marker and entry.key == blob for entry in everywhere):
+        known_here = any(not entry.marker and entry.key for entry in self.entries)
+        counting = self.entries if known_here else everywhere
+        if any(not entry.marker and entry.key == blob for entry in counting):
             return
         same_kind = [e for e in self.entries if not e.marker and e.key and e.kind == key.get_name()]
         if same_kind:
@@ -211,10 +214,10 @@ def wire_key(kind: str, text: str) -> bytes:
 
 def _is_hash_of(names: str, name: str) -> bool:
     """Check a hashed name: ``|1|SALT|HASH``, both in base64."""
-    _, version, salt, wanted, *_ = (*names.split("|"), "", "", "")
+    _, version, salt, wanted, *_ = (*names.split("|", 3), "", "", "")
     try:
-        made = hmac.digest(base64.b64decode(salt), name.encode(), "sha1")
-        return version == "1" and hmac.compare_digest(made, base64.b64decode(wanted))
+        made = hmac.digest(base64.b64decode(salt, validate=True), name.encode(), "sha1")
+        return version == "1" and hmac.compare_digest(made, base64.b64decode(wanted, validate=True))
     except (binascii.Error, ValueError):
         return False
 
