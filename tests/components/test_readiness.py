@@ -287,3 +287,19 @@ def test_releases_far_beyond_the_tables_are_one_step(target: str) -> None:
     found = readiness("kubelet", "1.20", target, ["kubelet", "--network-plugin=cni"])
     assert ("1.24", "STOPS", "--network-plugin") in named(found)
     assert found[-1].effect is Effect.NOT_JUDGED
+
+
+def test_flags_that_become_needed_and_plugins_that_nobody_knows_are_named() -> None:
+    words = ["kube-apiserver", "--insecure-port=8080", "--enable-admission-plugins=NodeRestriction,Made"]
+    found = named(readiness("kube-apiserver", "1.19", "1.20", words))
+    assert found == {
+        ("1.20", "STOPS", "--service-account-issuer"),
+        ("1.20", "STOPS", "--service-account-signing-key-file"),
+        ("1.20", "STOPS", "--insecure-port"),
+        ("1.20", "NOT_JUDGED", "--enable-admission-plugins: Made"),
+    }
+    both = ["--service-account-issuer=i", "--service-account-signing-key-file=k", "--insecure-port=0"]
+    assert named(readiness("kube-apiserver", "1.19", "1.20", ["kube-apiserver", *both])) == set()
+    assert ("1.35", "WARNS", "mode") in named(
+        readiness("kube-proxy", "1.34", "1.35", ["kube-proxy", "--proxy-mode=ipvs"])
+    )

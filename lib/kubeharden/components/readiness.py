@@ -156,6 +156,10 @@ def _flags_alone(
     for gate in judge_gates(gates, release):
         effect = Effect.STOPS if gate.stops else Effect.NOT_JUDGED
         yield Finding(component, release, effect, f"{FLAG}: {gate.name}", gate.why, gate.todo)
+    given = {use.name: use.value for use in uses}
+    for rule in upgrade_rules(component, release):
+        if all(given.get(name) in allowed for name, allowed in rule.flags.items()):
+            yield Finding(component, release, Effect[rule.effect.upper()], rule.setting, rule.why, rule.todo)
     if serves_api:
         yield from _admission(component, words, release)
 
@@ -305,16 +309,20 @@ def speakable(target: ReleaseTable, config: Mapping[str, Any], path: str) -> boo
 
 def _admission(component: str, words: Sequence[str], release: Release) -> Iterator[Finding]:
     """Admission plugins that the API server of ``release`` does not know: it does not start with them."""
-    gone = admission_plugins(release).removed
+    gone, known = admission_plugins(release).removed, admission_plugins(release).known
     named = {
         name: flag for flag in (OLD, ENABLE, DISABLE) for name in (flag_value(words, flag) or "").split(",")
     }
     for name, flag in named.items():
+        setting = f"{flag}: {name}"
         if name in gone:
+            why, todo = f"the admission plugin {name} is gone", _replacement(name)
+            yield Finding(component, release, Effect.STOPS, setting, why, todo)
+        elif name and name not in known:
+            why = f"the tables of {release} do not have the admission plugin {name}"
             yield Finding(
-                component, release, Effect.STOPS, f"{flag}: {name}",
-                f"the admission plugin {name} is gone", _replacement(name),
-            )  # fmt: skip
+                component, release, Effect.NOT_JUDGED, setting, why, f"look it up in {component} --help"
+            )
 
 
 def leave_policies() -> str:
