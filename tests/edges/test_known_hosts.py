@@ -93,7 +93,6 @@ def test_a_line_that_cannot_match_is_passed_over(tmp_path: Path, line: str) -> N
         (f"[n1]:* {ED}", "n1", 2222, ""),
         (f"[fe80::1]:2222 {ED}", "fe80::1", 2222, ""),
         (f"n1 {ED}", "n1", 2222, ""),  # a key that is known without a port is good for all of them
-        (f"[n1]:2222 {OTHER}\nn1 {ED}", "n1", 2222, ""),
         (f"kept {ED}", "n1", 2222, "kept"),
         (f"n1 {OTHER}\nn1 {ED}", "n1", 22, ""),
         (f"@revoked n1 {OTHER}\nn1 {ED}", "n1", 22, ""),
