@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import re
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from kubeharden.plan.decide import make_plan
 from kubeharden.podsecurity import read_policies
 from kubeharden_rehearsal import Rehearsal
 from rehearsals import Rehearsals
+from ssh_servers import ssh_server
 from support import on_node, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -124,35 +123,11 @@ def test_a_login_that_is_refused_and_a_node_that_is_not_there(article: Rehearsal
 @pytest.fixture
 def jump_host(article: Rehearsal, tmp_path: Path) -> Iterator[tuple[int, str]]:
     """An SSH server that forwards connections: its port, and its known_hosts line."""
-
-    class Forwarding(asyncssh.SSHServer):
-        def connection_requested(self, *where: object) -> bool:
-            return True
-
-    key = asyncssh.generate_private_key("ssh-ed25519")
     client = asyncssh.read_private_key(article.directory / "id_ed25519")
-    (tmp_path / "authorized").write_bytes(client.export_public_key())
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-
-    async def listen() -> asyncssh.SSHAcceptor:
-        return await asyncssh.listen(
-            "127.0.0.1",
-            0,
-            server_factory=Forwarding,
-            server_host_keys=[key],
-            authorized_client_keys=str(tmp_path / "authorized"),
-        )
-
-    server = asyncio.run_coroutine_threadsafe(listen(), loop).result(10)
-    port = server.get_port()
-    yield port, f"[127.0.0.1]:{port} {key.export_public_key().decode()}"
-    loop.call_soon_threadsafe(server.close)
-    asyncio.run_coroutine_threadsafe(server.wait_closed(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
+    authorized = tmp_path / "authorized-at-the-jump-host"
+    authorized.write_bytes(client.export_public_key())
+    with ssh_server(tmp_path / "jump-host", authorized_client_keys=str(authorized)) as server:
+        yield server.port, f"[127.0.0.1]:{server.port} {server.public_key}"
 
 
 def test_a_gateway_is_used_and_its_host_key_is_checked(

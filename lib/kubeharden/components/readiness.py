@@ -308,17 +308,17 @@ def speakable(target: ReleaseTable, config: Mapping[str, Any], path: str) -> boo
 
 
 def _admission(component: str, words: Sequence[str], release: Release) -> Iterator[Finding]:
-    """Admission plugins that the API server of ``release`` does not know: it does not start with them."""
-    gone, known = admission_plugins(release).removed, admission_plugins(release).known
+    """Admission plugins that are gone in ``release``, with which it does not start, and those that no table has."""
+    table = admission_plugins(release)
     named = {
         name: flag for flag in (OLD, ENABLE, DISABLE) for name in (flag_value(words, flag) or "").split(",")
     }
     for name, flag in named.items():
         setting = f"{flag}: {name}"
-        if name in gone:
+        if name in table.removed:
             why, todo = f"the admission plugin {name} is gone", _replacement(name)
             yield Finding(component, release, Effect.STOPS, setting, why, todo)
-        elif name and name not in known:
+        elif name and name not in table.known:
             why = f"the tables of {release} do not have the admission plugin {name}"
             yield Finding(
                 component, release, Effect.NOT_JUDGED, setting, why, f"look it up in {component} --help"
