@@ -32,6 +32,7 @@ from kubeharden.inputs.batch_size import BatchSize
 from kubeharden.inputs.inventory import Network
 from kubeharden.inputs.project import wrong_path
 from kubeharden.inputs.sources import split_inventory
+from kubeharden.inputs.window import Window
 from kubeharden.redaction import Redactor, is_whole
 from kubeharden.releases import Release
 
@@ -40,6 +41,7 @@ POD_SECURITY = ("auto", "psp", "psa")
 # Values of default_policy, the strictest first, and the one for no such policy.
 STRENGTHS = ("restricted", "baseline")
 NONE = "none"
+CHANGE_KINDS = ("standard", "normal", "emergency")  # of ITIL
 CHANGE_ID_LENGTH = 80  # it becomes part of a folder's name
 LONGEST_SHOWN = 200  # characters of a value in a message
 INJECTED = "# Parameters"  # the first line of the cell that papermill injects
@@ -224,6 +226,8 @@ Image = Annotated[Text, _check_with(_check_image)]
 TargetRelease = Annotated[Text, _check_with(_check_release)]
 ChangeId = Annotated[Text, _check_with(_check_change_id)]
 Digest = Annotated[Text, _check_with(_check_digest)]
+ChangeKind = Annotated[Text, _check_with(lambda text: _check_one_of(text, CHANGE_KINDS))]
+PlannedWindow = Annotated[Text, _check_with(Window.parse)]
 PathText = Annotated[Text, _check_with(_check_path)]
 RecordFolder = Annotated[PathText, _check_with(_check_record, empty=False)]
 RehearsalName = Annotated[Text, AfterValidator(_check_rehearsal)]
@@ -255,7 +259,15 @@ class RunParameters(BaseModel):
 
 
 class ChangeParameters(RunParameters):
-    """The parameters of a run that may change something."""
+    """The parameters of a run that may change something.
+
+    Attributes:
+        requester: who asked for the change.
+        window: when it may be carried out, see ``inputs.window``; ``outside_window`` lets it be carried out at any time.
+        test_evidence: a sealed run that tried the change elsewhere, as its folder or name.
+        back_out: how the change is undone, in words.
+        back_out_evidence: a sealed run that tried that, likewise.
+    """
 
     mode: Annotated[Text, _one_of(*MODES)] = "apply"
     approved_plan: Digest = ""
@@ -265,6 +277,14 @@ class ChangeParameters(RunParameters):
     confirm_timeout: Annotated[int, _number(5, 3600)] = 120
     drain: Switch = False
     drain_timeout: Annotated[int, _number(1, 86_400)] = 300
+    requester: Text = ""
+    change_kind: ChangeKind = ""
+    risk: Text = ""
+    window: PlannedWindow = ""
+    outside_window: Switch = False
+    test_evidence: PathText = ""
+    back_out: Text = ""
+    back_out_evidence: PathText = ""
 
 
 class Parameters(ChangeParameters):
