@@ -39,5 +39,5 @@ def test_what_is_not_a_window_is_refused_by_name(text: str, why: str) -> None:
 
 def test_a_kind_of_change_is_one_of_three() -> None:
     assert read_parameters(Parameters, {"change_kind": "emergency"}).change_kind == "emergency"
-    with pytest.raises(ParameterError, match="change_kind: 'urgent' .*standard, normal, emergency"):
+    with pytest.raises(ParameterError, match=r"change_kind: 'urgent' .*standard, normal, emergency"):
         read_parameters(Parameters, {"change_kind": "urgent"})

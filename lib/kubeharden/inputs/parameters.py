@@ -263,7 +263,7 @@ class ChangeParameters(RunParameters):
 
     Attributes:
         requester: who asked for the change.
-        window: when it may be carried out, see ``inputs.window``; ``outside_window`` lets it be carried out at any time.
+        window: when it may be carried out, see ``inputs.window``; with ``outside_window``, at any other time, too.
         test_evidence: a sealed run that tried the change elsewhere, as its folder or name.
         back_out: how the change is undone, in words.
         back_out_evidence: a sealed run that tried that, likewise.
