@@ -266,7 +266,7 @@ class ChangeParameters(RunParameters):
         window: when it may be carried out, see ``inputs.window``; with ``outside_window``, at any other time, too.
         test_evidence: a sealed run that tried the change elsewhere, as its folder or name.
         back_out: how the change is undone, in words.
-        back_out_evidence: a sealed run that tried that, likewise.
+        back_out_evidence: a sealed run that tried that, as its folder or name.
     """
 
     mode: Annotated[Text, _one_of(*MODES)] = "apply"

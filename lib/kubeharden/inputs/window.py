@@ -47,7 +47,7 @@ def _time(text: str) -> datetime:
     except (ValueError, OverflowError):
         pass
     raise ValueError(
-        f"is not a window: {text.strip()[:80]!r} is no time with a date and Z or an offset; expected a start and an "
+        f"is not a window: {text.strip()[:80]!r} has no date, or neither Z nor an offset; expected a start and an "
         f"end, as in {EXAMPLE}"
     )
 
