@@ -7,14 +7,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from kubeharden import __version__
 from kubeharden.errors import KubehardenError, ParameterError
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.project import runs_folder, wrong_path
-from kubeharden.records.archive import JOURNAL, RECORD, RUN_NAME, runs_in
+from kubeharden.records.archive import JOURNAL, RECORD, RUN_NAME, is_sealed, runs_in
 from kubeharden.records.keys import find_key
 from kubeharden.records.push import push
 from kubeharden.records.reader import is_there, on_lines, one_line
@@ -194,12 +194,12 @@ def _seal(given: argparse.Namespace) -> int:
 
 
 def _verify(given: argparse.Namespace) -> int:
-    with _signers(given) as signers:
+    with _signers_if_needed(given) as signers:
         verdicts = [verdict for text in given.runs for verdict in _verdicts(text, signers, given.oldest)]
         _say(given, f"Signatures that count: {signers.words}")
     for verdict in verdicts:
         _print(given, _verdict_text(verdict))
-    return WELL if all(verdict.good for verdict in verdicts) else WRONG
+    return WRONG if any(verdict.wrong for verdict in verdicts) else WELL
 
 
 def _records(given: argparse.Namespace) -> int:
@@ -223,7 +223,7 @@ def _records(given: argparse.Namespace) -> int:
         if verdicts is not None:
             view.add(Message(f"Signatures that count: {one_line(words)}"))
         _print_view(given, view)
-    return WELL if all(verdict.good for verdict in (verdicts or {}).values()) else WRONG
+    return WRONG if any(verdict.wrong for verdict in (verdicts or {}).values()) else WELL
 
 
 def _entry_json(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> dict[str, object]:
@@ -292,9 +292,22 @@ def _clean_nodes(given: argparse.Namespace) -> int:
     return WELL
 
 
+def _signers_if_needed(given: argparse.Namespace) -> AbstractContextManager[Signers]:
+    """Return the signers that count; nobody where no run bears a seal, and nobody was named."""
+    folders = list(map(_place, given.runs))
+    runs = [run for folder in folders for run in ([folder] if _is_run(folder) else runs_in(folder))]
+    if given.key or given.allowed_signers or any(map(is_sealed, runs)):
+        return _signers(given)
+    return nullcontext(Signers(Path(os.devnull), words="not asked for, since no run here is sealed"))
+
+
+def _is_run(folder: Path) -> bool:
+    return bool(RUN_NAME.fullmatch(folder.name)) or is_there(folder, JOURNAL) or is_there(folder, RECORD)
+
+
 def _verdicts(text: str, signers: Signers, oldest: str) -> list[Verdict]:
     folder = _place(text)
-    if RUN_NAME.fullmatch(folder.name) or is_there(folder, JOURNAL) or is_there(folder, RECORD):
+    if _is_run(folder):
         return [verify(folder, signers, oldest)]
     if not runs_in(folder):
         raise ParameterError(f"{text}: there is no run in this folder")
@@ -304,7 +317,9 @@ def _verdicts(text: str, signers: Signers, oldest: str) -> list[Verdict]:
 def _verdict_text(verdict: Verdict) -> str:
     name = one_line(verdict.folder.name)
     lines = [f"✘ {name}"]
-    if verdict.good:
+    if verdict.rehearsal:
+        lines = [f"· {name}: rehearsal, not sealed"]
+    elif verdict.good:
         lines = [f"✔ {name}: as sealed on {verdict.sealed}, by {verdict.signer} ({verdict.key})"]
     wrong, notes = map(one_line, verdict.wrong), map(one_line, verdict.notes)
     return "\n".join((*lines, *(f"    ✘ {text}" for text in wrong), *(f"    • {text}" for text in notes)))

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sampling
+from kubeharden.cli import main
 from kubeharden.records.archive import alterations, read_record, read_seal
 from kubeharden.records.keys import fingerprint, public_part
 from kubeharden.records.seal import seal
@@ -326,6 +327,39 @@ def test_a_run_alone_verifies_and_says_what_it_cannot_know(
     alone: Verdict = verify(shutil.copytree(register[1], tmp_path / "handed" / register[1].name), signers)
     assert alone.good
     assert f"it follows {register[0].name}, which is not here" in alone.notes
+
+
+def test_a_rehearsal_that_was_never_sealed_is_no_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the README's first two commands leave behind, on a machine without any key."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("KUBEHARDEN_SIGNING_KEY", "KUBEHARDEN_ALLOWED_SIGNERS"):
+        monkeypatch.delenv(name, raising=False)
+    runs = tmp_path / "outputs"
+    practised = make_run(runs, "CHG-1", parameters={"inventory": "rehearsal"})
+    assert main(["verify", str(runs)]) == 0
+    assert f"· {practised.name}: rehearsal, not sealed\n" in capsys.readouterr().out
+    real = make_run(runs, "CHG-2", parameters={"inventory": "parameters/lab.yaml"})
+    assert main(["verify", str(runs)]) == 1
+    assert f"✘ {real.name}\n    ✘ it is not sealed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", ["signature gone", "line gone"])
+def test_a_rehearsal_that_was_altered_is_a_failure(
+    tmp_path: Path, key: Path, signers: Signers, what: str
+) -> None:
+    run = make_run(tmp_path / "outputs", parameters={"inventory": "rehearsal"})
+    assert verify(run, signers).rehearsal
+    assert not verify(run, signers).good
+    if what == "signature gone":
+        seal(run, None, key)
+        assert verify(run, signers).good
+        (run / "record.json.sig").unlink()
+    else:
+        path = run / "journal.jsonl"
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
+    assert verify(run, signers).wrong
 
 
 def test_verification_is_possible_with_coreutils_and_openssh_alone(

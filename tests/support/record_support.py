@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import v4
@@ -32,6 +33,7 @@ def make_run(
     about: str = "",
     login: str = "ops",
     kubernetes_user: str = "",
+    parameters: Mapping[str, Any] | None = None,
 ) -> Path:
     """The folder of a run that restarted the kubelets of some nodes, or did something about an object."""
     record = Record(parent, "lab", label)
@@ -45,6 +47,7 @@ def make_run(
             nodes=["n1", "n2"],
             who={"login": login, "uid": 1000, "host": "desk", "sudo_user": ""},
             kubernetes_user=kubernetes_user,
+            parameters=parameters or {},
         )
     )
     for node in nodes:

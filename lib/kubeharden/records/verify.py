@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kubeharden.errors import RecordError
+from kubeharden.inputs.sources import REHEARSAL
+from kubeharden.plan.events import RunStarted
 from kubeharden.records.archive import (
     JOURNAL,
     RECORD,
@@ -40,6 +42,7 @@ class Verdict:
         wrong: what is wrong, one sentence each.
         notes: what could not be looked at, and why.
         files: the SHA-256 of each file as its seal has it, by path.
+        rehearsal: it is a rehearsal that nobody has sealed: there is nothing to vouch for, and nothing wrong.
     """
 
     folder: Path
@@ -49,11 +52,12 @@ class Verdict:
     wrong: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    rehearsal: bool = False
 
     @property
     def good(self) -> bool:
         """True if it is sealed, signed by somebody who may, and unaltered."""
-        return not self.wrong
+        return not self.wrong and not self.rehearsal
 
 
 def verify(folder: Path, signers: Signers, oldest: str = "", *, alone: bool = True) -> Verdict:
@@ -72,7 +76,7 @@ def verify(folder: Path, signers: Signers, oldest: str = "", *, alone: bool = Tr
         there = is_there(folder.parent, folder.name)
         return Verdict(folder, sealed="?" if there else "", wrong=(_no_folder(there=there),))
     if not is_sealed(folder):
-        return Verdict(folder, wrong=tuple(_unsealed(folder)))
+        return _unsealed(folder)
     try:
         record, signature = read(folder, RECORD), read(folder, SIGNATURE)
         content = parse_record(record)
@@ -162,10 +166,19 @@ def _no_folder(*, there: bool) -> str:
     return "is a link, and not the folder of a run itself" if there else "there is no such folder"
 
 
-def _unsealed(folder: Path) -> list[str]:
+def _unsealed(folder: Path) -> Verdict:
+    """Return the verdict on a run without a seal: a fault, unless it is a rehearsal that never had one."""
     if not RUN_NAME.fullmatch(folder.name) and not is_there(folder, JOURNAL):
-        return ["is not a run: it has no journal"]
-    return ["it is not sealed: nothing vouches for what is in it", *read_journal(folder / JOURNAL).problems]
+        return Verdict(folder, wrong=("is not a run: it has no journal",))
+    journal = read_journal(folder / JOURNAL)
+    start = next((event for event in journal.events if isinstance(event, RunStarted)), RunStarted())
+    if (
+        start.parameters.get("inventory") == REHEARSAL
+        and not journal.problems
+        and not is_there(folder, RECORD)
+    ):
+        return Verdict(folder, rehearsal=True)
+    return Verdict(folder, wrong=("it is not sealed: nothing vouches for what is in it", *journal.problems))
 
 
 def _when(seal: Seal) -> str:
