@@ -177,4 +177,5 @@ def _approval(kind: AnyKind, inventory: Inventory) -> Approval | None:
         required=inventory.require_approval and p.mode == "apply",
         approvers=inventory.approvers,
         own_keys=lambda: keys_at_hand(inventory.ssh.identity_file),
+        approved_by=p.approved_by,
     )

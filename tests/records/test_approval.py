@@ -135,6 +135,26 @@ def test_a_plan_that_changed_since_is_refused_and_the_difference_is_shown(
     run.close()
 
 
+def test_who_approved_by_digest_is_kept_as_the_run_was_told(
+    starts_here: Starts, world: World, tmp_path: Path
+) -> None:
+    inventory, chief = inventory_with(world, tmp_path), "chief, 2026-11-29T14:20:01Z, in Airflow"
+    digest, _ = planned(starts_here(inventory=inventory, mode="plan"))
+    run = starts_here(inventory=inventory, approved_plan=digest, approved_by=chief)
+    run.look()
+    assert f"This is the plan that {chief} approved." in str(run.plan())
+    run.apply("kube-scheduler")
+    run.finish()
+    record = build_record(read_run(run.record.folder))
+    assert (record["approval"]["approver"], record["approval"]["how"]) == (chief, "approved_plan")
+    assert record["change"]["approver"] == chief
+
+
+def test_who_approved_is_nothing_without_what(starts_here: Starts, world: World, tmp_path: Path) -> None:
+    with pytest.raises(ApprovalError, match="approved_plan names no plan"):
+        starts_here(inventory=inventory_with(world, tmp_path), approved_by="chief")
+
+
 def test_other_parameters_are_another_plan(starts_here: Starts, world: World, tmp_path: Path) -> None:
     inventory = inventory_with(world, tmp_path)
     digest, _ = planned(starts_here(inventory=inventory, mode="plan"))

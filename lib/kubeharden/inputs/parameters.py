@@ -272,6 +272,7 @@ class ChangeParameters(RunParameters):
     mode: Annotated[Text, _one_of(*MODES)] = "apply"
     approved_plan: Digest = ""
     approval: PathText = ""
+    approved_by: Text = ""
     batch_size: Batch = "1"
     max_failures: Annotated[int, _number(0, 10_000)] = 0
     confirm_timeout: Annotated[int, _number(5, 3600)] = 120

@@ -33,7 +33,7 @@ class Approval:
     Attributes:
         plan: the digest of the plan that was approved.
         how: ``approved_plan``, or ``signature``.
-        approver: as the file of approvers calls them; empty without a signature.
+        approver: as the file of approvers calls them; without a signature, as the run was told, or empty.
         key: ``SHA256:…`` of the key that signed; empty without a signature.
         content: the plan that was approved, where it is known.
     """
@@ -52,6 +52,7 @@ def find_approval(
     required: bool,
     approvers: str | None,
     own_keys: Callable[[], Collection[str]],
+    approved_by: str = "",
 ) -> Approval | None:
     """Return the approval that a run was given; None for none, where none is required.
 
@@ -61,10 +62,17 @@ def find_approval(
         required: whether there must be one; a signature, where there are approvers.
         approvers: the file of allowed signers; None where there is none.
         own_keys: gives the fingerprints (``SHA256:…``) of the keys of the person who runs it.
+        approved_by: the parameter: who approved ``approved_plan`` and when, in words; a signature says that itself.
 
     Raises:
-        ApprovalError: an approval is required and is missing, or the signature does not count.
+        ApprovalError: an approval is required and is missing, the signature does not count, or what was approved is
+            not said.
     """
+    if approved_by and not approved_plan:
+        raise ApprovalError(
+            f"approved_by is {approved_by!r}, but approved_plan names no plan; give the digest of the plan that they "
+            "approved, or leave approved_by out. Nothing was touched"
+        )
     if approval is not None:
         found = _from_signature(approval, approvers)
         check_signer(found, own_keys())
@@ -80,7 +88,7 @@ def find_approval(
             f"the inventory requires an approval, and there is none: run with mode=plan, have the plan looked at, and "
             f"run again with {needed}. Nothing was touched"
         )
-    return Approval(approved_plan, "approved_plan") if approved_plan else None
+    return Approval(approved_plan, "approved_plan", approved_by) if approved_plan else None
 
 
 def check_approved(plan: Plan, approval: Approval, runs: Path) -> None:
