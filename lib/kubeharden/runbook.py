@@ -25,7 +25,7 @@ from kubeharden.edges.ports import Ports
 from kubeharden.errors import ParameterError
 from kubeharden.facts.harmless import harmless_flags
 from kubeharden.inputs.inventory import Inventory, read_inventory
-from kubeharden.inputs.parameters import ChangeParameters, read_parameters, secret_texts
+from kubeharden.inputs.parameters import ChangeParameters, RunParameters, read_parameters, secret_texts
 from kubeharden.inputs.project import find, project_folder, runs_folder
 from kubeharden.inputs.sources import REHEARSAL, OpenCluster, source
 from kubeharden.plan.events import RunStarted
@@ -42,6 +42,7 @@ from kubeharden.runs.past_runs import Records
 from kubeharden.runs.run import Run
 from kubeharden.runs.verb import verb
 from kubeharden.show import output_guard
+from kubeharden.show.person import AtKernel, Person
 
 __all__ = ["Records", "Run", "records", "start"]
 
@@ -53,6 +54,7 @@ def start(
     namespace: Mapping[str, Any],
     kind: str = "harden",
     connect: Callable[[Inventory, Redactor], Ports] = connect,
+    person: Person | None = None,
 ) -> Run:
     """Check the parameters, open the inventory or start the rehearsal, and begin the record.
 
@@ -60,6 +62,7 @@ def start(
         namespace: the notebook's ``globals()``.
         kind: the kind of run, which is the name of its notebook: ``harden``, ``rollback``, ``upgrade-readiness``.
         connect: returns what the run reaches: nodes over SSH and an API server by default.
+        person: the one who runs the cells; by default the person at this kernel.
 
     Raises:
         ParameterError: a parameter, the inventory or a file that they name is wrong; nothing was contacted.
@@ -71,9 +74,12 @@ def start(
     while _current:
         _current.pop().close()
     chosen = kind_named(kind)
-    made = chosen(
-        read_parameters(chosen.parameters_model, namespace, rehearsals=source().available(), steps=names())
-    )
+
+    def parameters() -> RunParameters:
+        rehearsals = source().available()
+        return read_parameters(chosen.parameters_model, namespace, rehearsals=rehearsals, steps=names())
+
+    made = chosen(parameters())
     with _open(made) as (inventory, rehearsal):
         made.check(inventory)
         approval = _approval(made, inventory)
@@ -84,7 +90,7 @@ def start(
         ):  # now it knows passwords
             raise ParameterError(f"nothing was touched, because of the parameters: {'; '.join(wrong)}")
         record = Record(runs_folder(p.output_dir), inventory.cluster, p.change_id or made.label, redactor)
-        run = Run(made, inventory, record, ports, rehearsal, approval)
+        run = Run(made, inventory, record, ports, rehearsal, approval, parameters, person or AtKernel())
     _emit_start(run)
     _current.append(run)
     return run

@@ -49,6 +49,7 @@ WRITTEN: list[tuple[Event, str]] = [
     (room.Judged("1.25", 1), "judged: findings target_release"),
     (room.JudgedPods(["a"]), "judged pods: breaking"),
     (room.Approved("0", "approved_plan"), "approved: approver how key plan"),
+    (room.Asked("kubelet", "2 nodes", agreed=True), "asked: agreed question step"),
     (room.Locked(""), "locked: took_over_from"),
     (room.Batch(["n1"], "kubelet"), "batch: nodes step"),
     (room.Cordoned("n1"), "cordoned: node"),

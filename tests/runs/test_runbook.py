@@ -12,8 +12,10 @@ import pytest
 from fakes import World
 from kubeharden import runbook
 from kubeharden.edges.ports import Ports
-from kubeharden.errors import KubehardenError, ParameterError, UnexpectedError
+from kubeharden.errors import KubehardenError, ParameterError, StoppedError, UnexpectedError
 from kubeharden.inputs.inventory import Inventory
+from kubeharden.plan.events import Asked, Started
+from kubeharden.records.folder import read_run
 from kubeharden.redaction import Redactor
 from kubeharden_rehearsal import Rehearsal
 from rehearsals import Rehearsals
@@ -67,6 +69,120 @@ def test_a_step_is_carried_out_once(run: runbook.Run) -> None:
     run.look()
     run.plan()
     assert "nothing was changed, nothing restarted" in str(run.apply("kube-proxy"))
+
+
+class Somebody:
+    """A person who is there, and answers what the test says."""
+
+    is_there = True
+
+    def __init__(self, *answers: str) -> None:
+        self.answers, self.asked = list(answers), 0
+
+    def ask(self, question: str) -> str:
+        self.asked += 1
+        assert "Type apply" in question
+        return self.answers.pop(0)
+
+
+def planned(world: World, folder: Path, person: Somebody | None = None, **given: object) -> runbook.Run:
+    """A run in which the cells up to the plan were run."""
+    run = runbook.start(namespace_of(world, folder, **given), connect=world.ports, person=person)
+    run.look()
+    run.plan()
+    return run
+
+
+def namespace_of(world: World, folder: Path, **given: object) -> dict[str, object]:
+    folders = {"inventory": str(world.inventory(folder)), "output_dir": str(folder / "records")}
+    return {"In": [""], **folders, **given}
+
+
+def test_a_parameter_that_is_edited_after_the_start_is_refused_by_name(world: World, tmp_path: Path) -> None:
+    namespace = namespace_of(world, tmp_path, mode="apply", steps=["kube-proxy"])
+    run = runbook.start(namespace, connect=world.ports)
+    run.look()
+    run.plan()
+    namespace |= {"mode": "plan", "batch_size": "2"}
+    for verb in (run.plan, lambda: run.apply("kube-proxy")):
+        with pytest.raises(
+            ParameterError, match="mode: was 'apply' when this run began, and is 'plan' now"
+        ) as raised:
+            verb()
+        assert "batch_size: was '1'" in str(raised.value)
+        assert "steps" not in str(raised.value).splitlines()[1:3]
+    namespace["mode"] = "aply"
+    with pytest.raises(ParameterError, match="expected one of apply, plan"):
+        run.apply("kube-proxy")
+    assert not read_run(run.record.folder).of(Started)
+    namespace |= {"mode": "apply", "batch_size": 1}  # as papermill's -p writes it: it is the same
+    assert "carried out, proved and confirmed" in str(run.apply("kube-proxy"))
+    run.close()
+
+
+def test_a_person_is_asked_before_each_step_and_may_leave_it(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    person = Somebody("no", " Apply ", "")
+    run = planned(world, tmp_path, person)
+    with pytest.raises(StoppedError, match="kubelet was not carried out, and nothing was changed"):
+        run.apply("kubelet")
+    assert not read_run(run.record.folder).of(Started)
+    assert "kubelet: 2 restarts, 4 files on 2 nodes; k8s-node1, then k8s-master" in capsys.readouterr().out
+    assert "carried out, proved and confirmed" in str(run.apply("kubelet"))
+    with pytest.raises(StoppedError):
+        run.apply("pod-security")
+    assert (
+        "pod-security: 1 restart, 9 objects, 1 file on 1 node; the objects, then k8s-master"
+        in capsys.readouterr().out
+    )
+    run.look()
+    run.plan()
+    run.apply("kubelet")  # there is nothing to do, and nobody is asked
+    assert person.asked == 3
+    assert [event.agreed for event in read_run(run.record.folder).of(Asked)] == [False, True, False]
+    run.close()
+
+
+def test_a_step_that_is_run_again_shows_its_results_and_then_a_sentence(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = planned(world, tmp_path)
+    run.apply("kubelet")
+    again = str(run.apply("kubelet"))
+    assert again.index("kubelet on k8s-node1") < again.index("was carried out in this run already")
+    assert again.count("completed") == 2
+    run.finish()
+    capsys.readouterr()
+    with pytest.raises(KubehardenError, match="this run is over"):
+        run.apply("kubelet")
+    assert capsys.readouterr().out.count("completed") == 2
+    with pytest.raises(KubehardenError, match="this run is over"):
+        run.look()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_step_that_failed_shows_its_results_again_too(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = planned(world, tmp_path)
+    world.broken["k8s-node1", "kubelet"] = "kubelet cannot read ca.crt"
+    for _ in range(2):
+        with pytest.raises(KubehardenError):
+            run.apply("kubelet")
+        assert "kubelet on k8s-node1" in capsys.readouterr().out
+    run.close()
+
+
+@pytest.mark.parametrize("verb", ["apply", "show"])
+def test_a_step_that_there_is_not_is_an_error_that_names_those_that_there_are(
+    world: World, tmp_path: Path, verb: str
+) -> None:
+    run = planned(world, tmp_path, steps=["kube-proxy"])
+    with pytest.raises(ParameterError, match=r"'kubelt'; did you mean kubelet.* There are: .*kube-scheduler"):
+        getattr(run, verb)("kubelt")
+    assert "not among the steps of this run" in str(getattr(run, verb)("kubelet"))
+    run.close()
 
 
 def test_the_end_says_what_was_and_what_was_not_carried_out(run: runbook.Run) -> None:

@@ -362,6 +362,15 @@ def read_parameters(kind: type[M], namespace: Mapping[str, Any], **known: Iterab
     return made
 
 
+def changed_parameters(began: BaseModel, now: BaseModel) -> list[str]:
+    """Return a sentence for each parameter that has another value now than when a run began."""
+    return [
+        f"{name}: was {_text_of(value)} when this run began, and is {_text_of(getattr(now, name))} now"
+        for name, value in began
+        if value != getattr(now, name)
+    ]
+
+
 def _text_of(value: object) -> str:
     text = repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]} …"

@@ -215,6 +215,18 @@ class Approved(Event, action="approved"):
     key: str = ""
 
 
+class Asked(Event, action="asked"):
+    """The person at the notebook was asked whether a step is to be carried out.
+
+    Attributes:
+        question: what was shown to them: how much is changed, and in which order.
+    """
+
+    step: str = ""
+    question: str = ""
+    agreed: bool = False
+
+
 class Locked(Event, action="locked"):
     """The run has the cluster's lock; ``took_over_from`` names the dead run that had it, if one had."""
 
@@ -352,10 +364,11 @@ class Error(Event, action="error"):
 
 
 class Result(Event):
-    """The outcome of one change for the person who watches: ``done``, ``as it should be``, ``failed``, ``reverted``.
+    """The outcome of one change for the person who watches.
 
-    Results come from the thread that started the rollout, those of one batch in its order. Not written: the journal
-    has ``Completed``, ``Failed`` and ``Reverted``, at once and from the thread of the node.
+    It is ``completed``, ``failed`` or ``reverted``, as the journal has it, or ``as it should be``. Results come from
+    the thread that started the rollout, those of one batch in its order. Not written: the journal has ``Completed``,
+    ``Failed`` and ``Reverted``, at once and from the thread of the node.
     """
 
     subject: str
@@ -365,6 +378,7 @@ class Result(Event):
 
 
 OUTCOMES = (Completed, Failed, Reverted)
+AS_IT_SHOULD_BE = "as it should be"  # of a result: there was nothing to change
 
 
 def event_of(line: Mapping[str, Any]) -> Event | None:

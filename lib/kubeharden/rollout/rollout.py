@@ -24,7 +24,16 @@ from kubeharden.errors import (
 from kubeharden.facts import Facts
 from kubeharden.inputs.batch_size import BatchSize
 from kubeharden.plan import NodeChange, ObjectChange, Plan, state_digest
-from kubeharden.plan.events import Batch, Completed, Failed, Listener, Result, Reverted, Started
+from kubeharden.plan.events import (
+    AS_IT_SHOULD_BE,
+    Batch,
+    Completed,
+    Failed,
+    Listener,
+    Result,
+    Reverted,
+    Started,
+)
 from kubeharden.releases import find_component
 from kubeharden.rollout.drain import Drain
 from kubeharden.rollout.failures import Failures
@@ -84,6 +93,12 @@ class Rollout:
         """
         _Application(self, plan, seen).carry_out()
 
+    def batches(self, plan: Plan, seen: Facts) -> list[list[str]]:
+        """Return the nodes that a plan changes, batch after batch."""
+        places = [Place(node.name, node.control_plane) for node in seen.nodes]
+        size = min(MAX_THREADS, self.pace.batch_size.of(len(places)))
+        return batches(places, [change.node for change in plan.node_changes if change.needed], size)
+
     def drain(self, stop: Stop) -> Drain:
         """Return what cordons, drains and uncordons nodes for this run, until ``stop`` is set."""
         return Drain(
@@ -114,16 +129,14 @@ class _Application:
             for change in self.plan.node_changes:
                 if not change.needed:
                     words = "nothing to do, not restarted"
-                    self._report(Result(change.subject, "as it should be", words))
+                    self._report(Result(change.subject, AS_IT_SHOULD_BE, words))
             for batch in self.batches:
                 self._change_batch(batch)
                 self._check()
 
     def _batches(self) -> Iterator[list[NodeChange]]:
-        places = [Place(node.name, node.control_plane) for node in self.seen.nodes]
-        size = min(MAX_THREADS, self.pace.batch_size.of(len(places)))
         needed = [change for change in self.plan.node_changes if change.needed]
-        for names in batches(places, [change.node for change in needed], size):
+        for names in self.rollout.batches(self.plan, self.seen):
             yield [change for change in needed if change.node in names]
 
     def _check(self) -> None:
@@ -181,7 +194,7 @@ class _Application:
         state = state_digest(written.item) if written.item else "absent"
         self.emit(Completed.of(change, words=words, seconds=round(seconds, 3), state=state))
         self.rollout.failures.repair([change.name])
-        self._report(Result(change.name, "done", words, seconds))
+        self._report(Result(change.name, Completed.action, words, seconds))
 
     def _change_batch(self, batch: Sequence[NodeChange]) -> None:
         """Change some nodes at the same time; all of them are over when this returns."""
@@ -242,7 +255,7 @@ class _Application:
         seconds = self.ports.clock.monotonic() - start
         self.emit(Completed.of(change, words=words, seconds=round(seconds, 3)))
         self.rollout.failures.repair([change.subject])
-        return Result(change.subject, "done", words, seconds)
+        return Result(change.subject, Completed.action, words, seconds)
 
     def _drain_and_change(self, change: NodeChange, together: int) -> str:
         every = READINESS_SECONDS * together

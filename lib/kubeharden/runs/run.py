@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Callable
 from dataclasses import replace
 from types import MethodType
 from typing import Any
@@ -12,16 +14,21 @@ from kubeharden.errors import (
     ClusterError,
     KubehardenError,
     MigrationRefusedError,
+    ParameterError,
     ProofError,
+    StoppedError,
 )
 from kubeharden.facts import Facts
 from kubeharden.inputs.inventory import Inventory
+from kubeharden.inputs.parameters import RunParameters, changed_parameters
 from kubeharden.inputs.sources import OpenCluster, source
 from kubeharden.plan import Plan
 from kubeharden.plan.events import (
     Abandoned,
     Approved,
+    Asked,
     Checked,
+    Completed,
     Finished,
     Listeners,
     Observed,
@@ -30,6 +37,7 @@ from kubeharden.plan.events import (
     Waited,
 )
 from kubeharden.plan.proof import compare
+from kubeharden.plan.steps import names
 from kubeharden.records.approval import Approval, check_approved, check_signer
 from kubeharden.records.executed_notebook import RUN_TYPE
 from kubeharden.records.folder import Record
@@ -39,10 +47,13 @@ from kubeharden.rollout.lock import Lock
 from kubeharden.rollout.rollout import Rollout
 from kubeharden.runs.kind import AnyKind, rollout_data
 from kubeharden.runs.preflight import preflight
+from kubeharden.runs.results import CHANGING, Results
 from kubeharden.runs.verb import verb
 from kubeharden.show import views
+from kubeharden.show.amounts import amount_words, order_words
 from kubeharden.show.display import GOOD, NOTE, Message, View
 from kubeharden.show.live import Progress, Reading, show
+from kubeharden.show.person import Person
 from kubeharden.show.run_views import (
     applied_view,
     approval_message,
@@ -55,6 +66,7 @@ from kubeharden.show.run_views import (
 
 # How long a node may take to be over with a change, once its time to be confirmed is up.
 OVER_SECONDS = 120
+WORD = "apply"  # what a person who is asked types to have a step carried out
 ONLY_LOOKED = Message("Nothing was changed anywhere: this runbook only looks.", GOOD)
 
 
@@ -71,10 +83,13 @@ class Run:
         record: Record,
         ports: Ports,
         rehearsal: OpenCluster | None,
-        approval: Approval | None = None,
+        approval: Approval | None,
+        given: Callable[[], RunParameters],
+        person: Person,
     ) -> None:
         self.kind, self.parameters = kind, kind.parameters
         self.inventory, self.record, self.rehearsal, self.approval = inventory, record, rehearsal, approval
+        self._given, self.person = given, person
         self.redactor = record.redactor
         self.ports, self.nodes, self.cluster = ports, ports.nodes, ports.cluster
         self.emit = Listeners(record)
@@ -83,6 +98,7 @@ class Run:
         self._facts: Facts | None = None
         self._plan: Plan | None = None
         self._done: set[str] = set()  # the steps that were carried out since the last plan
+        self._results = Results()
         self._changes: list[Plan] = []  # the parts of plans that were carried out in this run
         self._failed_step = ""  # the step that ended with an error since the last plan
         self._is_approved = self._is_finished = False
@@ -130,8 +146,9 @@ class Run:
         """Decide what to do, from what was seen; nothing is changed.
 
         Raises:
-            ParameterError: a parameter does not fit this cluster.
+            ParameterError: a parameter does not fit this cluster, or was changed since the run began.
         """
+        self._check_parameters()
         plan = self.kind.make_plan(self.facts, self.nodes.backup)
         plan = replace(plan, rollout=self._rollout_data())
         if self._plan is not None:
@@ -149,6 +166,7 @@ class Run:
     @verb
     def show(self, step: str) -> View:
         """Show what the plan holds for one step, in full: every setting's verdict, every diff."""
+        _check_step(step)
         if step not in self.kind.steps:
             among = ", ".join(self.kind.steps)
             return View([Message(f"{step} is not among the steps of this run ({among}).")])
@@ -158,18 +176,26 @@ class Run:
     def apply(self, step: str) -> View:
         """Carry out one step of the plan; in ``plan`` mode, say that nothing was.
 
+        Where somebody is there to be asked, they are asked first. A step that was carried out already is not carried
+        out again: its results are shown once more.
+
         Raises:
+            ParameterError: there is no such step, or a parameter was changed since the run began.
+            StoppedError: the person who was asked did not agree; nothing was changed.
             MigrationRefusedError: the plan cannot be carried out; nothing was changed.
             ApprovalError: it is not the plan that was approved; nothing was changed.
             StepError: a node or an object failed; the later ones are untouched.
             LockedError: another run has the cluster.
         """
-        plan = self.current_plan
-        if words := self._why_not(plan, step):
-            return View([Message(words)])
+        try:
+            plan, words = self._may_apply(step)
+        except (KubehardenError, KeyboardInterrupt):
+            self.show_again("apply", step)
+            raise
+        if words:
+            return self._results.view(step).add(Message(words))
         part = plan.of(step)
         if part.needed:
-            self._check_approval(plan)
             self._take_lock()
         progress = Progress(self.redactor)
         try:
@@ -180,10 +206,68 @@ class Run:
             self._failed_step = step
             raise
         finally:
-            done = {result.subject for result in progress.results if result.outcome == "done"}
+            done = {result.subject for result in progress.results if result.outcome == Completed.action}
             self._changes.append(part.about(done))
+            self._results.add(step, progress.results)
         self._done.add(step)
         return applied_view(step, progress.results, [r for r in plan.left_out if r.step == step])
+
+    def _may_apply(self, step: str) -> tuple[Plan, str]:
+        """Return the plan, and why a step of it is not carried out now; that is empty where it is."""
+        _check_step(step)
+        self._check_parameters()
+        plan = self.current_plan
+        words = self._why_not(plan, step)
+        if not words and plan.of(step).needed:
+            self._check_approval(plan)
+            self._ask(plan, step)
+        return plan, words
+
+    def _check_parameters(self) -> None:
+        """Refuse to go on where a parameter was changed after the run began: the record says with which it did.
+
+        Raises:
+            ParameterError: one was, or is wrong now.
+        """
+        changed = changed_parameters(self.parameters, self._given())
+        if changed:
+            lines = "\n".join(f"  {line}" for line in changed)
+            raise ParameterError(
+                f"nothing was touched, because parameters were changed after this run began:\n{lines}\nRun the cell "
+                "with runbook.start(globals()), and those after it, for a run with the new ones; or set them back"
+            )
+
+    def _ask(self, plan: Plan, step: str) -> None:
+        """Ask the person who is there whether a step is to be carried out; where nobody is, it is.
+
+        Raises:
+            StoppedError: they did not agree.
+        """
+        if not self.person.is_there:
+            return
+        part = plan.of(step)
+        order = order_words(part, self.rollout.batches(part, self.facts))
+        question = f"{step}: {amount_words(part)}; {order}"
+        self._say(question)
+        answer = self.person.ask(f"Type {WORD} to carry this out, anything else to leave it: ")
+        agreed = answer.strip().lower() == WORD
+        self.emit(Asked(step, question, agreed))
+        if not agreed:
+            raise StoppedError(
+                f"{step} was not carried out, and nothing was changed by it: the answer was not {WORD!r}. Run the "
+                "cell again to be asked again"
+            )
+
+    def show_again(self, verb: str, *steps: str) -> None:
+        """Show the results of this run again, where a verb that changes something is called and refused.
+
+        Args:
+            verb: its name.
+            steps: those that it was called for; none for all.
+        """
+        view = self._results.view(*steps)
+        if verb in CHANGING and view.blocks:
+            show(view, self.redactor)
 
     def _why_not(self, plan: Plan, step: str) -> str:
         """Return why a step is not carried out now; empty where it is.
@@ -356,3 +440,16 @@ class Run:
         view = header_view(rows, clusters, str(self.rehearsal.directory) if self.rehearsal else "")
         view.redactor = self.redactor
         return view
+
+
+def _check_step(step: str) -> None:
+    """Refuse the name of a step that there is in no run.
+
+    Raises:
+        ParameterError: it is one.
+    """
+    known = names()
+    if step not in known:
+        close = difflib.get_close_matches(str(step), known, 1)
+        hint = f"; did you mean {close[0]}?" if close else "."
+        raise ParameterError(f"there is no step {step!r}{hint} There are: {', '.join(known)}")

@@ -21,9 +21,10 @@ def verb(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        run = args[0] if args else None  # of a run's verbs; others have no event to write and no end
+        run: Any = args[0] if args else None  # of a run's verbs; others have no event to write and no end
         redactor = getattr(run, "redactor", None) or Redactor()
         if getattr(run, "is_over", False):
+            run.show_again(function.__name__, *args[1:])
             raise KubehardenError(
                 "this run is over: run the cell with runbook.start(globals()) for a new one"
             )

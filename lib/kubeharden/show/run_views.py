@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kubeharden.plan import Plan, Remark
-from kubeharden.plan.events import Result
+from kubeharden.plan.events import AS_IT_SHOULD_BE, Completed, Result
 from kubeharden.plan.proof import Proof
 from kubeharden.show import display, views
 from kubeharden.show.display import BAD, GOOD, NOTE, Block, Message, Table, View
@@ -45,13 +45,13 @@ def applied_view(step: str, results: Sequence[Result], left_out: Sequence[Remark
 
 
 def _applied_view(step: str, results: Sequence[Result]) -> View:
-    bad = [result.subject for result in results if result.outcome not in ("done", "as it should be")]
+    bad = [result.subject for result in results if result.outcome not in (Completed.action, AS_IT_SHOULD_BE)]
     if bad:
         text = (
             f"{step}: NOT carried out on {len(bad)}, which max_failures allows: {', '.join(bad)}. See above."
         )
         return View([Message(text, BAD)])
-    if all(result.outcome == "as it should be" for result in results):
+    if all(result.outcome == AS_IT_SHOULD_BE for result in results):
         return View(
             [
                 Message(

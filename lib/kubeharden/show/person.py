@@ -1,0 +1,42 @@
+"""The person at the notebook, who may be asked, where there is one."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Protocol
+
+
+class Person(Protocol):
+    """Somebody who runs the cells, or nobody."""
+
+    @property
+    def is_there(self) -> bool:
+        """Return whether somebody sees what is shown and can be asked."""
+
+    def ask(self, question: str) -> str:
+        """Ask, and return the answer; only where somebody is there."""
+
+
+class AtKernel:
+    """The person who runs the cells of this process, if it is a kernel.
+
+    A client of a kernel says with each cell whether it takes questions (``allow_stdin`` of Jupyter's protocol, 5.4).
+    JupyterLab does; papermill and nbconvert do not.
+    """
+
+    @property
+    def is_there(self) -> bool:
+        """Return whether the cell that runs was sent by a client that takes questions."""
+        return bool(getattr(_kernel(), "_allow_stdin", False))
+
+    def ask(self, question: str) -> str:
+        """Ask in the cell's output, and wait for the answer."""
+        return input(question)
+
+
+def _kernel() -> Any:
+    if "ipykernel" not in sys.modules:
+        return None
+    from IPython import get_ipython  # noqa: PLC0415 - is there already
+
+    return getattr(get_ipython(), "kernel", None)
