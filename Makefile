@@ -90,21 +90,28 @@ clean:
 	find lib -name '*.egg-info' -prune -exec rm -rf {} +
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# The lab: real Kubernetes 1.20.2 on this machine. Root and Debian; see tests/lab.
-LAB   := $(BIN)/python tests/lab/lab.py
-.PHONY: lab lab-packages lab-cache lab-down lab-reset test-lab soak
+# The lab: real Kubernetes on this machine. Root and Debian; see tests/lab. tests/lab/releases.yaml has the releases.
+LAB      := $(BIN)/python tests/lab/lab.py
+LAB_TABLE := tests/lab/releases.yaml
+OLDEST   := $(shell sed -n 's/^  "\([0-9.]*\)": {version.*/\1/p' $(LAB_TABLE) | head -n 1)
+NEWEST   := $(shell sed -n 's/^  "\([0-9.]*\)": {version.*/\1/p' $(LAB_TABLE) | tail -n 1)
+OF       := $(if $(RELEASE),KUBEHARDEN_LAB_RELEASE=$(RELEASE))
+UP       := up $(if $(NODES),--nodes $(NODES))
+.PHONY: lab lab-packages lab-cache lab-down lab-reset lab-all test-lab test-lab-oldest test-lab-newest soak
 
-## make lab        a hand-built Kubernetes 1.20.2 cluster on this machine (root, Debian); NODES=3 for three nodes
+## make lab        a hand-built Kubernetes cluster on this machine (root, Debian): 1.20.2, or RELEASE=1.37 and others
+##                 (tests/lab/releases.yaml; Go builds them, a quarter of an hour each); NODES=3 for three nodes
 lab: setup
-	@$(LAB) up $(if $(NODES),--nodes $(NODES))
+	@$(OF) $(LAB) $(UP)
 
 ## make lab-packages  the packages that the lab needs of this machine, from its own mirror
 lab-packages: setup
 	@$(LAB) packages
 
-## make lab-cache  what the lab is made of: Kubernetes built and a root file system, kept from then on; nothing is booted
+## make lab-cache  what the lab is made of: Kubernetes (RELEASE=1.37: that one) built and a root file system, kept from then
+##                 on; nothing is booted
 lab-cache: setup
-	@$(LAB) prepare
+	@$(OF) $(LAB) prepare
 
 ## make lab-reset  the lab back to the state it was made in, in seconds
 lab-reset: setup
@@ -114,10 +121,18 @@ lab-reset: setup
 lab-down: setup
 	@$(LAB) down
 
-## make test-lab   the end-to-end tests on the lab, which is made first where it is not up
-test-lab: setup
-	@$(LAB) up $(if $(NODES),--nodes $(NODES))
-	KUBEHARDEN_LAB=1 $(BIN)/pytest tests/lab -x -q
+## make test-lab   the end-to-end tests on the lab of the oldest release, which is made first where it is not up, and those
+##                 of every release on the newest where it is in the lab's cache
+test-lab: test-lab-oldest
+	@if KUBEHARDEN_LAB_RELEASE=$(NEWEST) $(LAB) missing; then $(MAKE) --no-print-directory test-lab-newest; fi
+
+test-lab-oldest: setup
+	@KUBEHARDEN_LAB_RELEASE=$(OLDEST) $(LAB) $(UP)
+	KUBEHARDEN_LAB=1 KUBEHARDEN_LAB_RELEASE=$(OLDEST) $(BIN)/pytest tests/lab -x -q --ignore tests/lab/test_releases.py
+
+test-lab-newest: setup
+	@KUBEHARDEN_LAB_RELEASE=$(NEWEST) $(LAB) $(UP)
+	KUBEHARDEN_LAB=1 KUBEHARDEN_LAB_RELEASE=$(NEWEST) $(BIN)/pytest tests/lab/test_releases.py -x -q
 
 ## make soak       what takes too long for CI: every test of tests/lab on one node and on three, 300 random flag sets
 ##                 of each component on two, 20,000 random pods, 200 runs that are killed, every crash point of a
@@ -127,10 +142,10 @@ soak: setup
 	KUBEHARDEN_SAMPLE=all $(BIN)/pytest -n $(WORKERS) --maxschedchunk 2
 	@for nodes in 1 3; do \
 	  echo "soak: every test of tests/lab on a cluster of $$nodes"; \
-	  $(MAKE) --no-print-directory lab-down test-lab NODES=$$nodes || exit 1; \
+	  $(MAKE) --no-print-directory lab-down test-lab-oldest NODES=$$nodes || exit 1; \
 	done
 	@echo "soak: 300 random flag sets of each component, judged by the real binaries"
-	@$(MAKE) --no-print-directory lab-down lab NODES=2
+	@$(MAKE) --no-print-directory lab-down lab RELEASE=$(OLDEST) NODES=2
 	KUBEHARDEN_LAB=1 KUBEHARDEN_FLAG_SETS=300 $(BIN)/pytest tests/lab/test_flag_sets.py -x -q
 	@echo "soak: 20,000 random pods, judged by the real API server"
 	KUBEHARDEN_LAB=1 KUBEHARDEN_PSP_PODS=20000 $(BIN)/pytest tests/lab/test_psp_judge.py -x -q

@@ -1,4 +1,4 @@
-"""The lab: a hand-built Kubernetes 1.20.2 cluster on this machine, as the article begins with.
+"""The lab: a hand-built Kubernetes cluster on this machine, as the article begins with.
 
 lab.py up [--nodes N]   make it, or say that it is there already (2 nodes, or as many as it has)
 lab.py reset            back to the state it was in when it was made
@@ -6,6 +6,9 @@ lab.py down             remove every trace of it, but for the cache
 lab.py packages         install what the lab needs of this machine
 lab.py prepare          fill the cache and boot nothing: what needs processors and the mirror only
 lab.py status           what there is
+lab.py missing          why the release cannot be booted without a build: nothing, if it can
+
+KUBEHARDEN_LAB_RELEASE=1.37 is that release (releases.yaml has them); without it, the one that is up, or the oldest.
 """
 
 from __future__ import annotations
@@ -25,7 +28,20 @@ import leftovers
 import machines
 import pki
 import trees
-from places import CACHE, DNS_IP, INVENTORY, LAB, READY, VERSION, Node, existing, nodes
+from places import (
+    BINARIES,
+    CACHE,
+    DNS_IP,
+    INVENTORY,
+    LAB,
+    LAB_RELEASE,
+    READY,
+    VERSION,
+    Node,
+    existing,
+    nodes,
+    release_there,
+)
 from steps import LabError, say, step
 
 UNFIT = 3  # exit status: this machine cannot run it
@@ -33,7 +49,7 @@ UNFIT = 3  # exit status: this machine cannot run it
 
 def up(count: int) -> None:
     """Make the lab, cleanly over whatever an earlier run left; or leave the one that runs as it is."""
-    if READY.exists() and len(existing()) == count and not _broken():
+    if release_there() == str(LAB_RELEASE.release) and len(existing()) == count and not _broken():
         say("the lab is up already; `make lab-reset` takes it back to the state it was made in")
         announce()
         return
@@ -61,7 +77,7 @@ def up(count: int) -> None:
         cluster.wait_for_pods(lab, began)
     with step("taking a snapshot"):
         machines.take_snapshot(lab)
-    READY.write_text(json.dumps({"nodes": count, "version": VERSION}))
+    READY.write_text(json.dumps({"nodes": count, "release": str(LAB_RELEASE.release)}))
     announce()
 
 
@@ -82,6 +98,8 @@ def reset() -> None:
     """Back to the snapshot: stop everything, put the disks back, boot."""
     if not READY.exists():
         raise LabError("there is no lab to reset: run `make lab` first")
+    if release_there() != str(LAB_RELEASE.release):
+        raise LabError(f"the lab that is up is Kubernetes {release_there()}, not {LAB_RELEASE.release}")
     lab = existing()
     with step("back to the snapshot"):
         leftovers.stop_nodes()
@@ -155,7 +173,7 @@ def main(words: Sequence[str]) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up").add_argument("--nodes", type=int, choices=range(1, 10), metavar="1-9")
-    for name in ("reset", "down", "packages", "prepare", "status"):
+    for name in ("reset", "down", "packages", "prepare", "status", "missing"):
         commands.add_parser(name)
     given = parser.parse_args(words)
     if reason := host.unfit():
@@ -165,6 +183,8 @@ def main(words: Sequence[str]) -> int:
     try:
         if given.command == "status":
             return _status()
+        if given.command == "missing":
+            return _missing()
         with _alone():
             {
                 "up": lambda: up(given.nodes or _count()),
@@ -177,6 +197,14 @@ def main(words: Sequence[str]) -> int:
         sys.stderr.write(f"lab: {error}\n")
         return 1
     return 0
+
+
+def _missing() -> int:
+    if BINARIES.exists():
+        return 0
+    reason = host.unbuildable(LAB_RELEASE) or f"make lab-cache RELEASE={LAB_RELEASE.release} builds it"
+    sys.stdout.write(f"Kubernetes {VERSION} is not in {CACHE}; {reason}\n")
+    return 1
 
 
 def _status() -> int:

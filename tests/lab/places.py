@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from lab_releases import LabRelease, lab_releases
+
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("KUBEHARDEN_LAB_CACHE") or Path.home() / ".cache" / "kubeharden-lab").absolute()
 LAB = Path(os.environ.get("KUBEHARDEN_LAB_DIR") or "/var/tmp/kubeharden-lab").absolute()
 
-VERSION = "1.20.2"
 MASTER = "k8s-master"
 NETWORK = "10.88.0"  # of the bridge and the nodes; the host is .1
 SERVICES = "10.0.0.0/16"
+POD_NETWORK = "10.32.0.0/16"
 DNS_IP = "10.0.0.10"
 API_SERVER = f"https://{NETWORK}.10:6443"
 PREFIX = "khlab"  # of everything with a name that the whole machine sees: bridge, veths, namespaces
@@ -32,7 +35,22 @@ SNAPSHOT = LAB / "snapshot"
 READY = LAB / "ready"  # written last: a lab without it was cut off while it was made
 # Named after its recipe: another recipe, another root file system.
 ROOTFS = CACHE / f"rootfs-{sha256((HERE / 'build_rootfs.sh').read_bytes()).hexdigest()[:10]}"
-BINARIES = CACHE / f"kubernetes-{VERSION}"
+SWITCH = "KUBEHARDEN_LAB_RELEASE"  # which release; without it, that of the lab that is there, or the oldest
+
+
+def release_there() -> str:
+    """The release of the lab that is up; empty if none is."""
+    return json.loads(READY.read_text()).get("release", "") if READY.exists() else ""
+
+
+def binaries(release: LabRelease) -> Path:
+    """Where the programs of a release are kept, or will be."""
+    return CACHE / f"kubernetes-{release.version}"
+
+
+LAB_RELEASE = lab_releases()[os.environ.get(SWITCH) or release_there() or next(iter(lab_releases()))]
+VERSION = LAB_RELEASE.version
+BINARIES = binaries(LAB_RELEASE)
 KUBECTL = BINARIES / "usr" / "bin" / "kubectl"
 
 

@@ -8,12 +8,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from images import write_image
 from pki import TOKEN, kubeconfig
-from places import ACCESS, HERE, INVENTORY, PKI, ROOTFS, Node
+from places import ACCESS, HERE, INVENTORY, LAB_RELEASE, PKI, ROOTFS, Node
 from steps import run
-from units import PAUSE, control_plane, kube_proxy, kubelet
+from units import control_plane, node_units
 
-# Before docker and the kubelet: systemd-nspawn gives cgroups read-only, and mounts that pods are not to share.
+# Before the runtime and the kubelet: systemd-nspawn gives cgroups read-only, and mounts that pods are not to share.
 CGROUPS_UNIT = """[Unit]
 Description=cgroups writable and mounts shared, as on a machine of its own
 DefaultDependencies=no
@@ -29,25 +30,17 @@ ExecStart=/usr/local/sbin/lab-cgroups
 WantedBy=sysinit.target
 """
 
-# Nothing can be pulled: one static busybox is the image of everything, the pause container included.
-IMAGES = [
-    PAUSE,
-    "weaveworks/weave-kube:2.8.1",
-    "weaveworks/weave-npc:2.8.1",
-    "weaveworks/scope:1.13.2",
-    "coredns/coredns:1.7.0",
-    "nginx:1.19",
-]
-IMAGES_UNIT = """[Unit]
+IMAGE = "usr/local/share/lab-image.tar"
+IMAGES_UNIT = f"""[Unit]
 Description=Images of the lab
-After=docker.service
-Requires=docker.service
+After={LAB_RELEASE.service}
+Requires={LAB_RELEASE.service}
 Before=kubelet.service
-ConditionPathExists=!/var/lib/docker/lab-images-are-there
+ConditionPathExists=!/var/lib/{LAB_RELEASE.runtime}/lab-images-are-there
 
 [Service]
 Type=oneshot
-ExecStart=/usr/local/sbin/lab-images
+ExecStart=/bin/sh -ec '{LAB_RELEASE.load} </{IMAGE} && touch /var/lib/{LAB_RELEASE.runtime}/lab-images-are-there'
 """
 
 MASTER_FILES = ("ca.key", "sa.key", "sa.pub", "front-proxy-ca.crt", "kube-apiserver.crt", "kube-apiserver.key",
@@ -84,7 +77,8 @@ def make_tree(node: Node, nodes: Sequence[Node]) -> None:
     for path in (node.upper / "usr/local/sbin").iterdir():
         path.chmod(0o755)
     (node.upper / "etc/kubernetes/manifests").mkdir(parents=True, exist_ok=True)
-    for unit in ("docker.service", "lab-images.service"):
+    write_image(node.upper / IMAGE)
+    for unit in (LAB_RELEASE.service, "lab-images.service"):
         _enable(node, unit)
     _enable(node, "lab-cgroups.service", "sysinit.target")
     _make_home(node)
@@ -93,7 +87,7 @@ def make_tree(node: Node, nodes: Sequence[Node]) -> None:
         pki.mkdir(parents=True, exist_ok=True)
         shutil.copy(PKI / name, pki / name)
     if node.number == 0:
-        for name, text in control_plane().items():
+        for name, text in control_plane(node).items():
             _write(node.upper / f"etc/systemd/system/{name}.service", text)
             _enable(node, f"{name}.service")
     for path in (*pki.glob("*.key"), *(node.upper / "etc/kubernetes").glob("*.kubeconfig")):
@@ -110,19 +104,7 @@ def _files(node: Node, nodes: Sequence[Node]) -> dict[str, str]:
         "etc/hostname": f"{node.name}\n",
         "etc/default/locale": "LANG=C.UTF-8\n",
         "etc/hosts": f"127.0.0.1 localhost\n{hosts}",
-        "etc/docker/daemon.json": json.dumps(
-            {
-                # The machine's root may not lower oom_score_adj, nor give CAP_SYS_RESOURCE: see lab-runc.
-                "default-runtime": "lab",
-                "runtimes": {"lab": {"path": "/usr/local/sbin/lab-runc"}},
-                "exec-opts": ["native.cgroupdriver=cgroupfs"],
-                "storage-driver": "overlay2",
-                "bridge": "none",
-                "iptables": False,
-                "ip-masq": False,
-            },
-            indent=2,
-        ),
+        **LAB_RELEASE.files(node.number),
         "etc/cni/net.d/10-weave.conf": json.dumps(
             {
                 "cniVersion": "0.3.1",
@@ -138,12 +120,9 @@ def _files(node: Node, nodes: Sequence[Node]) -> dict[str, str]:
         ),
         "etc/systemd/system/lab-cgroups.service": CGROUPS_UNIT,
         "etc/systemd/system/lab-images.service": IMAGES_UNIT,
-        "etc/systemd/system/kubelet.service": kubelet(node),
-        "etc/systemd/system/kube-proxy.service": kube_proxy(),
+        **{f"etc/systemd/system/{name}.service": text for name, text in node_units(node).items()},
         "usr/local/sbin/lab-cgroups": (HERE / "lab_cgroups.sh").read_text(),
         "usr/local/sbin/lab-runc": (HERE / "lab_runc.sh").read_text(),
-        "usr/local/sbin/lab-images": (HERE / "lab_images.sh").read_text(),
-        "usr/local/share/lab-images": "".join(f"{image}\n" for image in IMAGES),
         "etc/kubernetes/bootstrap.kubeconfig": kubeconfig("", "kubelet-bootstrap", TOKEN),
         "etc/kubernetes/kube-proxy.kubeconfig": kubeconfig("kube-proxy", "system:kube-proxy"),
     }

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from cluster import get, kubectl
 from machines import ssh
-from places import Node, existing
+from places import LAB_RELEASE, PKI, Node, existing
+from steps import run
 
 from last_words import LEADERS, end_of, lost_its_lease, processes_since
 
@@ -20,7 +21,7 @@ SERVICES = ("kubelet", "kube-proxy", "kube-scheduler")
 LIVING = {"events", "leases", "nodes", "componentstatuses"}
 
 SERVICE_SCRIPT = """
-for name in kubelet kube-proxy kube-scheduler kube-apiserver kube-controller-manager etcd docker; do
+for name in kubelet kube-proxy kube-scheduler kube-apiserver kube-controller-manager etcd docker containerd; do
   [ "$(systemctl show -p LoadState --value $name)" = loaded ] || continue
   pid=$(systemctl show -p MainPID --value $name)
   echo "service $name $pid $(awk '{ print $22 }' /proc/$pid/stat) $(systemctl show -p NRestarts --value $name)"
@@ -29,11 +30,8 @@ for name in kubelet kube-proxy kube-scheduler kube-apiserver kube-controller-man
   sudo journalctl -q --no-pager -o cat _SYSTEMD_INVOCATION_ID=$id |
     grep -E 'has been deprecated|are deprecated' | sed "s/^/warning $name /"
 done
-for port in 10249:kube-proxy 10251:kube-scheduler; do
-  curl -sf --max-time 3 http://127.0.0.1:${port%%:*}/configz | tr -d '\\n' | sed "s/^/configz ${port#*:} /"
-  echo
-done
 """
+CONFIGZ_SCRIPT = "curl -sf --max-time 3 {} || true"
 JOURNAL_SCRIPT = (
     "sudo journalctl --sync; sudo journalctl -q --no-pager --all -o json "
     "--output-fields=MESSAGE,_SYSTEMD_INVOCATION_ID _SYSTEMD_UNIT={}.service"
@@ -90,9 +88,20 @@ def _services(node: Node, truth: Truth) -> None:
             truth.invocations[node.name, name] = text
         elif kind == "warning":
             truth.warnings[node.name, name].append(text)
-        elif kind == "configz":
-            [content] = json.loads(text).values()
-            truth.configz[node.name, name] = flat(content)
+    for component, url, by_admin in LAB_RELEASE.configz():
+        if truth.starts.get((node.name, component), "0").split()[0] == "0":
+            continue
+        at = url.format(address=node.address)
+        said = as_admin(at) if by_admin else ssh(node, CONFIGZ_SCRIPT.format(at))
+        if said:
+            [content] = json.loads(said).values()
+            truth.configz[node.name, component] = flat(content)
+
+
+def as_admin(url: str) -> str:
+    """What a component serves to the administrator's certificate; empty where it does not answer."""
+    keys = ("--cert", PKI / "admin.crt", "--key", PKI / "admin.key")
+    return run("curl", "-skf", "--max-time", "3", *keys, url, check=False)
 
 
 def services_missing(before: Truth) -> str:

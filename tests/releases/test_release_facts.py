@@ -13,8 +13,8 @@ import yaml
 from kubeharden.releases import LAST
 from release_facts import tables
 from release_facts.condense import condense
-from release_facts.experiment import go_mod
 from release_facts.files import FACTS, read, read_all, row, write
+from release_facts.module import go_mod
 from release_facts.release import record
 
 

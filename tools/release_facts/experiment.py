@@ -7,7 +7,6 @@ options, sets each flag alone, lets the component's own code apply it, and compa
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -15,81 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from release_facts.module import KUBERNETES, build, workspace
+
 HERE = Path(__file__).resolve().parent
 COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler", "kube-apiserver", "kube-controller-manager")
-KUBERNETES = "k8s.io/kubernetes"
-# What releases below a minor release need beside their own pins to compile today: a module, and what stands for it.
-PINS: dict[int, dict[str, str]] = {
-    23: {"golang.org/x/sys": "golang.org/x/sys v0.10.0"},
-    22: {
-        "golang.org/x/net": "golang.org/x/net v0.10.0",
-        "golang.org/x/tools": "golang.org/x/tools v0.9.3",
-        "github.com/modern-go/reflect2": "github.com/modern-go/reflect2 v1.0.2",  # 1.0.1 panics in Go 1.18 and later
-    },
-    19: {"vbom.ml/util": "./vbom.ml"},  # its host is gone
-    17: {"github.com/mindprince/gonvml": "github.com/mindprince/gonvml v0.0.0-20190828220739-9ebdce4bb989"},
-}
-
-
-def workspace(version: str, folder: Path) -> Path:
-    """Write a Go module into ``folder`` that builds any program of a release, and return the release's own source.
-
-    Args:
-        version: such as ``v1.37.2``.
-        folder: is made where it is missing.
-
-    Raises:
-        subprocess.CalledProcessError: the release cannot be had.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    answer = _go(["mod", "download", "-json", f"{KUBERNETES}@{version}"], folder)
-    source = Path(json.loads(answer)["Dir"])
-    (folder / "go.mod").write_text(go_mod(version, (source / "go.mod").read_text()))
-    empty = folder / "vbom.ml"
-    empty.mkdir(exist_ok=True)
-    (empty / "go.mod").write_text("module vbom.ml/util\n")
-    return source
-
-
-def go_mod(version: str, own: str) -> str:
-    """Return the go.mod of a module that requires a release, from the release's own go.mod.
-
-    The release points its staging modules at folders that the published module does not hold; they are published
-    beside it, as v0.MINOR.PATCH.
-    """
-    staged = f"v0.{version.removeprefix('v1.')}"
-    minor = int(version.split(".")[1])
-    replaced = dict(re.findall(r"^\s*(?:replace )?(\S+) => (\S+ \S+)$", own, re.MULTILINE))
-    names = re.findall(r"^\s*(?:replace )?(\S+) => \./staging/", own, re.MULTILINE)
-    names += re.findall(r"^\s*(?:require )?(k8s\.io/\S+) v0\.0\.0$", own, re.MULTILINE)
-    replaced |= {name: f"{name} {staged}" for name in names}
-    for below, pins in PINS.items():
-        replaced |= pins if minor < below else {}
-    lines = re.findall(r"^(?:go|godebug) .+$", own, re.MULTILINE)
-    lines += re.findall(r"^godebug \([^)]*\)", own, re.MULTILINE)
-    rows = "\n".join(f"\t{name} => {target}" for name, target in sorted(replaced.items()))
-    head = "\n".join(line for line in lines if not line.endswith("("))
-    return f"module facts\n\n{head}\n\nrequire {KUBERNETES} {version}\n\nreplace (\n{rows}\n)\n"
-
-
-def build(version: str, package: str, target: Path, folder: Path) -> None:
-    """Build a program of a workspace without cgo; ``package`` is an import path or a folder of the workspace."""
-    number = version.removeprefix("v").split(".")
-    values = {
-        "gitVersion": version,
-        "gitMajor": number[0],
-        "gitMinor": number[1],
-        "gitTreeState": "clean",
-        "gitCommit": "module",
-        "buildDate": "1970-01-01T00:00:00Z",
-    }
-    stamps = " ".join(
-        f"-X {module}.{key}={value}"
-        for module in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
-        for key, value in values.items()
-    )
-    words = ["build", "-mod=mod", "-trimpath", f"-ldflags=-s -w {stamps}", "-o", str(target), package]
-    _go(words, folder, CGO_ENABLED="0")
 
 
 def facts(version: str, folder: Path, components: Sequence[str] = COMPONENTS) -> dict[str, Any]:
@@ -168,11 +96,3 @@ def _scheduler_defaults(source: Path, imports: set[str]) -> str:
         "func defaults() (*config.KubeSchedulerConfiguration, error) {\n"
         f"\treturn {'latest.Default()' if exists else 'nil, nil'}\n}}\n"
     )
-
-
-def _go(words: Sequence[str], folder: Path, **variables: str) -> str:
-    done = subprocess.run(
-        ["go", *words], cwd=folder, env={**os.environ, "GOFLAGS": "-mod=mod", **variables},
-        stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
-    return done.stdout

@@ -15,8 +15,9 @@ from typing import Any
 
 from release_facts import tables
 from release_facts.condense import TYPES, gate_row
-from release_facts.experiment import COMPONENTS, HERE, KUBERNETES
+from release_facts.experiment import COMPONENTS, HERE
 from release_facts.files import FACTS, minor_of, read, write
+from release_facts.module import KUBERNETES
 
 # Folders and files that register flags and feature gates: of the release's own module (`.`), and of those that are
 # published beside it.
