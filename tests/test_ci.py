@@ -24,6 +24,7 @@ eval "${command:-true}"
 LAB = """#!/bin/sh
 echo "lab $2" >>made
 [ "$2" != status ] || { cat unfit >&2 && exit 3; }
+[ "$2" != missing ] || { cat missing && exit 1; } 2>/dev/null || [ ! -e missing ]
 """
 pytestmark = pytest.mark.skipif(not shutil.which("ionice"), reason="needs util-linux")
 
@@ -38,8 +39,12 @@ class Ci:
             (folder / path).write_text(text)
             (folder / path).chmod(0o755)
 
-    def begin(self, minutes: int = 85, unfit: str = "", **parts: str) -> subprocess.Popen[str]:
+    def begin(
+        self, minutes: int = 85, unfit: str = "", missing: str = "", **parts: str
+    ) -> subprocess.Popen[str]:
         (self.folder / "parts").write_text("".join(f"{name}: {c}\n" for name, c in parts.items()))
+        if missing:
+            (self.folder / "missing").write_text(missing)
         if unfit:
             (self.folder / "unfit").write_text(unfit)
         return subprocess.Popen(
@@ -90,13 +95,24 @@ def test_the_lab_is_built_while_the_tests_run(ci: Ci) -> None:
         "lint": "passed",
         "test": "passed",
         "lab-cache": "passed, beside the others",
-        "test-lab": "passed",
+        "test-lab-oldest": "passed",
+        "test-lab-newest": "passed",
     }
     assert "output of lab-cache" not in said
-    assert ci.made[-2:] == ["test-lab", "lab down"]
+    assert ci.made[-4:] == ["test-lab-oldest", "lab missing", "test-lab-newest", "lab down"]
 
 
-@pytest.mark.parametrize("part", ["setup", "lab-packages", "lint", "test", "lab-cache", "test-lab"])
+def test_a_newest_release_that_is_not_in_the_cache_is_left_out_and_the_reason_is_said(ci: Ci) -> None:
+    status, said, rows = ci(missing="Kubernetes 9.9.9 is not in the cache")
+    assert status == 0, said
+    assert rows["test-lab-oldest"] == "passed"
+    assert rows["test-lab-newest"] == "left out: Kubernetes 9.9.9 is not in the cache"
+    assert "test-lab-newest" not in ci.made
+
+
+@pytest.mark.parametrize(
+    "part", ["setup", "lab-packages", "lint", "test", "lab-cache", "test-lab-oldest", "test-lab-newest"]
+)
 def test_a_part_that_fails_is_named_and_nothing_comes_after_it(ci: Ci, part: str) -> None:
     status, said, rows = ci(**{part: "echo its words; exit 7"})
     assert status == 7, said
@@ -105,13 +121,13 @@ def test_a_part_that_fails_is_named_and_nothing_comes_after_it(ci: Ci, part: str
     assert [name for name, outcome in rows.items() if not outcome.startswith(("passed", "was ended"))] == [
         part
     ]
-    assert ("test-lab" in ci.made) == (part == "test-lab")
+    assert ("test-lab-oldest" in ci.made) == (part in ("test-lab-oldest", "test-lab-newest"))
 
 
 def test_without_what_the_lab_needs_it_is_left_out_and_the_reason_is_said(ci: Ci) -> None:
     status, said, rows = ci(unfit="the lab needs Debian")
     assert status == 0, said
-    assert rows["test-lab"] == "left out: the lab needs Debian"
+    assert rows["test-lab-oldest"] == rows["test-lab-newest"] == "left out: the lab needs Debian"
     assert ci.made == ["setup", "lab status", "lint", "test"]
 
 
@@ -119,9 +135,9 @@ def test_no_part_is_begun_that_cannot_end_in_time(ci: Ci) -> None:
     status, said, rows = ci(minutes=10)  # type: ignore[arg-type]
     assert status == 0, said
     assert rows["lint"] == "passed"
-    for name, needed in (("test", 15), ("test-lab", 30)):
+    for name, needed in (("test", 15), ("test-lab-oldest", 30), ("test-lab-newest", 20)):
         assert re.fullmatch(rf"left out: it may need {needed} minutes, and (9|10) of 10 are left", rows[name])
-    assert not {"test", "test-lab"} & set(ci.made)
+    assert not {"test", "test-lab-oldest", "test-lab-newest"} & set(ci.made)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -44,6 +44,19 @@ class Hands:
             node, "kubelet", lambda unit: unit.replace("--v=2", f"--v=2 --config={path}"), config
         )
 
+    def other_config(self, node: Node, service: str, edit: Callable[[str], str]) -> NodeChange:
+        """A change to the config file that a service reads; its command line stays."""
+        found = self.facts.node(node.name).services[service]
+        path, config = found.config(found.unit_argv())
+        assert config is not None
+        file = found.files[path]
+        after = edit(file.content)
+        assert after != file.content
+        change = FileChange(path, file, after, file.mode, file.owner, file.group)
+        return NodeChange(
+            service, node.name, service, (change,), "a test", expected_argv=tuple(found.unit_argv())
+        )
+
     def _change(
         self, node: Node, service: str, edit: Callable[[str], str], *configs: FileChange
     ) -> NodeChange:

@@ -8,7 +8,8 @@ lab.py prepare          fill the cache and boot nothing: what needs processors a
 lab.py status           what there is
 lab.py missing          why the release cannot be booted without a build: nothing, if it can
 
-KUBEHARDEN_LAB_RELEASE=1.37 is that release (releases.yaml has them); without it, the one that is up, or the oldest.
+KUBEHARDEN_LAB_RELEASE=1.37 is that release (releases.yaml has them), or oldest, or newest; without it, the one that is
+up, or the oldest.
 """
 
 from __future__ import annotations

@@ -91,3 +91,12 @@ def lab_releases() -> dict[str, LabRelease]:
         name: LabRelease(Release.parse(name), **{**row, "pod_security": tuple(row["pod_security"])})
         for name, row in _table()["releases"].items()
     }
+
+
+def find_release(name: str) -> LabRelease:
+    """The release of that name; ``oldest`` and ``newest`` are names, too."""
+    known = lab_releases()
+    names = {**known, "oldest": next(iter(known.values())), "newest": next(reversed(known.values()))}
+    if name not in names:
+        raise SystemExit(f"{name} is not a release of the lab; it has {', '.join(names)}")
+    return names[name]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from lab_releases import LabRelease, lab_releases
+from lab_releases import LabRelease, find_release
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("KUBEHARDEN_LAB_CACHE") or Path.home() / ".cache" / "kubeharden-lab").absolute()
@@ -35,7 +35,8 @@ SNAPSHOT = LAB / "snapshot"
 READY = LAB / "ready"  # written last: a lab without it was cut off while it was made
 # Named after its recipe: another recipe, another root file system.
 ROOTFS = CACHE / f"rootfs-{sha256((HERE / 'build_rootfs.sh').read_bytes()).hexdigest()[:10]}"
-SWITCH = "KUBEHARDEN_LAB_RELEASE"  # which release; without it, that of the lab that is there, or the oldest
+# Which release, or "oldest" or "newest"; without it, that of the lab that is there, or the oldest.
+SWITCH = "KUBEHARDEN_LAB_RELEASE"
 
 
 def release_there() -> str:
@@ -48,7 +49,7 @@ def binaries(release: LabRelease) -> Path:
     return CACHE / f"kubernetes-{release.version}"
 
 
-LAB_RELEASE = lab_releases()[os.environ.get(SWITCH) or release_there() or next(iter(lab_releases()))]
+LAB_RELEASE = find_release(os.environ.get(SWITCH) or release_there() or "oldest")
 VERSION = LAB_RELEASE.version
 BINARIES = binaries(LAB_RELEASE)
 KUBECTL = BINARIES / "usr" / "bin" / "kubectl"

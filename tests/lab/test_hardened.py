@@ -9,17 +9,12 @@ from typing import Any
 
 import pytest
 from cluster import get, kubectl
+from declared import CIPHERS
 from places import MASTER, existing
 from runs import Hardened
 from steps import wait
 from truth import SERVICES, differences, look, restarted, unexplained
 
-CIPHERS = [
-    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
-    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
-    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
-]
 # What the article hardens, and nothing else: path → (before, after), as /configz serves them.
 KUBELET_CHANGES: dict[str, tuple[Any, Any]] = {
     "authentication.anonymous.enabled": (True, False),

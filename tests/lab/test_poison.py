@@ -9,18 +9,16 @@ from pathlib import Path
 
 import pytest
 from changes import Hands, hands
-from cluster import kubectl, wait_for_nodes
+from cluster import kubectl
 from machines import ssh
 from places import MASTER, Node, existing
+from poison import poisoned
 from steps import wait
 from truth import Truth, leaders_missing, look, restarted, services_missing, unexplained
 
-from kubeharden.errors import KubehardenError
-from kubeharden.plan import NodeChange
 from last_words import LEADERS
 
 CONFIG = "/etc/kubernetes/kubelet.conf"
-EVER = datetime.min.replace(tzinfo=UTC)
 GOOD = """apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 authentication: {x509: {clientCAFile: /etc/kubernetes/pki/ca.crt}}
@@ -38,28 +36,6 @@ def at(tmp_path: Path) -> Iterator[Callable[..., Hands]]:
     """The library's hands on the lab, with a settling time."""
     with hands(tmp_path) as make:
         yield make
-
-
-def poisoned(hand: Hands, change: NodeChange) -> str:
-    """Carry a change out that fails; the words. Nothing of any node has changed, and nobody restarted anything else."""
-    before = look()
-    with pytest.raises(KubehardenError) as caught:
-        hand.roll_out(change)
-    hand.nodes.clean([change.node])
-    came_back = datetime.now(UTC)
-    wait_for_nodes(existing(), EVER)
-    wait("the leaders", lambda: leaders_missing(came_back), seconds=90)
-    wait("every service", lambda: services_missing(before), seconds=60)
-    after = look()
-    assert after.files == before.files
-    others = restarted(before, after) - {(change.node, change.service)}
-    if change.service == "kube-apiserver":  # whoever lost a lease meanwhile ended itself: nobody touched it
-        assert unexplained(before, after, others) == {}
-    else:
-        assert others == set()
-    assert after.configz == before.configz
-    assert after.containers == before.containers
-    return str(caught.value)
 
 
 def test_a_config_that_the_kubelet_rejects(worker: Node, at: Callable[..., Hands]) -> None:

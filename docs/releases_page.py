@@ -1,0 +1,101 @@
+"""Make docs/releases.md from what the runs on real clusters found (tests/lab/results, written by ``make lab-all``).
+
+python docs/releases_page.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "releases.md"
+RESULTS = ROOT / "tests" / "lab" / "results"
+TABLE = ROOT / "tests" / "lab" / "releases.yaml"
+HEAD = """# Tried on real clusters
+
+Made by `make lab-all`, which boots each release as a hand-built cluster (tests/lab), runs the notebooks on it, and
+judges them by what nodes and API server themselves say. Do not edit it by hand: `tests/lab/results` has what the runs
+wrote, and `python docs/releases_page.py` makes this page. What is not said to have passed did not pass.
+
+"""
+# The stages that a release has once for each way of pod security, in their order, and then those that it has once.
+WAYS = ("plan", "harden", "proof", "second run", "kube-proxy's file changes", "poisoned change", "rollback")
+ONCE = ("boot", *WAYS, "harden for the next release", "readiness", "next release")
+
+
+def page(results: Mapping[str, Mapping[str, Any]], releases: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the page.
+
+    Args:
+        results: what the runs wrote, by release.
+        releases: the releases of the lab.
+    """
+    return HEAD + "\n".join([*_summary(results, releases), *_details(results, releases)]) + "\n"
+
+
+def _summary(
+    results: Mapping[str, Mapping[str, Any]], releases: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    yield f"| Kubernetes | why this one | tried | seconds | {' | '.join(ONCE)} |"
+    yield "|---" * (4 + len(ONCE)) + "|"
+    for name, row in releases.items():
+        result = results.get(name, {})
+        if "stages" not in result:
+            words = result.get("left_out", "no run has tried it")
+            day = result.get("date", "never")
+            yield f"| {row['version']} | {row['why']} | {day}: {words} | {' | '.join(['–'] * (len(ONCE) + 1))} |"
+            continue
+        seconds = sum(stage["seconds"] for stage in result["stages"])
+        cells = " | ".join(_cell(result["stages"], stage) for stage in ONCE)
+        yield f"| {result['version']} | {row['why']} | {result['date']} | {seconds} | {cells} |"
+
+
+def _cell(stages: list[Mapping[str, Any]], name: str) -> str:
+    found = [stage for stage in stages if stage["stage"] == name or stage["stage"].startswith(f"{name} (")]
+    if not found:
+        return "not reached"
+    if any(stage["outcome"] != "passed" for stage in found):
+        return "**FAILED**"
+    left_out = all(word.startswith("left out") for stage in found for word in stage.get("saw") or ["passed"])
+    return "left out" if left_out else "passed"
+
+
+def _details(
+    results: Mapping[str, Mapping[str, Any]], releases: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    for name in releases:
+        result = results.get(name, {})
+        if "stages" not in result:
+            continue
+        digests = ", ".join(f"{program} `{digest}`" for program, digest in result["binaries"].items())
+        yield f"\n## {result['version']}\n"
+        yield f"{result['date']}, {result['nodes']} nodes, {result['runtime']}."
+        yield f"SHA-256 of the programs begins with: {digests}.\n"
+        yield "| stage | outcome | seconds | what was seen |"
+        yield "|---|---|---|---|"
+        for stage in result["stages"]:
+            saw = "; ".join(_plain(word) for word in stage.get("saw", []))
+            yield f"| {stage['stage']} | {_plain(stage['outcome'])} | {stage['seconds']} | {saw} |"
+
+
+def _plain(text: str) -> str:
+    """Text that does not end a cell of the table."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "\\<")
+
+
+def read(folder: Path = RESULTS) -> dict[str, Any]:
+    """Return what the runs wrote, by release."""
+    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in folder.glob("*.yaml")}
+
+
+def releases() -> dict[str, Any]:
+    """Return the releases of the lab."""
+    return dict(yaml.safe_load(TABLE.read_text(encoding="utf-8"))["releases"])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(read(), releases()), encoding="utf-8")

@@ -1,0 +1,66 @@
+"""Every release of the lab, one after another: boot, every stage of test_releases.py, and the page of what was found.
+
+all_releases.py [--built] [RELEASE …]   --built leaves out what would have to be built first, and says so
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import host
+from lab_releases import LabRelease, lab_releases
+from places import HERE, SWITCH, binaries
+from stages import SWITCH as RESULTS_SWITCH
+from stages import write_left_out
+
+RESULTS = HERE / "results"
+PAGE = HERE.parents[1] / "docs" / "releases_page.py"
+
+
+def main(words: Sequence[str]) -> int:
+    """Try them all, also when one fails; the exit status says whether all of those that were tried passed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--built", action="store_true")
+    parser.add_argument("releases", nargs="*", metavar="RELEASE", choices=[[], *lab_releases()])
+    given = parser.parse_args(words)
+    if reason := host.unfit():
+        sys.stderr.write(f"{reason}\n")
+        return 1
+    outcomes = [
+        _try(row, built=given.built)
+        for name, row in lab_releases().items()
+        if not given.releases or name in given.releases
+    ]
+    subprocess.run([sys.executable, PAGE], check=True)
+    return 0 if all(outcomes) else 1
+
+
+def _try(release: LabRelease, *, built: bool) -> bool:
+    if not binaries(release).exists():
+        reason = host.unbuildable(release)
+        if not reason and built:
+            reason = f"it was not built: make lab-cache RELEASE={release.release}"
+        if reason:
+            write_left_out(RESULTS, release, reason)
+            sys.stdout.write(f"{release.release}: left out: {reason}\n")
+            return True
+    lab = [sys.executable, HERE / "lab.py"]
+    tests = [sys.executable, "-m", "pytest", "-x", "-q", HERE / "test_releases.py"]
+    variables = {SWITCH: str(release.release), "KUBEHARDEN_LAB": "1", RESULTS_SWITCH: str(RESULTS)}
+    commands: list[list[str | Path]] = [[*lab, "up"], tests, [*lab, "down"]]
+    done = [
+        subprocess.run(command, env={**os.environ, **variables}, check=False, cwd=HERE.parents[1]).returncode
+        for command in commands
+    ]
+    return not any(done)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,125 @@
+"""The programs of a later release, started on what a run has written: the judge of what readiness foretold."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster import kubectl
+from lab_releases import LabRelease, lab_releases
+from machines import ssh
+from places import BINARIES, LAB_RELEASE, Node, binaries, existing
+from steps import LabError, wait
+from truth import flat
+
+from kubeharden.components import Effect
+from kubeharden.facts import Facts
+from kubeharden.plan.upgrade import upgrade_findings
+
+# In the order of an upgrade: nothing is newer than the API server it talks to.
+ORDER = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet")
+SETTLED = (
+    12  # seconds for which one process runs, and then counts as started: longer than RestartSec= of the units
+)
+PATIENCE = 60
+
+STATE_SCRIPT = "systemctl show -p ActiveState,SubState,MainPID,NRestarts {}"
+WORDS_SCRIPT = """
+sudo journalctl -q --no-pager -o cat --since=@{1} -u {0} | grep -v '^Flag --' |
+  grep -iE 'unknown flag|failed|error|panic|cannot|invalid|not supported|unable|must' | head -n 3
+"""
+
+
+@dataclass(frozen=True)
+class Started:
+    """One component of a later release on one node.
+
+    Attributes:
+        foretold: why readiness says that it does not start; empty where it says that it does.
+        words: the first lines of its journal that say why it did not start; empty where it did.
+    """
+
+    node: str
+    component: str
+    foretold: str
+    words: str
+
+    @property
+    def as_foretold(self) -> bool:
+        return bool(self.foretold) == bool(self.words)
+
+    def __str__(self) -> str:
+        outcome = f"does not start ({self.words})" if self.words else "starts"
+        verdict = (
+            "as readiness says" if self.as_foretold else f"readiness says: {self.foretold or 'it starts'}"
+        )
+        return f"{self.component} on {self.node} {outcome}, {verdict}"
+
+
+def next_built() -> LabRelease | None:
+    """The next release of the lab whose programs are in the cache; None where no later one is."""
+    later = [row for row in lab_releases().values() if row.release > LAB_RELEASE.release]
+    return next((row for row in later if binaries(row).exists()), None)
+
+
+def start_all(later: LabRelease, facts: Facts) -> Iterator[Started]:
+    """Start each component of each node with the later program; one that does not start gets its own back."""
+    stops: dict[tuple[str, str], str] = {}
+    for name, finding in upgrade_findings(facts, str(later.release)):
+        if finding.effect is Effect.STOPS:
+            stops.setdefault((name, finding.component), f"{finding.setting}: {finding.why}")
+    for component in ORDER:
+        for node in existing():
+            if component not in {service.name for service in facts.node(node.name).present}:
+                continue
+            words = _start(node, component, binaries(later))
+            if words:
+                back = _start(node, component, BINARIES)
+                if back:
+                    raise LabError(f"{component} on {node.name} does not start with its own program: {back}")
+            if component == "kube-apiserver":
+                wait("the API server", lambda: "" if _ready() else "it is not ready", seconds=90)
+            yield Started(node.name, component, stops.get((node.name, component), ""), words)
+
+
+def _ready() -> bool:
+    return kubectl("get", "--raw", "/readyz", "--request-timeout=5s", check=False).strip() == "ok"
+
+
+def _start(node: Node, component: str, programs: Path) -> str:
+    """Exchange the program and restart; why it does not start, empty if it does."""
+    since = int(ssh(node, "date +%s"))
+    program = programs / "usr" / "bin" / component
+    _copy(node, program)
+    ssh(node, f"sudo systemctl restart --no-block {component}")
+    end = time.monotonic() + PATIENCE
+    seen, seen_since = "", time.monotonic()
+    while time.monotonic() < end:
+        state = ssh(node, STATE_SCRIPT.format(component))
+        if state != seen:
+            seen, seen_since = state, time.monotonic()
+        now = dict(line.split("=", 1) for line in state.splitlines())
+        if now["NRestarts"] != "0":
+            break
+        if now["SubState"] == "running" and time.monotonic() - seen_since > SETTLED:
+            return ""
+        time.sleep(1)
+    return ssh(node, WORDS_SCRIPT.format(component, since), check=False).strip() or " ".join(seen.split())
+
+
+def _copy(node: Node, program: Path) -> None:
+    # A program that runs cannot be written to, but another one can take its name.
+    target = node.root / "usr/bin" / program.name
+    staged = target.with_name(f".{program.name}.new")
+    staged.write_bytes(program.read_bytes())
+    staged.chmod(0o755)
+    staged.rename(target)
+
+
+def kubelet_config(node: Node) -> dict[str, object]:
+    """The effective configuration of a node's kubelet, flat."""
+    raw = json.loads(kubectl("get", "--raw", f"/api/v1/nodes/{node.name}/proxy/configz"))
+    return flat(raw["kubeletconfig"])

@@ -1,0 +1,332 @@
+"""Every stage of a run on the release that the lab is: `make lab-all` does this on each, and keeps what it found.
+
+The stages come one after another, on one cluster: a stage that fails leaves the later ones out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from changes import Hands, hands
+from cluster import get, kubectl, wait_for_nodes
+from declared import DECLARED
+from machines import ssh
+from next_release import kubelet_config, next_built, start_all
+from places import ADMIN, BINARIES, INVENTORY, KUBECTL, LAB_RELEASE, Node, existing
+from poison import EVER, poisoned
+from runs import Runbook, lab
+from stages import Row
+from steps import wait
+from truth import SERVICES, Truth, differences, look, services_missing, without_kubeharden
+
+from kubeharden.releases import LAST, Release
+from support import Executed, Papermill
+
+# The lab has an ordinary Deployment that no policy of the article is for.
+PARAMETERS = {"psp": {"accept_breaking": "[shop/web]"}, "psa": {"accept_breaking": "[]"}}
+WARNED = re.compile(r"Flag --(\S+) has been deprecated")
+
+
+class Rounds:
+    """What the stages hand on: the runs, and what was seen around them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.row = Row(LAB_RELEASE, BINARIES / "usr" / "bin", len(existing()))
+        self.runbook = Runbook(folder)
+        self.before: Truth
+        self.after: Truth
+        self.applied: Executed
+
+    def run(self, pod_security: str, **parameters: str) -> Executed:
+        return self.runbook(pod_security=pod_security, **{**PARAMETERS[pod_security], **parameters})
+
+
+@pytest.fixture(scope="module")
+def rounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rounds]:
+    lab("up")
+    result = Rounds(tmp_path_factory.mktemp("rounds"))
+    with result.row.stage("boot"):
+        lab("reset")
+    yield result
+    lab("reset")
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Callable[..., Hands]]:
+    """The library's hands on the lab, with a settling time."""
+    with hands(tmp_path) as make:
+        yield make
+
+
+way = pytest.mark.parametrize("pod_security", LAB_RELEASE.pod_security, scope="module")
+
+
+def succeeded(run: Executed) -> Executed:
+    assert run.status == 0, run.output[-6000:]
+    return run
+
+
+@way
+class TestOneWay:
+    def test_plan_writes_nothing(self, rounds: Rounds, pod_security: str) -> None:
+        with rounds.row.stage(f"plan ({pod_security})"):
+            rounds.before = look()
+            succeeded(rounds.run(pod_security, mode="plan"))
+            after = look()
+            assert after.files == rounds.before.files
+            assert after.versions == rounds.before.versions
+            assert after.starts == rounds.before.starts
+
+    def test_harden(self, rounds: Rounds, pod_security: str) -> None:
+        with rounds.row.stage(f"harden ({pod_security})") as saw:
+            rounds.applied = succeeded(rounds.run(pod_security))
+            rounds.after = look()
+            only_what_was_declared(rounds.before, rounds.after)
+            assert rounds.after.containers == rounds.before.containers
+            gone = {
+                found[1] for lines in rounds.before.warnings.values() for line in lines if (found := WARNED.match(line))
+            }  # fmt: skip
+            left = left_over(rounds.after)
+            assert len(gone - left) > 0
+            saw.append(
+                f"{len(gone - left)} deprecated flags moved, {len(left)} without a field are still warned of"
+            )
+            saw.extend(pod_security_holds(pod_security, enforced=False))
+
+    def test_proof(self, rounds: Rounds, pod_security: str) -> None:
+        with rounds.row.stage(f"proof ({pod_security})"):
+            proved = rounds.applied.shown("run.prove()")
+            assert "changed in the declared values and in nothing else" in proved
+            for (node, service), lines in rounds.after.warnings.items():
+                for line in lines if service in SERVICES else ():
+                    assert line.split(",")[0].strip() in proved, f"{service} on {node} still warns: {line}"
+
+    def test_a_second_run_finds_nothing(self, rounds: Rounds, pod_security: str) -> None:
+        with rounds.row.stage(f"second run ({pod_security})"):
+            before = look()
+            second = succeeded(rounds.run(pod_security))
+            after = look()
+            assert "There is nothing to do" in second.shown("run.plan()")
+            assert after.files == before.files
+            assert after.starts == before.starts
+            assert differences(before.versions, after.versions) == {}
+
+    def test_a_kube_proxy_that_watches_its_file(self, rounds: Rounds, pod_security: str) -> None:
+        """It ends by itself when the file's content changes, and with Restart=no it stays down."""
+        with rounds.row.stage(f"kube-proxy's file changes ({pod_security})") as saw:
+            *_, node = existing()
+            drop_in = "/etc/systemd/system/kube-proxy.service.d/restart.conf"
+            ssh(
+                node,
+                f"sudo mkdir -p $(dirname {drop_in}) && sudo tee {drop_in} && sudo systemctl daemon-reload",
+                text="[Service]\nRestart=no\n",
+            )
+            changed = succeeded(rounds.run(pod_security, steps="[kube-proxy]", cluster_cidr="10.32.0.0/15"))
+            plan = changed.shown("run.plan()") + changed.shown('run.show("kube-proxy")')
+            assert "Restart=no, it stays down" in plan
+            now = look()
+            for one in existing():
+                assert now.configz[one.name, "kube-proxy"]["clusterCIDR"] == "10.32.0.0/15"
+            # By hand, so that nobody restarts it: what the words of the plan rest on.
+            command = ssh(node, "systemctl show -p ExecStart --value kube-proxy")
+            file = re.search(r"--config=(\S+)", command)
+            assert file is not None, command
+            edit = "sed s#10.32.0.0/15#10.32.0.0/16# {0} >/run/edited && cat /run/edited >{0}".format(file[1])
+            ssh(node, f"sudo sh -c '{edit}'")
+            wait("kube-proxy to end", lambda: "" if _state(node, "kube-proxy") != "active" else "it runs", 30)
+            succeeded(rounds.run(pod_security, steps="[kube-proxy]", cluster_cidr="10.32.0.0/16"))
+            ssh(node, f"sudo rm -r $(dirname {drop_in}) && sudo systemctl daemon-reload")
+            after = look()
+            assert after.configz == rounds.after.configz
+            assert without_kubeharden(after.files) == without_kubeharden(rounds.after.files)
+            saw.append(
+                "a run changes the file with Restart=always and Restart=no; changed by hand, that with no stays down"
+            )
+
+    def test_poisoned_changes_are_put_back(
+        self, rounds: Rounds, pod_security: str, at: Callable[..., Hands]
+    ) -> None:
+        with rounds.row.stage(f"poisoned change ({pod_security})") as saw:
+            for service, line in (("kubelet", "maxPods: many"), ("kube-proxy", "mode: nonsense")):
+                hand, node = at(), existing()[-1]
+                key = line.partition(":")[0]
+
+                def spoil(text: str, key: str = key, line: str = line) -> str:
+                    kept = [row for row in text.splitlines(keepends=True) if not row.startswith(f"{key}:")]
+                    return f"{''.join(kept)}{line}\n"
+
+                words = poisoned(hand, hand.other_config(node, service, spoil))
+                assert "the files are as before" in words, words
+                saw.append(f"{service} with {line}: put back by its node")
+
+    def test_roll_back(self, rounds: Rounds, pod_security: str) -> None:
+        with rounds.row.stage(f"rollback ({pod_security})"):
+            record = record_of(rounds.applied)
+            papermill = Papermill(rounds.folder, "rollback.ipynb")
+            succeeded(
+                papermill(
+                    cwd=rounds.folder, record=str(record), inventory=str(INVENTORY),
+                    accept_unvouched=json.dumps(unvouched()),
+                )
+            )  # fmt: skip
+            wait_for_nodes(existing(), EVER)
+            wait("every service", lambda: services_missing(rounds.before), seconds=60)
+            after = look()
+            assert without_kubeharden(after.files) == without_kubeharden(rounds.before.files)
+            assert after.configz == rounds.before.configz
+            assert {key: set(lines) for key, lines in after.warnings.items()} == {
+                key: set(lines) for key, lines in rounds.before.warnings.items()
+            }
+            assert after.containers == rounds.before.containers
+
+
+def test_readiness_and_the_real_next_release(rounds: Rounds, at: Callable[..., Hands]) -> None:
+    pod_security, later = LAB_RELEASE.pod_security[-1], next_built()
+    target = later.release if later else min(LAST, Release(1, LAB_RELEASE.release.minor + 1))
+    parameters = {"enforce": "true"} if pod_security == "psa" else {}
+    if target > LAB_RELEASE.release:
+        parameters["target_release"] = str(target)
+    with rounds.row.stage("harden for the next release") as saw:
+        succeeded(rounds.run(pod_security, **parameters))
+        only_what_was_declared(rounds.before, look())
+        saw.extend(pod_security_holds(pod_security, enforced=pod_security == "psa"))
+    with rounds.row.stage("readiness") as saw:
+        papermill = Papermill(rounds.folder, "upgrade-readiness.ipynb")
+        judged = succeeded(
+            papermill(cwd=rounds.folder, inventory=str(INVENTORY), target_release=str(target))
+        ).shown("run.readiness()")
+        saw.append(f"for {target}: {judged.strip().splitlines()[0][:160]}")
+    if later is None:
+        newest = LAB_RELEASE.release == LAST
+        why = "it is the newest" if newest else "the programs of no later release are in the cache"
+        with rounds.row.stage("next release") as saw:
+            saw.append(f"left out: {why}")
+        return
+    with rounds.row.stage(f"next release ({later.release})") as saw:
+        facts = at().facts
+        found = list(start_all(later, facts))
+        saw.extend(str(one) for one in found)
+        assert [str(one) for one in found if not one.as_foretold] == []
+        for one in found:
+            if one.component == "kubelet" and not one.words:
+                [node] = [node for node in existing() if node.name == one.node]
+                config = kubelet_config(node)
+                assert {path: config.get(path) for path in DECLARED} == DECLARED
+
+
+def only_what_was_declared(before: Truth, after: Truth) -> None:
+    """The effective configuration of every component differs in nothing but what the profile hardens."""
+    for (node, service), config in before.configz.items():
+        changed = differences(config, after.configz[node, service])
+        if service == "kubelet":
+            assert {path: DECLARED.get(path, "not declared") for path in changed} == {
+                path: then for path, (_, then) in changed.items()
+            }, (node, changed)
+            assert {path: after.configz[node, service].get(path) for path in DECLARED} == DECLARED
+        else:
+            assert changed == {}, (node, service, changed)
+
+
+def _state(node: Node, service: str) -> str:
+    return ssh(node, f"systemctl is-active {service}", check=False).strip()
+
+
+def left_over(truth: Truth) -> set[str]:
+    """Deprecated flags of which some component still warns."""
+    lines = [line for (_, service), lines in truth.warnings.items() if service in SERVICES for line in lines]
+    return {found[1] for line in lines if (found := WARNED.match(line))}
+
+
+def create(namespace: str, account: str, *, privileged: bool, words: Sequence[str] = ()) -> str:
+    """What the API server says to a pod that is not really made, with its warnings."""
+    container = {
+        "name": "probe", "image": "nginx:1.19", "imagePullPolicy": "Never",
+        "securityContext": {"privileged": privileged},
+    }  # fmt: skip
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"generateName": "probe-", "namespace": namespace},
+        "spec": {"serviceAccountName": account, "containers": [container]},
+    }
+    done = subprocess.run(
+        [KUBECTL, f"--kubeconfig={ADMIN}", "create", "--dry-run=server", "-f", "-", *words],
+        input=json.dumps(pod), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+def pod_security_holds(pod_security: str, *, enforced: bool) -> list[str]:
+    """The API server itself refuses or warns as was planned; what it said."""
+    somebody = ("--as=system:serviceaccount:shop:default", "--as-group=system:serviceaccounts")
+    kubectl("-n", "shop", "create", "rolebinding", "edits", "--clusterrole=edit", "--serviceaccount=shop:default",
+            check=False)  # fmt: skip
+    if pod_security == "psp":
+        said = create("shop", "default", privileged=True, words=somebody)
+        assert "PodSecurityPolicy: unable to admit pod" in said, said
+        return ["a privileged pod is refused by PodSecurityPolicy", *both_refuse(somebody)]
+    labels = get("namespace", "shop")["metadata"]["labels"]
+    prefix = "pod-security.kubernetes.io"
+    level = labels[f"{prefix}/warn"]
+    assert labels[f"{prefix}/audit"] == level
+    assert (f"{prefix}/enforce" in labels) == enforced
+    said = create("shop", "default", privileged=True, words=somebody)
+    assert ("violates PodSecurity" if enforced else "would violate PodSecurity") in said, said
+    assert ("orbidden" in said) == enforced, said
+    assert "created" in create("shop", "default", privileged=False, words=somebody)
+    verb = "refused" if enforced else "warned of"
+    return [f"shop is to be {level}: a privileged pod is {verb}, an ordinary one is admitted"]
+
+
+def both_refuse(somebody: Sequence[str]) -> list[str]:
+    """Where the release has both, Pod Security Admission refuses beside PodSecurityPolicy, and after it."""
+    if "psa" not in LAB_RELEASE.pod_security:
+        return []
+    kubectl("create", "namespace", "both")
+    try:
+        kubectl("label", "namespace", "both", "pod-security.kubernetes.io/enforce=restricted")
+        wait(
+            "its service account", lambda: "" if "default" in kubectl("-n", "both", "get", "sa") else "no", 30
+        )
+        said = create("both", "default", privileged=True)
+        # The administrator may use every policy, so that the other plugin is the one that speaks.
+        assert "violates PodSecurity" in said, said
+        kubectl(
+            "-n",
+            "both",
+            "create",
+            "rolebinding",
+            "edits",
+            "--clusterrole=edit",
+            "--serviceaccount=both:default",
+        )
+        words = [word.replace(":shop:", ":both:") for word in somebody]
+        said = create("both", "default", privileged=False, words=words)
+        assert "PodSecurityPolicy: unable to admit pod" in said, said
+    finally:
+        kubectl("delete", "namespace", "both", "--wait=true")
+    return ["in a namespace that enforces restricted, each of the two plugins refuses what the other admits"]
+
+
+def record_of(run: Executed) -> Path:
+    """The folder of a run's record, which is the last that was made."""
+    return max(
+        (path for path in run.records.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime
+    )
+
+
+def unvouched() -> list[str]:
+    """What `accept_unvouched` has to name where nobody has sealed the record: namespaces with labels."""
+    return [
+        f"Namespace {item['metadata']['name']}"
+        for item in get("namespaces")["items"]
+        if any(
+            label.startswith("pod-security.kubernetes.io/") for label in item["metadata"].get("labels", {})
+        )
+    ]
