@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
+import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 import yaml
 
 from kubeharden.releases import LAST
-from release_facts import tables
+from release_facts import reading, tables
 from release_facts.condense import condense
 from release_facts.files import FACTS, read, read_all, row, write
 from release_facts.module import go_mod
@@ -203,3 +206,27 @@ def _as_printed(component: str, facts: dict[str, Any]) -> dict[str, Any]:
             for version, fields in facts["apiVersions"].items()
         }
     return made
+
+
+def test_a_module_of_a_release_that_cannot_be_had_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its flags would seem to be gone in that release: readiness would say that the component does not start."""
+    (tmp_path / "go.mod").write_text("require (\n\tk8s.io/component-base v0.0.0\n)\n")
+    said = {"k8s.io/kubernetes": {"Dir": str(tmp_path)}, "k8s.io/component-base": {"Error": "403 Forbidden"}}
+
+    def go(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 0, json.dumps(said[command[-1].partition("@")[0]]))
+
+    monkeypatch.setattr(subprocess, "run", go)
+    with pytest.raises(LookupError, match=r"k8s.io/component-base v0.38.0 cannot be had: 403 Forbidden"):
+        reading.sources("v1.38.0", "kube-controller-manager")
+
+
+def test_a_flag_that_goes_does_not_come_back() -> None:
+    """A release between two that have a flag has it, too; where it seems not to, its facts are incomplete."""
+    for component in ("kubelet", "kube-proxy", "kube-scheduler", "kube-apiserver", "kube-controller-manager"):
+        flags = yaml.safe_load((tables.TABLES / f"{component}.yaml").read_text())["flags"]
+        for name, rows in flags.items():
+            for one, following in pairwise(rows):
+                assert one["until"] == following["since"], (component, name)

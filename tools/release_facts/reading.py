@@ -96,7 +96,11 @@ def main(releases: list[str]) -> None:
 
 
 def sources(release: str, component: str) -> dict[str, Any]:
-    """Return what the sources of a release say of a component: ``flags``, ``gates`` and ``plugins``."""
+    """Return what the sources of a release say of a component: ``flags``, ``gates`` and ``plugins``.
+
+    Raises:
+        LookupError: a module that the release is made of cannot be had.
+    """
     own = _module(KUBERNETES, release)
     places = []
     for line in (*SHARED, *OWN[component]):
@@ -105,6 +109,8 @@ def sources(release: str, component: str) -> dict[str, Any]:
             own if module == "." else own / "staging/src/k8s.io" / module
         )  # within the module itself to 1.14
         if not base.is_dir():
+            if f"k8s.io/{module} " not in (own / "go.mod").read_text():
+                continue  # did not exist then
             base = _module(f"k8s.io/{module}", f"v0.{release.removeprefix('v1.')}")
         places += [base / name for name in names.split()]
     there = [str(place) for place in places if place.exists()]
@@ -126,7 +132,9 @@ def _module(name: str, version: str) -> Path:
         text=True,
     )
     answer = json.loads(done.stdout)
-    return Path(answer.get("Dir", "/nonexistent"))  # a module that did not exist then
+    if "Dir" not in answer:  # without its flags, the release would seem to have lost them
+        raise LookupError(f"{name} {version} cannot be had: {answer.get('Error', 'go says nothing')}")
+    return Path(answer["Dir"])
 
 
 def _flag(row: dict[str, Any]) -> dict[str, Any]:
