@@ -53,6 +53,27 @@ PIECES = (
         "''",
     ),
 )
+BEGINNINGS = (
+    "",
+    "-",
+    "@",
+    ":",
+    "+",
+    "!",
+    '"',
+    "'",
+    " ",
+    "\\",
+    "\\x2f",
+    "/",
+    "/",
+    "/bin/",
+    "echo",
+    ".",
+    "a",
+    "a",
+    '""',
+)
 WORDS = (
     "a",
     "b c",
@@ -106,6 +127,18 @@ def test_what_is_random_is_read_as_systemd_reads_it() -> None:
             assert mine == wanted, line
         else:
             assert specifiers_of(mine, wanted) is not None, (line, mine, wanted)
+
+
+def test_the_path_of_a_program_is_taken_as_systemd_takes_it() -> None:
+    source = chance()
+    lines = [
+        "ExecStart=:"
+        + "".join(source.choices(BEGINNINGS, k=source.randrange(1, 6)))
+        + source.choice(("", " b"))
+        for _ in range(sampling.examples(COUNT))
+    ]
+    for line, wanted in zip(lines, systemd_oracle.commands_of(lines), strict=True):
+        assert read(line) == wanted, line
 
 
 def test_what_is_written_is_read_by_systemd() -> None:

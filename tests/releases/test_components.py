@@ -50,7 +50,9 @@ def test_what_a_row_names_is_there(row: Component) -> None:
     for name in filter(None, (*config.honoured, config.port_flags_give_way)):
         assert feature(name).source
     if config.entry:
-        assert {*config.entry.closed_by, *config.entry.by} <= table.fields.keys()
+        assert {*config.entry.closed_by, config.entry.by} <= table.fields.keys()
+        assert table.flags[config.entry.by_flag].field == config.entry.by
+    assert config.syntax.keys() <= flags.keys()
 
 
 def test_every_check_is_of_a_component() -> None:

@@ -22,8 +22,6 @@ MOST_MARKED = 200  # words with specifiers
 # Not a character, so that systemd itself takes no line that has it (utf8_is_valid, src/basic/utf8.c).
 MARK = "\ufdd0"
 MARKED = re.compile(f"{MARK}(.)", re.DOTALL)
-# systemd.service(5): before the path of the executable. "@": the next word is its argv[0]; ":": variables stay text.
-_PREFIXES = re.compile(r"[@\-:+!|]*")
 _SPECIFIER = re.compile(r"%(?:(%)|([A-Za-z0-9]))")
 _BRACED = re.compile(r"\$\$|\$\{([^}:]*)\}")
 _ESCAPE = re.compile(
@@ -34,6 +32,7 @@ _CHARACTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t",
 # What stands for itself, by the quote that is open.
 _PLAIN = {"": re.compile(r"""[^ \t\r\n'"\\]*"""), "'": re.compile(r"[^'\\]*"), '"': re.compile(r'[^"\\]*')}
 _SEPARATOR = re.compile(r"(\\?);(?=[ \t\r\n]|\Z)")
+_UNSAFE_PATH = re.compile("[\x00-\x1f\x7f'\"\\\\]")  # string_is_safe, src/basic/string-util.c
 # What must not stand in a unit as it is: control characters, noncharacters, bytes that are not UTF-8.
 _UNSAFE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
@@ -198,19 +197,53 @@ def read_commands(text: str, environment: Mapping[str, str]) -> list[Command]:
 
 
 def _command(words: Sequence[str], environment: Mapping[str, str]) -> Command:
-    found = _PREFIXES.match(words[0])
-    prefix = found[0] if found else ""
+    prefix = _prefix(words[0])
     path, *rest = [mark_specifiers(word) for word in (words[0][len(prefix) :], *words[1:])]
     if _has_variable(path) and ":" not in prefix:
         raise UnitError(
             f"ExecStart= has a variable in the path of its program ({path}), which systemd leaves as it is"
         )
-    argv = rest if "@" in prefix and rest else [path, *rest]
+    if why := _unfit_path(path) or (
+        "@ wants a word for argv[0] after the path" if "@" in prefix and not rest else ""
+    ):
+        raise UnitError(
+            f"ExecStart= begins with {words[0]!r}, with which systemd starts nothing: {why}. Write the program's whole "
+            "path right behind the prefix"
+        )
+    argv = rest if "@" in prefix else [path, *rest]
     if ":" in prefix:
         return Command(prefix, path, tuple(argv))
     unset: dict[str, None] = {}
     expanded = tuple(expand(argv, environment, unset))
     return Command(prefix, path, expanded, tuple(unset), any(map(_has_variable, argv)))
+
+
+def _prefix(word: str) -> str:
+    """Return what stands before the path of an executable, each character once (config_parse_exec).
+
+    ``@``: the next word is its ``argv[0]``; ``:``: variables stay text (systemd.service(5)).
+    """
+    for at, char in enumerate(word):
+        before = word[:at]
+        is_new = char not in before and not (char in "+!" and ("+" in before or "!" in before))
+        if char not in "@-:+!|" or not (
+            is_new or (char == "!" and before.count("!") == 1 and "+" not in before)
+        ):
+            return before
+    return word
+
+
+def _unfit_path(path: str) -> str:
+    """Return why systemd starts no program of a path (config_parse_exec, src/core/load-fragment.c); empty otherwise."""
+    if not path:
+        return "it has no path"
+    if _UNSAFE_PATH.search(path.replace(MARK, "")):
+        return "the path has a quote, a backslash or a control character"
+    if path.endswith("/"):
+        return "it is the path of a folder"
+    if path in (".", "..") or ("/" in path and not path.startswith(("/", MARK))):
+        return "the path is relative"
+    return ""
 
 
 def _is_variable(word: str) -> bool:

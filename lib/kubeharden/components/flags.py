@@ -11,12 +11,6 @@ from kubeharden.components.values import parse_configuration, parse_pair, parse_
 from kubeharden.errors import UnitError
 from kubeharden.releases import Component, Flag, FlagTable
 
-# Eviction thresholds are written memory.available<100Mi (pkg/kubelet/eviction/helpers.go).
-THRESHOLD_FLAGS = {"--eviction-hard", "--eviction-soft"}
-# An item without "=" is a key with an empty value: ConfigurationMap (component-base/cli/flag/configuration_map.go).
-CONFIGURATION_MAPS = {"--node-labels"}
-# One pair a flag, whose value may hold commas: NewMapStringStringNoSplit (component-base/cli/flag).
-ONE_PAIR_FLAGS = {"--cpu-manager-policy-options"}
 # The one-letter flags: glog's and klog's "v" (pflag's PFlagFromGoFlag makes it a shorthand), and cobra's help.
 SHORTHANDS = {"v": "--v", "h": "--help"}
 
@@ -75,7 +69,10 @@ def split_flags(argv: Sequence[str], table: FlagTable) -> list[FlagUse]:
             )
         if not word.startswith("-") or word in ("-", "--"):
             after = f" after {uses[-1].name}" if uses else ""
-            raise UnitError(f"{table.component} takes no argument{after}; is a value split by a space?")
+            cause = (
+                "stands a blank after a backslash" if word.startswith("\\") else "is a value split by a space"
+            )
+            raise UnitError(f"{table.component} takes no argument{after}; {cause}?")
         name, has_value, value = _name_and_value(word, table)
         flag = table.flag(name)
         if not has_value:
@@ -151,11 +148,11 @@ def value_of(use: FlagUse, flag: Flag) -> object:
     Raises:
         FlagValueError: the text is not a value of the flag's type, or not one of its enum.
     """
-    separator = "<" if use.name in THRESHOLD_FLAGS else "="
+    separator = "<" if flag.syntax == "thresholds" else "="
     try:
-        if use.name in ONE_PAIR_FLAGS:
+        if flag.syntax == "pair":
             value: object = parse_pair(use.value, separator)
-        elif use.name in CONFIGURATION_MAPS:
+        elif flag.syntax == "labels":
             value = parse_configuration(use.value)
         else:
             value = parse_text(flag.type, use.value, separator)

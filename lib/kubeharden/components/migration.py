@@ -350,15 +350,13 @@ class _Work:
         closed = {
             path for path, value in required.items() if not strict_enough(path, paths.get(holds, path), value)
         }
-        if entry and entry.closed_by & closed:
+        if entry and entry.closed_by & closed and not paths.get(holds, entry.by):
             # This is the way in of the API server, which has a certificate for kubelets and no token.
-            path, flag = next(iter(entry.by.items()))
-            if not paths.get(holds, path):
-                why = (
-                    f"nobody could authenticate to this {self.table.component} any more, the API server included, "
-                    f"which logs in with a client certificate: it has no {flag}; set it first"
-                )
-                self.result.refused.append(Setting(flag, path, "", why))
+            why = (
+                f"nobody could authenticate to this {self.table.component} any more, the API server included, "
+                f"which logs in with a client certificate: it has no {entry.by_flag}; set it first"
+            )
+            self.result.refused.append(Setting(entry.by_flag, entry.by, "", why))
         return list(required.items())
 
     def _harden(self, config: dict[str, Any], path: str, value: Any, why: str) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kubeharden.components.shells import SHELLS, shell_line, unwrapped
+from kubeharden.components.shells import SHELLS, shell_line, shell_operand, unwrapped
 from kubeharden.errors import UnitError
 from kubeharden.releases import find_component, known_components
 
@@ -27,7 +27,7 @@ STARTERS = frozenset(
             "gosu",
             "su-exec",
         ),
-        *("systemd-inhibit", "timeout"),
+        *("systemd-inhibit", "timeout", "runuser", "choom", "setarch", "cgexec"),
     }
 )
 CONTAINERS = frozenset(
@@ -57,6 +57,15 @@ CONTAINERS = frozenset(
         "unshare",
     }
 )
+# Programs that start a process of their own somewhere else, and what a unit has in their place.
+LAUNCHERS = {
+    "systemd-run": "this unit is one already",
+    **dict.fromkeys(
+        ("start-stop-daemon", "daemonize", "daemon", "supervise"),
+        "systemd itself does that",
+    ),
+    **dict.fromkeys(("su", "runuser"), "User= says who runs it"),
+}
 # Where the flags are said to a distribution that starts the components itself.
 DISTRIBUTIONS = {
     "k3s": "in /etc/rancher/k3s/config.yaml (kubelet-arg, kube-proxy-arg …)",
@@ -114,6 +123,8 @@ def _base(word: str) -> str:
 
 def is_program(component: str, argv: Sequence[str]) -> bool:
     """Return whether a command line begins with the component: its name, that with a version, or hyperkube's."""
+    if not argv:
+        return False
     versioned = re.fullmatch(rf"{re.escape(component)}(?:[-_.]?v?[0-9][\w.+-]*)?", _base(argv[0]))
     return versioned is not None or _is_hyperkube(component, argv)
 
@@ -121,7 +132,7 @@ def is_program(component: str, argv: Sequence[str]) -> bool:
 def component_of(argv: Sequence[str]) -> str:
     """Return the name of the component that a command line runs; that of its program for another one."""
     found = (row.name for row in known_components() if is_program(row.name, argv))
-    return next(found, _base(argv[0]))
+    return next(found, _base(argv[0]) if argv else "")
 
 
 def started_program(words: Sequence[str]) -> tuple[str, ...]:
@@ -202,14 +213,14 @@ def _start_of_command(component: str, words: Sequence[str], running: Sequence[st
         *(at for at, rest in own if list(rest[:1]) == list(running[:1])),
         *(at for at, rest in own if "/" in rest[0]),
         *(at for at, _ in own),
-        *(at for at, rest in later if at == end or "/" in rest[0]),
+        *(at for at, rest in later if at == end or re.fullmatch(r"\S*/\S*", rest[0])),
     ]
     return next(iter(found), 0)
 
 
 def _end_of_starters(component: str, words: Sequence[str], running: Sequence[str]) -> int:
     """Return where the command begins that an unknown program has become, by the process that runs; 0 otherwise."""
-    if not running or _base(words[0]) in CONTAINERS | DISTRIBUTIONS.keys():
+    if not running or _base(words[0]) in CONTAINERS | DISTRIBUTIONS.keys() | LAUNCHERS.keys():
         return 0
     places = (at for at in range(1, min(len(words), MOST_BEFORE)) if words[at] == running[0])
     return next((at for at in places if is_program(component, words[at:])), 0)
@@ -230,6 +241,11 @@ def _other_program(component: str, words: Sequence[str]) -> str:
             f"its unit runs {base}, not {name}: {base} starts it with flags that are set {DISTRIBUTIONS[base]}. Set "
             "them there, and leave the step out (steps)"
         )
+    if base in LAUNCHERS:
+        return (
+            f"its unit runs {base}, which starts another process, not {name}: {LAUNCHERS[base]}. Have the unit run the "
+            f"binary itself, {other}"
+        )
     if base == "kubelet-wrapper":
         return f"its unit runs kubelet-wrapper, which starts rkt, not {name}: have the unit run the binary, {other}"
     if base in CONTAINERS:
@@ -239,7 +255,7 @@ def _other_program(component: str, words: Sequence[str]) -> str:
         )
     if base.startswith(HYPERKUBE):
         return f"its unit runs hyperkube, and not as {component}: {other}"
-    script = next((word for word in words[1:] if not word.startswith("-")), "") if _interprets(base) else ""
+    script = shell_operand(words)[0] if _interprets(base) else ""
     if script or _SCRIPT.search(base):
         return (
             f"its unit runs the script {script or first}, not {name}: write the command that the script makes into "

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Sequence
 
 from kubeharden.errors import UnitError
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
+_OPTIONS_WITH_VALUES = ("--rcfile", "--init-file")  # besides "-o NAME" and bash's "-O NAME"
 # What a shell does not look into: single quotes; double quotes except $, ` and newlines; an escaped character.
 _QUOTED = re.compile(r"""'[^']*'|"((?:[^"\\]|\\[\s\S])*)"|\\.""")
 # Operators, expansions and comments.
@@ -49,16 +51,27 @@ def shell_words(text: str, what: str) -> list[str]:
     return words if word is None else [*words, "".join(word)]
 
 
+def shell_operand(argv: Sequence[str]) -> tuple[str | None, bool]:
+    """Return the first word of a shell that is not an option of it, and whether that is a line (``-c``)."""
+    words, is_line = deque(argv[1:]), False
+    while words and words[0][:1] in ("-", "+") and len(words[0]) > 1:
+        option = words.popleft()
+        if option == "--":
+            break
+        letters = "" if option.startswith("--") else option[1:]
+        is_line = is_line or (option[0] == "-" and "c" in letters)
+        for _ in range(letters.lower().count("o") or option in _OPTIONS_WITH_VALUES):
+            if words:
+                words.popleft()
+    return (words[0] if words else None), is_line
+
+
 def shell_line(argv: Sequence[str]) -> str | None:
     """Return the line of ``sh -c LINE``, with whatever other options; None for another command."""
     if not argv or argv[0].rpartition("/")[2] not in SHELLS:
         return None
-    for index, word in enumerate(argv[1:], start=1):
-        if not word.startswith("-"):
-            return None
-        if not word.startswith("--") and "c" in word:
-            return argv[index + 1] if index + 1 < len(argv) else None
-    return None
+    line, is_line = shell_operand(argv)
+    return line if is_line else None
 
 
 def unwrapped(argv: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Literal
 
 from kubeharden.errors import UnknownReleaseError
 from kubeharden.releases.features import feature
@@ -36,16 +37,18 @@ class ByHand(Row):
 
 
 class Entry(Row):
-    """The ways to authenticate that remain once anonymous access is closed.
+    """The way to authenticate that remains once anonymous access is closed.
 
     Attributes:
         closed_by: the fields that close it.
-        by: what lets somebody authenticate: the field, and what people call it. One of them must be set.
+        by: the field that must be set, so that the API server can authenticate.
+        by_flag: the flag that sets it.
         client_flag: the flag with which the API server gets the certificate that it logs in with.
     """
 
     closed_by: frozenset[str]
-    by: Mapping[str, str]
+    by: str
+    by_flag: str
     client_flag: str
 
 
@@ -67,6 +70,7 @@ class ConfigFile(Row):
     deprecation: str = "deprecated"
     entry: Entry | None = None
     takes_empty_arguments: bool = False
+    syntax: Mapping[str, Literal["labels", "pair", "thresholds"]] = {}
 
     def is_honoured(self, flag: str, release: Release) -> bool:
         """Return whether a flag counts beside a file that is in use."""

@@ -38,6 +38,7 @@ class Flag:
         stays: it keeps its effect beside ``--config``: it has no field, or has one and is not deprecated.
         legacy_default: its default where no config file is used, if that differs from the field's.
         enum: the values allowed in this release, if there is a list.
+        syntax: how its value is written, where its type does not say it (``components.yaml``).
         beside: the fields that it sets beside other flags, by those and their values; empty where it then sets none.
     """
 
@@ -49,6 +50,7 @@ class Flag:
     stays: bool = False
     legacy_default: Any = dataclasses.field(default=None, hash=False)
     enum: tuple[str, ...] | None = None
+    syntax: str = ""
     beside: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(default_factory=dict, hash=False)
 
     @property
@@ -75,12 +77,12 @@ class FlagTable:
     """
 
     def __init__(
-        self, component: str, release: Release, api_version: str = "", deprecation: str = ""
+        self, component: str, release: Release, api_version: str = "", rules: ConfigFile | None = None
     ) -> None:
         self.component, self.release, self.api_version = component, release, api_version
         self.takes_empty_arguments = True
         rows = in_release(_raw(component)["flags"], release)
-        self.flags: dict[str, Flag] = {name: self._flag(name, row, deprecation) for name, row in rows.items()}
+        self.flags: dict[str, Flag] = {name: self._flag(name, row, rules) for name, row in rows.items()}
 
     def flag(self, name: str) -> Flag | None:
         """Return the flag of that name (with dashes), or None where the release has none."""
@@ -90,17 +92,18 @@ class FlagTable:
         """Return the release in which a flag that this one no longer has went, such as ``1.24``; else None."""
         return removal(_raw(self.component)["flags"].get(name, ()), self.release)
 
-    def _flag(self, name: str, row: Mapping[str, Any], deprecation: str) -> Flag:
+    def _flag(self, name: str, row: Mapping[str, Any], rules: ConfigFile | None) -> Flag:
         deprecated = row.get("deprecated")
         return Flag(
             name=name,
             type=row["type"],
             fields=self._fields_of(row),
             part=row.get("part"),
-            deprecated=deprecation if deprecated is True else deprecated,
+            deprecated=rules.deprecation if rules and deprecated is True else deprecated,
             stays=row.get("stays", False),
             legacy_default=row.get("legacy_default"),
             enum=tuple(row["enum"]) if "enum" in row else None,
+            syntax=rules.syntax.get(name, "") if rules else "",
             beside=row.get("with", {}),
         )
 
@@ -128,7 +131,7 @@ class ReleaseTable(FlagTable):
                 f"{component} {release} accepts no {self.kind} of {api_version}; "
                 f"it accepts {', '.join(self.api_versions)}"
             )
-        super().__init__(component, release, api_version or self.api_versions[-1], self.rules.deprecation)
+        super().__init__(component, release, api_version or self.api_versions[-1], self.rules)
         self.takes_empty_arguments = self.rules.takes_empty_arguments
         self.decoding = Decoding(in_release({"": raw["decoding"]}, release)[""]["mode"])
         self.flags_beside_config_win: bool = raw["flags_beside_config"] == "win"
