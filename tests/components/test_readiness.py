@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kubeharden import Effect, ParameterError, UnknownReleaseError, migrate, readiness
+from kubeharden import Effect, KubehardenError, ParameterError, UnknownReleaseError, migrate, readiness
 from kubeharden.components import Finding
 from kubeharden.releases import LAST, Release
 
@@ -303,3 +303,50 @@ def test_flags_that_become_needed_and_plugins_that_nobody_knows_are_named() -> N
     assert ("1.35", "WARNS", "mode") in named(
         readiness("kube-proxy", "1.34", "1.35", ["kube-proxy", "--proxy-mode=ipvs"])
     )
+
+
+@pytest.mark.parametrize("component", ["kubelet", "kube-controller-manager"])
+@pytest.mark.parametrize(
+    ("provider", "gone"),
+    [("openstack", "1.26"), ("aws", "1.27"), ("azure", "1.29"), ("gce", "1.29"), ("vsphere", "1.29")],
+)
+def test_a_provider_that_is_a_part_of_kubernetes_goes(component: str, provider: str, gone: str) -> None:
+    before = str(Release.parse(gone).previous)
+    words = [component, f"--cloud-provider={provider}"]
+    assert (gone, "STOPS", "--cloud-provider") in named(readiness(component, "1.25", "1.31", words))
+    assert not [
+        f
+        for f in readiness(component, "1.24", before, words)
+        if f.setting == "--cloud-provider" and f.effect is Effect.STOPS
+    ]
+    for other in ("external", ""):
+        words = [component, f"--cloud-provider={other}"]
+        assert ("STOPS", "--cloud-provider") not in [
+            row[1:] for row in named(readiness(component, "1.25", "1.31", words))
+        ]
+
+
+@pytest.mark.parametrize("component", ["kubelet", "kube-controller-manager", "kube-apiserver"])
+def test_a_gate_keeps_such_a_provider_until_its_code_goes(component: str) -> None:
+    words = [component, "--cloud-provider=gce", "--feature-gates=DisableCloudProviders=false"]
+    found = named(readiness(component, "1.28", "1.31", words))
+    assert ("1.29", "STOPS", "--cloud-provider") not in found
+    assert ("1.31", "STOPS", "--cloud-provider") in found
+
+
+def test_an_api_server_does_not_start_with_a_provider_that_is_gone() -> None:
+    for provider in ("aws", "gce"):
+        found = named(
+            readiness("kube-apiserver", "1.28", "1.30", ["kube-apiserver", f"--cloud-provider={provider}"])
+        )
+        assert ("1.29", "STOPS", "--cloud-provider") in found
+
+
+@pytest.mark.parametrize("item", ["A", "A=", "A=maybe", "A=tRUE", "=", "A=true=true"])
+def test_what_is_not_a_pair_is_named_among_the_gates(item: str) -> None:
+    words = ["kube-apiserver", f"--feature-gates=AllAlpha=false,{item}"]
+    assert ("1.21", "STOPS", f"--feature-gates: {item}") in named(
+        readiness("kube-apiserver", "1.20", "1.21", words)
+    )
+    with pytest.raises(KubehardenError, match="--feature-gates"):
+        readiness("kubelet", "1.20", "1.21", ["kubelet", f"--feature-gates={item}"])

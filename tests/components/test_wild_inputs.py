@@ -248,3 +248,14 @@ def test_the_last_config_counts() -> None:
 def test_a_refused_port_comes_with_a_way_out(component: str, release: str, word: str, words: str) -> None:
     [refused] = migrate(component, release, [component, word]).refused
     assert re.search(words, refused.why)
+
+
+@pytest.mark.parametrize(("key", "name"), [(True, "true"), (None, "null"), (7, "7"), (1.5, '"1.5"')])
+def test_a_key_that_is_no_text_is_the_text_that_json_has_for_it(key: Any, name: str) -> None:
+    config = {"maxPods": 7, key: 3, "authentication": {key: {"a": 2}, "x509": {"clientCAFile": "/ca.crt"}}}
+    made = migrate("kubelet", "1.16", [*SECURE, "--config=/c"], config)
+    assert not made.refused
+    assert [(s.field, s.value) for s in made.dropped] == [(name, 3), (f"authentication.{name}", {"a": 2})]
+    assert name.strip('"') not in {*made.config, *made.config["authentication"]}
+    found = readiness("kubelet", "1.16", "1.20", [*SECURE, "--config=/c"], config)
+    assert name in [f.setting for f in found]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+from kubeharden.errors import UnitError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What no variable may have: bytes that are not UTF-8, noncharacters (utf8_is_valid, src/basic/utf8.c).
 _UNFIT = re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-# Comments, which a backslash continues, lines that are not assignments, and names.
-_LINE = re.compile(
-    r"[#;](?:[^\\\r\n]|\\.)*\\?|(?P<name>[^ \t\r\n#;][^=\r\n]*)=|[^ \t\r\n#;][^=\r\n]*(?=[\r\n]|\Z)",
-    re.DOTALL,
-)
+# Comments, lines that are not assignments, and names. Before 254, systemd continues a comment after a backslash.
+_COMMENT, _OLD_COMMENT = r"[#;][^\r\n]*", r"[#;](?:[^\\\r\n]|\\.)*\\?"
+_OTHER = r"(?P<name>[^ \t\r\n#;][^=\r\n]*)=|[^ \t\r\n#;][^=\r\n]*(?=[\r\n]|\Z)"
+_LINE, _OLD_LINE = (re.compile(f"{comment}|{_OTHER}", re.DOTALL) for comment in (_COMMENT, _OLD_COMMENT))
 # The parts that a value begins with: quoted ones; one that is not closed goes on to the end.
 _QUOTED = re.compile(
     r"""[ \t]*(?:'(?P<single>[^']*)|"(?P<double>(?:[^"\\]|\\.)*))(?:['"]|(?P<cut>\\?\Z))""", re.DOTALL
@@ -41,18 +42,37 @@ class Assignment:
 
 
 def parse_environment_file(text: str) -> dict[str, str]:
-    """Return the variables of an environment file; what cannot be one is left out, as systemd does."""
+    """Return the variables of an environment file; what cannot be one is left out, as systemd does.
+
+    Raises:
+        UnitError: releases of systemd read it differently.
+    """
+    found, before = _variables(assignments(text)), _variables(assignments(text, _OLD_LINE))
+    if found != before:
+        raise UnitError(
+            "a comment in it ends with a backslash: systemd before 254 takes the next line for a part of the comment, "
+            "and later ones do not. Take the backslash out"
+        )
+    return found
+
+
+def _variables(found: Iterable[Assignment]) -> dict[str, str]:
     return {
-        found.name: found.value
-        for found in assignments(text)
-        if _NAME.fullmatch(found.name) and not _UNFIT.search(found.value)
+        each.name: each.value
+        for each in found
+        if _NAME.fullmatch(each.name) and not _UNFIT.search(each.value)
     }
 
 
-def assignments(text: str) -> Iterator[Assignment]:
-    """Yield what an environment file assigns, in its order."""
+def assignments(text: str, pattern: re.Pattern[str] = _LINE) -> Iterator[Assignment]:
+    """Yield what an environment file assigns, in its order.
+
+    Args:
+        text: of the file.
+        pattern: what a line may be; by default as systemd has it from 254 on.
+    """
     at = 0
-    while (line := _LINE.search(text, at)) is not None:
+    while (line := pattern.search(text, at)) is not None:
         at = line.end()
         if line["name"] is not None:
             found = _value(line["name"].strip(" \t"), text, at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from kubeharden.components.values import parse_text
 from kubeharden.releases import SWITCHES, Release, feature_gates, gate_gone
 
 FLAG = "--feature-gates"
@@ -13,15 +14,26 @@ FLAG = "--feature-gates"
 def from_flag(values: Sequence[str]) -> dict[str, bool]:
     """Return the gates in the values of ``--feature-gates``; ``kube:Gate=true`` (1.31+) is ``Gate=true``.
 
-    What is not a pair with a truth value is left out: the flag's own check is for that.
+    What is not a pair with a truth value is left out: see ``not_pairs``.
     """
-    pairs = (item.strip().partition("=") for value in values for item in value.split(","))
-    words = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
-    return {
-        name.strip().removeprefix("kube:"): words[text.strip().lower()]
-        for name, _, text in pairs
-        if text.strip().lower() in words
-    }
+    found = ((name, _truth(text)) for name, _, text in (item.partition("=") for item in _items(values)))
+    return {name.strip().removeprefix("kube:"): is_on for name, is_on in found if is_on is not None}
+
+
+def not_pairs(values: Sequence[str]) -> list[str]:
+    """Return what stands in values of ``--feature-gates`` and is not a name with a truth value: nothing starts so."""
+    return [item for item in _items(values) if _truth(item.partition("=")[2]) is None]
+
+
+def _items(values: Sequence[str]) -> list[str]:
+    return [item.strip() for value in values for item in value.split(",") if item.strip()]
+
+
+def _truth(text: str) -> bool | None:
+    try:
+        return bool(parse_text("bool", text.strip()))
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)

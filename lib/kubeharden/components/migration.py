@@ -127,6 +127,7 @@ def migrate(
         UnitError: the text is neither YAML nor JSON.
     """
     chosen = Profile.load(profile) if isinstance(profile, str) else profile
+    config = None if config is None else paths.with_text_keys(config)
     result = Migration(component, Release.parse(release))
     try:
         versions = Versions.choose(component, result.release, config, target_release)

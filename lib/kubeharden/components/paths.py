@@ -73,6 +73,16 @@ def without_nulls(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def with_text_keys(config: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the same with each key as a text, at any depth: a component makes JSON of its YAML (sigs.k8s.io/yaml)."""
+    return {
+        key if isinstance(key, str) else json.dumps(key, default=str): with_text_keys(value)
+        if isinstance(value, Mapping)
+        else value
+        for key, value in config.items()
+    }
+
+
 def leaves(config: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield path and value of everything that is set, from within objects but not from within maps.
 

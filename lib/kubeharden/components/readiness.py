@@ -16,7 +16,7 @@ from kubeharden.components import paths
 from kubeharden.components.admission_plugins import DISABLE, ENABLE, OLD, flag_value
 from kubeharden.components.effective import caseless, decode, effective_config
 from kubeharden.components.flags import FlagUse, split_flags, value_of
-from kubeharden.components.gates import FLAG, from_flag, judge_gates
+from kubeharden.components.gates import FLAG, from_flag, judge_gates, not_pairs
 from kubeharden.components.programs import arguments
 from kubeharden.components.validate import names_port, problems
 from kubeharden.components.values import same_value
@@ -99,6 +99,7 @@ def readiness(
         raise ParameterError(f"cgroup: {cgroup!r}; expected v1, v2 or nothing")
     row = find_component(component)
     words = arguments(component, argv)
+    config = None if config is None else paths.with_text_keys(config)
     found: dict[tuple[str, str], Finding] = {}
     # Nothing is known of releases beyond the tables, so that one step stands for all of them.
     steps = [step for step in releases(running, LAST)[1:] if step <= wanted]
@@ -152,13 +153,20 @@ def _flags_alone(
         elif new is not None and new.deprecated and old is not None and not old.deprecated:
             why = _deprecation(new.deprecated)
             yield Finding(component, release, Effect.WARNS, name, why, "be ready for its end")
-    gates = from_flag([use.value for use in uses if use.name == FLAG])
+    given_gates = [use.value for use in uses if use.name == FLAG]
+    for item in not_pairs(given_gates):
+        why = "is not a name with a truth value, with which no release starts"
+        yield Finding(
+            component, release, Effect.STOPS, f"{FLAG}: {item}", why, "write NAME=true or NAME=false"
+        )
+    gates = from_flag(given_gates)
     for gate in judge_gates(gates, release):
         effect = Effect.STOPS if gate.stops else Effect.NOT_JUDGED
         yield Finding(component, release, effect, f"{FLAG}: {gate.name}", gate.why, gate.todo)
     given = {use.name: use.value for use in uses}
     for rule in upgrade_rules(component, release):
-        if all(given.get(name) in allowed for name, allowed in rule.flags.items()):
+        spared = any(_holds({"featureGates": gates}, path, value) for path, value in rule.unless.items())
+        if not spared and all(given.get(name) in allowed for name, allowed in rule.flags.items()):
             yield Finding(component, release, Effect[rule.effect.upper()], rule.setting, rule.why, rule.todo)
     if serves_api:
         yield from _admission(component, words, release)

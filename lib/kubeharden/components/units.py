@@ -244,7 +244,7 @@ class Service:
         """``Environment=`` and ``EnvironmentFile=``; the files win (systemd.exec(5)).
 
         Raises:
-            UnitError: a file is not there.
+            UnitError: a file is not there, or is read differently by releases of systemd.
         """
         result: dict[str, str] = {}
         for value in self.values("Service", "Environment"):
@@ -253,8 +253,11 @@ class Service:
                 if is_assigned and _NAME.fullmatch(name):
                     result[name] = content
         for value in self.values("Service", "EnvironmentFile"):
-            for text in self._environment_texts(with_values(mark_specifiers(value), self.specifiers)):
-                result |= parse_environment_file(text)
+            for path in self._environment_paths(with_values(mark_specifiers(value), self.specifiers)):
+                try:
+                    result |= parse_environment_file(self.environment_files[path])
+                except UnitError as error:
+                    raise UnitError(f"{path}: {error}") from None
         for word in (
             word for value in self.values("Service", "UnsetEnvironment") for word in _readable_words(value)
         ):
@@ -263,11 +266,11 @@ class Service:
                 del result[name]
         return result
 
-    def _environment_texts(self, value: str) -> list[str]:
-        """Return the texts of the files that a value of ``EnvironmentFile=`` names; it may be a pattern (glob(7))."""
+    def _environment_paths(self, value: str) -> list[str]:
+        """Return the paths of the files that a value of ``EnvironmentFile=`` names; it may be a pattern (glob(7))."""
         path = value.removeprefix("-")
         if path in self.environment_files:
-            return [self.environment_files[path]]
+            return [path]
         found = []
         if re.search(r"[*?[]", path):
             if "[:" in path or "\\" in path:
@@ -278,7 +281,7 @@ class Service:
         if not found and not value.startswith("-"):
             said = MARKED.sub(r"%\1", path)
             raise UnitError(f"{self.place}: EnvironmentFile={said} does not exist")
-        return [self.environment_files[name] for name in found]
+        return found
 
 
 def _matches(path: str, pattern: str) -> bool:
