@@ -43,6 +43,8 @@ def test_units_have_names_for_all_nodes_and_for_one(folder: Path) -> None:
     text = GOOD.replace("port: 2222", "services: {kubelet: my-kubelet}")
     services = "services: {kubelet: k8s-kubelet.service, kube-proxy: k8s-kube-proxy}\n"
     inventory = read_inventory(write(folder, text + services))
+    odd = GOOD.replace("port: 2222", "services: {kubelet: k@1.service, kube-proxy: a.timer.service}")
+    assert read_inventory(write(folder, odd)).nodes[1].services == {"kubelet": "k@1", "kube-proxy": "a.timer"}
     assert [inventory.units_of(node) for node in inventory.nodes] == [
         {"kubelet": "k8s-kubelet", "kube-proxy": "k8s-kube-proxy"},
         {"kubelet": "my-kubelet", "kube-proxy": "k8s-kube-proxy"},
@@ -82,6 +84,19 @@ def test_units_have_names_for_all_nodes_and_for_one(folder: Path) -> None:
             r"services: kublet is not known; .*kubelet",
         ),
         ("cluster: lab", "cluster: lab\nservices: {kubelet: a b}", r"services.kubelet: .*pattern"),
+        (
+            "port: 2222",
+            "services: {kubelet: k@.service}",
+            r"services.kubelet: is the name of a template; .* instance",
+        ),
+        ("port: 2222", "services: {kubelet: k@}", r"services.kubelet: is the name of a template"),
+        (
+            "port: 2222",
+            "services: {kubelet: x.timer}",
+            r"services.kubelet: is the name of a timer; .*service itself",
+        ),
+        ("port: 2222", "services: {kubelet: k.socket}", r"services.kubelet: is the name of a socket"),
+        ("port: 2222", "services: {kubelet: -H}", r"services.kubelet: .*pattern"),
         ("port: 2222", "services: {kubelet: 7}", r"nodes.1.services.kubelet: .*string"),
         ("known_hosts: known", "known_hosts: nowhere", r"ssh.known_hosts names .*nowhere"),
         ("identity_file: id", "identity_file: nokey", r"ssh.identity_file names .*nokey"),

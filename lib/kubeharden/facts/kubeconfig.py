@@ -114,10 +114,13 @@ class Kubeconfig:
             raise ClusterError(f"{source} is not a kubeconfig: it holds no mapping")
         for section, inner in _SECTIONS.items():
             entries = content.get(section) or []
-            if not isinstance(entries, list) or not all(_is_entry(entry, inner) for entry in entries):
-                raise ClusterError(
-                    f"{source} is not a kubeconfig: {section} is not a list of names, each with a {inner}"
-                )
+            if not isinstance(entries, list):
+                raise ClusterError(f"{source} is not a kubeconfig: its {section} are not a list")
+            for number, entry in enumerate(entries, start=1):
+                if why := _entry_problem(entry, inner):
+                    raise ClusterError(
+                        f"{source} is not a kubeconfig: number {number} of its {section} {why}"
+                    )
         for entry in content.get("users") or []:
             if not _is_user(entry.get("user") or {}):
                 raise ClusterError(
@@ -141,7 +144,7 @@ class Kubeconfig:
             raise self._wrong(f"it has no context {wanted!r}; it has {names}")
         name = chosen.get("cluster")
         cluster = self._entry("clusters", name)
-        if not cluster:
+        if cluster is None:
             raise self._wrong(f"it has no cluster {name!r}, which the context {wanted!r} names")
         user = str(chosen.get("user") or "")
         holder = self._entry("users", user)
@@ -241,14 +244,18 @@ class Kubeconfig:
 
 
 def proxy_problem(address: str) -> str:
-    """Return why a proxy cannot be used; empty where it can."""
+    """Return why a proxy cannot be used; empty where it can. What else the address says may be secret."""
     if _is_address(address):
         return ""
-    scheme = address.partition(":")[0]
-    return (
-        f"a proxy of the kind {scheme[:20]!r} cannot be used; expected http:// or https://. In place of SOCKS, forward "
-        "the API server's port: ssh -L 6443:APISERVER:6443 JUMPHOST"
-    )
+    kind, has_kind, _ = address.partition("://")
+    if not has_kind:
+        return "the proxy has no kind before it; expected http:// or https://, a host and a port"
+    if kind.lower() in ("http", "https"):
+        return "the proxy has no host, or a port that is not a number up to 65535"
+    way_out = ""
+    if kind.lower().startswith("socks"):
+        way_out = ". In place of SOCKS, forward the API server's port: ssh -L 6443:APISERVER:6443 JUMPHOST"
+    return f"a proxy of the kind {kind[:20]!r} cannot be used; expected http:// or https://{way_out}"
 
 
 def _is_address(text: str) -> bool:
@@ -271,12 +278,13 @@ def _are_texts(values: object) -> bool:
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
-def _is_entry(entry: object, inner: str) -> bool:
-    return (
-        isinstance(entry, dict)
-        and isinstance(entry.get("name"), str)
-        and isinstance(entry.get(inner) or {}, dict)
-    )
+def _entry_problem(entry: object, inner: str) -> str:
+    """Return what is wrong with the shape of an entry of a section; empty for nothing."""
+    if not isinstance(entry, dict):
+        return "is not a mapping"
+    if not isinstance(entry.get("name"), str):
+        return "has no name that is a text"
+    return "" if isinstance(entry.get(inner) or {}, dict) else f"has a {inner} that is not a mapping"
 
 
 def _is_user(user: Mapping[str, Any]) -> bool:

@@ -75,11 +75,24 @@ class Ssh(_Strict):
         return value
 
 
+# The other types of units (systemd.unit(5)).
+_OTHER_UNIT = re.compile(r".*\.(socket|device|mount|automount|swap|target|path|timer|slice|scope)", re.DOTALL)
+
+
 def _unit(value: str) -> str:
-    return value.removesuffix(".service")
+    if found := _OTHER_UNIT.fullmatch(value):
+        raise ValueError(f"is the name of a {found[1]}; expected that of the service itself")
+    name = value.removesuffix(".service")
+    if name.endswith("@"):
+        raise ValueError(
+            "is the name of a template; expected that of an instance, with something behind the @"
+        )
+    return name
 
 
-Unit = Annotated[str, Field(pattern=r"^[A-Za-z0-9:_.@\\-]+$"), AfterValidator(_unit)]
+Unit = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9:_.\\][A-Za-z0-9:_.@\\-]*$", max_length=247), AfterValidator(_unit)
+]
 
 
 def _check_components(services: dict[str, str]) -> dict[str, str]:
