@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from kubeharden.edges.cluster import Cluster
-from kubeharden.errors import StaleError
-from kubeharden.facts import ClusterFacts, Facts
+from kubeharden.edges.cluster.cluster import MOST_CONFIG_MAPS
+from kubeharden.errors import ClusterError, StaleError
+from kubeharden.facts import ClusterFacts, ConfigMapPorts, Facts
 from kubeharden.plan import ObjectChange, Plan
 from kubeharden.plan.proof import compare
 from kubeharden.podsecurity.levels import with_labels
@@ -73,3 +74,24 @@ def test_what_the_server_warns_of_comes_back_and_other_labels_stay(cluster: Clus
     assert labels["pod-security.kubernetes.io/enforce"] == "baseline"
     with pytest.raises(StaleError):
         cluster.apply(ObjectChange("pod-security", wanted, seen))
+
+
+def test_of_config_maps_the_ports_alone_are_kept(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    meta = {"namespace": "weave", "name": "scrape"}
+    said = {"prometheus.yml": "password: hunter2\nreplacement: '$1:10255'\n", "other": "110250"}
+    cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": said})
+    names = [("weave", "none"), ("weave", "scrape"), ("kube-system", "gone")]
+    found = cluster.ports_in_config_maps(names, {10250, 10255})
+    assert found == ConfigMapPorts({("weave", "scrape"): frozenset({10255})})
+    many = cluster.ports_in_config_maps(
+        [*names, *[("weave", f"m{n}") for n in range(MOST_CONFIG_MAPS)]], {10255}
+    )
+    assert many == ConfigMapPorts(found.named, f"3 of {MOST_CONFIG_MAPS + 3} of workloads were not read")
+
+    def refuse(*_: object) -> None:
+        raise ClusterError("403: forbidden")
+
+    monkeypatch.setattr(cluster, "get", refuse)
+    assert cluster.ports_in_config_maps(names, {10255}).unread == (
+        "those of workloads were not all read (403: forbidden)"
+    )

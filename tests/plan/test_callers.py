@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from facts_fixtures import PLANS, read_facts
-from kubeharden.facts import Facts
+from kubeharden.facts import ConfigMapPorts, Facts
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.inputs.project import POLICIES
-from kubeharden.plan.callers import losses
+from kubeharden.plan.callers import asked_of_config_maps, config_maps_of, losses, names_port
 from kubeharden.plan.decide import make_plan
 from kubeharden.podsecurity import read_policies
 from kubeharden.show.views import facts_view, plan_view
@@ -34,8 +34,14 @@ def deployment(
     return {"kind": "Deployment", "metadata": meta, "spec": {"replicas": 1, "template": template}}
 
 
-def said(item: dict[str, Any], closed: tuple[str, ...] = CLOSED, **config: Any) -> str:
-    found = list(losses({"deployments": (item,)}, [OPEN | config], closed))
+def said(
+    item: dict[str, Any],
+    closed: tuple[str, ...] = CLOSED,
+    maps: dict[str, set[int]] | None = None,
+    **config: Any,
+) -> str:
+    named = {("monitoring", name): frozenset(ports) for name, ports in (maps or {}).items()}
+    found = list(losses({"deployments": (item,)}, [OPEN | config], closed, ConfigMapPorts(named)))
     assert all(r.subject == "monitoring/caller (Deployment, service account default)" for r in found)
     return "\n".join(r.text for r in found)
 
@@ -119,3 +125,82 @@ def test_look_and_plan_say_it(name: str) -> None:
     assert REFUSED in str(plan_view(plan))
     assert "10255" not in str(plan_view(make_plan(facts, Parameters(profile="none"), policies)))
     assert "caller" not in str(plan_view(make_plan(facts, Parameters(steps=("kube-proxy",)), policies)))
+
+
+def with_map(name: str = "scrape") -> dict[str, Any]:
+    return deployment({"image": "x"}, volumes=[{"name": "v", "configMap": {"name": name}}])
+
+
+def test_who_is_told_the_port_by_a_config_map_is_named() -> None:
+    item = with_map()
+    assert "its ConfigMap scrape names port 10255, on which" in said(item, maps={"scrape": {10255}})
+    assert said(item, maps={"other": {10255}}) == ""
+    assert said(item, maps={"scrape": {10255}}, readOnlyPort=0) == ""
+    own = "its ConfigMap scrape names port 10250, that of kubelets: a token gets 401"
+    assert own in said(item, maps={"scrape": {10250}}, port=10250)
+    assert said(item, closed=("readOnlyPort",), maps={"scrape": {10250}}, port=10250) == ""
+
+
+def test_a_scraper_whose_configuration_is_in_a_secret_is_named() -> None:
+    secret = {"volumes": [{"name": "config", "secret": {"secretName": "prometheus"}}]}
+    item = deployment({"image": "prom/prometheus"}, **secret)
+    words = said(item, closed=("readOnlyPort",))
+    assert "a Secret, which may hold its configuration and is not read: a call of port 10255" in words
+    assert said(deployment({"image": "nginx"}, **secret), closed=("readOnlyPort",)) == ""
+
+
+def test_what_was_not_read_is_said_where_it_matters() -> None:
+    maps = ConfigMapPorts(unread="those of workloads were not all read (403)")
+    [remark] = losses({}, [OPEN], CLOSED, maps)
+    assert remark.subject == "ConfigMaps"
+    assert remark.text.startswith("those of workloads were not all read (403): a workload")
+    assert not list(losses({}, [OPEN], ("clusterDNS",), maps))
+
+
+def test_the_config_maps_of_a_template_are_those_of_volumes_and_variables() -> None:
+    spec = {
+        "volumes": [
+            {"name": "a", "configMap": {"name": "one"}},
+            {
+                "name": "b",
+                "projected": {"sources": [{"configMap": {"name": "two"}}, {"secret": {"name": "s"}}]},
+            },
+            {"name": "c", "configMap": {"name": 7}},
+            {"name": "d", "configMap": None},
+            {"name": "e", "emptyDir": {}},
+        ],
+        "initContainers": [{"name": "i", "envFrom": [{"configMapRef": {"name": "three"}}]}],
+        "containers": [
+            {
+                "name": "x",
+                "env": [{"name": "E", "valueFrom": {"configMapKeyRef": {"name": "four", "key": "k"}}}],
+            },
+            {"name": "y", "envFrom": [{"configMapRef": {"name": "one"}}, {"configMapRef": {}}]},
+        ],
+    }
+    names = {name for _, name in config_maps_of({"spec": spec}, "shop")}
+    assert names == {"one", "two", "three", "four"}
+    assert config_maps_of({}, "shop") == []
+
+
+def test_config_maps_are_asked_for_only_while_kubelets_are_open() -> None:
+    facts = read_facts(PLANS / "article-1.10")
+    mine = [with_map("nginx"), with_map("mine")]
+    mine[0]["metadata"] = {**mine[0]["metadata"], "name": "a"}
+    mine[1]["spec"]["template"]["spec"]["containers"] = [{"image": "prom/prometheus"}]
+    objects = {**facts.cluster.objects, "deployments": tuple(mine)}
+    open_ones = replace(facts, cluster=replace(facts.cluster, objects=objects))
+    names, ports = asked_of_config_maps(open_ones)
+    assert names[0] == ("monitoring", "mine")
+    assert ("monitoring", "nginx") in names
+    assert ports == {10250, 10255}
+    closed = {"port": 10250, "readOnlyPort": 0, "authentication": {"anonymous": {"enabled": False}}}
+    nodes = tuple(node.with_configz(closed | {"authorization": {"mode": "Webhook"}}) for node in facts.nodes)
+    assert asked_of_config_maps(replace(open_ones, nodes=nodes)) == ([], frozenset())
+
+
+def test_a_port_in_the_text_of_a_config_map_is_found() -> None:
+    text = "scrape_configs:\n- relabel_configs:\n  - {target_label: __address__, replacement: '$1:10255'}\n"
+    assert names_port({"prometheus.yml": text}, 10255)
+    assert not names_port({"prometheus.yml": text}, 1025)
+    assert not names_port(None, 10255)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from kubeharden.edges.ports import ApiPort, NodePort, Ports, Told
 from kubeharden.facts import Facts, NodeFacts
 from kubeharden.facts.sensitive import secrets_on
+from kubeharden.plan.callers import asked_of_config_maps
 
 
 def observe(ports: Ports, told: Told | None = None) -> Facts:
@@ -21,7 +22,13 @@ def observe(ports: Ports, told: Told | None = None) -> Facts:
         KubehardenError: a node or the API server cannot be reached.
     """
     found = replace(ports.cluster.observe(told=told), name=ports.nodes.inventory.cluster)
-    return Facts(nodes=observe_nodes(ports.nodes, ports.cluster), cluster=found)
+    facts = Facts(nodes=observe_nodes(ports.nodes, ports.cluster), cluster=found)
+    names, wanted = asked_of_config_maps(facts)
+    if not names:
+        return facts
+    return replace(
+        facts, cluster=replace(found, config_maps=ports.cluster.ports_in_config_maps(names, wanted))
+    )
 
 
 def observe_nodes(

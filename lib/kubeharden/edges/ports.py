@@ -6,12 +6,12 @@ the tests have others, which work in one process on plain data and jump in time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from kubeharden.facts import ClusterFacts, NodeFacts
+from kubeharden.facts import ClusterFacts, ConfigMapPorts, NodeFacts
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.plan import NodeChange, ObjectChange
 from kubeharden.redaction import Redactor
@@ -181,6 +181,11 @@ class ApiPort(Protocol):
 
     def evict(self, pod: Mapping[str, Any]) -> str:
         """Ask for a pod's end, once; empty where that was taken up, else why it was not this time."""
+
+    def ports_in_config_maps(
+        self, names: Sequence[tuple[str, str]], ports: Collection[int]
+    ) -> ConfigMapPorts:
+        """Return which ports ConfigMaps (namespace and name of each) name; nothing else of them is kept."""
 
     def kubelet_config(self, node: str) -> dict[str, Any] | None:
         """Return the effective configuration of a node's kubelet, or None where it does not serve it."""

@@ -2,6 +2,7 @@
 
 from kubeharden.facts.model import (
     ClusterFacts,
+    ConfigMapPorts,
     Facts,
     FileFact,
     NodeFacts,
@@ -12,6 +13,7 @@ from kubeharden.facts.parser import observation_request, parse_observation
 
 __all__ = [
     "ClusterFacts",
+    "ConfigMapPorts",
     "Facts",
     "FileFact",
     "NodeFacts",

@@ -287,17 +287,32 @@ class NodeFacts:
 
 
 @dataclass(frozen=True)
+class ConfigMapPorts:
+    """The ports of kubelets that ConfigMaps of workloads name; nothing else of what they hold is kept.
+
+    Attributes:
+        named: the ports, by namespace and name.
+        unread: why others were not read; empty where all were that matter.
+    """
+
+    named: Mapping[tuple[str, str], frozenset[int]] = field(default_factory=dict)
+    unread: str = ""
+
+
+@dataclass(frozen=True)
 class ClusterFacts:
     """The API objects that matter here, as plain dicts keyed by resource name (``pods``, ``roles`` …).
 
     Attributes:
         name: what the inventory calls the cluster.
+        config_maps: which ports of kubelets the ConfigMaps of workloads name.
     """
 
     version: str
     user: str
     objects: Mapping[str, tuple[Mapping[str, Any], ...]]
     name: str = ""
+    config_maps: ConfigMapPorts = field(default_factory=ConfigMapPorts)
 
     @property
     def uid(self) -> str:

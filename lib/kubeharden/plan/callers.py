@@ -1,4 +1,8 @@
-"""Workloads that call kubelets, and what they get once a kubelet is closed to callers without a name. Pure."""
+"""Workloads that call kubelets, and what they get once a kubelet is closed to callers without a name. Pure.
+
+A workload calls kubelets where its pod template says so, or a ConfigMap that the template names: of those, the ports
+that they name are read, and nothing else of them is kept. Secrets are never read.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,22 @@ from kubeharden.components.effective import effective_config
 from kubeharden.components.flags import split_flags
 from kubeharden.components.programs import arguments
 from kubeharden.errors import UnitError, UnknownReleaseError
-from kubeharden.facts import Facts, ServiceFacts
+from kubeharden.facts import ConfigMapPorts, Facts, ServiceFacts
 from kubeharden.kube.pods import containers
 from kubeharden.kube.workloads import workloads
 from kubeharden.plan.model import Remark
 from kubeharden.releases import release_table
 
+Name = tuple[str, str]  # namespace and name of a ConfigMap
+KUBELET_PORT = "port"
 PORT, ANONYMOUS, MODE = "readOnlyPort", "authentication.anonymous.enabled", "authorization.mode"
 WEBHOOK = "authentication.webhook.enabled"
+_REFERENCES = (
+    "configMap",
+    "configMapRef",
+    "configMapKeyRef",
+)  # of volumes and their sources, envFrom, valueFrom
+NOTHING_READ = ConfigMapPorts()
 # Programs that read metrics from kubelets, by the last word of their images' names.
 _SCRAPERS = re.compile(
     r"(?:^|/)(metrics-server|heapster|prometheus|vmagent|telegraf|metricbeat|grafana-agent|alloy"
@@ -30,6 +42,7 @@ def losses(
     objects: Mapping[str, Iterable[Mapping[str, Any]]],
     before: Iterable[Mapping[str, Any]],
     closed: Collection[str],
+    config_maps: ConfigMapPorts = NOTHING_READ,
 ) -> Iterator[Remark]:
     """Yield the workloads that lose something, with what they get then.
 
@@ -37,26 +50,86 @@ def losses(
         objects: the cluster's, by resource.
         before: the effective configurations of the kubelets.
         closed: the fields that get another value.
+        config_maps: the ports that ConfigMaps name.
     """
     configs = list(before)
-    found = (paths.get(config, PORT) for config in configs if PORT in closed)
-    ports = {port for port in found if isinstance(port, int) and port > 0}
+    ports = _ports(configs, PORT) if PORT in closed else set()
     opened = [config for config in configs if is_open(config) and {ANONYMOUS, MODE} & set(closed)]
     if not ports and not opened:
         return
+    if config_maps.unread:
+        why = f"{config_maps.unread}: a workload that calls kubelets by what is in them is not named here"
+        yield Remark("ConfigMaps", why)
     for item in workloads(objects):
         if not item.in_use:
             continue
-        named = sorted(port for port in ports if _names(item.template, port))
+        own = config_maps_of(item.template, item.namespace)
+        ways = [("it", port) for port in sorted(ports) if names_port(_known(item.template), port)]
+        ways += _in_config_maps(own, config_maps, ports)
+        calls = _in_config_maps(own, config_maps, _ports(opened, KUBELET_PORT))
         scraper = _scraper(item.template)
-        if named:
+        if ways:
+            who, port = ways[0]
             why = (
-                f"it names port {named[0]}, on which kubelets answer everybody: there, the connection is refused once "
+                f"{who} names port {port}, on which kubelets answer everybody: there, the connection is refused once "
                 f"{PORT} is 0. Let it call port 10250, with the token of its service account"
             )
             yield Remark(str(item), f"{why}: {_with_token(configs)}" if opened else why)
-        elif scraper and opened:
+        elif opened and scraper:
             yield Remark(str(item), f"it is {scraper}, which calls kubelets: {_with_token(opened)}")
+        elif opened and calls:
+            who, port = calls[0]
+            yield Remark(str(item), f"{who} names port {port}, that of kubelets: {_with_token(opened)}")
+        elif scraper and _has_secret(item.template):
+            why = (
+                f"it is {scraper}, and has a Secret, which may hold its configuration and is not read: a call of port "
+                f"{min(ports)}, on which kubelets answer everybody, is refused once {PORT} is 0"
+            )
+            yield Remark(str(item), why)
+
+
+def asked_of_config_maps(facts: Facts) -> tuple[list[Name], frozenset[int]]:
+    """Return the ConfigMaps that are worth reading, and the ports to look for; none where kubelets are closed already.
+
+    Those of programs that are known to read metrics from kubelets come first.
+    """
+    configs = list(open_kubelets(facts))
+    opened = [config for config in configs if is_open(config)]
+    ports = _ports(configs, PORT) | _ports(opened, KUBELET_PORT)
+    if not ports:
+        return [], frozenset()
+    in_use = [item for item in workloads(facts.cluster.objects) if item.in_use]
+    in_use.sort(key=lambda item: not _scraper(item.template))
+    named = (name for item in in_use for name in config_maps_of(item.template, item.namespace))
+    return list(dict.fromkeys(named)), frozenset(ports)
+
+
+def config_maps_of(template: Mapping[str, Any], namespace: str) -> list[Name]:
+    """Return the ConfigMaps that a pod template names: in volumes, and for variables."""
+    return list(dict.fromkeys((namespace, name) for name in _references(template.get("spec"))))
+
+
+def _references(value: Any, key: str = "") -> Iterator[str]:
+    if isinstance(value, Mapping):
+        if key in _REFERENCES and isinstance(value.get("name"), str) and value["name"]:
+            yield value["name"]
+        for name, part in value.items():
+            yield from _references(part, name)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _references(part)
+
+
+def _in_config_maps(
+    names: Iterable[Name], config_maps: ConfigMapPorts, ports: Collection[int]
+) -> list[tuple[str, int]]:
+    found = ((name, port) for name in names for port in config_maps.named.get(name, ()) if port in ports)
+    return [(f"its ConfigMap {name}", port) for (_, name), port in sorted(found)]
+
+
+def _ports(configs: Iterable[Mapping[str, Any]], field: str) -> set[int]:
+    found = (paths.get(config, field) for config in configs)
+    return {port for port in found if isinstance(port, int) and port > 0}
 
 
 def open_kubelets(facts: Facts) -> Iterator[Mapping[str, Any]]:
@@ -95,11 +168,20 @@ def _configuration(service: ServiceFacts) -> Mapping[str, Any]:
         return {}
 
 
-def _names(template: Mapping[str, Any], port: int) -> bool:
-    """Return whether a pod template has a number somewhere: in arguments, variables, probes, ports, annotations."""
+def names_port(value: Any, port: int) -> bool:
+    """Return whether a number stands somewhere in data, by itself: ``:10255``, and not ``110255``."""
     number = re.compile(rf"(?<![\w.-]){port}(?![\w-])")
-    known = (template.get("spec"), (template.get("metadata") or {}).get("annotations"))
-    return any(number.search(text) for text in _texts(known))
+    return any(number.search(text) for text in _texts(value))
+
+
+def _known(template: Mapping[str, Any]) -> Any:
+    """Return what of a pod template may name a port: arguments, variables, probes, ports, annotations."""
+    return (template.get("spec"), (template.get("metadata") or {}).get("annotations"))
+
+
+def _has_secret(template: Mapping[str, Any]) -> bool:
+    volumes = (template.get("spec") or {}).get("volumes") or ()
+    return any(isinstance(each, Mapping) and each.get("secret") for each in volumes)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -60,7 +60,8 @@ def facts_view(facts: Facts) -> View:
         view.add(Table("Deprecation warnings in the journals", headings, warnings, frozenset({2})))
     else:
         view.add(Message("No deprecation warnings in any journal.", GOOD))
-    losing = losses(facts.cluster.objects, open_kubelets(facts), (PORT, ANONYMOUS, MODE))
+    cluster, closed = facts.cluster, (PORT, ANONYMOUS, MODE)
+    losing = losses(cluster.objects, open_kubelets(facts), closed, cluster.config_maps)
     view.add(*(Message(f"{r.subject} would lose something by hardening: {r.text}", NOTE) for r in losing))
     return view.add(_workload_table(facts))
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from kubeharden.edges.cluster.objects import Objects
 from kubeharden.edges.ports import NodeStatus
 from kubeharden.errors import ClusterError
+from kubeharden.facts import ConfigMapPorts
+from kubeharden.plan.callers import names_port
 
 UP_SECONDS = 90
 POLL_SECONDS = 0.2
+MOST_CONFIG_MAPS = 500  # that are read one by one
 
 
 class Cluster(Objects):
@@ -24,6 +28,28 @@ class Cluster(Objects):
         except ClusterError:
             return None
         return found if isinstance(found, dict) else None
+
+    def ports_in_config_maps(
+        self, names: Sequence[tuple[str, str]], ports: Collection[int]
+    ) -> ConfigMapPorts:
+        """Return which ports ConfigMaps name. What else they hold may be secret: nothing of it is kept, shown or told.
+
+        One that is not there counts for nothing. The first one that cannot be read ends it.
+
+        Args:
+            names: namespace and name of each, the most important first; some of many are not read.
+            ports: the ports to look for.
+        """
+        found: dict[tuple[str, str], frozenset[int]] = {}
+        for namespace, name in names[:MOST_CONFIG_MAPS]:
+            try:
+                data = (self.get("ConfigMap", name, namespace) or {}).get("data")
+            except ClusterError as error:
+                return ConfigMapPorts(found, f"those of workloads were not all read ({error})")
+            if named := frozenset(port for port in ports if names_port(data, port)):
+                found[namespace, name] = named
+        more = len(names) - MOST_CONFIG_MAPS
+        return ConfigMapPorts(found, f"{more} of {len(names)} of workloads were not read" if more > 0 else "")
 
     def kubelet_health(self, node: str) -> str:
         """Return what a node's kubelet says to ``/healthz``; empty where this user may not ask it.

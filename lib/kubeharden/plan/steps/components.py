@@ -37,7 +37,8 @@ def plan_component(row: Component, rules: ConfigFile, draft: Draft) -> None:
     if row.runs_pods:
         made = [change.migration for change in draft.node_changes if change.needed and change.migration]
         closed = {setting.field for migration in made for setting in migration.hardened}
-        draft.remarks += losses(draft.facts.cluster.objects, (migration.before for migration in made), closed)
+        cluster, before = draft.facts.cluster, (migration.before for migration in made)
+        draft.remarks += losses(cluster.objects, before, closed, cluster.config_maps)
     for change in draft.node_changes:
         if change.needed and change.node in lonely:
             draft.remarks.append(Remark(change.subject, _alone(lonely[change.node])))
