@@ -64,7 +64,7 @@ def losses(
         if not item.in_use:
             continue
         own = config_maps_of(item.template, item.namespace)
-        ways = [("it", port) for port in sorted(ports) if names_port(_known(item.template), port)]
+        ways = [("it", port) for port in sorted(ports) if names_port(_port_places(item.template), port)]
         ways += _in_config_maps(own, config_maps, ports)
         calls = _in_config_maps(own, config_maps, _ports(opened, KUBELET_PORT))
         scraper = _scraper(item.template)
@@ -174,7 +174,7 @@ def names_port(value: Any, port: int) -> bool:
     return any(number.search(text) for text in _texts(value))
 
 
-def _known(template: Mapping[str, Any]) -> Any:
+def _port_places(template: Mapping[str, Any]) -> Any:
     """Return what of a pod template may name a port: arguments, variables, probes, ports, annotations."""
     return (template.get("spec"), (template.get("metadata") or {}).get("annotations"))
 
