@@ -15,15 +15,25 @@ from kubeharden.errors import KubehardenError, ParameterError
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.project import runs_folder, wrong_path
 from kubeharden.records.archive import JOURNAL, RECORD, RUN_NAME, is_sealed, runs_in
+from kubeharden.records.front import front_of
 from kubeharden.records.keys import find_key
+from kubeharden.records.pages.front_page import front_html
+from kubeharden.records.pages.markup import Markup, document
 from kubeharden.records.push import push
 from kubeharden.records.reader import is_there, on_lines, one_line
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register
 from kubeharden.records.signature import Signers, chosen_signers
 from kubeharden.records.verify import Verdict, verify, verify_folder
+from kubeharden.records.vouched import seal_rows
 from kubeharden.redaction import Redactor
 from kubeharden.show.display import BAD, Message, View
-from kubeharden.show.records_view import comparison_view, names_on_lines, register_view, run_view
+from kubeharden.show.records_view import (
+    comparison_view,
+    details_view,
+    names_on_lines,
+    register_view,
+    run_view,
+)
 
 WELL, WRONG, USAGE = 0, 1, 2
 
@@ -133,7 +143,14 @@ def _parser() -> argparse.ArgumentParser:
         "show", help="show one run: who ran it, its changes and results, and whether its seal holds"
     )
     sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
-    sub.add_argument("--json", action="store_true", help="the record itself")
+    form = sub.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="the record itself")
+    form.add_argument(
+        "--html", action="store_true", help="as a page that opens from a file, and can be printed"
+    )
+    sub.add_argument(
+        "-o", "--output", default="", metavar="FILE", help="where the page goes; else it is printed"
+    )
     _add_signers(sub)
     sub.set_defaults(command=_show)
 
@@ -243,12 +260,39 @@ def _show(given: argparse.Namespace) -> int:
     if given.json:
         _print_json(record_of(folder))
         return WELL
+    if given.output and not given.html:
+        raise ParameterError("-o FILE is where the page of --html goes")
     verdict, words = _verdict_if_possible(folder, given)
-    view = run_view(record_of(folder), verdict)
-    if words:
-        view.add(Message(f"Signatures that count: {one_line(words)}"))
-    _print_view(given, view)
+    counts = [Message(f"Signatures that count: {one_line(words)}")] if words else []
+    record = record_of(folder)
+    if given.html:
+        harmless = given.redactor.redact_data(record)
+        front = front_html(front_of(harmless), seal_rows(verdict))
+        details = names_on_lines(details_view(record, verdict).add(*counts))
+        _put_page(given.output, document(folder.name, front, Markup(details._repr_html_())))
+    else:
+        _print_view(given, run_view(record, verdict).add(*counts))
     return WELL if verdict is None or verdict.good or not verdict.sealed else WRONG
+
+
+def _put_page(output: str, page: str) -> None:
+    """Write a page to a file, or print it.
+
+    Raises:
+        ParameterError: it cannot be written there, or the file would lie in a run, whose files are counted.
+    """
+    if not output:
+        sys.stdout.write(page)
+        return
+    path = Path(output).expanduser().absolute()
+    if why := wrong_path(output):
+        raise ParameterError(f"{one_line(output[:80])}: {why}")
+    if any(is_there(folder, JOURNAL) for folder in path.parents):
+        raise ParameterError(f"{output}: lies in the record of a run, to which nothing may be added")
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ParameterError(f"{output}: cannot be written ({error.strerror})") from None
 
 
 def _verdict_if_possible(folder: Path, given: argparse.Namespace) -> tuple[Verdict | None, str]:

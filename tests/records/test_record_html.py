@@ -13,7 +13,8 @@ import pytest
 from nbformat import v4
 
 from kubeharden.errors import RecordError
-from kubeharden.records.html import POLICY, render
+from kubeharden.records.html import render
+from kubeharden.records.pages.markup import POLICY
 from kubeharden.show.display import BAD, Diff, Message, Table, View
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -7,18 +7,8 @@ import re
 from typing import Any
 
 from kubeharden.errors import RecordError
+from kubeharden.records.pages.markup import POLICY, Markup, stylesheet, tag
 
-# Nothing may be fetched or sent and no script may run, whatever is in an output: CSP level 3.
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "style-src 'unsafe-inline'",
-        "img-src data:",
-        "font-src data:",
-        "base-uri 'none'",
-        "form-action 'none'",
-    )
-)
 # Elements that act by themselves, some of which no policy forbids: a refresh, a name to be looked up beforehand. The
 # page has none of its own after its head, and a sign that is only shown is written as "&lt;".
 _ACTIVE = re.compile(
@@ -40,13 +30,17 @@ _TEMPLATE = f"""{{%- extends 'lab/index.html.j2' -%}}
 {{%- block footer -%}}</html>{{%- endblock footer -%}}
 """
 
+_STYLES = tag("style", stylesheet("front.css"), stylesheet("print.css"))
+NO_FRONT = Markup()
 
-def render(notebook: Any, title: str) -> str:
+
+def render(notebook: Any, title: str, front: Markup = NO_FRONT) -> str:
     """Return the page.
 
     Args:
         notebook: an nbformat 4 notebook that has passed the redaction.
         title: what a browser calls it.
+        front: what stands before the notebook.
 
     Raises:
         RecordError: nbconvert cannot make a page of it.
@@ -67,7 +61,10 @@ def render(notebook: Any, title: str) -> str:
     ) as error:  # nbconvert has errors of many kinds, such as for an attachment that is missing
         raise RecordError(f"notebook: a page cannot be made of it ({error})") from error
     head, style, rest = str(page).partition("<style")
-    return f"{head}{style}{_ACTIVE.sub('&lt;', rest)}"
+    rest = _ACTIVE.sub("&lt;", rest)
+    # The first of each is the template's own: no cell comes before it.
+    rest = rest.replace("</head>", f"{_STYLES}</head>", 1).replace("<main>", f"<main>{front}", 1)
+    return f"{head}{style}{rest}"
 
 
 def _show_open_styles(part: Any, key: str) -> None:

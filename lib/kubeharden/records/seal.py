@@ -40,12 +40,15 @@ from kubeharden.records.archive import (
     time_problem,
 )
 from kubeharden.records.folder import PastRun, read_run, write_aside
+from kubeharden.records.front import front_of
 from kubeharden.records.html import render
 from kubeharden.records.journal import sync_folder
 from kubeharden.records.keys import fingerprint, public_part
+from kubeharden.records.pages.front_page import front_html
 from kubeharden.records.reader import digest, is_folder, open_file, read
 from kubeharden.records.signature import chosen_signers, only_signer, sign, signer_of
 from kubeharden.records.summary import build_record
+from kubeharden.records.vouched import when_sealed
 from kubeharden.redaction import Redactor
 
 LOCK_SECONDS, POLL_SECONDS = 60, 0.1  # a seal takes seconds
@@ -76,41 +79,49 @@ def seal(folder: Path, notebook: Path | None, key: Path, *, may_ask: bool = Fals
     """
     folder = folder.absolute()
     past = read_run(folder)
-    contents = {} if notebook is None else _contents(notebook, past.run)
+    executed = None if notebook is None else _read_executed(notebook, past.run)
     if past.running:
         raise RecordError(f"{past.run} is still going on; end it with run.finish(), or end its kernel")
     try:
         with _only_one(folder.parent):
             if is_sealed(folder):
-                return _again(folder, contents)
-            return _seal(past, contents, key, may_ask)
+                return _again(folder, executed)
+            return _seal(past, executed, key, may_ask)
     except OSError as error:
         raise RecordError(f"{folder}: cannot be sealed ({error.strerror}: {error.filename})") from None
 
 
-def _contents(path: Path, run: str) -> dict[str, bytes]:
-    """Return the notebook and its page, without secrets, as they will be stored."""
+def _read_executed(path: Path, run: str) -> Any:
+    """Return the executed notebook of a run, without secrets."""
     notebook = executed_notebook.read_notebook(path)
     executed_notebook.check_notebook(notebook, run)
     executed_notebook.clean(notebook, Redactor())
-    page = render(notebook, run)
-    return {NOTEBOOK: executed_notebook.text_of(notebook).encode(), PAGE: page.encode()}
+    return notebook
 
 
-def _seal(past: PastRun, contents: dict[str, bytes], key: Path, may_ask: bool) -> Sealed:
+def _seal(past: PastRun, notebook: Any, key: Path, may_ask: bool) -> Sealed:
     folder, staging = past.folder, past.folder / STAGING
     _remove(staging)
     staging.mkdir(mode=0o700)
     try:
+        record, signer = build_record(past), fingerprint(public_part(key))
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        last, previous_digest = _end_of_chain(folder, key, now)
+        number = last.number + 1 if last else 1
+        contents: dict[str, bytes] = {}
+        if notebook is not None:
+            front = front_html(front_of(Redactor().redact_data(record)), when_sealed(now, number, signer))
+            contents = {
+                NOTEBOOK: executed_notebook.text_of(notebook).encode(),
+                PAGE: render(notebook, past.run, front).encode(),
+            }
         for name, content in contents.items():
             write_aside(folder, f"{STAGING}/{name}", content)
         lines = journal_lines(folder)
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        last, previous_digest = _end_of_chain(folder, key, now)
         made = Seal(
             run=past.run,
             sealed=now,
-            number=last.number + 1 if last else 1,
+            number=number,
             previous=last.run if last else "",
             previous_digest=previous_digest,
             unsealed=tuple(r.name for r in runs_in(folder.parent) if r != folder and not is_sealed(r)),
@@ -118,9 +129,8 @@ def _seal(past: PastRun, contents: dict[str, bytes], key: Path, may_ask: bool) -
             lines=len(lines),
             last_line=last_line(lines),
             notebook=NOTEBOOK in contents,
-            key=fingerprint(public_part(key)),
+            key=signer,
         )
-        record = build_record(past)
         _check(made, past, last, record)
         text = json.dumps({**record, "seal": made.as_json()}, indent=1, sort_keys=True, ensure_ascii=False)
         write_aside(folder, f"{STAGING}/{RECORD}", f"{text}\n".encode(errors="backslashreplace"))
@@ -201,7 +211,7 @@ def _counts(folder: Path, key: Path) -> bool:
     return False
 
 
-def _again(folder: Path, contents: dict[str, bytes]) -> Sealed:
+def _again(folder: Path, notebook: Any) -> Sealed:
     """Return the seal that is there, if nothing has changed.
 
     Raises:
@@ -213,8 +223,9 @@ def _again(folder: Path, contents: dict[str, bytes]) -> Sealed:
         raise RecordError(
             f"{made.run} was sealed on {made.sealed} and has been altered since: {'; '.join(wrong)}"
         )
-    if contents and not (
-        made.notebook and executed_notebook.same(read(folder, NOTEBOOK).decode(), contents[NOTEBOOK].decode())
+    if notebook is not None and not (
+        made.notebook
+        and executed_notebook.same(read(folder, NOTEBOOK).decode(), executed_notebook.text_of(notebook))
     ):
         raise RecordError(
             f"{made.run} was sealed on {made.sealed}, with another notebook; a seal is not replaced"

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from kubeharden.records.front import front_of
 from kubeharden.records.reader import one_line
 from kubeharden.records.register import Comparison, Entry, FileDifference
 from kubeharden.records.verify import Verdict
+from kubeharden.records.vouched import seal_rows
 from kubeharden.show.display import BAD, GOOD, Block, Diff, Message, Table, View
 
 NAMES_SHOWN = 3  # of nodes, in a row of the register
@@ -46,8 +48,21 @@ def register_view(entries: Sequence[Entry], verdicts: Mapping[str, Verdict] | No
 
 
 def run_view(record: Mapping[str, Any], verdict: Verdict | None = None) -> View:
-    """Show one run: who ran it and when, the result of each change, what was not done and why, and the diffs."""
-    view = View([Table(record["run"], ("", ""), _head(record, verdict))])
+    """Show one run: its first page, and then all of it."""
+    front = front_of(record)
+    view = View([Table(front.run, ("", ""), [("Result", front.headline), *front.rows, *seal_rows(verdict)])])
+    if front.grid:
+        rows = [
+            (row.name, *row.cells(), "" if row.not_ready is None else f"{row.not_ready:.1f} s")
+            for row in front.grid
+        ]
+        view.add(Table("Nodes and steps", ("Node", *front.steps, "not Ready"), rows))
+    return view.add(*details_view(record, verdict).blocks)
+
+
+def details_view(record: Mapping[str, Any], verdict: Verdict | None = None) -> View:
+    """Show what a run did: the result of each change, what was not done and why, and the diffs."""
+    view = View()
     if verdict is not None:
         view.add(*(Message(text, BAD) for text in verdict.wrong), *(Message(text) for text in verdict.notes))
     changes = record.get("changes", ())
@@ -120,42 +135,6 @@ def _seal(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> str:
     return f"verified: {verdict.signer}" if verdict.good else "WRONG, see below"
 
 
-def _head(record: Mapping[str, Any], verdict: Verdict | None) -> list[tuple[str, str]]:
-    who, change, versions = record.get("who") or {}, record.get("change") or {}, record.get("versions") or {}
-    commit = f", commit {versions['commit'][:12]}" if versions.get("commit") else ""
-    dirty = ", changed since" if versions.get("dirty") else ""
-    keys = sorted({login["key"] for login in (record.get("logins") or {}).values() if login.get("key")})
-    return [
-        ("Result", record["result"]),
-        ("Change", change.get("id") or "– (none given)"),
-        ("Reason", change.get("reason") or "– (none given)"),
-        ("Approved by", change.get("approver") or "– (nobody)"),
-        ("From, to (UTC)", f"{_seconds_of(record['started'])} to {_seconds_of(record['ended'])}"),
-        ("Who", f"{who.get('login', '?')} (uid {who.get('uid', '?')}) on {who.get('host', '?')}"),
-        *([("Before sudo", who["sudo_user"])] if who.get("sudo_user") else []),
-        ("Kubernetes user", record.get("kubernetes_user") or "–"),
-        ("SSH keys used", ", ".join(keys) or "–"),
-        ("Cluster", f"{record['cluster']}, API server {record.get('api_server') or '?'}"),
-        ("Mode, steps", f"{record['mode']}: {', '.join(record['steps'])}"),
-        ("Plan", (record.get("plan") or {}).get("digest") or "–"),
-        (
-            "kubeharden",
-            f"{versions.get('kubeharden', '?')}{commit}{dirty}; Python {versions.get('python', '?')}",
-        ),
-        ("Seal", _seal_words(verdict)),
-    ]
-
-
-def _seal_words(verdict: Verdict | None) -> str:
-    if verdict is None:
-        return "not verified"
-    if not verdict.sealed:
-        return "not sealed"
-    if not verdict.good:
-        return "WRONG, see below"
-    return f"as sealed on {verdict.sealed}, by {verdict.signer} ({verdict.key})"
-
-
 def _names(names: Sequence[str]) -> str:
     shown = ", ".join(names[:NAMES_SHOWN])
     return shown if len(names) <= NAMES_SHOWN else f"{shown} and {len(names) - NAMES_SHOWN} more"
@@ -167,7 +146,3 @@ def _seconds(value: float | None) -> str:
 
 def _minutes(time: str) -> str:
     return time[:16].replace("T", " ")
-
-
-def _seconds_of(time: str) -> str:
-    return time[:19].replace("T", " ")

@@ -1,0 +1,217 @@
+"""The first page of a record as plain data: who, what, why, with what result, and what became of each node. Pure.
+
+It is made from ``record.json`` alone, whichever version wrote it. Pages, and ``kubeharden show``, show it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kubeharden.inputs.window import Window
+
+NOTHING = "– (none given)"
+# What became of a step on a node, the worst first, with a sign for who cannot tell colours.
+FAILED, REVERTED, UNKNOWN, RUNNING, LEFT, DONE, NONE = (
+    "failed", "reverted", "unknown", "running", "not carried out", "completed", "nothing to do",
+)  # fmt: skip
+SIGNS = {FAILED: "✘", REVERTED: "↩", UNKNOWN: "?", RUNNING: "…", LEFT: "–", DONE: "✔", NONE: "·"}
+GOOD, BAD, OPEN = "good", "bad", "open"
+RESULTS = {"done": GOOD, "nothing to do": GOOD, "planned": OPEN, "running": OPEN, "partly done": OPEN}
+RESULT_SIGNS = {GOOD: "✔", BAD: "✘", OPEN: "•"}
+MOST_ROWS = 24  # of the grid; where there are more nodes, those with the same cells share a row
+_NOT_READY = re.compile(r"; node not Ready for (\d+(?:\.\d+)?) s")
+_OBJECTS = "API objects"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the grid.
+
+    Attributes:
+        name: the node, or the nodes that share the row.
+        states: what became of each step there; a key of ``SIGNS``.
+        counts: how many services or objects that is the state of.
+        not_ready: the seconds that the node was not Ready, the longest of several; None where nobody counted them.
+        nodes: how many nodes share this row.
+    """
+
+    name: str
+    states: tuple[str, ...]
+    counts: tuple[int, ...]
+    not_ready: float | None = None
+    nodes: int = 1
+
+    def cells(self) -> list[str]:
+        """Return the states in words, each with its sign, and with its number where several have it."""
+        return [
+            f"{SIGNS[state]} {state}" + (f" ({count})" if count > 1 else "")
+            for state, count in zip(self.states, self.counts, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Front:
+    """The first page of a record.
+
+    Attributes:
+        run: its name.
+        result: as ``summary.result_of`` says it, and ``kind``, which is ``good``, ``bad`` or ``open``.
+        rows: name and value of everything that takes one line.
+        steps: the columns of the grid.
+        grid: its rows.
+    """
+
+    run: str
+    result: str
+    kind: str
+    rows: tuple[tuple[str, str], ...]
+    steps: tuple[str, ...]
+    grid: tuple[Row, ...]
+
+    @property
+    def headline(self) -> str:
+        """The result with its sign."""
+        return f"{RESULT_SIGNS[self.kind]} {self.result}"
+
+
+def front_of(record: Mapping[str, Any]) -> Front:
+    """Return the first page of a record, which has the form of ``record.schema.json``."""
+    steps = tuple(dict.fromkeys((*record["steps"], *(change["step"] for change in record["changes"]))))
+    return Front(
+        run=record["run"],
+        result=record["result"],
+        kind=RESULTS.get(record["result"], BAD),
+        rows=tuple(_rows(record)),
+        steps=steps,
+        grid=tuple(_few(_grid(record, steps))),
+    )
+
+
+def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    change, who, plan = record["change"], record["who"] or {}, record["plan"]
+    yield "Change", " · ".join(filter(None, (change["id"], change.get("kind")))) or NOTHING
+    yield "Reason", change["reason"] or NOTHING
+    if change.get("risk"):
+        yield "Risk", change["risk"]
+    if change.get("requester"):
+        yield "Requested by", change["requester"]
+    yield "Carried out by", _who(who)
+    if record["kubernetes_user"]:
+        yield "Kubernetes user", record["kubernetes_user"]
+    keys = sorted({login["key"] for login in record["logins"].values() if login["key"]})
+    yield "SSH keys used", ", ".join(keys) or "–"
+    yield "Approved by", _approval(record)
+    yield "From, to (UTC)", f"{_second(record['started'])} to {_second(record['ended'])}"
+    if change.get("window"):
+        yield "Planned window", _window(change["window"], record["changes"])
+    if change.get("test"):
+        yield "Tried before", evidence_words(change["test"])
+    if change.get("back_out"):
+        yield "Back-out", _back_out(change["back_out"])
+    yield "Cluster", f"{record['cluster']}, API server {record['api_server'] or '?'}"
+    yield "Mode, steps", f"{record['mode']}: {', '.join(record['steps']) or '–'}"
+    yield "Plan", plan["digest"] or "–"
+    if plan["refused"]:
+        yield "Refused", "; ".join(plan["refused"])
+    if record["errors"]:
+        yield "Error", record["errors"][-1]["message"]
+    yield "kubeharden", _versions(record["versions"] or {})
+
+
+def _who(who: Mapping[str, Any]) -> str:
+    before = f" ({who['sudo_user']} before sudo)" if who.get("sudo_user") else ""
+    return f"{who.get('login', '?')} (uid {who.get('uid', '?')}) on {who.get('host', '?')}{before}"
+
+
+def _approval(record: Mapping[str, Any]) -> str:
+    approval = record["approval"]
+    if approval is None:
+        return "– (nobody)"
+    if approval["key"]:
+        return f"{approval['approver']}, who signed the plan with {approval['key']}"
+    return "its digest (approved_plan), by nobody who is named"
+
+
+def _window(window: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]) -> str:
+    planned = Window.parse(f"{window['start']}/{window['end']}")
+    if not changes:
+        return f"{planned}; nothing was changed"
+    if window["outside"]:
+        return f"{planned}; ✘ {window['outside']} of {len(changes)} changes began outside it (outside_window)"
+    return f"{planned}; ✔ every change began in it"
+
+
+def evidence_words(evidence: Mapping[str, Any]) -> str:
+    """Return what is known of a run that serves as evidence of a test."""
+    return (
+        f"{evidence['run']} on {evidence['cluster']}: {evidence['result']}; sealed {evidence['sealed']}, record "
+        f"{evidence['record']}"
+    )
+
+
+def _back_out(back_out: Mapping[str, Any]) -> str:
+    tried = f"✔ tried: {evidence_words(back_out['tried'])}" if back_out["tried"] else "not tried before"
+    return "; ".join(filter(None, (back_out["words"], tried)))
+
+
+def _versions(versions: Mapping[str, Any]) -> str:
+    commit = f", commit {versions['commit'][:12]}" if versions.get("commit") else ""
+    dirty = ", changed since" if versions.get("dirty") else ""
+    return f"{versions.get('kubeharden', '?')}{commit}{dirty}; Python {versions.get('python', '?')}"
+
+
+def _grid(record: Mapping[str, Any], steps: Sequence[str]) -> Iterator[Row]:
+    """Yield a row for each node, and the last one for the objects of the API, where there were any."""
+    found: dict[tuple[str, str], list[str]] = {}
+    seconds: dict[str, float] = {}
+    for change in record["changes"]:
+        node = change["node"] or change["subject"].partition(" on ")[2]
+        found.setdefault((node or _OBJECTS, change["step"]), []).append(_state(change["result"]))
+        if match := _NOT_READY.search(change["words"]):
+            seconds[node] = seconds.get(node, 0.0) + float(match[1])
+    for left in record["not_done"]:
+        node = left["subject"].partition(" on ")[2]
+        found.setdefault((node or _OBJECTS, left["step"]), []).append(LEFT)
+    nodes = dict.fromkeys((*record["systems"], *(node for node, _ in found if node != _OBJECTS)))
+    for node in (*nodes, *([_OBJECTS] if any(place == _OBJECTS for place, _ in found) else [])):
+        states = [_worst(found.get((node, step), ())) for step in steps]
+        yield Row(
+            node,
+            tuple(state for state, _ in states),
+            tuple(count for _, count in states),
+            seconds.get(node),
+        )
+
+
+def _state(result: str) -> str:
+    return result if result in SIGNS else UNKNOWN
+
+
+def _worst(states: Sequence[str]) -> tuple[str, int]:
+    """Return the worst state, and how many have it."""
+    worst = next((state for state in SIGNS if state in states), NONE)
+    return worst, max(1, states.count(worst))
+
+
+def _few(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows, or one for all those with the same cells, where there are too many."""
+    whole = list(rows)
+    if len(whole) <= MOST_ROWS:
+        return whole
+    groups: dict[tuple[tuple[str, ...], tuple[int, ...]], list[Row]] = {}
+    for row in whole:
+        groups.setdefault((row.states, row.counts), []).append(row)
+    return [group[0] if len(group) == 1 else _share(group) for group in groups.values()]
+
+
+def _share(group: Sequence[Row]) -> Row:
+    longest = max((row.not_ready for row in group if row.not_ready is not None), default=None)
+    name = f"{group[0].name} … {group[-1].name} ({len(group)})"
+    return Row(name, group[0].states, group[0].counts, longest, len(group))
+
+
+def _second(time: str) -> str:
+    return time[:19].replace("T", " ")

@@ -1,0 +1,63 @@
+"""The first page of a record as HTML: at the top of the executed notebook's page, and by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kubeharden.records.front import Front, Row
+from kubeharden.records.pages.markup import Markup, table, tag
+
+
+def front_html(front: Front, vouched: Sequence[tuple[str, str]]) -> Markup:
+    """Return the first page, one ``section``.
+
+    Args:
+        front: what it says.
+        vouched: what vouches for the record, as name and words: its seal, its trusted time, its sign-off.
+    """
+    rows = [(tag("th", name, scope="row"), text) for name, text in (*front.rows, *vouched)]
+    return tag(
+        "section",
+        tag("h1", front.run),
+        tag("p", front.headline, class_=f"khf-result khf-{front.kind}"),
+        *_grid(front),
+        tag("table", tag("tbody", *(tag("tr", *(_cell(c) for c in row)) for row in rows)), class_="khf-rows"),
+        class_="khf",
+    )
+
+
+def _cell(text: str) -> Markup:
+    return text if isinstance(text, Markup) else tag("td", text)
+
+
+def _grid(front: Front) -> Iterator[Markup]:
+    """Yield the grid of nodes and steps, and what its colours say; a sign and words say it, too."""
+    if not front.grid:
+        return
+    counted = any(row.not_ready is not None for row in front.grid)
+    headings = ("Node", *front.steps, *(["not Ready"] if counted else []))
+    yield table(
+        headings,
+        (
+            (
+                tag("th", row.name, scope="row"),
+                *(
+                    tag("td", text, class_=f"khf-{_class(state)}")
+                    for state, text in zip(row.states, row.cells(), strict=True)
+                ),
+                *([_seconds(row)] if counted else []),
+            )
+            for row in front.grid
+        ),
+        class_="khf-grid",
+    )
+
+
+def _class(state: str) -> str:
+    return state.replace(" ", "-")
+
+
+def _seconds(row: Row) -> str:
+    if row.not_ready is None:
+        return ""
+    return f"{'up to ' if row.nodes > 1 else ''}{row.not_ready:.1f} s"

@@ -1,0 +1,115 @@
+"""The first page of a record: what it says of the run, of each node and of each step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubeharden.cli import main
+from kubeharden.plan.events import (
+    Completed,
+    Failed,
+    Finished,
+    Observed,
+    Planned,
+    Reverted,
+    RunStarted,
+    Started,
+)
+from kubeharden.records.folder import Record, read_run
+from kubeharden.records.front import MOST_ROWS, front_of
+from kubeharden.records.pages.front_page import front_html
+from kubeharden.records.pages.markup import document, tag
+from kubeharden.records.summary import build_record
+from record_support import make_key, make_run
+
+
+def on(node: str, service: str = "kubelet", step: str = "") -> dict[str, str]:
+    return {"subject": f"{service} on {node}", "node": node, "service": service, "step": step or service}
+
+
+def record_with(folder: Path, nodes: int = 4, **changes: Any) -> dict[str, Any]:
+    record = Record(folder, "lab", "CHG-1")
+    names = [f"n{number}" for number in range(nodes)]
+    record(RunStarted(cluster="lab", mode="apply", steps=["kubelet", "pod-security"], nodes=names, **changes))
+    record(
+        Observed(systems={name: {"os": "Debian", "systemd": "252"} for name in names}, api_server="v1.30.0")
+    )
+    planned = [{"step": "kubelet", "subject": f"kubelet on {name}"} for name in names]
+    record(Planned(digest="0" * 64, needed=True, changes=planned))
+    outcomes = [Completed(**on("n0"), words="runs; node not Ready for 2.5 s")]
+    outcomes += [Reverted(**on("n1"), error="not Ready"), Failed(**on("n2"), error="away")]
+    for end in outcomes:
+        record(Started(**on(end.node)))
+        record(end)
+    for name in ("Role a/b", "Role a/c"):
+        record(Started(subject=name, step="pod-security", object=name))
+        record(Completed(subject=name, step="pod-security", object=name, words="created"))
+    record(Finished(mode="apply", changed=["kubelet"], not_carried_out=["kubelet"], why="n2 failed before"))
+    record.close()
+    return build_record(read_run(record.folder))
+
+
+def test_each_node_and_each_step_has_a_word_and_a_sign(tmp_path: Path) -> None:
+    front = front_of(record_with(tmp_path))
+    assert front.steps == ("kubelet", "pod-security")
+    assert [(row.name, row.cells(), row.not_ready) for row in front.grid] == [
+        ("n0", ["✔ completed", "· nothing to do"], 2.5),
+        ("n1", ["↩ reverted", "· nothing to do"], None),
+        ("n2", ["✘ failed", "· nothing to do"], None),
+        ("n3", ["– not carried out", "· nothing to do"], None),
+        ("API objects", ["· nothing to do", "✔ completed (2)"], None),
+    ]
+    assert (front.headline, front.kind) == ("• partly done", "open")
+
+
+def test_who_what_and_why_are_on_it(tmp_path: Path) -> None:
+    who = {"login": "ops", "uid": 1000, "host": "desk", "sudo_user": "ann"}
+    rows = dict(front_of(record_with(tmp_path, change_id="CHG-1", reason="because", who=who)).rows)
+    assert (rows["Change"], rows["Reason"]) == ("CHG-1", "because")
+    assert rows["Carried out by"] == "ops (uid 1000) on desk (ann before sudo)"
+    assert rows["Cluster"] == "lab, API server v1.30.0"
+    assert rows["Approved by"] == "– (nobody)"
+    assert rows["Plan"] == "0" * 64
+
+
+def test_a_big_cluster_is_still_one_page(tmp_path: Path) -> None:
+    """Nodes of which the same is to be said share a row."""
+    front = front_of(record_with(tmp_path, nodes=500))
+    assert len(front.grid) <= MOST_ROWS
+    [many] = [row for row in front.grid if row.nodes > 1]
+    assert (many.name, many.nodes) == ("n10 … n99 (497)", 497)
+    assert many.cells() == ["– not carried out", "· nothing to do"]
+
+
+def test_what_others_have_named_is_text(tmp_path: Path) -> None:
+    bad = '<script>alert(1)</script>"&\x1b[31m\u202e'
+    record = record_with(tmp_path) | {"run": bad, "cluster": bad, "who": {"login": bad}}
+    front = front_html(front_of(record), [("Seal", bad)])
+    assert "<script" not in front
+    assert "\x1b" not in front
+    assert front.count("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&amp;\\x1b[31m\\u202e") == 4
+    page = document(bad, front, tag("p", bad, title=bad))
+    assert "<script" not in page
+    assert page.index("Content-Security-Policy") < page.index("alert(1)")
+
+
+def test_show_html_goes_to_a_file_and_never_into_a_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, key = make_run(tmp_path / "outputs"), make_key(tmp_path).with_suffix(".pub")
+    words = ["show", "--html", str(run), "--key", str(key)]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("<!DOCTYPE html>")
+    assert "– (not sealed)" in printed
+    assert main([*words, "-o", str(tmp_path / "page.html")]) == 0
+    assert (tmp_path / "page.html").read_text() == printed
+    assert main([*words, "-o", str(run / "page.html")]) == 2
+    assert main([*words, "-o", str(tmp_path / "no" / "page.html")]) == 2
+    assert main(["show", str(run), "-o", "page.html"]) == 2
+    assert not (run / "page.html").exists()
+    assert main(["show", str(run), "--key", str(key)]) == 0
+    assert "✔ completed" in capsys.readouterr().out
