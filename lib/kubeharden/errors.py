@@ -72,11 +72,14 @@ class NodeError(KubehardenError):
 
     Attributes:
         failures: by node, where several nodes were asked at once.
+        journal: what a service wrote to its journal since it was restarted, where that is what failed.
     """
 
-    def __init__(self, message: str, failures: Mapping[str, NodeError] | None = None) -> None:
+    def __init__(
+        self, message: str, failures: Mapping[str, NodeError] | None = None, journal: str = ""
+    ) -> None:
         super().__init__(message)
-        self.failures = dict(failures or {})
+        self.failures, self.journal = dict(failures or {}), journal
 
 
 class HostKeyError(NodeError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from datetime import UTC, datetime
 from time import time as clock
 from typing import NoReturn
 
@@ -50,9 +51,11 @@ def journalctl(machine: Machine, user: str, arguments: list[str]) -> Reply:
 def _moment(text: str) -> float:
     if text.startswith("@"):
         return float(text[1:])
+    if text.endswith(" UTC"):
+        return datetime.fromisoformat(text.removesuffix(" UTC")).replace(tzinfo=UTC).timestamp()
     relative = _RELATIVE.fullmatch(text)
     if relative is None:
         raise ValueError(
-            f"Failed to parse timestamp: {text}; a rehearsal node knows @SECONDS and '5 min ago'"
+            f"Failed to parse timestamp: {text}; a rehearsal node knows @SECONDS, 'DATE TIME UTC' and '5 min ago'"
         )
     return clock() - int(relative[1]) * _UNITS[relative[2]]

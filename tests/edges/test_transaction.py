@@ -304,7 +304,10 @@ def test_a_unit_that_starts_and_dies_is_put_back_with_the_words_of_its_journal(s
     unit = site.path(UNIT).read_text().replace("--v=1", "--nonsense=1")
     said = site.nodes.begin(dataclasses.replace(site.change(2, unit=unit), expected_argv=()), run, 30)
     assert said.outcome == "reverted"
-    assert "unknown flag: --nonsense" in said.words
+    assert "did not come up" in said.words
+    assert "unknown flag: --nonsense" in said.journal
+    assert "--nonsense" not in said.words
+    assert "Started" not in said.journal.splitlines()[0]  # what it said before its restart is not in it
     assert site.files() == before
     assert "--v=1" in site.command_line()
 

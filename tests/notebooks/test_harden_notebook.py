@@ -113,7 +113,7 @@ def enforce_what_was_announced(papermill: Papermill, folder: Path, name: str) ->
     version = f"v{Release.parse(name)}"
     second = papermill(rehearsal=name, rehearsal_dir=str(folder))
     assert second.status == 0, second.output
-    assert re.search(r"kubelet on k8s-node1 +as it should be", second.shown('run.apply("kubelet")'))
+    assert re.search(r"kubelet on k8s-node1: as it should be", second.shown('run.apply("kubelet")'))
     assert f"shop baseline:{version}" in second.shown("run.prove()")
     objects = objects_of(folder)
     for namespace, level in LEVELS.items():
@@ -207,8 +207,14 @@ def unit_lines(path: Path) -> list[str]:
 
 
 def test_only_the_steps_that_are_asked_for(papermill: Papermill, article: Rehearsal) -> None:
-    run = papermill("-p", "steps", "kube-proxy", inventory=str(article.inventory))
+    run = papermill("--log-output", "-p", "steps", "kube-proxy", inventory=str(article.inventory))
     assert run.status == 0, run.output
+    # For who reads a log: a line for each result when it comes, and at the end where the rest is.
+    for node in ("k8s-node1", "k8s-master"):
+        assert re.search(rf"kube-proxy on {node}: completed in \d+\.\d s: kube-proxy runs", run.output)
+    [record] = run.records.iterdir()
+    [digest] = {json.loads((record / "plan.json").read_text())["digest"]}
+    assert f"kubeharden: done; plan {digest}; record {record}\n" in run.output
     etc = article.directory / "nodes" / "k8s-node1" / "etc" / "kubernetes"
     assert (etc / "kube-proxy.conf").exists()
     assert not (etc / "kubelet.conf").exists()
@@ -227,6 +233,9 @@ def test_a_node_that_fails_stops_the_run_with_its_own_words(
     assert run.status != 0
     assert "kubelet on k8s-node2: kubelet did not come up" in run.error()
     assert "ca.crt" in run.error()
+    assert "Its journal says" not in run.error()
+    assert "k8s-node2: its journal since the restart" in run.shown('run.apply("kubelet")')
+    assert "kubeharden: apply failed" in run.output
     assert "Untouched because of it: k8s-node3, k8s-master, every later step" in run.error()
     assert (nodes / "k8s-node1/etc/kubernetes/kubelet.conf").exists()
     assert not (nodes / "k8s-node2/etc/kubernetes/kubelet.conf").exists()
@@ -241,7 +250,7 @@ def test_a_node_that_fails_stops_the_run_with_its_own_words(
     on_node(rehearsal, "k8s-node2", "systemctl start kubelet")
     again = papermill(*accepted, inventory=inventory)
     assert again.status == 0, again.output
-    assert re.search(r"kubelet on k8s-node1 +as it should be", again.shown('run.apply("kubelet")'))
+    assert re.search(r"kubelet on k8s-node1: as it should be", again.shown('run.apply("kubelet")'))
 
 
 def test_wrong_input_is_refused_in_the_first_cell(papermill: Papermill, tmp_path: Path) -> None:

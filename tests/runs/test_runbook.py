@@ -12,7 +12,7 @@ import pytest
 from fakes import World
 from kubeharden import runbook
 from kubeharden.edges.ports import Ports
-from kubeharden.errors import KubehardenError, ParameterError, StoppedError, UnexpectedError
+from kubeharden.errors import KubehardenError, ParameterError, ProofError, StoppedError, UnexpectedError
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.plan.events import Asked, Started
 from kubeharden.records.folder import read_run
@@ -171,6 +171,22 @@ def test_a_step_that_failed_shows_its_results_again_too(
         with pytest.raises(KubehardenError):
             run.apply("kubelet")
         assert "kubelet on k8s-node1" in capsys.readouterr().out
+    run.close()
+
+
+def test_the_proof_of_half_a_run_names_what_is_left_once(world: World, tmp_path: Path) -> None:
+    run = planned(world, tmp_path)
+    run.apply("kubelet")
+    with pytest.raises(ProofError) as raised:
+        run.prove()
+    [_, problem] = str(raised.value).splitlines()
+    assert problem.strip() == (
+        "not carried out yet: 9 API objects; kube-apiserver on k8s-master; kube-proxy on k8s-master, k8s-node1; "
+        "kube-scheduler on k8s-master"
+    )
+    for step in ("pod-security", "kube-proxy", "kube-scheduler"):
+        run.apply(step)
+    run.prove()
     run.close()
 
 

@@ -33,11 +33,13 @@ class TransactionResult:
             could be put back; the words say which.
         words: what the node says of it.
         restarted: when the service was restarted, by the node's own clock (RFC 3339, UTC); empty if it was not.
+        journal: what the service wrote to its journal since then, where it did not come up.
     """
 
     outcome: str
     words: str
     restarted: str = ""
+    journal: str = ""
 
 
 @dataclass(frozen=True)

@@ -292,8 +292,15 @@ class Completed(_Change, action="completed"):
 
 
 class _Failure(_Change):
+    """A change that was not carried out.
+
+    Attributes:
+        journal: what the service wrote to its journal since it was restarted, where it did not come up.
+    """
+
     error: str = field(default="", metadata=OPTIONAL)
     seconds: float | None = field(default=None, metadata=OPTIONAL)
+    journal: str = field(default="", metadata=OPTIONAL)
 
 
 class Failed(_Failure, action="failed"):
@@ -375,6 +382,7 @@ class Result(Event):
     outcome: str
     words: str
     seconds: float = 0.0
+    journal: str = ""
 
 
 OUTCOMES = (Completed, Failed, Reverted)

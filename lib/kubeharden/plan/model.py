@@ -224,6 +224,15 @@ class Plan:
             object_changes=tuple(c for c in self.object_changes if c.name in subjects),
         )
 
+    def without(self, subjects: Collection[str]) -> Plan:
+        """Return the plan without the changes of these, and without the levels of namespaces among them."""
+        return replace(
+            self,
+            node_changes=tuple(c for c in self.node_changes if c.subject not in subjects),
+            object_changes=tuple(c for c in self.object_changes if c.name not in subjects),
+            namespaces=tuple(n for n in self.namespaces if f"Namespace {n.namespace}" not in subjects),
+        )
+
     @property
     def needed(self) -> bool:
         """Return whether there is anything to do."""

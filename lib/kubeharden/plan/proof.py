@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from kubeharden.components.mismatches import mismatches, same_field
 from kubeharden.components.paths import walk
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import sensitive_command, sensitive_value
+from kubeharden.facts.warnings import flag_and_message, group
 from kubeharden.kube.rbac import usable_policies
 from kubeharden.plan.machines import unlisted_words
 from kubeharden.plan.model import NodeChange, Plan
@@ -42,7 +43,9 @@ class Proof:
     services: tuple[tuple[str, ...], ...]
 
 
-def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
+def compare(
+    before: Facts, after: Facts, plan: Plan, *, applied: bool, carried_out: Collection[str] | None = None
+) -> Proof:
     """Compare what runs now with what ran before and with what the plan promised.
 
     Args:
@@ -50,6 +53,7 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
         after: as seen now.
         plan: what was to be done.
         applied: whether it was carried out; in ``plan`` mode, nothing at all may have changed.
+        carried_out: the subjects of the changes that were; None for all. The others are named once, and not judged.
     """
     differences = [row for node in after.nodes for row in _differences(before.node(node.name), node, plan)]
     problems = [
@@ -60,18 +64,19 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
     problems += _stops(before, after)
     notes = [f"the inventory {words}" for words in (unlisted_words(after),) if words]
     if applied:
-        for change in plan.node_changes:
-            subject, old, new = (
-                change.subject,
-                before.node(change.node),
-                after.node(change.node),
-            )
-            problems += [f"{subject}: {problem}" for problem in unproved(change, new, old)]
-            problems += [f"{subject} still warns: {warning}" for warning in _warnings(change, new)[0]]
-        problems += _missing_objects(after, plan)
-        problems += _other_labels(after, plan)
+        undone = plan.subjects - set(plan.subjects if carried_out is None else carried_out)
+        judged = plan.without(undone)
+        problems += _grouped_problems(
+            (change, problem)
+            for change in judged.node_changes
+            for problem in unproved(change, after.node(change.node), before.node(change.node))
+        )
+        problems += _avoidable(after, judged)
+        problems += _missing_objects(after, judged)
+        problems += _other_labels(after, judged)
+        problems += _not_yet(plan, undone)
         left = (f"{r.subject} was left as it is: {r.text}" for r in plan.left_out)
-        notes += [*left, *_unavoidable(after, plan), *_unverified(after, plan)]
+        notes += [*left, *_unavoidable(before, after, judged), *_unverified(after, judged)]
     return Proof(
         tuple(problems),
         () if problems else tuple(_confirmations(after, plan, differences, applied=applied)),
@@ -81,7 +86,50 @@ def compare(before: Facts, after: Facts, plan: Plan, *, applied: bool) -> Proof:
     )
 
 
-def _unavoidable(after: Facts, plan: Plan) -> Iterator[str]:
+def _grouped_problems(found: Iterable[tuple[NodeChange, str]]) -> Iterator[str]:
+    """Yield problems of changes, the same one of several nodes once."""
+    nodes: dict[tuple[str, str], list[str]] = {}
+    for change, problem in found:
+        nodes.setdefault((change.service, problem), []).append(change.node)
+    for (service, problem), names in nodes.items():
+        yield f"{service} on {', '.join(names)}: {problem}"
+
+
+def _avoidable(after: Facts, plan: Plan) -> Iterator[str]:
+    """Yield the warnings that were to go, those of several flags and nodes once."""
+    found = (
+        (change.service, change.node, warning)
+        for change in plan.node_changes
+        for warning in _warnings(change, after.node(change.node))[0]
+    )
+    for service, names, flags, message in group(found):
+        yield f"{service} on {', '.join(names)} still warns{_of_flags(flags)}: {message}"
+
+
+def _of_flags(flags: Sequence[str]) -> str:
+    names = ", ".join(filter(None, flags))
+    return f" of {names}" if names else ""
+
+
+def _in_brackets(flags: Sequence[str]) -> str:
+    names = ", ".join(filter(None, flags))
+    return f" ({names})" if names else ""
+
+
+def _not_yet(plan: Plan, undone: Collection[str]) -> Iterator[str]:
+    """Yield the changes that were planned and not carried out, in one sentence."""
+    nodes: dict[str, list[str]] = {}
+    objects = [change for change in plan.object_changes if change.name in undone]
+    for change in plan.node_changes:
+        if change.subject in undone:
+            nodes.setdefault(change.service, []).append(change.node)
+    words = [f"{len(objects)} API object{'s' if len(objects) > 1 else ''}"] if objects else []
+    words += [f"{service} on {', '.join(names)}" for service, names in nodes.items()]
+    if words:
+        yield f"not carried out yet: {'; '.join(words)}"
+
+
+def _unavoidable(before: Facts, after: Facts, plan: Plan) -> Iterator[str]:
     """Yield the warnings that stay, and why."""
     nodes: dict[tuple[str, str], list[str]] = {}
     for change in plan.node_changes:
@@ -89,10 +137,21 @@ def _unavoidable(after: Facts, plan: Plan) -> Iterator[str]:
             nodes.setdefault((change.service, warning), []).append(change.node)
     for (service, warning), names in nodes.items():
         yield f"{service} on {', '.join(names)} still warns, which its release cannot avoid: {warning}"
+    again: list[tuple[str, str, str]] = []
+    never: list[tuple[str, str, str]] = []
     for change in plan.node_changes:
-        found = after.node(change.node).service(change.service)
-        for warning in found.warnings if found and change.migration is None else ():
-            yield f"{change.subject} warns of what this runbook does not move: {warning}"
+        new = after.node(change.node).service(change.service)
+        old = before.node(change.node).service(change.service)
+        known = {flag_and_message(warning) for warning in (old.warnings if old else ())}
+        for warning in new.warnings if new and change.migration is None else ():
+            place = never if flag_and_message(warning) in known else again
+            place.append((change.service, change.node, warning))
+    for words, found in (
+        ("warns of what this runbook does not move", never),
+        ("warns again, as it did before its flags went", again),
+    ):
+        for service, nodes_of, flags, message in group(found):
+            yield f"{service} on {', '.join(nodes_of)} {words}{_in_brackets(flags)}: {message}"
 
 
 def _verifiable(change: NodeChange, after: Facts) -> bool:

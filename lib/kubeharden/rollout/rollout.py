@@ -35,6 +35,7 @@ from kubeharden.plan.events import (
     Started,
 )
 from kubeharden.releases import find_component
+from kubeharden.rollout.causes import cause_in
 from kubeharden.rollout.drain import Drain
 from kubeharden.rollout.failures import Failures
 from kubeharden.rollout.health import Health, Readiness
@@ -248,10 +249,11 @@ class _Application:
         except KubehardenError as error:
             kind = Reverted if isinstance(error, RevertedError) else Failed
             seconds = self.ports.clock.monotonic() - start
-            self.emit(kind.of(change, error=str(error), seconds=round(seconds, 3)))
+            journal = error.journal if isinstance(error, NodeError) else ""
+            self.emit(kind.of(change, error=str(error), seconds=round(seconds, 3), journal=journal))
             if not self.stop.is_set():
                 self._count(change.subject, error, change.node)
-            return Result(change.subject, kind.action, str(error), seconds)
+            return Result(change.subject, kind.action, str(error), seconds, journal)
         seconds = self.ports.clock.monotonic() - start
         self.emit(Completed.of(change, words=words, seconds=round(seconds, 3)))
         self.rollout.failures.repair([change.subject])
@@ -310,8 +312,11 @@ class _Application:
             raise self._put_back(change, run, str(error)) from error
         if begun.outcome in {"waiting", "unchanged", "confirmed"}:
             return begun
-        kinds = {"stale": StaleError, "reverted": RevertedError}
-        raise kinds.get(begun.outcome, NodeError)(begun.words)
+        if begun.outcome == "stale":
+            raise StaleError(begun.words)
+        kind = RevertedError if begun.outcome == "reverted" else NodeError
+        cause = cause_in(begun.journal)
+        raise kind("\n".join(filter(None, (begun.words, cause))), journal=begun.journal)
 
     def _put_back(self, change: NodeChange, run: str, why: str) -> KubehardenError:
         """Put a node back, and return the error that says so; a node that cannot be reached does it by itself."""

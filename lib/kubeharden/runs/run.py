@@ -40,7 +40,9 @@ from kubeharden.plan.proof import compare
 from kubeharden.plan.steps import names
 from kubeharden.records.approval import Approval, check_approved, check_signer
 from kubeharden.records.executed_notebook import RUN_TYPE
-from kubeharden.records.folder import Record
+from kubeharden.records.folder import Record, read_run
+from kubeharden.records.reader import one_line
+from kubeharden.records.summary import result_of
 from kubeharden.rollout.interrupts import Stop
 from kubeharden.rollout.leftovers import uncordon_left_overs, wait_for_open_changes
 from kubeharden.rollout.lock import Lock
@@ -53,6 +55,7 @@ from kubeharden.show import views
 from kubeharden.show.amounts import amount_words, order_words
 from kubeharden.show.display import GOOD, NOTE, Message, View
 from kubeharden.show.live import Progress, Reading, show
+from kubeharden.show.output_guard import tell_terminal
 from kubeharden.show.person import Person
 from kubeharden.show.run_views import (
     applied_view,
@@ -98,6 +101,7 @@ class Run:
         self._facts: Facts | None = None
         self._plan: Plan | None = None
         self._done: set[str] = set()  # the steps that were carried out since the last plan
+        self._carried_out: set[str] = set()  # subjects of changes, since the last plan
         self._results = Results()
         self._changes: list[Plan] = []  # the parts of plans that were carried out in this run
         self._failed_step = ""  # the step that ended with an error since the last plan
@@ -155,6 +159,7 @@ class Run:
             self.rollout.failures.repair(self._plan.subjects - plan.subjects)
         self._plan = plan
         self._done.clear()
+        self._carried_out.clear()
         self._is_approved = False
         self._failed_step = ""
         self.emit(Planned.of(self._plan))
@@ -197,7 +202,7 @@ class Run:
         part = plan.of(step)
         if part.needed:
             self._take_lock()
-        progress = Progress(self.redactor)
+        progress = Progress(self.redactor, watched=self.person.is_there)
         try:
             with self.emit.also(progress):
                 for piece in self.kind.pieces(part):
@@ -206,8 +211,10 @@ class Run:
             self._failed_step = step
             raise
         finally:
+            progress.end()
             done = {result.subject for result in progress.results if result.outcome == Completed.action}
             self._changes.append(part.about(done))
+            self._carried_out |= done
             self._results.add(step, progress.results)
         self._done.add(step)
         return applied_view(step, progress.results, [r for r in plan.left_out if r.step == step])
@@ -301,7 +308,8 @@ class Run:
             ProofError: something is not as promised. What was found is shown first.
         """
         after = observe(self.ports, Reading())
-        proof = compare(self.facts, after, self.current_plan, applied=self.kind.mode == "apply")
+        applied, plan = self.kind.mode == "apply", self.current_plan
+        proof = compare(self.facts, after, plan, applied=applied, carried_out=self._carried_out)
         self.emit(Proved.of(proof, after))
         view = proof_view(proof)
         if proof.problems:
@@ -318,6 +326,7 @@ class Run:
         self.emit(event)
         self._is_finished = True
         self.close()
+        self.tell_end(result_of(read_run(self.record.folder)))
         return view.add(record_message(self.record.folder))
 
     def _ending(self) -> tuple[Finished, View]:
@@ -342,6 +351,13 @@ class Run:
                 self.emit(Abandoned())
         finally:
             self.record.close()
+
+    def tell_end(self, result: str) -> None:
+        """Print how the run ended, its plan and its record, where nobody is there to see it in the notebook."""
+        if not self.person.is_there:
+            digest = self._plan.digest if self._plan else "none"
+            line = f"kubeharden: {result}; plan {digest}; record {self.record.folder}"
+            tell_terminal(one_line(self.redactor.redact(line)))
 
     def _rollout_data(self) -> dict[str, Any]:
         """Return how the plan is carried out; a rehearsal that was started for this run has other ports each time."""

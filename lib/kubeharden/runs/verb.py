@@ -40,7 +40,10 @@ def verb(function: Callable[P, T]) -> Callable[P, T]:
                 f"this should not have happened; please report it:\n{redactor.redact(trace)}"
             ) from error
         if isinstance(shown, View):
-            shown.redactor = redactor
+            shown.redactor, shown.watched = (
+                redactor,
+                bool(getattr(getattr(run, "person", None), "is_there", False)),
+            )
         return shown
 
     return wrapper
@@ -52,3 +55,4 @@ def _emit_error(run: Any, name: str, error: BaseException) -> None:
     emit = getattr(run, "emit", None)
     if emit is not None and not isinstance(cause, RecordError):
         emit(Error(name, type(cause).__name__, str(error)))
+        run.tell_end(f"{name} failed ({type(cause).__name__})")

@@ -19,6 +19,7 @@ from kubeharden.redaction import Redactor
 
 GOOD, BAD, NOTE = "good", "bad", "note"
 SIGNS = {GOOD: "✔", BAD: "✘", NOTE: "•"}
+OPEN_LINES = 600  # of diffs in one view
 _BAR, _TEXT_BAR = 320, 40  # length of the longest bar: CSS pixels, and characters in a terminal
 _MARKS = "X.="  # the parts of a bar in a terminal
 
@@ -29,6 +30,8 @@ class Table:
 
     Attributes:
         most: how many characters of a cell in ``mono`` are shown, if not all: it is cut without its secrets.
+        kinds: ``good``, ``bad`` or ``note`` for each row, or nothing; the cell in column ``kinds_in`` has its colour
+            and its sign.
     """
 
     title: str
@@ -36,15 +39,23 @@ class Table:
     rows: Sequence[Sequence[str]]
     mono: frozenset[int] = frozenset()
     most: int = 0
+    kinds: Sequence[str] = ()
+    kinds_in: int = 0
 
 
 @dataclass(frozen=True)
 class Diff:
-    """A unified diff, folded unless it is ``open``."""
+    """A unified diff, folded unless it is ``open``; its heading counts the lines that come and go."""
 
     title: str
     text: str
     open: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The title with the numbers of lines: ``n1: /etc/x (+51 –0)``."""
+        kinds = [_line_kind(line) for line in self.text.splitlines()]
+        return f"{self.title} (+{kinds.count('add')} –{kinds.count('del')})"
 
 
 @dataclass(frozen=True)
@@ -99,10 +110,12 @@ class View:
     Attributes:
         blocks: its parts, from the top.
         redactor: takes secrets out of the blocks; without the run's redactor, only those that it knows by their form.
+        watched: whether a person looks at it while the run goes on: then its first diffs are open.
     """
 
     blocks: list[Block] = field(default_factory=list)
     redactor: Redactor = field(default_factory=Redactor)
+    watched: bool = False
 
     def add(self, *blocks: Block) -> View:
         """Append blocks and return the view itself."""
@@ -110,7 +123,10 @@ class View:
         return self
 
     def _repr_html_(self) -> str:
-        return str(_template().render(blocks=[_as_data(block) for block in self._blocks_without_secrets()]))
+        blocks = (
+            _open_diffs(self._blocks_without_secrets()) if self.watched else self._blocks_without_secrets()
+        )
+        return str(_template().render(blocks=[_as_data(block) for block in blocks]))
 
     def __str__(self) -> str:
         return "\n\n".join(map(_text, self._blocks_without_secrets()))
@@ -138,6 +154,11 @@ class View:
                     rows = [
                         [_cut(c, block.most) if n in block.mono else c for n, c in enumerate(r)] for r in rows
                     ]
+                if block.kinds:
+                    rows = [
+                        [f"{SIGNS[kind]} {c}" if n == block.kinds_in else c for n, c in enumerate(r)]
+                        for kind, r in zip(block.kinds, rows, strict=True)
+                    ]
                 yield replace(block, title=title, headings=list(map(line, block.headings)), rows=rows)
             elif isinstance(block, Bars):
                 yield replace(
@@ -149,6 +170,17 @@ class View:
                 yield replace(
                     block, title=title, text="\n".join(map(_without_sign, lines(block.text).split("\n")))
                 )
+
+
+def _open_diffs(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Yield the blocks with their diffs open, as long as a person would read them all."""
+    lines = 0
+    for block in blocks:
+        if isinstance(block, Diff):
+            lines += block.text.count("\n")
+            yield replace(block, open=block.open or lines <= OPEN_LINES)
+        else:
+            yield block
 
 
 def sentences(items: Iterable[str], kind: str = NOTE) -> list[Block]:
@@ -174,10 +206,12 @@ def _as_data(block: Block) -> dict[str, object]:
             "headings": block.headings,
             "rows": block.rows,
             "mono": block.mono,
+            "kinds": block.kinds or [""] * len(block.rows),
+            "kinds_in": block.kinds_in,
         }
     if isinstance(block, Diff):
         lines = [(_line_kind(line), line) for line in block.text.splitlines()]
-        return {"type": "diff", "title": block.title, "lines": lines, "open": block.open}
+        return {"type": "diff", "title": block.heading, "lines": lines, "open": block.open}
     if isinstance(block, Listing):
         return {"type": "listing", "title": block.title, "text": block.text}
     if isinstance(block, Bars):
@@ -205,7 +239,9 @@ def _text(block: Block) -> str:
             disable_numparse=True,
         )
         return f"{block.title}\n{table}" if block.title else table
-    if isinstance(block, Diff | Listing):
+    if isinstance(block, Diff):
+        return f"{block.heading}\n{block.text}"
+    if isinstance(block, Listing):
         return f"{block.title}\n{block.text}"
     if isinstance(block, Bars):
         return _text(_with_text_bars(block))

@@ -7,17 +7,26 @@ import sys
 from typing import IO, Any
 
 from kubeharden.plan.events import Event, Result
+from kubeharden.records.reader import one_line
 from kubeharden.redaction import Redactor
 from kubeharden.show import views
 from kubeharden.show.display import View
 
 
 class Progress:
-    """A listener that shows each result as it comes, in one growing table."""
+    """A listener that shows each result as it comes.
 
-    def __init__(self, redactor: Redactor) -> None:
+    Where a person watches, it is one growing table. Anywhere else, as under papermill, it is a line for each result and
+    the table at the end: ``papermill --log-output`` logs a line when it comes, and nothing that replaces an output.
+
+    Args:
+        redactor: takes the secrets out.
+        watched: whether a person watches.
+    """
+
+    def __init__(self, redactor: Redactor, *, watched: bool) -> None:
         self.results: list[Result] = []
-        self._redactor = redactor
+        self._redactor, self._watched = redactor, watched
         self._handle: Any = None
 
     def __call__(self, event: Event) -> None:
@@ -25,12 +34,34 @@ class Progress:
         if not isinstance(event, Result):
             return
         self.results.append(event)
+        if self._watched:
+            self._show_table()
+        else:
+            say(_line(event), self._redactor)
+
+    def end(self) -> None:
+        """Show what is left to show, once no more results come."""
+        if not self._watched and self.results:
+            self._show_table()
+
+    def _show_table(self) -> None:
         view = views.results_view(self.results)
         if self._handle is None:
             self._handle = show(view, self._redactor)
         else:
             view.redactor = self._redactor
             self._handle.update(view)
+
+
+def _line(result: Result) -> str:
+    took = f" in {result.seconds:.1f} s" if result.seconds else ""
+    return f"{result.subject}: {result.outcome}{took}: {result.words}"
+
+
+def say(text: str, redactor: Redactor) -> None:
+    """Print one line, whatever is in the text."""
+    sys.stdout.write(f"{one_line(redactor.redact(text))}\n")
+    sys.stdout.flush()
 
 
 class Reading:

@@ -13,6 +13,7 @@ import traceback
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import KubehardenError
@@ -21,6 +22,7 @@ from kubeharden.redaction import Redactor
 MOST_HELD = 1 << 20  # characters
 # What a client waits for, whatever a password is (Jupyter's protocol, 5.4).
 _KEPT = ("execution_state", "status", "name")
+_terminals: dict[str, int] = {}  # descriptors of the kernel's own standard output and error, by name
 _WORDS = ("starting", "busy", "idle", "ok", "error", "aborted", "abort", "stdout", "stderr")
 
 
@@ -51,6 +53,25 @@ def install(namespace: Mapping[str, Any], redactor: Redactor) -> None:
             _silence_copy(stream)
 
 
+def tell_terminal(text: str) -> None:
+    """Print a line where the process that started this kernel prints, papermill as a rule; elsewhere do nothing.
+
+    Nothing else that is written reaches it: see ``_silence_copy``. Where papermill writes the notebook itself to its
+    standard output, the line goes to standard error.
+    """
+    terminal = _terminals.get("stderr" if _writes_notebook(os.getppid()) else "stdout")
+    if terminal is not None:
+        os.write(terminal, f"{text}\n".encode())
+
+
+def _writes_notebook(process: int) -> bool:
+    """Return whether a process writes a notebook to its standard output: ``papermill in.ipynb -``."""
+    try:
+        return b"-" in Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
 def _silence_copy(stream: Any) -> None:
     """Keep ipykernel from copying the output of child processes to the kernel's own terminal.
 
@@ -58,6 +79,7 @@ def _silence_copy(stream: Any) -> None:
     """
     copy = getattr(stream, "_original_stdstream_copy", None)
     if isinstance(copy, int):
+        _terminals[str(stream.name)] = os.dup(copy)
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, copy)
         os.close(nowhere)

@@ -12,6 +12,7 @@ from kubeharden.records.register import Comparison, Entry, FileDifference
 from kubeharden.records.verify import Verdict
 from kubeharden.records.vouched import seal_rows
 from kubeharden.show.display import BAD, GOOD, Block, Diff, Message, Table, View
+from kubeharden.show.views import outcome_kind
 
 NAMES_SHOWN = 3  # of nodes, in a row of the register
 
@@ -68,7 +69,8 @@ def details_view(record: Mapping[str, Any], verdict: Verdict | None = None) -> V
     changes = record.get("changes", ())
     if changes:
         rows = [(c["subject"], c["result"], _seconds(c["seconds"]), c["words"]) for c in changes]
-        view.add(Table("What was done", ("What", "Result", "Took", "Message"), rows))
+        kinds = [outcome_kind(c["result"]) for c in changes]
+        view.add(Table("What was done", ("What", "Result", "Took", "Message"), rows, kinds=kinds, kinds_in=1))
     left = record.get("not_done", ())
     if left:
         undone = [(item["subject"], item["step"], item["why"]) for item in left]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,23 +10,24 @@ from kubeharden.components import Effect, Finding, Migration, Setting
 from kubeharden.errors import UnitError, UnknownReleaseError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import sensitive_command, sensitive_value
+from kubeharden.facts.warnings import group, node_words
 from kubeharden.kube.rbac import Authorization
 from kubeharden.kube.workloads import workloads
 from kubeharden.plan import FileChange, NodeChange, Plan, Remark, machines
 from kubeharden.plan.callers import ANONYMOUS, MODE, PORT, losses, open_kubelets
-from kubeharden.plan.events import Check, Result
+from kubeharden.plan.events import AS_IT_SHOULD_BE, Check, Completed, Result
 from kubeharden.plan.step import POD_SECURITY
 from kubeharden.redaction import join
 from kubeharden.releases import Release, find_component, known_components, releases
 from kubeharden.show import display
-from kubeharden.show.display import BAD, GOOD, NOTE, Block, Diff, Message, Table, View
+from kubeharden.show.amounts import amount_words, count_words
+from kubeharden.show.display import BAD, GOOD, NOTE, Block, Diff, Listing, Message, Table, View
 from kubeharden.show.impact_views import headline
 from kubeharden.show.pod_security_view import namespaces_view
 
 VERDICTS = ("hardened", "moved", "kept", "dropped", "defaults", "refused")
+RUNNING = "running"  # the outcome of a change that is not over
 LONG = 480  # characters of a value, or of what it was and what it becomes
-# The header of a message by klog and glog: severity and date, time, process, file and line.
-KLOG_HEADER = re.compile(r"^[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\] ")
 
 
 def checks_view(checks: Sequence[Check]) -> View:
@@ -67,7 +67,7 @@ def facts_view(facts: Facts) -> View:
 
 
 def plan_view(plan: Plan) -> View:
-    """Show the whole plan: refusals and remarks first, then every change, and the digest."""
+    """Show the whole plan: refusals and remarks first, then every change, the digest, and at last the verdict."""
     view = View()
     stopping = plan.stopping
     view.add(*(Message(f"{r.subject}: {r.text}", BAD) for r in stopping))
@@ -85,7 +85,18 @@ def plan_view(plan: Plan) -> View:
     view.add(Table("What would be done", ("Step", "Where", "What", "Change"), rows))
     if plan.target_release:
         view.add(*findings_view(plan.findings, plan.target_release).blocks)
-    return view.add(Message(f"Digest of this plan: {plan.digest}"))
+    view.add(Message(f"Digest of this plan: {plan.digest}"))
+    return view.add(_verdict(plan)) if plan.needed or plan.refused else view
+
+
+def _verdict(plan: Plan) -> Message:
+    """Say in a line whether the plan would be carried out, and how much that is."""
+    if plan.stopping:
+        reasons = count_words(len(plan.stopping), "reason")
+        return Message(f"REFUSED, {reasons}: nothing is carried out. What is red above says why.", BAD)
+    left = count_words(len(plan.left_out), "service") + " left as it is, see above; "
+    words = f"{amount_words(plan) or 'nothing to do'}, in the order of the table above"
+    return Message(f"{left if plan.left_out else ''}{words}.", BAD if plan.left_out else GOOD)
 
 
 def left_as_it_is(refused: Remark) -> str:
@@ -178,9 +189,18 @@ def _cell(release: Release, runs: Release | None, findings: Sequence[Finding]) -
 
 
 def results_view(results: Sequence[Result]) -> View:
-    """Show the result of each change."""
+    """Show the result of each change; what a service that did not come up wrote since its restart is folded."""
     rows = [(r.subject, r.outcome, r.words, f"{r.seconds:.1f} s" if r.seconds else "") for r in results]
-    return View([Table("", ("What", "Outcome", "Message", "Took"), rows)])
+    kinds = [outcome_kind(r.outcome) for r in results]
+    view = View([Table("", ("What", "Outcome", "Message", "Took"), rows, kinds=kinds, kinds_in=1)])
+    return view.add(
+        *(Listing(f"{r.subject}: its journal since the restart", r.journal) for r in results if r.journal)
+    )
+
+
+def outcome_kind(outcome: str) -> str:
+    """Return whether the outcome of a change is good, bad or neither."""
+    return {Completed.action: GOOD, AS_IT_SHOULD_BE: NOTE, RUNNING: NOTE}.get(outcome, BAD)
 
 
 def services_view(rows: Sequence[Sequence[str]]) -> Table:
@@ -257,33 +277,25 @@ def _command_lines(facts: Facts) -> list[Block]:
             if service.cmdline:
                 nodes.setdefault((service.name, service.cmdline), []).append(node.name)
     return [
-        Diff(f"Command line of {name} on {_node_names(names, facts)}", sensitive_command(name, words))
+        Listing(
+            f"Command line of {name} on {node_words(names, len(facts.nodes))}", sensitive_command(name, words)
+        )
         for (name, words), names in nodes.items()
     ]
 
 
 def _warning_rows(facts: Facts) -> list[tuple[str, ...]]:
     """Return a row for each warning, with the nodes that have it and the flags that cause it."""
-    nodes: dict[tuple[str, str, str], list[str]] = {}
-    for node in facts.nodes:
-        for service in node.services.values():
-            for line in service.warnings:
-                flag, message = _flag_and_message(line)
-                nodes.setdefault((service.name, message, flag), []).append(node.name)
-    flags: dict[tuple[str, str, str], list[str]] = {}
-    for (service_name, message, flag), names in nodes.items():
-        flags.setdefault((service_name, _node_names(names, facts), message), []).append(flag)
-    return [(name, where, "\n".join(found), message) for (name, where, message), found in flags.items()]
-
-
-def _flag_and_message(line: str) -> tuple[str, str]:
-    match = re.match(r"Flag (--\S+) (has been deprecated, .*)", line)
-    return (match[1], match[2]) if match else ("", KLOG_HEADER.sub("", line))
-
-
-def _node_names(names: Sequence[str], facts: Facts) -> str:
-    everywhere = len(facts.nodes) > 1 and len(set(names)) == len(facts.nodes)
-    return f"all {len(facts.nodes)} nodes" if everywhere else ", ".join(dict.fromkeys(names))
+    warnings = (
+        (service.name, node.name, line)
+        for node in facts.nodes
+        for service in node.services.values()
+        for line in service.warnings
+    )
+    return [
+        (service, node_words(nodes, len(facts.nodes)), "\n".join(flags), message)
+        for service, nodes, flags, message in group(warnings)
+    ]
 
 
 def _config_of(service: ServiceFacts) -> str:

@@ -17,6 +17,7 @@ from kubeharden.releases import find_component, release_table
 # Below it systemd looks for drop-ins beside a unit, so its check needs that part of the tree.
 UNITS = "/systemd/system/"
 SECURE_PORT = "--secure-port"
+JOURNAL = "\nIts journal says:\n"  # what transaction.sh has between its words and the journal of the service
 OUTCOMES = ("waiting", "stale", "busy", "failed", "reverted", "unchanged", "confirmed")
 
 
@@ -75,12 +76,13 @@ def read_result(node: str, service: str, text: str, redactor: Redactor) -> Trans
     _, found, result = text.rpartition("@result ")
     head, _, words = result.partition("\n")
     outcome, _, restarted = head.partition(" ")
+    words, _, journal = redactor.redact(words).partition(JOURNAL)
     if not found or outcome not in OUTCOMES:
         raise NodeError(
             f"{node}: did not say what became of the change{f' to {service}' if service else ''}: "
             f"{redactor.redact(text)[-500:] or 'nothing'}"
         )
-    return TransactionResult(outcome, redactor.redact(words.strip()), restarted.strip())
+    return TransactionResult(outcome, words.strip(), restarted.strip(), journal.strip())
 
 
 def read_transactions(node: str, text: str, redactor: Redactor) -> tuple[Transaction, ...]:

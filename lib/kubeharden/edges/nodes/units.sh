@@ -59,7 +59,7 @@ change() { # and restart the service, until it waits to be confirmed
   elif ! say restarting || ! sync_places; then
     fail "cannot write below ${base#"$root"}: $complaint"
   elif ! { note restarted "$(date -u +%Y-%m-%dT%H:%M:%SZ)" && restart; }; then
-    note journal "$(journalctl -q --no-pager -o cat -u "$service.service" -n 30)"
+    note journal "$(journal_since_restart)"
     fail "$service did not come up"
   elif ! { note process "$identity" && note words "$service runs as process $pid" &&
     enter waiting "$folder/restarted" "$folder/process" "$folder/words"; }; then
@@ -69,6 +69,13 @@ change() { # and restart the service, until it waits to be confirmed
     return 0
   fi
   return 1
+}
+
+journal_since_restart() { # of the service: what it said before is of its old configuration
+  local since=""
+  get since "$folder/restarted"
+  since=${since%Z}
+  journalctl -q --no-pager -o cat -u "$service.service" --since "${since%T*} ${since#*T} UTC" -n 50
 }
 
 watch() { # until the deadline, or whoever confirms it, ends this
