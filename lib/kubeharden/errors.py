@@ -86,6 +86,10 @@ class HostKeyError(NodeError):
     """The SSH host key of a node is unknown, or is not the one in known_hosts."""
 
 
+class ForwardingError(NodeError):
+    """The SSH server of a node forwards nothing."""
+
+
 class RevertedError(NodeError):
     """A change failed on a node, which has its old configuration again."""
 

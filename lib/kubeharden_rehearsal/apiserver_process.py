@@ -15,12 +15,11 @@ from kubeharden_rehearsal.behaviour import Started, Surroundings, read_or_refuse
 
 # Flags that name a file which is read at start-up (kube-apiserver's reference, 1.10 to 1.24).
 _FILE_FLAGS = (
-    *("client-ca-file", "tls-cert-file", "tls-private-key-file", "service-account-key-file"),
-    *("service-account-signing-key-file", "kubelet-certificate-authority", "kubelet-client-certificate"),
-    *("kubelet-client-key", "etcd-cafile", "etcd-certfile", "etcd-keyfile", "requestheader-client-ca-file"),
-    *("proxy-client-cert-file", "proxy-client-key-file", "token-auth-file", "basic-auth-file"),
-    *("audit-policy-file", "admission-control-config-file", "encryption-provider-config"),
-    *("experimental-encryption-provider-config",),
+    "client-ca-file tls-cert-file tls-private-key-file service-account-key-file service-account-signing-key-file "
+    "kubelet-certificate-authority kubelet-client-certificate kubelet-client-key etcd-cafile etcd-certfile "
+    "etcd-keyfile requestheader-client-ca-file proxy-client-cert-file proxy-client-key-file token-auth-file "
+    "basic-auth-file audit-policy-file admission-control-config-file encryption-provider-config "
+    "experimental-encryption-provider-config"
 )
 # What AdmissionOptions.Validate says (k8s.io/apiserver, pkg/server/options/admission.go, 1.10 and 1.20).
 _EXCLUSIVE = (
@@ -66,7 +65,7 @@ def start_apiserver(argv: Sequence[str], around: Surroundings) -> Started:
     if errors:
         # k8s.io/apimachinery's Aggregate has brackets around more than one error only.
         raise refuse(errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]")
-    for name in _FILE_FLAGS:
+    for name in _FILE_FLAGS.split():
         for path in flags.get(f"--{name}", ()):
             read_or_refuse(around, path, refuse)
     pod_security_config: dict[str, Any] = {}

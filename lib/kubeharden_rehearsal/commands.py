@@ -22,15 +22,13 @@ from kubeharden_rehearsal.systemctl import Reply, reboot, systemctl
 from kubeharden_rehearsal.systemd_tools import systemd_analyze, systemd_run
 
 NAMES = (
-    *("systemctl", "systemd-run", "systemd-analyze", "journalctl", "reboot"),
-    *("sudo", "chown", "stat", "id", "curl", "wget", "hostname", "cp", "install"),
+    "systemctl systemd-run systemd-analyze journalctl reboot sudo chown stat id curl wget hostname cp install"
 )
 # What would reach past the node's file tree to the host, whose programs these are.
 REFUSED = (
-    *("shutdown", "poweroff", "halt", "init", "service", "systemd-cat", "systemd-nspawn", "machinectl"),
-    *("kubectl", "docker", "crictl", "ctr", "nerdctl", "iptables", "sysctl", "modprobe", "mount", "umount"),
-    *("apt", "apt-get", "dpkg", "yum", "dnf", "rpm", "useradd", "usermod", "userdel", "passwd", "crontab"),
-    *("pkill", "killall", "ps", "ss", "netstat", "ip"),
+    "shutdown poweroff halt init service systemd-cat systemd-nspawn machinectl kubectl docker crictl ctr nerdctl "
+    "iptables sysctl modprobe mount umount apt apt-get dpkg yum dnf rpm useradd usermod userdel passwd crontab pkill "
+    "killall ps ss netstat ip"
 )
 _NOT_HERE = 127
 _WGET_NETWORK, _WGET_HTTP_ERROR = 4, 8
@@ -51,17 +49,11 @@ async def run(machine: Machine, user: str, here: Path, words: list[str]) -> Repl
     name, *arguments = words
     if name == "systemctl":
         return await systemctl(machine, user, arguments)
-    if name == "systemd-run":
-        return systemd_run(machine, user, arguments)
     if name == "reboot":
         return await reboot(machine, user)
-    if name == "systemd-analyze":
-        return systemd_analyze(machine, arguments)
-    if name == "journalctl":
-        return journalctl(machine, user, arguments)
     if name in STARTERS:
         return component(machine, user, here, name, arguments)
-    if name in REFUSED:
+    if name in REFUSED.split():
         return Reply(error=f"{name}: a rehearsal node has no {name}\n", status=_NOT_HERE)
     return _COMMANDS[name](machine, user, here, arguments)
 
@@ -156,9 +148,8 @@ def _install(machine: Machine, _user: str, here: Path, arguments: list[str]) -> 
     """Set the owners, who are of the node, after the host's own install."""
     owner, group = _option(arguments, "-o") or "root", _option(arguments, "-g") or "root"
     if strange := _strange(machine, owner, group):
-        return Reply(
-            error=f"install: invalid {strange}: ‘{owner if strange == 'user' else group}’\n", status=1
-        )
+        words = f"install: invalid {strange}: ‘{owner if strange == 'user' else group}’\n"
+        return Reply(error=words, status=1)
     machine.owners.set(here / arguments[-1], owner, group)
     return Reply()
 
@@ -211,6 +202,9 @@ def _wget(machine: Machine, user: str, here: Path, arguments: list[str]) -> Repl
 
 
 _COMMANDS: dict[str, Callable[[Machine, str, Path, list[str]], Reply]] = {
+    "systemd-run": lambda machine, user, _here, words: systemd_run(machine, user, words),
+    "systemd-analyze": lambda machine, _user, _here, words: systemd_analyze(machine, words),
+    "journalctl": lambda machine, user, _here, words: journalctl(machine, user, words),
     "id": _id,
     "hostname": lambda machine, *_: Reply(f"{machine.name}\n"),
     "stat": _stat,

@@ -59,13 +59,8 @@ def start_kubelet(argv: Sequence[str], around: Surroundings) -> Started:
 def _allow_privileged(line: CommandLine) -> dict[str, Any]:
     # Not a field of the file; kept beside the configuration for the pods' sake, and not shown.
     given = line.value("--allow-privileged")
-    if not given:
-        return {
-            "_allowPrivileged": feature("kubelet runs privileged pods by default").in_release(
-                line.table.release
-            )
-        }
-    return {"_allowPrivileged": given.lower() in ("1", "t", "true")}
+    default = feature("kubelet runs privileged pods by default").in_release(line.table.release)
+    return {"_allowPrivileged": given.lower() in ("1", "t", "true") if given else default}
 
 
 def _kubelet_failure(line: CommandLine, around: Surroundings, config: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ and cmd/kubelet/app/server.go (initConfigz); pkg/proxy/apis/config/types.go.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from kubeharden.releases import Release, feature
@@ -20,19 +21,8 @@ SECTIONS = {
     "kube-scheduler": "componentconfig",
 }
 # Where Go's name is not the file's with a capital letter.
-_GO_NAMES = {
-    "iptables": "IPTables",
-    "ipvs": "IPVS",
-    "oomScoreAdj": "OOMScoreAdj",
-    "qps": "QPS",
-    "tcpEstablishedTimeout": "TCPEstablishedTimeout",
-    "tcpCloseWaitTimeout": "TCPCloseWaitTimeout",
-    "tcpTimeout": "TCPTimeout",
-    "tcpFinTimeout": "TCPFinTimeout",
-    "udpTimeout": "UDPTimeout",
-    "udpIdleTimeout": "UDPIdleTimeout",
-    "excludeCIDRs": "ExcludeCIDRs",
-}
+_GO_NAMES = {"iptables": "IPTables", "excludeCIDRs": "ExcludeCIDRs"}
+_INITIALS = re.compile("^(ipvs|oom|qps|tcp|udp)")
 # Maps whose keys are data.
 _MAPS = {"featureGates"}
 
@@ -55,8 +45,11 @@ def configz(component: str, release: Release, config: dict[str, Any]) -> str:
 
 def _go(config: dict[str, Any]) -> dict[str, Any]:
     return {
-        _GO_NAMES.get(key, key[:1].upper() + key[1:]): _go(value)
-        if isinstance(value, dict) and key not in _MAPS
-        else value
+        _go_name(key): _go(value) if isinstance(value, dict) and key not in _MAPS else value
         for key, value in config.items()
     }
+
+
+def _go_name(key: str) -> str:
+    name = _INITIALS.sub(lambda match: match[0].upper(), key)
+    return _GO_NAMES.get(key, name[:1].upper() + name[1:])

@@ -24,6 +24,7 @@ from kubeharden_rehearsal.scenario import Scenario
 # A round of the controllers after a change, and the kubelets' heartbeat, in seconds. The heartbeat comes just
 # after the full second: a Node's times have no fractions, so this is when a new one can be told from the old.
 ROUND_SECONDS, HEARTBEAT_SECONDS, AFTER_THE_SECOND = 0.1, 1.0, 0.02
+ADMISSION = feature("Pod Security Admission")
 
 
 class ControlPlane:
@@ -91,9 +92,7 @@ class ControlPlane:
                 admission.apply_pod_security_policy(self.store, user, obj)
             if not config["allowPrivileged"]:
                 admission.refuse_privileged(self.store, obj)
-        if PLUGIN not in config["plugins"] or not feature("Pod Security Admission").in_release(
-            self.store.release
-        ):
+        if PLUGIN not in config["plugins"] or not ADMISSION.in_release(self.store.release):
             return []
         return PodSecurity(self.store, config["podSecurity"]).admit(user, operation, obj)
 

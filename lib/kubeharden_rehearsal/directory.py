@@ -89,11 +89,13 @@ class Directory:
     def write_kubeconfig(self, scenario: Scenario, port: int) -> None:
         """Write the administrator's kubeconfig."""
         name, user = scenario.name, "kubernetes-admin"
+        certificate = {"client-certificate": "state/admin.crt", "client-key": "state/admin.key"}
+        proof = {"token": self.token(), **(certificate if (self.path / "state/admin.crt").exists() else {})}
         config = {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": name, "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-            "users": [{"name": user, "user": {"token": self.token()}}],
+            "users": [{"name": user, "user": proof}],
             "contexts": [{"name": f"{user}@{name}", "context": {"cluster": name, "user": user}}],
             "current-context": f"{user}@{name}",
         }

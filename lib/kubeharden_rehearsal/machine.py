@@ -22,13 +22,10 @@ from kubeharden_rehearsal.owners import Owners
 from kubeharden_rehearsal.processes import SHELL, Scripts
 from kubeharden_rehearsal.scenario import Account, NodeSpec, Scenario
 
-_BOOT_ORDER = (
-    *("docker", "containerd", "etcd", "kube-apiserver"),
-    *("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"),
-)
-BOOT_ORDER = [f"{name}.service" for name in _BOOT_ORDER]
-ROOT = Account(0, ("root",))
-OPS = Account(1000, ("ops",))
+_ORDER = "docker containerd etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy"
+BOOT_ORDER = [f"{name}.service" for name in _ORDER.split()]
+ROOT = Account(uid=0, groups=("root",))
+OPS = Account(uid=1000, groups=("ops",))
 STARTERS = {
     "kubelet": component_processes.start_kubelet,
     "kube-proxy": component_processes.start_proxy,

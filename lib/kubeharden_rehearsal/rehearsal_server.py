@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from functools import partial
 from pathlib import Path
 from time import time as clock
 
 import asyncssh
+from aiohttp import web
 
+from kubeharden.components.admission_plugins import flag_value
 from kubeharden.kube.rbac import Identity
-from kubeharden.releases import Release
+from kubeharden.releases import Release, feature
 from kubeharden_rehearsal import shim_server
 from kubeharden_rehearsal.api.server import ApiServer
 from kubeharden_rehearsal.atomic import write_atomically
 from kubeharden_rehearsal.configz import configz
 from kubeharden_rehearsal.control_plane import ControlPlane
 from kubeharden_rehearsal.directory import Directory
+from kubeharden_rehearsal.kubelet_port import kept_certificate, serve
 from kubeharden_rehearsal.machine import Component, Machine, shown_config
 from kubeharden_rehearsal.scenario import Scenario, lay_out
 from kubeharden_rehearsal.shim_server import ShimServer
@@ -46,6 +50,7 @@ class RehearsalServer:
         )
         self._shims = ShimServer(self._state, self.machines)
         self._servers: dict[str, NodeServer] = {}
+        self._runners: list[web.ServerRunner] = []
         self._host_keys: dict[str, asyncssh.SSHKey] = {}
         self._api_lock = asyncio.Lock()
         self._api_address = _reserved_address()
@@ -62,6 +67,7 @@ class RehearsalServer:
             self._create()
         ports = await self._open_nodes()
         await self._wait_for_services()
+        await self._open_kubelets()
         self._directory.write_kubeconfig(self._scenario, self._api_address.getsockname()[1])
         hosts = {name: public_line(key) for name, key in self._host_keys.items()}
         inventory = self._directory.write_inventory(self._scenario, ports, hosts)
@@ -76,6 +82,8 @@ class RehearsalServer:
         self._control_plane.stop()
         for server in self._servers.values():
             await server.stop()
+        for runner in self._runners:
+            await runner.cleanup()
         await self._shims.stop()
         if self._save is not None:
             self._save.cancel()
@@ -109,6 +117,20 @@ class RehearsalServer:
             machine.on_off = self._servers[name].drop
         ports = await asyncio.gather(*(server.start() for server in self._servers.values()))
         return dict(zip(self._servers, ports, strict=True))
+
+    async def _open_kubelets(self) -> None:
+        """Let the kubelets answer at their own ports, with the certificates that each makes where it has none."""
+        if not feature("nodes/configz").in_release(Release.parse(self._scenario.release)):
+            return
+        client = kept_certificate(self._state / "admin.crt", ADMINISTRATOR.user)
+        for name, machine in self.machines.items():
+            kubelet = machine.component("kubelet")
+            folder = flag_value(kubelet.argv, "--cert-dir") if kubelet is not None else ""
+            place = machine.root / (folder or "/var/lib/kubelet/pki").lstrip("/")
+            shown = kept_certificate(place / "kubelet.crt", name)
+            runner, port = await serve(shown, client, partial(self.proxy, name, query=""))
+            self._runners.append(runner)
+            self._servers[name].kubelet_port = port
 
     async def _wait_for_services(self) -> None:
         """Wait until the timers of what has long been running have gone off."""

@@ -18,50 +18,46 @@ import hashlib
 import os
 import re
 import shutil
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
 from kubeharden.errors import RehearsalError
-from kubeharden.releases.files import LOADER
+from kubeharden.releases.files import LOADER, Row
 from kubeharden_rehearsal import SCENARIOS
 
 _TOKEN = re.compile(r"@(NODE|ADDRESS|PEM|DATA)(?: (\w+) ([\w-]+))?@")
 _LABELS = {"certificate": "CERTIFICATE", "key": "EC PRIVATE KEY", "public": "PUBLIC KEY"}
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(Row):
     """A user of a node, with its groups; the first is its own."""
 
     uid: int
     groups: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class NodeSpec:
+class NodeSpec(Row):
     """A node of a scenario."""
 
     name: str
     address: str
-    control_plane: bool
-    users: dict[str, Account] = field(default_factory=dict)
+    control_plane: bool = False
+    users: Mapping[str, Account] = {}
 
 
-@dataclass(frozen=True)
-class FileRule:
-    """Mode and owner of the files that a pattern names."""
+class FileRule(Row):
+    """Mode (in octal) and owner of the files that a pattern names."""
 
     path: str
     owner: str = "root"
     group: str = "root"
-    mode: int | None = None
+    mode: str = "0644"
 
 
-@dataclass(frozen=True)
-class Scenario:
+class Scenario(Row):
     """A scenario as its folder describes it.
 
     Attributes:
@@ -78,11 +74,11 @@ class Scenario:
     runtime: str
     systemd: int
     service_cluster_ip_range: str
-    sudo: str
-    sudo_password: str
+    sudo: str = "nopasswd"
+    sudo_password: str = ""
     nodes: tuple[NodeSpec, ...]
-    directories: tuple[str, ...]
-    files: tuple[FileRule, ...]
+    directories: tuple[str, ...] = ()
+    files: tuple[FileRule, ...] = ()
 
     def objects(self) -> list[dict[str, Any]]:
         """Return the API objects that the cluster is loaded with."""
@@ -94,7 +90,7 @@ class Scenario:
 
     def rule(self, path: str) -> FileRule:
         """Return the mode and owner of a file, by its path without a leading slash; the last line wins."""
-        rule = FileRule(path)
+        rule = FileRule(path=path)
         for candidate in self.files:
             if PurePosixPath(path).match(candidate.path):
                 rule = candidate
@@ -110,45 +106,12 @@ def load_scenario(name: str) -> Scenario:
     folder = Path(name) if "/" in name else SCENARIOS / name
     try:
         raw = yaml.load((folder / "scenario.yaml").read_text(encoding="utf-8"), Loader=LOADER)  # noqa: S506
-        return _scenario(folder, raw)
+        return Scenario(name=folder.name, folder=folder, **raw)
     except FileNotFoundError:
         known = ", ".join(sorted(path.parent.name for path in SCENARIOS.glob("*/scenario.yaml")))
         raise RehearsalError(f"there is no rehearsal cluster {name!r}; there are {known}") from None
-    except (KeyError, TypeError, yaml.YAMLError) as error:
-        raise RehearsalError(f"{folder / 'scenario.yaml'} cannot be read: {error!r}") from error
-
-
-def _scenario(folder: Path, raw: dict[str, Any]) -> Scenario:
-    return Scenario(
-        name=folder.name,
-        folder=folder,
-        title=raw["title"],
-        release=raw["release"],
-        runtime=raw["runtime"],
-        systemd=raw["systemd"],
-        service_cluster_ip_range=raw["service_cluster_ip_range"],
-        sudo=raw.get("sudo", "nopasswd"),
-        sudo_password=str(raw.get("sudo_password", "")),
-        nodes=tuple(_node(row) for row in raw["nodes"]),
-        directories=tuple(raw.get("directories", ())),
-        files=tuple(
-            FileRule(
-                path=row["path"],
-                owner=row.get("owner", "root"),
-                group=row.get("group", "root"),
-                mode=int(row["mode"], 8) if "mode" in row else None,
-            )
-            for row in raw.get("files", ())
-        ),
-    )
-
-
-def _node(row: dict[str, Any]) -> NodeSpec:
-    users = {
-        name: Account(account["uid"], tuple(account["groups"]))
-        for name, account in row.get("users", {}).items()
-    }
-    return NodeSpec(row["name"], row["address"], row.get("control_plane", False), users)
+    except (TypeError, ValueError, yaml.YAMLError) as error:
+        raise RehearsalError(f"{folder / 'scenario.yaml'} cannot be read: {error}") from error
 
 
 def lay_out(scenario: Scenario, node: NodeSpec, root: Path, modified: float) -> None:
@@ -170,8 +133,7 @@ def lay_out(scenario: Scenario, node: NodeSpec, root: Path, modified: float) -> 
             target.parent.mkdir(parents=True, exist_ok=True)
             text = _fill_in(path.read_text(encoding="utf-8"), scenario, node)
             target.write_text(text, encoding="utf-8")
-            mode = scenario.rule(str(relative)).mode
-            target.chmod(0o644 if mode is None else mode)
+            target.chmod(int(scenario.rule(str(relative)).mode, 8))
             os.utime(target, (modified, modified))
     _enable_units(root)
 

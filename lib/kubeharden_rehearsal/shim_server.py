@@ -74,7 +74,7 @@ def install(machine: Machine, state: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     python = shlex.quote(str(Path(sys.executable).resolve()))
     call = f"{python} -I -S -E {shlex.quote(shim.__file__)} {shlex.quote(str(state))} {machine.name}"
-    for name in (*commands.NAMES, *commands.REFUSED):
+    for name in f"{commands.NAMES} {commands.REFUSED}".split():
         _script(folder / name, f'exec {call} {name} "$@"\n')
     binaries = machine.root / "usr/bin"
     binaries.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -16,6 +17,7 @@ from kubeharden_rehearsal.processes import environment
 
 USER = "ops"
 HOST = "127.0.0.1"
+KUBELET_PORT = 10250
 _CHUNK = 65536
 # One key exchange, the cheapest that every client has: five times as quick as OpenSSH's newest default.
 _KEX = ["curve25519-sha256", "curve25519-sha256@libssh.org"]
@@ -36,6 +38,12 @@ class _Login(asyncssh.SSHServer):
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._server.connections.discard(self._connection)
+
+    def connection_requested(self, dest_host: str, dest_port: int, *origin: object) -> Any:
+        del dest_host, origin
+        if dest_port != KUBELET_PORT or not self._server.has_kubelet:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "Connection refused")
+        return self._connection.forward_connection(HOST, self._server.kubelet_port)
 
     def begin_auth(self, username: str) -> bool:
         del username
@@ -60,6 +68,7 @@ class NodeServer:
     Attributes:
         machine: the node.
         connections: those that are open.
+        kubelet_port: where its kubelet listens in truth; 0 where nobody asks it there.
     """
 
     def __init__(
@@ -67,9 +76,14 @@ class NodeServer:
     ) -> None:
         self.machine, self._host_key, self._client_key = machine, host_key, client_key
         self.connections: set[asyncssh.SSHServerConnection] = set()
-        self._shims = shims
+        self._shims, self.kubelet_port = shims, 0
         self._children: set[asyncio.subprocess.Process] = set()
         self._acceptor: asyncssh.SSHAcceptor | None = None
+
+    @property
+    def has_kubelet(self) -> bool:
+        """True if its kubelet can be asked at its own port."""
+        return self.kubelet_port > 0 and self.machine.component("kubelet") is not None
 
     async def start(self) -> int:
         """Listen on a free port of the loopback interface, and return it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from kubeharden_rehearsal import loaded_units
 from kubeharden_rehearsal.loaded_units import LoadedUnit
@@ -23,10 +24,7 @@ class Reply:
 
 
 _WITH_VALUE = {"-p", "--property", "-n", "--lines", "-o", "--output", "-t", "--type", "--state"}
-_CHANGES = (
-    *("start", "stop", "restart", "try-restart", "daemon-reload"),
-    *("enable", "disable", "reset-failed", "reboot"),
-)
+_CHANGES = "start stop restart try-restart daemon-reload enable disable reset-failed reboot"
 _STATUS_NOT_RUNNING, _STATUS_NO_UNIT = 3, 4
 
 
@@ -38,7 +36,8 @@ async def systemctl(machine: Machine, user: str, arguments: list[str]) -> Reply:
         return Reply(f"systemd {version} ({version})\n+PAM +AUDIT +SELINUX +IMA +APPARMOR +SMACK\n")
     verb, *names = words or ["list-units"]
     names = [name if "." in name else f"{name}.service" for name in names]
-    if verb in _CHANGES and user != "root":
+    changes = verb in _CHANGES.split()
+    if changes and user != "root":
         target = names[0] if names else "unit"
         words_ = f"Failed to {verb} {target}: Interactive authentication required."
         return Reply(
@@ -54,7 +53,7 @@ async def systemctl(machine: Machine, user: str, arguments: list[str]) -> Reply:
     question = _QUESTIONS.get(verb)
     if question is not None:
         return _join(question(machine, name) for name in names)
-    if verb in _CHANGES:
+    if changes:
         return await _jobs(machine, verb, names)
     return Reply(error=f"Unknown operation {verb}.\n", status=1)
 
@@ -80,9 +79,8 @@ def _options(arguments: list[str]) -> tuple[dict[str, list[str]], list[str]]:
 async def reboot(machine: Machine, user: str) -> Reply:
     """Do ``reboot``, forced or not: the process that calls it does not live to see an answer."""
     if user != "root":
-        return Reply(
-            error="Failed to set wall message, ignoring: Interactive authentication required.\n", status=1
-        )
+        words = "Failed to set wall message, ignoring: Interactive authentication required.\n"
+        return Reply(error=words, status=1)
     await machine.cut_power()
     return Reply()
 
@@ -157,14 +155,9 @@ def _active(machine: Machine, name: str) -> str:
     return machine.scripts.state(name) if known else machine.manager.state(name).active
 
 
-def _is_active(machine: Machine, name: str) -> Reply:
+def _is(machine: Machine, name: str, wanted: str, status: int) -> Reply:
     state = _active(machine, name)
-    return Reply(f"{state}\n", status=0 if state == "active" else _STATUS_NOT_RUNNING)
-
-
-def _is_failed(machine: Machine, name: str) -> Reply:
-    state = _active(machine, name)
-    return Reply(f"{state}\n", status=0 if state == "failed" else 1)
+    return Reply(f"{state}\n", status=0 if state == wanted else status)
 
 
 def _is_enabled(machine: Machine, name: str) -> Reply:
@@ -203,8 +196,8 @@ def _status(machine: Machine, name: str) -> Reply:
 
 
 _QUESTIONS: dict[str, Callable[[Machine, str], Reply]] = {
-    "is-active": _is_active,
-    "is-failed": _is_failed,
+    "is-active": partial(_is, wanted="active", status=_STATUS_NOT_RUNNING),
+    "is-failed": partial(_is, wanted="failed", status=1),
     "is-enabled": _is_enabled,
     "cat": _cat,
     "status": _status,
@@ -222,6 +215,7 @@ def _properties(machine: Machine, name: str) -> list[tuple[str, str]]:
     """Return the properties in systemctl's order, which is not that in which they are asked for."""
     unit, state = machine.manager.find(name), machine.manager.state(name)
     loaded = unit or LoadedUnit("", ())
+    is_changed = unit is not None and loaded_units.changed_on_disk(machine.root, name, unit)
     monotonic = int((state.started - machine.booted) * 1_000_000) if state.started else 0
     return [
         ("Type", loaded.value("Service", "Type", "simple")),
@@ -247,7 +241,7 @@ def _properties(machine: Machine, name: str) -> list[tuple[str, str]]:
         ("FragmentPath", loaded.fragment),
         ("DropInPaths", " ".join(loaded.drop_ins)),
         ("UnitFileState", _is_enabled(machine, name).output.strip() if unit else ""),
-        ("NeedDaemonReload", _need_reload(machine, name, unit)),
+        ("NeedDaemonReload", "yes" if is_changed else "no"),
         ("InvocationID", state.invocation),
     ]
 
@@ -265,10 +259,6 @@ def _load_state(unit: LoadedUnit | None) -> str:
     if unit.masked:
         return "masked"
     return "loaded" if unit.values("Service", "ExecStart") else "bad-setting"
-
-
-def _need_reload(machine: Machine, name: str, unit: LoadedUnit | None) -> str:
-    return "yes" if unit is not None and loaded_units.changed_on_disk(machine.root, name, unit) else "no"
 
 
 def _moment(time: float) -> str:

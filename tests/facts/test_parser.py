@@ -46,9 +46,10 @@ def test_groups_are_those_of_users_that_the_node_has() -> None:
 
 def test_all_components_are_asked_for_in_the_order_of_their_rows() -> None:
     admission = "/etc/kubernetes/admission.yaml=admission-control-config-file"
+    shown = "tls-cert-file:tlsCertFile:cert-dir:/var/lib/kubelet/pki:kubelet.crt:kubelet-server-current.pem"
     assert observation_request() == [
         "user=kubernetes",
-        "kubelet,/etc/kubernetes/kubelet.conf",
+        f"kubelet,/etc/kubernetes/kubelet.conf,certificates={shown}",
         "kube-proxy,/etc/kubernetes/kube-proxy.conf,configz=http://127.0.0.1:10249/configz",
         "kube-scheduler,/etc/kubernetes/kube-scheduler.conf,configz:23=http://127.0.0.1:10251/configz",
         f"kube-apiserver,{admission},healthz=bind-address:secure-port:6443",

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from facts_fixtures import PLANS, read_facts
 from kubeharden.components.mismatches import mismatches, same_field
+from kubeharden.inputs.parameters import Parameters
+from kubeharden.plan.decide import make_plan
+from kubeharden.plan.proof import compare
+from kubeharden.podsecurity import read_policies
 from kubeharden.releases import release_table
+
+POLICIES = Path(__file__).parents[2] / "parameters/pod-security.yaml"
 
 
 def found(component: str, release: str, config: dict, configz: dict) -> list[str]:
@@ -76,3 +86,19 @@ def test_the_cpus_that_are_reserved_by_name_count_instead_of_the_amount() -> Non
     assert mismatches(table, config, served) == []
     served["systemReserved"]["memory"] = "2Gi"
     assert [path for path, _, _ in mismatches(table, config, served)] == ["systemReserved"]
+
+
+def test_what_could_not_be_read_is_called_unverified_with_the_reason() -> None:
+    facts = read_facts(PLANS / "containerd-1.36")
+    plan = make_plan(facts, Parameters(), read_policies(POLICIES))
+    after = replace(
+        facts, nodes=tuple(node.with_configz(None, "it forwards nothing") for node in facts.nodes)
+    )
+    notes = [
+        note for note in compare(facts, after, plan, applied=True).notes if note.startswith("kubelet on")
+    ]
+    [unverified] = [note for note in notes if "not verified" in note]
+    assert (
+        "k8s-master, k8s-node1 does not serve its effective configuration (it forwards nothing):"
+        in unverified
+    )

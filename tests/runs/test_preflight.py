@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from fakes import World, no_connection
@@ -93,3 +95,75 @@ def test_a_token_that_the_server_does_not_know_is_refused(rehearsals: Rehearsals
     with pytest.raises(ClusterError, match=r"does not know kubernetes-admin.*expired"):
         check(world, ports=Ports(nodes, cluster, world.clock))
     cluster.close()
+
+
+CONFIGZ, PROXY = "nodes/configz", "nodes/proxy"
+
+
+def rights(*subresources: str) -> object:
+    """Everything may be done but to read a kubelet's configuration, unless one of these is among the rights."""
+    return lambda verb, kind, namespace="", subresource="": (
+        subresource not in ("configz", "proxy") or f"nodes/{subresource}" in subresources
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "has", "problem", "refuses", "good", "words"),
+    [
+        ("containerd-1.36", [CONFIGZ], "", {}, True, "at each kubelet's own port, .*(nodes/configz)"),
+        ("containerd-1.36", [PROXY], "", {}, True, "at each kubelet's own port"),
+        (
+            "containerd-1.36",
+            [CONFIGZ],
+            "no certificate",
+            {},
+            False,
+            r"may not be read \(no certificate; get nodes/proxy",
+        ),
+        (
+            "containerd-1.36",
+            [CONFIGZ, PROXY],
+            "no certificate",
+            {},
+            True,
+            "through the API server .*: no certificate",
+        ),
+        (
+            "containerd-1.36",
+            [CONFIGZ],
+            "",
+            {"n1": "refuses"},
+            False,
+            r"may not be read \(n1: refuses; get nodes/proxy",
+        ),
+        (
+            "containerd-1.36",
+            [CONFIGZ, PROXY],
+            "",
+            {"n1": "refuses"},
+            True,
+            "not with nodes/configz alone: n1: refuses",
+        ),
+        ("containerd-1.36", [], "", {}, False, r"the user may not get nodes/configz"),
+        (
+            "containerd-1.25",
+            [CONFIGZ],
+            "",
+            {},
+            False,
+            r"not every kubelet is of 1\.33 or later; get nodes/proxy",
+        ),
+        ("containerd-1.25", [PROXY], "", {}, True, r"through the API server \(nodes/proxy\)"),
+    ],
+)
+def test_which_right_the_configuration_of_kubelets_takes(
+    name: str, has: list[str], problem: str, refuses: dict[str, str], good: bool, words: str
+) -> None:
+    ports = World(name).ports()
+    ports.cluster.certificate_problem = lambda: problem  # type: ignore[method-assign]
+    ports.nodes.forwards = lambda: refuses  # type: ignore[method-assign]
+    [found] = [
+        c for c in check(World(name), may=rights(*has), ports=ports) if "configuration of the k" in c.what
+    ]
+    assert found.good == good
+    assert re.search(words, found.found), found.found

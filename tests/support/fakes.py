@@ -26,8 +26,8 @@ from faults import ALWAYS, CUT, HANG, Faults
 from kubeharden import runbook
 from kubeharden.edges.cluster import Cluster
 from kubeharden.edges.cluster.client import TIMEOUT_SECONDS, Client, Response
-from kubeharden.edges.ports import Flag, Ports, Transaction, TransactionResult
-from kubeharden.errors import NodeError
+from kubeharden.edges.ports import Flag, Ports, Stream, Transaction, TransactionResult
+from kubeharden.errors import ForwardingError, NodeError
 from kubeharden.facts import FileFact, NodeFacts, ServiceFacts
 from kubeharden.inputs.inventory import Inventory, Node
 from kubeharden.kube.rbac import Identity
@@ -356,6 +356,7 @@ class FakeClient(Client):
 
     def __init__(self, world: World, redactor: Redactor) -> None:
         self._world, self._redactor, self._clock, self.user = world, redactor, world.clock, ADMINISTRATOR
+        self._impersonation, self._context = [], None
 
     def close(self) -> None:
         """Do nothing: there is no connection."""
@@ -437,6 +438,12 @@ class FakeNodes:
             found["kube-apiserver"] = replace(server, healthz=says() if server.running else "000")
         role = next(node.control_plane for node in self.inventory.nodes if node.name == machine.name)
         return replace(machine.facts, services=found, control_plane=role)
+
+    def reach(self, node: str, host: str, port: int) -> Stream:
+        raise ForwardingError(f"{node}: nothing is forwarded to {host} port {port}")
+
+    def forwards(self) -> dict[str, str]:
+        return dict.fromkeys(self._names(None), "nothing is forwarded")
 
     def begin(self, change: NodeChange, run: str, confirm_timeout: float = 120.0) -> TransactionResult:
         machine = self._reach("begin", change.node)

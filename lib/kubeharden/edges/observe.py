@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
-from kubeharden.edges.ports import ApiPort, NodePort, Ports, Told
-from kubeharden.facts import Facts, NodeFacts
+from kubeharden.edges.ports import MAX_THREADS, ApiPort, NodePort, Ports, Told
+from kubeharden.errors import ClusterError, KubehardenError
+from kubeharden.facts import Facts, NodeFacts, ServiceFacts
+from kubeharden.facts.addresses import own_address
 from kubeharden.facts.sensitive import secrets_on
 from kubeharden.plan.callers import asked_of_config_maps
+from kubeharden.releases import feature
 
 
 def observe(ports: Ports, told: Told | None = None) -> Facts:
@@ -48,10 +54,51 @@ def observe_nodes(
     Raises:
         NodeError: one or more cannot be reached or do not answer; all of them are named.
     """
-    seen = tuple(
-        node.with_configz(cluster.kubelet_config(node.name)) if node.is_read_through_api else node
-        for node in nodes.observe(names, services)
-    )
+    looked = nodes.observe(names, services)
+    with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(looked)) or 1) as pool:
+        asked = list(pool.map(partial(_asked_itself, nodes, cluster), looked))
+    seen = tuple(_asked_through(cluster, node) if _is_unread(node) else node for node in asked)
     for node in seen:
         nodes.redactor.withhold(secrets_on(node))
     return seen
+
+
+def _asked_itself(nodes: NodePort, cluster: ApiPort, node: NodeFacts) -> NodeFacts:
+    """Return a node with what its kubelet serves as its configuration at its own port, or with why it does not.
+
+    It is asked there where its release has a right for no more than that. The right to ask through the API server is
+    that to run commands in every pod.
+    """
+    for service in node.read_through_api:
+        try:
+            return node.with_configz(_ask_itself(nodes, cluster, node.name, service))
+        except KubehardenError as error:
+            return node.with_configz(None, str(error).removeprefix(f"{node.name}: "))
+    return node
+
+
+def _is_unread(node: NodeFacts) -> bool:
+    return any(service.configz is None for service in node.read_through_api)
+
+
+def _asked_through(cluster: ApiPort, node: NodeFacts) -> NodeFacts:
+    """Return a node with what its kubelet serves through the API server, where this user may ask for it."""
+    found = cluster.kubelet_config(node.name)
+    return node if found is None else node.with_configz(found)
+
+
+def _ask_itself(nodes: NodePort, cluster: ApiPort, node: str, service: ServiceFacts) -> dict[str, Any]:
+    """Return the effective configuration that a service serves at its own port.
+
+    Raises:
+        KubehardenError: why it cannot be asked there, or what it says instead.
+    """
+    port = service.component.own_port
+    if port is None or not feature(port.right).in_release(service.release):
+        raise ClusterError("it is read through the API server alone, which takes the right nodes/proxy")
+    if problem := cluster.certificate_problem():
+        raise ClusterError(problem)
+    if not service.certificates:
+        raise ClusterError("the kubelet's own certificate was not found on its node")
+    stream = nodes.reach(node, *own_address(service, port))
+    return cluster.kubelet_config_at(stream, service.certificates)

@@ -95,6 +95,22 @@ class Written:
     warnings: tuple[str, ...] = ()
 
 
+class Stream(Protocol):
+    """Bytes to and from one port of a node, as of a socket."""
+
+    def settimeout(self, value: float | None, /) -> None:
+        """Let each of the others take that many seconds at the most."""
+
+    def recv(self, nbytes: int, /) -> bytes:
+        """Return what came, ``nbytes`` at the most; nothing at the end."""
+
+    def sendall(self, data: bytes, /) -> None:
+        """Send all of it."""
+
+    def close(self) -> None:
+        """End it."""
+
+
 class NodePort(Protocol):
     """The nodes of one inventory. Every method may raise a NodeError, which names each node that it is about."""
 
@@ -112,6 +128,12 @@ class NodePort(Protocol):
         self, names: Iterable[str] | None = None, services: Sequence[str] | None = None
     ) -> list[NodeFacts]:
         """Return what is seen on the nodes (all by default), of these services (those of all components by default)."""
+
+    def reach(self, node: str, host: str, port: int) -> Stream:
+        """Connect to a port as from the node itself, over the connection to it; nothing runs there for that."""
+
+    def forwards(self) -> dict[str, str]:
+        """Return why nothing can be reached from a node, by its name, for those where that is so."""
 
     def begin(self, change: NodeChange, run: str, confirm_timeout: float) -> TransactionResult:
         """Carry out a change, up to the point where it must be confirmed within ``confirm_timeout`` seconds."""
@@ -190,7 +212,21 @@ class ApiPort(Protocol):
         """Return which ports ConfigMaps (namespace and name of each) name; nothing else of them is kept."""
 
     def kubelet_config(self, node: str) -> dict[str, Any] | None:
-        """Return the effective configuration of a node's kubelet, or None where it does not serve it."""
+        """Return the effective configuration of a node's kubelet, or None where it does not serve it.
+
+        It is asked through the API server, which takes the right nodes/proxy.
+        """
+
+    def kubelet_config_at(self, stream: Stream, certificates: Sequence[str]) -> dict[str, Any]:
+        """Return the effective configuration that a kubelet serves at its own port; nodes/configz is enough there.
+
+        Args:
+            stream: to that port; it is closed afterwards.
+            certificates: the SHA-256 of each that it may show.
+        """
+
+    def certificate_problem(self) -> str:
+        """Return why this user cannot ask a kubelet at its own port; empty where that may work."""
 
     def kubelet_health(self, node: str) -> str:
         """Return what a node's kubelet says of its health; empty where this user may not ask it."""

@@ -46,6 +46,8 @@ class ServiceFacts:
         configz: the effective configuration that it serves, if it does.
         healthz: the HTTP status of its ``/healthz``, asked on its own node: ``200``; ``000`` where it did not answer
             (curl's ``%{http_code}``); empty where nobody could ask, or for a component that is not asked.
+        unread: why it could not be read what it serves; empty where that is not known.
+        certificates: the SHA-256 of each certificate that it may show, as its own node has them.
         credentials: its kubeconfig's path, then the paths that the kubeconfig names.
         specifiers: what is known of specifiers on its node, by their letter.
     """
@@ -58,6 +60,8 @@ class ServiceFacts:
     warnings: tuple[str, ...] = ()
     configz: Mapping[str, Any] | None = None
     healthz: str = ""
+    unread: str = ""
+    certificates: tuple[str, ...] = ()
     credentials: tuple[str, ...] = ()
     specifiers: Mapping[str, str] = field(default_factory=dict)
 
@@ -271,19 +275,19 @@ class NodeFacts:
         found = self.service(name)
         return None if found is None else found.configz
 
-    def with_configz(self, configz: Mapping[str, Any] | None) -> NodeFacts:
-        """Return the same facts with the effective configuration that was read through the API server."""
+    def with_configz(self, configz: Mapping[str, Any] | None, unread: str = "") -> NodeFacts:
+        """Return the same facts with the effective configuration that was read of it, or why it could not be."""
         read = {
-            name: replace(found, configz=configz)
+            name: replace(found, configz=configz, unread=unread)
             for name, found in self.services.items()
             if found.component.read_through_api
         }
         return replace(self, services={**self.services, **read})
 
     @property
-    def is_read_through_api(self) -> bool:
-        """True if the effective configuration of one of its services is read through the API server."""
-        return any(found.component.read_through_api for found in self.present)
+    def read_through_api(self) -> tuple[ServiceFacts, ...]:
+        """The services whose effective configuration is read through the API server, or at their own port."""
+        return tuple(found for found in self.present if found.component.read_through_api)
 
 
 @dataclass(frozen=True)

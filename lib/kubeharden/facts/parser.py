@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from kubeharden.components.units import MOST_WORDS
@@ -25,8 +29,10 @@ WORDS = {
     "warnings": 2,
     "configz": 2,
     "healthz": 2,
+    "certificates": 2,
     "modes": 2,
 }
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----")
 _MODE = re.compile(r"[0-7]{1,5}")
 USER = "_user"  # the end of the key under which the groups of a user stand
 
@@ -53,6 +59,10 @@ def _words_of(row: Component, unit: str) -> str:
     if row.configz is not None and row.configz.url:
         until = f":{row.configz.until.minor}" if row.configz.until else ""
         words.append(f"configz{until}={row.configz.url}")
+    if row.own_port is not None:
+        place = row.own_port.certificates
+        names = (place.file[0].lstrip("-"), place.file[1], place.folder[0].lstrip("-"), place.folder[1])
+        words.append(f"certificates={':'.join((*names, *place.names))}")
     if row.healthz is not None:
         flags = (row.healthz.address_flag.lstrip("-"), row.healthz.port_flag.lstrip("-"))
         words.append(f"healthz={':'.join(flags)}:{row.healthz.port}")
@@ -115,6 +125,7 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
                     warnings=tuple(values.get(("warnings", service), "").splitlines()),
                     configz=_configz(values.get(("configz", service), "")),
                     healthz=values.get(("healthz", service), "").strip(),
+                    certificates=_certificates(values.get(("certificates", service), "")),
                     specifiers=specifiers,
                     credentials=tuple(
                         dict.fromkeys(values.get(("credentials", service), "").split("\n")[:-1])
@@ -208,6 +219,15 @@ def _configz(text: str) -> dict[str, Any] | None:
         return None
     found = next(iter(content.values()), None) if isinstance(content, dict) else None
     return found if isinstance(found, dict) else None
+
+
+def _certificates(text: str) -> tuple[str, ...]:
+    """Return the SHA-256 of each certificate of a PEM text, of its DER form; of what is not one, nothing."""
+    found = []
+    for body in _PEM.findall(text):
+        with suppress(binascii.Error):
+            found.append(hashlib.sha256(base64.b64decode(body)).hexdigest())
+    return tuple(dict.fromkeys(found))
 
 
 def _modes(name: str, text: str, folder: str) -> dict[str, tuple[int, str, str]]:

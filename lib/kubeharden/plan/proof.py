@@ -159,14 +159,15 @@ def _verifiable(change: NodeChange, after: Facts) -> bool:
 
 
 def _unverified(after: Facts, plan: Plan) -> Iterator[str]:
-    nodes: dict[str, list[str]] = {}
+    nodes: dict[tuple[str, str], list[str]] = {}
     for change in plan.node_changes:
         if change.expected_config is not None and not _verifiable(change, after):
-            nodes.setdefault(change.service, []).append(change.node)
-    for service, names in nodes.items():
+            found = after.node(change.node).service(change.service)
+            nodes.setdefault((change.service, found.unread if found else ""), []).append(change.node)
+    for (service, why), names in nodes.items():
         yield (
-            f"{service} on {', '.join(names)} does not serve its effective configuration: that its file is in "
-            "effect is not verified, only that it runs with it"
+            f"{service} on {', '.join(names)} does not serve its effective configuration{f' ({why})' if why else ''}: "
+            "that its file is in effect is not verified, only that it runs with it"
         )
     for change in plan.node_changes:
         server = after.node(change.node).service(change.service)

@@ -16,6 +16,7 @@ A release that is newer than the tables is looked up as the newest one: see ``Re
 from kubeharden.releases.components import (
     Component,
     ConfigFile,
+    OwnPort,
     api_server,
     find_component,
     known_components,
@@ -50,6 +51,7 @@ __all__ = [
     "Flag",
     "FlagTable",
     "Gate",
+    "OwnPort",
     "Release",
     "ReleaseTable",
     "UpgradeRule",

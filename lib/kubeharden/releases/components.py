@@ -94,16 +94,48 @@ class Healthz(Row):
     port: int
 
 
+class Certificates(Row):
+    """Where the certificates are that a component may show.
+
+    Attributes:
+        file: the flag and the field that name one.
+        folder: the flag that names a folder, and the folder without it.
+        names: of files in that folder.
+    """
+
+    file: tuple[str, str]
+    folder: tuple[str, str]
+    names: tuple[str, str]
+
+
+class OwnPort(Row):
+    """The port of a component over TLS, where it is asked for its effective configuration with a right of its own.
+
+    Attributes:
+        right: the resource with the subresource; the feature of that name says which releases have it.
+        address: the fields of address and port.
+        otherwise: address and port without them.
+        certificates: those that it may show there.
+    """
+
+    right: str
+    address: tuple[str, str]
+    otherwise: tuple[str, str]
+    certificates: Certificates
+
+
 class Configz(Row):
     """Where a component's effective configuration is read: at ``url`` on its node, or through the API server.
 
     Attributes:
+        own_port: where it serves it itself, in the releases that ask for no more than the right to that.
         internal_names: it serves the names of its internal types, not those of its file.
         only_with: the feature (of features.yaml) with which it is served there.
     """
 
     url: str = ""
     through_api: bool = False
+    own_port: OwnPort | None = None
     internal_names: bool = False
     only_with: str = ""
 
@@ -153,6 +185,11 @@ class Component(Row):
     def read_through_api(self) -> bool:
         """True if its effective configuration is read through the API server."""
         return self.configz is not None and self.configz.through_api
+
+    @property
+    def own_port(self) -> OwnPort | None:
+        """Where it is asked for its effective configuration itself; None where nobody can."""
+        return self.configz.own_port if self.configz is not None else None
 
     @property
     def leader_elected(self) -> bool:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from kubeharden.edges.nodes import missing_ssh
 from kubeharden.edges.ports import ApiPort, NodePort
-from kubeharden.errors import ClusterError
+from kubeharden.errors import ClusterError, UnknownReleaseError
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.plan.events import Check
 from kubeharden.plan.step import Right
+from kubeharden.releases import Release, feature
 from kubeharden.rollout.leftovers import open_changes
 from kubeharden.rollout.lock import NAMESPACE, lock_kind
 from kubeharden.runs.kind import AnyKind
+
+RIGHT = "nodes/configz"  # a row of features.yaml
 
 
 def preflight(kind: AnyKind, inventory: Inventory, nodes: NodePort, cluster: ApiPort) -> list[Check]:
@@ -50,7 +53,7 @@ def preflight(kind: AnyKind, inventory: Inventory, nodes: NodePort, cluster: Api
             f"API user {cluster.user or '(unnamed)'}",
             f"may {writes if applies else 'read everything; nothing is written in mode plan'}",
         ),
-        _configz(cluster),
+        _configz(nodes, cluster),
     ]
 
 
@@ -86,9 +89,39 @@ def _words(right: Right) -> str:
     return f"{right.verb} {RESOURCES[kind].plural}{slash}{subresource}{place}"
 
 
-def _configz(cluster: ApiPort) -> Check:
+def _configz(nodes: NodePort, cluster: ApiPort) -> Check:
+    """Return a check of whether the effective configuration of the kubelets can be read, and with which right."""
     what = "effective configuration of the kubelets"
-    if cluster.may("get", "Node", subresource="proxy"):
-        return Check(what, "may be read (nodes/proxy)")
-    why = "may not be read (get nodes/proxy): that only declared values change cannot be proved"
+    through_api = cluster.may("get", "Node", subresource="proxy")
+    problem = "" if _all_have(RIGHT, cluster) else f"not every kubelet is of {feature(RIGHT).since} or later"
+    problem = problem or cluster.certificate_problem()
+    if (
+        not problem
+        and not through_api
+        and not cluster.may("get", "Node", subresource=RIGHT.partition("/")[2])
+    ):
+        problem = f"the user may not get {RIGHT}"
+    if not problem:
+        refusals = nodes.forwards()
+        problem = "; ".join(f"{node}: {why}" for node, why in refusals.items())
+    if not problem:
+        return Check(
+            what, f"may be read at each kubelet's own port, over the connection to its node ({RIGHT})"
+        )
+    if through_api:
+        return Check(
+            what, f"may be read through the API server (nodes/proxy); not with {RIGHT} alone: {problem}"
+        )
+    why = f"may not be read ({problem}; get nodes/proxy): that only declared values change cannot be proved"
     return Check(what, why, good=False)
+
+
+def _all_have(name: str, cluster: ApiPort) -> bool:
+    """Return whether every kubelet is of a release that has a feature."""
+    found = [
+        item.get("status", {}).get("nodeInfo", {}).get("kubeletVersion", "") for item in cluster.items("Node")
+    ]
+    try:
+        return bool(found) and all(feature(name).in_release(Release.parse(version)) for version in found)
+    except UnknownReleaseError:
+        return False

@@ -105,10 +105,8 @@ class Catalog:
                 groups = [_group(name, versions) for name, versions in self._groups().items()]
                 return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
             case ["apis", group]:
-                versions = self._groups().get(group)
-                return (
-                    {"kind": "APIGroup", "apiVersion": "v1", **_group(group, versions)} if versions else None
-                )
+                if versions := self._groups().get(group):
+                    return {"kind": "APIGroup", "apiVersion": "v1", **_group(group, versions)}
             case ["apis", group, version]:
                 return self._resource_list(group, version)
         return None
@@ -130,13 +128,8 @@ class Catalog:
         ]
         if not rows:
             return None
-        group_version = f"{group}/{version}" if group else version
-        return {
-            "kind": "APIResourceList",
-            "apiVersion": "v1",
-            "groupVersion": group_version,
-            "resources": rows,
-        }
+        head = {"kind": "APIResourceList", "apiVersion": "v1"}
+        return {**head, "groupVersion": f"{group}/{version}" if group else version, "resources": rows}
 
     def _discovery_rows(self, resource: Resource) -> list[dict[str, Any]]:
         common = {"namespaced": resource.namespaced, "kind": resource.kind}

@@ -62,9 +62,8 @@ def not_found(resource: Resource, name: str) -> ApiError:
 
 def method_not_allowed() -> ApiError:
     """Return 405."""
-    return ApiError(
-        405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
-    )
+    words = "the server does not allow this method on the requested resource"
+    return ApiError(405, "MethodNotAllowed", words)
 
 
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"

@@ -27,10 +27,7 @@ Admit = Callable[[Object], object]
 LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 SUFFIX_LENGTH = 5
 _GENERATED_PREFIX_MAX = 63 - SUFFIX_LENGTH
-_SYSTEM_METADATA = (
-    *("name", "namespace", "uid", "resourceVersion"),
-    *("generation", "creationTimestamp", "deletionTimestamp"),
-)
+_SYSTEM_METADATA = "name namespace uid resourceVersion generation creationTimestamp deletionTimestamp"
 # Source: PrepareForCreate of pkg/registry/core/{pod,namespace}/strategy.go.
 _FIRST_STATUS = {"Pod": {"phase": "Pending"}, "Namespace": {"phase": "Active"}}
 _BINDINGS = ("RoleBinding", "ClusterRoleBinding")
@@ -304,7 +301,7 @@ class ObjectStore:
     def _finish_update(self, resource: Resource, before: Object, new: Object, admit: Admit | None) -> None:
         if "status" in resource.subresources:
             _carry(before, new, "status")
-        for field in _SYSTEM_METADATA:
+        for field in _SYSTEM_METADATA.split():
             _carry(before["metadata"], new["metadata"], field)
         if admit is not None:
             admit(new)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
+import ssl
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ import kubernetes.client
 import urllib3
 from kubernetes.client.exceptions import ApiException
 
+from kubeharden.edges.cluster import own_port
 from kubeharden.edges.cluster.bounds import UnboundedError, body_of, bound
 from kubeharden.edges.cluster.credential import Credential
-from kubeharden.edges.ports import Clock
+from kubeharden.edges.ports import Clock, Stream
 from kubeharden.errors import (
     ClusterError,
     ExpiredError,
@@ -102,9 +104,13 @@ class Client:
         redactor.withhold(config.secrets())
         choice = config.choose(context)
         self.user, self._impersonation = choice.acts_as, choice.impersonation()
+        self._context: ssl.SSLContext | None = None
         proof = Credential(choice, Path(kubeconfig).absolute().parent, source, redactor, clock)
         try:
-            self._api = kubernetes.client.ApiClient(proof.settings())
+            settings = proof.settings()
+            self._api = kubernetes.client.ApiClient(settings)
+            if settings.cert_file and not self._impersonation:
+                self._context = own_port.context_of(settings.cert_file, settings.key_file)
         except ClusterError:
             raise
         except Exception as error:  # the client checks nothing before it uses it
@@ -114,6 +120,26 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._api.rest_client.pool_manager.clear()
+
+    @property
+    def certificate_problem(self) -> str:
+        """The reason why this user cannot ask a kubelet at its own port; empty where that may work."""
+        if self._impersonation:
+            return "the kubeconfig impersonates another user, which a kubelet cannot be asked for"
+        if self._context is None:
+            return "the kubeconfig has no client certificate, and a token is never sent to a node"
+        return ""
+
+    def ask(self, stream: Stream, path: str, certificates: Collection[str]) -> tuple[int, str]:
+        """Return the status and the body of a kubelet's answer at its own port; see ``own_port``.
+
+        Raises:
+            ClusterError: this user cannot ask there, or there is no answer of somebody with such a certificate.
+        """
+        if self._context is None:
+            stream.close()
+            raise ClusterError(self.certificate_problem)
+        return own_port.ask(stream, path, self._context, certificates)
 
     def call(
         self,

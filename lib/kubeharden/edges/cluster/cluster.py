@@ -6,11 +6,15 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from kubeharden.edges.cluster.objects import Objects
-from kubeharden.edges.ports import NodeStatus
+from kubeharden.edges.ports import NodeStatus, Stream
 from kubeharden.errors import ClusterError
 from kubeharden.facts import ConfigMapPorts
+from kubeharden.formats import as_json
 from kubeharden.plan.callers import names_port
+from kubeharden.redaction import excerpt
 
+CONFIGZ = "/configz"
+OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
 UP_SECONDS = 90
 POLL_SECONDS = 0.2
 MOST_CONFIG_MAPS = 500  # that are read one by one
@@ -50,6 +54,26 @@ class Cluster(Objects):
                 found[namespace, name] = named
         more = len(names) - MOST_CONFIG_MAPS
         return ConfigMapPorts(found, f"{more} of {len(names)} of workloads were not read" if more > 0 else "")
+
+    def kubelet_config_at(self, stream: Stream, certificates: Sequence[str]) -> dict[str, Any]:
+        """Return the effective configuration that a kubelet serves at its own port, asked with a client certificate.
+
+        Raises:
+            ClusterError: it does not answer, refuses, or is somebody else.
+        """
+        status, text = self._client.ask(stream, CONFIGZ, certificates)
+        if status in (UNAUTHORIZED, FORBIDDEN):
+            said = self._redactor.redact(excerpt(text.strip(), 300))
+            raise ClusterError(f"it refuses {CONFIGZ} ({status}): {said}")
+        content = as_json(text, CONFIGZ, ClusterError) if status == OK else None
+        found = content.get("kubeletconfig") if isinstance(content, dict) else None
+        if not isinstance(found, dict):
+            raise ClusterError(f"it answers {CONFIGZ} with {status}, and with no configuration")
+        return found
+
+    def certificate_problem(self) -> str:
+        """Return why this user cannot ask a kubelet at its own port; empty where that may work."""
+        return self._client.certificate_problem
 
     def kubelet_health(self, node: str) -> str:
         """Return what a node's kubelet says to ``/healthz``; empty where this user may not ask it.

@@ -11,7 +11,7 @@ from typing import Any
 import kubernetes.client
 import urllib3
 from kubernetes.client.rest import should_bypass_proxies
-from kubernetes.config.kube_config import KubeConfigLoader
+from kubernetes.config.kube_config import FileOrData, KubeConfigLoader
 
 from kubeharden.edges.cluster.plugin import Plugin
 from kubeharden.edges.ports import Clock
@@ -51,8 +51,15 @@ class Credential:
         settings = kubernetes.client.Configuration()
         # urllib3 by itself would send a GET again and a POST not, and take four seconds for a timeout of one.
         settings.retries = urllib3.Retry(total=0, redirect=0)
-        content = self._choice.content(self._user())
+        user = self._user()
+        content = self._choice.content(user)
         KubeConfigLoader(content, config_base_path=str(self._folder)).load_and_set(settings)
+        if (
+            not settings.cert_file
+        ):  # the loader reads one for https alone; a kubelet is asked over TLS in any case
+            names = ("client-certificate", "client-key")
+            files = (FileOrData(user, name, file_base_path=str(self._folder)).as_file() for name in names)
+            settings.cert_file, settings.key_file = files
         self._check_proxy(settings)
         self._check_certificates(settings)
         if self._choice.user.get("auth-provider") and _TOKEN not in settings.api_key:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from kubeharden.edges.nodes.local import Local
 from kubeharden.edges.nodes.ssh import Ssh
+from kubeharden.edges.ports import Stream
 from kubeharden.inputs.inventory import Inventory, Node
 from kubeharden.redaction import Redactor
 
@@ -26,6 +27,13 @@ class Connection(Protocol):
 
         Raises:
             NodeError: the node cannot be reached, refuses, or the script did not end well.
+        """
+
+    def reach(self, node: Node, host: str, port: int) -> Stream:
+        """Connect to a port as from the node itself.
+
+        Raises:
+            NodeError: the node cannot be reached, does not forward, or nothing listens there.
         """
 
     def logins(self) -> dict[str, dict[str, str]]:

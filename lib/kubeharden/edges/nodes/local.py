@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import socket
 import subprocess
 from collections.abc import Sequence
 
@@ -25,6 +26,7 @@ class Local:
     """
 
     def __init__(self, inventory: Inventory, password: str | None, redactor: Redactor) -> None:
+        self.inventory = inventory
         self._names = [node.name for node in inventory.nodes if node.connection == "local"]
         self._password, self._redactor = password, redactor
         self._sudo: list[str] = [] if os.geteuid() == 0 else ["env", "LC_ALL=C", "sudo"]
@@ -36,6 +38,15 @@ class Local:
         if self._sudo and self._password is not None:
             self._ask_sudo(node, seconds)
         return self._execute(node, [*command, text, f"kubeharden-{name}", *arguments], payload, seconds)
+
+    def reach(self, node: Node, host: str, port: int) -> socket.socket:
+        """Connect to a port of this machine; see ``Ssh.reach``."""
+        try:
+            return socket.create_connection((host, port), self.inventory.ssh.connect_timeout)
+        except OSError as error:
+            raise NodeError(
+                f"{node.name}: nothing answers at {host} port {port} there: {error.strerror}"
+            ) from None
 
     def logins(self) -> dict[str, dict[str, str]]:
         """Return the user of this process; there is no key."""

@@ -23,8 +23,8 @@ from kubeharden.edges.nodes.transaction import (
     read_result,
     read_transactions,
 )
-from kubeharden.edges.ports import MAX_THREADS, Transaction, TransactionResult
-from kubeharden.errors import HostKeyError, NodeError
+from kubeharden.edges.ports import MAX_THREADS, Stream, Transaction, TransactionResult
+from kubeharden.errors import ForwardingError, HostKeyError, NodeError
 from kubeharden.facts import NodeFacts, observation_request, parse_observation
 from kubeharden.inputs.inventory import Inventory, Node
 from kubeharden.plan import NodeChange
@@ -36,6 +36,7 @@ T = TypeVar("T")
 
 OBSERVE_SECONDS = 120
 TRANSACTION_SECONDS = 300
+KUBELET = ("127.0.0.1", 10250)  # where it is tried whether a node forwards
 SUDO_PASSWORD_VARIABLE = "KUBEHARDEN_SUDO_PASSWORD"  # noqa: S105 - the name of a variable, not a password
 # How long a node waits to be confirmed before it puts itself back, where nobody says otherwise.
 CONFIRM_SECONDS = 120.0
@@ -120,6 +121,29 @@ class Nodes:
             return parse_observation(node.name, node.control_plane, text)
 
         return _all(look, self._select(names))
+
+    def reach(self, node: str, host: str, port: int) -> Stream:
+        """Connect to a port as from the node itself, over the connection to it; nothing runs there for that.
+
+        Raises:
+            NodeError: the node cannot be reached, does not forward, or nothing listens there.
+        """
+        found = self._node(node)
+        return self._connections[found.connection].reach(found, host, port)
+
+    def forwards(self) -> dict[str, str]:
+        """Return why nothing can be reached from a node, by its name, for those where that is so."""
+
+        def ask(node: Node) -> tuple[str, str]:
+            try:
+                self.reach(node.name, *KUBELET).close()
+            except ForwardingError as error:
+                return node.name, str(error).partition(": ")[2]
+            except NodeError:  # nothing listens there, which says that it would have been forwarded
+                return node.name, ""
+            return node.name, ""
+
+        return {name: why for name, why in _all(ask, self._select(None)) if why}
 
     def begin(
         self, change: NodeChange, run: str, confirm_timeout: float = CONFIRM_SECONDS

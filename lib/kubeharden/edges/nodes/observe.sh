@@ -11,6 +11,9 @@
 #   PATH=FLAG                       the file that --FLAG names on its command line, or PATH
 #   configz=URL                     what this URL serves
 #   configz:MINOR=URL               the same, where its program is older than that release: later, others may listen there
+#   certificates=FLAG:FIELD:FLAG:FOLDER:NAME:NAME
+#                                   the certificates that it may show: the file that --FLAG or FIELD of its config file
+#                                   names, and those two in the folder that --FLAG names, or FOLDER; never a key
 #   healthz=FLAG:FLAG:PORT          its /healthz: the flags that say its address and port, and the port without one
 #
 # Prints "@observation MARK", then sections: a line "MARK KIND ARGUMENTS", then bytes as they are, up to a newline and
@@ -212,7 +215,7 @@ service() { # NAME[,WORD...], whose part of "shown" is the next
   printf '%s' "$show"
   [ "$loaded" = loaded ] || return 0
 
-  config='' kubeconfig='' words='' binary=/usr/bin/$name configz='' healthz='' server=''
+  config='' kubeconfig='' words='' binary=/usr/bin/$name configz='' healthz='' server='' shown_at=''
   if [ "$pid" != 0 ] && [ -r "$root/proc/$pid/cmdline" ]; then
     # One word a line; a newline within a word is \001. The dot keeps the newlines at the end.
     words=$(tr '\0\n' '\n\001' <"$root/proc/$pid/cmdline" && echo .)
@@ -238,6 +241,7 @@ service() { # NAME[,WORD...], whose part of "shown" is the next
     configz=*) configz=${word#*=} ;;
     configz:*) ! is_older "${word%%=*}" || configz=${word#*=} ;;
     healthz=*) healthz=${word#*=} ;;
+    certificates=*) shown_at=${word#*=} ;;
     *)
       path=${word%%=*}
       argument "${word#*=}"
@@ -249,6 +253,7 @@ service() { # NAME[,WORD...], whose part of "shown" is the next
   # shellcheck disable=SC2086
   files $fragment $drop_ins $environment ${config:+"$config"} "$@"
   credentials
+  [ -z "$shown_at" ] || [ -z "$words" ] || certificates
 
   section warnings "$name"
   # Before systemd 232 there are no invocations to tell the runs of a service by.
@@ -322,6 +327,30 @@ credentials() { # the paths that its kubeconfig names, and its own
   printf '%s\n' "$kubeconfig"
   sed -n "/^ *\(client-certificate\|client-key\|certificate-authority\|tokenFile\): */{s///;s/[\"' ]//g;p;}" \
     "$root$kubeconfig"
+}
+
+certificates() { # those that the service whose command line is in "words" may show; keys beside them stay where they are
+  IFS=:
+  # shellcheck disable=SC2086
+  set -- $shown_at
+  unset IFS
+  argument "$1"
+  if [ -z "$value" ] && [ -n "$config" ] && [ -f "$root$config" ]; then
+    value=$(sed -n "/^ *\"\{0,1\}$2\"\{0,1\}: */{s///;s/[\"', }]//g;p;q;}" "$root$config")
+    case $value in '' | /*) ;; *) value=${config%/*}/$value ;; esac
+  fi
+  named=$value
+  argument "$3"
+  folder=${value:-$4}
+  shift 4
+  set -- "$named" "$folder/$1" "$folder/$2"
+  for path in "$@"; do
+    shift
+    [ ! -f "$root$path" ] || set -- "$@" "$root$path"
+  done
+  [ $# -gt 0 ] || return 0
+  section certificates "$name"
+  sed -n '/^-----BEGIN CERTIFICATE-----/,/^-----END CERTIFICATE-----/p' "$@" 2>/dev/null
 }
 
 host() {

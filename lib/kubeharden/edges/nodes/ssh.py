@@ -24,12 +24,13 @@ from kubeharden.edges.nodes.known_hosts import HostKeys, KnownHosts, Verify
 from kubeharden.edges.nodes.login_keys import KeyFiles, LoginKeys
 from kubeharden.edges.nodes.refusal import refusal
 from kubeharden.edges.nodes.session import Session, scripts
-from kubeharden.errors import NodeError
+from kubeharden.errors import ForwardingError, NodeError
 from kubeharden.inputs.inventory import Inventory, Node, split_host
 from kubeharden.redaction import Redactor
 
 KEEPALIVE_SECONDS = 15
 MOST_JUMPS = 8
+LOOPBACK = "127.0.0.1"  # where a channel is said to come from
 # paramiko's own thread logs tracebacks of connections that end; they are raised where they matter.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
@@ -119,6 +120,27 @@ class Ssh:
             why = refusal(node.name, connection.user, answer.status, said, of_script=answer.is_of_script)
             raise NodeError(why)
         return answer.output
+
+    def reach(self, node: Node, host: str, port: int) -> paramiko.Channel:
+        """Connect to a port as from the node itself, in a channel of the connection to it (direct-tcpip, RFC 4254).
+
+        Raises:
+            NodeError: the node cannot be reached, its SSH server does not forward, or nothing listens there.
+        """
+        connection = self._connection(node)
+        try:
+            return connection.transport.open_channel(
+                "direct-tcpip", (host, port), (LOOPBACK, 0), timeout=self.inventory.ssh.connect_timeout
+            )
+        except paramiko.ChannelException as error:
+            if error.code == paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED:
+                raise ForwardingError(
+                    f"{node.name}: its SSH server does not forward to {host} port {port} (AllowTcpForwarding, "
+                    "PermitOpen and DisableForwarding in its sshd_config, or options of the key)"
+                ) from None
+            raise NodeError(f"{node.name}: nothing answers at {host} port {port} there") from None
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise NodeError(f"{node.name}: cannot reach {host} port {port} there: {_short(error)}") from error
 
     def _session(self, node: Node, connection: Connection) -> Session:
         """Return one that nobody uses just now, or a new one."""
