@@ -1,0 +1,137 @@
+"""What is to be done on a cluster, and whether the next wave may begin, follows from records alone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet_support import DIGEST, fleet, seen
+from kubeharden_fleet.judge import (
+    APPLIED,
+    CHANGED,
+    CUT_OFF,
+    DONE,
+    FAILED,
+    LOCKED,
+    NONE,
+    PARTLY,
+    REFUSED,
+    RUNNING,
+    TO_DO,
+    UNSOUND,
+    Seen,
+    State,
+    halted_by,
+    judge_wave,
+    last_change,
+    not_ready_seconds,
+    soaked_at,
+    state_of,
+)
+
+BEGUN = [{"subject": "kubelet on n1", "result": "reverted", "words": "", "started": ""}]
+
+
+def plan(**changes: Any) -> dict[str, Any]:
+    return {"digest": DIGEST, "refused": [], "remarks": [], "breaking": [], **changes}
+
+
+@pytest.mark.parametrize(
+    ("newest", "word", "why"),
+    [
+        (None, NONE, "no run yet"),
+        (seen(), DONE, ""),
+        (seen(left=["kubelet on n1"]), TO_DO, "1 to do: kubelet on n1"),
+        (seen(left=["a", "b", "c", "d"]), TO_DO, "4 to do: a, b, c and 1 more"),
+        (seen(plan=plan(refused=["kubelet on n1: no"]), left=["x"]), REFUSED, "kubelet on n1: no"),
+        (seen("failed", mode="plan", kind="NodeError"), FAILED, "NodeError: a sentence"),
+        (seen("abandoned", mode="plan"), FAILED, "the run in mode plan is abandoned"),
+        (seen("done"), APPLIED, ""),
+        (seen("nothing to do"), APPLIED, ""),
+        (seen("failed", kind="ApprovalError", left=["x"]), CHANGED, "not the one that was approved"),
+        # There was no plan yet: an approval that does not count at all is not asked for again.
+        (seen("failed", kind="ApprovalError", plan=plan(digest="")), FAILED, "ApprovalError: a sentence"),
+        (seen("failed", kind="ApprovalError", changes=BEGUN), FAILED, "ApprovalError: a sentence"),
+        (seen("failed", kind="LockedError"), LOCKED, "LockedError: a sentence"),
+        (seen("failed", kind="LockedError", changes=BEGUN), FAILED, "LockedError: a sentence"),
+        (seen("failed", kind="StepError"), FAILED, "StepError: a sentence"),
+        (seen("partly done", left=["kubelet on n2"]), PARTLY, "kubelet on n2"),
+        (seen("partly done", changes=BEGUN), PARTLY, "kubelet on n1: reverted"),
+        (seen("cut off"), CUT_OFF, "was cut off"),  # sealed later
+        (seen("done", sealed=False), CUT_OFF, "was cut off"),
+        (seen("running", sealed=False, running=True), RUNNING, "goes on"),
+        (seen(wrong=("record.json: was altered",)), UNSOUND, "record.json: was altered"),
+    ],
+)
+def test_the_newest_run_says_what_a_cluster_is(newest: Seen | None, word: str, why: str) -> None:
+    state = state_of(newest)
+    assert (state.word, state.seen) == (word, newest)
+    assert why in state.why
+
+
+STATES = {"canary": State(DONE), "a": State(DONE), "b": State(FAILED, "why"), "c": State(NONE)}
+
+
+@pytest.mark.parametrize(
+    ("wave", "most", "good", "lines"),
+    [
+        ("canary", 0, True, ()),
+        ("some", 0, False, ("b: failed (why)",)),
+        ("some", 1, True, ("b: failed (why)",)),
+        ("rest", 1, False, ("b: failed (why)", "c: no run")),  # over the whole fleet, not by wave
+        ("rest", 2, True, ("b: failed (why)", "c: no run")),
+    ],
+)
+def test_a_wave_goes_on_only_when_the_records_say_so(
+    tmp_path: Path, wave: str, most: int, good: bool, lines: tuple[str, ...]
+) -> None:
+    verdict = judge_wave(fleet(tmp_path, max_failures=most), wave, STATES)
+    assert (verdict.good, verdict.lines) == (good, lines)
+
+
+def test_a_cluster_without_a_state_is_not_done(tmp_path: Path) -> None:
+    assert judge_wave(fleet(tmp_path), "canary", {}).lines == ("canary: no run",)
+
+
+@pytest.mark.parametrize("word", [DONE, TO_DO, NONE, RUNNING, CUT_OFF, APPLIED, CHANGED, LOCKED])
+def test_what_did_not_fail_halts_nothing(tmp_path: Path, word: str) -> None:
+    assert halted_by(fleet(tmp_path), {"a": State(word)}, "b") == []
+
+
+@pytest.mark.parametrize("word", [FAILED, PARTLY, REFUSED, UNSOUND])
+def test_failures_beyond_the_most_halt_all_other_clusters(tmp_path: Path, word: str) -> None:
+    states = {"a": State(word), "b": State(DONE)}
+    assert halted_by(fleet(tmp_path), states, "b") == ["a"]
+    assert halted_by(fleet(tmp_path), states, "a") == []  # it is what is tried again
+    assert halted_by(fleet(tmp_path, max_failures=1), states, "b") == []
+
+
+def test_a_wave_has_soaked_from_the_end_of_its_last_run_on() -> None:
+    runs = [seen(), seen(ended="2026-11-29T15:00:00.000+00:00"), seen(ended="")]
+    assert soaked_at(runs, 30) == datetime.fromisoformat("2026-11-29T15:30:00+00:00")
+    assert soaked_at([], 30) is None
+
+
+def test_the_last_change_begins_after_the_cluster_was_last_found_done() -> None:
+    old, night, change = seen("done"), seen(), [seen(left=["x"]), seen("failed"), seen("done"), seen()]
+    assert last_change(reversed([old, night, *change])) == change
+    assert last_change(reversed([old, night, *change[:2]])) == change[:2]
+    assert last_change(reversed([*change, seen(at="20261130T"), seen(at="20261201T")])) == [
+        *change[:3],
+        seen(at="20261201T"),
+    ]
+    assert last_change([seen()]) == [seen()]
+    assert last_change([]) == []
+
+
+def test_seconds_not_ready_are_those_of_all_nodes() -> None:
+    words = [
+        "kubelet runs as process 7; node not Ready for 0.2 s",
+        "kube-proxy runs",
+        "node not Ready for 12 s",
+    ]
+    assert not_ready_seconds([seen("done", words=words), seen()]) == pytest.approx(12.2)
+    assert not_ready_seconds([seen("done", words=["kube-proxy runs"])]) is None
