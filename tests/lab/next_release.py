@@ -1,4 +1,4 @@
-"""The programs of a later release, started on what a run has written: the judge of what readiness foretold."""
+"""The programs of a later release, started on what a run has written: the judge of what readiness says."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ class Started:
     """One component of a later release on one node.
 
     Attributes:
-        foretold: why readiness says that it does not start; empty where it says that it does.
+        expected: why readiness says that it does not start; empty where it says that it does.
         words: the first lines of its journal that say why it did not start; empty where it did.
     """
 
     node: str
     component: str
-    foretold: str
+    expected: str
     words: str
 
     @property
-    def as_foretold(self) -> bool:
-        return bool(self.foretold) == bool(self.words)
+    def as_expected(self) -> bool:
+        return bool(self.expected) == bool(self.words)
 
     def __str__(self) -> str:
         outcome = f"does not start ({self.words})" if self.words else "starts"
         verdict = (
-            "as readiness says" if self.as_foretold else f"readiness says: {self.foretold or 'it starts'}"
+            "as readiness says" if self.as_expected else f"readiness says: {self.expected or 'it starts'}"
         )
         return f"{self.component} on {self.node} {outcome}, {verdict}"
 

@@ -212,7 +212,7 @@ def test_readiness_and_the_real_next_release(rounds: Rounds, at: Callable[..., H
         facts = at().facts
         found = list(start_all(later, facts))
         saw.extend(str(one) for one in found)
-        assert [str(one) for one in found if not one.as_foretold] == []
+        assert [str(one) for one in found if not one.as_expected] == []
         for one in found:
             if one.component == "kubelet" and not one.words:
                 [node] = [node for node in existing() if node.name == one.node]
