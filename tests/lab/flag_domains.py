@@ -11,7 +11,7 @@ import random
 from functools import cache
 from pathlib import Path
 
-from units import PAUSE
+from lab_releases import find_release
 
 from flag_sets import NEVER, flag_set
 from kubeharden.releases import ReleaseTable, release_table
@@ -32,7 +32,7 @@ KUBELET_BASE = [
     "--network-plugin=cni",
     "--cni-conf-dir=/etc/cni/net.d",
     "--cni-bin-dir=/opt/cni/bin",
-    f"--pod-infra-container-image={PAUSE}",
+    f"--pod-infra-container-image={find_release(RELEASE).pause}",
 ]
 # Flag → why no random kubelet has it.
 KUBELET_LEFT_OUT = {
