@@ -104,7 +104,6 @@ def test_what_is_honoured(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("RevokedHostKeys /etc/ssh/revoked", "says revokedhostkeys /etc/ssh/revoked for n1.*@revoked"),
         ("KnownHostsCommand /bin/echo %H", "says knownhostscommand /bin/echo %H for n1.*ssh.known_hosts"),
         ("PKCS11Provider /usr/lib/token.so", "says pkcs11provider .*ssh-add -s"),
         ("BindInterface eth7", "says bindinterface eth7.*BindAddress"),
@@ -138,8 +137,10 @@ def test_a_match_that_hangs_is_ended(config: Callable[[str], Path]) -> None:
 
 
 def test_host_keys_of_the_inventory_count_alone(config: Callable[[str], Path]) -> None:
-    config("Host n1\n  KnownHostsCommand /bin/echo %H\n  RevokedHostKeys /r\n  UserKnownHostsFile /a\n")
+    config("Host n1\n  KnownHostsCommand /bin/echo %H\n  RevokedHostKeys ~/r\n  UserKnownHostsFile /a\n")
     assert target(known="/mine").known_hosts == ("/mine",)
+    assert target(known="/mine").revoked.endswith("/r")
+    assert "~" not in target(known="/mine").revoked
 
 
 def test_a_certificate_beside_its_key_is_that_of_the_key(config: Callable[[str], Path]) -> None:

@@ -32,7 +32,6 @@ _KNOWN = (
 _AGENT = "SSH_AUTH_SOCK"
 # What is not followed, the values with which it does nothing, and the way out.
 _REFUSED = {
-    "revokedhostkeys": ((NONE,), "put the keys into known_hosts, as @revoked"),
     "knownhostscommand": ((NONE,), "put its keys into a file, and name that (ssh.known_hosts)"),
     "pkcs11provider": ((NONE,), "add the token to the agent: ssh-add -s PROVIDER"),
     "bindinterface": ((NONE,), "say BindAddress in its place"),
@@ -55,6 +54,7 @@ class Target:
         agent: the agent's socket; empty for none.
         known_hosts: files of host keys.
         alias: the name under which its host key is known; empty for its own.
+        revoked: a file of keys that no host may show; empty for none.
         jumps: the hosts through which it is reached, the first one first.
         proxy_command: what connects to it; empty for nothing.
         family: of addresses.
@@ -69,6 +69,7 @@ class Target:
     agent: str = ""
     known_hosts: tuple[str, ...] = ()
     alias: str = ""
+    revoked: str = ""
     jumps: tuple[str, ...] = ()
     proxy_command: str = ""
     family: int = socket.AF_UNSPEC
@@ -117,8 +118,8 @@ def resolve(
         )
     words = ["ssh", "-G", "-T", *(["-l", user] if user else []), *(["-p", str(port)] if port else [])]
     words += ["-i", identity.replace("%", "%%")] if identity else []
-    # Those of the configuration are not asked then, nor what it may refuse.
-    words += ["-o", "KnownHostsCommand=none", "-o", "RevokedHostKeys=none"] if known else []
+    # That of the configuration is not asked then; what it says is revoked is so for every list of keys.
+    words += ["-o", "KnownHostsCommand=none"] if known else []
     try:
         done = programs.run([*words, "--", host], seconds)
     except subprocess.TimeoutExpired:
@@ -207,6 +208,7 @@ def target_of(name: str, text: str, environment: Mapping[str, str]) -> Target:
             for path in _paths(expand(get(keyword), keyword), home)
         ),
         alias="" if alias == NONE else alias,
+        revoked="" if get("revokedhostkeys") == NONE else expand(get("revokedhostkeys"), "revokedhostkeys"),
         jumps=() if proxy_jump == NONE else tuple(proxy_jump.split(",")),
         proxy_command="" if proxy_command == NONE else expand(proxy_command, "proxycommand"),
         family=_FAMILIES.get(get("addressfamily"), socket.AF_UNSPEC),

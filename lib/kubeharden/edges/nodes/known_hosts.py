@@ -7,8 +7,11 @@ import binascii
 import hashlib
 import hmac
 import re
+import subprocess
+import tempfile
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +19,8 @@ from typing import Any
 
 import paramiko
 
+from kubeharden.edges import programs
+from kubeharden.edges.nodes.host_certificates import SUFFIX, HostCertificate
 from kubeharden.errors import HostKeyError
 from kubeharden.inputs.inventory import SSH_PORT
 
@@ -23,6 +28,8 @@ AUTHORITY, REVOKED = "@cert-authority", "@revoked"
 # A line: a marker or none, names, the type of the key, the key, a comment (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT). A key
 # of SSH1 has numbers in the place of its type.
 _LINE = re.compile(r"[ \t]*(?:(@\S+)[ \t]+)?([^ \t]+)[ \t]+([^ \t]+)(?:[ \t]+([^ \t]+))?")
+_KRL = b"SSHKRL\n\0"  # PROTOCOL.krl
+_KEYGEN_SECONDS = 10.0
 _SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}  # a type of key, and what it signs with
 
 
@@ -77,18 +84,20 @@ class KnownHosts:
                     for name in set(entry.names.lower().split(",")):
                         self._plain[name].append(entry)
 
-    def of(self, host: str, port: int, alias: str) -> HostKeys:
+    def of(self, host: str, port: int, alias: str, revoked: str = "") -> HostKeys:
         """Return what is known of a host.
 
         Args:
             host: its name or address.
             port: where it listens.
             alias: ``HostKeyAlias``; empty for none.
+            revoked: ``RevokedHostKeys``; empty for none.
         """
         plain = (alias or host).lower()
         if alias or port == SSH_PORT:
-            return HostKeys(plain, self._about(plain), (), self.paths)
-        return HostKeys(f"[{plain}]:{port}", self._about(f"[{plain}]:{port}"), self._about(plain), self.paths)
+            return HostKeys(plain, self._about(plain), (), self.paths, plain, revoked)
+        own = self._about(f"[{plain}]:{port}")
+        return HostKeys(f"[{plain}]:{port}", own, self._about(plain), self.paths, plain, revoked)
 
     def _about(self, name: str) -> tuple[Entry, ...]:
         return (*self._plain.get(name, ()), *(entry for entry in self._others if entry.matches(name)))
@@ -104,20 +113,33 @@ class HostKeys:
         without_port: those about its name alone, which count for every port where no key is known of the one that is
             meant (hostfile.c, sshconnect.c: OpenSSH looks for the bare name only then).
         paths: where was looked.
+        bare: the name without a port, which a certificate must have.
+        revoked: a file of keys that no host may show; empty for none.
     """
 
     name: str
     entries: Sequence[Entry]
     without_port: Sequence[Entry]
     paths: Sequence[str]
+    bare: str = ""
+    revoked: str = ""
+
+    @property
+    def _everywhere(self) -> tuple[Entry, ...]:
+        return (*self.entries, *self.without_port)
+
+    @property
+    def authorities(self) -> frozenset[bytes]:
+        """The keys that are trusted to vouch for the host: those for its port, else those for its name alone."""
+        own = frozenset(entry.key for entry in self.entries if entry.marker == AUTHORITY and entry.key)
+        return own or frozenset(e.key for e in self.without_port if e.marker == AUTHORITY and e.key)
 
     def order(self, supported: Sequence[str]) -> tuple[str, ...]:
-        """Return algorithms of host keys, those first of which a key is known."""
-        kinds = {
-            entry.kind for entry in (*self.entries, *self.without_port) if not entry.marker and entry.key
-        }
+        """Return algorithms of host keys: with certificates where an authority is known, then those of known keys."""
+        kinds = {entry.kind for entry in self._everywhere if not entry.marker and entry.key}
         first = {name for kind in kinds for name in _SIGNATURES.get(kind, (kind,))}
-        return tuple(sorted(supported, key=lambda name: name not in first))
+        plain = tuple(sorted(supported, key=lambda name: name not in first))
+        return (*(f"{name}{SUFFIX}" for name in plain), *plain) if self.authorities else plain
 
     def check(self, node: str, key: Any) -> None:
         """Check the key that a host shows.
@@ -130,12 +152,20 @@ class HostKeys:
             HostKeyError: it is revoked, another one than that which is known, or not known.
         """
         blob, shown = key.asbytes(), f"{key.get_name()} {key.fingerprint}"
-        everywhere = (*self.entries, *self.without_port)
-        revoked = [entry.place for entry in everywhere if entry.marker == REVOKED and entry.key == blob]
+        everywhere = self._everywhere
+        certificate, why_not = self._certificate(key)
+        # That of an authority is revoked for all that it has signed.
+        shows = {blob, certificate.authority} if certificate is not None else {blob}
+        revoked = [entry.place for entry in everywhere if entry.marker == REVOKED and entry.key in shows]
         if revoked:
             raise HostKeyError(
                 f"{node}: the SSH host key of {self.name} is revoked ({revoked[0]}): it shows {shown}"
             )
+        if self.revoked and (why := _in_list(self.revoked, key, shows)):
+            raise HostKeyError(f"{node}: the SSH host key of {self.name} {why}: it shows {shown}")
+        if certificate is not None and not why_not:
+            return
+        note = f"{why_not}. " if why_not else ""
         known_here = any(not entry.marker and entry.key for entry in self.entries)
         counting = self.entries if known_here else everywhere
         if any(not entry.marker and entry.key == blob for entry in counting):
@@ -148,30 +178,80 @@ class HostKeys:
             raise HostKeyError(
                 f"{node}: the SSH host key of {self.name} has CHANGED: known_hosts has {known} ({same_kind[0].place}), "
                 f"it shows {key.fingerprint}. Somebody may be in between, or the machine was rebuilt; find out which "
-                "before you edit known_hosts"
+                f"before you edit known_hosts. {note}".rstrip()
             )
         raise HostKeyError(
             f"{node}: the SSH host key of {self.name} is not in known_hosts ({', '.join(self.paths) or 'none'}). It "
-            f"shows {shown}. {self._others()}Compare that with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` on the "
-            "node's console; if it is the same, add it with ssh-keyscan"
+            f"shows {shown}. {note}{self._others()}Compare that with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` on "
+            "the node's console; if it is the same, add it with ssh-keyscan"
         )
+
+    def _certificate(self, key: Any) -> tuple[HostCertificate | None, str]:
+        """Return the certificate that comes with a key, if any, and why it does not count."""
+        places = [entry.place for entry in self._everywhere if entry.marker == AUTHORITY]
+        if key.public_blob is None:
+            told = f"It shows no certificate, which {AUTHORITY} ({', '.join(places)}) is for"
+            return None, told if places else ""
+        try:
+            found = HostCertificate.parse(key.public_blob.key_blob)
+        except ValueError as error:
+            return None, f"Its certificate cannot be read: {error}"
+        why_not = found.problem(key, self.bare, self.authorities, time.time())
+        return found, f"Its certificate does not count: {why_not}" if why_not else ""
 
     def _others(self) -> str:
         """Return what else the files have of the host."""
         words = ""
         kinds = sorted({entry.kind for entry in self.entries if not entry.marker and entry.key})
         unread = [entry.place for entry in self.entries if not entry.key]
-        authorities = [entry.place for entry in self.entries if entry.marker == AUTHORITY]
         if kinds:
             words += f"Only keys of other types are known of it ({', '.join(kinds)}). "
         if unread:
             words += f"A line about it cannot be read ({', '.join(unread)}). "
-        if authorities:
-            words += (
-                f"Certificates of a host are not followed here, so {AUTHORITY} ({', '.join(authorities)}) does not do: "
-                "its key itself must be known. "
-            )
         return words
+
+
+def _in_list(path: str, key: Any, shows: Collection[bytes]) -> str:
+    """Return why a file of revoked keys forbids one, as the end of a sentence; empty where it does not.
+
+    One that cannot be read forbids every key, as for OpenSSH. It is a list of keys, or a KRL, which OpenSSH reads.
+
+    Args:
+        path: of the file.
+        key: paramiko's.
+        shows: the key, and that of the authority which signed its certificate.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        return f"cannot be looked for in RevokedHostKeys ({path}): {error.strerror}"
+    if content.startswith(_KRL):
+        return _in_krl(path, key)
+    for line in content.decode(errors="replace").splitlines():
+        kind, text, *_ = (*line.split(None, 2), "", "")
+        if (found := wire_key(kind, text)) and found in shows:
+            return f"is revoked (RevokedHostKeys {path})"
+    return ""
+
+
+def _in_krl(path: str, key: Any) -> str:
+    blobs = [(key.get_name(), key.asbytes())]
+    if key.public_blob is not None:
+        blobs.append((key.public_blob.key_type, key.public_blob.key_blob))
+    with tempfile.TemporaryDirectory(prefix="kubeharden-") as folder:
+        files = [Path(folder, f"{number}.pub") for number in range(len(blobs))]
+        for file, (kind, blob) in zip(files, blobs, strict=True):
+            file.write_text(f"{kind} {base64.b64encode(blob).decode()} host\n", encoding="ascii")
+        try:
+            done = programs.run(["ssh-keygen", "-Q", "-f", path, *map(str, files)], _KEYGEN_SECONDS)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"cannot be looked for in RevokedHostKeys ({path}): {type(error).__name__}"
+    if done.returncode == 0:
+        return ""
+    if b"REVOKED" in done.stdout:
+        return f"is revoked (RevokedHostKeys {path})"
+    said = done.stderr.decode(errors="replace").strip()[-200:]
+    return f"cannot be looked for in RevokedHostKeys ({path}): {said}"
 
 
 class Verify(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]

@@ -255,7 +255,7 @@ class Ssh:
             if target.known_hosts not in self._known:
                 self._known[target.known_hosts] = KnownHosts(target.known_hosts)
             known = self._known[target.known_hosts]
-        return known.of(target.host, target.port, target.alias)
+        return known.of(target.host, target.port, target.alias, target.revoked)
 
     def _socket(self, target: Target, via: Sequence[str], proxy_command: str) -> Any:
         """Return what the connection goes over."""
@@ -313,11 +313,21 @@ class Ssh:
         return ours
 
 
+class _Transport(paramiko.Transport):  # type: ignore[misc]
+    """A transport that asks for what is known of its host: a key, or a certificate of an authority."""
+
+    known: HostKeys
+
+    @property
+    def preferred_keys(self) -> tuple[str, ...]:
+        """The algorithms of host keys, in their order; paramiko's own asks for certificates last of all."""
+        return self.known.order(self._filter_algorithm("keys"))
+
+
 def _transport(known: HostKeys, sock: Any, **settings: Any) -> paramiko.Transport:
     """Return a transport that asks for a host key of a type that is known."""
-    transport = paramiko.Transport(sock, **settings)
-    options = transport.get_security_options()
-    options.key_types = known.order(options.key_types)
+    transport = _Transport(sock, **settings)
+    transport.known = known
     return transport
 
 
