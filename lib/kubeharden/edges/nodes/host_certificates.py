@@ -1,6 +1,6 @@
 """Certificates of hosts: whether an authority vouches for the key that a host shows (PROTOCOL.certkeys of OpenSSH).
 
-paramiko negotiates them and proves that the host has the key in them; who signed them, for whom and until when is
+paramiko negotiates them and proves that the host has the key in them; who signed them, for which host and until when is
 judged here, as ``sshkey_cert_check_host`` (sshkey.c) does, and more strictly: one without names is good for no host.
 """
 
