@@ -59,6 +59,8 @@ WRITTEN: list[tuple[Event, str]] = [
     (Started.of(NODE, change=NODE), "started: node service step subject"),
     (Started.of(OBJECT, change=OBJECT), "started: object step subject"),
     (Started("uncordoning n1", "kubelet", "n1"), "started: node step subject"),
+    (room.Restarted.of(NODE, at="2026-11-01T08:30:00Z"), "restarted: at node service step subject"),
+    (room.ReadyAgain.of(NODE), "ready again: node service step subject"),
     (Completed.of(NODE, words="w", seconds=0.0), "completed: node seconds service step subject words"),
     (
         Completed.of(OBJECT, words="w", seconds=1, state="0"),

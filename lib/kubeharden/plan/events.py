@@ -283,12 +283,32 @@ class Started(_Change, action="started"):
     change: NodeChange | ObjectChange | None = field(default=None, compare=False, metadata=UNWRITTEN)
 
 
+class Restarted(_Change, action="restarted"):
+    """A service runs with its new files; its node puts the old ones back unless the change is confirmed.
+
+    Attributes:
+        at: when it was restarted, by the node's own clock (RFC 3339 in UTC).
+    """
+
+    at: str = ""
+
+
+class ReadyAgain(_Change, action="ready again"):
+    """A node is Ready by the word of its new kubelet."""
+
+
 class Completed(_Change, action="completed"):
-    """A change was carried out; ``state`` is the digest of the API object's state afterwards, or ``absent``."""
+    """A change was carried out.
+
+    Attributes:
+        state: the digest of the API object's state afterwards, or ``absent``.
+        not_ready: the seconds for which the node was not Ready; None where that was not watched.
+    """
 
     words: str = field(default="", metadata=OPTIONAL)
     seconds: float | None = field(default=None, metadata=OPTIONAL)
     state: str = field(default="", metadata=OPTIONAL)
+    not_ready: float | None = field(default=None, metadata=OPTIONAL)
 
 
 class _Failure(_Change):

@@ -61,7 +61,14 @@ class Health:
             facts, tuple(self._pods(change.node)) if find_component(change.service).runs_pods else ()
         )
 
-    def prove(self, change: NodeChange, before: Before, restarted: str, end: float) -> str:
+    def prove(
+        self,
+        change: NodeChange,
+        before: Before,
+        restarted: str,
+        end: float,
+        ready: Callable[[], None] = lambda: None,
+    ) -> str:
         """Wait until all holds that must hold, and return in words what was seen.
 
         Args:
@@ -69,6 +76,7 @@ class Health:
             before: the node as it was.
             restarted: when its service was restarted, by the node's own clock (RFC 3339 in UTC with whole seconds).
             end: until when to wait, by the clock's ``monotonic``.
+            ready: called once the node is Ready again.
 
         Raises:
             ProofError: something does not hold at that time.
@@ -81,6 +89,7 @@ class Health:
             served = self._stay_serving(change, end)
         if component.runs_pods:
             self._wait(lambda: self._not_reported(change.node, restarted), end)
+            ready()
             self._wait(lambda: self._unhealthy(change.node), end)
             self._stay(
                 lambda: self._not_reported(change.node, restarted), "the node does not stay Ready", end

@@ -30,6 +30,8 @@ from kubeharden.plan.events import (
     Completed,
     Failed,
     Listener,
+    ReadyAgain,
+    Restarted,
     Result,
     Reverted,
     Started,
@@ -245,7 +247,7 @@ class _Application:
         start = self.ports.clock.monotonic()
         try:
             with self._announce(change):
-                words = self._drain_and_change(change, together)
+                words, not_ready = self._drain_and_change(change, together)
         except KubehardenError as error:
             kind = Reverted if isinstance(error, RevertedError) else Failed
             seconds = self.ports.clock.monotonic() - start
@@ -255,11 +257,12 @@ class _Application:
                 self._count(change.subject, error, change.node)
             return Result(change.subject, kind.action, str(error), seconds, journal)
         seconds = self.ports.clock.monotonic() - start
-        self.emit(Completed.of(change, words=words, seconds=round(seconds, 3)))
+        self.emit(Completed.of(change, words=words, seconds=round(seconds, 3), not_ready=not_ready))
         self.rollout.failures.repair([change.subject])
         return Result(change.subject, Completed.action, words, seconds)
 
-    def _drain_and_change(self, change: NodeChange, together: int) -> str:
+    def _drain_and_change(self, change: NodeChange, together: int) -> tuple[str, float | None]:
+        """Drain the node where that is wanted, and change it; return the words, and how long it was not Ready."""
         every = READINESS_SECONDS * together
         runs_pods = find_component(change.service).runs_pods
         watch = Readiness(self.ports.cluster, self.ports.clock, change.node, every) if runs_pods else None
@@ -268,7 +271,9 @@ class _Application:
             words = self._transaction(change)
         if change.node in self.drain.recordoned:
             words += "; the node stays cordoned, as somebody has cordoned it again meanwhile"
-        return words if watch is None else f"{words}; node not Ready for {watch.seconds:.1f} s"
+        if watch is None:
+            return words, None
+        return f"{words}; node not Ready for {watch.seconds:.1f} s", round(watch.seconds, 3)
 
     def _transaction(self, change: NodeChange) -> str:
         """Begin on the node, prove from outside, and confirm; or put it back. Return what became of it in words."""
@@ -279,9 +284,14 @@ class _Application:
         begun = self._begin(change, run)
         if begun.outcome != "waiting":
             return begun.words
+        self.emit(Restarted.of(change, at=begun.restarted))
         try:
             seen = self.health.prove(
-                change, before, begun.restarted, start + CONFIRM_SHARE * self.pace.confirm_timeout
+                change,
+                before,
+                begun.restarted,
+                start + CONFIRM_SHARE * self.pace.confirm_timeout,
+                lambda: self.emit(ReadyAgain.of(change)),
             )
         except KubehardenError as error:
             raise self._put_back(change, run, str(error)) from error
