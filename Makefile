@@ -15,7 +15,7 @@ WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearse tables release test test-fast coverage lint docs lock clean
+.PHONY: help setup rehearse pages tables release test test-fast coverage lint docs lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -70,12 +70,16 @@ lint: setup
 docs: setup
 	$(BIN)/python docs/render_example.py
 
+## make pages      what pages in docs/ and the README say about the code, from the code
+pages: setup
+	PYTHONPATH=tools $(BIN)/python -m documents.pages
+
 ## make tables     the release tables of the library, from the facts about each release in tools/release_facts/facts
 tables: setup
 	PYTHONPATH=tools $(BIN)/python -m release_facts.tables
 
 ## make release RELEASE=v1.38.0  the facts about one more release, taken from the release itself, and the tables (needs Go;
-##                 a quarter of an hour on two cores; docs/new-release.md)
+##                 a quarter of an hour on two cores; docs/howto/release.md)
 release: setup
 	PYTHONPATH=tools $(BIN)/python -m release_facts.release $(RELEASE)
 

@@ -1,9 +1,9 @@
-"""Make the README's table of what is covered, by release, from the release tables.
+"""Make the table of what is covered, by release, from the release tables.
 
     python docs/support_table.py
 
-Writes the table between its two markers in README.md. This file has only which releases were tried, and which flags are
-worth a line.
+Writes the table between its two markers in docs/support.md. This file has only which releases were tried, and which
+flags are worth a line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kubeharden.releases import FIRST, LAST, Decoding, Release, ReleaseTable, admission_plugins, release_table
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+PAGE = Path(__file__).resolve().parent / "support.md"
 BEGIN, END = "<!-- support table -->\n", "<!-- end of support table -->"
 
 # Releases on which the tests do a whole run.
@@ -63,16 +63,16 @@ def support_table() -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
 
 
-def with_table(readme: str) -> str:
-    """Return the README with the table in its place.
+def with_table(page: str) -> str:
+    """Return the page with the table in its place.
 
     Raises:
         ValueError: it does not have the two markers.
     """
-    before, begin, rest = readme.partition(BEGIN)
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"README.md must have {BEGIN.strip()} and {END}")
+        raise ValueError(f"docs/support.md must have {BEGIN.strip()} and {END}")
     return f"{before}{begin}{support_table()}{end}{after}"
 
 
@@ -122,4 +122,4 @@ def _events(release: Release) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -21,7 +21,6 @@ from pydantic import BaseModel
 from kubeharden.edges.nodes.session import SCRIPTS, script_text
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.runs.kinds import KINDS, kind_named
-from kubeharden_rehearsal import available
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[!o]*.ipynb"))
@@ -90,7 +89,7 @@ def defaults(model: type[BaseModel]) -> dict[str, object]:
     return {name: field.default for name, field in model.model_fields.items()}
 
 
-def test_the_parameters_cell_the_library_and_the_readme_name_the_same_parameters() -> None:
+def test_the_parameters_cell_and_the_library_name_the_same_parameters() -> None:
     cell = {name: ast.literal_eval(default) for name, default, _ in parameters_cell()}
     library = defaults(Parameters)
     assert cell.keys() == library.keys()
@@ -99,10 +98,6 @@ def test_the_parameters_cell_the_library_and_the_readme_name_the_same_parameters
     assert {k: v for k, v in cell.items() if k not in lists} == {
         k: v for k, v in library.items() if k not in lists
     }
-    readme = (ROOT / "README.md").read_text()
-    assert re.findall(r"^\| `(\w+)` \| `(.+?)` \|", readme, re.MULTILINE) == [
-        (name, json.dumps(default)) for name, default in cell.items()
-    ]
 
 
 @pytest.mark.parametrize("name", [kind.name for kind in KINDS if kind.name != "harden"])
@@ -144,13 +139,6 @@ def test_the_glossary_has_each_term_once_in_order_and_none_that_it_forbids() -> 
         for term in re.findall(r"Compare \*(.+?)\*", entry, re.DOTALL)
     }
     assert compared <= set(terms)
-
-
-def test_the_readme_names_every_rehearsal_cluster() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert re.findall(r"^\| `([a-z]+-1\.\d+)` \|", readme, re.MULTILINE) == sorted(
-        available(), key=lambda name: float(name.rpartition("-1.")[2])
-    )
 
 
 def test_scripts_are_read_by_every_shell_and_pass_shellcheck(tmp_path: Path) -> None:

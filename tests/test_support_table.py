@@ -1,4 +1,4 @@
-"""The README's table of what is covered is the one that the release tables give."""
+"""The table of what is covered is the one that the release tables give."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ support_table = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(support_table)
 
 
-def test_the_readme_is_in_step_with_the_tables() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert support_table.with_table(readme) == readme, "run: python docs/support_table.py"
+def test_the_page_is_in_step_with_the_tables() -> None:
+    page = (ROOT / "docs" / "support.md").read_text(encoding="utf-8")
+    assert support_table.with_table(page) == page, "run: python docs/support_table.py"
 
 
 def test_every_release_has_a_row() -> None:
@@ -38,6 +38,6 @@ def test_what_is_noted_of_a_release_comes_from_the_tables() -> None:
     assert "| v1beta1, v1beta2 |" in rows["1.22"]
 
 
-def test_a_readme_without_the_markers_is_an_error() -> None:
+def test_a_page_without_the_markers_is_an_error() -> None:
     with pytest.raises(ValueError, match="end of support table"):
         support_table.with_table("# kubeharden\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +14,7 @@ from pathlib import Path
 from kubeharden import __version__
 from kubeharden.errors import KubehardenError, ParameterError
 from kubeharden.inputs.inventory import read_inventory
-from kubeharden.inputs.project import runs_folder, wrong_path
+from kubeharden.inputs.project import runs_folder, shipped_files, wrong_path
 from kubeharden.records.archive import JOURNAL, RECORD, RUN_NAME, is_sealed, runs_in
 from kubeharden.records.front import front_of
 from kubeharden.records.keys import find_key
@@ -92,6 +93,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     parser.set_defaults(redactor=Redactor())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    sub = commands.add_parser(
+        "init",
+        help="make a folder to work in, with the notebooks, the policies and an example of an inventory",
+    )
+    sub.add_argument("folder", type=Path, help="the folder; what is there already stays as it is")
+    sub.set_defaults(command=_init)
 
     sub = commands.add_parser("seal", help="add the executed notebook to a run's record, and sign the record")
     sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
@@ -193,6 +201,22 @@ def _add_signers(parser: argparse.ArgumentParser) -> None:
     whose.add_argument(
         "--key", default="", metavar="PUBKEY", help="the one public key whose signatures count"
     )
+
+
+def _init(given: argparse.Namespace) -> int:
+    for name, source in sorted(shipped_files().items()):
+        target = given.folder / name
+        if target.exists():
+            _say(given, f"• {target} is there already, and stays as it is")
+            continue
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        except OSError as error:
+            raise ParameterError(f"{target}: cannot be written: {error.strerror}") from error
+        _say(given, f"✔ {target}")
+    (given.folder / "outputs").mkdir(exist_ok=True)
+    return WELL
 
 
 def _seal(given: argparse.Namespace) -> int:

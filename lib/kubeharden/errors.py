@@ -34,7 +34,13 @@ from typing import Any
 
 
 class KubehardenError(Exception):
-    """The root of all errors raised by kubeharden on purpose; all of them can be pickled."""
+    """The root of all errors raised by kubeharden on purpose; all of them can be pickled.
+
+    Causes: a verb was called out of order, or after its run was over; everything else has a class of its
+        own below.
+
+    Way out: do what the message says: it names the cell to run.
+    """
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, vars(self))
@@ -48,27 +54,66 @@ def _rebuild(kind: type[KubehardenError], args: tuple[Any, ...], state: Mapping[
 
 
 class ParameterError(KubehardenError, ValueError):
-    """A parameter, an inventory or a policies file is wrong; nothing was touched."""
+    """A parameter, an inventory or a policies file is wrong; nothing was touched.
+
+    Causes: a name that is not a parameter, a value of another type (papermill guesses types with ``-p``),
+        a file that is not there or has a key that is not known, a secret in ``reason`` or ``change_id``.
+
+    Way out: the message names each parameter with what is expected. Keep text as text with papermill's
+        ``-r``. Correct it and run again: nothing was contacted, or nothing was changed.
+    """
 
 
 class UnknownReleaseError(KubehardenError, LookupError):
-    """No table covers this Kubernetes release."""
+    """No table covers this Kubernetes release.
+
+    Causes: the cluster, or ``target_release``, is older than 1.10, or the version cannot be read.
+
+    Way out: name a release that docs/support.md has. One that is newer than the tables is judged as the
+        newest; add it as docs/howto/release.md says.
+    """
 
 
 class UnknownApiVersionError(UnknownReleaseError):
-    """The release accepts no config file of this apiVersion."""
+    """The release accepts no config file of this apiVersion.
+
+    Causes: a config file names an apiVersion that this release has dropped, or does not have yet.
+
+    Way out: write the apiVersion that the message names; ``target_release`` has the run write one that
+        both releases accept.
+    """
 
 
 class UnitError(KubehardenError, ValueError):
-    """A systemd unit or a command line cannot be read."""
+    """A systemd unit or a command line cannot be read.
+
+    Causes: a unit file, a drop-in or a command line cannot be read as systemd reads it: a quote without
+        its end, a line that cannot be.
+
+    Way out: ``systemd-analyze verify`` on the node names the line; correct the unit, reload, and run
+        again.
+    """
 
 
 class MigrationRefusedError(KubehardenError):
-    """A node has settings that cannot be moved safely; it is left alone."""
+    """A node has settings that cannot be moved safely; it is left alone.
+
+    Causes: two settings contradict each other, a value cannot be read, or the effective configuration
+        would change where nothing was declared.
+
+    Way out: the plan names the setting and why. Correct it on the node, or take the service out of this
+        run with ``steps``; the other services go on.
+    """
 
 
 class NodeError(KubehardenError):
     """One or more nodes cannot be reached, or what was run there failed.
+
+    Causes: no route, a refused login, a user without sudo, an expired password, a full disk, or a program
+        that did not end well on the node.
+
+    Way out: the message has the node's own words. Try ``ssh NODE sudo true`` by hand; then run again:
+        what is done is not done twice.
 
     Attributes:
         failures: by node, where several nodes were asked at once.
@@ -83,7 +128,13 @@ class NodeError(KubehardenError):
 
 
 class HostKeyError(NodeError):
-    """The SSH host key of a node is unknown, or is not the one in known_hosts."""
+    """The SSH host key of a node is unknown, or is not the one in known_hosts.
+
+    Causes: the key of a node is in no known_hosts file that counts, or it is another one than there.
+
+    Way out: compare the fingerprint with ``ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`` on the
+        node's console. If it is the node's, add it (``ssh-keyscan``); if not, somebody may be between.
+    """
 
 
 class ForwardingError(NodeError):
@@ -91,39 +142,93 @@ class ForwardingError(NodeError):
 
 
 class RevertedError(NodeError):
-    """A change failed on a node, which has its old configuration again."""
+    """A change failed on a node, which has its old configuration again.
+
+    Causes: the service did not come up, the proof failed, or nobody confirmed the change in time. The
+        node has its old files and runs with them.
+
+    Way out: read why in the message, or on the node with ``journalctl -u 'kubeharden-*'``; correct that,
+        plan and apply again.
+    """
 
 
 class ClusterError(KubehardenError):
-    """The API server cannot be used, or refused a request."""
+    """The API server cannot be used, or refused a request.
+
+    Causes: an expired credential, a missing right, a certificate that is not trusted, a refused object,
+        or a kubeconfig that cannot be used.
+
+    Way out: the message names the request and the API server's own words. Try it with ``kubectl
+        --kubeconfig FILE auth can-i``; renew the credential or ask for the right.
+    """
 
 
 class NotFoundError(ClusterError):
-    """There is no such object, or no such path (404)."""
+    """There is no such object, or no such path (404).
+
+    Causes: somebody deleted the object meanwhile, or the release does not have this kind.
+
+    Way out: plan again: the next plan is made from what is there.
+    """
 
 
 class ExpiredError(ClusterError):
-    """The rest of a list cannot be read any more (410)."""
+    """The rest of a list cannot be read any more (410).
+
+    Causes: reading a long list took longer than the API server keeps its place.
+
+    Way out: run again; it is read from the start. If it happens each time, the API server or the network
+        is too slow for its own ``--etcd-compaction-interval``.
+    """
 
 
 class TooManyRequestsError(ClusterError):
-    """Not now (429): the server is busy, or a PodDisruptionBudget forbids an eviction."""
+    """Not now (429): the server is busy, or a PodDisruptionBudget forbids an eviction.
+
+    Causes: the API server is busy, or a PodDisruptionBudget does not let a pod go while a node is
+        drained.
+
+    Way out: the request was sent again as long as it may be. For a budget: ``kubectl get pdb -A`` shows
+        which one; add a replica, or give ``drain_timeout`` more time.
+    """
 
 
 class RetryableError(ClusterError):
-    """There was no answer, or one (5xx) that may be another in a moment."""
+    """There was no answer, or one (5xx) that may be another in a moment.
+
+    Causes: the API server, or what stands before it, did not answer or was starting.
+
+    Way out: it was tried again for a while. Look at the API server's own log, and run again once
+        ``kubectl get --raw /healthz`` answers ok.
+    """
 
 
 class StaleError(KubehardenError):
-    """Something changed since it was last looked at; nothing was written over it."""
+    """Something changed since it was last looked at; nothing was written over it.
+
+    Causes: a person or a program changed a file or an object between the plan and its change.
+
+    Way out: plan again, and read what is different: the new plan is made against what is there now.
+    """
 
 
 class LockedError(KubehardenError):
-    """Somebody else's run has the cluster, or has taken it over; nothing more is written."""
+    """Somebody else's run has the cluster, or has taken it over; nothing more is written.
+
+    Causes: another run has the cluster; or a run that was cut off elsewhere still holds its lock.
+
+    Way out: the message says who has it, since when, and how to end that. A lock that is left over is
+        taken over by itself after a minute.
+    """
 
 
 class StepError(KubehardenError):
     """A step of a plan failed: an object, or more nodes than may. Its cause is the failure that ended it.
+
+    Causes: more nodes failed than ``max_failures`` allows, or an object was refused.
+
+    Way out: each failure is named with its own class, and this page has it. Nodes that failed have their
+        old files; run again when the cause is gone: what is done is not done twice.
 
     Attributes:
         step: the name of the step.
@@ -138,24 +243,62 @@ class StepError(KubehardenError):
 
 
 class StoppedError(KubehardenError):
-    """A run was interrupted; the message says what became of the nodes that it had in hand."""
+    """A run was interrupted; the message says what became of the nodes that it had in hand.
+
+    Causes: Ctrl-C or SIGTERM while a step was carried out.
+
+    Way out: the message says which nodes are done and which have their old files. Run again; nothing
+        needs to be cleaned up.
+    """
 
 
 class ProofError(KubehardenError):
-    """After a change, something is not as the plan promised."""
+    """After a change, something is not as the plan promised.
+
+    Causes: a service runs with another configuration than planned, a warning is still there, or a node
+        changed beside what was declared.
+
+    Way out: the proof has a row for each difference. If somebody else changed the node meanwhile, plan
+        again; if not, roll back and report it.
+    """
 
 
 class ApprovalError(KubehardenError):
-    """The plan is not the one that was approved, or an approval is missing; nothing was changed."""
+    """The plan is not the one that was approved, or an approval is missing; nothing was changed.
+
+    Causes: the plan has another digest than the approved one, the signature is not by an approver, or it
+        is by a key of the person who runs it.
+
+    Way out: the message has the difference. Have the plan that is shown now approved: docs/records.md,
+        Approval.
+    """
 
 
 class RecordError(KubehardenError):
-    """An event cannot be recorded, or a record cannot be read."""
+    """An event cannot be recorded, or a record cannot be read.
+
+    Causes: a full disk where records go, a folder that is not a run's, a record that was changed, or a
+        key that cannot sign.
+
+    Way out: ``kubeharden verify RUN`` names what is wrong with a record. Where events cannot be written,
+        nothing more is changed: make room, and run again.
+    """
 
 
 class RehearsalError(KubehardenError):
-    """The embedded rehearsal cluster cannot run."""
+    """The embedded rehearsal cluster cannot run.
+
+    Causes: another process has the rehearsal's folder, or the folder is of another rehearsal.
+
+    Way out: leave ``rehearsal_dir`` empty for a fresh folder, or end the other one; docs/rehearsal.md.
+    """
 
 
 class UnexpectedError(KubehardenError):
-    """Something that nobody thought of; its message is the traceback, without secrets."""
+    """Something that nobody thought of; its message is the traceback, without secrets.
+
+    Causes: a fault of kubeharden.
+
+    Way out: the message is the traceback without secrets. A node whose change was not confirmed reverts
+        it by itself. Please report it with the record (SECURITY.md, if it may be used against somebody).
+    """

@@ -184,7 +184,7 @@ def test_the_article_comes_out_on_the_article_cluster(papermill: Papermill, tmp_
         made = yaml.safe_load((etc / "kubernetes" / f"{name}.conf").read_text())
         wanted = yaml.safe_load((ARTICLE / f"{name}.conf").read_text())
         if name == "kubelet":
-            wanted["authentication"]["webhook"]["cacheTTL"] = "2m0s"  # the departure that the README lists
+            wanted["authentication"]["webhook"]["cacheTTL"] = "2m0s"  # a departure: docs/article.md
         assert made == wanted
         assert unit_lines(etc / f"systemd/system/{name}.service") == unit_lines(ARTICLE / f"{name}.service")
     objects = objects_of(folder)

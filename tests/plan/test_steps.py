@@ -11,32 +11,11 @@ from kubeharden import runbook
 from kubeharden.errors import ClusterError, ParameterError
 from kubeharden.plan import steps
 from kubeharden_rehearsal import Rehearsal
+from pages import blocks
+from support import ROOT
 
-MODULE = """
-from kubeharden.plan import ObjectChange, Remark
-from kubeharden.plan.step import Right, Step
-
-ROLE = {
-    "apiVersion": "rbac.authorization.k8s.io/v1",
-    "kind": "Role",
-    "metadata": {"name": "marker", "namespace": "kube-system"},
-    "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}],
-}
-
-
-def plan(draft):
-    there = [i for i in draft.facts.cluster.of("roles") if i["metadata"]["name"] == "marker"]
-    if not there:
-        draft.object_changes.append(ObjectChange("marker", ROLE))
-        draft.remarks.append(Remark("Role kube-system/marker", "marks this cluster"))
-
-
-def rights(parameters, policies, version):
-    return [Right("create", "Role", "kube-system")]
-
-
-STEP = Step("marker", 15, plan, rights)
-"""
+PAGE = ROOT / "docs" / "howto" / "step.md"
+[MODULE] = [block.text for block in blocks(PAGE) if block.mark.startswith("file: lib/")]
 
 
 @pytest.fixture

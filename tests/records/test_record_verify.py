@@ -365,9 +365,11 @@ def test_a_rehearsal_that_was_altered_is_a_failure(
 def test_verification_is_possible_with_coreutils_and_openssh_alone(
     run: Path, key: Path, tmp_path: Path
 ) -> None:
-    """The commands that the README gives to whoever does not have kubeharden."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    [script] = re.findall(r"<!-- by hand -->\n```sh\n(.*?)```", readme, re.DOTALL)
+    """The commands that docs/records.md gives to whoever does not have kubeharden."""
+    readme = (Path(__file__).parents[2] / "docs" / "records.md").read_text()
+    [script] = re.findall(
+        r"<!-- run by tests/records/test_record_verify.py -->\n```sh\n(.*?)```", readme, re.DOTALL
+    )
     (tmp_path / "operator.pub").write_text(f"{public_part(key)}\n")
 
     def by_hand() -> subprocess.CompletedProcess[str]:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from pages import blocks
 from support import ROOT
 
 LIBRARY = ROOT / "lib" / "kubeharden"
-ADDED = ROOT / "tests" / "fixtures" / "kube-router"
+PAGE = ROOT / "docs" / "howto" / "component.md"
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +24,11 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("invented")
     copy = folder / "lib" / "kubeharden"
     shutil.copytree(LIBRARY, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    for target, source in (
-        ("releases/components.yaml", "row.yaml"),
-        ("releases/kube-router.yaml", "table.yaml"),
-        ("components/profiles/article.yaml", "profile.yaml"),
-    ):
-        with (copy / target).open("a") as file:
-            file.write((ADDED / source).read_text())
+    for block in blocks(PAGE):
+        kind, _, name = block.mark.partition(": ")
+        if kind == "append":
+            with (folder / name).open("a") as file:
+                file.write(f"\n{block.text}")
     done = subprocess.run(
         [
             sys.executable,

@@ -176,7 +176,7 @@ def test_what_an_experiment_finds_becomes_facts_in_the_words_of_the_tables() -> 
 
 
 def test_one_more_release_is_one_more_file_and_the_tables_know_it(tmp_path: Path) -> None:
-    """The steps of docs/new-release.md, with the newest release found once more under the next number."""
+    """The steps of docs/howto/release.md, with the newest release found once more under the next number."""
     for path in FACTS.glob("*.yaml"):
         shutil.copy(path, tmp_path)
     following = f"v1.{LAST.minor + 1}.0"

@@ -27,7 +27,7 @@ WIDE = (
     "records/test_record_verify.py",
 )
 # Likewise of tests that start kernels.
-PAPERMILL = ("records/test_record_engine.py",)
+PAPERMILL = ("records/test_record_engine.py", "test_howtos.py", "test_package.py", "test_pages_run.py")
 TESTS = Path(__file__).parents[1]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import distribution
 from pathlib import Path
 
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, of Linux (NAME_MAX, PATH_MAX)
 POLICIES = Path("parameters") / "pod-security.yaml"
+SHARE = "share/kubeharden/"  # where an installation has what pyproject.toml calls data-files
 
 
 def project_folder() -> Path:
@@ -15,6 +17,26 @@ def project_folder() -> Path:
         if (folder / POLICIES).is_file():
             return folder
     return here
+
+
+def shipped_files() -> dict[str, Path]:
+    """Return what the package brings for people to work with: notebooks, policies and an example of an inventory.
+
+    Returns:
+        by its path in a project, such as ``notebooks/harden.ipynb``, where it is: in the checkout, else as installed.
+    """
+    for folder in Path(__file__).resolve().parents:
+        if (folder / POLICIES).is_file():
+            patterns = ("notebooks/[!o]*.ipynb", "parameters/*.example.yaml", str(POLICIES))
+            return {
+                str(p.relative_to(folder)): p for pattern in patterns for p in sorted(folder.glob(pattern))
+            }
+    files = distribution("kubeharden").files or ()
+    return {
+        str(file).rpartition(SHARE)[2]: Path(str(file.locate())).resolve()
+        for file in files
+        if SHARE in str(file)
+    }
 
 
 def runs_folder(text: str = "") -> Path:
