@@ -24,7 +24,11 @@ def notebook_of(text: str) -> dict[str, Any]:
     ends = [head.start() for head in heads[1:]] + [len(text)]
     for number, (head, end) in enumerate(zip(heads, ends, strict=True)):
         source = text[head.end() : end].strip("\n")
-        cell: dict[str, Any] = {"id": f"cell-{number}", "metadata": {}, "source": source.splitlines(keepends=True)}
+        cell: dict[str, Any] = {
+            "id": f"cell-{number}",
+            "metadata": {},
+            "source": source.splitlines(keepends=True),
+        }
         if head["prose"]:
             lines = re.sub(r"^# ?", "", source, flags=re.MULTILINE).splitlines(keepends=True)
             cell |= {"cell_type": "markdown", "source": lines}

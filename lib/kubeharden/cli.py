@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from kubeharden import __version__
 from kubeharden.errors import KubehardenError, ParameterError
@@ -94,13 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(redactor=Redactor())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    sub = commands.add_parser(
-        "init",
-        help="make a folder to work in, with the notebooks, the policies and an example of an inventory",
-    )
-    sub.add_argument("folder", type=Path, help="the folder; what is there already stays as it is")
-    sub.set_defaults(command=_init)
-
+    _add_init(commands)
     sub = commands.add_parser("seal", help="add the executed notebook to a run's record, and sign the record")
     sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
     what = sub.add_mutually_exclusive_group(required=True)
@@ -201,6 +196,15 @@ def _add_signers(parser: argparse.ArgumentParser) -> None:
     whose.add_argument(
         "--key", default="", metavar="PUBKEY", help="the one public key whose signatures count"
     )
+
+
+def _add_init(commands: Any) -> None:
+    sub = commands.add_parser(
+        "init",
+        help="make a folder to work in, with the notebooks, the policies and an example of an inventory",
+    )
+    sub.add_argument("folder", type=Path, help="the folder; what is there already stays as it is")
+    sub.set_defaults(command=_init)
 
 
 def _init(given: argparse.Namespace) -> int:

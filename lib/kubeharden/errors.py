@@ -8,6 +8,7 @@
     ├── MigrationRefusedError     a node has settings that cannot be moved safely: it is left alone
     ├── NodeError                 one or more nodes cannot be reached, or what runs there failed
     │   ├── HostKeyError              an SSH host key is unknown or has changed
+    │   ├── ForwardingError           the SSH server of a node forwards nothing
     │   └── RevertedError             the change failed there, and the node has its old configuration again
     ├── ClusterError              the API server cannot be used, or refused a request
     │   ├── NotFoundError             there is no such object or path (404)
@@ -138,7 +139,13 @@ class HostKeyError(NodeError):
 
 
 class ForwardingError(NodeError):
-    """The SSH server of a node forwards nothing."""
+    """The SSH server of a node forwards nothing.
+
+    Causes: ``AllowTcpForwarding no``, or ``PermitOpen``, in the node's sshd_config.
+
+    Way out: a run goes on without it: that kubelet's configuration is called unverified. To have it verified,
+        allow the SSH user ``AllowTcpForwarding local``, or give the API user the right ``nodes/proxy``.
+    """
 
 
 class RevertedError(NodeError):
