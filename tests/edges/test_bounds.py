@@ -180,6 +180,18 @@ def test_every_object_of_a_real_looking_cluster_has_its_shape() -> None:
         assert {mistake_in(item, item["kind"]) for item in found} == {""}
 
 
+OBJECTS = Path(__file__).parents[1] / "fixtures" / "objects"
+
+
+@pytest.mark.parametrize("path", sorted(OBJECTS.glob("*.jsonl")), ids=lambda path: path.stem)
+def test_objects_of_a_real_cluster_have_their_shape(path: Path) -> None:
+    items = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len({item["kind"] for item in items}) > 10
+    assert {
+        item["kind"]: mistake_in(item, item["kind"]) for item in items if mistake_in(item, item["kind"])
+    } == {}
+
+
 @pytest.mark.parametrize(
     ("item", "kind", "words"),
     [

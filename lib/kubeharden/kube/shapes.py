@@ -74,7 +74,12 @@ _SHAPES: Mapping[str, Shape] = {
     "CronJob": {"spec": {"jobTemplate": {"metadata": _META, "spec": {"template": _TEMPLATE}}}},
     "Node": {
         "spec": {"taints": [{"!key": str, "timeAdded": str}], "unschedulable": bool},
-        "status": {"conditions": _CONDITIONS, "nodeInfo": _TEXTS},
+        "status": {
+            "conditions": _CONDITIONS,
+            "addresses": [{"!type": str, "!address": str}],
+            # Not all of it is text: runningInUserNamespace of 1.37 is true or false.
+            "nodeInfo": dict.fromkeys(("machineID", "bootID", "kubeletVersion"), str),
+        },
     },
     "PodSecurityPolicy": {"spec": {"*": object}},
     **dict.fromkeys(("Role", "ClusterRole"), _RULES),
