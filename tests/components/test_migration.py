@@ -223,7 +223,7 @@ def test_a_default_that_hangs_on_another_field_is_written_down() -> None:
         ("kube-proxy", "1.12", "--hostname-override=a", False),
         ("kube-proxy", "1.13", "--hostname-override=a", True),
         ("kube-scheduler", "1.21", "--leader-elect=false", False),
-        ("kube-scheduler", "1.22", "--leader-elect=false", True),
+        ("kube-scheduler", "1.23", "--leader-elect=false", True),
         ("kube-scheduler", "1.19", "--policy-config-file=/p", False),
         ("kube-scheduler", "1.20", "--policy-config-file=/p", True),
         ("kube-proxy", "1.20", "--master=https://a", True),
@@ -233,6 +233,36 @@ def test_flags_that_count_beside_a_file_are_kept(component: str, release: str, w
     made = migrate(component, release, [component, "--config=/c", word], {})
     assert (word in made.argv) is kept
     assert (word.partition("=")[0] in flags(made.dropped)) is not kept
+
+
+def test_a_flag_that_counts_beside_a_file_in_some_patch_releases_alone_is_refused() -> None:
+    """1.22.0 to 1.22.3 ignore it, 1.22.4 and later do not."""
+    words = ["kube-scheduler", "--leader-elect=false"]
+    made = migrate("kube-scheduler", "v1.22.17", [*words, "--config=/c"], {})
+    assert [(s.flag, s.why.partition(" it ")[0]) for s in made.refused] == [
+        ("--leader-elect", "some patch releases of 1.22 ignore")
+    ]
+    assert not migrate("kube-scheduler", "v1.22.17", words).refused
+
+
+@pytest.mark.parametrize(
+    ("release", "target", "words", "config", "mode"),
+    [
+        ("1.36", None, [], None, None),
+        ("1.37", None, [], None, "iptables"),
+        ("1.37", None, ["--proxy-mode=nftables"], None, "nftables"),
+        ("1.37", None, ["--config=/c"], {"mode": ""}, "iptables"),
+        ("1.37", None, ["--config=/c"], {"mode": "ipvs"}, "ipvs"),
+        ("1.36", "1.37", [], None, "iptables"),
+        ("1.39", None, [], None, "iptables"),
+    ],
+)
+def test_kube_proxy_says_its_mode_where_the_release_asks_for_it(
+    release: str, target: str | None, words: list[str], config: dict | None, mode: str | None
+) -> None:
+    made = migrate("kube-proxy", release, ["kube-proxy", *words], config, target_release=target)
+    assert not made.refused
+    assert made.config.get("mode") == mode
 
 
 @pytest.mark.parametrize(

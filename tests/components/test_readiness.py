@@ -38,6 +38,7 @@ def named(findings: list[Finding]) -> set[tuple[str, str, str]]:
             ("1.11", "CHANGES", "featureGates.RotateKubeletServerCertificate"),
         ),
         ("kube-proxy", "1.25", "1.26", ["--proxy-mode=userspace"], ("1.26", "STOPS", "mode")),
+        ("kube-proxy", "1.36", "1.37", [], ("1.37", "WARNS", "mode")),
         ("kube-scheduler", "1.20", "1.24", ["--port=0"], ("1.24", "STOPS", "--port")),
         (
             "kube-apiserver", "1.20", "1.25", ["--enable-admission-plugins=NodeRestriction,PodSecurityPolicy"],
@@ -350,3 +351,17 @@ def test_what_is_not_a_pair_is_named_among_the_gates(item: str) -> None:
     )
     with pytest.raises(KubehardenError, match="--feature-gates"):
         readiness("kubelet", "1.20", "1.21", ["kubelet", f"--feature-gates={item}"])
+
+
+@pytest.mark.parametrize(
+    ("words", "config", "is_said"),
+    [
+        (["--proxy-mode=iptables"], None, True),
+        (["--proxy-mode="], None, False),
+        (["--config=/c"], {"mode": "nftables"}, True),
+        (["--config=/c"], {"mode": ""}, False),
+    ],
+)
+def test_a_mode_that_is_given_is_not_asked_for(words: list[str], config: dict | None, is_said: bool) -> None:
+    found = named(readiness("kube-proxy", "1.36", "1.37", ["kube-proxy", *words], config))
+    assert (("1.37", "WARNS", "mode") not in found) is is_said

@@ -102,3 +102,19 @@ def test_what_could_not_be_read_is_called_unverified_with_the_reason() -> None:
         "k8s-master, k8s-node1 does not serve its effective configuration (it forwards nothing):"
         in unverified
     )
+
+
+@pytest.mark.parametrize(
+    ("mode", "found_in"),
+    [("iptables", ["iptables"]), ("ipvs", ["ipvs"]), ("nftables", ["nftables"])],
+)
+def test_what_kube_proxy_does_not_read_in_its_mode_is_not_missed(mode: str, found_in: list[str]) -> None:
+    """As kube-proxy 1.37.2 serves it: of the modes that are not in use, the periods are 0s."""
+    periods = {"syncPeriod": "45s", "minSyncPeriod": "5s"}
+    config = {"mode": mode, "iptables": periods, "ipvs": periods, "nftables": periods}
+    nothing = dict.fromkeys(periods, "0s")
+    served = {"mode": mode, "iptables": nothing, "ipvs": nothing, "nftables": nothing}
+    assert found("kube-proxy", "1.37", config, {**served, mode: periods}) == []
+    assert {path.partition(".")[0] for path in found("kube-proxy", "1.37", config, served)} == {*found_in}
+    everywhere = {path.partition(".")[0] for path in found("kube-proxy", "1.30", config, served)}
+    assert everywhere == {"iptables", "ipvs", "nftables"}

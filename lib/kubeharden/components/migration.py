@@ -237,6 +237,7 @@ class _Work:
             self._write_legacy_defaults(config)
         self._hold_dependent_defaults(config)
         self._hold_for_the_target(config)
+        self._say_what_is_asked_for(config)
         for path, value in self._required_fields(uses):
             self._harden(config, path, value, "hardened by the profile")
         for path, value in fields.items():
@@ -322,6 +323,19 @@ class _Work:
                 paths.put(config, path, held)
                 why = f"its default is {then.default!r} in {self.target.release}; written down, so that it stays"
                 self.result.defaults.append(Setting("", path, held, why))
+
+    def _say_what_is_asked_for(self, config: dict[str, Any]) -> None:
+        """Write down defaults that the release, or the target, wants to be named."""
+        table = self.target or self.table
+        for path in table.rules.has_to_say(table.release):
+            held = paths.get(self.result.before, path)
+            if path in self._set_by_flags() or paths.get(config, path) or not counts(self.table, path, held):
+                continue
+            paths.put(config, path, held)
+            why = (
+                f"holds anyway; {table.release} wants it to be named, and a later release has another default"
+            )
+            self.result.defaults.append(Setting("", path, held, why))
 
     def _leave_unsaid(self, config: dict[str, Any]) -> None:
         """Take out what holds anyway and would stop the target release."""

@@ -38,9 +38,13 @@ def mismatches(
     actual = _fold(configz)
     found = []
     unreadable = dict(misfits(table, config))
+    by_mode = table.rules.by_mode
+    mode = paths.get(actual, by_mode.field.lower()) if by_mode is not None else None
     for path, wanted in paths.leaves(config, table.fields):
         if path in TYPE_META or (path not in unreadable and not counts(table, path, wanted)):
             continue
+        if table.rules.is_unread(path, mode, table.release):
+            continue  # another field says it in this mode
         name = _name_in(actual, path.lower())
         if internal and (name is None or _holds_objects(wanted)):
             continue

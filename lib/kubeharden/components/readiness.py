@@ -281,6 +281,11 @@ class _Step:
         """Return the flags of the command line that a release has."""
         return [use for use in self.uses if table.flag(use.name) is not None]
 
+    def says(self, path: str) -> bool:
+        """Return whether the config file or the command line gives a field a value."""
+        flags = (self.before.flag(use.name) for use in self.uses if use.value)
+        return bool(paths.get(self.config or {}, path)) or any(flag and path in flag.fields for flag in flags)
+
     def _rules(self) -> Iterator[Finding]:
         for rule in upgrade_rules(self.component, self.release):
             if _concerns(rule, self):
@@ -297,6 +302,7 @@ def _concerns(rule: UpgradeRule, step: _Step) -> bool:
         and not any(_holds(effective, path, value) for path, value in rule.unless.items())
         and all(given.get(name) in allowed for name, allowed in rule.flags.items())
         and not any(name in given for name in rule.unless_flags)
+        and not any(step.says(path) for path in rule.unsaid)
         and all(names_port(step.config or {}, path) for path in rule.ports)
         and (not rule.cgroup or rule.cgroup == step.cgroup)
     )

@@ -50,6 +50,12 @@ def judge(table: ReleaseTable, use: FlagUse, *, beside_file: bool) -> Verdict:
         return Verdict("refused", value, "is a mode that exits, not the command of a service")
     rules = table.rules
     honoured = ignored and rules.is_honoured(use.name, table.release)
+    if ignored and rules.is_honoured_in_part(use.name, table.release):
+        why = (
+            f"some patch releases of {table.release} ignore it beside --config, and others do not: write what is "
+            "to hold to the file, and take the flag out"
+        )
+        return Verdict("refused", value, why)
     if flag.stays or use.name in rules.stays or honoured:
         return Verdict("kept", value, "keeps its effect as a flag beside --config")
     if use.name in UNREAD and value:

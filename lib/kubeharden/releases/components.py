@@ -7,7 +7,7 @@ from functools import cache
 from typing import Literal
 
 from kubeharden.errors import UnknownReleaseError
-from kubeharden.releases.features import feature
+from kubeharden.releases.features import Feature, feature
 from kubeharden.releases.files import Row, read
 from kubeharden.releases.release import Release
 
@@ -52,6 +52,20 @@ class Entry(Row):
     client_flag: str
 
 
+class ByMode(Row):
+    """Fields that a component does not read in some of its modes.
+
+    Attributes:
+        feature: that says since when (of features.yaml).
+        field: that has the mode.
+        unread: by field, the modes in which it is not read.
+    """
+
+    feature: str
+    field: str
+    unread: Mapping[str, tuple[str, ...]]
+
+
 class ConfigFile(Row):
     """The config file of a component, in all releases; the keys are explained in ``components.yaml``."""
 
@@ -69,17 +83,37 @@ class ConfigFile(Row):
     checks: Mapping[str, str] = {}
     deprecation: str = "deprecated"
     entry: Entry | None = None
+    by_mode: ByMode | None = None
+    says: Mapping[str, str] = {}
     takes_empty_arguments: bool = False
     syntax: Mapping[str, Literal["labels", "pair", "thresholds"]] = {}
 
     def is_honoured(self, flag: str, release: Release) -> bool:
         """Return whether a flag counts beside a file that is in use."""
-        return any(
-            feature(name).in_release(release)
+        return any(each.in_release(release) for each in self._honours(flag))
+
+    def is_honoured_in_part(self, flag: str, release: Release) -> bool:
+        """Return whether a flag counts beside a file in some patch releases of a release, and in others not."""
+        return any(each.partly == release for each in self._honours(flag))
+
+    def _honours(self, flag: str) -> list[Feature]:
+        """Return the features with which a flag counts beside a file."""
+        return [
+            feature(name)
             for name, flags in self.honoured.items()
             for each in flags
             if flag == each or (each.endswith("*") and flag.startswith(each[:-1]))
-        )
+        ]
+
+    def is_unread(self, path: str, mode: object, release: Release) -> bool:
+        """Return whether a component in that mode does not read a field."""
+        if self.by_mode is None or not feature(self.by_mode.feature).in_release(release):
+            return False
+        return mode in self.by_mode.unread.get(path, ())
+
+    def has_to_say(self, release: Release) -> list[str]:
+        """Return the fields that a file of a release has to name although their value is the default."""
+        return [path for path, name in self.says.items() if feature(name).in_release(release)]
 
     def ports_give_way(self, release: Release) -> bool:
         """Return whether a port flag counts only for an address without a port."""

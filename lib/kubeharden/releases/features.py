@@ -25,6 +25,7 @@ class Feature(Row):
         source: where that is known from.
         since: the first release that has it by default; the first of the tables where it is older.
         until: the first release that does not have it any more; ``NOT_YET`` where the newest has it.
+        partly: the release of which only the later patch releases have it; None without one.
         alpha: the first release that has it, be it behind a feature gate that is off by default.
         note: what else there is to know.
     """
@@ -33,6 +34,7 @@ class Feature(Row):
     source: str
     since: ReleaseName = FIRST
     until: ReleaseName = NOT_YET
+    partly: ReleaseName | None = None
     alpha: ReleaseName = Field(default_factory=lambda given: given["since"])
     note: str = ""
 

@@ -25,6 +25,7 @@ class UpgradeRule(Row):
         unless: values of the effective configuration by path; one that holds spares the node.
         flags: the values that concern the node, by flag; None is a flag that is not given.
         unless_flags: flags that spare the node.
+        unsaid: fields that neither the config file nor the command line gives a value.
         ports: fields of the config file that name a port other than 0.
         cgroup: ``v1`` or ``v2``.
     """
@@ -40,6 +41,7 @@ class UpgradeRule(Row):
     unless: Mapping[str, Any] = {}
     flags: Mapping[str, list[str | None]] = {}
     unless_flags: tuple[str, ...] = ()
+    unsaid: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     cgroup: str = ""
 
