@@ -116,3 +116,9 @@ def test_until_is_exclusive_and_since_is_not() -> None:
 def test_an_unknown_feature_is_an_error() -> None:
     with pytest.raises(KeyError, match="PodSecurityPolice"):
         feature("PodSecurityPolice")
+
+
+def test_a_release_that_is_newer_than_the_tables_has_what_the_newest_has() -> None:
+    newer = Release(LAST.major, LAST.minor + 2)
+    assert feature("nodes/configz").in_release(newer)
+    assert not feature("PodSecurityPolicy").in_release(newer)

@@ -44,8 +44,8 @@ class Feature(Row):
         return self.until.previous
 
     def in_release(self, release: Release) -> bool:
-        """Return whether a release has it by default."""
-        return self.since <= release < self.until
+        """Return whether a release has it by default; one that is newer than the tables is taken for the newest."""
+        return self.since <= release and (release < self.until or self.until == NOT_YET)
 
 
 def feature(name: str) -> Feature:
