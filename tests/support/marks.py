@@ -23,6 +23,7 @@ WIDE = (
     "components/test_properties.py",
     "components/test_systemd_itself.py",
     "facts/test_hostile_answers.py",
+    "podsecurity/test_kube_fixtures.py",
     "podsecurity/test_standards_properties.py",
     "records/test_record_verify.py",
 )

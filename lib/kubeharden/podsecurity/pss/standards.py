@@ -1,6 +1,6 @@
 """The Pod Security Standards as a table, and the judgement of a pod by it.
 
-Source: kubernetes/pod-security-admission v0.36 (``policy/check_*.go``; ``policy/registry.go`` for what overrides
+Source: kubernetes/pod-security-admission v0.37 (``policy/check_*.go``; ``policy/registry.go`` for what overrides
 what). A policy version is the version of the Standards, not the cluster's: a namespace that says
 ``enforce-version: v1.25`` is judged by the rules of 1.25 on every later release.
 """
@@ -150,7 +150,7 @@ def evaluate_pss(pod: Mapping[str, Any], level: str, version: str) -> list[Viola
     Args:
         pod: a Pod object, or a pod template: ``metadata`` and ``spec``. It is not changed.
         level: ``privileged``, ``baseline`` or ``restricted``.
-        version: the policy version, ``v1.0`` to ``v1.36`` or ``latest``; a later one is judged as the latest.
+        version: the policy version, ``v1.0`` to ``v1.37`` or ``latest``; a later one is judged as the latest.
 
     Raises:
         ParameterError: there is no such level or version, or Kubernetes would not accept the pod.
