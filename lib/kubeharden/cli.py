@@ -24,7 +24,9 @@ from kubeharden.records.pages.markup import Markup, document
 from kubeharden.records.push import push
 from kubeharden.records.reader import is_there, on_lines, one_line
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register
+from kubeharden.records.sign_off import sign_off
 from kubeharden.records.signature import Signers, chosen_signers
+from kubeharden.records.timestamp import find_authority, find_certificates
 from kubeharden.records.verify import Verdict, verify, verify_folder
 from kubeharden.records.vouched import seal_rows
 from kubeharden.redaction import Redactor
@@ -38,6 +40,7 @@ from kubeharden.show.records_view import (
 )
 
 WELL, WRONG, USAGE = 0, 1, 2
+Commands = argparse._SubParsersAction
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -106,7 +109,32 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="SSH key to sign with; else $KUBEHARDEN_SIGNING_KEY, git's, or one of ~/.ssh",
     )
+    sub.add_argument(
+        "--timestamp-url",
+        default="",
+        metavar="URL",
+        help="a time-stamp authority (RFC 3161), whose time is kept; else $KUBEHARDEN_TIMESTAMP_URL, or none",
+    )
+    _add_certificates(sub)
     sub.set_defaults(command=_seal)
+
+    sub = commands.add_parser(
+        "sign-off", help="sign the result of a sealed run, as a second person who has seen it"
+    )
+    sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
+    sub.add_argument("--words", default="", help="what you say of the result")
+    sub.add_argument(
+        "--key",
+        default="",
+        help="your SSH key; else $KUBEHARDEN_SIGNING_KEY, git's, or one of ~/.ssh",
+    )
+    sub.add_argument(
+        "--signers",
+        default="",
+        metavar="FILE",
+        help="whose seals count: a public key or allowed signers; else the seal must hold by its own key",
+    )
+    sub.set_defaults(command=_sign_off)
 
     sub = commands.add_parser(
         "verify", help="check that runs are as they were sealed; without a cluster and without Jupyter"
@@ -114,8 +142,27 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("runs", nargs="+", metavar="run", help="a run's folder or name, or a folder of runs")
     _add_signers(sub)
     _add_oldest(sub)
+    _add_certificates(sub)
     sub.set_defaults(command=_verify)
 
+    _add_lists(commands)
+
+    sub = commands.add_parser("push", help="copy a sealed run to S3, and read the copy back")
+    sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
+    sub.add_argument("url", help="s3://BUCKET/PREFIX")
+    sub.set_defaults(command=_push)
+
+    sub = commands.add_parser(
+        "clean-nodes", help="remove what kubeharden keeps on the nodes: its units, and the backups of changes"
+    )
+    sub.add_argument("--inventory", required=True, type=Path, metavar="FILE", help="the inventory")
+    sub.add_argument("nodes", nargs="*", metavar="node", help="only these; else all of the inventory")
+    sub.set_defaults(command=_clean_nodes)
+    return parser
+
+
+def _add_lists(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the commands that show runs."""
     sub = commands.add_parser("records", help="list the runs and their results")
     sub.add_argument("folder", nargs="?", default="", help="the folder of runs; else the project's outputs/")
     sub.add_argument("--node", default="", help="only runs that changed this node")
@@ -162,19 +209,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("other", help="the other run's folder or name")
     sub.set_defaults(command=_diff)
 
-    sub = commands.add_parser("push", help="copy a sealed run to S3, and read the copy back")
-    sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
-    sub.add_argument("url", help="s3://BUCKET/PREFIX")
-    sub.set_defaults(command=_push)
-
-    sub = commands.add_parser(
-        "clean-nodes", help="remove what kubeharden keeps on the nodes: its units, and the backups of changes"
-    )
-    sub.add_argument("--inventory", required=True, type=Path, metavar="FILE", help="the inventory")
-    sub.add_argument("nodes", nargs="*", metavar="node", help="only these; else all of the inventory")
-    sub.set_defaults(command=_clean_nodes)
-    return parser
-
 
 def _add_oldest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -182,6 +216,15 @@ def _add_oldest(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="RUN",
         help="the oldest run that is kept: those before it were removed on purpose",
+    )
+
+
+def _add_certificates(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timestamp-ca",
+        default="",
+        metavar="FILE",
+        help="the certificates of time-stamp authorities that count (PEM); else $KUBEHARDEN_TIMESTAMP_CA",
     )
 
 
@@ -226,7 +269,9 @@ def _init(given: argparse.Namespace) -> int:
 def _seal(given: argparse.Namespace) -> int:
     from kubeharden.records.seal import seal  # noqa: PLC0415 - Jupyter is for sealing only
 
-    done = seal(_run(given.run), given.notebook, find_key(given.key), may_ask=sys.stdin.isatty())
+    folder, key = _run(given.run), find_key(given.key)
+    authority = find_authority(given.timestamp_url, given.timestamp_ca)
+    done = seal(folder, given.notebook, key, may_ask=sys.stdin.isatty(), authority=authority)
     if done.again:
         _say(
             given,
@@ -238,9 +283,17 @@ def _seal(given: argparse.Namespace) -> int:
     return WELL
 
 
+def _sign_off(given: argparse.Namespace) -> int:
+    folder, key = _run(given.run), find_key(given.key)
+    made = sign_off(folder, key, given.words, given.signers, may_ask=sys.stdin.isatty())
+    _say(given, f"Signed off {made.run}: {made.result}, with {made.key}.")
+    return WELL
+
+
 def _verify(given: argparse.Namespace) -> int:
     with _signers_if_needed(given) as signers:
-        verdicts = [verdict for text in given.runs for verdict in _verdicts(text, signers, given.oldest)]
+        ca = find_certificates(given.timestamp_ca)
+        verdicts = [found for text in given.runs for found in _verdicts(text, signers, given.oldest, ca)]
         _say(given, f"Signatures that count: {signers.words}")
     for verdict in verdicts:
         _print(given, _verdict_text(verdict))
@@ -255,7 +308,7 @@ def _records(given: argparse.Namespace) -> int:
     if given.verify:
         with _signers(given) as signers:
             verdicts = {
-                entry.run: verify(entry.folder, signers, given.oldest, alone=False)
+                entry.run: verify(entry.folder, signers, given.oldest, alone=False, ca=find_certificates())
                 for entry in entries
                 if entry.sealed
             }
@@ -327,7 +380,7 @@ def _verdict_if_possible(folder: Path, given: argparse.Namespace) -> tuple[Verdi
     """Return the result of verification and whose signatures counted; neither if nobody's is known to count."""
     try:
         with _signers(given) as signers:
-            return verify(folder, signers), signers.words
+            return verify(folder, signers, ca=find_certificates()), signers.words
     except ParameterError:
         if given.key or given.allowed_signers:
             raise
@@ -377,13 +430,13 @@ def _is_run(folder: Path) -> bool:
     return bool(RUN_NAME.fullmatch(folder.name)) or is_there(folder, JOURNAL) or is_there(folder, RECORD)
 
 
-def _verdicts(text: str, signers: Signers, oldest: str) -> list[Verdict]:
+def _verdicts(text: str, signers: Signers, oldest: str, ca: bytes | None) -> list[Verdict]:
     folder = _place(text)
     if _is_run(folder):
-        return [verify(folder, signers, oldest)]
+        return [verify(folder, signers, oldest, ca=ca)]
     if not runs_in(folder):
         raise ParameterError(f"{text}: there is no run in this folder")
-    return verify_folder(folder, signers, oldest)
+    return verify_folder(folder, signers, oldest, ca=ca)
 
 
 def _verdict_text(verdict: Verdict) -> str:
@@ -393,6 +446,10 @@ def _verdict_text(verdict: Verdict) -> str:
         lines = [f"· {name}: rehearsal, not sealed"]
     elif verdict.good:
         lines = [f"✔ {name}: as sealed on {verdict.sealed}, by {verdict.signer} ({verdict.key})"]
+    if verdict.stamped:
+        lines.append(f"    ✔ trusted time: {verdict.stamped}")
+    if verdict.signed_off:
+        lines.append(f"    ✔ result signed off {one_line(verdict.signed_off)}")
     wrong, notes = map(one_line, verdict.wrong), map(one_line, verdict.notes)
     return "\n".join((*lines, *(f"    ✘ {text}" for text in wrong), *(f"    • {text}" for text in notes)))
 

@@ -21,6 +21,7 @@
     ├── StoppedError              a run was interrupted; the message says what became of the nodes in hand
     ├── ProofError                after a change, something is not as the plan promised
     ├── ApprovalError             the plan is not the approved one, or an approval is missing: nothing was changed
+    ├── WindowError               it is not the time in which the change was planned: nothing was changed
     ├── RecordError               an event cannot be recorded, or a record cannot be read
     ├── RehearsalError            the embedded rehearsal cluster cannot run
     └── UnexpectedError           something that nobody thought of; its message is the redacted traceback
@@ -279,6 +280,10 @@ class ApprovalError(KubehardenError):
     Way out: the message has the difference. Have the plan that is shown now approved: docs/records.md,
         Approval.
     """
+
+
+class WindowError(KubehardenError):
+    """It is not the time in which the change was planned; nothing was changed."""
 
 
 class RecordError(KubehardenError):

@@ -35,6 +35,7 @@ from kubeharden.records.approval import Approval, find_approval
 from kubeharden.records.folder import Record
 from kubeharden.records.keys import keys_at_hand
 from kubeharden.records.provenance import file_digest, versions, who
+from kubeharden.records.tried import change_of
 from kubeharden.redaction import Redactor
 from kubeharden.runs.kind import AnyKind
 from kubeharden.runs.kinds import kind_named
@@ -45,6 +46,8 @@ from kubeharden.show import output_guard
 from kubeharden.show.person import AtKernel, Person
 
 __all__ = ["Records", "Run", "records", "start"]
+
+IN_WORDS = {"reason", "change_id", "requester", "risk", "back_out"}  # parameters that are people's own words
 
 _current: list[Run] = []  # at most one: the run that this notebook has open
 
@@ -80,18 +83,17 @@ def start(
         return read_parameters(chosen.parameters_model, namespace, rehearsals=rehearsals, steps=names())
 
     made = chosen(parameters())
+    change = _change(made)
     with _open(made) as (inventory, rehearsal):
         made.check(inventory)
         approval = _approval(made, inventory)
         p = made.parameters
         ports = connect(inventory, redactor)
-        if wrong := secret_texts(
-            {"reason": p.reason, "change_id": p.change_id}, redactor
-        ):  # now it knows passwords
+        if wrong := secret_texts(p.model_dump(include=IN_WORDS), redactor):  # now it knows passwords
             raise ParameterError(f"nothing was touched, because of the parameters: {'; '.join(wrong)}")
         record = Record(runs_folder(p.output_dir), inventory.cluster, p.change_id or made.label, redactor)
         run = Run(made, inventory, record, ports, rehearsal, approval, parameters, person or AtKernel())
-    _emit_start(run)
+    _emit_start(run, change)
     _current.append(run)
     return run
 
@@ -125,7 +127,13 @@ def _open(kind: AnyKind) -> Iterator[tuple[Inventory, OpenCluster | None]]:
         raise
 
 
-def _emit_start(run: Run) -> None:
+def _change(kind: AnyKind) -> dict[str, Any] | None:
+    """Return what a run that may change something keeps for those who audit it; None where nothing of it was given."""
+    p = kind.parameters
+    return (change_of(p, runs_folder(p.output_dir)) or None) if isinstance(p, ChangeParameters) else None
+
+
+def _emit_start(run: Run, change: Mapping[str, Any] | None) -> None:
     p = run.parameters
     path = run.rehearsal.inventory if run.rehearsal else find(p.inventory)
     notebook = _notebook(run.kind.name)
@@ -143,6 +151,7 @@ def _emit_start(run: Run) -> None:
             kubernetes_user=run.cluster.user,
             versions=versions(),
             notebook={"path": str(notebook), "sha256": file_digest(notebook)} if notebook else None,
+            change=change,
         )
     )
 

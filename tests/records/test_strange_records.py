@@ -283,7 +283,7 @@ def test_a_sealed_record_of_another_form_is_said_to_be_one(
         path.chmod(0o600)
         path.write_text(json.dumps({**content, **change}))
         assert main(["show", str(run)]) == 1
-        assert "is not what version 1 of the form says" in capsys.readouterr().err
+        assert "is not what the form of a record says" in capsys.readouterr().err
     path.write_text(json.dumps(content)[:-1] + ', "who": {}}')
     assert main(["show", str(run)]) == 1
     assert "it is not JSON" in capsys.readouterr().err
@@ -520,7 +520,7 @@ def test_a_process_that_has_the_folder_is_not_waited_for_without_end(
     other = make_run(run.parent, "CHG-2")
     handle = os.open(run.parent, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    monkeypatch.setattr("kubeharden.records.seal.LOCK_SECONDS", 0)
+    monkeypatch.setattr("kubeharden.records.archive.LOCK_SECONDS", 0)
     with pytest.raises(RecordError, match="another process has had this folder"):
         seal(other, None, key)
     os.close(handle)

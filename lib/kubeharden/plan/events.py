@@ -98,7 +98,11 @@ class Check:
 
 
 class RunStarted(Event, action="run started"):
-    """A run started: who runs what, with which versions and parameters."""
+    """A run started: who runs what, with which versions and parameters.
+
+    Attributes:
+        change: what those who audit it sample, see ``records.tried.change_of``; None where nothing of it was given.
+    """
 
     cluster: str = ""
     mode: str = ""
@@ -112,6 +116,7 @@ class RunStarted(Event, action="run started"):
     kubernetes_user: str = ""
     versions: Mapping[str, Any] = field(default_factory=dict)
     notebook: Mapping[str, str] | None = None
+    change: Mapping[str, Any] | None = field(default=None, metadata=OPTIONAL)
 
 
 class Waited(Event, action="waited"):

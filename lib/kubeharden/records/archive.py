@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +20,15 @@ from kubeharden.records.reader import digest, is_there, names_below, one_line, p
 
 JOURNAL, NOTEBOOK, PAGE = "journal.jsonl", "notebook.ipynb", "notebook.html"
 RECORD, SIGNATURE = "record.json", "record.json.sig"
+# What comes after the seal or with it, and vouches for itself: a time stamp over the signature, which the sealing key
+# signs, and a sign-off by somebody else. The certificates of the authority are among the sealed files.
+STAMP, STAMP_SIGNATURE, STAMP_CA = "record.json.tsr", "record.json.tsr.sig", "timestamp-ca.pem"
+SIGN_OFF, SIGN_OFF_SIGNATURE = "sign-off.json", "sign-off.json.sig"
 # Where a seal is prepared; nothing of it is left once a run is sealed.
 STAGING = ".sealing"
 # <UTC time>-<cluster>-<change id or step>
 RUN_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-.+", re.DOTALL)
+LOCK_SECONDS, POLL_SECONDS = 60, 0.1  # a seal takes seconds
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
@@ -41,6 +49,7 @@ class Seal:
         last_line: SHA-256 of the last of them.
         notebook: whether the executed notebook is among the files.
         key: the key that signed, ``ssh-ed25519 SHA256:…``.
+        authority: the URL of the authority whose time stamp lies beside the seal; empty without one.
     """
 
     run: str
@@ -54,10 +63,20 @@ class Seal:
     last_line: str
     notebook: bool
     key: str
+    authority: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """As it stands in ``record.json``, under ``seal``."""
-        return {**vars(self), "unsealed": list(self.unsealed), "files": dict(self.files)}
+        """As it stands in ``record.json``, under ``seal``; without a time stamp, in the form of earlier versions."""
+        content = {**vars(self), "unsealed": list(self.unsealed), "files": dict(self.files)}
+        if not self.authority:
+            del content["authority"]
+        return content
+
+    @property
+    def beside(self) -> frozenset[str]:
+        """The names of what may lie in the folder besides the sealed files."""
+        stamp = {STAMP, STAMP_SIGNATURE} if self.authority else set()
+        return frozenset({SIGN_OFF, SIGN_OFF_SIGNATURE, *stamp})
 
 
 def runs_in(parent: Path) -> list[Path]:
@@ -118,6 +137,8 @@ def read_seal(record: Mapping[str, Any]) -> Seal:
         RecordError: there is none, or it is in no form that this version knows.
     """
     found = record.get("seal")
+    if isinstance(found, dict):
+        found = {"authority": "", **found}
     if not isinstance(found, dict) or set(found) != set(Seal.__dataclass_fields__):
         raise RecordError(f"{RECORD}: has no seal that this version of kubeharden knows")
     if not fits(Seal, found) or not _is_sound(
@@ -133,10 +154,14 @@ def _is_sound(seal: Seal) -> bool:
     return (
         all(RUN_NAME.fullmatch(run) and "/" not in run for run in runs)
         and all(map(_DIGEST.fullmatch, seal.files.values()))
-        and _TIME.fullmatch(seal.sealed) is not None
-        and is_time(seal.sealed)
+        and is_second(seal.sealed)
         and seal.number >= 1
     )
+
+
+def is_second(text: str) -> bool:
+    """Check that a text is a time as seals and sign-offs have it, ``2026-11-24T13:18:42Z``."""
+    return _TIME.fullmatch(text) is not None and is_time(text)
 
 
 def alterations(folder: Path, seal: Seal) -> list[str]:
@@ -147,7 +172,7 @@ def alterations(folder: Path, seal: Seal) -> list[str]:
             f"{RECORD}: is the record of {one_line(seal.run)}, and lies in the folder of another run"
         )
     try:
-        there = set(files_in(folder))
+        there = set(files_in(folder)) - (seal.beside - set(seal.files))
     except RecordError as error:
         return [*wrong, str(error)]
     for name in sorted({*there, *seal.files}):
@@ -226,3 +251,33 @@ def journal_lines(folder: Path) -> list[bytes]:
 def last_line(lines: list[bytes]) -> str:
     """SHA-256 of the last line, in hex; empty without one."""
     return hashlib.sha256(lines[-1]).hexdigest() if lines else ""
+
+
+@contextmanager
+def one_seal_at_a_time(parent: Path) -> Iterator[None]:
+    """One seal at a time in a folder of runs, or the chain would fork.
+
+    Raises:
+        RecordError: another process has the folder, and does not give it back.
+    """
+    handle = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    end = time.monotonic() + LOCK_SECONDS
+    try:
+        while not _lock(handle):
+            if time.monotonic() > end:
+                raise RecordError(
+                    f"{parent}: another process has had this folder for {LOCK_SECONDS} s (see fuser(1)); end it, and "
+                    "seal again"
+                )
+            time.sleep(POLL_SECONDS)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

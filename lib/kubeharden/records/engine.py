@@ -23,6 +23,7 @@ from kubeharden.records import executed_notebook
 from kubeharden.records.keys import find_key
 from kubeharden.records.seal import seal
 from kubeharden.records.signature import try_key
+from kubeharden.records.timestamp import Authority, find_authority
 from kubeharden.redaction import Redactor
 
 LONGEST_FOLDER = 80  # bytes: the path of a socket has 107 at the most (unix(7))
@@ -85,6 +86,7 @@ class KubehardenEngine(NBClientEngine):  # type: ignore[misc]
         """
         key = find_key()
         try_key(key)
+        authority = find_authority()
         manager = _Manager(
             nb,
             output_path=output_path,
@@ -98,7 +100,7 @@ class KubehardenEngine(NBClientEngine):  # type: ignore[misc]
         finally:
             manager.cleanup_pbar()
             manager.notebook_complete()
-            _seal_all(manager.nb, key)
+            _seal_all(manager.nb, key, authority)
         return manager.nb
 
     @classmethod
@@ -137,7 +139,7 @@ def _folder_of_sockets() -> Iterator[str]:
         yield folder
 
 
-def _seal_all(notebook: Any, key: Path) -> None:
+def _seal_all(notebook: Any, key: Path, authority: Authority | None) -> None:
     """Seal every run that the notebook made; a notebook that made none, such as a refused one, leaves nothing to seal.
 
     Raises:
@@ -148,7 +150,7 @@ def _seal_all(notebook: Any, key: Path) -> None:
         path.write_text(executed_notebook.text_of(notebook), encoding="utf-8")
         for run in executed_notebook.runs_of(notebook):
             try:
-                done = seal(Path(run["folder"]), path, key)
+                done = seal(Path(run["folder"]), path, key, authority=authority)
             except RecordError as error:
                 raise RecordError(f"{run['run']} is not sealed: {error}") from None
             logger.info(f"Sealed: {done.folder}")

@@ -132,7 +132,7 @@ def _approval(record: Mapping[str, Any]) -> str:
         return "– (nobody)"
     if approval["key"]:
         return f"{approval['approver']}, who signed the plan with {approval['key']}"
-    return "its digest (approved_plan), by nobody who is named"
+    return f"{approval['approver'] or 'nobody who is named'}, as the run was told, by the digest of the plan"
 
 
 def _window(window: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]) -> str:
@@ -140,7 +140,7 @@ def _window(window: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]) -> 
     if not changes:
         return f"{planned}; nothing was changed"
     if window["outside"]:
-        return f"{planned}; ✘ {window['outside']} of {len(changes)} changes began outside it (outside_window)"
+        return f"{planned}; ✘ {window['outside']} of {len(changes)} changes began outside it"
     return f"{planned}; ✔ every change began in it"
 
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from kubeharden.errors import ParameterError, RecordError
 from kubeharden.records.archive import RECORD, SIGNATURE, alterations, is_sealed, parse_record, read_seal
-from kubeharden.records.reader import name_list, read
+from kubeharden.records.reader import digest, is_there, name_list, read
 
 T = TypeVar("T")
 
@@ -69,7 +69,8 @@ def _digests(folder: Path) -> dict[str, str]:
     seal = read_seal(parse_record(record))
     if wrong := alterations(folder, seal):
         raise RecordError(f"{folder.name} was altered since it was sealed: {'; '.join(wrong)}")
-    return {**seal.files, RECORD: _sha256(record), SIGNATURE: _sha256(signature)}
+    beside = {name: digest(folder, name) for name in sorted(seal.beside) if is_there(folder, name)}
+    return {**seal.files, **beside, RECORD: _sha256(record), SIGNATURE: _sha256(signature)}
 
 
 def _content(folder: Path, name: str, sha: str) -> bytes:

@@ -34,11 +34,13 @@ class MissingError(RecordError):
 
 def limit_of(name: str) -> int:
     """Return how many bytes a file of a record may have, by its path below the run's folder."""
-    if name.endswith(".sig"):
+    if name.endswith((".sig", ".tsr")):
         return SIGNATURE_LIMIT
     if name.rpartition("/")[2].startswith("notebook."):
         return NOTEBOOK_LIMIT
-    return CONTENT_LIMIT if name.startswith(("files/", "objects/")) else LIMIT
+    if name.startswith(("files/", "objects/")):
+        return CONTENT_LIMIT
+    return MIB if name.startswith(("sign-off.", "timestamp-ca.")) else LIMIT
 
 
 def read(folder: Path, name: str) -> bytes:

@@ -7,13 +7,11 @@ simply sealed again.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,14 +23,20 @@ from kubeharden.records.archive import (
     NOTEBOOK,
     PAGE,
     RECORD,
+    SIGN_OFF,
+    SIGN_OFF_SIGNATURE,
     SIGNATURE,
     STAGING,
+    STAMP,
+    STAMP_CA,
+    STAMP_SIGNATURE,
     Seal,
     alterations,
     files_in,
     is_sealed,
     journal_lines,
     last_line,
+    one_seal_at_a_time,
     own_approval,
     read_record,
     read_seal,
@@ -47,11 +51,12 @@ from kubeharden.records.keys import fingerprint, public_part
 from kubeharden.records.pages.front_page import front_html
 from kubeharden.records.reader import digest, is_folder, open_file, read
 from kubeharden.records.signature import chosen_signers, only_signer, sign, signer_of
+from kubeharden.records.stamp import put_stamp
 from kubeharden.records.summary import build_record
+from kubeharden.records.timestamp import Authority
 from kubeharden.records.vouched import when_sealed
 from kubeharden.redaction import Redactor
 
-LOCK_SECONDS, POLL_SECONDS = 60, 0.1  # a seal takes seconds
 READ_ONLY = 0o400  # what is sealed is not written again; its folders stay writable, so that it can be moved or removed
 
 
@@ -64,7 +69,14 @@ class Sealed:
     again: bool
 
 
-def seal(folder: Path, notebook: Path | None, key: Path, *, may_ask: bool = False) -> Sealed:
+def seal(
+    folder: Path,
+    notebook: Path | None,
+    key: Path,
+    *,
+    may_ask: bool = False,
+    authority: Authority | None = None,
+) -> Sealed:
     """Seal a run.
 
     Args:
@@ -72,10 +84,11 @@ def seal(folder: Path, notebook: Path | None, key: Path, *, may_ask: bool = Fals
         notebook: the executed notebook; None for a run whose notebook is lost.
         key: the operator's SSH key, see ``signature.find_key``.
         may_ask: whether ssh-keygen may ask for the key's passphrase at the terminal.
+        authority: whose time stamp lies beside the seal.
 
     Raises:
         RecordError: it is not a run, is still going on, or is sealed already; the notebook was not executed or is of
-            another run; the key cannot be used. The run is as it was.
+            another run; the key cannot be used; the authority does not answer. The run is as it was.
     """
     folder = folder.absolute()
     past = read_run(folder)
@@ -83,10 +96,10 @@ def seal(folder: Path, notebook: Path | None, key: Path, *, may_ask: bool = Fals
     if past.running:
         raise RecordError(f"{past.run} is still going on; end it with run.finish(), or end its kernel")
     try:
-        with _only_one(folder.parent):
+        with one_seal_at_a_time(folder.parent):
             if is_sealed(folder):
                 return _again(folder, executed)
-            return _seal(past, executed, key, may_ask)
+            return _seal(past, executed, key, may_ask, authority)
     except OSError as error:
         raise RecordError(f"{folder}: cannot be sealed ({error.strerror}: {error.filename})") from None
 
@@ -99,7 +112,7 @@ def _read_executed(path: Path, run: str) -> Any:
     return notebook
 
 
-def _seal(past: PastRun, notebook: Any, key: Path, may_ask: bool) -> Sealed:
+def _seal(past: PastRun, notebook: Any, key: Path, may_ask: bool, authority: Authority | None) -> Sealed:
     folder, staging = past.folder, past.folder / STAGING
     _remove(staging)
     staging.mkdir(mode=0o700)
@@ -108,13 +121,13 @@ def _seal(past: PastRun, notebook: Any, key: Path, may_ask: bool) -> Sealed:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         last, previous_digest = _end_of_chain(folder, key, now)
         number = last.number + 1 if last else 1
-        contents: dict[str, bytes] = {}
+        contents: dict[str, bytes] = {STAMP_CA: authority.ca} if authority else {}
+        url = authority.url if authority else ""
         if notebook is not None:
-            front = front_html(front_of(Redactor().redact_data(record)), when_sealed(now, number, signer))
-            contents = {
-                NOTEBOOK: executed_notebook.text_of(notebook).encode(),
-                PAGE: render(notebook, past.run, front).encode(),
-            }
+            said = when_sealed(now, number, signer, url)
+            page = render(notebook, past.run, front_html(front_of(Redactor().redact_data(record)), said))
+            contents[NOTEBOOK] = executed_notebook.text_of(notebook).encode()
+            contents[PAGE] = page.encode()
         for name, content in contents.items():
             write_aside(folder, f"{STAGING}/{name}", content)
         lines = journal_lines(folder)
@@ -130,12 +143,17 @@ def _seal(past: PastRun, notebook: Any, key: Path, may_ask: bool) -> Sealed:
             last_line=last_line(lines),
             notebook=NOTEBOOK in contents,
             key=signer,
+            authority=url,
         )
         _check(made, past, last, record)
         text = json.dumps({**record, "seal": made.as_json()}, indent=1, sort_keys=True, ensure_ascii=False)
         write_aside(folder, f"{STAGING}/{RECORD}", f"{text}\n".encode(errors="backslashreplace"))
         _sync(sign(staging / RECORD, key, may_ask=may_ask))
-        _put_in_place(folder, staging, (*contents, RECORD, SIGNATURE))
+        if authority:
+            put_stamp(staging, authority, now, key, may_ask=may_ask)
+            _sync(staging / STAMP_SIGNATURE)
+        stamp = (STAMP, STAMP_SIGNATURE) if authority else ()
+        _put_in_place(folder, staging, (*contents, RECORD, *stamp, SIGNATURE))
     finally:
         _remove(staging)
     return Sealed(folder, made, again=False)
@@ -155,7 +173,7 @@ def _check(made: Seal, past: PastRun, last: Seal | None, record: Mapping[str, An
 
 def _digests(folder: Path, staging: Path, contents: dict[str, bytes]) -> dict[str, str]:
     """Digests of all that will lie in the folder; of what an earlier attempt put there, only what comes again."""
-    own = {NOTEBOOK, PAGE}
+    own = {NOTEBOOK, PAGE, STAMP, STAMP_SIGNATURE, STAMP_CA, SIGN_OFF, SIGN_OFF_SIGNATURE}
     names = [name for name in files_in(folder) if not name.startswith(f"{STAGING}/") and name not in own]
     for name in own - contents.keys():
         (folder / name).unlink(missing_ok=True)
@@ -231,36 +249,6 @@ def _again(folder: Path, notebook: Any) -> Sealed:
             f"{made.run} was sealed on {made.sealed}, with another notebook; a seal is not replaced"
         )
     return Sealed(folder, made, again=True)
-
-
-@contextmanager
-def _only_one(parent: Path) -> Iterator[None]:
-    """One seal at a time in a folder of runs, or the chain would fork.
-
-    Raises:
-        RecordError: another process has the folder, and does not give it back.
-    """
-    handle = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
-    end = time.monotonic() + LOCK_SECONDS
-    try:
-        while not _lock(handle):
-            if time.monotonic() > end:
-                raise RecordError(
-                    f"{parent}: another process has had this folder for {LOCK_SECONDS} s (see fuser(1)); end it, and "
-                    "seal again"
-                )
-            time.sleep(POLL_SECONDS)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _sync(path: Path) -> None:

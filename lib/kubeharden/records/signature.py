@@ -23,7 +23,10 @@ from kubeharden.inputs.project import wrong_path
 from kubeharden.records.keys import fingerprint, is_public_key, locate_key, public_part, wire_string
 from kubeharden.records.reader import MIB, name_list, read_path
 
-NAMESPACE = "kubeharden-record"
+# What a signature is for: a seal, the time stamp of one, the result of a run.
+NAMESPACE, STAMP_NAMESPACE, SIGN_OFF_NAMESPACE = (
+    "kubeharden-record", "kubeharden-timestamp", "kubeharden-sign-off",
+)  # fmt: skip
 WHOSE = (
     "if it is a colleague's, name their public key or a file of allowed signers (--key or --allowed-signers of "
     "kubeharden verify; in a notebook, the parameter signers)"
@@ -50,16 +53,17 @@ class Signers:
     words: str = ""
 
 
-def sign(path: Path, key: Path, *, may_ask: bool = False) -> Path:
+def sign(path: Path, key: Path, *, may_ask: bool = False, namespace: str = NAMESPACE) -> Path:
     """Sign a file; the signature lies beside it, as ``<name>.sig``.
 
     Args:
+        namespace: what the signature is for.
         may_ask: whether ssh-keygen may ask for the key's passphrase at the terminal.
 
     Raises:
         RecordError: the key cannot be used.
     """
-    done = _keygen("sign", "-f", str(key), "-n", NAMESPACE, str(path), may_ask=may_ask)
+    done = _keygen("sign", "-f", str(key), "-n", namespace, str(path), may_ask=may_ask)
     made = path.with_name(f"{path.name}.sig")
     if done.returncode or not made.is_file():
         raise RecordError(
@@ -84,7 +88,8 @@ def try_key(key: Path) -> None:
 @contextmanager
 def only_signer(line: str, source: str = "as it was given") -> Iterator[Signers]:
     """Allow the one public key of this line as the only one whose signatures count."""
-    with _copy_of(f'{_ONLY} namespaces="{NAMESPACE}" {line}\n'.encode()) as path:
+    spaces = ",".join((NAMESPACE, STAMP_NAMESPACE, SIGN_OFF_NAMESPACE))
+    with _copy_of(f'{_ONLY} namespaces="{spaces}" {line}\n'.encode()) as path:
         yield Signers(path, _ONLY, f"those of the key {fingerprint(line)} ({source})")
 
 
@@ -174,6 +179,11 @@ def signer_of(
     return principal
 
 
+def ssh_time(time: str) -> str:
+    """Return a time such as ``2026-11-24T13:18:42Z`` as ssh-keygen reads it: the signer's key must be valid then."""
+    return "".join(letter for letter in time if letter.isdigit())[:14] + "Z"
+
+
 def fingerprint_in(content: bytes, signature: bytes, namespace: str = NAMESPACE) -> str:
     """``ED25519 key SHA256:…`` of the key that made a signature, whosever it is; empty if it is not of this content."""
     with _copy_of(signature) as path:
@@ -259,7 +269,7 @@ def _why_not(name: str, content: bytes, signature: Path, namespace: str) -> str:
     key = _maker(content, signature, namespace)
     if key:
         foreign = f"{name}.sig: a foreign signature, made with {key}, which is not among the allowed signers"
-        return f"{foreign}; {WHOSE}" if namespace == NAMESPACE else foreign
+        return f"{foreign}; {WHOSE}" if namespace in {NAMESPACE, SIGN_OFF_NAMESPACE} else foreign
     return f"{name}: was altered after it was signed, or its signature was"
 
 

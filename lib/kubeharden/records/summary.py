@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from kubeharden.errors import RecordError
+from kubeharden.inputs.window import Window
 from kubeharden.plan import unified_diff
 from kubeharden.plan.events import (
     OUTCOMES,
@@ -35,7 +37,7 @@ from kubeharden.records.kept import ABSENT, KeptFile, KeptObject
 from kubeharden.records.reader import one_line
 
 Outcome = Completed | Failed | Reverted
-VERSION = 1  # of the form; it grows with every change that a reader must know of
+VERSION = 2  # of the form; it grows with every change that a reader must know of
 CUT_OFF = "unknown: the run was cut off"
 
 
@@ -61,6 +63,7 @@ def build_record(past: PastRun) -> dict[str, Any]:
             "id": start.change_id,
             "reason": start.reason,
             "approver": (past.last(Approved) or Approved()).approver,
+            **_change_sample(start.change or {}, changes),
         },
         "approval": next(reversed(_lines(past, Approved)), None),
         "who": start.who,
@@ -89,6 +92,23 @@ def build_record(past: PastRun) -> dict[str, Any]:
             "problems": list(past.journal.problems),
             "torn": past.journal.torn,
         },
+    }
+
+
+def _change_sample(change: Mapping[str, Any], changes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what those who audit a change sample; ``outside`` counts the changes that began outside its window."""
+    window = change.get("window")
+    if window is not None:
+        planned = Window.parse(f"{window['start']}/{window['end']}")
+        outside = [c for c in changes if not planned.holds(datetime.fromisoformat(c["started"]))]
+        window = {"start": window["start"], "end": window["end"], "outside": len(outside)}
+    return {
+        "requester": change.get("requester", ""),
+        "kind": change.get("kind", ""),
+        "risk": change.get("risk", ""),
+        "window": window,
+        "test": change.get("test"),
+        "back_out": change.get("back_out"),
     }
 
 
@@ -143,9 +163,7 @@ def check_form(record: Mapping[str, Any]) -> None:
 
     wrong = next(Draft202012Validator(record_schema()).iter_errors(record), None)
     if wrong is not None:
-        raise RecordError(
-            f"record.json: {one_line(wrong.json_path)} is not what version {VERSION} of the form says"
-        )
+        raise RecordError(f"record.json: {one_line(wrong.json_path)} is not what the form of a record says")
 
 
 def _changes(past: PastRun) -> list[dict[str, Any]]:

@@ -27,7 +27,10 @@ from kubeharden.records.archive import (
 )
 from kubeharden.records.journal import read_journal
 from kubeharden.records.reader import is_folder, is_there, name_list, one_line, read
-from kubeharden.records.signature import Signers, key_in, signer_of
+from kubeharden.records.relied import judge_evidence
+from kubeharden.records.signature import Signers, key_in, signer_of, ssh_time
+from kubeharden.records.signed_off import judge_sign_off
+from kubeharden.records.stamp import judge_stamp
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Verdict:
         wrong: what is wrong, one sentence each.
         notes: what could not be looked at, and why.
         files: the SHA-256 of each file as its seal has it, by path.
+        stamped: the time that a time-stamp authority vouches for, UTC; empty without one.
+        signed_off: who has signed off its result, and what they said; empty if nobody has.
         rehearsal: it is a rehearsal that nobody has sealed: there is nothing to vouch for, and nothing wrong.
     """
 
@@ -52,6 +57,8 @@ class Verdict:
     wrong: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    stamped: str = ""
+    signed_off: str = ""
     rehearsal: bool = False
 
     @property
@@ -60,7 +67,9 @@ class Verdict:
         return not self.wrong and not self.rehearsal
 
 
-def verify(folder: Path, signers: Signers, oldest: str = "", *, alone: bool = True) -> Verdict:
+def verify(
+    folder: Path, signers: Signers, oldest: str = "", *, alone: bool = True, ca: bytes | None = None
+) -> Verdict:
     """Hold one run against its seal, and against the run that was sealed before it, where that is here.
 
     Args:
@@ -68,6 +77,7 @@ def verify(folder: Path, signers: Signers, oldest: str = "", *, alone: bool = Tr
         signers: whose signatures count.
         oldest: name of the oldest run that is kept; that those before it are gone is not fault then.
         alone: the run before it may be somewhere else, if no run lies beside it: somebody was handed this one.
+        ca: the certificates of time-stamp authorities that count (PEM); None: those that lie in the record.
 
     Raises:
         RecordError: ssh-keygen cannot be run.
@@ -86,7 +96,7 @@ def verify(folder: Path, signers: Signers, oldest: str = "", *, alone: bool = Tr
     wrong = alterations(folder, seal)
     signer = ""
     try:
-        signer = signer_of(RECORD, record, signature, signers, _when(seal))
+        signer = signer_of(RECORD, record, signature, signers, ssh_time(seal.sealed))
         made_with = key_in(RECORD, signature)
         if made_with != seal.key:
             wrong.append(f"{SIGNATURE}: was made with {made_with}, and {RECORD} says {one_line(seal.key)}")
@@ -99,21 +109,36 @@ def verify(folder: Path, signers: Signers, oldest: str = "", *, alone: bool = Tr
     wrong.append(own_approval(content, seal.key))
     if not seal.notebook:
         notes.append("it was sealed without its notebook")
-    wrong = [text for text in (*wrong, *broken) if text]
-    return Verdict(folder, seal.sealed, signer, one_line(seal.key), tuple(wrong), tuple(notes), seal.files)
+    stamp = judge_stamp(folder, seal, signature, ca)
+    signed = judge_sign_off(folder, record, seal, signers)
+    evidence_wrong, evidence_notes = judge_evidence(folder, content)
+    return Verdict(
+        folder=folder,
+        sealed=seal.sealed,
+        signer=signer,
+        key=one_line(seal.key),
+        wrong=tuple(filter(None, (*wrong, *broken, *stamp.wrong, *signed.wrong, *evidence_wrong))),
+        notes=(*notes, *stamp.notes, *signed.notes, *evidence_notes),
+        files=seal.files,
+        stamped=stamp.at,
+        signed_off=signed.words,
+    )
 
 
-def verify_folder(parent: Path, signers: Signers, oldest: str = "") -> list[Verdict]:
+def verify_folder(
+    parent: Path, signers: Signers, oldest: str = "", *, ca: bytes | None = None
+) -> list[Verdict]:
     """Verify every run in a folder of runs, and that the chain over them has no gap and no fork.
 
     Args:
         parent: the folder.
         signers: whose signatures count.
         oldest: name of the oldest run that is kept; that those before it are gone is not fault then.
+        ca: as for ``verify``.
     """
     runs = runs_in(parent)
     links = _links(runs)
-    return [_with_chain(verify(run, signers, oldest, alone=False), links, oldest) for run in runs]
+    return [_with_chain(verify(run, signers, oldest, alone=False, ca=ca), links, oldest) for run in runs]
 
 
 def _with_chain(verdict: Verdict, links: dict[str, Seal], oldest: str) -> Verdict:
@@ -179,8 +204,3 @@ def _unsealed(folder: Path) -> Verdict:
     ):
         return Verdict(folder, rehearsal=True)
     return Verdict(folder, wrong=("it is not sealed: nothing vouches for what is in it", *journal.problems))
-
-
-def _when(seal: Seal) -> str:
-    """Return the time of sealing as ssh-keygen reads it; the signer's key must have been valid then."""
-    return "".join(letter for letter in seal.sealed if letter.isdigit())[:14] + "Z"

@@ -17,11 +17,13 @@ from kubeharden.errors import (
     ParameterError,
     ProofError,
     StoppedError,
+    WindowError,
 )
 from kubeharden.facts import Facts
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.inputs.parameters import RunParameters, changed_parameters
 from kubeharden.inputs.sources import OpenCluster, source
+from kubeharden.inputs.window import Window
 from kubeharden.plan import Plan
 from kubeharden.plan.events import (
     Abandoned,
@@ -188,6 +190,7 @@ class Run:
             ParameterError: there is no such step, or a parameter was changed since the run began.
             StoppedError: the person who was asked did not agree; nothing was changed.
             MigrationRefusedError: the plan cannot be carried out; nothing was changed.
+            WindowError: it is not the time in which the change was planned; nothing was changed.
             ApprovalError: it is not the plan that was approved; nothing was changed.
             StepError: a node or an object failed; the later ones are untouched.
             LockedError: another run has the cluster.
@@ -226,9 +229,26 @@ class Run:
         plan = self.current_plan
         words = self._why_not(plan, step)
         if not words and plan.of(step).needed:
+            self._check_window()
             self._check_approval(plan)
             self._ask(plan, step)
         return plan, words
+
+    def _check_window(self) -> None:
+        """Refuse to change a real cluster outside the planned window; a rehearsal may be practised at any time.
+
+        Raises:
+            WindowError: it is not in the window.
+        """
+        p, now = self.parameters, self.ports.clock.now()
+        if self.rehearsal is not None or not p.window or p.outside_window:
+            return
+        window = Window.parse(p.window)
+        if not window.holds(now):
+            raise WindowError(
+                f"it is {now:%Y-%m-%d %H:%M} UTC, and this change is planned for {window}: nothing was changed. Run "
+                "again in that time, or with outside_window=True, which the record says"
+            )
 
     def _check_parameters(self) -> None:
         """Refuse to go on where a parameter was changed after the run began: the record says with which it did.

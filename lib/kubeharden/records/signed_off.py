@@ -1,0 +1,146 @@
+"""The sign-off of a sealed run, as it lies in the record: its form, and whether it holds. Reading only.
+
+Nobody signs off for themselves: neither the key that sealed the run counts, nor the one that approved its plan, nor one
+that logged in to its nodes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubeharden.errors import RecordError
+from kubeharden.plan.forms import fits
+from kubeharden.records.archive import SIGN_OFF, SIGN_OFF_SIGNATURE, Seal, is_second, parse_record
+from kubeharden.records.reader import is_there, one_line, parse_json, read
+from kubeharden.records.signature import (
+    SIGN_OFF_NAMESPACE,
+    Signers,
+    key_in,
+    line_in,
+    only_signer,
+    signer_of,
+    ssh_time,
+)
+
+
+@dataclass(frozen=True)
+class SignOff:
+    """A sign-off as it lies in a record.
+
+    Attributes:
+        run: the name of the run.
+        record: SHA-256 of its ``record.json``.
+        result: the result that was seen, as the record has it.
+        words: what the person says of it.
+        time: when, UTC, ``2026-11-24T13:18:42Z``.
+        key: the key that signs, ``ssh-ed25519 SHA256:…``.
+    """
+
+    run: str
+    record: str
+    result: str
+    words: str
+    time: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The verdict on a sign-off: its signer, where that counts; what is wrong; and what cannot be known."""
+
+    made: SignOff | None = None
+    signer: str = ""
+    wrong: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The person who signed off, when, and what they said."""
+        if self.made is None:
+            return ""
+        said = f": {one_line(self.made.words)}" if self.made.words else ""
+        return f"by {self.signer or '?'} on {self.made.time} ({one_line(self.made.key)}){said}"
+
+
+def judge_sign_off(folder: Path, content: bytes, seal: Seal, signers: Signers) -> Judged:
+    """Verify the sign-off of a sealed run, if it has one.
+
+    Args:
+        folder: the run's folder.
+        content: its ``record.json``.
+        seal: the seal in that.
+        signers: whose signatures count.
+    """
+    there = [name for name in (SIGN_OFF, SIGN_OFF_SIGNATURE) if is_there(folder, name)]
+    if not there:
+        return Judged()
+    if len(there) == 1:
+        return Judged(wrong=(f"{there[0]}: has nothing beside it that it belongs to; sign off again",))
+    try:
+        data, signature = read(folder, SIGN_OFF), read(folder, SIGN_OFF_SIGNATURE)
+        made = _parse(data)
+        by = key_in(SIGN_OFF, signature)
+        with only_signer(line_in(signature, SIGN_OFF_SIGNATURE)) as own:
+            signer_of(SIGN_OFF, data, signature, own, namespace=SIGN_OFF_NAMESPACE)
+    except RecordError as error:
+        return Judged(wrong=(str(error),))
+    wrong = [f"{SIGN_OFF}: {why}" for why in _mistakes(made, by, folder, content, seal)]
+    try:
+        signer = signer_of(
+            SIGN_OFF, data, signature, signers, ssh_time(made.time), namespace=SIGN_OFF_NAMESPACE
+        )
+    except RecordError as error:
+        if signers.principal:  # one key is known to count, and it is that of the sealer
+            return Judged(
+                made, "", tuple(wrong), (f"signed off with {by}: nobody says whether that key counts",)
+            )
+        return Judged(made, "", (*wrong, str(error)))
+    return Judged(made, signer, tuple(wrong))
+
+
+def _parse(data: bytes) -> SignOff:
+    try:
+        found = parse_json(data)
+    except ValueError:
+        found = None
+    if (
+        not isinstance(found, dict)
+        or set(found) != set(SignOff.__dataclass_fields__)
+        or not fits(SignOff, found)
+        or not is_second(found["time"])
+    ):
+        raise RecordError(f"{SIGN_OFF}: is not a sign-off")
+    return SignOff(**found)
+
+
+def _mistakes(made: SignOff, by: str, folder: Path, content: bytes, seal: Seal) -> list[str]:
+    record = parse_record(content)
+    wrong = []
+    if made.run != folder.name or made.record != hashlib.sha256(content).hexdigest():
+        wrong.append(f"is of another record than this one, of {one_line(made.run)}")
+    if made.result != record.get("result"):
+        wrong.append(f"is of the result {one_line(made.result)}, and the record says {record.get('result')}")
+    if made.key != by:
+        wrong.append(f"was signed with {by}, and says {one_line(made.key)}")
+    if made.time < seal.sealed:
+        wrong.append(f"was made at {made.time}, before the seal, at {seal.sealed}")
+    if why := may_not(by, record, seal):
+        wrong.append(why)
+    return wrong
+
+
+def may_not(key: str, record: Mapping[str, Any], seal: Seal) -> str:
+    """Return why a key may not sign off a result; empty where it may."""
+    mark = key.rsplit(maxsplit=1)[-1]
+    approval = record.get("approval")
+    logins = record.get("logins")
+    used = [login.get("key") for login in logins.values()] if isinstance(logins, dict) else []
+    if mark in seal.key.split():
+        return f"the key that signs off, {mark}, is the one that sealed it"
+    if isinstance(approval, dict) and mark == approval.get("key"):
+        return f"the key that signs off, {mark}, is the one that approved its plan"
+    return f"the key that signs off, {mark}, is one that its run logged in with" if mark in used else ""
