@@ -155,6 +155,35 @@ def test_what_somebody_else_changed_since_is_refused_with_the_difference(
     assert files_of(hardened.world) == before
 
 
+@pytest.mark.parametrize("name", ["containerd-1.25", "psp-1.23"])
+def test_what_a_later_run_changed_since_is_told_by_its_name(
+    name: str, tmp_path: Path, roll_back: RollBack
+) -> None:
+    """A first run announced, a second one enforced: the records know who changed it, and the order of the way back."""
+    world = World(name)
+    before = files_of(world), decided(world)
+    runs = []
+    for _ in range(2):
+        run = planned(world, tmp_path, steps=["pod-security"])
+        run.apply("pod-security")
+        run.finish()
+        runs.append(run.record)
+        world.clock.sleep(5)
+    announced, enforced = runs
+    back = roll_back(world, announced.folder)
+    with pytest.raises(MigrationRefusedError) as error:
+        back.roll_back()
+    words = str(error.value)
+    assert f"was changed since by run {enforced.run}; roll that back first" in words
+    assert "by somebody else" not in words
+    for record in (enforced, announced):
+        names = [kept.name for kept in read_run(record.folder).objects]
+        again = roll_back(world, record.folder, accept_unvouched=names)
+        again.roll_back()
+        again.finish()
+    assert (files_of(world), decided(world)) == before
+
+
 def test_another_cluster_of_the_same_name_is_left_alone(hardened: Hardened, roll_back: RollBack) -> None:
     """Files and objects to the letter as that run left them, on a cluster that it never saw."""
     world = hardened.world

@@ -7,8 +7,9 @@ what is as it was before the run needs nothing, and anything else is somebody el
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from kubeharden.components import changed_fields
@@ -39,6 +40,7 @@ from kubeharden.podsecurity.retirement import leftovers, only_about_policies
 from kubeharden.records.evidence import Evidence
 from kubeharden.records.folder import PastRun
 from kubeharden.records.kept import ABSENT, KeptFile, KeptObject
+from kubeharden.records.later import words_of_file, words_of_object
 from kubeharden.redaction import is_whole, mask
 from kubeharden.runs.kind import Backup
 
@@ -62,6 +64,7 @@ def rollback_plan(
     backup: Backup,
     steps: Sequence[str],
     accepted: Collection[str] = (),
+    later: Callable[[], Sequence[PastRun]] = tuple,
 ) -> Plan:
     """Plan what is to be done so that everything is as it was before a run.
 
@@ -76,11 +79,12 @@ def rollback_plan(
         backup: for contents that the record has redacted, or that nobody vouches for.
         steps: those to put back, in the order in which that is done.
         accepted: the objects that may be changed although nobody vouches for the record.
+        later: returns the runs after this one, the newest first, to say which of them changed something since.
 
     Raises:
         RecordError: what the record has of a content cannot be read.
     """
-    builder = _Builder(past, evidence, facts, backup, accepted)
+    builder = _Builder(past, evidence, facts, backup, accepted, later)
     for step in steps:
         builder.add(step)
     return Plan(
@@ -114,10 +118,17 @@ def parts(plan: Plan) -> Iterator[Plan]:
 
 class _Builder:
     def __init__(
-        self, past: PastRun, evidence: Evidence, facts: Facts, backup: Backup, accepted: Collection[str]
+        self,
+        past: PastRun,
+        evidence: Evidence,
+        facts: Facts,
+        backup: Backup,
+        accepted: Collection[str],
+        later: Callable[[], Sequence[PastRun]],
     ) -> None:
         self.past, self.vouched, self.facts, self.backup = past, evidence.vouched, facts, backup
         self.accepted = accepted
+        self.later = cache(later)  # read once, and only where something was changed since
         self.node_changes: list[NodeChange] = []
         self.object_changes: list[ObjectChange] = []
         self.refused: list[Remark] = []
@@ -162,6 +173,8 @@ class _Builder:
         if change.before_digest == wanted:
             return None
         if change.before_digest not in file.ours:
+            if words := words_of_file(self.later(), file.last.node, path, change.before_digest):
+                raise _ChangedSinceError(f"{path} {words}")
             left = "" if file.last.after == ABSENT else self.past.content(file.last.node, file.last.after)
             diff = mask(unified_diff(path, left, now.content if now else ""))
             raise _ChangedSinceError(f"{path} was changed since by somebody else:\n{diff}")
@@ -230,7 +243,12 @@ class _Builder:
             for content in filter(None, (before, after)):
                 self._check_shape(kept, content)
             now = self._there(before or after or {})
-            self._put_back(step, kept, before, after, now)
+            try:
+                self._put_back(step, kept, before, after, now)
+            except _ByOthersError as error:
+                raise _ChangedSinceError(
+                    words_of_object(self.later(), kept.name, now) or str(error)
+                ) from None
         except _ChangedSinceError as error:
             self.refused.append(Remark(kept.name, str(error)))
 
@@ -303,11 +321,11 @@ class _Builder:
             return
         if before is None and now is not None and after is not None:
             if not self._is_ours(kept, now, after):
-                raise _ChangedSinceError(_difference(after, now))
+                raise _ByOthersError(_difference(after, now))
             self._add(ObjectChange.deletion(step, now))
         elif before is not None and now is None:
             if after is not None:
-                raise _ChangedSinceError("somebody has deleted it since")
+                raise _ByOthersError("somebody has deleted it since")
             self._add(ObjectChange(step, _whole(without_server_parts(before))))
         elif before is not None and now is not None:
             manifest = _restore(before, after or {}, now)
@@ -344,6 +362,10 @@ class _Builder:
 
 class _ChangedSinceError(Exception):
     """It is neither as the run left it nor as it was before."""
+
+
+class _ByOthersError(_ChangedSinceError):
+    """It is neither, and a later run may have left it so."""
 
 
 def _changed_paths(change: ObjectChange) -> set[tuple[str, ...]]:
@@ -405,7 +427,7 @@ def _restore(
         if was.get(path) == left.get(path) or there.get(path) == was.get(path):
             continue
         if there.get(path) != left.get(path):
-            raise _ChangedSinceError(_difference(after, now))
+            raise _ByOthersError(_difference(after, now))
         result = _with(result or dict(now), path, was.get(path))
     return result
 

@@ -18,6 +18,7 @@ from kubeharden.plan.step import Right
 from kubeharden.plan.steps import names
 from kubeharden.records.evidence import evidence_of
 from kubeharden.records.folder import PastRun, read_run
+from kubeharden.records.later import runs_after
 from kubeharden.runs.kind import Backup, ChangeKind
 from kubeharden.runs.rollback_plan import WRITTEN, parts, rollback_plan
 from kubeharden.runs.verb import verb
@@ -96,7 +97,9 @@ class Rollback(ChangeKind[RollbackParameters]):
     def make_plan(self, facts: Facts, backup: Backup) -> Plan:
         """Return the plan that puts back what the run changed, the last step first."""
         steps, accepted = tuple(reversed(self.steps)), self.parameters.accept_unvouched
-        return rollback_plan(self.past, self.evidence, facts, backup, steps, accepted)
+        return rollback_plan(
+            self.past, self.evidence, facts, backup, steps, accepted, lambda: runs_after(self.past)
+        )
 
     def pieces(self, part: Plan) -> Iterable[Plan]:
         """Return the nodes of a step, then its objects: what used the objects goes first."""
