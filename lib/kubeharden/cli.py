@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +17,7 @@ from typing import Any
 from kubeharden import __version__
 from kubeharden.errors import KubehardenError, ParameterError
 from kubeharden.inputs.inventory import read_inventory
-from kubeharden.inputs.project import runs_folder, shipped_files, wrong_path
+from kubeharden.inputs.project import notebooks, runs_folder, shipped_files, wrong_path
 from kubeharden.records.archive import JOURNAL, RECORD, RUN_NAME, is_sealed, runs_in
 from kubeharden.records.front import front_of
 from kubeharden.records.keys import find_key
@@ -99,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     _add_init(commands)
+    _add_notebook(commands)
     sub = commands.add_parser("seal", help="add the executed notebook to a run's record, and sign the record")
     sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
     what = sub.add_mutually_exclusive_group(required=True)
@@ -208,6 +211,16 @@ def _add_lists(commands: Commands[argparse.ArgumentParser]) -> None:
     sub.add_argument("run", help="one run's folder or name")
     sub.add_argument("other", help="the other run's folder or name")
     sub.set_defaults(command=_diff)
+
+
+def _add_notebook(commands: Any) -> None:
+    sub = commands.add_parser(
+        "notebook",
+        help="copy one of the project's notebooks into outputs/, to work in",
+    )
+    sub.add_argument("kind", choices=sorted(notebooks()), help="which notebook")
+    sub.add_argument("name", help="what the copy is called, such as the change: CHG-4711")
+    sub.set_defaults(command=_notebook)
 
 
 def _add_oldest(parser: argparse.ArgumentParser) -> None:
@@ -400,6 +413,22 @@ def _push(given: argparse.Namespace) -> int:
         given,
         f"{done.place} has all {done.files} files of this run{were}; every byte was read back and compared.",
     )
+    return WELL
+
+
+def _notebook(given: argparse.Namespace) -> int:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", given.name):
+        raise ParameterError(f"name: {given.name[:80]!r} is not a name of a file; expected one like CHG-4711")
+    path = runs_folder() / f"{given.name.removesuffix('.ipynb')}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("xb") as file:
+            file.write(notebooks()[given.kind].read_bytes())
+    except FileExistsError:
+        raise ParameterError(
+            f"name: there is {path} already; take another name, or go on in that one"
+        ) from None
+    _say(given, f"Made {path}. Open it with: {shlex.join(['jupyter', 'lab', str(path)])}")
     return WELL
 
 

@@ -13,7 +13,7 @@ past.list(), past.show(), past.compare(), past.since()
 
 from __future__ import annotations
 
-import os
+import atexit
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_network
@@ -26,7 +26,7 @@ from kubeharden.errors import ParameterError
 from kubeharden.facts.harmless import harmless_flags
 from kubeharden.inputs.inventory import Inventory, read_inventory
 from kubeharden.inputs.parameters import ChangeParameters, RunParameters, read_parameters, secret_texts
-from kubeharden.inputs.project import find, project_folder, runs_folder
+from kubeharden.inputs.project import NOTEBOOKS, find, project_folder, runs_folder
 from kubeharden.inputs.sources import REHEARSAL, OpenCluster, source
 from kubeharden.plan.events import RunStarted
 from kubeharden.plan.steps import names
@@ -40,7 +40,9 @@ from kubeharden.redaction import Redactor
 from kubeharden.runs.kind import AnyKind
 from kubeharden.runs.kinds import kind_named
 from kubeharden.runs.past_runs import Records
+from kubeharden.runs.practice import practice_folder
 from kubeharden.runs.run import Run
+from kubeharden.runs.sealing import notebook_path
 from kubeharden.runs.verb import verb
 from kubeharden.show import output_guard
 from kubeharden.show.person import AtKernel, Person
@@ -75,7 +77,9 @@ def start(
     """
     redactor = _guard(namespace)
     while _current:
-        _current.pop().close()
+        before = _current.pop()
+        before.close()
+        before.notebook.copy()
     chosen = kind_named(kind)
 
     def parameters() -> RunParameters:
@@ -83,8 +87,8 @@ def start(
         return read_parameters(chosen.parameters_model, namespace, rehearsals=rehearsals, steps=names())
 
     made = chosen(parameters())
-    change = _change(made)
-    with _open(made) as (inventory, rehearsal):
+    change, person = _change(made), person or AtKernel()
+    with _open(made, watched=person.is_there) as (inventory, rehearsal):
         made.check(inventory)
         approval = _approval(made, inventory)
         p = made.parameters
@@ -92,9 +96,11 @@ def start(
         if wrong := secret_texts(p.model_dump(include=IN_WORDS), redactor):  # now it knows passwords
             raise ParameterError(f"nothing was touched, because of the parameters: {'; '.join(wrong)}")
         record = Record(runs_folder(p.output_dir), inventory.cluster, p.change_id or made.label, redactor)
-        run = Run(made, inventory, record, ports, rehearsal, approval, parameters, person or AtKernel())
+        run = Run(made, inventory, record, ports, rehearsal, approval, parameters, person)
     _emit_start(run, change)
     _current.append(run)
+    if run.notebook.path is not None:
+        atexit.register(run.notebook.copy)  # by then it is saved, as a rule
     return run
 
 
@@ -106,8 +112,13 @@ def _guard(namespace: Mapping[str, Any]) -> Redactor:
 
 
 @contextmanager
-def _open(kind: AnyKind) -> Iterator[tuple[Inventory, OpenCluster | None]]:
-    """Open the inventory; a rehearsal that was started for it ends again if what follows fails."""
+def _open(kind: AnyKind, *, watched: bool) -> Iterator[tuple[Inventory, OpenCluster | None]]:
+    """Open the inventory; a rehearsal that was started for it ends again if what follows fails.
+
+    Args:
+        kind: the run, with its parameters.
+        watched: whether a person is there, who goes on with their rehearsal after a restart.
+    """
     p, rehearsal = kind.parameters, None
     if p.inventory != REHEARSAL:
         inventory = read_inventory(find(p.inventory))
@@ -117,6 +128,8 @@ def _open(kind: AnyKind) -> Iterator[tuple[Inventory, OpenCluster | None]]:
         ranges = (ip_network(source().service_range(p.rehearsal)),)
         kind.check_network(ranges, f"of the rehearsal cluster {p.rehearsal}")
         folder = Path(p.rehearsal_dir).expanduser().absolute() if p.rehearsal_dir else None
+        if folder is None and watched:
+            folder = practice_folder(p.rehearsal)
         rehearsal = source().start(p.rehearsal, folder)
         inventory = read_inventory(rehearsal.inventory)
     try:
@@ -158,9 +171,8 @@ def _emit_start(run: Run, change: Mapping[str, Any] | None) -> None:
 
 def _notebook(name: str) -> Path | None:
     """Return the notebook that runs: Jupyter says which, papermill does not; then it is one of the project's."""
-    named = os.environ.get("JPY_SESSION_NAME", "")
-    own = project_folder() / "notebooks" / f"{name}.ipynb"
-    return next((path for path in (Path(named), own) if path.suffix == ".ipynb" and path.is_file()), None)
+    own = project_folder() / NOTEBOOKS / f"{name}.ipynb"
+    return notebook_path() or (own if own.is_file() else None)
 
 
 @verb

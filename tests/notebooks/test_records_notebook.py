@@ -33,7 +33,7 @@ def test_the_register_one_run_its_neighbour_and_the_nodes_since(
     assert re.search(r"-CHG-2 .* apply +k8s-node1, k8s-master +done +verified: the-given-key", listed)
     assert re.search(r"-CHG-1 .* plan +k8s-master, k8s-node1 +planned +not sealed", listed)
     assert listed.index("CHG-2") < listed.index("CHG-1")
-    assert re.search(r"kube-proxy on k8s-node1 +completed", same.shown("past.show()"))
+    assert re.search(r"kube-proxy on k8s-node1 +✔ completed", same.shown("past.show()"))
     assert re.search(r"mode +plan +apply", same.shown("past.compare()"))
     assert "Every file is as the run left it" in same.shown("past.since()")
 

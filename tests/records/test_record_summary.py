@@ -53,7 +53,7 @@ def test_a_run_that_was_carried_out(article: Rehearsal, tmp_path: Path) -> None:
     for step in run.parameters.steps:
         run.apply(step)
     run.prove()
-    assert summary(run.record.folder)["result"] == "running"
+    assert summary(run.record.folder)["result"] == "open"
     run.finish()
     record = summary(run.record.folder)
 

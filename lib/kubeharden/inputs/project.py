@@ -6,6 +6,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, of Linux (NAME_MAX, PATH_MAX)
+NOTEBOOKS = Path("notebooks")
 POLICIES = Path("parameters") / "pod-security.yaml"
 SHARE = "share/kubeharden/"  # where an installation has what pyproject.toml calls data-files
 
@@ -42,6 +43,12 @@ def shipped_files() -> dict[str, Path]:
 def runs_folder(text: str = "") -> Path:
     """Return the folder of runs: the one given, else the project's ``outputs/``."""
     return Path(text).expanduser() if text else project_folder() / "outputs"
+
+
+def notebooks() -> dict[str, Path]:
+    """Return the notebooks that are shipped, by their names without ``.ipynb``."""
+    found = {Path(name): path for name, path in shipped_files().items()}
+    return {name.stem: path for name, path in found.items() if name.suffix == ".ipynb"}
 
 
 def find(text: str) -> Path:

@@ -19,7 +19,14 @@ FAILED, REVERTED, UNKNOWN, RUNNING, LEFT, DONE, NONE = (
 )  # fmt: skip
 SIGNS = {FAILED: "✘", REVERTED: "↩", UNKNOWN: "?", RUNNING: "…", LEFT: "–", DONE: "✔", NONE: "·"}
 GOOD, BAD, OPEN = "good", "bad", "open"
-RESULTS = {"done": GOOD, "nothing to do": GOOD, "planned": OPEN, "running": OPEN, "partly done": OPEN}
+RESULTS = {
+    "done": GOOD,
+    "nothing to do": GOOD,
+    "planned": OPEN,
+    "running": OPEN,
+    "open": OPEN,
+    "partly done": OPEN,
+}
 RESULT_SIGNS = {GOOD: "✔", BAD: "✘", OPEN: "•"}
 MOST_ROWS = 24  # of the grid; where there are more nodes, those with the same cells share a row
 _NOT_READY = re.compile(r"; node not Ready for (\d+(?:\.\d+)?) s")

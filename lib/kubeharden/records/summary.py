@@ -115,7 +115,7 @@ def _change_sample(change: Mapping[str, Any], changes: list[dict[str, Any]]) -> 
 def result_of(past: PastRun) -> str:
     """Return the result of the run as a whole, in a word or two; the schema has the list."""
     if past.running:
-        return "running"
+        return "running" if any(end is None for _, end in _pairs(past)) else "open"
     end = past.last(Finished)
     if end is None:
         return _unfinished(past)

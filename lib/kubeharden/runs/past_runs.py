@@ -82,15 +82,20 @@ class Records:
 
     @verb
     def compare(self) -> View:
-        """Compare that run with another: the one named, else the one before it in the list."""
+        """Compare that run with another: the one named, else the one before it in the list on the same cluster."""
         if not self.entries:
             return _nothing()
         one = self._entry(self.query.run, 0)
-        place = self.entries.index(one) + 1
-        if not self.query.other and place == len(self.entries):
-            return View([Message("There is no run before it to compare it with.")])
-        other = self._entry(self.query.other, place)
-        return names_on_lines(comparison_view(other.run, one.run, compare_runs(other.folder, one.folder)))
+        older = self.entries[self.entries.index(one) + 1 :]
+        same = [self.entries.index(entry) for entry in older if entry.cluster == one.cluster]
+        if not self.query.other and not same:
+            return View([Message(f"There is no run on {one.cluster} before it to compare it with.")])
+        other = self._entry(self.query.other, same[0] if same else 0)
+        view = View()
+        if other.cluster != one.cluster:
+            view.add(Message(f"Two clusters: {other.run} is of {other.cluster}, {one.run} of {one.cluster}."))
+        view.add(*comparison_view(other.run, one.run, compare_runs(other.folder, one.folder)).blocks)
+        return names_on_lines(view)
 
     @verb
     def since(self) -> View:

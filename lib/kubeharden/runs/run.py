@@ -22,7 +22,7 @@ from kubeharden.errors import (
 from kubeharden.facts import Facts
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.inputs.parameters import RunParameters, changed_parameters
-from kubeharden.inputs.sources import OpenCluster, source
+from kubeharden.inputs.sources import OpenCluster
 from kubeharden.inputs.window import Window
 from kubeharden.plan import Plan
 from kubeharden.plan.events import (
@@ -49,9 +49,12 @@ from kubeharden.rollout.interrupts import Stop
 from kubeharden.rollout.leftovers import uncordon_left_overs, wait_for_open_changes
 from kubeharden.rollout.lock import Lock
 from kubeharden.rollout.rollout import Rollout
+from kubeharden.runs.header import header_of
 from kubeharden.runs.kind import AnyKind, rollout_data
+from kubeharden.runs.practice import note_end
 from kubeharden.runs.preflight import preflight
 from kubeharden.runs.results import CHANGING, Results
+from kubeharden.runs.sealing import OpenNotebook
 from kubeharden.runs.verb import verb
 from kubeharden.show import views
 from kubeharden.show.amounts import amount_words, order_words
@@ -60,12 +63,13 @@ from kubeharden.show.live import Progress, Reading, show
 from kubeharden.show.output_guard import tell_terminal
 from kubeharden.show.person import Person
 from kubeharden.show.run_views import (
+    SEALED_LATER,
     applied_view,
     approval_message,
     ending_view,
-    header_view,
     proof_view,
     record_message,
+    sealed_words,
     steps_of,
 )
 
@@ -105,6 +109,7 @@ class Run:
         self._done: set[str] = set()  # the steps that were carried out since the last plan
         self._carried_out: set[str] = set()  # subjects of changes, since the last plan
         self._results = Results()
+        self.notebook = OpenNotebook(record.run, record.folder)
         self._changes: list[Plan] = []  # the parts of plans that were carried out in this run
         self._failed_step = ""  # the step that ended with an error since the last plan
         self._is_approved = self._is_finished = False
@@ -344,10 +349,26 @@ class Run:
         """Show what was changed, per node, with diffs; then close the record and stop the rehearsal."""
         event, view = self._ending() if self.kind.plans else (Finished(self.kind.mode), View([ONLY_LOOKED]))
         self.emit(event)
-        self._is_finished = True
+        self._is_finished, self.notebook.last_cell = True, self.person.cell
+        if self.rehearsal is not None:
+            note_end(self.rehearsal.directory)
         self.close()
         self.tell_end(result_of(read_run(self.record.folder)))
-        return view.add(record_message(self.record.folder))
+        return view.add(record_message(self.record.folder, self.notebook.path))
+
+    @verb
+    def seal(self) -> View:
+        """Seal the record of this run with its notebook; where a person is there, wait for them to save it.
+
+        Raises:
+            KubehardenError: the run is not finished, the notebook is not saved in time, or there is no key.
+        """
+        if not self.person.is_there or self.notebook.path is None:
+            return View([Message(SEALED_LATER)])
+        if not self.notebook.is_saved() and self._is_finished:
+            self._say("Save this notebook now (Ctrl-S): it is sealed as soon as it is saved.")
+        done = self.notebook.seal(self.ports.clock.sleep)
+        return View([Message(sealed_words(done.folder, len(done.seal.files), done.seal.key), GOOD)])
 
     def _ending(self) -> tuple[Finished, View]:
         plan, mode = self.current_plan, self.kind.mode
@@ -443,39 +464,14 @@ class Run:
         self._is_approved = True
 
     def _repr_html_(self) -> str:
-        return self._header()._repr_html_()
+        return header_of(self)._repr_html_()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:  # noqa: ARG002 - IPython's signature
         """Return which run this notebook is of, beside what is shown, for the seal."""
         return {RUN_TYPE: {"run": self.record.run, "folder": str(self.record.folder.absolute())}}
 
     def __repr__(self) -> str:
-        return str(self._header())
-
-    def _header(self) -> View:
-        p, mode, target = self.parameters, self.kind.mode, getattr(self.parameters, "target_release", "")
-        rows = [
-            ("Change", p.change_id or "– (none given)"),
-            ("Reason", p.reason or "– (none given)"),
-            (
-                "Mode",
-                f"{mode}: {'reads and shows, changes nothing' if mode == 'plan' else 'carries the plan out'}",
-            ),
-            ("Steps", ", ".join(self.kind.steps) if self.kind.plans else "none: it only looks"),
-            *([("Target release", target)] if target else []),
-            ("Cluster", f"{self.inventory.cluster}, API user {self.cluster.user or '(unnamed)'}"),
-            ("Nodes", ", ".join(node.name for node in self.inventory.nodes)),
-            ("Record", str(self.record.folder)),
-        ]
-        clusters: list[tuple[str, ...]] = []
-        if self.rehearsal is not None:
-            clusters = [
-                (name, text, "this one" if name == p.rehearsal else "")
-                for name, text in source().available().items()
-            ]
-        view = header_view(rows, clusters, str(self.rehearsal.directory) if self.rehearsal else "")
-        view.redactor = self.redactor
-        return view
+        return str(header_of(self))
 
 
 def _check_step(step: str) -> None:

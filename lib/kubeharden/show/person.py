@@ -13,6 +13,10 @@ class Person(Protocol):
     def is_there(self) -> bool:
         """Return whether somebody sees what is shown and can be asked."""
 
+    @property
+    def cell(self) -> int:
+        """Return the number of the cell that runs, as it stands beside it; 0 where there are no cells."""
+
     def ask(self, question: str) -> str:
         """Ask, and return the answer; only where somebody is there."""
 
@@ -28,6 +32,11 @@ class AtKernel:
     def is_there(self) -> bool:
         """Return whether the cell that runs was sent by a client that takes questions."""
         return bool(getattr(_kernel(), "_allow_stdin", False))
+
+    @property
+    def cell(self) -> int:
+        """Return the number of the cell that runs."""
+        return int(getattr(getattr(_kernel(), "shell", None), "execution_count", 0))
 
     def ask(self, question: str) -> str:
         """Ask in the cell's output, and wait for the answer."""

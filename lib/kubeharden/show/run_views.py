@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from kubeharden.show import display, views
 from kubeharden.show.display import BAD, GOOD, NOTE, Block, Message, Table, View
 from kubeharden.show.impact_views import headline
 from kubeharden.show.views import left_as_it_is
+
+SEALED_LATER = (
+    "This notebook is written once all cells are over: papermill --engine kubeharden seals it then."
+)
 
 
 def header_view(
@@ -98,11 +103,32 @@ def steps_of(parts: Iterable[Plan]) -> list[str]:
     return list(dict.fromkeys(step for part in parts for step in part.steps))
 
 
-def record_message(folder: Path) -> Message:
-    """Name the folder of the record, and the command that seals it."""
+def record_message(folder: Path, notebook: Path | None) -> Message:
+    """Name the folder of the record, and what seals it.
+
+    Args:
+        folder: of the run.
+        notebook: the file of the notebook; None where it is not known, as under papermill.
+    """
+    command = shlex.join(["kubeharden", "seal", str(folder), str(notebook or "NOTEBOOK")])
+    here = "run.seal() does it here, or on the command line" if notebook else "on the command line"
     return Message(
-        f"Record of this run: {folder}. Once this notebook is saved, seal both: kubeharden seal {folder} NOTEBOOK "
+        f"Record of this run: {folder}. Once this notebook is saved, seal both: {here}: {command} "
         "(papermill --engine kubeharden does it by itself)."
+    )
+
+
+def sealed_words(folder: Path, files: int, key: str) -> str:
+    """Say that a run is sealed."""
+    check = shlex.join(["kubeharden", "verify", str(folder)])
+    return f"Sealed {folder.name}: {files} files, signed with {key}. Check it with: {check}"
+
+
+def tracked_words(name: str) -> str:
+    """Say that a notebook is the project's own, and how to work in a copy."""
+    return (
+        "This is the project's own notebook, which git tracks: saved with its outputs, it counts as changed. "
+        f"For a copy in outputs/, named after the change: kubeharden notebook {name} CHG-4711"
     )
 
 

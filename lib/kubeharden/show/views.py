@@ -136,9 +136,10 @@ def findings_view(findings: Sequence[tuple[str, Finding]], target: str) -> View:
     if stops:
         times = "in one place" if stops == 1 else f"in {stops} places"
         view.add(Message(f"On the way to {target}, something would not start {times}. See the table.", BAD))
+    stopping_first = sorted(nodes.items(), key=lambda item: item[0].effect is not Effect.STOPS)
     rows = [
         (str(f.release), f.component, ", ".join(names), f.effect.value, f.setting or "–", f.why, f.todo)
-        for f, names in nodes.items()
+        for f, names in stopping_first
     ]
     headings = ("From", "Component", "Nodes", "It", "Setting", "Why", "What to do")
     return view.add(Table(f"On the way to {target}", headings, rows, frozenset({4})))
