@@ -103,7 +103,7 @@ def test_a_run_that_was_killed_is_there_with_what_was_and_was_not_done(
     assert (entry.result, entry.sealed, entry.nodes) == ("cut off", False, ("n1",))
     assert main(["show", str(entry.folder)]) == 0
     shown = capsys.readouterr().out
-    assert re.search(r"kubelet on n1 +unknown: the run was cut off", shown)
+    assert re.search(r"kubelet on n1 +✘ unknown: the run was cut off", shown)
     assert re.search(r"kubelet on n2 +kubelet +the run was cut off before", shown)
     assert "-old: 1\n+new: 1" in shown
 
