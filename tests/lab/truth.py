@@ -17,8 +17,8 @@ from last_words import LEADERS, end_of, lost_its_lease, processes_since
 Key = TypeVar("Key", str, tuple[str, str])
 
 SERVICES = ("kubelet", "kube-proxy", "kube-scheduler")
-# Kinds whose objects change while nobody does anything: heartbeats, leases of leaders, events.
-LIVING = {"events", "leases", "nodes", "componentstatuses"}
+# Kinds whose objects change while nobody does anything: heartbeats, leases, events, and what follows pods.
+LIVING = {"events", "leases", "nodes", "componentstatuses", "endpoints", "endpointslices"}
 
 SERVICE_SCRIPT = """
 for name in kubelet kube-proxy kube-scheduler kube-apiserver kube-controller-manager etcd docker containerd; do
