@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kubeharden.components import paths
@@ -127,10 +127,31 @@ def effective_config(
                 paths.put(result, path, copy.deepcopy(value))
         _depend(table, result, config)
     if config is None or table.flags_beside_config_win:
-        for path, value in paths.leaves(from_flags(table, flags), table.fields):
-            gates = path == "featureGates"
-            paths.put(result, path, {**(paths.get(result, path) or {}), **value} if gates else value)
+        _lay_over(result, paths.leaves(from_flags(table, flags), table.fields))
     return result
+
+
+def beside_flags(
+    table: ReleaseTable, flags: Sequence[FlagUse], config: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return the content of a config file as it counts beside flags: where these win, their fields have their values.
+
+    Raises:
+        FlagValueError: a value does not have its flag's type.
+    """
+    if not table.flags_beside_config_win:
+        return config
+    table = table.with_flags({use.name: use.value for use in flags})
+    result = copy.deepcopy(dict(config))
+    given = paths.leaves(from_flags(table, flags), table.fields)
+    _lay_over(result, [(path, value) for path, value in given if paths.has(config, path)])
+    return result
+
+
+def _lay_over(config: dict[str, Any], given: Iterable[tuple[str, Any]]) -> None:
+    for path, value in given:
+        gates = path == "featureGates"  # each by itself
+        paths.put(config, path, {**(paths.get(config, path) or {}), **value} if gates else value)
 
 
 # Defaults that hold only while another field is unset; when that stands in the file, they are the same as it:
