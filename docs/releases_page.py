@@ -23,7 +23,16 @@ wrote, and `python docs/releases_page.py` makes this page. What is not said to h
 
 """
 # The stages that a release has once for each way of pod security, in their order, and then those that it has once.
-WAYS = ("plan", "harden", "proof", "second run", "kube-proxy's file changes", "poisoned change", "rollback")
+WAYS = (
+    "plan",
+    "harden",
+    "proof",
+    "enforce",
+    "second run",
+    "kube-proxy's file changes",
+    "poisoned change",
+    "rollback",
+)
 ONCE = ("boot", *WAYS, "harden for the next release", "readiness", "next release")
 
 

@@ -42,6 +42,7 @@ class Rounds:
         self.before: Truth
         self.after: Truth
         self.applied: Executed
+        self.changing: list[Executed] = []  # the runs that have something to roll back, oldest first
 
     def run(self, pod_security: str, **parameters: str) -> Executed:
         return self.runbook(pod_security=pod_security, **{**PARAMETERS[pod_security], **parameters})
@@ -86,6 +87,7 @@ class TestOneWay:
     def test_harden(self, rounds: Rounds, pod_security: str) -> None:
         with rounds.row.stage(f"harden ({pod_security})") as saw:
             rounds.applied = succeeded(rounds.run(pod_security))
+            rounds.changing = [rounds.applied]
             rounds.after = look()
             only_what_was_declared(rounds.before, rounds.after)
             assert rounds.after.containers == rounds.before.containers
@@ -107,6 +109,17 @@ class TestOneWay:
                 for line in lines if service in SERVICES else ():
                     flag = found[1] if (found := WARNED.match(line)) else line.split(",")[0].strip()
                     assert flag in proved, f"{service} on {node} still warns: {line}"
+
+    def test_announced_levels_are_enforced_by_the_next_run(self, rounds: Rounds, pod_security: str) -> None:
+        if pod_security != "psa":
+            return
+        with rounds.row.stage(f"enforce ({pod_security})") as saw:
+            rounds.changing.append(succeeded(rounds.run(pod_security)))
+            now = look()
+            only_what_was_declared(rounds.before, now)
+            assert now.configz == rounds.after.configz
+            rounds.after = now
+            saw.extend(pod_security_holds(pod_security, enforced=True))
 
     def test_a_second_run_finds_nothing(self, rounds: Rounds, pod_security: str) -> None:
         with rounds.row.stage(f"second run ({pod_security})"):
@@ -171,14 +184,14 @@ class TestOneWay:
 
     def test_roll_back(self, rounds: Rounds, pod_security: str) -> None:
         with rounds.row.stage(f"rollback ({pod_security})"):
-            record = record_of(rounds.applied)
-            papermill = Papermill(rounds.folder, "rollback.ipynb")
-            succeeded(
-                papermill(
-                    cwd=rounds.folder, record=str(record), inventory=str(INVENTORY),
-                    accept_unvouched=json.dumps(unvouched()),
-                )
-            )  # fmt: skip
+            for run in reversed(rounds.changing):
+                papermill = Papermill(rounds.folder, "rollback.ipynb")
+                succeeded(
+                    papermill(
+                        cwd=rounds.folder, record=str(record_of(run)), inventory=str(INVENTORY),
+                        accept_unvouched=json.dumps(unvouched()),
+                    )
+                )  # fmt: skip
             wait_for_nodes(existing(), EVER)
             wait("every service", lambda: services_missing(rounds.before), seconds=60)
             after = look()
@@ -319,10 +332,10 @@ def both_refuse(somebody: Sequence[str]) -> list[str]:
 
 
 def record_of(run: Executed) -> Path:
-    """The folder of a run's record, which is the last that was made."""
-    return max(
-        (path for path in run.records.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime
-    )
+    """The folder of a run's record, which its first words name."""
+    found = re.search(r"record (\S+)", run.output)
+    assert found is not None, run.output[:500]
+    return Path(found[1])
 
 
 def unvouched() -> list[str]:
