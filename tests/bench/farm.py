@@ -82,7 +82,7 @@ class Farm:
                 "etc/systemd/system/kubelet.service.d",
                 "proc",
                 "root",
-                "run",
+                "run/units",
                 "var/lib",
             ):
                 (server.root / path).mkdir(parents=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import re
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +17,10 @@ import yaml
 
 from kubeharden.edges.cluster import Cluster
 from kubeharden.edges.nodes import SUDO_PASSWORD_VARIABLE, Nodes
+from kubeharden.edges.nodes.nodes import _all
 from kubeharden.errors import HostKeyError, NodeError
 from kubeharden.facts import Facts
-from kubeharden.inputs.inventory import Inventory, read_inventory
+from kubeharden.inputs.inventory import Inventory, Node, read_inventory
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import NodeChange
 from kubeharden.plan.decide import make_plan
@@ -313,3 +317,17 @@ def test_an_api_server_is_asked_on_its_own_node(rehearsals: Rehearsals) -> None:
         assert said() == "000"
         curl.write_text("#!/bin/sh\nexit 127\n")
         assert said() == ""
+
+
+def test_answers_are_read_in_the_order_of_the_nodes_by_the_thread_that_asked_for_them() -> None:
+    """Threads that need a table would each make it."""
+    nodes = [Node(name=f"n{number}", host="h", control_plane=False) for number in range(40)]
+
+    def ask(node: Node) -> tuple[str, int]:
+        time.sleep(random.Random(node.name).random() / 50)
+        return node.name, threading.get_ident()
+
+    found = _all(ask, nodes, lambda node, answer: (node.name, *answer, threading.get_ident()))
+    assert [row[:2] for row in found] == [(node.name, node.name) for node in nodes]
+    assert {row[3] for row in found} == {threading.get_ident()}
+    assert threading.get_ident() not in {row[2] for row in found}

@@ -84,9 +84,9 @@ def test_forth_and_confirmed(trace: Trace) -> None:
     assert armed < first < last < restarted
 
     needed = ("old.1", "old.2", "settings", "files", "reversed", "boot", "held", "state")
-    assert are_synced(calls[:armed], *(f"{FOLDER}/{name}" for name in needed), FOLDER, BASE)
-    assert are_synced(calls[:armed], staged(CONFIG), staged(UNIT))
-    assert are_synced(calls[armed:first], f"{FOLDER}/state", FOLDER)
+    before = calls[armed:first]
+    assert are_synced(before, *(f"{FOLDER}/{name}" for name in needed), FOLDER, BASE)
+    assert are_synced(before, staged(CONFIG), staged(UNIT))
     assert are_synced(calls[last:restarted], "/etc/kubernetes", UNITS, f"{FOLDER}/state")
     waiting = (FOLDER, *(f"{FOLDER}/{name}" for name in ("state", "restarted", "process", "words")))
     assert are_synced(calls[restarted:], *waiting)

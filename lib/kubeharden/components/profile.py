@@ -7,10 +7,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from kubeharden.errors import ParameterError
-from kubeharden.releases.files import Row
+from kubeharden.releases.files import Row, read
 
 # In the order of their strength; a node above the profile's minimum keeps what it has.
 TLS_VERSIONS = ("", "VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13")
@@ -48,7 +46,7 @@ class Profile(Row):
             raise ParameterError(
                 f"profile: there is none called {name!r}; expected one of {', '.join(cls.names())}"
             )
-        raw = yaml.safe_load((files(__package__) / "profiles" / f"{name}.yaml").read_text(encoding="utf-8"))
+        raw = read(f"profiles/{name}", __package__)
         return cls(name=raw.pop("name"), components=raw)
 
     @staticmethod

@@ -10,11 +10,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-
-import yaml
 
 from kubeharden.releases import known_components, known_types
+from kubeharden.releases.files import read
 
 # Types of which any value may be seen; of text, harmless.yaml decides.
 HARMLESS_TYPES = re.compile(
@@ -101,7 +99,7 @@ def _is_below(path: str, fields: frozenset[str]) -> bool:
 @cache
 def harmless() -> Harmless:
     """Return the lists."""
-    raw = yaml.safe_load((files(__package__) / "harmless.yaml").read_text(encoding="utf-8"))
+    raw = read("harmless", __package__)
     flags, fields = dict[str, set[str]](), dict[str, set[str]]()
     withheld_flags, withheld_fields = dict[str, frozenset[str]](), dict[str, frozenset[str]]()
     for row in known_components():

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import copy
 from functools import cache
-from importlib.resources import files
 from typing import Any
-
-import yaml
 
 from kubeharden.errors import ParameterError
 from kubeharden.inputs.parameters import NONE, STRENGTHS
 from kubeharden.kube.names import AUTHENTICATED, PSP_API_VERSION, RBAC_API_VERSION, RBAC_GROUP
 from kubeharden.podsecurity.policies import use_rule
 from kubeharden.releases import FIRST, Release, features_of
+from kubeharden.releases.files import read
 
 
 def default_policies(release: str | Release | None = None) -> dict[str, dict[str, Any]]:
@@ -52,8 +50,7 @@ def _policy(strength: str, written: dict[str, Any], unknown: set[str]) -> dict[s
 
 @cache
 def _read_policies() -> dict[str, Any]:
-    text = (files(__package__) / "default-policies.yaml").read_text(encoding="utf-8")
-    content: dict[str, Any] = yaml.safe_load(text)
+    content: dict[str, Any] = read("default-policies", __package__)
     return content
 
 

@@ -18,9 +18,9 @@ class Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def read(name: str) -> Any:
-    """Return the content of ``NAME.yaml``."""
-    text = (files(__package__) / f"{name}.yaml").read_text(encoding="utf-8")
+def read(name: str, package: str = __package__) -> Any:
+    """Return the content of ``NAME.yaml``, which ships in a package; of this one by default."""
+    text = (files(package) / f"{name}.yaml").read_text(encoding="utf-8")
     return yaml.load(text, Loader=LOADER)  # noqa: S506 - a safe loader
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any
-
-import yaml
 
 from kubeharden.errors import RehearsalError
 from kubeharden.releases import Release, feature
+from kubeharden.releases.files import read
 
 VERBS = ("create", "delete", "get", "list", "patch", "update")
 SUBRESOURCE_VERBS = {"status": ("get", "patch", "update"), "eviction": ("create",), "proxy": ("get",)}
@@ -175,8 +173,7 @@ def _versions(row: Mapping[str, Any], minor: int) -> list[Resource]:
 
 @cache
 def _rows() -> list[dict[str, Any]]:
-    text = (resources.files("kubeharden_rehearsal.api") / "resources.yaml").read_text("utf-8")
-    rows: list[dict[str, Any]] = yaml.safe_load(text)["resources"]
+    rows: list[dict[str, Any]] = read("resources", __package__)["resources"]
     return rows
 
 

@@ -10,7 +10,7 @@ import getpass
 import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
 from kubeharden.edges.nodes.connections import CONNECTIONS
@@ -32,6 +32,7 @@ from kubeharden.redaction import Redactor
 
 __all__ = ["CONFIRM_SECONDS", "SUDO_PASSWORD_VARIABLE", "Nodes"]
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 OBSERVE_SECONDS = 120
@@ -99,7 +100,11 @@ class Nodes:
         Raises:
             NodeError: that does not work on one or more of them; all are named.
         """
-        _all(lambda node: self._run(node, "check", [], b"", OBSERVE_SECONDS), self.inventory.nodes)
+        _all(
+            lambda node: self._run(node, "check", [], b"", OBSERVE_SECONDS),
+            self.inventory.nodes,
+            lambda _node, _answer: None,
+        )
 
     def observe(
         self, names: Iterable[str] | None = None, services: Sequence[str] | None = None
@@ -114,13 +119,15 @@ class Nodes:
             NodeError: one or more cannot be reached or do not answer; all of them are named.
         """
 
-        def look(node: Node) -> NodeFacts:
+        def ask(node: Node) -> bytes:
             request = observation_request(services, self.inventory.units_of(node))
-            answer = self._run(node, "observe", request, b"", OBSERVE_SECONDS)
+            return self._run(node, "observe", request, b"", OBSERVE_SECONDS)
+
+        def read(node: Node, answer: bytes) -> NodeFacts:
             text = answer.decode("utf-8", errors="surrogateescape")  # files are written back as they were
             return parse_observation(node.name, node.control_plane, text)
 
-        return _all(look, self._select(names))
+        return _all(ask, self._select(names), read)
 
     def reach(self, node: str, host: str, port: int) -> Stream:
         """Connect to a port as from the node itself, over the connection to it; nothing runs there for that.
@@ -167,7 +174,7 @@ class Nodes:
         deadline = settle + confirm_timeout
         content = archive(change, run, _holder(), settle, deadline, self._script)
         seconds = 2 * settle + confirm_timeout + TRANSACTION_SECONDS  # it may settle twice: forth and back
-        answer = self._transaction(self._node(change.node), "begin", content, seconds)
+        answer = self._transaction(self._node(change.node), ["begin"], content, seconds)
         return read_result(change.node, change.service, answer, self.redactor)
 
     def confirm(self, node: str, run: str) -> TransactionResult:
@@ -206,11 +213,13 @@ class Nodes:
             NodeError: one or more cannot be reached or do not answer; all of them are named.
         """
 
-        def ask(node: Node) -> tuple[str, tuple[Transaction, ...]]:
-            answer = self._transaction(node, "state", b"", OBSERVE_SECONDS)
+        def ask(node: Node) -> str:
+            return self._transaction(node, ["state"], b"", OBSERVE_SECONDS)
+
+        def read(node: Node, answer: str) -> tuple[str, tuple[Transaction, ...]]:
             return node.name, read_transactions(node.name, answer, self.redactor)
 
-        return dict(_all(ask, self._select(names)))
+        return dict(_all(ask, self._select(names), read))
 
     def backup(self, node: str, run: str, digest: str) -> str | None:
         """Return what a transaction backed up on its node, by the SHA-256 of the content; None where it is not there.
@@ -218,8 +227,8 @@ class Nodes:
         Raises:
             NodeError: the node cannot be reached, or the backup is damaged.
         """
-        wanted = naming(run) + f"{digest}\n".encode()
-        answer = self._transaction(self._node(node), "old", wanted, OBSERVE_SECONDS)
+        wanted = f"run {run}\n{digest}\n".encode()
+        answer = self._transaction(self._node(node), ["old"], wanted, OBSERVE_SECONDS)
         return read_backup(node, digest, answer)
 
     def clean(self, names: Iterable[str] | None = None) -> dict[str, tuple[str, ...]]:
@@ -232,19 +241,21 @@ class Nodes:
             NodeError: one or more cannot be reached, or a transaction is open there; all of them are named.
         """
 
-        def remove(node: Node) -> tuple[str, tuple[str, ...]]:
-            answer = self._transaction(node, "clean", b"", OBSERVE_SECONDS)
+        def remove(node: Node) -> str:
+            return self._transaction(node, ["clean"], b"", OBSERVE_SECONDS)
+
+        def read(node: Node, answer: str) -> tuple[str, tuple[str, ...]]:
             return node.name, read_removed(node.name, answer, self.redactor)
 
-        return dict(_all(remove, self._select(names)))
+        return dict(_all(remove, self._select(names), read))
 
     def _verdict(self, node: str, verb: str, run: str) -> TransactionResult:
         seconds = self.inventory.settle_seconds + TRANSACTION_SECONDS
-        answer = self._transaction(self._node(node), verb, naming(run), seconds)
+        answer = self._transaction(self._node(node), [verb, naming(run)], b"", seconds)
         return read_result(node, "", answer, self.redactor)
 
-    def _transaction(self, node: Node, verb: str, payload: bytes, seconds: float) -> str:
-        return self._run(node, "transaction", [verb], payload, seconds).decode(errors="replace")
+    def _transaction(self, node: Node, words: Sequence[str], payload: bytes, seconds: float) -> str:
+        return self._run(node, "transaction", words, payload, seconds).decode(errors="replace")
 
     def _run(self, node: Node, name: str, arguments: Sequence[str], payload: bytes, seconds: float) -> bytes:
         self.round_trips[node.name] = self.round_trips.get(node.name, 0) + 1
@@ -273,23 +284,29 @@ def _holder() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
 
 
-def _all(work: Callable[[Node], T], nodes: list[Node]) -> list[T]:
-    """Do it for all nodes at once, and return the results in their order.
+def _all(ask: Callable[[Node], A], nodes: list[Node], read: Callable[[Node, A], T]) -> list[T]:
+    """Ask all nodes at once, and return what their answers say, in their order.
+
+    Answers are read in this thread, as they come in: threads that compute take turns, and those that need a table first
+    would each make their own.
 
     Raises:
         NodeError: it failed on some nodes; a HostKeyError where one of the failures is.
     """
-    with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(nodes)) or 1) as pool:
-        futures = [pool.submit(work, node) for node in nodes]
+    results: dict[str, T] = {}
     failures: dict[str, NodeError] = {}
-    for node, future in zip(nodes, futures, strict=True):
-        try:
-            future.result()
-        except NodeError as error:
-            failures[node.name] = error
+    with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(nodes)) or 1) as pool:
+        asked = {pool.submit(ask, node): node for node in nodes}
+        for future in as_completed(asked):
+            node = asked[future]
+            try:
+                results[node.name] = read(node, future.result())
+            except NodeError as error:
+                failures[node.name] = error
     if failures:
+        failures = {node.name: failures[node.name] for node in nodes if node.name in failures}
         first = next(
             (e for e in failures.values() if isinstance(e, HostKeyError)), next(iter(failures.values()))
         )
         raise type(first)("\n".join(map(str, failures.values())), failures) from first
-    return [future.result() for future in futures]
+    return [results[node.name] for node in nodes]

@@ -46,7 +46,7 @@ receive() { # the archive, as a folder that nobody else looks at
   local said boot
   complaint="cannot write below ${base#"$root"}"
   [ ! -e "$folder" ] || rm -rf "$folder" # this session was cut off in here before
-  { [ -d "$base" ] || mkdir -p "$base"; } && mkdir "$folder" || return 1
+  mkdir -p "$folder" || return 1
   said=$(tar -xmof - -C "$folder" 2>&1 && [ -s "$folder/digests" ] && cd "$folder" && sha256sum -c digests 2>&1) || {
     complaint="what was sent did not arrive whole, or cannot be written below ${base#"$root"}: $said"
     return 1
@@ -57,8 +57,7 @@ receive() { # the archive, as a folder that nobody else looks at
     return 1
   }
   get boot "$root/proc/sys/kernel/random/boot_id"
-  printf 'since %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >>"$folder/settings" && note boot "$boot" &&
-    note session $$ && mkfifo "$folder/working" && each note_real || return 1
+  note boot "$boot" && note session $$ && each note_real || return 1
   complaint="cannot write below ${base#"$root"}"
   note state begun
 }
@@ -89,7 +88,9 @@ install_units() { # what the units need, where it is not there yet or is another
   complaint="cannot install its units: $(
     exec 2>&1
     { [ -d "$wants" ] || mkdir -p "$wants"; } && install -m 644 "$folder"/node/*.service "$units" &&
-      ln -sf "../$boot" "$wants/$boot" && sync "$folder/node/transaction.sh" &&
+      ln -sf "../$boot" "$wants/$boot" &&
+      # On disk before it takes the place of one that may be needed.
+      { [ ! -e "$base/transaction.sh" ] || sync "$folder/node/transaction.sh"; } &&
       mv -f "$folder/node/transaction.sh" "$base/transaction.sh" &&
       sync "$base/transaction.sh" "$base" "$units"/kubeharden-*.service "$units" "$wants" && systemctl daemon-reload
   )"
@@ -115,10 +116,10 @@ follow() { # [STATE]: until it is over or stuck or in that state; work that is g
   done
 }
 
-hear() { # whether it tells something, within a second
+hear() { # whether it tells something, within two seconds
   [ -p "$folder/working" ] || { sleep 1 && return 1; }
   # Without fd 8: should "timeout" be killed, it ends with this session.
-  timeout 1 head -n 1 <"$folder/working" 8<&- >/dev/null 2>&1
+  timeout 2 head -n 1 <"$folder/working" 8<&- >/dev/null 2>&1
 }
 
 wait_for_release() { # so that the next one finds the node free
@@ -160,7 +161,7 @@ undo() {
 # --- what this node knows -------------------------------------------------------------------------------------
 
 state() { # a run asks for it before all else, so it is here that a node is refused which could change nothing
-  local place open
+  local place open since
   command -v flock >/dev/null || {
     echo "$no_flock" >&2
     return 1
@@ -170,8 +171,8 @@ state() { # a run asks for it before all else, so it is here that a node is refu
     place=${place%/state}
     load "${place##*/}"
     recall
-    open=closed
-    is_free || open=open
+    open=closed since=-
+    is_free || open=open since=$(began)
     printf '@transaction %s %s %s %s %s %s\n' "$run" "$open" "$now" "$service" "$since" "$holder"
   done
   printf '@end\n'

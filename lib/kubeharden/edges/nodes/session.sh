@@ -5,7 +5,7 @@
 # A request is a line "kubeharden MARK NAME SIZE ARGUMENT...", then SIZE bytes, which are the input of the script of that
 # name. The answer is what the script prints, as it is, then a newline and "MARK STATUS", then what it complained of on
 # its standard error, then a line "MARK end". MARK is of this one request, and thus in no answer. All words of a request
-# are constants of the controller but MARK.
+# are constants of the controller but MARK and the name of a run, which is of harmless letters.
 exec 3>&1
 
 check() { :; }

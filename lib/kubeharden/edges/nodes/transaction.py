@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import tarfile
 from collections.abc import Iterable
 
@@ -18,6 +19,7 @@ from kubeharden.releases import find_component, release_table
 UNITS = "/systemd/system/"
 SECURE_PORT = "--secure-port"
 JOURNAL = "\nIts journal says:\n"  # what transaction.sh has between its words and the journal of the service
+_RUN = re.compile(r"(?a:[A-Za-z0-9_-][A-Za-z0-9._-]*)")
 OUTCOMES = ("waiting", "stale", "busy", "failed", "reverted", "unchanged", "confirmed")
 
 
@@ -59,12 +61,18 @@ def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: 
     if check := _check_flag(change):
         texts["argv"] = _lines([check, *change.expected_argv, *_check_words(change)])
     texts["digests"] = _lines(f"{sha256(text)}  {name}" for name, text in texts.items())
-    return _tar(texts)
+    return _tar(texts, "working")
 
 
-def naming(run: str) -> bytes:
-    """Return the standard input of ``transaction.sh confirm`` and ``undo``."""
-    return f"run {run}\n".encode()
+def naming(run: str) -> str:
+    """Return the word by which ``transaction.sh`` is told a run.
+
+    Raises:
+        NodeError: a run cannot be called so: some of it would be read as something else.
+    """
+    if not _RUN.fullmatch(run):
+        raise NodeError(f"a run cannot be called {run[:80]!r}")
+    return run
 
 
 def read_result(node: str, service: str, text: str, redactor: Redactor) -> TransactionResult:
@@ -168,10 +176,13 @@ def _lines(words: Iterable[str]) -> str:
     return "".join(f"{word}\n" for word in words)
 
 
-def _tar(texts: dict[str, str]) -> bytes:
-    """Return an archive of private files; what differs from one to the next is their content only."""
+def _tar(texts: dict[str, str], pipe: str) -> bytes:
+    """Return an archive of a named pipe and private files; what differs from one to the next is their content only."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as made:
+        member = tarfile.TarInfo(pipe)
+        member.type, member.mode = tarfile.FIFOTYPE, 0o600
+        made.addfile(member)
         for name, text in texts.items():
             content = text.encode("utf-8", errors="surrogateescape")
             member = tarfile.TarInfo(name)

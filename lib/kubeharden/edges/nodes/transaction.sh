@@ -8,7 +8,7 @@
 # The three are one script, which lies at /var/lib/kubeharden/transaction.sh for the units and for a person:
 #
 #   sh transaction.sh begin <ARCHIVE         starts one and follows it until it waits or is over
-#   ... confirm RUN | undo RUN               the change stays, or is put back at once; or RUN as a line "run RUN"
+#   ... confirm RUN | undo RUN               the change stays, or is put back at once
 #   ... state                                the transactions that this node knows, one a line
 #   ... old <RUN, SHA                        what it has backed up with that digest, in base64 between "@old" and "@end"
 #   ... clean                                removes all that kubeharden has put on this node
@@ -26,7 +26,6 @@
 #   settings      lines of a name and a value:
 #                   run ID             names the folder
 #                   holder TEXT        who has the node while the change is open
-#                   since TIME         when it began (RFC 3339, UTC, this node's clock); the node adds it
 #                   restart SERVICE    after daemon-reload
 #                   settle SECONDS     how long it must run without a break
 #                   deadline SECONDS   how long until the node puts back what nobody has confirmed
@@ -39,6 +38,7 @@
 #   argv          where the program can check its file: the flag with which it does, then the new command line, one
 #                 word a line
 #   node/...      this script and the units; "installed" has their digests where they belong
+#   working       a named pipe, by which who follows the work is told that there is something to see
 #   digests       of all the others, as sha256sum -c reads them; it comes last
 #
 # The node adds what it needs to remember, among it "old.NUMBER", the backups, "held", which is there from the lock on
@@ -140,19 +140,22 @@ hanging() { # FILE: prints what can be seen of its access control list and its e
 
 load() { # RUN: makes this the transaction that all of the following is about: sets "run", "folder" and its settings
   local row
-  run=$1 folder=$base/$1 named='' service='' settle=0 deadline='' since='' holder='' hasten=''
+  run=$1 folder=$base/$1 named='' service='' settle=0 deadline='' holder='' hasten=''
   [ ! -e "$folder/settings" ] || while IFS= read -r row; do
     case $row in
     "run "*) named=${row#* } ;;
     "restart "*) service=${row#* } ;;
     "settle "*) settle=${row#* } ;;
     "deadline "*) deadline=${row#* } ;;
-    "since "*) since=${row#* } ;;
     "holder "*) holder=${row#* } ;;
     "hasten "*) hasten=yes ;;
     *) ;;
     esac
   done <"$folder/settings"
+}
+
+began() { # prints when it was sent (RFC 3339, UTC, this node's clock)
+  date -u -r "$folder/settings" +%Y-%m-%dT%H:%M:%SZ
 }
 
 recall() { # [RUN]: sets "now" to its state, empty where there is none, and "reached" to how far it came
@@ -219,16 +222,15 @@ $(show "$folder/journal")"
   finish
 }
 
-make_room() { # of what is not needed any more once it is decided how this ends
-  rm -rf "$folder"/new.* "$folder/check" "$folder/node" "$folder/written" "$folder/argv" "$folder/room"
+make_room() { # [PATH...]: of what is not needed any more once it is decided how this ends, and of these
+  rm -rf "$folder"/new.* "$folder/check" "$folder/node" "$folder/written" "$folder/argv" "$folder/room" "$@"
 }
 
 finish() { # what is left to do once it is over; again, should it have been cut off
   recall
   if [ -p "$folder/working" ]; then exec 8<>"$folder/working"; else exec 8>/dev/null; fi
   # What only an open transaction needs; the backups stay.
-  make_room
-  rm -rf "$folder"/real.* "$folder/held" "$folder/working"
+  make_room "$folder"/real.* "$folder/held" "$folder/working"
   # Should this have been cut off until here, the timer does it again. From the lock on, the node is another's.
   [ -z "$reached" ] || systemctl stop "kubeharden-revert@$run.timer" 2>/dev/null
   unlock
@@ -272,7 +274,8 @@ each() { # FUNCTION [TABLE]: for every file, in order, until one fails: "complai
     find_real
     # Hidden, so that nobody who reads the folder takes it for one of his: the kubelet reads its manifests so.
     beside=${real%/*}/.${real##*/}.kubeharden-new
-    complaint=$("$1" </dev/null 2>&1) || {
+    # In a process of its own only where there is something to tell, so once more: none of them minds.
+    "$1" </dev/null >/dev/null 2>&1 || complaint=$("$1" </dev/null 2>&1) || {
       complaint="$path: $complaint"
       return 1
     }
@@ -325,7 +328,7 @@ put_back_and_conclude() {
     conclude reverted "the node was restarted before anybody confirmed the change; $after"
   elif [ "$reached" != service ] && ran_on; then
     conclude reverted "$why; $after, and $service was not restarted"
-  elif restart; then
+  elif look && restart "$pid"; then
     conclude reverted "$why; $after, and $service runs as before"
   else
     conclude failed "$why; $after, BUT $service DOES NOT RUN WITH THEM EITHER"
@@ -414,12 +417,10 @@ look() { # sets pid, active and sub, and "identity": another process, or the sam
   identity="$pid $active $restarts $started"
 }
 
-restart() { # and wait until it runs as a new process, and has as the same one for as long as it must
-  local old
+restart() { # PID: that of before; and wait until it runs as a new process, and has as the same one for as long as it must
+  local old="$1"
   systemctl daemon-reload
   systemctl reset-failed "$service.service" >/dev/null 2>&1 # or its own start limit may keep it down
-  look
-  old=$pid
   systemctl restart "$service.service" &
   [ -z "$hasten" ] || hasten "$old"
   wait $! && settled "$old"
@@ -437,6 +438,7 @@ is_another() { # PID: the process that runs, or none
 settled() { # PID: that of before
   local first
   within 10 is_decided "$1" && [ "$active" = active ] || return 1
+  [ "$settle" != 0 ] || return 0
   first=$identity
   sleep "$settle"
   look

@@ -41,14 +41,16 @@ prepare() { # all that can be done before anything is changed; where it fails, i
     give_up "cannot write $complaint"
   elif ! check_unit || ! check_config; then
     give_up "$complaint"
-  elif ! complaint=$(dd if=/dev/zero of="$folder/room" bs=65536 count=1 2>&1); then
-    give_up "there is not the room below ${base#"$root"} to write down what becomes of it: ${complaint%%"$newline"*}"
-  elif ! sync_staged; then
-    give_up "cannot write what is to be put in place: $complaint"
+  elif ! take_room; then
+    give_up "there is not the room below ${base#"$root"} to write down what becomes of it"
   else
     return 0
   fi
   return 1
+}
+
+take_room() { # 64 kB for words that would find no other
+  printf '%65536s' '' 2>/dev/null >"$folder/room"
 }
 
 change() { # and restart the service, until it waits to be confirmed
@@ -58,7 +60,7 @@ change() { # and restart the service, until it waits to be confirmed
     fail "cannot replace $complaint"
   elif ! say restarting || ! sync_places; then
     fail "cannot write below ${base#"$root"}: $complaint"
-  elif ! { note restarted "$(date -u +%Y-%m-%dT%H:%M:%SZ)" && restart; }; then
+  elif ! { note restarted "$(date -u +%Y-%m-%dT%H:%M:%SZ)" && restart "$pid"; }; then
     note journal "$(journal_since_restart)"
     fail "$service did not come up"
   elif ! { note process "$identity" && note words "$service runs as process $pid" &&
@@ -143,7 +145,7 @@ describe() { # the open transaction that is loaded, for somebody who finds the n
   if [ "$now" = stuck ]; then
     echo "this node is held by run $run, which could not be put back. Nothing was changed. $(show "$folder/words")"
   else
-    echo "this node is held by $holder since $since (run $run, which is $now). It is over, one way or the other, \
+    echo "this node is held by $holder since $(began) (run $run, which is $now). It is over, one way or the other, \
 $deadline s after it began. If nobody is behind it any more, put it back at once, on the node: \
 sudo sh ${base#"$root"}/transaction.sh undo $run. Nothing was changed"
   fi
@@ -231,8 +233,9 @@ stage() { # beside its target, so that the rename stays on one file system
 
 install_file() { if [ "$new" = absent ]; then rm -f "$real"; else mv -f "$beside" "$real"; fi; }
 
-sync_staged() { # and what it takes to put everything back: all that must be on disk before anything is put in place
+enter_armed() { # with what is staged, and what it takes to put everything back, on disk before anything is put in place
   local file index path real
+  say armed || return 1
   set -- "$folder/settings" "$folder/files" "$folder/reversed" "$folder/boot" "$folder/held"
   for file in "$folder"/old.* "$folder"/real.*; do
     [ ! -e "$file" ] || set -- "$@" "$file"
@@ -256,8 +259,13 @@ sync_places() { # the folders in which files were put, with the state
 }
 
 arm() { # what puts it back whatever happens: the unit that a reboot starts is there already
-  if say arming && complaint=$(start_timer 2>&1) && complaint=$(enter armed 2>&1); then return 0; fi
-  give_up "cannot arm the timer that would put it back: $complaint"
+  if ! say arming || ! complaint=$(start_timer 2>&1); then
+    give_up "cannot arm the timer that would put it back: $complaint"
+  elif ! enter_armed; then
+    give_up "cannot write what is to be put in place: $complaint"
+  else
+    return 0
+  fi
   return 1
 }
 
