@@ -1,12 +1,15 @@
-"""The server's end of the shims: a Unix socket in the rehearsal's state folder (see ``shim``)."""
+"""The server's end of the shims: named pipes (see ``ask.sh``) and a Unix socket in the rehearsal's state folder."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shlex
 import sys
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
 from pathlib import Path
 
 from kubeharden.releases import known_components
@@ -18,6 +21,11 @@ ETCD_VERSION = (
     "etcd Version: 3.2.24"  # the first of the lines that it prints; go.etcd.io/etcd, etcdmain/config.go
 )
 
+ASK = "ask.sh"
+PIPES = 16  # as many may ask at once before the socket is used
+PIPE_HOLDS = 4096  # bytes at least, without anybody who reads: pipe(7)
+PLAIN = frozenset(range(ord(" "), ord("~") + 1)) - {ord("\\")} | {ord("\n")}
+
 
 class ShimServer:
     """Answers the shims of all nodes."""
@@ -25,16 +33,19 @@ class ShimServer:
     def __init__(self, state: Path, machines: dict[str, Machine]) -> None:
         self._state, self._machines = state, machines
         self._server: asyncio.Server | None = None
+        self._pipes = Pipes(state / "pipes", self._reply)
 
     async def start(self) -> None:
         """Listen. The server works in its state folder, so that the socket's path is short."""
         os.chdir(self._state)
+        self._pipes.open()
         Path(shim.NODE_ADDRESS).unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._serve, shim.NODE_ADDRESS)
         Path(shim.NODE_ADDRESS).chmod(0o600)
 
     async def stop(self) -> None:
         """Stop listening."""
+        self._pipes.close()
         if self._server is not None:
             self._server.close()
             Path(shim.NODE_ADDRESS).unlink(missing_ok=True)
@@ -44,6 +55,7 @@ class ShimServer:
             length = int.from_bytes(await reader.readexactly(4), "big")
             fields = (await reader.readexactly(length)).split(b"\0")
             node, user, here, *words = (field.decode(errors="surrogateescape") for field in fields)
+            self._pipes.take_back()
             writer.write(_frames(await self._reply(node, user, Path(here), words)))
             await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -57,6 +69,113 @@ class ShimServer:
         except Exception as error:
             words_ = f"{words[0]}: the rehearsal cannot do this: {type(error).__name__}: {error}"
             return Reply(error=f"{words_}\n", status=125)
+
+
+class Pipes:
+    """The named pipes over which ``ask.sh`` asks, and is answered.
+
+    Args:
+        folder: where they are; its name may be long.
+        reply: does a command of a user in a folder of a node.
+    """
+
+    def __init__(self, folder: Path, reply: Callable[[str, str, Path, list[str]], Awaitable[Reply]]) -> None:
+        self._folder, self._reply = folder, reply
+        self._requests: int | None = None
+        self._said = b""
+        self._free: dict[
+            int, int
+        ] = {}  # descriptor by number: open for both, so that a caller who opens one never waits
+        self._working: dict[int, asyncio.Task[None]] = {}
+
+    def open(self) -> None:
+        """Make them, and listen."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        for path in self._folder.iterdir():
+            path.unlink()
+        for number in range(PIPES):
+            self._make(number)
+        place = self._folder / "requests"
+        os.mkfifo(place, 0o600)
+        self._requests = os.open(place, os.O_RDWR | os.O_NONBLOCK)
+        asyncio.get_running_loop().add_reader(self._requests, self._read)
+
+    def close(self) -> None:
+        """End them: who waits for an answer sees that there is none."""
+        if self._requests is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._requests)
+        for task in self._working.values():
+            task.cancel()
+        for descriptor in (self._requests, *self._free.values()):
+            os.close(descriptor)
+        self._requests = None
+        self._free.clear()
+        for path in self._folder.iterdir():
+            path.unlink()
+
+    def take_back(self) -> None:
+        """Free the pipes of those who were killed before they asked."""
+        for number in self._free.keys() - self._working.keys():
+            taken = self._folder / f"{number}.taken"
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                if not Path(f"/proc/{int(taken.read_text(encoding='ascii'))}").exists():
+                    taken.unlink()
+
+    def _make(self, number: int) -> None:
+        place = self._folder / str(number)
+        place.unlink(missing_ok=True)
+        os.mkfifo(place, 0o600)
+        self._free[number] = os.open(place, os.O_RDWR | os.O_NONBLOCK)
+
+    def _read(self) -> None:
+        if self._requests is None:
+            return
+        self._said += os.read(self._requests, 1 << 16)
+        while True:
+            count, found, rest = self._said.partition(b"\0")
+            fields = rest.split(b"\0", int(count)) if found else []
+            if not found or len(fields) <= int(count):
+                return
+            self._said = fields.pop()
+            slot, *asked = (field.decode(errors="surrogateescape") for field in fields)
+            self._working[int(slot)] = asyncio.ensure_future(self._answer(int(slot), *asked))
+
+    async def _answer(self, number: int, node: str, user: str, here: str, *words: str) -> None:
+        try:
+            reply = await self._reply(node, user, Path(here), list(words))
+        finally:
+            del self._working[number]
+        said = _script_of(reply)
+        place, old = self._folder / str(number), self._free[number]
+        writing = os.open(place, os.O_WRONLY | os.O_NONBLOCK)
+        os.close(old)
+        # The next caller with that number gets a pipe of its own, whatever is left in this one.
+        self._make(number)
+        (self._folder / f"{number}.taken").unlink(missing_ok=True)
+        await asyncio.to_thread(_give, writing, said) if len(said) > PIPE_HOLDS else _give(writing, said)
+
+
+def _give(descriptor: int, data: bytes) -> None:
+    """Write it all and close; the caller may have been killed."""
+    os.set_blocking(descriptor, True)
+    with contextlib.suppress(BrokenPipeError), os.fdopen(descriptor, "wb", buffering=0) as pipe:
+        while data:
+            data = data[pipe.write(data) or 0 :]
+
+
+def _script_of(reply: Reply) -> bytes:
+    """Return the script that says what a command says."""
+    said = ((reply.output, ""), (reply.error, " >&2"))
+    lines = [f"printf %b {shlex.quote(_escape(text))}{to}" for text, to in said if text]
+    return "\n".join([*lines, f"exit {reply.status}", ""]).encode("ascii")
+
+
+def _escape(text: str) -> str:
+    """Return a text for ``printf %b``, of characters that each shell reads as they are."""
+    return "".join(
+        chr(byte) if byte in PLAIN else f"\\0{byte:03o}" for byte in text.encode(errors="surrogateescape")
+    )
 
 
 def _frames(reply: Reply) -> bytes:
@@ -74,8 +193,11 @@ def install(machine: Machine, state: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     python = shlex.quote(str(Path(sys.executable).resolve()))
     call = f"{python} -I -S -E {shlex.quote(shim.__file__)} {shlex.quote(str(state))} {machine.name}"
+    asking = f"state={shlex.quote(str(state))} node={machine.name} server={os.getpid()} python={shlex.quote(call)}\n"
+    asking = f"{asking}. {shlex.quote(str(state / ASK))}\n"
+    (state / ASK).write_bytes((files(__package__) / ASK).read_bytes())
     for name in f"{commands.NAMES} {commands.REFUSED}".split():
-        _script(folder / name, f'exec {call} {name} "$@"\n')
+        _script(folder / name, f'exec {call} {name} "$@"\n' if name == "sudo" else f"name={name} {asking}")
     binaries = machine.root / "usr/bin"
     binaries.mkdir(parents=True, exist_ok=True)
     known = {row.name for row in known_components()}
@@ -84,7 +206,7 @@ def install(machine: Machine, state: Path) -> Path:
         answer = f'[ "$*" = --version ] && exec echo "{version}"\n' if name in known else ""
         rest = f"echo '{name} runs as a service of this rehearsal node only' >&2\nexit 1\n"
         if name in STARTERS:
-            rest = f'exec {call} {name} "$@"\n'
+            rest = f"name={name} {asking}"
         _script(binaries / name, answer + rest)
     return folder
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import paramiko
@@ -15,6 +16,7 @@ from fabric import Connection
 
 from kubeharden.plan import FileChange, NodeChange
 from kubeharden_rehearsal import SCENARIOS
+from kubeharden_rehearsal.shim_server import PIPES
 
 pytest_plugins = ["rehearsal_lab"]
 
@@ -311,3 +313,52 @@ class TestCommands:
         said = lab.run("k8s-node1", f"sudo -n {command} {kubeconfig} && cat out")
         assert yaml.safe_load(said.out)["clusterCIDR"] == "10.32.0.0/12"
         assert "--nonsense" in lab.run("k8s-node1", f"sudo -n {command} --nonsense").err
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
+def test_what_a_command_says_arrives_as_it_is_whatever_shell_asks(article_lab, shell, tmp_path):
+    """They are scripts, which ask over pipes, or over a socket where a request is too long for one write."""
+    path = shutil.which(shell)
+    if path is None:
+        pytest.skip(f"there is no {shell} on this machine")
+    words = [path, "sh"] if shell == "busybox" else [path]
+    place = article_lab.rehearsal.directory / "state/nodes/k8s-node1/bin"
+
+    def said(name, *arguments):
+        done = subprocess.run(
+            [*words, place / name, *arguments],
+            env={"PATH": f"{place}:/usr/bin:/bin", "USER": "root"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    assert said("id", "-Gn", "nobody\x81 é\\%s") == (1, "", "id: ‘nobody\x81 é\\%s’: no such user\n")
+    assert said("systemctl", "is-active", "kubelet", "none") == (3, "active\ninactive\n", "")
+    (tmp_path / "a b").write_text("x")
+    for count in (1, 20, 400):
+        status, out, _ = said("stat", "-c", "%s %n", *[str(tmp_path / "a b")] * count)
+        assert (status, out) == (0, f"1 {tmp_path}/a b\n" * count)
+    assert said("cp", tmp_path / "a b", tmp_path / "c") == (0, "", "")
+    assert said("cp", tmp_path / "none", tmp_path / "c")[0] == 1
+    assert said("install", "-m", "600", "-o", "root", tmp_path / "a b", tmp_path / "d") == (0, "", "")
+    assert {(tmp_path / name).read_text() for name in "cd"} == {"x"}
+
+
+def test_more_ask_at_once_than_there_are_pipes_and_those_who_are_killed_leave_them_to_the_others(article_lab):
+    pipes = article_lab.rehearsal.directory / "state/pipes"
+    for number in range(PIPES):  # as if their callers had been killed between the two
+        (pipes / f"{number}.taken").write_text("4194305\n")
+    many = "for i in $(seq 40); do systemctl is-active kubelet & done; wait"
+    assert article_lab.run("k8s-node1", many).out == "active\n" * 40
+    assert wait_for(lambda: not list(pipes.glob("*.taken")))
+    assert article_lab.run("k8s-node1", many).out == "active\n" * 40
+
+
+def wait_for(holds):
+    end = time.monotonic() + 10
+    while not (found := holds()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return found

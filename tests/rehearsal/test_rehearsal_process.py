@@ -289,7 +289,7 @@ class TestLifetime:
 
 
 def sockets(_folder: str, names: list[str]) -> list[str]:
-    return [name for name in names if name.endswith(".sock")]
+    return [name for name in names if name.endswith(".sock") or name == "pipes"]
 
 
 def alive(pid: int) -> bool:
