@@ -141,16 +141,20 @@ class Nodes:
     def forwards(self) -> dict[str, str]:
         """Return why nothing can be reached from a node, by its name, for those where that is so."""
 
-        def ask(node: Node) -> tuple[str, str]:
+        def ask(node: Node) -> str:
             try:
                 self.reach(node.name, *KUBELET).close()
             except ForwardingError as error:
-                return node.name, str(error).partition(": ")[2]
+                return str(error).partition(": ")[2]
             except NodeError:  # nothing listens there, which says that it would have been forwarded
-                return node.name, ""
-            return node.name, ""
+                return ""
+            return ""
 
-        return {name: why for name, why in _all(ask, self._select(None)) if why}
+        return {
+            name: why
+            for name, why in _all(ask, self._select(None), lambda node, why: (node.name, why))
+            if why
+        }
 
     def begin(
         self, change: NodeChange, run: str, confirm_timeout: float = CONFIRM_SECONDS
