@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# What makes the site has an environment of its own.
+SITE   := build/venv-site
 # Without what papermill leaves beside them.
 NOTEBOOKS := $(filter-out notebooks/out%,$(wildcard notebooks/*.ipynb))
 
@@ -15,7 +17,7 @@ WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearse pages tables release test test-fast coverage lint docs lock clean
+.PHONY: help setup rehearse pages tables release test test-fast coverage lint docs example lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -66,8 +68,20 @@ lint: setup
 	$(BIN)/python tools/lint_language.py
 	$(BIN)/nbstripout --verify --keep-id --extra-keys 'metadata.papermill cell.metadata.papermill' $(NOTEBOOKS)
 
-## make docs       runs the rehearsal and renders it to docs/harden-article-1.10.html
-docs: setup
+## make docs       the site in build/site, which opens from files: the pages, and examples that are executed for it
+docs: setup $(SITE)/.ready
+	PYTHONPATH=tools $(BIN)/python -m documents.examples
+	PYTHONPATH=tools $(BIN)/python -m documents.site stage
+	$(SITE)/bin/zensical build --clean --strict --config-file build/zensical.toml
+	PYTHONPATH=tools $(BIN)/python -m documents.site check
+
+$(SITE)/.ready: docs/requirements.lock
+	$(PYTHON) -m venv --clear $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/requirements.lock
+	@touch $@
+
+## make example    docs/harden-article-1.10.html, and with Chromium the picture in the README, from a run of the rehearsal
+example: setup
 	$(BIN)/python docs/render_example.py
 
 ## make pages      what pages in docs/ and the README say about the code, from the code
@@ -83,10 +97,12 @@ tables: setup
 release: setup
 	PYTHONPATH=tools $(BIN)/python -m release_facts.release $(RELEASE)
 
-## make lock       requirements.lock anew from pyproject.toml
+## make lock       requirements.lock anew from pyproject.toml, and that of the site
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-emit-find-links --no-header --quiet
 lock: setup
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet -o requirements.lock
+	$(COMPILE) pyproject.toml --extra dev -o requirements.lock
+	$(COMPILE) docs/requirements.in -o docs/requirements.lock
 
 ## make clean      the virtual environment and all caches; outputs/ is left alone
 clean:
