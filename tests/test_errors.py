@@ -11,6 +11,7 @@ import pytest
 from kubeharden import errors
 from kubeharden.components.flags import FlagValueError
 from kubeharden.errors import KubehardenError, NodeError, RevertedError, StepError
+from kubeharden.runs.verb import verb
 
 
 def tree(kind: type[KubehardenError], depth: int = 0) -> Iterator[tuple[str, int]]:
@@ -25,6 +26,16 @@ def test_the_docstring_draws_the_tree() -> None:
     drawn = re.findall(r"^    ((?:[│ ]   )*)(?:[├└]── )?(\w+Error)\b", errors.__doc__ or "", re.MULTILINE)
     depths = [(name, len(indent) // 4 + (name != "KubehardenError")) for indent, name in drawn]
     assert depths == list(tree(KubehardenError))
+
+
+def test_an_error_names_its_place_in_the_documents_once() -> None:
+    @verb
+    def inner() -> None:
+        raise FlagValueError("--v", "x", "is not a number")
+
+    with pytest.raises(FlagValueError) as raised:
+        verb(inner)()
+    assert raised.value.__notes__ == ["Causes and ways out: docs/errors.md#uniterror"]
 
 
 @pytest.mark.parametrize("name", [name for name, _ in tree(KubehardenError)])

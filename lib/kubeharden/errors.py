@@ -47,6 +47,12 @@ class KubehardenError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, vars(self))
 
+    @property
+    def page(self) -> str:
+        """The place in the project's documents with the causes of such an error, and the way out."""
+        public = next(kind for kind in type(self).__mro__ if kind.__module__ == __name__)
+        return f"docs/errors.md#{public.__name__.lower()}"
+
 
 def _rebuild(kind: type[KubehardenError], args: tuple[Any, ...], state: Mapping[str, Any]) -> KubehardenError:
     """Return an error as it was, whatever arguments its class takes."""

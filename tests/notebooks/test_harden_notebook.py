@@ -258,6 +258,7 @@ def test_wrong_input_is_refused_in_the_first_cell(papermill: Papermill, tmp_path
     run = papermill("-p", "dns_pi", "10.0.0.10", rehearsal_dir=str(tmp_path / "rehearsal"))
     assert run.status != 0
     assert "dns_pi: there is no such parameter; did you mean dns_ip?" in run.error()
+    assert "Causes and ways out: docs/errors.md#parametererror" in run.error()
     assert "run.look()" not in [code for code, _ in run.cells()]
     assert not run.records.exists()
     assert not (tmp_path / "rehearsal").exists()

@@ -33,6 +33,8 @@ def verb(function: Callable[P, T]) -> Callable[P, T]:
             shown = function(*args, **kwargs)
         except (KubehardenError, KeyboardInterrupt) as error:
             _emit_error(run, function.__name__, error)
+            if isinstance(error, KubehardenError) and not hasattr(error, "__notes__"):
+                error.add_note(f"Causes and ways out: {error.page}")
             raise
         except Exception as error:
             _emit_error(run, function.__name__, error)

@@ -192,6 +192,8 @@ def _short_errors(shell: Any, redactor: Redactor) -> None:
         del tb_offset  # IPython passes it by name
         bare = kind.__new__(kind)  # without its cause, which IPython would show too
         bare.args = (redactor.redact(str(error)),)
+        for note in getattr(error, "__notes__", ()):
+            bare.add_note(redactor.redact(note))
         return shell.showtraceback((kind, bare, None))
 
     shell.set_custom_exc((KubehardenError,), show)
