@@ -289,7 +289,13 @@ class ApprovalError(KubehardenError):
 
 
 class WindowError(KubehardenError):
-    """It is not the time in which the change was planned; nothing was changed."""
+    """It is not the time in which the change was planned; nothing was changed.
+
+    Causes: ``window`` has not begun, or is over, by the clock of the machine that runs the notebook.
+
+    Way out: run it within the window, or give the one that was agreed on. In an emergency, ``outside_window``
+        applies all the same, and the record says so.
+    """
 
 
 class RecordError(KubehardenError):
