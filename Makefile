@@ -97,12 +97,37 @@ tables: setup
 release: setup
 	PYTHONPATH=tools $(BIN)/python -m release_facts.release $(RELEASE)
 
-## make lock       requirements.lock anew from pyproject.toml, and that of the site
+## make lock       requirements.lock anew from pyproject.toml, and those of the site and of the fleet
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --no-emit-find-links --no-header --quiet
 lock: setup
 	$(COMPILE) pyproject.toml --extra dev -o requirements.lock
 	$(COMPILE) docs/requirements.in -o docs/requirements.lock
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["fleet"], sep="\n")' | \
+	  $(COMPILE) - -o $(FLEET_LOCK)
+
+# Airflow, for many clusters: an environment of its own beside the project's, by a lock of its own (docs/fleet.md).
+FLEET_VENV  := build/fleet-venv
+FLEET_READY := $(FLEET_VENV)/.ready
+FLEET_LOCK  := lib/kubeharden_fleet/requirements.lock
+.PHONY: fleet test-fleet fleet-setup
+
+fleet-setup: setup $(FLEET_READY)
+
+$(FLEET_READY): $(FLEET_LOCK)
+	$(PYTHON) -m venv --clear $(FLEET_VENV)
+	$(FLEET_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(FLEET_LOCK)
+	echo $(CURDIR)/lib >$$($(FLEET_VENV)/bin/python -c 'import site; print(site.getsitepackages()[0])')/kubeharden.pth
+	@touch $@
+
+## make fleet      Airflow runs the runbook on three rehearsal clusters in two waves, and once more where the first one
+##                 fails; no server, and everything is in build/fleet
+fleet: fleet-setup
+	$(BIN)/python tests/fleet_engine/rehearse.py
+
+## make test-fleet the tests of a fleet with Airflow's own scheduler and API server, which they start
+test-fleet: fleet-setup
+	KUBEHARDEN_FLEET=1 $(BIN)/pytest tests/fleet tests/fleet_engine -q
 
 ## make clean      the virtual environment and all caches; outputs/ is left alone
 clean:

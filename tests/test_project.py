@@ -58,6 +58,17 @@ def test_the_lock_has_every_requirement_with_hashes_and_names_no_index() -> None
     assert "://" not in lock
 
 
+def test_airflow_is_in_the_lock_of_the_fleet_and_never_in_the_main_one() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    lock = (ROOT / "lib/kubeharden_fleet/requirements.lock").read_text()
+    assert {_split(text)[0] for text in extras["fleet"]} <= set(
+        re.findall(r"^([a-z0-9_.-]+)==", lock, re.MULTILINE)
+    )
+    assert all("--hash=sha256:" in entry for entry in re.split(r"\n(?=[a-z0-9])", lock) if "==" in entry)
+    assert "://" not in lock
+    assert "apache-airflow" not in (ROOT / "requirements.lock").read_text()
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
 def test_notebooks_are_prose_and_verbs(path: Path) -> None:
     cells = json.loads(path.read_text())["cells"]

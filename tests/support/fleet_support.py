@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from kubeharden.records.archive import JOURNAL, runs_in
 from kubeharden_fleet.fleet import Fleet, read_fleet
 from kubeharden_fleet.judge import Seen
 
@@ -69,3 +70,9 @@ def seen(result: str = "planned", *, at: str = "20261129T140000.000Z", **changes
         **changes,
     }
     return Seen(f"{at}-europe", record, **own)
+
+
+def has_begun(runs: Path) -> bool:
+    """Whether something was carried out by one of these runs."""
+    journals = [run / JOURNAL for run in runs_in(runs)] if runs.is_dir() else []
+    return any(path.is_file() and '"completed"' in path.read_text() for path in journals)

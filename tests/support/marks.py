@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 # What takes longest comes first: it is begun first, so that no process waits for another at the end.
-MARKS = ("papermill", "node", "lab", "wide", "fast")
+MARKS = ("papermill", "node", "lab", "fleet", "wide", "fast")
 # Folders and files of tests with shells, servers and processes, whatever their fixtures.
 NODE = ("crash", "edges", "rehearsal", "records/test_record_kills.py")
 # Likewise of tests with whole runs on a cluster in this process, or with hundreds of cases each.
@@ -28,14 +28,16 @@ WIDE = (
     "records/test_record_verify.py",
 )
 # Likewise of tests that start kernels.
-PAPERMILL = ("records/test_record_engine.py", "test_howtos.py", "test_package.py", "test_pages_run.py")
+PAPERMILL = ("records/test_record_engine.py", "test_howtos.py", "test_package.py", "test_pages_run.py", "fleet/test_runs.py")
+# Folders of tests that have a mark to themselves.
+OWN = {"lab": "lab", "fleet_engine": "fleet"}
 TESTS = Path(__file__).parents[1]
 
 
 def mark_of(item: pytest.Item) -> str:
     """The mark of a test: what it runs, or "fast"."""
     mark, fixtures = _mark_of_file(item.path), getattr(item, "fixturenames", ())
-    if mark in ("lab", "papermill"):
+    if mark in ("lab", "fleet", "papermill"):
         return mark
     if "papermill" in fixtures:
         return "papermill"
@@ -46,8 +48,8 @@ def mark_of(item: pytest.Item) -> str:
 def _mark_of_file(path: Path) -> str:
     """The mark of what is in a file, whatever its fixtures."""
     place = PurePosixPath(path.relative_to(TESTS).as_posix())
-    if place.parts[0] == "lab":
-        return "lab"
+    if place.parts[0] in OWN:
+        return OWN[place.parts[0]]
     if any(place.is_relative_to(name) for name in PAPERMILL):
         return "papermill"
     if any(place.is_relative_to(name) for name in WIDE):
