@@ -28,7 +28,13 @@ WIDE = (
     "records/test_record_verify.py",
 )
 # Likewise of tests that start kernels.
-PAPERMILL = ("records/test_record_engine.py", "test_howtos.py", "test_package.py", "test_pages_run.py", "fleet/test_runs.py")
+PAPERMILL = (
+    "records/test_record_engine.py",
+    "fleet/test_runs.py",
+    "test_howtos.py",
+    "test_package.py",
+    "test_pages_run.py",
+)
 # Folders of tests that have a mark to themselves.
 OWN = {"lab": "lab", "fleet_engine": "fleet"}
 TESTS = Path(__file__).parents[1]
