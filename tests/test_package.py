@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -66,15 +67,26 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return source / "build" / "dist"
 
 
-def test_the_source_archive_has_what_the_package_is_made_of(built: Path) -> None:
+def test_both_have_what_the_package_is_made_of(built: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
-        names = {name.partition("/")[2] for name in archive.getnames()}
-    shipped_here = {str(path.relative_to(ROOT)) for path in shipped_files().values()}
+        source = {name.partition("/")[2] for name in archive.getnames()}
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as archive:
+        wheel = {re.sub(r"^[^/]+[.]data/data/share/kubeharden/", "", name) for name in archive.namelist()}
+    shipped = set(shipped_files())
     library = {
-        str(path.relative_to(ROOT)) for path in (ROOT / "lib").glob("kubeharden*/**/*.*") if path.is_file()
+        path.relative_to(ROOT / "lib").as_posix()
+        for path in (ROOT / "lib").glob("kubeharden*/**/*")
+        if path.is_file()
     }
-    assert {"LICENSE", "README.md", "pyproject.toml", *shipped_here} <= names
-    assert {name for name in library if "__pycache__" not in name and ".egg-info" not in name} <= names
+    library = {name for name in library if "__pycache__" not in name and ".egg-info" not in name}
+    assert {
+        "LICENSE",
+        "README.md",
+        "pyproject.toml",
+        *shipped,
+        *(f"lib/{name}" for name in library),
+    } <= source
+    assert shipped | library <= wheel
 
 
 def test_the_wheel_alone_runs_the_rehearsal(built: Path, tmp_path: Path) -> None:
