@@ -107,7 +107,7 @@ class Browser:
             with suppress(RuntimeError):
                 if found := self.value(script):
                     return found
-            assert time.monotonic() < end, f"not true after {seconds:g} s: {script}\n{self.text()}"
+            assert time.monotonic() < end, f"not true after {seconds:g} s: {script}"
             time.sleep(0.05)
 
     def text(self) -> str:

@@ -48,7 +48,7 @@ HEADINGS = (
     "Step", "What", "Began (UTC)", "Draining", "Staging", "Restarting", "Proving", "Not Ready", "Outcome", "Took"
 )  # fmt: skip
 MOST_BARS, TICKS = 100, 6  # that are drawn; the table has all
-_LABEL, _WIDTH, _ROW, _END = 250, 460, 22, 190  # CSS pixels
+_LABEL, _WIDTH, _ROW, _END = 220, 440, 22, 160  # CSS pixels
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from kubeharden.plan.events import (
 )
 from kubeharden.plan.proof import compare
 from kubeharden.plan.steps import names
+from kubeharden.plan.timeline import Timeline
 from kubeharden.records.approval import Approval, check_approved, check_signer
 from kubeharden.records.executed_notebook import RUN_TYPE
 from kubeharden.records.folder import Record, read_run
@@ -58,7 +59,7 @@ from kubeharden.runs.sealing import OpenNotebook
 from kubeharden.runs.verb import verb
 from kubeharden.show import views
 from kubeharden.show.amounts import amount_words, order_words
-from kubeharden.show.display import GOOD, NOTE, Message, View
+from kubeharden.show.display import GOOD, NOTE, Course, Message, View
 from kubeharden.show.live import Progress, Reading, show
 from kubeharden.show.output_guard import tell_terminal
 from kubeharden.show.person import Person
@@ -210,7 +211,9 @@ class Run:
         part = plan.of(step)
         if part.needed:
             self._take_lock()
-        progress = Progress(self.redactor, watched=self.person.is_there)
+        total = len(part.subjects)
+        watched, clock = self.person.is_there, self.ports.clock
+        progress = Progress(self.redactor, watched=watched, total=total, clock=clock)
         try:
             with self.emit.also(progress):
                 for piece in self.kind.pieces(part):
@@ -353,7 +356,10 @@ class Run:
         if self.rehearsal is not None:
             note_end(self.rehearsal.directory)
         self.close()
-        self.tell_end(result_of(read_run(self.record.folder)))
+        past = read_run(self.record.folder)
+        self.tell_end(result_of(past))
+        if (course := Timeline.of(past.events)).bars:
+            view.add(Course("The course of this run", course))
         return view.add(record_message(self.record.folder, self.notebook.path))
 
     @verb

@@ -14,6 +14,7 @@ from importlib.resources import files
 from jinja2 import Environment, Template
 from tabulate import tabulate
 
+from kubeharden.plan.timeline import HEADINGS, Timeline
 from kubeharden.records.reader import on_lines, one_line
 from kubeharden.redaction import Redactor
 
@@ -100,7 +101,20 @@ class Bars:
         ]
 
 
-Block = Table | Diff | Message | Listing | Bars
+@dataclass(frozen=True)
+class Course:
+    """The changes of a run as a picture over time, with the same numbers as a table, folded.
+
+    Attributes:
+        in_words: whether the table is also shown as text, where there are no pictures.
+    """
+
+    title: str
+    timeline: Timeline
+    in_words: bool = True
+
+
+Block = Table | Diff | Message | Listing | Bars | Course
 
 
 @dataclass
@@ -129,7 +143,7 @@ class View:
         return str(_template().render(blocks=[_as_data(block) for block in blocks]))
 
     def __str__(self) -> str:
-        return "\n\n".join(map(_text, self._blocks_without_secrets()))
+        return "\n\n".join(filter(None, map(_text, self._blocks_without_secrets())))
 
     __repr__ = __str__
 
@@ -164,6 +178,8 @@ class View:
                 yield replace(
                     block, title=title, rows={line(label): sizes for label, sizes in block.rows.items()}
                 )
+            elif isinstance(block, Course):
+                yield replace(block, title=title, timeline=block.timeline.rename(line))
             elif isinstance(block, Message):
                 yield replace(block, text=lines(block.text).replace("\n", "\n    "))
             else:
@@ -222,6 +238,14 @@ def _as_data(block: Block) -> dict[str, object]:
             "parts": block.parts,
             "rows": list(zip(block.rows, block.rows.values(), block.lengths(_BAR), strict=True)),
         }
+    if isinstance(block, Course):
+        return {
+            "type": "course",
+            "title": block.title,
+            "svg": block.timeline.svg(),
+            "headings": HEADINGS,
+            "rows": block.timeline.rows(),
+        }
     return {"type": "message", "text": block.text, "kind": block.kind}
 
 
@@ -245,6 +269,8 @@ def _text(block: Block) -> str:
         return f"{block.title}\n{block.text}"
     if isinstance(block, Bars):
         return _text(_with_text_bars(block))
+    if isinstance(block, Course):
+        return _text(Table(block.title, HEADINGS, block.timeline.rows())) if block.in_words else ""
     return f"{SIGNS[block.kind]} {block.text}"
 
 

@@ -4,48 +4,71 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
+from dataclasses import replace
 from typing import IO, Any
 
-from kubeharden.plan.events import Event, Result
+from kubeharden.edges.ports import Clock
+from kubeharden.plan.events import AS_IT_SHOULD_BE, Event, Result
+from kubeharden.plan.timeline import Timeline
 from kubeharden.records.reader import one_line
 from kubeharden.redaction import Redactor
 from kubeharden.show import views
-from kubeharden.show.display import View
+from kubeharden.show.display import Course, View
+from kubeharden.show.states import States
 
 
 class Progress:
-    """A listener that shows each result as it comes.
+    """A listener that shows what becomes of each change, while it happens.
 
-    Where a person watches, it is one growing table. Anywhere else, as under papermill, it is a line for each result and
-    the table at the end: ``papermill --log-output`` logs a line when it comes, and nothing that replaces an output.
+    Where a person watches, it is one table with the state of each change, and the picture of the step. Anywhere else,
+    as under papermill, it is a line for each state and result, and the table at the end: ``papermill --log-output``
+    logs a line when it comes, and nothing that replaces an output. Nodes tell their states from threads of their own.
 
     Args:
         redactor: takes the secrets out.
         watched: whether a person watches.
+        total: how many changes there are to carry out.
+        clock: says when what happens does.
     """
 
-    def __init__(self, redactor: Redactor, *, watched: bool) -> None:
+    def __init__(self, redactor: Redactor, *, watched: bool, total: int, clock: Clock) -> None:
         self.results: list[Result] = []
-        self._redactor, self._watched = redactor, watched
+        self._redactor, self._watched, self._clock = redactor, watched, clock
+        self._states, self._events = States(total), list[Event]()
+        self._lock = threading.Lock()
         self._handle: Any = None
 
     def __call__(self, event: Event) -> None:
-        """Show a result; other events are not shown."""
-        if not isinstance(event, Result):
-            return
-        self.results.append(event)
-        if self._watched:
-            self._show_table()
-        else:
-            say(_line(event), self._redactor)
+        """Show an event, where it is about the state or the result of a change."""
+        with self._lock:
+            now = self._clock.now()
+            self._events.append(replace(event, time=now.isoformat()))
+            changed = self._states.take(event, now.timestamp())
+            if isinstance(event, Result):
+                self.results.append(event)
+            if self._watched:
+                if changed or isinstance(event, Result):
+                    self._show_table()
+                return
+            for subject, word in changed:
+                say(f"{subject}: {word}", self._redactor)
+            if isinstance(event, Result):
+                count = "" if event.outcome == AS_IT_SHOULD_BE else f", {self._states.count}"
+                say(f"{_line(event)}{count}", self._redactor)
 
     def end(self) -> None:
-        """Show what is left to show, once no more results come."""
-        if not self._watched and self.results:
+        """Show what is left to show, once no more events come."""
+        if self.results:
             self._show_table()
 
     def _show_table(self) -> None:
-        view = views.results_view(self.results)
+        rows, more = self._states.rows(), f"; {self._states.count} are over"
+        running = [Result(subject, views.RUNNING, f"{words}{more}") for subject, words in rows]
+        view = views.results_view([*self.results, *running])
+        made = Timeline.of(self._events)
+        if made.bars:
+            view.add(Course("The course of this step", made, in_words=False))
         if self._handle is None:
             self._handle = show(view, self._redactor)
         else:

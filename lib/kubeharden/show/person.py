@@ -36,7 +36,10 @@ class AtKernel:
     @property
     def cell(self) -> int:
         """Return the number of the cell that runs."""
-        return int(getattr(getattr(_kernel(), "shell", None), "execution_count", 0))
+        shell = getattr(
+            _kernel(), "shell", None
+        )  # whose execution_count may be that of the next cell already
+        return len(shell.user_ns.get("In", [""])) - 1 if shell is not None else 0
 
     def ask(self, question: str) -> str:
         """Ask in the cell's output, and wait for the answer."""
