@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,8 @@ from kubeharden.errors import KubehardenError, ParameterError
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.project import notebooks, runs_folder, shipped_files, wrong_path
 from kubeharden.records.archive import JOURNAL, RECORD, RUN_NAME, is_sealed, runs_in
-from kubeharden.records.front import front_of
 from kubeharden.records.keys import find_key
-from kubeharden.records.pages.front_page import front_html
-from kubeharden.records.pages.markup import Markup, document
+from kubeharden.records.names import place, run_named
 from kubeharden.records.push import push
 from kubeharden.records.reader import is_there, on_lines, one_line
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register
@@ -30,16 +28,15 @@ from kubeharden.records.sign_off import sign_off
 from kubeharden.records.signature import Signers, chosen_signers
 from kubeharden.records.timestamp import find_authority, find_certificates
 from kubeharden.records.verify import Verdict, verify, verify_folder
-from kubeharden.records.vouched import seal_rows
 from kubeharden.redaction import Redactor
 from kubeharden.show.display import BAD, Message, View
 from kubeharden.show.records_view import (
     comparison_view,
-    details_view,
     names_on_lines,
     register_view,
     run_view,
 )
+from kubeharden.show.register_pages import comparison_page, run_page, write_register
 
 WELL, WRONG, USAGE = 0, 1, 2
 Commands = argparse._SubParsersAction
@@ -103,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_init(commands)
     _add_notebook(commands)
     sub = commands.add_parser("seal", help="add the executed notebook to a run's record, and sign the record")
-    sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
+    sub.add_argument("run", help="the run's folder, its name in the project's outputs/, its change, or last")
     what = sub.add_mutually_exclusive_group(required=True)
     what.add_argument("notebook", nargs="?", type=Path, help="the executed notebook")
     what.add_argument("--no-notebook", action="store_true", help="for a run whose notebook is lost")
@@ -124,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = commands.add_parser(
         "sign-off", help="sign the result of a sealed run, as a second person who has seen it"
     )
-    sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
+    sub.add_argument("run", help="the run's folder, its name in the project's outputs/, its change, or last")
     sub.add_argument("--words", default="", help="what you say of the result")
     sub.add_argument(
         "--key",
@@ -151,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_lists(commands)
 
     sub = commands.add_parser("push", help="copy a sealed run to S3, and read the copy back")
-    sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
+    sub.add_argument("run", help="the run's folder, its name in the project's outputs/, its change, or last")
     sub.add_argument("url", help="s3://BUCKET/PREFIX")
     sub.set_defaults(command=_push)
 
@@ -195,22 +192,35 @@ def _add_lists(commands: Commands[argparse.ArgumentParser]) -> None:
     sub = commands.add_parser(
         "show", help="show one run: who ran it, its changes and results, and whether its seal holds"
     )
-    sub.add_argument("run", help="the run's folder, or its name in the project's outputs/")
+    sub.add_argument("run", help="the run's folder, its name in the project's outputs/, its change, or last")
     form = sub.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="the record itself")
-    form.add_argument(
-        "--html", action="store_true", help="as a page that opens from a file, and can be printed"
-    )
-    sub.add_argument(
-        "-o", "--output", default="", metavar="FILE", help="where the page goes; else it is printed"
-    )
+    _add_page(sub, form)
     _add_signers(sub)
     sub.set_defaults(command=_show)
 
     sub = commands.add_parser("diff", help="show the differences between two runs")
     sub.add_argument("run", help="one run's folder or name")
     sub.add_argument("other", help="the other run's folder or name")
+    _add_page(sub, sub)
     sub.set_defaults(command=_diff)
+
+    sub = commands.add_parser(
+        "register", help="write the register as pages that open from a file: index.html in the folder of runs"
+    )
+    sub.add_argument("folder", nargs="?", default="", help="the folder of runs; else the project's outputs/")
+    _add_signers(sub)
+    _add_certificates(sub)
+    sub.set_defaults(command=_register)
+
+
+def _add_page(parser: argparse.ArgumentParser, form: argparse._ActionsContainer) -> None:
+    form.add_argument(
+        "--html", action="store_true", help="as a page that opens from a file, and can be printed"
+    )
+    parser.add_argument(
+        "-o", "--output", default="", metavar="FILE", help="where the page goes; else it is printed"
+    )
 
 
 def _add_notebook(commands: Any) -> None:
@@ -282,7 +292,7 @@ def _init(given: argparse.Namespace) -> int:
 def _seal(given: argparse.Namespace) -> int:
     from kubeharden.records.seal import seal  # noqa: PLC0415 - Jupyter is for sealing only
 
-    folder, key = _run(given.run), find_key(given.key)
+    folder, key = run_named(given.run), find_key(given.key)
     authority = find_authority(given.timestamp_url, given.timestamp_ca)
     done = seal(folder, given.notebook, key, may_ask=sys.stdin.isatty(), authority=authority)
     if done.again:
@@ -297,7 +307,7 @@ def _seal(given: argparse.Namespace) -> int:
 
 
 def _sign_off(given: argparse.Namespace) -> int:
-    folder, key = _run(given.run), find_key(given.key)
+    folder, key = run_named(given.run), find_key(given.key)
     made = sign_off(folder, key, given.words, given.signers, may_ask=sys.stdin.isatty())
     _say(given, f"Signed off {made.run}: {made.result}, with {made.key}.")
     return WELL
@@ -314,7 +324,7 @@ def _verify(given: argparse.Namespace) -> int:
 
 
 def _records(given: argparse.Namespace) -> int:
-    parent = _place(given.folder) if given.folder else runs_folder()
+    parent = place(given.folder) if given.folder else runs_folder()
     wanted = Wanted(given.node, given.about, given.user, given.since, given.until)
     entries = register(parent, wanted)
     verdicts, words = None, ""
@@ -350,31 +360,29 @@ def _entry_json(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> dict[st
 
 
 def _show(given: argparse.Namespace) -> int:
-    folder = _run(given.run)
+    folder = run_named(given.run, only=False)
     if given.json:
         _print_json(record_of(folder))
         return WELL
-    if given.output and not given.html:
-        raise ParameterError("-o FILE is where the page of --html goes")
     verdict, words = _verdict_if_possible(folder, given)
     counts = [Message(f"Signatures that count: {one_line(words)}")] if words else []
     record = record_of(folder)
-    if given.html:
-        harmless = given.redactor.redact_data(record)
-        front = front_html(front_of(harmless), seal_rows(verdict))
-        details = names_on_lines(details_view(record, verdict).add(*counts))
-        _put_page(given.output, document(folder.name, front, Markup(details._repr_html_())))
+    if given.html or given.output:
+        _put_page(given, run_page(record, verdict, View(list(counts)), given.redactor))
     else:
         _print_view(given, run_view(record, verdict).add(*counts))
     return WELL if verdict is None or verdict.good or not verdict.sealed else WRONG
 
 
-def _put_page(output: str, page: str) -> None:
+def _put_page(given: argparse.Namespace, page: str) -> None:
     """Write a page to a file, or print it.
 
     Raises:
         ParameterError: it cannot be written there, or the file would lie in a run, whose files are counted.
     """
+    output = given.output
+    if not given.html:
+        raise ParameterError("-o FILE is where the page of --html goes")
     if not output:
         sys.stdout.write(page)
         return
@@ -401,13 +409,31 @@ def _verdict_if_possible(folder: Path, given: argparse.Namespace) -> tuple[Verdi
 
 
 def _diff(given: argparse.Namespace) -> int:
-    one, other = _run(given.run), _run(given.other)
-    _print_view(given, comparison_view(one.name, other.name, compare_runs(one, other)))
+    one, other = (run_named(text, only=False) for text in (given.run, given.other))
+    if given.html or given.output:
+        _put_page(given, comparison_page(one, other, given.redactor))
+    else:
+        _print_view(given, comparison_view(one.name, other.name, compare_runs(one, other)))
+    return WELL
+
+
+def _register(given: argparse.Namespace) -> int:
+    parent = place(given.folder) if given.folder else runs_folder().absolute()
+    ca = find_certificates(given.timestamp_ca)
+    with ExitStack() as stack:
+        try:
+            signers = stack.enter_context(_signers(given))
+        except ParameterError:
+            if given.key or given.allowed_signers:
+                raise
+            signers = None
+        index = write_register(parent, signers, ca, given.redactor)
+    _say(given, f"Wrote {index}.")
     return WELL
 
 
 def _push(given: argparse.Namespace) -> int:
-    done = push(_run(given.run), given.url)
+    done = push(run_named(given.run), given.url)
     were = f", {done.there} of which it had before" if done.there else ""
     _say(
         given,
@@ -448,7 +474,7 @@ def _clean_nodes(given: argparse.Namespace) -> int:
 
 def _signers_if_needed(given: argparse.Namespace) -> AbstractContextManager[Signers]:
     """Return the signers that count; nobody where no run bears a seal, and nobody was named."""
-    folders = list(map(_place, given.runs))
+    folders = [place(text, only=False) for text in given.runs]
     runs = [run for folder in folders for run in ([folder] if _is_run(folder) else runs_in(folder))]
     if given.key or given.allowed_signers or any(map(is_sealed, runs)):
         return _signers(given)
@@ -460,7 +486,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _verdicts(text: str, signers: Signers, oldest: str, ca: bytes | None) -> list[Verdict]:
-    folder = _place(text)
+    folder = place(text, only=False)
     if _is_run(folder):
         return [verify(folder, signers, oldest, ca=ca)]
     if not runs_in(folder):
@@ -485,21 +511,3 @@ def _verdict_text(verdict: Verdict) -> str:
 
 def _signers(given: argparse.Namespace) -> AbstractContextManager[Signers]:
     return chosen_signers(given.allowed_signers, given.key)
-
-
-def _place(text: str) -> Path:
-    """Return a folder by its path, or else by its name in the project's outputs/."""
-    if why := wrong_path(text):
-        raise ParameterError(f"{one_line(text[:80])}: {why}")
-    path = Path(text).expanduser()
-    found = next((p for p in (path, runs_folder() / text) if p.is_dir() or p.is_symlink()), None)
-    if found is None:
-        raise ParameterError(f"{text}: there is no such folder")
-    return found.absolute()
-
-
-def _run(text: str) -> Path:
-    folder = _place(text)
-    if not is_there(folder, JOURNAL):
-        raise ParameterError(f"{text}: is not a run's folder; there is no {JOURNAL} in it")
-    return folder

@@ -25,7 +25,7 @@ def runs_after(past: PastRun) -> list[PastRun]:
         if folder.name > past.run:
             with suppress(RecordError):
                 found.append(read_run(folder))
-    return [run for run in found if _is_same_cluster(run, past)]
+    return [run for run in found if is_same_cluster(run, past)]
 
 
 def words_of_file(later: Sequence[PastRun], node: str, path: str, digest: str) -> str:
@@ -72,7 +72,7 @@ def _words(later: Sequence[PastRun], digests_of: Callable[[PastRun], set[str]], 
     return ""
 
 
-def _is_same_cluster(one: PastRun, other: PastRun) -> bool:
+def is_same_cluster(one: PastRun, other: PastRun) -> bool:
     """Return whether two runs are on one cluster, as far as they know: an earlier version did not keep the UID."""
     (name, uid), (other_name, other_uid) = map(_cluster, (one, other))
     return name == other_name and (uid == other_uid or not uid or not other_uid)

@@ -15,6 +15,7 @@ from kubeharden.records.archive import JOURNAL, is_sealed, read_record, runs_in
 from kubeharden.records.folder import PastRun, is_open, read_run
 from kubeharden.records.journal import is_time, read_journal
 from kubeharden.records.kept import KeptFile
+from kubeharden.records.later import is_same_cluster
 from kubeharden.records.reader import one_line
 from kubeharden.records.summary import build_record, check_form, result_of, unrepaired
 from kubeharden.redaction import Redactor
@@ -165,14 +166,16 @@ class FileDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The differences between two runs.
+    """The differences between two runs; of runs on two clusters, neither changes nor files are compared.
 
     Attributes:
+        clusters: the names of the clusters, where they are two.
         facts: name, in the one, in the other: whatever differs of who, how and with what they ran.
         changes: subject, what became of it in the one and in the other; empty where it was not begun.
         files: what the one left on the nodes, against what the other did.
     """
 
+    clusters: tuple[str, ...]
     facts: tuple[tuple[str, str, str], ...]
     changes: tuple[tuple[str, str, str], ...]
     files: tuple[FileDifference, ...]
@@ -186,10 +189,12 @@ def compare_runs(one: Path, other: Path) -> Comparison:
     """
     first, second = record_of(one), record_of(other)
     facts, others = dict(_flat(first, COMPARED)), dict(_flat(second, COMPARED))
-    results, other_results = _results(first), _results(second)
     past, other_past = read_run(one), read_run(other)
-    left, other_left = _left_by(past), _left_by(other_past)
+    same = is_same_cluster(past, other_past)
+    results, other_results = (_results(first), _results(second)) if same else ({}, {})
+    left, other_left = (_left_by(past), _left_by(other_past)) if same else ({}, {})
     return Comparison(
+        clusters=() if same else (first["cluster"], second["cluster"]),
         facts=tuple(
             (name, facts.get(name, ""), others.get(name, ""))
             for name in dict.fromkeys((*facts, *others))

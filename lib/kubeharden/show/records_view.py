@@ -90,6 +90,9 @@ def details_view(record: Mapping[str, Any], verdict: Verdict | None = None) -> V
 def comparison_view(one: str, other: str, found: Comparison) -> View:
     """Show the differences between two runs."""
     view = View()
+    if found.clusters:
+        words = f"{one} is a run on {found.clusters[0]}, and {other} on {found.clusters[1]}"
+        view.add(Message(f"Two clusters: {words}. Their changes and files are not compared.", BAD))
     if found.facts:
         view.add(Table("Differences", ("", one, other), found.facts, frozenset({1, 2})))
     if found.changes:

@@ -22,6 +22,9 @@ POLICY = "; ".join(
 )
 
 
+GENERATOR = '<meta name="generator" content="kubeharden">'
+
+
 class Markup(str):
     """Text that is HTML already."""
 
@@ -63,6 +66,7 @@ def document(title: str, *body: str) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f"{GENERATOR}\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"{join(head)}\n</head>\n<body>\n{tag('main', *body)}\n</body>\n</html>\n"

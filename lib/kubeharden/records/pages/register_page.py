@@ -1,0 +1,92 @@
+"""The register as HTML: the runs of each cluster, the newest first, with links to their pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from kubeharden.records.front import BAD, RESULT_SIGNS, RESULTS
+from kubeharden.records.pages.markup import Markup, document, table, tag
+from kubeharden.records.register import Entry
+from kubeharden.records.verify import Verdict
+
+HEADINGS = ("Run", "When (UTC)", "Who", "Change", "Mode", "Nodes", "Result", "Seal", "See also")
+NODES_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run in the register.
+
+    Attributes:
+        entry: the run.
+        verdict: the verdict on it; None where nobody says whose signatures count.
+        page: the path of its page.
+        links: other pages about it: what they are called, and their paths.
+    """
+
+    entry: Entry
+    verdict: Verdict | None
+    page: str
+    links: Mapping[str, str]
+
+
+def register_html(rows: Sequence[Row], now: str) -> str:
+    """Return the register of these runs, as it was at a time."""
+    clusters: dict[str, list[Row]] = {}
+    for row in rows:
+        clusters.setdefault(row.entry.cluster or "unknown cluster", []).append(row)
+    sections = (
+        tag("section", tag("h2", f"{name}: {_count(len(its))}"), _table(its), class_="khf")
+        for name, its in clusters.items()
+    )
+    head = tag(
+        "p", f"{_count(len(rows))}, as of {now}. Written by kubeharden register, which writes it anew."
+    )
+    return document("Register of runs", tag("h1", "Register of runs"), head, *sections)
+
+
+def _count(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs} runs"
+
+
+def _table(rows: Sequence[Row]) -> Markup:
+    return table(HEADINGS, map(_cells, rows), class_="khf-register")
+
+
+def _cells(row: Row) -> Iterator[str]:
+    entry = row.entry
+    kind = RESULTS.get(entry.result, BAD)
+    failed = f"; failed: {_few(entry.failed)}" if entry.failed else ""
+    yield tag("td", _link(row.page, entry.run))
+    yield entry.started[:16].replace("T", " ")
+    yield entry.who
+    yield entry.change_id or "–"
+    yield entry.mode
+    yield _few(entry.nodes)
+    yield tag("td", f"{RESULT_SIGNS[kind]} {entry.result}{failed}", class_=f"khf-{kind}")
+    yield _seal(row)
+    yield tag("td", *(tag("div", _link(path, name)) for name, path in row.links.items()))
+
+
+def _link(path: str, text: str) -> Markup:
+    return tag("a", text, href=quote(path))
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NODES_SHOWN])
+    return shown if len(names) <= NODES_SHOWN else f"{shown} and {len(names) - NODES_SHOWN} more"
+
+
+def _seal(row: Row) -> Markup:
+    verdict = row.verdict
+    if verdict is None:
+        return tag("td", "sealed, not verified" if row.entry.sealed else "not sealed")
+    if verdict.rehearsal:
+        return tag("td", "· rehearsal, not sealed")
+    if verdict.wrong:
+        return tag("td", f"✘ {'; '.join(verdict.wrong)}", class_="khf-bad")
+    signed = f"; ✔ signed off {verdict.signed_off}" if verdict.signed_off else ""
+    at = verdict.stamped or verdict.sealed
+    return tag("td", f"✔ {verdict.signer}, {at}{signed}", class_="khf-good")
