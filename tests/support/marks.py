@@ -10,7 +10,7 @@ import pytest
 # What takes longest comes first: it is begun first, so that no process waits for another at the end.
 MARKS = ("papermill", "node", "lab", "fleet", "wide", "fast")
 # Folders and files of tests with shells, servers and processes, whatever their fixtures.
-NODE = ("crash", "edges", "rehearsal", "records/test_record_kills.py")
+NODE = ("crash", "edges", "rehearsal", "records/test_record_kills.py", "releases/test_help.py")
 # Likewise of tests with whole runs on a cluster in this process, or with hundreds of cases each.
 WIDE = (
     "rollout",

@@ -31,7 +31,7 @@ SHARED = (
 OWN = {
     "kube-apiserver": (
         ".:pkg/kubeapiserver/options cmd/kube-apiserver/app/options pkg/controlplane/apiserver/options",
-        ".:plugin/pkg/admission/defaulttolerationseconds",
+        ".:plugin/pkg/admission/defaulttolerationseconds pkg/cloudprovider/providers/gce/gce_loadbalancer.go",
         "apiserver:pkg/server/options pkg/server/options/encryptionconfig",
     ),
     "kube-controller-manager": (
@@ -52,7 +52,8 @@ OF_OTHERS = {
         "--authorization-always-allow-paths",
         "--authorization-kubeconfig",
         "--kubeconfig",
-    }
+    },
+    "kube-controller-manager": {"--insecure-bind-address", "--insecure-port"},
 }
 # Flags of types that the release still has and the component does not use any more: by minor release.
 UNUSED = {"--address": 24, "--insecure-bind-address": 24, "--insecure-port": 24, "--port": 24}

@@ -39,9 +39,9 @@ var (
 	on         = map[string]bool{}   // expressions
 	behind     = map[string]string{} // expressions, with the feature gate that decides
 	comments   = map[*ast.File]map[int]string{}
-	// pflag's methods that register a flag, as StringVar, BoolVarP, Duration.
+	// Methods that register a flag, as StringVar and BoolVarP of pflag; those without an ending, of Go's own package.
 	registers = regexp.MustCompile(`^(String|Bool|Int|Int32|Int64|Uint|Uint32|Uint64|Float32|Float64|Duration|IP|IPNet|` +
-		`StringSlice|StringArray|StringToString|Int32Slice|IntSlice|IPSlice)?(Var|VarP|P)$`)
+		`StringSlice|StringArray|StringToString|Int32Slice|IntSlice|IPSlice)?(Var|VarP|P|)$`)
 )
 
 func main() {
@@ -160,6 +160,13 @@ func name(node ast.Expr) string {
 	return ""
 }
 
+func packageOf(node ast.Expr) string {
+	if selector, ok := node.(*ast.SelectorExpr); ok {
+		return name(selector.X)
+	}
+	return ""
+}
+
 func call(node *ast.CallExpr) {
 	method := name(node.Fun)
 	if method == "MarkDeprecated" && len(node.Args) == 2 {
@@ -169,12 +176,19 @@ func call(node *ast.CallExpr) {
 		}
 		return
 	}
+	// globalflag.Register(fs, "name") takes over a flag that a package has registered by itself.
+	if method == "Register" && len(node.Args) == 2 && packageOf(node.Fun) == "globalflag" {
+		if flagName, ok := literal(node.Args[1]); ok && flags["--"+flagName] == nil {
+			flags["--"+flagName] = &flag{Type: "stringSlice"}
+		}
+		return
+	}
 	found := registers.FindStringSubmatch(method)
-	if found == nil {
+	if found == nil || (found[2] == "" && packageOf(node.Fun) != "flag") {
 		return
 	}
 	position := 1
-	if found[2] == "P" {
+	if found[2] == "P" || found[2] == "" {
 		position = 0
 	}
 	if len(node.Args) <= position {
