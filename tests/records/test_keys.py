@@ -12,6 +12,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_ssh_private_key,
+)
 
 from kubeharden.cli import main
 from kubeharden.errors import ApprovalError, RecordError
@@ -240,6 +248,33 @@ def test_keys_in_another_format_are_own(home: Path, tmp_path: Path) -> None:
     (home / ".ssh/old.pub").unlink()
     with pytest.raises(ApprovalError, match="old is a private key that does not say which; write it anew"):
         keys_at_hand(None)
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+def test_keys_in_pkcs8_are_own(home: Path, tmp_path: Path, kind: str, form: PrivateFormat) -> None:
+    if (kind, form) == ("ed25519", PrivateFormat.TraditionalOpenSSL):
+        pytest.skip("there is not such a format")
+    made = tmp_path / "made"
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", made], check=True)
+    private = load_ssh_private_key(made.read_bytes(), None)
+    path = home / ".ssh/pem"
+    path.write_bytes(private.private_bytes(Encoding.PEM, form, NoEncryption()))
+    path.chmod(0o600)
+    assert short(made) in keys_at_hand(None)
+    path.write_bytes(private.private_bytes(Encoding.PEM, form, BestAvailableEncryption(b"horses")))
+    with pytest.raises(
+        ApprovalError, match=r"pem is a private key .* or put its public key beside it, as pem.pub"
+    ):
+        keys_at_hand(None)
+    shutil.copy(f"{made}.pub", f"{path}.pub")
+    assert short(made) in keys_at_hand(None)
+
+
+def test_a_key_that_no_ssh_has_is_nobodys(home: Path) -> None:
+    private = X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (home / ".ssh/other").write_bytes(private)
+    assert keys_at_hand(None) == frozenset()
 
 
 def test_the_person_before_sudo_is_the_same(

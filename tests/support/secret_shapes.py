@@ -102,6 +102,12 @@ TEXTS = {
     "a Secret without its kind": "stringData:\n  a: «hunter»\n  b: «horse»\ntype: ok",
     "a webhook": "https://hooks.slack.com/«services/T0/B0/hunterhorse» ok",
     "a key of AWS": "said «AKIAIOSFODNN7EXAMPLE» ok",
+    "pgpass": "web.example:5432:ok:app:«hunter:horse»\n*:*:*:app:«battery»\nok".replace(
+        "hunter:horse", "hunter\\:horse"
+    ),
+    "a PIN": "pin: «4711»\nname: ok",
+    "a PIN of a flag": "unlock --user-pin=«471147» ok",
+    "a PIN of a variable": "export CARD_PIN=«hunter»\nname=ok",
     "a name in brackets": 'config["db_password"] = "«hunter horse»"; ok',
 }
 

@@ -21,6 +21,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
 from kubeharden.errors import ApprovalError, RecordError
 from kubeharden.inputs.project import wrong_path
 from kubeharden.records.reader import MIB, one_line, read_path
@@ -177,7 +180,8 @@ def _own_lines(path: Path) -> list[str]:
     if not lines and b"ENCRYPTED" in content and _PRIVATE.search(content) and not _lines_of(_content(beside)):
         raise ApprovalError(
             f"whether somebody else approves cannot be known: {path} is a private key that does not say which; "
-            f"write it anew in OpenSSH's own format: ssh-keygen -p -f {shlex.quote(str(path))}"
+            f"write it anew in OpenSSH's own format (ssh-keygen -p -f {shlex.quote(str(path))}), or put its public key "
+            f"beside it, as {beside.name}"
         )
     return lines
 
@@ -214,13 +218,20 @@ def _line_of(blob: bytes) -> list[str]:
 
 
 def _derived_lines(content: bytes) -> list[str]:
-    """Return the public key of a private key in another format that needs no passphrase."""
+    """Return the public key of a private key in another format that needs no passphrase.
+
+    ssh-keygen before 9.6 does not read PKCS#8 of Ed25519, which a later one signs with.
+    """
     with tempfile.NamedTemporaryFile(
         prefix="kubeharden-"
     ) as file:  # for its owner only, and no .pub beside it
         file.write(content)
         file.flush()
         made = _run(["ssh-keygen", "-y", "-P", "", "-f", file.name])
+    if not made:
+        with suppress(ValueError, TypeError, UnsupportedAlgorithm):
+            public = load_pem_private_key(content, None).public_key()
+            made = public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode("ascii")
     return [match[0] for match in map(_PUBLIC.match, made.splitlines()) if match]
 
 

@@ -52,14 +52,14 @@ _ENDS = (
     r"|(?:private|secret|api|access|account|signing|encryption|master|license|webhook|shared|session|certificate)"
     r"[_-]?key"
     r"|access[_-]?key[_-]?id|client-key-data|connection[_-]?string|webhook[_-]?url"
-    r"|(?<![a-z0-9])(?:pass|pwd|pw|psk|otp))s?"
+    r"|(?<![a-z0-9])(?:pass|pwd|pw|psk|otp|pin|pincode|passcode))s?"
 )
 _NAME = rf"(?<![a-z0-9_.-])[a-z0-9_.-]*{_ENDS}"
 KEY = re.compile(rf"(?i)(?:{_NAME}|auth)")
 # A text without any of these has no such name; most texts are short, and have none.
 HINTS = (
     "identified",
-    *("pass", "pwd", "pw", "psk", "otp", "secret", "token", "cookie", "dsn", "key"),
+    *("pass", "pwd", "pw", "psk", "otp", "pin", "secret", "token", "cookie", "dsn", "key"),
     *("auth", "connection", "webhook", "sig", "code="),
 )
 # What stands between a name and its value: the quote that ends the name, a bracket, a sign.
@@ -89,6 +89,11 @@ FLAG = re.compile(
 WORD = re.compile(
     r"(?i)\bsshpass[ ]+-p[ ]*(?=\S)|\bmysql\w*[ ](?:[^\n|;&]{0,200}?[ ])?-p(?=[^\s-])"
     r"|\blogin[ \t]+\S{1,200}\s+password[ \t]+(?=\S)"
+)
+# The last of the five fields of a line of ~/.pgpass (libpq): host, port, database, user, password.
+PGPASS = re.compile(
+    r"(?m)^([+ -]?[^\s:]{1,255}:(?:[1-9]\d{3,4}|\*):(?:[^\s:\\]|\\.){1,80}:(?:[^\s:\\]|\\.){1,80}:)"
+    r"((?:[^:\\\r\n]|\\.)+)$"
 )
 USER_FLAG = re.compile(r"(?<![\w-])(?:-u|-U|--user|--proxy-user)[ =][ ]*(?=['\"]?[^\s:]+:\S)")
 ANY_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*=(?=\S)")

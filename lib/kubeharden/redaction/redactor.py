@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from kubeharden.redaction import patterns
+from kubeharden.redaction.broken import Unbroken
 from kubeharden.redaction.encoded import decoded_words
 from kubeharden.redaction.pictures import is_still, png_of
 from kubeharden.redaction.secrets import Secrets, Sensitive, replace_spans
@@ -112,17 +113,14 @@ class Redactor:
 
     def _redact_text(self, text: str, *, is_key: bool = False) -> str:
         text = self._replace(self._known.found_in(text), text, patterns.is_ordinary, is_key=is_key)
-        withheld = {
-            spelling: value
-            for spelling, value in self._withheld.found_in(text).items()
-            if value not in self._harmless
-        }
+        withheld = self._withheld_in(text)
         text = self._replace(withheld, text, lambda spelling: len(spelling) < LONG, is_key=is_key)
-        text = self._replace_codes(text)
+        text = self._replace_broken(self._replace_codes(text))
         for form in patterns.FORMS:
             text = form.sub(lambda match: self._mark(match[0]), text)
         text = patterns.USERINFO.sub(lambda match: match[1] + self._mark(match[2]), text)
         text = self._unit_environment(self._secret_objects(text))
+        text = patterns.PGPASS.sub(lambda match: match[1] + self._mark(match[2]), text)
         text = patterns.USER_TOKEN.sub(lambda match: self._mark(match[0]), text)
         text = replace_values(patterns.USER_FLAG, text, self._mark, word=True)
         text = replace_values(patterns.WORD, text, self._mark, word=True)
@@ -145,9 +143,30 @@ class Redactor:
                 found[start, end] = text[start:end]
         return replace_spans(Sensitive(text, spans=found), self._mark) if found else text
 
+    def _replace_broken(self, text: str) -> str:
+        """Return the text without the known secrets that tags or ends of lines break, such as a terminal's."""
+        bare = Unbroken(text) if self._known or self._withheld else None
+        if bare is None or bare.is_whole:
+            return text
+        found = {**self._withheld_in(bare.text), **self._known.found_in(bare.text)}
+        words = {word for word in found if len(word) >= LEAST_DECODED and not patterns.is_ordinary(word)}
+        pieces, at = [], 0
+        for spans in bare.places_of(words):
+            (start, end), *others = spans
+            said = "".join(text[first:last] for first, last in spans)
+            pieces += [text[at:start], self._mark(found[said])]
+            for first, last in others:  # what broke it stays
+                pieces.append(text[end:first])
+                end = last
+            at = end
+        return "".join([*pieces, text[at:]])
+
+    def _withheld_in(self, text: str) -> dict[str, str]:
+        found = self._withheld.found_in(text).items()
+        return {spelling: value for spelling, value in found if value not in self._harmless}
+
     def _values_in(self, text: str) -> set[str]:
-        withheld = set(self._withheld.found_in(text).values()) - self._harmless
-        return {*self._known.found_in(text).values(), *withheld}
+        return {*self._known.found_in(text).values(), *self._withheld_in(text).values()}
 
     def _replace(
         self, spellings: Mapping[str, str], text: str, is_word: Callable[[str], bool], *, is_key: bool

@@ -1,0 +1,56 @@
+"""Texts in pieces: what stands in a text with markup or the ends of lines within it."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+
+# Tags, and the ends of lines with the blanks around them.
+_BREAK = re.compile(r"<[^<>\n]{1,400}>|(?:(?<![ \t])[ \t]+)?\\?(?:\r\n|\r|\n)[ \t]*")
+Span = tuple[int, int]
+
+
+class Unbroken:
+    """A text without the breaks in it, which knows where each character was.
+
+    Attributes:
+        text: what is left.
+    """
+
+    def __init__(self, text: str) -> None:
+        pieces, self._starts, self._places, count, at = [], [], [], 0, 0
+        for found in [*_BREAK.finditer(text), None]:
+            end = found.start() if found else len(text)
+            if end > at:
+                self._starts.append(count)
+                self._places.append(at)
+                pieces.append(text[at:end])
+                count += end - at
+            at = found.end() if found else end
+        self.text, self._length = "".join(pieces), count
+
+    @property
+    def is_whole(self) -> bool:
+        """True if there is no break."""
+        return len(self._starts) < 2  # noqa: PLR2004
+
+    def places_of(self, words: Iterable[str]) -> Iterator[list[Span]]:
+        """Yield where each of these texts stands in the original one: beginning and end of its pieces."""
+        taken = 0
+        found = (match.span() for word in words for match in re.finditer(re.escape(word), self.text))
+        for start, end in sorted(found):
+            if start >= taken:
+                yield self._pieces(start, end)
+                taken = end
+
+    def _pieces(self, start: int, end: int) -> list[Span]:
+        spans = []
+        number = bisect_right(self._starts, start) - 1
+        while start < end:
+            last = self._starts[number + 1] if number + 1 < len(self._starts) else self._length
+            stop = min(end, last)
+            place = self._places[number] + start - self._starts[number]
+            spans.append((place, place + stop - start))
+            start, number = stop, number + 1
+        return spans
