@@ -365,3 +365,25 @@ def test_what_is_not_a_pair_is_named_among_the_gates(item: str) -> None:
 def test_a_mode_that_is_given_is_not_asked_for(words: list[str], config: dict | None, is_said: bool) -> None:
     found = named(readiness("kube-proxy", "1.36", "1.37", ["kube-proxy", *words], config))
     assert (("1.37", "WARNS", "mode") not in found) is is_said
+
+
+@pytest.mark.parametrize(
+    ("lock", "gone"),
+    [
+        ("endpoints", "1.24"),
+        ("configmaps", "1.24"),
+        ("endpointsleases", "1.27"),
+        ("configmapsleases", "1.27"),
+        ("leases", ""),
+    ],
+)
+def test_a_lock_that_goes_is_named(lock: str, gone: str) -> None:
+    flag = f"--leader-elect-resource-lock={lock}"
+    for component, setting in (
+        ("kube-scheduler", "leaderElection.resourceLock"),
+        ("kube-controller-manager", "--leader-elect-resource-lock"),
+    ):
+        found = named(readiness(component, "1.22", "1.28", [component, flag]))
+        assert {row[0] for row in found if row[1:] == ("STOPS", setting)} == ({gone} if gone else set())
+    alone = readiness("kube-scheduler", "1.22", "1.28", ["kube-scheduler", flag, "--leader-elect=false"])
+    assert ("STOPS", "leaderElection.resourceLock") not in [row[1:] for row in named(alone)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,20 @@ from kubeharden.releases import Component, Flag, FlagTable
 
 # The one-letter flags: glog's and klog's "v" (pflag's PFlagFromGoFlag makes it a shorthand), and cobra's help.
 SHORTHANDS = {"v": "--v", "h": "--help"}
+
+
+# What a word begins with that is not an argument, and how it may have come there.
+_CAUSES = (
+    (re.compile(r"\\"), "does a backslash at the end of a line stand there twice, or before a blank?"),
+    (
+        re.compile(r"[0-9]?[<>]|[|&;#]"),
+        "systemd is not a shell: redirections, pipes and comments are words for it",
+    ),
+    (re.compile(r"\$"), "is a variable written with $$, which stands for a dollar sign?"),
+    (re.compile("[\u2010-\u2015\u2212]"), "is its dash another character than -?"),
+    (re.compile("[\u2018-\u201f]"), "is a quote another character than ' and \"?"),
+    (re.compile(r"\{\{|<%|@@"), "was a template not filled in?"),
+)
 
 
 class UnknownFlagError(UnitError):
@@ -69,16 +84,21 @@ def split_flags(argv: Sequence[str], table: FlagTable) -> list[FlagUse]:
             )
         if not word.startswith("-") or word in ("-", "--"):
             after = f" after {uses[-1].name}" if uses else ""
-            cause = (
-                "stands a blank after a backslash" if word.startswith("\\") else "is a value split by a space"
-            )
-            raise UnitError(f"{table.component} takes no argument{after}; {cause}?")
+            cause = _cause(word, table.flag(uses[-1].name) if uses else None)
+            raise UnitError(f"{table.component} takes no argument{after}; {cause}")
         name, has_value, value = _name_and_value(word, table)
         flag = table.flag(name)
         if not has_value:
             value = _next_value(name, flag, words)
         uses.append(FlagUse(name, value))
     return uses
+
+
+def _cause(word: str, before: Flag | None) -> str:
+    """Return why a word may be where no argument is taken; the word itself may be secret."""
+    if before is not None and before.type == "bool" and word.lower() in ("true", "false"):
+        return f"write {before.name}={word.lower()}, in one word"
+    return next((cause for pattern, cause in _CAUSES if pattern.match(word)), "is a value split by a space?")
 
 
 def _name_and_value(word: str, table: FlagTable) -> tuple[str, bool, str]:
