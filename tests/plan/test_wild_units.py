@@ -186,6 +186,35 @@ def test_a_drop_in_for_another_user_has_no_command() -> None:
     assert change.after == "[Service]\nUser=kubernetes\nGroup=kubernetes\n"
 
 
+@pytest.mark.parametrize("flags", ["/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet"])
+def test_who_writes_a_config_file_anew_is_said(flags: str) -> None:
+    row = {
+        "service": f"EnvironmentFile=-{flags}\nExecStart=/usr/bin/kubelet --kubeconfig=/k "
+        "--config=/var/lib/kubelet/config.yaml",
+        "files": {"/var/lib/kubelet/config.yaml": "kind: KubeletConfiguration\nmaxPods: 50\n"},
+        "runs": ["/usr/bin/kubelet", "--kubeconfig=/k", "--config=/var/lib/kubelet/config.yaml"],
+    }
+    remarks = [
+        remark.text for remark in plan_of(service_of(row)).remarks if remark.subject == f"kubelet on {MASTER}"
+    ]
+    said = [
+        text
+        for text in remarks
+        if text.startswith("kubeadm upgrade writes /var/lib/kubelet/config.yaml anew")
+    ]
+    assert bool(said) is ("kubeadm" in flags)
+
+
+@pytest.mark.parametrize(("value", "is_added"), [("yes", False), ("true", False), ("no", True), ("", True)])
+def test_a_service_with_a_user_of_its_own_gets_no_other(value: str, is_added: bool) -> None:
+    words = ["/usr/bin/kube-proxy", "--kubeconfig=/k"]
+    lines = f"DynamicUser={value}\nExecStart={' '.join(words)}"
+    row = {"component": "kube-proxy", "service": lines, "runs": words}
+    [change] = [change for change in plan_of(service_of(row)).node_changes if change.node == MASTER]
+    [unit] = [file.after for file in change.files if file.path.endswith(".service")]
+    assert ("User=root\nGroup=root" in unit) is is_added
+
+
 @pytest.mark.parametrize(
     "row", [row for row in READ if "hyperkube" in row["name"]], ids=lambda row: row["name"]
 )
@@ -219,6 +248,14 @@ def test_a_unit_that_the_inventory_names_and_the_node_does_not_have_is_said() ->
     facts = replace(SEEN, nodes=(replace(SEEN.node(MASTER), services={"kubelet": service}),))
     said = [remark.text for remark in make_plan(facts, GIVEN, POLICIES).remarks]
     assert "the inventory names its unit k8s-kubelet, and the node has no k8s-kubelet.service" in said
+
+
+@pytest.mark.parametrize("state", ["bad-setting", "error", "masked", "not-found"])
+def test_a_unit_that_systemd_cannot_read_is_said(state: str) -> None:
+    service = service_of({"service": "ExecStart=./kubelet"}, LoadState=state)
+    said = {remark.subject: remark.text for remark in make_plan(facts_with(service), GIVEN, POLICIES).remarks}
+    subject = f"kubelet on {MASTER}"
+    assert ("systemd cannot read its unit" in said.get(subject, "")) is (state in ("bad-setting", "error"))
 
 
 def test_a_drop_in_stands_after_the_one_of_a_package_that_has_the_command() -> None:

@@ -26,6 +26,7 @@ _CAUSES = (
     (re.compile(r"\$"), "is a variable written with $$, which stands for a dollar sign?"),
     (re.compile("[\u2010-\u2015\u2212]"), "is its dash another character than -?"),
     (re.compile("[\u2018-\u201f]"), "is a quote another character than ' and \"?"),
+    (re.compile(r"[A-Z][A-Za-z]+="), "does the line before this directive end with a backslash?"),
     (re.compile(r"\{\{|<%|@@"), "was a template not filled in?"),
 )
 

@@ -140,6 +140,11 @@ def migrate(
         result.refused.append(Setting("", "apiVersion", (config or {}).get("apiVersion"), str(error)))
     if result.refused:
         return _with_reservation(result)
+    kind = (config or {}).get("kind", versions.table.kind)
+    if kind != versions.table.kind:
+        why = f"it is the configuration of something else; expected {versions.table.kind}"
+        result.refused.append(Setting("", "kind", kind, f"{kind!r}: {why}"))
+        return _with_reservation(result)
     work = _Work(versions, chosen.of(component), result, existing)
     program = list(argv[: program_words(component, argv)])
     try:

@@ -234,7 +234,7 @@ class Service:
         values = self.values("Service", "ExecStart")
         commands = [command for value in values for command in read_commands(value, environment)]
         if len(commands) != 1:
-            raise UnitError(f"{self.place}: expected one ExecStart= in force, found {len(commands)}")
+            raise UnitError(f"{self.place}: {_other_number(len(commands))}")
         count = len(commands[0].words)
         if count > MOST_WORDS:
             raise UnitError(f"{self.place}: ExecStart= has {count} words; {MOST_WORDS} are the most")
@@ -282,6 +282,16 @@ class Service:
             said = MARKED.sub(r"%\1", path)
             raise UnitError(f"{self.place}: EnvironmentFile={said} does not exist")
         return found
+
+
+def _other_number(count: int) -> str:
+    """Return the sentence about a service that does not run one command."""
+    if not count:
+        return "no ExecStart= is in force in [Service], so that systemd starts nothing"
+    return (
+        f"{count} commands are in force in ExecStart=, which only Type=oneshot may have. Does a drop-in lack the empty "
+        "ExecStart= that takes back the one before?"
+    )
 
 
 def _matches(path: str, pattern: str) -> bool:

@@ -226,6 +226,10 @@ class ServiceFacts:
         if not path:
             return "", None
         fact = self.files.get(path)
+        if not path.startswith("/"):
+            raise UnitError(
+                f"{self.name} names --config={path}, which counts from the folder that it runs in: write the whole path"
+            )
         if fact is None:
             raise UnitError(f"{self.name} names --config={path}, but there is no such file")
         return path, read_config(fact)

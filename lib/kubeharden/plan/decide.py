@@ -20,6 +20,8 @@ from kubeharden.plan.upgrade import upgrade_findings
 from kubeharden.podsecurity import PolicySet
 from kubeharden.releases import Release, find_component, known_components
 
+UNREADABLE = ("bad-setting", "error")  # values of LoadState (systemd's UnitLoadState)
+
 
 def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan:
     """Plan what a run with these parameters would do to the nodes and the API as they are.
@@ -93,6 +95,13 @@ def _missing_services(facts: Facts) -> Iterator[Remark]:
                 why = f"runs in {group}, which is not a service of systemd, and is not changed"
                 yield Remark(f"{name} on {node.name}", why)
         for service in node.services.values():
+            state = service.show.get("LoadState")
+            if state in UNREADABLE and service.component.is_judged:
+                why = (
+                    f"systemd cannot read its unit (LoadState={state}), so that it is not changed: systemctl status "
+                    f"{service.unit} says why"
+                )
+                yield Remark(f"{service.name} on {node.name}", why)
             named = service.other_unit and not service.loaded
             if named and not any(other.service(service.name) for other in facts.nodes if other != node):
                 why = (

@@ -9,7 +9,7 @@ from kubeharden.errors import MigrationRefusedError, UnitError, UnknownReleaseEr
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan.model import FileChange, NodeChange, ObjectChange, Remark
-from kubeharden.plan.service_files import pending_fields, pending_restart
+from kubeharden.plan.service_files import hindrance, pending_fields, pending_restart
 from kubeharden.podsecurity import Impact, PolicySet
 from kubeharden.podsecurity.levels import NamespaceLevel
 
@@ -74,6 +74,8 @@ class Draft:
         pending = pending_fields(node, service)
         running = service.running_argv
         subject = f"{service.name} on {node.name}"
+        if why := hindrance(service, files):
+            raise MigrationRefusedError(why)
         if files and service.needs_reload:
             raise MigrationRefusedError(UNREAD_UNIT)
         if files and running and running[0] != service.unit_argv()[0]:

@@ -22,6 +22,29 @@ DROP_IN = "50-kubeharden.conf"
 LAST_DROP_IN = "zz-kubeharden.conf"  # where the command stands in a drop-in that is read after the other name
 # The values of Restart= that bring back a component that ends when its config file changes.
 BRINGS_BACK = ("always", "on-failure")
+# Places that nobody edits by hand, and what makes the files in them.
+MADE_ELSEWHERE = {
+    "/nix/store/": "NixOS makes it from its configuration: set it there (services.kubernetes), and leave the step out",
+    "/gnu/store/": "Guix makes it from its configuration: set it there, and leave the step out",
+    "/snap/": "it belongs to a snap, which is read-only: set it with snap set, and leave the step out",
+    "/run/": "it goes with the next boot: have what makes it say it, or name a file in /etc (--config)",
+    "/tmp/": "it may go with the next boot: name a file in /etc (--config)",  # noqa: S108 - a place that others use
+    "/usr/": "it belongs to a package: name a file in /etc (--config)",
+    "/lib/": "it belongs to a package: name a file in /etc (--config)",
+}
+LOCAL = "/usr/local/"
+# Directives that show a service other files than those of its node.
+ROOTS, COVERS = (
+    ("RootDirectory", "RootImage"),
+    (
+        "BindPaths",
+        "BindReadOnlyPaths",
+        "InaccessiblePaths",
+        "TemporaryFileSystem",
+    ),
+)
+# kubeadm's, and what says that it is there (cmd/krel/templates/latest/kubeadm/10-kubeadm.conf).
+KUBEADM_CONFIG, KUBEADM_FLAGS = "/var/lib/kubelet/config.yaml", "/var/lib/kubelet/kubeadm-flags.env"
 # Units here belong to packages or to nobody: an update or a reboot takes an edit away again.
 FOREIGN_UNITS = ("/lib/", "/usr/lib/", "/run/")
 
@@ -131,6 +154,44 @@ def ends_by_itself(service: ServiceFacts) -> str:
     return (
         "it watches its config file and may end by itself once that is exchanged, before any restart; with "
         f"Restart={restart}, {then}"
+    )
+
+
+def hindrance(service: ServiceFacts, files: Iterable[FileChange]) -> str:
+    """Return why files cannot be changed here: something else makes them, or the service does not see them."""
+    paths = [file.path for file in files]
+    if not paths:
+        return ""
+    program = service.unit_argv()[0]
+    for place, why in MADE_ELSEWHERE.items():
+        stores = [program] if "store" in place or "snap" in place else []
+        found = [path for path in (*paths, *stores) if path.startswith(place) and not path.startswith(LOCAL)]
+        if found:
+            return f"{found[0]} cannot be changed: {why}"
+    values = service.service.values
+    if root := next((each for each in ROOTS if any(v not in ("", "/") for v in values("Service", each))), ""):
+        return f"its unit has {root}=: it sees other files than those of the node. Take it out, or set it by hand"
+    read = [path for path in paths if not path.startswith("/etc/systemd/")]
+    for directive in COVERS:
+        for place in (place for value in values("Service", directive) for place in value.split()):
+            first, _, second = place.lstrip("-+").partition(":")
+            covered = second.partition(":")[0] if directive.startswith("Bind") else first
+            hidden = [path for path in read if covered and path.startswith(f"{covered.rstrip('/')}/")]
+            if hidden:
+                return (
+                    f"its unit has {directive}={place}: it sees another file than {hidden[0]}. Set it by hand"
+                )
+    return ""
+
+
+def written_anew(service: ServiceFacts, path: str) -> str:
+    """Return who writes a config file anew later, as it was before; empty where nobody is known to."""
+    sources = [value.removeprefix("-") for value in service.service.values("Service", "EnvironmentFile")]
+    if path != KUBEADM_CONFIG or KUBEADM_FLAGS not in sources:
+        return ""
+    return (
+        f"kubeadm upgrade writes {path} anew, by the ConfigMap kubelet-config in kube-system "
+        "(kubelet-config-RELEASE before 1.24): change that as well"
     )
 
 

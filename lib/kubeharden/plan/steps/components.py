@@ -22,6 +22,7 @@ from kubeharden.plan.service_files import (
     ends_by_itself,
     unit_changes,
     unreadable,
+    written_anew,
 )
 from kubeharden.plan.step import Step
 from kubeharden.releases import Component, ConfigFile, api_server, known_components, release_table
@@ -94,6 +95,8 @@ class _Planner:
             *unit_changes(service, argv, migration.argv, self._users(node, service, migration)),
         ]
         written = next((file for file in files if file.path == path), None)
+        if written is not None and (why := written_anew(service, path)):
+            self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
         self._comments(node, service, migration, written)
         if named and written is not None and (why := ends_by_itself(service)):
             self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
@@ -126,7 +129,13 @@ class _Planner:
         """``User=`` and ``Group=`` for the unit, where it has none of its own."""
         settings = {key: service.service.values("Service", key) for key in ("User", "Group")}
         user = self.row.user
-        if any(settings.values()) or not user:
+        is_dynamic = service.service.values("Service", "DynamicUser")[-1:] not in (
+            [],
+            ["no"],
+            ["false"],
+            ["0"],
+        )
+        if any(settings.values()) or not user or is_dynamic:
             return {}
         if self.row.own_user and (why := unreadable(node, service, migration)):
             self.draft.remarks.append(
