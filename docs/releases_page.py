@@ -23,11 +23,12 @@ wrote, and `python docs/releases_page.py` makes this page. What is not said to h
 
 """
 # The stages that a release has once for each way of pod security, in their order, and then those that it has once.
+ENFORCE = "enforce"  # PodSecurityPolicy has no such stage
 WAYS = (
     "plan",
     "harden",
     "proof",
-    "enforce",
+    ENFORCE,
     "second run",
     "kube-proxy's file changes",
     "poisoned change",
@@ -59,11 +60,13 @@ def _summary(
             yield f"| {row['version']} | {row['why']} | {day}: {words} | {' | '.join(['–'] * (len(ONCE) + 1))} |"
             continue
         seconds = sum(stage["seconds"] for stage in result["stages"])
-        cells = " | ".join(_cell(result["stages"], stage) for stage in ONCE)
+        cells = " | ".join(_cell(result["stages"], stage, row["pod_security"]) for stage in ONCE)
         yield f"| {result['version']} | {row['why']} | {result['date']} | {seconds} | {cells} |"
 
 
-def _cell(stages: list[Mapping[str, Any]], name: str) -> str:
+def _cell(stages: list[Mapping[str, Any]], name: str, ways: list[str]) -> str:
+    if name == ENFORCE and "psa" not in ways:
+        return "–"
     found = [stage for stage in stages if stage["stage"] == name or stage["stage"].startswith(f"{name} (")]
     if not found:
         return "not reached"

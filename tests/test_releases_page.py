@@ -13,7 +13,10 @@ assert SPEC.loader is not None
 releases_page = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(releases_page)
 
-RELEASES = {"1.20": {"version": "1.20.2", "why": "old"}, "1.37": {"version": "1.37.2", "why": "new"}}
+RELEASES = {
+    "1.20": {"version": "1.20.2", "why": "old", "pod_security": ["psp"]},
+    "1.37": {"version": "1.37.2", "why": "new", "pod_security": ["psp", "psa"]},
+}
 
 
 def row_of(version: str, results: dict[str, Any]) -> list[str]:
