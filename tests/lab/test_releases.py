@@ -177,7 +177,7 @@ class TestOneWay:
                     kept = [row for row in text.splitlines(keepends=True) if not row.startswith(f"{key}:")]
                     return f"{''.join(kept)}{line}\n"
 
-                words = poisoned(hand, hand.other_config(node, service, spoil))
+                words = poisoned(hand, hand.other_config(node, service, spoil), clean=False)
                 refused = "nothing was changed" in words
                 assert refused or "the files are as before" in words, words
                 saw.append(f"{service} with {line}: {'refused' if refused else 'put back'} by its node")
