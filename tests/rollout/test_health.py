@@ -62,13 +62,14 @@ class Changed:
         end = self.clock.monotonic() + seconds
         return self.health(settle).prove(change or self.change(), before or self.before(), restarted, end)
 
-    def node_object(self, ready: str) -> bytes:
+    def node_object(self, ready: str, reported: str = "") -> bytes:
         """The Node as the API has it, but for its condition Ready."""
         node = self.run.cluster.get("Node", NODE)
         assert node is not None
         for condition in node["status"]["conditions"]:
             if condition["type"] == "Ready":
                 condition["status"] = ready
+                condition["lastHeartbeatTime"] = reported or condition["lastHeartbeatTime"]
         return json.dumps(node).encode()
 
 
@@ -113,6 +114,30 @@ def test_ready_by_the_word_of_the_old_kubelet_is_no_proof(cluster: Changed) -> N
     with pytest.raises(ProofError, match=rf"last heartbeat is of 2\S+, before the restart \({NOT_YET}\)"):
         cluster.prove(restarted=NOT_YET, seconds=20)
     assert cluster.clock.monotonic() - start < 21  # it gave up when it had to
+
+
+@pytest.mark.parametrize(
+    ("renewed", "words"),
+    [
+        ("2026-01-02T03:04:15.000001Z", ""),
+        ("2026-01-02T03:04:05.999999Z", r"and its Lease of 2026\S+: it may be of before"),
+        ("", r"of the second of the restart \(2026-01-02T03:04:05Z\): it may be of before"),
+    ],
+)
+def test_a_heartbeat_in_the_second_of_the_restart_counts_once_the_lease_is_renewed(
+    cluster: Changed, renewed: str, words: str
+) -> None:
+    """A kubelet of 1.37 answers within a second of its start, and an unchanged status is posted every 5 minutes."""
+    restarted = "2026-01-02T03:04:05Z"
+    lease = {"metadata": {"name": NODE}, "spec": {"renewTime": renewed or None}}
+    place = f"/namespaces/kube-node-lease/leases/{NODE}"
+    cluster.faults.add("GET", place, 200, ALWAYS, json.dumps(lease).encode())
+    cluster.faults.add("GET", f"{ON_NODE}$", 200, ALWAYS, cluster.node_object("True", restarted))
+    if not words:
+        assert "Ready for 0.2 s with a new heartbeat" in cluster.prove(restarted=restarted)
+        return
+    with pytest.raises(ProofError, match=words):
+        cluster.prove(restarted=restarted)
 
 
 def test_a_node_that_is_not_ready_is_not_proved(cluster: Changed) -> None:

@@ -126,8 +126,13 @@ class Health:
         status = self.cluster.node_status(node)
         if not status.ready:
             return "the node is not Ready; look at `journalctl -u kubelet` there"
-        if status.reported <= restarted:
+        if status.reported < restarted:
             return f"the node's last heartbeat is of {status.reported or 'never'}, before the restart ({restarted})"
+        # A kubelet may post within the second of its start, and then not again for 5 minutes: its Lease tells.
+        if status.reported == restarted and _second(status.renewed) <= _second(restarted):
+            lease = f", and its Lease of {status.renewed}" if status.renewed else ""
+            words = f"the node's last heartbeat is of the second of the restart ({restarted}){lease}"
+            return f"{words}: it may be of before"
         return ""
 
     def _unhealthy(self, node: str) -> str:
@@ -232,3 +237,8 @@ def _old_process(found: ServiceFacts, old: ServiceFacts) -> list[str]:
     if restarts != "0":
         return [f"it has been restarted by systemd {restarts} times since"]
     return []
+
+
+def _second(time: str) -> str:
+    """Return the whole second of a time in RFC 3339 and UTC, as text that compares as the times do."""
+    return time[: len("2000-01-01T00:00:00")]
