@@ -26,7 +26,7 @@ LAST = {
     "arming": ("systemd-run", "*revert@*"),
     "armed": ("mv", "*kubeharden-new*"),
     "restarting": ("systemctl", f"restart {SERVICE}.service"),
-    "waiting": ("sleep", "1"),
+    "waiting": ("sleep", "2"),
     "reverting": ("cp", "*old.*kubeharden-new*"),
 }
 

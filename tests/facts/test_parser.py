@@ -57,7 +57,7 @@ def test_all_components_are_asked_for_in_the_order_of_their_rows() -> None:
         "etcd",
     ]
     assert len(observation_request()) == 1 + len(known_components())
-    assert observation_request(["etcd"]) == ["user=kubernetes", "etcd"]
+    assert observation_request(["etcd"]) == ["etcd"]
 
 
 def test_no_word_of_the_request_is_taken_apart_by_a_shell() -> None:

@@ -43,10 +43,13 @@ def observation_request(
     """Return the arguments of ``observe.sh``, which are words without blanks.
 
     Args:
-        services: which services to read; those of all known components by default.
+        services: which services to read, and nothing else; by default those of all known components, with what a
+            plan needs of the node besides: users, modes, systemd's version.
         units: the names of their units, where the inventory says another one.
     """
-    rows = known_components() if services is None else [find_component(name) for name in services]
+    if services is not None:
+        return [_words_of(row, (units or {}).get(row.name, "")) for row in map(find_component, services)]
+    rows = known_components()
     users = dict.fromkeys(f"user={row.own_user}" for row in known_components() if row.own_user)
     return [*users, *(_words_of(row, (units or {}).get(row.name, "")) for row in rows)]
 

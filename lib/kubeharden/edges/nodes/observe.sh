@@ -2,8 +2,8 @@
 #
 #   sh -c "$(cat observe.sh)" observe WORD...
 #
-# Words without blanks: user=NAME is a user whose groups to say; any other word is a service, with what there is to read
-# of it behind commas:
+# Words without blanks: user=NAME is a user whose groups to say; where there is one, the version of systemd and the modes
+# below /etc/kubernetes are said as well. Any other word is a service, with what there is to read of it behind commas:
 #
 #   unit=NAME                       the unit of this name, and no other; without it, where the service of its own name does
 #                                   not run, the one in whose control group the program does
@@ -364,8 +364,10 @@ host() {
   fi
   os=${os#\"}
   printf 'os=%s\n' "${os%\"}"
-  line=$(systemctl --version)
-  printf 'systemd=%s\n' "${line%%"$newline"*}"
+  if [ -n "$whole" ]; then
+    line=$(systemctl --version)
+    printf 'systemd=%s\n' "${line%%"$newline"*}"
+  fi
   line_of "$root/proc/sys/kernel/random/boot_id"
   printf 'boot=%s\n' "$line"
   # Where the kubelet looks, too: its --machine-id-file.
@@ -380,6 +382,8 @@ host() {
   fi
 }
 
+whole=''
+case " $*" in *" user="*) whole=yes ;; *) ;; esac
 printf '@observation %s\n' "$mark"
 section host
 host
@@ -392,7 +396,7 @@ for each in "$@"; do
 done
 
 # Modes and owners, for the question whether an unprivileged service user could read what it needs.
-if cd "$root/etc/kubernetes" 2>/dev/null; then
+if [ -n "$whole" ] && cd "$root/etc/kubernetes" 2>/dev/null; then
   section modes /etc/kubernetes
   find . -maxdepth 4 -exec stat -L -c '%a %U %G %n' {} + 2>/dev/null
 fi

@@ -116,10 +116,10 @@ follow() { # [STATE]: until it is over or stuck or in that state; work that is g
   done
 }
 
-hear() { # whether it tells something, within two seconds
+hear() { # whether it tells something, within four seconds
   [ -p "$folder/working" ] || { sleep 1 && return 1; }
   # Without fd 8: should "timeout" be killed, it ends with this session.
-  timeout 2 head -n 1 <"$folder/working" 8<&- >/dev/null 2>&1
+  timeout 4 head -n 1 <"$folder/working" 8<&- >/dev/null 2>&1
 }
 
 wait_for_release() { # so that the next one finds the node free

@@ -82,7 +82,7 @@ journal_since_restart() { # of the service: what it said before is of its old co
 
 watch() { # until the deadline, or whoever confirms it, ends this
   local proved="$identity"
-  while sleep 1; do
+  while sleep 2; do
     look
     [ "$identity" = "$proved" ] || break
   done
