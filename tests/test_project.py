@@ -105,7 +105,7 @@ def test_the_parameters_cell_and_the_library_name_the_same_parameters() -> None:
     library = defaults(Parameters)
     assert cell.keys() == library.keys()
     lists = {name for name, default in cell.items() if default == []}
-    assert lists == {"steps", "accept_breaking"}
+    assert lists == {"steps", "nodes", "accept_breaking"}
     assert {k: v for k, v in cell.items() if k not in lists} == {
         k: v for k, v in library.items() if k not in lists
     }

@@ -90,13 +90,16 @@ def start(
     change, person = _change(made), person or AtKernel()
     with _open(made, watched=person.is_there) as (inventory, rehearsal):
         made.check(inventory)
+        left_out = made.choose(inventory)
         approval = _approval(made, inventory)
         p = made.parameters
-        ports = connect(inventory, redactor)
+        chosen_nodes = [node for node in inventory.nodes if node.name not in left_out]
+        reached = inventory.model_copy(update={"nodes": chosen_nodes})
+        ports = connect(reached, redactor)
         if wrong := secret_texts(p.model_dump(include=IN_WORDS), redactor):  # now it knows passwords
             raise ParameterError(f"nothing was touched, because of the parameters: {'; '.join(wrong)}")
         record = Record(runs_folder(p.output_dir), inventory.cluster, p.change_id or made.label, redactor)
-        run = Run(made, inventory, record, ports, rehearsal, approval, parameters, person)
+        run = Run(made, reached, record, ports, rehearsal, approval, parameters, person, left_out)
     _emit_start(run, change)
     _current.append(run)
     if run.notebook.path is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from pydantic import ValidationError
+
 from kubeharden.errors import ParameterError
+from kubeharden.releases import known_components, known_types
 from kubeharden.releases.files import Row, read
 
 # In the order of their strength; a node above the profile's minimum keeps what it has.
@@ -29,10 +32,15 @@ class ComponentProfile(Row):
 
 
 class Profile(Row):
-    """A named set of hardening values, by component."""
+    """A named set of hardening values, by component.
+
+    Attributes:
+        digest: SHA-256 of its file, where it is one of your own.
+    """
 
     name: str
     components: Mapping[str, ComponentProfile]
+    digest: str = ""
 
     @classmethod
     @cache
@@ -49,6 +57,39 @@ class Profile(Row):
         raw = read(f"profiles/{name}", __package__)
         return cls(name=raw.pop("name"), components=raw)
 
+    @classmethod
+    def own(cls, name: str, content: Mapping[str, Any], digest: str) -> Profile:
+        """Return a profile of your own, from what its file holds: the same as the profiles that are shipped.
+
+        Args:
+            name: what it is called in a plan: the path of the file.
+            content: the mapping in the file.
+            digest: SHA-256 of the file.
+
+        Raises:
+            ParameterError: it has another form, or names a component or a field that there is not in any release.
+        """
+        known = [row.name for row in known_components() if row.config is not None]
+        parts = {key: value for key, value in content.items() if key != "name"}
+        wrong = [
+            f"{key}: there is no such component; expected some of {', '.join(known)}"
+            for key in parts
+            if key not in known
+        ]
+        components: dict[str, ComponentProfile] = {}
+        for component in (name for name in known if name in parts):
+            try:
+                components[component] = ComponentProfile.model_validate(parts[component])
+            except ValidationError as error:
+                places = (".".join(map(str, (component, *mistake["loc"]))) for mistake in error.errors())
+                wrong += [f"{place}: is not as in the profiles that are shipped" for place in places]
+                continue
+            wrong += _mistakes(component, components[component])
+        if wrong:
+            lines = "\n".join(f"  {line}" for line in dict.fromkeys(wrong))
+            raise ParameterError(f"profile: {name} is wrong:\n{lines}")
+        return cls(name=name, components=components, digest=digest)
+
     @staticmethod
     def names() -> list[str]:
         """Return the profiles that there are."""
@@ -59,6 +100,17 @@ class Profile(Row):
     def of(self, component: str) -> ComponentProfile:
         """Return what the profile says of ``component``; nothing where it does not mention it."""
         return self.components.get(component, ComponentProfile())
+
+
+def _mistakes(component: str, part: ComponentProfile) -> Iterator[str]:
+    """Yield what cannot be right: fields that no release has, and a TLS version that there is not."""
+    _, fields = known_types(component)
+    for path in dict.fromkeys((*part.require, *part.spell_out, *part.comment)):
+        if path not in fields:
+            yield f"{component}: no release has the field {path}"
+    version = part.require.get("tlsMinVersion", TLS_VERSIONS[-1])
+    if version not in TLS_VERSIONS[1:]:
+        yield f"{component}: tlsMinVersion: expected one of {', '.join(TLS_VERSIONS[1:])}"
 
 
 def strict_enough(path: str, value: Any, required: Any) -> bool:

@@ -343,6 +343,7 @@ class Facts:
 
     nodes: tuple[NodeFacts, ...]
     cluster: ClusterFacts
+    left_out: tuple[str, ...] = ()
 
     def node(self, name: str) -> NodeFacts:
         """Return the node of that name."""
@@ -350,8 +351,8 @@ class Facts:
 
     @property
     def unlisted(self) -> tuple[str, ...]:
-        """The nodes that the API has and nobody looked at."""
-        seen = {node.name for node in self.nodes}
+        """The nodes that the API has and the inventory does not."""
+        seen = {*(node.name for node in self.nodes), *self.left_out}
         names = (item["metadata"]["name"] for item in self.cluster.of("nodes"))
         return tuple(sorted(name for name in names if name not in seen))
 

@@ -201,6 +201,22 @@ def _check_path(text: str) -> None:
         raise ValueError(f"{why}; expected a path")
 
 
+def _check_profile(text: str) -> None:
+    """Check the name of a profile; what has a slash or ends as YAML does is the path of one of your own."""
+    if is_own_profile(text):
+        _check_path(text)
+    elif text not in Profile.names():
+        expected = ", ".join(Profile.names())
+        raise ValueError(
+            f"is not known; expected one of {expected}, or the path of a file such as profile.yaml"
+        )
+
+
+def is_own_profile(text: str) -> bool:
+    """Return whether a profile is named by the path of its file."""
+    return "/" in text or text.endswith((".yaml", ".yml"))
+
+
 def _check_digest(text: str) -> None:
     if not re.fullmatch("[0-9a-f]{64}", text):
         raise ValueError("is not the digest of a plan; expected the 64 digits that a run in mode plan shows")
@@ -209,6 +225,15 @@ def _check_digest(text: str) -> None:
 def _check_record(text: str) -> None:
     if not text:
         raise ValueError("is empty; expected the folder of a run, one of those in outputs/")
+
+
+def _nodes(value: Any) -> tuple[str, ...]:
+    value = _words(value)
+    if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
+        raise ValueError(
+            f"is {_text_of(value)}; expected a list of names of nodes, as they are in the inventory"
+        )
+    return tuple(dict.fromkeys(value))
 
 
 def _digits(value: Any) -> Any:
@@ -229,10 +254,12 @@ Digest = Annotated[Text, _check_with(_check_digest)]
 ChangeKind = Annotated[Text, _check_with(lambda text: _check_one_of(text, CHANGE_KINDS))]
 PlannedWindow = Annotated[Text, _check_with(Window.parse)]
 PathText = Annotated[Text, _check_with(_check_path)]
+ProfileText = Annotated[Text, _check_with(_check_profile, empty=False)]
 RecordFolder = Annotated[PathText, _check_with(_check_record, empty=False)]
 RehearsalName = Annotated[Text, AfterValidator(_check_rehearsal)]
 Steps = Annotated[tuple[str, ...], BeforeValidator(_steps)]
 Workloads = Annotated[tuple[str, ...], BeforeValidator(_workloads)]
+NodeNames = Annotated[tuple[str, ...], BeforeValidator(_nodes)]
 Objects = Annotated[tuple[str, ...], BeforeValidator(_objects)]
 Batch = Annotated[Text, BeforeValidator(_digits), _check_with(BatchSize.parse, empty=False)]
 
@@ -289,14 +316,15 @@ class ChangeParameters(RunParameters):
 
 
 class Parameters(ChangeParameters):
-    """The parameters of ``harden.ipynb``; empty ``steps`` are all steps."""
+    """The parameters of ``harden.ipynb``; empty ``steps`` are all steps, and empty ``nodes`` all of the inventory."""
 
+    nodes: NodeNames = ()
     dns_ip: Ip = ""
     dns_domain: Domain = ""
     cluster_cidr: Cidr = ""
     pause_image: Image = ""
     steps: Steps = Field((), validate_default=True)
-    profile: Annotated[Text, _one_of(*Profile.names())] = "article"
+    profile: ProfileText = "article"
     policies: PathText = ""
     pod_security: Annotated[Text, _one_of(*POD_SECURITY)] = "auto"
     enforce: Switch = False

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from kubeharden.components import Finding
+from kubeharden.components import Finding, Profile
 from kubeharden.components.admission_plugins import flag_value
 from kubeharden.errors import ParameterError, UnitError
 from kubeharden.facts import Facts, ServiceFacts
@@ -23,15 +23,23 @@ from kubeharden.releases import Release, find_component, known_components
 UNREADABLE = ("bad-setting", "error")  # values of LoadState (systemd's UnitLoadState)
 
 
-def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan:
+def make_plan(
+    facts: Facts, parameters: Parameters, policies: PolicySet, profile: Profile | None = None
+) -> Plan:
     """Plan what a run with these parameters would do to the nodes and the API as they are.
+
+    Args:
+        facts: what was seen.
+        parameters: what was asked for.
+        policies: the policies file.
+        profile: what to harden, where it is one of your own; else the one that the parameters name.
 
     Raises:
         ParameterError: a parameter does not fit the cluster (nothing was touched).
     """
     check_dns_ip(parameters.dns_ip, service_range(facts), "read from kube-apiserver's command line")
     steps = select_steps(parameters.steps)
-    parts = [Draft(facts, parameters, policies) for _ in steps]
+    parts = [Draft(facts, parameters, policies, profile) for _ in steps]
     for step, part in zip(steps, parts, strict=True):
         step.plan(part)
     _check_missing(parts)
@@ -42,6 +50,7 @@ def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan
         object_changes=tuple(change for part in parts for change in part.object_changes),
         remarks=(
             *machines.remarks(facts),
+            *_own_profile(profile),
             *_missing_services(facts),
             *(remark for part in parts for remark in part.remarks),
         ),
@@ -57,7 +66,14 @@ def make_plan(facts: Facts, parameters: Parameters, policies: PolicySet) -> Plan
         findings=_findings(facts, parameters.target_release, changes),
         cluster=facts.cluster.name,
         cluster_uid=facts.cluster.uid,
+        profile={"path": profile.name, "sha256": profile.digest} if profile else {},
     )
+
+
+def _own_profile(profile: Profile | None) -> Iterator[Remark]:
+    """Yield which file says what to harden, where that is a file of somebody's own."""
+    if profile is not None:
+        yield Remark("profile", f"what is hardened stands in {profile.name} (SHA-256 {profile.digest})")
 
 
 def _wrong_names(facts: Facts) -> Iterator[Remark]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from kubeharden.components import Migration
+from kubeharden.components import Migration, Profile
 from kubeharden.errors import MigrationRefusedError, UnitError, UnknownReleaseError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.inputs.parameters import Parameters
@@ -26,14 +26,18 @@ class Draft:
         facts: what was seen.
         parameters: what was asked for.
         policies: the policies file.
+        profile: what to harden, where it is one of your own; else the one that the parameters name.
 
     Attributes:
         node_changes, object_changes, remarks, refused, namespaces, impacts: as in ``Plan``.
         missing: the nodes without a value that no parameter gives, by the parameter's name.
     """
 
-    def __init__(self, facts: Facts, parameters: Parameters, policies: PolicySet) -> None:
+    def __init__(
+        self, facts: Facts, parameters: Parameters, policies: PolicySet, profile: Profile | None = None
+    ) -> None:
         self.facts, self.parameters, self.policies = facts, parameters, policies
+        self.profile = profile or Profile.load(parameters.profile)
         self.node_changes: list[NodeChange] = []
         self.object_changes: list[ObjectChange] = []
         self.remarks: list[Remark] = []

@@ -79,10 +79,12 @@ def refusals(facts: Facts) -> Iterator[Remark]:
 
 def remarks(facts: Facts) -> Iterator[Remark]:
     """Yield what else there is to know of the machines."""
+    if facts.left_out:
+        yield Remark("nodes", left_out_words(facts))
     if facts.unlisted:
         yield Remark(f"inventory of {facts.cluster.name}", unlisted_words(facts))
     yield from (remark for remark, is_certain in _strangers(facts) if not is_certain)
-    if not _server_places(facts):
+    if not _server_places(facts) and not facts.left_out:
         yield Remark("control plane", "kube-apiserver was not found on any node: where it runs is not known")
 
 
@@ -92,6 +94,14 @@ def unlisted_words(facts: Facts) -> str:
         return ""
     names = ", ".join(facts.unlisted)
     return f"leaves out nodes of the API, on which nothing is seen, changed or proved: {names}"
+
+
+def left_out_words(facts: Facts) -> str:
+    """Return which nodes of the inventory this run leaves alone, in words; empty where it leaves none."""
+    if not facts.left_out:
+        return ""
+    names = ", ".join(facts.left_out)
+    return f"leaves out these of the inventory, on which nothing is seen, changed or proved, in any step: {names}"
 
 
 def _twins(facts: Facts) -> Iterator[Remark]:

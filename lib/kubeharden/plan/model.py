@@ -192,6 +192,7 @@ class Plan:
         cluster_uid: the UID of its namespace kube-system.
         rollout: how it is carried out, as plain data: at what pace, on which machines, in which order; empty where
             that has not been decided.
+        profile: path and SHA-256 of the file that says what to harden; empty for a profile that is shipped.
     """
 
     steps: tuple[str, ...]
@@ -206,6 +207,7 @@ class Plan:
     cluster: str = ""
     cluster_uid: str = ""
     rollout: Mapping[str, Any] = field(default_factory=dict)
+    profile: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, step: str) -> Plan:
         """Return the part of the plan that is one step; all but steps and changes is that of the whole plan."""
@@ -266,6 +268,7 @@ class Plan:
         return {
             "cluster": {"name": self.cluster, "uid": self.cluster_uid},
             **({"rollout": dict(self.rollout)} if self.rollout else {}),
+            **({"profile": dict(self.profile)} if self.profile else {}),
             "steps": list(self.steps),
             "nodes": [
                 {

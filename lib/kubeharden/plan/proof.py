@@ -13,7 +13,7 @@ from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import sensitive_command, sensitive_value
 from kubeharden.facts.warnings import flag_and_message, group
 from kubeharden.kube.rbac import usable_policies
-from kubeharden.plan.machines import unlisted_words
+from kubeharden.plan.machines import left_out_words, unlisted_words
 from kubeharden.plan.model import NodeChange, Plan
 from kubeharden.plan.step import POD_SECURITY
 from kubeharden.podsecurity.levels import label_text, labels_of
@@ -63,6 +63,7 @@ def compare(
     ]
     problems += _stops(before, after)
     notes = [f"the inventory {words}" for words in (unlisted_words(after),) if words]
+    notes += [f"the parameter nodes {words}" for words in (left_out_words(after),) if words]
     if applied:
         undone = plan.subjects - set(plan.subjects if carried_out is None else carried_out)
         judged = plan.without(undone)

@@ -26,6 +26,7 @@ def header_of(run: Run) -> View:
         *([("Target release", target)] if target else []),
         ("Cluster", f"{run.inventory.cluster}, API user {run.cluster.user or '(unnamed)'}"),
         ("Nodes", ", ".join(node.name for node in run.inventory.nodes)),
+        *([("Nodes left out", ", ".join(run.left_out))] if run.left_out else []),
         ("Record", str(run.record.folder)),
     ]
     clusters: list[tuple[str, ...]] = []

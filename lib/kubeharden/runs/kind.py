@@ -58,6 +58,14 @@ class Kind(Generic[R]):
             ParameterError: they do not fit.
         """
 
+    def choose(self, inventory: Inventory) -> tuple[str, ...]:  # noqa: ARG002 - the signature of a kind
+        """Return the names of the nodes of the inventory that the run leaves alone.
+
+        Raises:
+            ParameterError: the parameters name others than it has.
+        """
+        return ()
+
     def check_network(self, ranges: Sequence[Network], source: str) -> None:
         """Check the parameters against the API server's service range.
 

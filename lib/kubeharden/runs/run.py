@@ -96,10 +96,11 @@ class Run:
         approval: Approval | None,
         given: Callable[[], RunParameters],
         person: Person,
+        left_out: tuple[str, ...] = (),
     ) -> None:
         self.kind, self.parameters = kind, kind.parameters
         self.inventory, self.record, self.rehearsal, self.approval = inventory, record, rehearsal, approval
-        self._given, self.person = given, person
+        self._given, self.person, self.left_out = given, person, left_out
         self.redactor = record.redactor
         self.ports, self.nodes, self.cluster = ports, ports.nodes, ports.cluster
         self.emit = Listeners(record)
@@ -149,7 +150,7 @@ class Run:
         Raises:
             KubehardenError: a node or the API server cannot be reached.
         """
-        self._facts = observe(self.ports, Reading())
+        self._facts = self._observe()
         self.emit(Observed.of(self._facts))
         return views.facts_view(self._facts)
 
@@ -335,7 +336,7 @@ class Run:
         Raises:
             ProofError: something is not as promised. What was found is shown first.
         """
-        after = observe(self.ports, Reading())
+        after = self._observe()
         applied, plan = self.kind.mode == "apply", self.current_plan
         proof = compare(self.facts, after, plan, applied=applied, carried_out=self._carried_out)
         self.emit(Proved.of(proof, after))
@@ -409,6 +410,9 @@ class Run:
     def _rollout_data(self) -> dict[str, Any]:
         """Return how the plan is carried out; a rehearsal that was started for this run has other ports each time."""
         return rollout_data(self.rollout.pace, self.inventory, self.facts, ports=self.rehearsal is None)
+
+    def _observe(self) -> Facts:
+        return replace(observe(self.ports, Reading()), left_out=self.left_out)
 
     def _say(self, text: str) -> None:
         show(View([Message(text, NOTE)]), self.redactor)

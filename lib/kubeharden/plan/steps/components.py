@@ -80,7 +80,7 @@ class _Planner:
             service.release,
             argv,
             config,
-            profile=self.parameters.profile,
+            profile=self.draft.profile,
             config_path=path,
             fields=self._fields(),
             flags=self._flags(),

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kubeharden.components import Profile
+from kubeharden.errors import ParameterError
 from kubeharden.facts import Facts
-from kubeharden.inputs.inventory import Network
-from kubeharden.inputs.parameters import Parameters, check_dns_ip
+from kubeharden.inputs.documents import read_document
+from kubeharden.inputs.inventory import Inventory, Network
+from kubeharden.inputs.parameters import Parameters, check_dns_ip, is_own_profile
 from kubeharden.inputs.project import POLICIES, find, project_folder
 from kubeharden.plan import Plan
 from kubeharden.plan.decide import make_plan
 from kubeharden.plan.events import JudgedPods
-from kubeharden.plan.step import Right
+from kubeharden.plan.model import Remark
+from kubeharden.plan.step import POD_SECURITY, Right
 from kubeharden.plan.steps import select_steps
 from kubeharden.podsecurity import read_policies
+from kubeharden.records.provenance import file_digest
 from kubeharden.runs.kind import Backup, ChangeKind
 from kubeharden.runs.verb import verb
 from kubeharden.show.display import View
@@ -43,6 +49,7 @@ class Harden(ChangeKind[Parameters]):
         super().__init__(parameters)
         given = parameters.policies
         self.policies = read_policies(find(given) if given else project_folder() / POLICIES)
+        self.profile = _own_profile(parameters.profile)
         self.steps = parameters.steps
 
     @property
@@ -61,4 +68,45 @@ class Harden(ChangeKind[Parameters]):
 
     def make_plan(self, facts: Facts, backup: Backup) -> Plan:  # noqa: ARG002 - the signature of a kind
         """Return the plan of the steps."""
-        return make_plan(facts, self.parameters, self.policies)
+        parameters = self.parameters.model_copy(update={"steps": self.steps})
+        plan = make_plan(facts, parameters, self.policies, self.profile)
+        return replace(plan, remarks=(*self._left_undone(), *plan.remarks))
+
+    def _left_undone(self) -> Iterator[Remark]:
+        for step in self.parameters.steps:
+            if step not in self.steps:
+                why = "is of the whole cluster, and nodes names none of its control plane: it is left undone"
+                yield Remark(step, why)
+
+    def choose(self, inventory: Inventory) -> tuple[str, ...]:
+        """Return the nodes that ``nodes`` leaves alone; without a node of the control plane, pod security is, too."""
+        wanted = self.parameters.nodes
+        names = [node.name for node in inventory.nodes]
+        if unknown := [name for name in wanted if name not in names]:
+            raise ParameterError(
+                f"nodes: {', '.join(map(repr, unknown))} is not in the inventory; it has {', '.join(names)}. "
+                "Nothing was touched"
+            )
+        if not wanted:
+            return ()
+        if not any(node.control_plane for node in inventory.nodes if node.name in wanted):
+            self.steps = tuple(step for step in self.steps if step != POD_SECURITY)
+        if not self.steps:
+            raise ParameterError(
+                f"nodes: {', '.join(wanted)} is not of the control plane, and the step {POD_SECURITY} is of the whole "
+                "cluster: there is nothing to do. Nothing was touched"
+            )
+        return tuple(name for name in names if name not in wanted)
+
+
+def _own_profile(text: str) -> Profile | None:
+    """Return the profile that a path names; None for the name of one that is shipped.
+
+    Raises:
+        ParameterError: it cannot be read, or is wrong.
+    """
+    if not is_own_profile(text):
+        return None
+    path = find(text)
+    content = read_document(path, "profile", "parameters/profile.example.yaml")
+    return Profile.own(text, content, file_digest(path))
