@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kubeharden.components.admission_plugins import enable_admission_plugin, flag_value
+from kubeharden import Effect, readiness
+from kubeharden.components.admission_plugins import enable_admission_plugin, flag_value, switches_on
 from kubeharden.errors import MigrationRefusedError
 
 OLD = (
@@ -67,3 +68,25 @@ def test_a_release_without_the_plugin_is_refused() -> None:
 def test_the_last_value_of_a_flag_counts() -> None:
     assert flag_value(["a", "--x=1", "--x", "2"], "--x") == "2"
     assert flag_value(["a"], "--x") is None
+
+
+def test_a_value_that_is_missing_has_no_items() -> None:
+    assert change("1.20", "--v=2", "--enable-admission-plugins") == [
+        "--v=2",
+        "--enable-admission-plugins=PodSecurityPolicy",
+    ]
+    assert not switches_on(["kube-apiserver", "--enable-admission-plugins"], "PodSecurityPolicy")
+
+
+def test_each_use_of_a_list_of_plugins_is_judged() -> None:
+    words = [
+        "kube-apiserver",
+        "--enable-admission-plugins=DenyEscalatingExec,",
+        "--enable_admission_plugins",
+        "Own",
+    ]
+    found = {
+        (finding.setting, finding.effect) for finding in readiness("kube-apiserver", "1.20", "1.21", words)
+    }
+    assert ("--enable-admission-plugins: DenyEscalatingExec", Effect.STOPS) in found
+    assert ("--enable-admission-plugins: Own", Effect.NOT_JUDGED) in found

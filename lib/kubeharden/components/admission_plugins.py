@@ -35,7 +35,7 @@ def enable_admission_plugin(release: str | Release, argv: Sequence[str], plugin:
     table = admission_plugins(release)
     if plugin in table.removed:
         raise MigrationRefusedError(f"kube-apiserver {release} has no admission plugin {plugin} any more")
-    old, enabled, disabled = (_values(argv, flag) for flag in (OLD, ENABLE, DISABLE))
+    old, enabled, disabled = (list_values(argv, flag) for flag in (OLD, ENABLE, DISABLE))
     if plugin in (disabled or ()):
         raise MigrationRefusedError(
             f"{DISABLE} names {plugin}: somebody switched it off on purpose; take it out by hand first"
@@ -54,7 +54,7 @@ def remove_admission_plugin(argv: Sequence[str], plugin: str) -> AdmissionChange
     """Return the command line without ``plugin`` among the plugins that are switched on, and every other as it was."""
     changed, notes = tuple(argv), []
     for flag in (OLD, ENABLE):
-        values = _values(changed, flag) or []
+        values = list_values(changed, flag) or []
         if plugin in values:
             changed = tuple(_replace(changed, flag, [value for value in values if value != plugin]))
             notes.append(f"{plugin} taken out of {flag}")
@@ -63,12 +63,12 @@ def remove_admission_plugin(argv: Sequence[str], plugin: str) -> AdmissionChange
 
 def switches_on(argv: Sequence[str], plugin: str) -> bool:
     """Return whether a command line names ``plugin`` among the plugins that are on."""
-    return any(plugin in (_values(argv, flag) or ()) for flag in (OLD, ENABLE))
+    return any(plugin in (list_values(argv, flag) or ()) for flag in (OLD, ENABLE))
 
 
 def feature_gate(argv: Sequence[str], gate: str) -> str | None:
     """Return what a command line says of a feature gate, ``true`` or ``false``; None where it says nothing."""
-    pairs = [item.partition("=") for item in _values(argv, "--feature-gates") or ()]
+    pairs = [item.partition("=") for item in list_values(argv, "--feature-gates") or ()]
     return next((value.lower() for name, _, value in reversed(pairs) if name == gate), None)
 
 
@@ -94,13 +94,13 @@ def _from_old_list(argv: Sequence[str], old: list[str], left_out: list[str], plu
     return AdmissionChange(tuple(changed), tuple(notes))
 
 
-def _values(argv: Sequence[str], name: str) -> list[str] | None:
-    """Return the items of a list flag over all its uses, or None where it is not given."""
+def list_values(argv: Sequence[str], name: str) -> list[str] | None:
+    """Return the items of a list flag over all its uses, or None where it is not given; a missing value has none."""
     found: list[str] | None = None
     for index, word in enumerate(argv):
         head, has_value, value = word.partition("=")
         if head.replace("_", "-") == name:
-            text = value if has_value else argv[index + 1]
+            text = value if has_value else "".join(argv[index + 1 : index + 2])
             found = [*(found or ()), *(item for item in text.split(",") if item)]
     return found
 

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from kubeharden.components import paths
-from kubeharden.components.admission_plugins import DISABLE, ENABLE, OLD, flag_value
+from kubeharden.components.admission_plugins import DISABLE, ENABLE, OLD, list_values
 from kubeharden.components.effective import caseless, decode, effective_config
 from kubeharden.components.flags import FlagUse, split_flags, value_of
 from kubeharden.components.gates import FLAG, from_flag, judge_gates, not_pairs
@@ -324,9 +324,7 @@ def speakable(target: ReleaseTable, config: Mapping[str, Any], path: str) -> boo
 def _admission(component: str, words: Sequence[str], release: Release) -> Iterator[Finding]:
     """Admission plugins that are gone in ``release``, with which it does not start, and those that no table has."""
     table = admission_plugins(release)
-    named = {
-        name: flag for flag in (OLD, ENABLE, DISABLE) for name in (flag_value(words, flag) or "").split(",")
-    }
+    named = {name: flag for flag in (OLD, ENABLE, DISABLE) for name in list_values(words, flag) or ()}
     for name, flag in named.items():
         setting = f"{flag}: {name}"
         if name in table.removed:
