@@ -56,7 +56,7 @@ def test_units_have_names_for_all_nodes_and_for_one(folder: Path) -> None:
     [
         ("cluster: lab", "clustr: lab", r"clustr: there is no such key"),
         ("cluster: lab\n", "", r"cluster: is missing"),
-        ("user: ops", "user: 7", r"ssh.user: .*string"),
+        ("user: ops", "user: 7", r"ssh.user: expected the name of a user"),
         ("port: 2222", "port: 70000", r"nodes.1.port: .*65535"),
         ("port: 2222", "port: '22'", r"nodes.1.port: .*integer"),
         ("name: k8s-node1", "name: k8s-master", r"named twice: k8s-master"),
@@ -97,6 +97,36 @@ def test_units_have_names_for_all_nodes_and_for_one(folder: Path) -> None:
         ),
         ("port: 2222", "services: {kubelet: k.socket}", r"services.kubelet: is the name of a socket"),
         ("port: 2222", "services: {kubelet: -H}", r"services.kubelet: .*pattern"),
+        (
+            "name: k8s-node1",
+            "name: Node1",
+            r"nodes.1.name: expected the name of its Node object: small letters",
+        ),
+        (
+            "control_plane: true",
+            "control-plane: true",
+            r"control-plane: there is no such key; did you mean control_plane",
+        ),
+        (
+            "host: 10.88.0.11",
+            "host: ssh://ops@10.88.0.11",
+            r"k8s-node1: its host is not a name or an address",
+        ),
+        ("host: 10.88.0.11", "host: '10.88.0.11:22:22'", r"k8s-node1: its host is not .*\[::1\]:22"),
+        ("host: 10.88.0.11", "host: 'a;b'", r"k8s-node1: its host is not a name"),
+        (
+            "host: 10.88.0.11",
+            "host: '10.88.0.11 '",
+            r"nodes.1.host: expected a name or an address, with user@",
+        ),
+        ("user: ops", "user: ops, sudo: yes", r"ssh.sudo: expected nopasswd, or password"),
+        ("user: ops", "user: 'a b'", r"ssh.user: expected the name of a user"),
+        ("user: ops", "user: ops, gateway: 'a,b'", r"ssh.gateway: expected one host"),
+        (
+            "identity_file: id",
+            "identity_file: $HOME/id",
+            r"identity_file names .*Variables are not filled in",
+        ),
         ("port: 2222", "services: {kubelet: 7}", r"nodes.1.services.kubelet: .*string"),
         ("known_hosts: known", "known_hosts: nowhere", r"ssh.known_hosts names .*nowhere"),
         ("identity_file: id", "identity_file: nokey", r"ssh.identity_file names .*nokey"),
@@ -130,3 +160,17 @@ def test_the_shipped_example_is_right(folder: Path) -> None:
     (folder / "id_ed25519").write_text("")
     (folder / "known_hosts").write_text("")
     assert read_inventory(write(folder, example.read_text())).cluster == "lab"
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["n1", "10.0.0.1:22", "ops@n1.example", "fe80::1%eth0", "[2001:db8::1]:22", "a@b@n1", "m\u00fcnchen"],
+)
+def test_a_host_is_a_name_or_an_address(folder: Path, host: str) -> None:
+    text = GOOD.replace("host: 10.88.0.11, port: 2222", f"host: '{host}'")
+    assert read_inventory(write(folder, text)).nodes[1].host == host
+
+
+@pytest.mark.parametrize("user", ["ops", "DOM\\ops", "ops@corp.example", "o_p.s-1"])
+def test_a_user_may_be_of_a_domain(folder: Path, user: str) -> None:
+    assert read_inventory(write(folder, GOOD.replace("user: ops", f"user: '{user}'"))).ssh.user == user

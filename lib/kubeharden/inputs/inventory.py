@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,8 +37,12 @@ SEVERAL_KUBECONFIGS = (
     ". Are these several, as in $KUBECONFIG? Make one of them, and name that: "
     "KUBECONFIG=… kubectl config view --flatten > one.kubeconfig"
 )
+VARIABLE = ". Variables are not filled in: write the whole path, or begin it with ~"
 SSH_PORT = 22
 MOST_PORTS = 65535
+# Of a directory, a user may have a domain: DOMAIN\\user, or user@domain.
+USER = r"^[A-Za-z_][A-Za-z0-9_.@+\\-]*$"
+_NAME_OF_HOST = re.compile(r"\w[\w.-]*")
 # [user@]host[:port]
 GATEWAY = r"^([A-Za-z_][A-Za-z0-9_.-]*@)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$"
 
@@ -59,7 +63,7 @@ def split_host(text: str) -> tuple[str, str, int | None]:
 class Ssh(_Strict):
     """SSH logins. A setting that is left out is taken from the client configuration, as OpenSSH resolves it."""
 
-    user: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")] | None = None
+    user: Annotated[str, Field(pattern=USER)] | None = None
     port: Annotated[int, Field(ge=1, le=MOST_PORTS)] | None = None
     identity_file: str | None = None
     known_hosts: str | None = None
@@ -108,6 +112,17 @@ def _check_components(services: dict[str, str]) -> dict[str, str]:
 Services = Annotated[dict[str, Unit], AfterValidator(_check_components)]
 
 
+# What a text must be, by its key, for messages.
+EXPECTED = {
+    "cluster": "letters, digits, dots, dashes and underscores",
+    "name": "the name of its Node object: small letters, digits, dots and dashes (kubectl get nodes)",
+    "host": "a name or an address, with user@ before it and :port behind it where they are needed",
+    "user": "the name of a user",
+    "gateway": "one host, with user@ before it and :port behind it where they are needed",
+    "sudo": "nopasswd, or password to be asked for it once",
+}
+
+
 class Node(_Strict):
     """A node: the name of its Node object, and the way to it.
 
@@ -128,11 +143,31 @@ class Node(_Strict):
     def _has_place(self) -> Node:
         if self.connection == "ssh" and not self.host:
             raise ValueError(f"{self.name} has no host, the address that SSH goes to")
+        user, place, _ = split_host(self.host)
+        if self.host and not (_is_host(place) and (not user or re.match(USER, user))):
+            raise ValueError(
+                f"{self.name}: its host is not {EXPECTED['host']}; an IPv6 address has its port as [::1]:22"
+            )
         if (port := split_host(self.host)[2]) is not None and not 1 <= port <= MOST_PORTS:
             raise ValueError(f"{self.name}: {self.host} names the port {port}; there are 1 to {MOST_PORTS}")
         if self.connection == "local" and (self.host or self.port):
             raise ValueError(f"{self.name} is this machine (connection: local): it has no host and no port")
         return self
+
+
+def _is_host(text: str) -> bool:
+    """Return whether a text is the name or the address of a host."""
+    if ":" not in text:
+        return _NAME_OF_HOST.fullmatch(text) is not None
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _all_keys() -> list[str]:
+    return [*Inventory.model_fields, *Node.model_fields, *Ssh.model_fields]
 
 
 class Inventory(_Strict):
@@ -196,7 +231,9 @@ def read_inventory(path: Path) -> Inventory:
     try:
         inventory = Inventory.model_validate(raw)
     except ValidationError as error:
-        raise ParameterError(f"inventory: {path} is wrong:\n{mistakes(error)}") from None
+        raise ParameterError(
+            f"inventory: {path} is wrong:\n{mistakes(error, _all_keys(), EXPECTED)}"
+        ) from None
     return _with_absolute_paths(inventory, path.resolve().parent)
 
 
@@ -225,6 +262,12 @@ def _with_absolute_paths(inventory: Inventory, folder: Path) -> Inventory:
         ("approvers", approvers),
     ):
         if text is not None and not Path(text).is_file():
-            hint = SEVERAL_KUBECONFIGS if what == "kubeconfig" and ":" in text else ""
+            hint = (
+                SEVERAL_KUBECONFIGS
+                if what == "kubeconfig" and ":" in text
+                else VARIABLE
+                if "$" in text
+                else ""
+            )
             raise ParameterError(f"inventory: {what} names {text}, but there is no such file{hint}")
     return result
