@@ -40,7 +40,7 @@ SEVERAL_KUBECONFIGS = (
 VARIABLE = ". Variables are not filled in: write the whole path, or begin it with ~"
 SSH_PORT = 22
 MOST_PORTS = 65535
-# Of a directory, a user may have a domain: DOMAIN\\user, or user@domain.
+# A user of a directory may have a domain: DOMAIN\\user, or user@domain.
 USER = r"^[A-Za-z_][A-Za-z0-9_.@+\\-]*$"
 _NAME_OF_HOST = re.compile(r"\w[\w.-]*")
 # [user@]host[:port]
