@@ -309,6 +309,25 @@ def test_no_secret_is_ever_read(article: Rehearsal, tmp_path: Path, monkeypatch:
     assert "Secret" not in RESOURCES
 
 
+@pytest.mark.parametrize(
+    ("applied", "stays"),
+    [
+        ('{"kind":"Namespace","metadata":{"annotations":{},"name":"shop"}}\n', True),
+        ('{"kind":"Namespace","metadata":{"name":"a \\u003c b"}}', True),
+        ('{"kind":"Secret","data":{"a":"cGxhbnRlZC0x"}}', False),
+        ('{"kind":"Secret","data":{"a":"cGxhbnRlZC0x"},"data":{}}', False),
+        ('{"kind":"Secret","data":{"a":"cGxhbnRlZC0x"}', False),
+    ],
+)
+def test_what_kubectl_has_applied_stays_to_the_byte_where_no_secret_is_in_it(
+    redactor: Redactor, applied: str, stays: bool
+) -> None:
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": applied}
+    shown = redactor.redact_data({"metadata": {"annotations": annotations}})["metadata"]["annotations"]
+    assert (shown == annotations) == stays
+    assert "cGxhbnRlZC0" not in str(shown)
+
+
 def test_secret_objects_are_known_in_data_and_in_text(redactor: Redactor) -> None:
     secret = {
         "kind": "Secret",

@@ -296,3 +296,25 @@ def test_a_unit_with_specifiers_is_put_back(tmp_path: Path, roll_back: RollBack)
     back.roll_back()
     assert "✘" not in str(back.prove())
     assert files_of(world) == before
+
+
+def test_labels_of_a_namespace_that_kubectl_has_applied_are_put_back(
+    tmp_path: Path, roll_back: RollBack
+) -> None:
+    """What `kubectl apply` writes into an annotation is JSON in a text: the plan and the record keep it to the byte."""
+    world = World("containerd-1.36")
+    cluster = world.ports().cluster
+    applied = '{"apiVersion":"v1","kind":"Namespace","metadata":{"annotations":{},"name":"shop"}}\n'
+    namespace = cluster.get("Namespace", "shop")
+    assert namespace is not None
+    namespace["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": applied}
+    cluster.replace(namespace)
+    before = decided(world)
+    run = planned(world, tmp_path, steps=["pod-security"])
+    run.apply("pod-security")
+    run.finish()
+    assert decided(world) != before
+    names = [kept.name for kept in read_run(run.record.folder).objects]
+    back = roll_back(world, run.record.folder, accept_unvouched=names)
+    back.roll_back()
+    assert decided(world) == before

@@ -247,9 +247,11 @@ class Redactor:
         return self._mark(value)
 
     def _apply(self, text: str) -> str:
-        """Redact an object that kubectl keeps as text inside another."""
+        """Redact an object that kubectl keeps as text inside another; where nothing goes, it stays to the byte."""
         try:
-            return json.dumps(self.redact_data(json.loads(text)), ensure_ascii=False)
+            data = json.loads(text, object_pairs_hook=_without_doubles)
+            shown = self.redact_data(data)
+            return text if shown == data else json.dumps(shown, ensure_ascii=False)
         except (ValueError, RecursionError):
             return self._mark(text)
 
@@ -300,3 +302,11 @@ def decode(value: str) -> str:
     except ValueError:
         return ""
     return text if len(text) >= LEAST_DECODED else ""
+
+
+def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of JSON, in which no name may stand twice: the first value would be seen by nobody here."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a name stands twice")
+    return made
