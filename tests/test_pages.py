@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 
+import kubeharden
+from documents.api import PUBLIC, public_names
 from documents.pages import error_parts, error_tree, made_anew
 from documents.pages import pages as made_pages
 from kubeharden import errors
@@ -85,3 +88,18 @@ def test_every_error_says_its_causes_and_the_way_out(error: type[errors.Kubehard
     assert all(error_parts(error))
     assert error.__name__.lower() in anchors(ROOT / "docs" / "errors.md")
     assert f" {error.__name__} " in (errors.__doc__ or "").replace("\n", " "), "its place in the tree"
+
+
+@pytest.mark.parametrize("module", list(PUBLIC))
+def test_public_names_are_there_and_have_a_place_in_the_reference(module: str) -> None:
+    names, found = public_names(module), importlib.import_module(module)
+    assert names
+    assert set(names) <= set(found.__all__)
+    assert {name.lower() for name in names} <= anchors(ROOT / "docs" / "api.md")
+    assert all(getattr(found, name).__doc__ for name in names)
+
+
+def test_every_error_is_public() -> None:
+    names = {error.__name__ for error in error_tree(errors.KubehardenError)}
+    assert names == set(errors.__all__)
+    assert names <= set(kubeharden.__all__)

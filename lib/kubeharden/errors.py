@@ -34,6 +34,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+__all__ = [
+    "ApprovalError",
+    "ClusterError",
+    "ExpiredError",
+    "ForwardingError",
+    "HostKeyError",
+    "KubehardenError",
+    "LockedError",
+    "MigrationRefusedError",
+    "NodeError",
+    "NotFoundError",
+    "ParameterError",
+    "ProofError",
+    "RecordError",
+    "RehearsalError",
+    "RetryableError",
+    "RevertedError",
+    "StaleError",
+    "StepError",
+    "StoppedError",
+    "TooManyRequestsError",
+    "UnexpectedError",
+    "UnitError",
+    "UnknownApiVersionError",
+    "UnknownReleaseError",
+    "WindowError",
+]
+
 
 class KubehardenError(Exception):
     """The root of all errors raised by kubeharden on purpose; all of them can be pickled.
