@@ -87,6 +87,7 @@ example: setup
 ## make pages      what pages in docs/ and the README say about the code, from the code
 pages: setup
 	PYTHONPATH=tools $(BIN)/python -m documents.pages
+	$(BIN)/python docs/support_table.py
 
 ## make tables     the release tables of the library, from the facts about each release in tools/release_facts/facts
 tables: setup

@@ -13,6 +13,7 @@ from documents.api import PUBLIC, public_names
 from documents.pages import error_parts, error_tree, made_anew
 from documents.pages import pages as made_pages
 from kubeharden import errors
+from kubeharden.releases import FIRST, LAST
 from pages import Block, anchors, blocks, links, pages
 from support import ROOT
 
@@ -43,6 +44,11 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
             targets = [(page.parent / link.partition("#")[0]).resolve() for link in links(page)]
             todo += [target for target in targets if target.suffix == ".md"]
     assert {str(p.relative_to(ROOT)) for p in PAGES} <= {str(p.relative_to(ROOT)) for p in seen}
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/library.md"])
+def test_the_releases_that_a_page_names_are_those_of_the_tables(name: str) -> None:
+    assert f"{FIRST} to {LAST}" in (ROOT / name).read_text()
 
 
 def test_the_readme_is_short() -> None:
