@@ -37,7 +37,8 @@ table { border-collapse: collapse; width: 100%; margin-bottom: 2rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .7rem; border-bottom: 1px solid var(--line); }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 code { font: 13px ui-monospace, monospace; }
-a { color: var(--link); }
+th.wave { padding-top: 1.5rem; font-size: 17px; }
+a { color: var(--link); white-space: nowrap; }
 .faint { color: var(--faint); } .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }
 """
 HEADS = ("Cluster", "Outcome", "Plan", "Approved by", "Not Ready, seconds", "Ended (UTC)", "Records")
@@ -55,8 +56,10 @@ def render(fleet: Fleet, runs: Mapping[str, Sequence[Seen]], folder: Path, when:
     states = {name: state_of(seen[-1] if seen else None) for name, seen in runs.items()}
     done = sum(state.word == DONE for state in states.values())
     title = f"Fleet {fleet.fleet}"
-    tables = "".join(
-        f"<h2>Wave {number}: {escape(wave.name)}</h2>\n{_table(fleet, wave.clusters, runs, folder)}"
+    heads = "".join(f'<th scope="col">{head}</th>' for head in HEADS)
+    waves = "".join(
+        f'<tbody>\n<tr><th class="wave" scope="rowgroup" colspan="{len(HEADS)}">Wave {number}: {escape(wave.name)}</th>'
+        f"</tr>\n{''.join(_row(fleet, name, runs.get(name, ()), folder) for name in wave.clusters)}</tbody>\n"
         for number, wave in enumerate(fleet.waves, 1)
     )
     return (
@@ -65,14 +68,9 @@ def render(fleet: Fleet, runs: Mapping[str, Sequence[Seen]], folder: Path, when:
         f'<meta name="viewport" content="width=device-width">\n<title>{escape(title)}</title>\n'
         f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
         f"<p>{done} of {len(fleet.clusters)} clusters are done. "
-        f'<span class="faint">From their records, {escape(when)}.</span></p>\n{tables}</body>\n</html>\n'
+        f'<span class="faint">From their records, {escape(when)}.</span></p>\n'
+        f"<table>\n<thead><tr>{heads}</tr></thead>\n{waves}</table>\n</body>\n</html>\n"
     )
-
-
-def _table(fleet: Fleet, clusters: Sequence[str], runs: Mapping[str, Sequence[Seen]], folder: Path) -> str:
-    heads = "".join(f'<th scope="col">{head}</th>' for head in HEADS)
-    rows = "\n".join(_row(fleet, name, runs.get(name, ()), folder) for name in clusters)
-    return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody></table>\n"
 
 
 def _row(fleet: Fleet, name: str, runs: Sequence[Seen], folder: Path) -> str:
@@ -92,7 +90,7 @@ def _row(fleet: Fleet, name: str, runs: Sequence[Seen], folder: Path) -> str:
         f"<td>{escape(str(runs[-1].record.get('ended', ''))[:19].replace('T', ' ')) if runs else ''}</td>",
         f"<td>{'<br>'.join(_link(fleet, name, run, folder) for run in runs)}</td>",
     )
-    return f"<tr>{''.join(cells)}</tr>"
+    return f"<tr>{''.join(cells)}</tr>\n"
 
 
 def _approver(applied: Sequence[Seen]) -> str:
@@ -104,5 +102,5 @@ def _link(fleet: Fleet, name: str, run: Seen, folder: Path) -> str:
     page = "notebook.html" if run.record.get("seal", {}).get("notebook") else ""
     target = fleet.runs_of(name) / run.run / page
     place = target.relative_to(folder).as_posix() if target.is_relative_to(folder) else target.as_uri()
-    words = f"{run.mode or 'run'} {run.run[:15]}: {run.record.get('result', 'unreadable')}"
-    return f'<a href="{escape(place)}">{escape(words)}</a>'
+    words = f"{run.mode or 'run'}: {run.record.get('result', 'unreadable')}"
+    return f'<a href="{escape(place)}" title="{escape(run.run)}">{escape(words)}</a>'

@@ -19,7 +19,7 @@ from kubeharden_rehearsal import Rehearsal
 HERE = ROOT / "build" / "fleet"
 WAVES = {"canary": ["canary"], "rest": ["one", "two"]}
 SCENARIOS = {"canary": "article-1.10", "one": "article-1.10", "two": "handbuilt-1.20"}
-STEPS = ["kube-proxy", "kube-scheduler"]
+STEPS = ["kubelet", "kube-scheduler"]
 
 
 def main() -> None:
