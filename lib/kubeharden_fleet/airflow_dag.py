@@ -27,7 +27,7 @@ from kubeharden_fleet.judge import (
     APPLIED,
     CHANGED,
     DONE,
-    LOCKED,
+    NOT_NOW,
     TO_DO,
     Seen,
     State,
@@ -238,7 +238,7 @@ class Apply(_Asks):
 
         Raises:
             AirflowRescheduleException: all windows are closed.
-            AirflowException: too many other clusters have failed, or the cluster is locked: the next try may do it.
+            AirflowException: too many other clusters have failed, or the cluster cannot be changed now: the next try may do it.
             AirflowFailException: it failed.
         """
         fleet, windows = self._fleet(), {}
@@ -254,7 +254,7 @@ class Apply(_Asks):
                 f"{', '.join(failed)}"
             )
         state = self._run(fleet, "apply", **windows, **approval)
-        if state.word == LOCKED:
+        if state.word == NOT_NOW:
             raise AirflowException(f"{self.cluster}: {state.why}")
         if state.word not in (APPLIED, CHANGED):
             raise AirflowFailException(f"{self.cluster}: {state.word}: {state.why}")

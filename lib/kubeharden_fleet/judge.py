@@ -12,11 +12,13 @@ from kubeharden_fleet.fleet import Fleet
 
 # What a cluster is, by its records.
 NONE, RUNNING, TO_DO, CHANGED, APPLIED, DONE = "no run", "running", "to do", "plan changed", "applied", "done"
-LOCKED, CUT_OFF, UNSOUND, REFUSED, FAILED, PARTLY = (
-    "locked", "cut off", "unsound", "refused", "failed", "partly done",
+NOT_NOW, CUT_OFF, UNSOUND, REFUSED, FAILED, PARTLY = (
+    "not now", "cut off", "unsound", "refused", "failed", "partly done",
 )  # fmt: skip
 # Of these, no more than ``max_failures`` may be there before another cluster is begun. What was cut off is continued.
 HALTING = (UNSOUND, REFUSED, FAILED, PARTLY)
+# Errors that say nothing of the cluster: another run has it, or the window has closed.
+NO_FAULT = ("LockedError", "WindowError")
 LONGEST_WHY = 300  # characters of what stands in a line of a table
 _NOT_READY = re.compile(r"node not Ready for (\d+(?:\.\d+)?) s")
 
@@ -95,8 +97,8 @@ def _state_by_apply(record: Mapping[str, Any]) -> tuple[str, str]:
     kind = next((str(error.get("kind", "")) for error in reversed(record["errors"])), "")
     if kind == "ApprovalError" and record["plan"]["digest"] and not record["changes"]:
         return CHANGED, "its plan is not the one that was approved, and nothing was changed"
-    if kind == "LockedError" and not record["changes"]:
-        return LOCKED, _error(record)
+    if kind in NO_FAULT and not record["changes"]:
+        return NOT_NOW, _error(record)
     if record["result"] == "partly done":
         return PARTLY, _first(record["not_done"]) or _failed_changes(record) or _error(record)
     return FAILED, _error(record) or f"the run is {record['result']}"

@@ -85,7 +85,7 @@ def test_each_cluster_has_its_outcome_digest_approver_seconds_and_records(page: 
 
 
 def test_nothing_is_fetched_and_no_script_runs(page: str) -> None:
-    assert "default-src 'none'" in page
+    assert "default-src 'none'; style-src 'unsafe-inline';" in page
     assert not re.search(r"<(script|link|img|iframe)|https?://|url\(", page)
 
 

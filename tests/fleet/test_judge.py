@@ -15,8 +15,8 @@ from kubeharden_fleet.judge import (
     CUT_OFF,
     DONE,
     FAILED,
-    LOCKED,
     NONE,
+    NOT_NOW,
     PARTLY,
     REFUSED,
     RUNNING,
@@ -55,7 +55,8 @@ def plan(**changes: Any) -> dict[str, Any]:
         # There was no plan yet: an approval that does not count at all is not asked for again.
         (seen("failed", kind="ApprovalError", plan=plan(digest="")), FAILED, "ApprovalError: a sentence"),
         (seen("failed", kind="ApprovalError", changes=BEGUN), FAILED, "ApprovalError: a sentence"),
-        (seen("failed", kind="LockedError"), LOCKED, "LockedError: a sentence"),
+        (seen("failed", kind="LockedError"), NOT_NOW, "LockedError: a sentence"),
+        (seen("failed", kind="WindowError"), NOT_NOW, "WindowError: a sentence"),
         (seen("failed", kind="LockedError", changes=BEGUN), FAILED, "LockedError: a sentence"),
         (seen("failed", kind="StepError"), FAILED, "StepError: a sentence"),
         (seen("partly done", left=["kubelet on n2"]), PARTLY, "kubelet on n2"),
@@ -96,7 +97,7 @@ def test_a_cluster_without_a_state_is_not_done(tmp_path: Path) -> None:
     assert judge_wave(fleet(tmp_path), "canary", {}).lines == ("canary: no run",)
 
 
-@pytest.mark.parametrize("word", [DONE, TO_DO, NONE, RUNNING, CUT_OFF, APPLIED, CHANGED, LOCKED])
+@pytest.mark.parametrize("word", [DONE, TO_DO, NONE, RUNNING, CUT_OFF, APPLIED, CHANGED, NOT_NOW])
 def test_what_did_not_fail_halts_nothing(tmp_path: Path, word: str) -> None:
     assert halted_by(fleet(tmp_path), {"a": State(word)}, "b") == []
 

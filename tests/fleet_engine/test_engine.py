@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from kubeharden.records.archive import is_sealed, runs_in
 from kubeharden_fleet.fleet import Fleet, read_fleet
 from kubeharden_fleet.judge import DONE, NONE, TO_DO
 from kubeharden_fleet.records import states
+from kubeharden_fleet.windows import DAYS
 from kubeharden_rehearsal import Rehearsal
 from support import ROOT
 
@@ -49,11 +51,24 @@ def fleet_of(folder: Path, name: str, clusters: Mapping[str, Rehearsal], steps: 
                 "clusters": [
                     {"name": each, "inventory": str(cluster.inventory)} for each, cluster in clusters.items()
                 ],
+                "soak_minutes": 0.1,
                 "waves": [{"name": f"wave-{each}", "clusters": [each]} for each in clusters],
             }
         )
     )
     return path
+
+
+def opens_soon(path: Path) -> datetime:
+    """Let a fleet be changed from a few minutes on, each day; return from when on."""
+    opens = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=4)
+    window = {
+        "days": list(DAYS),
+        "opens": opens.strftime("%H:%M"),
+        "closes": (opens - timedelta(minutes=30)).strftime("%H:%M"),
+    }
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "windows": [window]}))
+    return opens
 
 
 def records(fleet: Fleet, cluster: str) -> list[dict[str, Any]]:
@@ -107,7 +122,14 @@ def test_a_plan_that_changed_since_it_was_approved_is_asked_for_again(
     # The file that was to be written is taken now, so that another one is planned.
     taken = canary.directory / "nodes/k8s-node1/etc/kubernetes/kube-proxy.conf"
     taken.write_text("# by somebody else\n")
+    opens = opens_soon(path)
     airflow.answer(first)
+    wait_for(
+        lambda: airflow.tasks("changed", run)["wave-canary.apply", 0]["state"] == "up_for_reschedule",
+        170,
+        "apply does not wait for its window",
+    )
+    assert len(records(fleet, "canary")) == 1
     second = airflow.question("changed")
     assert second["task_instance"]["task_id"] == "wave-canary.apply"
     assert digest_in(second) != digest_in(first)
@@ -115,10 +137,12 @@ def test_a_plan_that_changed_since_it_was_approved_is_asked_for_again(
     assert taken.read_text() == "# by somebody else\n"
     refused = records(fleet, "canary")[-1]
     assert (refused["result"], refused["changes"]) == ("failed", [])
+    assert datetime.fromisoformat(refused["started"]) >= opens
     airflow.answer(second)
     assert airflow.end("changed", run) == "success"
     applied = records(fleet, "canary")[-2]
     assert applied["approval"]["plan"] == digest_in(second)
+    assert applied["parameters"]["window"].startswith(opens.strftime("%Y-%m-%dT%H:%M:00Z/"))
     assert states(fleet)["canary"].word == DONE
 
 
