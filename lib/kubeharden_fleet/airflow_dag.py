@@ -238,7 +238,7 @@ class Apply(_Asks):
 
         Raises:
             AirflowRescheduleException: all windows are closed.
-            AirflowException: too many other clusters have failed, or the cluster cannot be changed now: the next try may do it.
+            AirflowException: too many others have failed, or it cannot be changed now: the next try may do it.
             AirflowFailException: it failed.
         """
         fleet, windows = self._fleet(), {}
