@@ -24,7 +24,7 @@ from support import environment, wait_until
 
 SHIFT, CONTROL = 8, 2  # bits of ``modifiers`` of Input.dispatchKeyEvent
 KEYS = {"Enter": 13, "s": 83}
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 def missing_browser() -> str:
@@ -190,16 +190,15 @@ class Lab:
 
     def wait(self, cell: str, before: object, seconds: float = SECONDS) -> None:
         """Wait until a cell has been executed once more."""
-        at = self._at(cell)
         self.browser.until(
-            f"{at}.model.executionCount && {at}.model.executionCount != {json.dumps(before)} "
-            f"&& {at}.model.executionState != 'running' && !{at}.prompt?.includes('*')",
+            f"{self.at(cell)}.model.executionCount && {self.at(cell)}.model.executionCount != {json.dumps(before)}",
             seconds,
         )
+        self.idle(seconds)
 
     def value(self, cell: str, what: str) -> Any:
         """A property of a cell's widget."""
-        return self.browser.value(f"{self._at(cell)}.{what}")
+        return self.browser.value(f"{self.at(cell)}.{what}")
 
     def shown(self, cell: str) -> str:
         """What a cell's outputs say."""
@@ -222,7 +221,19 @@ class Lab:
         self.browser.type(text)
         self.browser.press("Enter")
 
-    def _at(self, cell: str) -> str:
+    def idle(self, seconds: float = SECONDS) -> None:
+        """Wait until no cell runs or waits to be run."""
+        self.browser.until(
+            f"{self.CELLS}.widgets.every(w => !['running', 'scheduled'].includes(w.model.executionState))",
+            seconds,
+        )
+
+    def interrupt(self) -> None:
+        """Interrupt the kernel, as the button does."""
+        self.browser.value("window.jupyterapp.commands.execute('notebook:interrupt-kernel').then(() => true)")
+
+    def at(self, cell: str) -> str:
+        """The expression for a cell's widget."""
         return f"{self.CELLS}.widgets.find(w => w.model.id == {json.dumps(cell)})"
 
 

@@ -29,6 +29,7 @@ WIDE = (
 )
 # Likewise of tests that start kernels.
 PAPERMILL = (
+    "notebooks/test_jupyterlab.py",
     "records/test_record_engine.py",
     "fleet/test_runs.py",
     "test_howtos.py",
