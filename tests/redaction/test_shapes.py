@@ -216,7 +216,14 @@ HOSTILE = {
     },
     "brackets": {"open": 'password: [{"\n', "elements": "<password a", "cells": "password</td><td>"},
     "objects": {"references": "kind: Secret\nsecret: {name: a}\n", "items": "kind: Secret data: {"},
-    "programs": {"words": "mysql -a login a ", "flags": "--a=b --token x ", "pgpass": "a:5432:a:a:"},
+    "programs": {
+        "htpasswd": "htpasswd -b a ",
+        "echo": "echo a|sudo ",
+        "sets": "ENV a ",
+        "words": "mysql -a login a ",
+        "flags": "--a=b --token x ",
+        "pgpass": "a:5432:a:a:",
+    },
     "codes": {
         "hex": "61",
         "base64": "YWFh",

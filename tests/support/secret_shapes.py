@@ -105,6 +105,15 @@ TEXTS = {
     "pgpass": "web.example:5432:ok:app:«hunter:horse»\n*:*:*:app:«battery»\nok".replace(
         "hunter:horse", "hunter\\:horse"
     ),
+    "npm": "_auth=«aHVudGVyMjI=»\nname=ok",
+    "a key of Ceph": "[client.ok]\n\tkey = «AQBhunterhorsehunterhorsehunterhorsehu==»\nok",
+    "LDAP": "bind_pw «hunter»\nbindpw: «horse»\nbase ok",
+    "a Dockerfile": "ENV DB_PASSWORD «hunter»\nUSER ok",
+    "fish": "set -gx PGPASSWORD «hunter» ok",
+    "a password for sudo": "echo «hunter» | sudo -S ok",
+    "keytool": "keytool -storepass «hunter» -keypass «horse» -alias ok",
+    "htpasswd": "htpasswd -cb /etc/users ok «hunter»",
+    "a credential of a unit": "[Service]\nSetCredential=db:«hunter horse»\nUser=ok",
     "a PIN": "pin: «4711»\nname: ok",
     "a PIN of a flag": "unlock --user-pin=«471147» ok",
     "a PIN of a variable": "export CARD_PIN=«hunter»\nname=ok",

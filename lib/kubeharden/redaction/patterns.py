@@ -30,6 +30,8 @@ FORMS = (
         r"|[rs]k_(?:live|test)_[A-Za-z0-9]{10,}|AIza[\w-]{30,}|ya29\.[\w-]{20,}|(?:AKIA|ASIA)[A-Z0-9]{16}"
         r"|sk-[\w-]{20,}|hf_[A-Za-z0-9]{20,}|pypi-AgEI[\w-]{20,}|SG\.[\w-]{20,}\.[\w-]{20,}|dop_v1_[a-f0-9]{20,})"
     ),
+    # keys of Ceph (cephx, CryptoKey)
+    re.compile(r"(?<![A-Za-z0-9+/])AQ[A-Za-z0-9+/]{36}=="),
     # addresses that are passwords: of webhooks
     re.compile(
         r"(?<=hooks\.slack\.com/)(?:services|workflows)/[\w/-]{10,}|(?<=/api/webhooks/)\d+/[\w-]{20,}"
@@ -52,7 +54,7 @@ _ENDS = (
     r"|(?:private|secret|api|access|account|signing|encryption|master|license|webhook|shared|session|certificate)"
     r"[_-]?key"
     r"|access[_-]?key[_-]?id|client-key-data|connection[_-]?string|webhook[_-]?url"
-    r"|(?<![a-z0-9])(?:pass|pwd|pw|psk|otp|pin|pincode|passcode))s?"
+    r"|(?<![a-z0-9])(?:(?:store|key)?pass|pwd|(?:bind_?)?pw|psk|otp|pin|pincode|passcode))s?"
 )
 _NAME = rf"(?<![a-z0-9_.-])[a-z0-9_.-]*{_ENDS}"
 KEY = re.compile(rf"(?i)(?:{_NAME}|auth)")
@@ -67,7 +69,7 @@ _SIGN = rf"(?:{QUOTE})?\]?[ \t]*\\?(?::=|=>|[:=])"
 _PASSWORD = r"(?<![a-z0-9_.-])[a-z0-9_.-]*(?:passwor[dt]|passwd|passphrase)"  # noqa: S105 - the name of one
 _SCHEME = r"(?:bearer|basic|digest|negotiate|token|apikey|aws4-hmac-sha256)\b"
 NAMED = re.compile(
-    rf"(?i)(?:{_NAME}|(?<=[\"'])auth(?=\\*[\"'])){_SIGN}"
+    rf"(?i)(?:{_NAME}|(?<=[\"'])auth(?=\\*[\"'])|(?<![a-z0-9])_auth){_SIGN}"
     rf"|\b(?:proxy-)?authorization{_SIGN}(?=[\s\[\\\"'-]{{0,16}}(?:{_SCHEME}|(?=[a-z._~+/-]*\d)[\w.~+/=-]{{8,}}))"
     # set("password", "…"), IDENTIFIED BY '…', and a quoted one right behind its name
     rf"|\(\s*{QUOTE}{_PASSWORD}{QUOTE}\s*,\s*(?=[\"'])|\bidentified[ \t]+by[ \t]+(?=[\"'])|{_PASSWORD}[ \t]+(?=[\"']\S)"
@@ -89,7 +91,12 @@ FLAG = re.compile(
 WORD = re.compile(
     r"(?i)\bsshpass[ ]+-p[ ]*(?=\S)|\bmysql\w*[ ](?:[^\n|;&]{0,200}?[ ])?-p(?=[^\s-])"
     r"|\blogin[ \t]+\S{1,200}\s+password[ \t]+(?=\S)"
+    # ldap.conf; ENV of a Dockerfile, and set of fish; sudo's standard input
+    rf"|\bbind_?pw[ \t]+(?=\S)|\b(?:ENV|set -\w{{1,5}})[ ]+{_NAME}[ ]+(?=\S)|\becho[ ]+(?=\S{{1,200}}[ ]*\|[ ]*sudo\b)"
+    r"|\bhtpasswd[ ]+-\w{0,9}b\w{0,9}[ ]+(?:\S{1,200}[ ]+){1,2}(?=\S)"
 )
+# A credential in a unit (systemd.exec(5)), after its name.
+CREDENTIAL = re.compile(r"(?m)^([+ -]?[ \t]*SetCredential(?:Encrypted)?[ \t]*=[^:\n]{1,255}:)(.+)$")
 # The last of the five fields of a line of ~/.pgpass (libpq): host, port, database, user, password.
 PGPASS = re.compile(
     r"(?m)^([+ -]?[^\s:]{1,255}:(?:[1-9]\d{3,4}|\*):(?:[^\s:\\]|\\.){1,80}:(?:[^\s:\\]|\\.){1,80}:)"

@@ -120,7 +120,8 @@ class Redactor:
             text = form.sub(lambda match: self._mark(match[0]), text)
         text = patterns.USERINFO.sub(lambda match: match[1] + self._mark(match[2]), text)
         text = self._unit_environment(self._secret_objects(text))
-        text = patterns.PGPASS.sub(lambda match: match[1] + self._mark(match[2]), text)
+        for pattern in (patterns.PGPASS, patterns.CREDENTIAL):
+            text = pattern.sub(lambda match: match[1] + self._mark(match[2]), text)
         text = patterns.USER_TOKEN.sub(lambda match: self._mark(match[0]), text)
         text = replace_values(patterns.USER_FLAG, text, self._mark, word=True)
         text = replace_values(patterns.WORD, text, self._mark, word=True)
