@@ -13,6 +13,7 @@ from psp_rounds import seeds as psp_seeds
 from runs import Hardened, Runbook, lab
 
 SWITCH = "KUBEHARDEN_LAB"
+OF_ANY_RELEASE = ("test_releases.py", "test_api_alike.py")
 REASON = f"needs a real cluster (root, Debian): run `make test-lab`, which sets {SWITCH}=1"
 
 
@@ -22,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         if os.environ.get(SWITCH) != "1":
             item.add_marker(pytest.mark.skip(reason=REASON))
-        elif item.path.name != "test_releases.py" and LAB_RELEASE.source != "debian":
+        elif item.path.name not in OF_ANY_RELEASE and LAB_RELEASE.source != "debian":
             item.add_marker(pytest.mark.skip(reason="is about the lab of the oldest release"))
 
 

@@ -206,7 +206,12 @@ def test_version_health_and_unknown_paths(start: Any) -> None:
     assert new.http("/readyz", Authorization="none") == (200, "ok")
     assert old.http("/readyz") == (404, "404 page not found\n")
     for path in ("/apis/policy/v1", "/api/v1/pods/p", "/apis/batch/v2/jobs", "/api/v1/pods/p/x/y"):
-        assert new.http(path) == (404, "404 page not found\n")
+        code, said = new.http(path)
+        assert (code, json.loads(said)["message"]) == (
+            404,
+            "the server could not find the requested resource",
+        )
+    assert new.http("/apis/no.such.group/v1") == (404, "404 page not found\n")
 
 
 def test_discovery_rows_have_verbs_and_subresources(cluster: Cluster, dynamic: Any) -> None:
@@ -265,11 +270,11 @@ def test_create_in_a_namespace_that_is_missing(pods: Any) -> None:
 
 
 def test_create_with_another_namespace_kind_or_version(pods: Any) -> None:
-    with pytest.raises(BadRequestError, match="does not match the namespace on the URL"):
+    with pytest.raises(BadRequestError, match="does not match the namespace sent on the request"):
         pods.create(body=pod("p"), namespace="default")
-    with pytest.raises(BadRequestError, match="do not match the expected ones"):
+    with pytest.raises(BadRequestError, match="cannot be handled as a"):
         pods.create(body=configmap(), namespace="shop")
-    with pytest.raises(BadRequestError, match="do not match the expected ones"):
+    with pytest.raises(BadRequestError, match="cannot be handled as a"):
         pods.create(body=pod("p") | {"apiVersion": "v2"})
 
 
@@ -498,9 +503,11 @@ def test_status_is_written_through_its_subresource(cluster: Cluster) -> None:
 # --- delete and evict
 
 
-def test_delete_answers_with_the_object(configmaps: Any, pods: Any) -> None:
+def test_delete_answers_with_the_object_of_some_kinds_and_a_status_of_the_others(
+    configmaps: Any, pods: Any
+) -> None:
     created = configmaps.create(body=configmap())
-    assert configmaps.delete(name="settings", namespace="shop").metadata.uid == created.metadata.uid
+    assert configmaps.delete(name="settings", namespace="shop").details.uid == created.metadata.uid
     pods.create(body=pod("p"))
     assert pods.delete(name="p", namespace="shop").kind == "Pod"
     with pytest.raises(NotFoundError):

@@ -61,6 +61,10 @@ class Catalog:
         """Return the resource at a place in the URL; None where the release does not serve it."""
         return self._by_path.get((group, version, plural))
 
+    def serves(self, group: str) -> bool:
+        """Return whether there are resources in a group."""
+        return any(place[0] == group for place in self._by_path)
+
     def by_kind(self, kind: str) -> Resource:
         """Return the resource of a kind in the version that the release prefers.
 
@@ -126,12 +130,13 @@ class Catalog:
         ]
         if not rows:
             return None
-        head = {"kind": "APIResourceList", "apiVersion": "v1"}
+        head = {"kind": "APIResourceList", **({"apiVersion": "v1"} if group else {})}
         return {**head, "groupVersion": f"{group}/{version}" if group else version, "resources": rows}
 
     def _discovery_rows(self, resource: Resource) -> list[dict[str, Any]]:
         common = {"namespaced": resource.namespaced, "kind": resource.kind}
-        names = {"name": resource.plural, "singularName": resource.kind.lower()}
+        is_named = feature("singular names in discovery").in_release(self.release)
+        names = {"name": resource.plural, "singularName": resource.kind.lower() if is_named else ""}
         row: dict[str, Any] = {**names, **common, "verbs": list(resource.verbs)}
         if resource.short_names:
             row["shortNames"] = list(resource.short_names)
@@ -139,6 +144,8 @@ class Catalog:
         for name in resource.subresources:
             verbs = list(SUBRESOURCE_VERBS[name])
             row = {"name": f"{resource.plural}/{name}", "singularName": "", **common, "verbs": verbs}
+            if name == "proxy":
+                row["kind"] = "NodeProxyOptions"
             if name == "eviction":
                 version = self.eviction_versions()[0].partition("/")[2]
                 row |= {"group": "policy", "version": version, "kind": "Eviction"}

@@ -32,7 +32,10 @@ AdmissionHook = Callable[[Identity, str, Object], Sequence[str] | None]
 NodeProxy = Callable[[str, str, str], Awaitable[tuple[int, str, bytes]]]
 
 MERGE_PATCH = "application/merge-patch+json"
+_OTHERS = ", application/yaml, application/vnd.kubernetes.protobuf"  # which a real one takes, too
 _STOP_SECONDS = 2.0
+# What is returned when it is deleted (ReturnDeletedObject in pkg/registry); of anything else, a Status is.
+_RETURNED = ("Namespace", "PersistentVolumeClaim", "Pod", "PodSecurityPolicy", "Service", "ServiceAccount")
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _GROUP_PARTS, _NAMESPACE_PARTS = 3, 3
 
@@ -159,6 +162,8 @@ class ApiServer:
             return _response(HTTPStatus.OK, json.dumps(document))
         target = _target(request.rel_url.raw_path)
         if target is None or (resource := self._resource(target)) is None:
+            if target is not None and self._store.catalog.serves(target.group):
+                raise ApiError(404, "NotFound", "the server could not find the requested resource")
             return web.Response(status=HTTPStatus.NOT_FOUND, text="404 page not found\n")
         verb = _VERBS.get(request.method, "get" if target.name else "list")
         _check_method(resource, target, verb)
@@ -166,7 +171,7 @@ class ApiServer:
             raise status.bad_request("a rehearsal has no dry runs and no watches")
         if target.subresource == "proxy":
             return await self._proxy(target, request.rel_url.raw_query_string)
-        body = _body(await request.content.read(), request.headers.get("Content-Type", ""), verb)
+        body = _body(await request.content.read(), request.headers.get("Content-Type", ""), verb, resource)
         call = Call(user, verb, target, resource, request.query, body)
         code, text = self._verbs[verb](call)
         shown = call.warnings if feature("Warning headers").in_release(self._store.release) else ()
@@ -206,7 +211,7 @@ class ApiServer:
     def _list(self, call: Call) -> tuple[int, str]:
         limit = call.query.get("limit") or "0"
         if not limit.isdigit():
-            raise status.bad_request(f'Invalid value: "{limit}": limit must be a number of 0 or more')
+            raise status.bad_request(f'strconv.ParseInt: parsing "{limit}": invalid syntax')
         page = self._store.page(
             call.resource,
             call.target.namespace,
@@ -254,6 +259,21 @@ class ApiServer:
     def _delete(self, call: Call) -> tuple[int, str]:
         preconditions = call.body.get("preconditions")
         last = self._store.delete(call.resource, call.target.name, call.target.namespace, preconditions)
+        if call.resource.kind not in _RETURNED and not last["metadata"].get("finalizers"):
+            group = {"group": call.resource.group} if call.resource.group else {}
+            details = {
+                "name": call.target.name,
+                **group,
+                "kind": call.resource.plural,
+                "uid": last["metadata"]["uid"],
+            }
+            last = {
+                "kind": "Status",
+                "apiVersion": "v1",
+                "metadata": {},
+                "status": "Success",
+                "details": details,
+            }
         return HTTPStatus.OK, json.dumps(last)
 
     def _admission(self, call: Call, operation: str) -> Callable[[Object], None]:
@@ -289,7 +309,7 @@ def _target(raw_path: str) -> Target | None:
     return Target(group, version, plural, namespace, name, subresource, "/".join(parts[3:]))
 
 
-def _body(data: bytes, content_type: str, verb: str) -> Object:
+def _body(data: bytes, content_type: str, verb: str, resource: Resource) -> Object:
     """Read a body, which must be an object in JSON; it may be absent where nothing is written.
 
     Raises:
@@ -300,13 +320,15 @@ def _body(data: bytes, content_type: str, verb: str) -> Object:
         return {}
     if content_type.partition(";")[0] not in {accepted, ""}:
         words = "the body of the request was in an unknown format - accepted media types include: "
-        raise ApiError(415, "UnsupportedMediaType", words + accepted)
+        raise ApiError(415, "UnsupportedMediaType", words + accepted + ("" if verb == "patch" else _OTHERS))
     try:
         obj = json.loads(data)
+        problem = "" if isinstance(obj, dict) else "json: cannot unmarshal this into Go value of type struct"
     except ValueError as error:
-        raise status.bad_request(f"couldn't get version/kind; json parse error: {error}") from error
-    if not isinstance(obj, dict):
-        raise status.bad_request("the object provided is unrecognized (must be of type map)")
+        problem = str(error)
+    if problem:
+        words = f"the object provided is unrecognized (must be of type {resource.kind}): couldn't get version/kind; "
+        raise status.bad_request(f"{words}json parse error: {problem}")
     return obj if verb == "patch" else private_copy(obj)
 
 

@@ -213,7 +213,11 @@ class ObjectStore:
         metadata = new["metadata"]
         check_type(resource, new)
         if resource.namespaced:
-            _check_same("namespace", metadata, namespace)
+            if namespace and metadata.get("namespace", namespace) != namespace:
+                words = (
+                    "the namespace of the provided object does not match the namespace sent on the request"
+                )
+                raise bad_request(words)
             metadata["namespace"] = namespace or metadata.get("namespace", "")
             self._find(self.catalog.by_kind("Namespace"), metadata["namespace"], "")
         if admit is not None:
@@ -448,10 +452,10 @@ def check_type(resource: Resource, obj: Object) -> None:
         raise bad_request("json: cannot unmarshal the body into a Go struct: metadata must be an object")
     found = obj.setdefault("apiVersion", resource.api_version), obj.setdefault("kind", resource.kind)
     if found != (resource.api_version, resource.kind):
-        raise bad_request(
-            f"the kind and API version in the data ({found[1]}, {found[0]}) do not match the expected ones "
-            f"({resource.kind}, {resource.api_version})"
-        )
+        version, kind = found[0].rpartition("/")[2], found[1]
+        types = f"({version}.{kind}) to ({resource.group.partition('.')[0] or 'core'}.{resource.kind})"
+        words = f'{kind} in version "{found[0]}" cannot be handled as a {resource.kind}: converting {types}: '
+        raise bad_request(f"{words}unknown conversion")
 
 
 def check_preconditions(resource: Resource, obj: Object, wanted: Mapping[str, Any]) -> None:
