@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,63 @@ def check_notebook(notebook: Any, run: str) -> None:
     if run not in names:
         of = f"it is of {', '.join(names)}" if names else "it shows no run"
         raise RecordError(f"notebook: {of}, not of {run}")
+
+
+def check_parameters(notebook: Any, began_with: Mapping[str, Any]) -> None:
+    """Refuse a notebook whose cells say other parameters than the run began with: a reader would believe them.
+
+    Args:
+        notebook: the executed one.
+        began_with: the parameters in the journal of the run.
+
+    Raises:
+        RecordError: it says others; each is named.
+    """
+    told = _assignments(notebook, began_with)
+    named = (
+        {"inventory", "rehearsal"} if ":" in str(told.get("inventory", "")) else set()
+    )  # rehearsal:NAME is both
+    wrong = [
+        f"{name} is {value!r} in the notebook, and was {began_with[name]!r}"
+        for name, value in told.items()
+        if name not in named and not _is_same(name, value, began_with[name])
+    ]
+    if wrong:
+        raise RecordError(
+            f"notebook: its parameters are not those that the run began with: {'; '.join(wrong)}. Set them back, save "
+            "the notebook, and seal again"
+        )
+
+
+def _assignments(notebook: Any, names: Container[str]) -> dict[str, Any]:
+    """Return the values that the cells which ran give these names, the last one each; only what is plain data."""
+    told: dict[str, Any] = {}
+    for cell in notebook.cells:
+        if cell.cell_type != "code" or not cell.get("execution_count"):
+            continue
+        try:
+            body = ast.parse(cell.source).body
+        except SyntaxError:  # a cell with magics
+            continue
+        for statement in body:
+            if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or statement.value is None:
+                continue
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            for target in targets:
+                if isinstance(target, ast.Name) and target.id in names:
+                    told.pop(target.id, None)
+                    with suppress(ValueError):
+                        told[target.id] = ast.literal_eval(statement.value)
+    return told
+
+
+def _is_same(name: str, told: Any, began_with: Any) -> bool:
+    """Return whether a value is the one that it was read as: ``[a, b]`` as text is a list, and 3 may be text."""
+    if isinstance(began_with, (list, tuple)):
+        words = told.strip().strip("[]").split(",") if isinstance(told, str) else told
+        given = {str(word).strip(" '\"") for word in words} - {""}
+        return given == set(began_with) or (name == "steps" and not given)  # none are all
+    return str(told).strip().lower() == str(began_with).lower()
 
 
 def clean(notebook: Any, redactor: Redactor) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import ParameterError, RecordError
+from kubeharden.plan.events import RunStarted
 from kubeharden.records import executed_notebook
 from kubeharden.records.archive import (
     NOTEBOOK,
@@ -92,7 +93,7 @@ def seal(
     """
     folder = folder.absolute()
     past = read_run(folder)
-    executed = None if notebook is None else _read_executed(notebook, past.run)
+    executed = None if notebook is None else _read_executed(notebook, past)
     if past.running:
         raise RecordError(f"{past.run} is still going on; end it with run.finish(), or end its kernel")
     try:
@@ -104,10 +105,11 @@ def seal(
         raise RecordError(f"{folder}: cannot be sealed ({error.strerror}: {error.filename})") from None
 
 
-def _read_executed(path: Path, run: str) -> Any:
+def _read_executed(path: Path, past: PastRun) -> Any:
     """Return the executed notebook of a run, without secrets."""
     notebook = executed_notebook.read_notebook(path)
-    executed_notebook.check_notebook(notebook, run)
+    executed_notebook.check_notebook(notebook, past.run)
+    executed_notebook.check_parameters(notebook, (past.last(RunStarted) or RunStarted()).parameters)
     executed_notebook.clean(notebook, Redactor())
     return notebook
 
