@@ -39,7 +39,9 @@ SUBREAPER = (
     36  # PR_SET_CHILD_SUBREAPER of prctl(2): what a node leaves to itself counts as a child of this process
 )
 CONTROLLER = "controller"
-REPEATED = 4  # runs with nothing to do: what servers take by themselves differs more than what one of these does
+REPEATED = (
+    4  # runs with nothing to do: what servers take by themselves differs more than what one of these does
+)
 STARTED = re.compile(r"^\d+ +([0-9.]+) execve\(\"([^\"]+)\".*(?:= 0|<unfinished \.\.\.>)$", re.MULTILINE)
 
 
