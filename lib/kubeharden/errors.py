@@ -134,11 +134,12 @@ class UnitError(KubehardenError, ValueError):
 class MigrationRefusedError(KubehardenError):
     """A node has settings that cannot be moved safely; it is left alone.
 
-    Causes: two settings contradict each other, a value cannot be read, or the effective configuration
-        would change where nothing was declared.
+    Causes: two settings contradict each other, a value cannot be read, the effective configuration would
+        change where nothing was declared, or a workload that is in use would not start again.
 
-    Way out: the plan names the setting and why. Correct it on the node, or take the service out of this
-        run with ``steps``; the other services go on.
+    Way out: the plan names the setting or the workload, and why. Correct a setting on the node, or take the
+        service out of this run with ``steps``; the other services go on. A workload needs a policy,
+        ``default_policy``, or its name in ``accept_breaking``: docs/pod-security.md.
     """
 
 
