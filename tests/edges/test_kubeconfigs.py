@@ -227,6 +227,8 @@ NOT_PEM = base64.b64encode(b"not a certificate").decode()
         (config(""), "server of the cluster 'c' is ''; expected an address such as https://"),
         (config("10.0.0.1:6443"), "server of the cluster 'c' is '10.0.0.1:6443'"),
         (config("https://:6443"), "server of the cluster 'c'"),
+        (config(" https://h:6443"), "server of the cluster 'c' is ' https://h:6443'"),
+        ({**config(), "contexts": [{"name": "x", "context": {"user": "u"}}]}, "its context 'x' names no cluster"),
         (config("https://h:port"), "server of the cluster 'c'"),
         (config(cluster={"server": 7}), "server of the cluster 'c' is not a text"),
         (config(cluster={"proxy-url": "socks5://127.0.0.1:1080"}), "proxy-url of the cluster 'c'.*'socks5'.*ssh -L"),

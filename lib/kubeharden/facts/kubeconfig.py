@@ -143,6 +143,8 @@ class Kubeconfig:
             names = ", ".join(entry["name"] for entry in self.content.get("contexts") or []) or "none"
             raise self._wrong(f"it has no context {wanted!r}; it has {names}")
         name = chosen.get("cluster")
+        if not name:
+            raise self._wrong(f"its context {wanted!r} names no cluster")
         cluster = self._entry("clusters", name)
         if cluster is None:
             raise self._wrong(f"it has no cluster {name!r}, which the context {wanted!r} names")
@@ -260,8 +262,13 @@ def proxy_problem(address: str) -> str:
 
 def _is_address(text: str) -> bool:
     try:
-        found = urlsplit(text)
-        return found.scheme in ("http", "https") and bool(found.hostname) and (found.port or 1) > 0
+        found = urlsplit(text)  # which forgives blanks around it, as no client does
+        return (
+            text == text.strip()
+            and found.scheme in ("http", "https")
+            and bool(found.hostname)
+            and (found.port or 1) > 0
+        )
     except ValueError:
         return False
 
