@@ -53,3 +53,8 @@ def test_the_notebook_itself(article: Rehearsal, papermill: Papermill, tmp_path:
     assert files_of(folder) == files
     wait_until(lambda: decided(folder) == objects)
     assert "Carried out: " in back.shown("run.finish()")
+    # The warnings that came back with the flags are one line a service, not one a flag and node.
+    notes = [line for line in back.shown("run.prove()").splitlines() if line.startswith("•")]
+    [again] = [line for line in notes if "as it did before its flags went (--feature-gates, " in line]
+    assert again.startswith("• kubelet on k8s-node1, k8s-master warns again")
+    assert len(notes) < 8

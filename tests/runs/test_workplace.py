@@ -12,7 +12,9 @@ from kubeharden import runbook
 from kubeharden.cli import main
 from kubeharden.errors import RecordError
 from kubeharden.inputs import project
+from kubeharden.plan.events import Finished, RunStarted
 from kubeharden.records.executed_notebook import RUN_TYPE
+from kubeharden.records.folder import Record
 from kubeharden.runs.practice import note_end, practice_folder
 from kubeharden.runs.sealing import OpenNotebook
 from support import ROOT
@@ -157,3 +159,21 @@ def test_a_rehearsal_that_was_cut_off_is_gone_on_with_and_one_that_ended_is_not(
     named.mkdir()
     note_end(named)
     assert list(named.iterdir()) == []
+
+
+def test_runs_on_two_clusters_are_not_compared_unasked(tmp_path: Path) -> None:
+    parent = tmp_path / "records"
+    runs = []
+    for cluster in ("lab", "prod", "lab"):
+        record = Record(parent, cluster, f"CHG-{len(runs)}")
+        record(RunStarted(cluster=cluster, mode="plan", parameters={"number": len(runs)}))
+        record(Finished("plan"))
+        record.close()
+        runs.append(record.run)
+    given = {"In": [""], "output_dir": str(parent)}
+    newest = str(runbook.records(given).compare())
+    assert runs[0] in newest
+    assert runs[1] not in newest
+    assert "There is no run on prod before it" in str(runbook.records({**given, "run": runs[1]}).compare())
+    both = str(runbook.records({**given, "run": runs[2], "other": runs[1]}).compare())
+    assert f"Two clusters: {runs[1]} is of prod, {runs[2]} of lab." in both
