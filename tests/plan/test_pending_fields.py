@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from facts_fixtures import PLANS, read_facts
-from kubeharden.facts import FileFact
+from kubeharden.facts import FileFact, NodeFacts
+from kubeharden.plan import NodeChange
+from kubeharden.plan.proof import unproved
 from kubeharden.plan.service_files import pending_fields
 
 FACTS = read_facts(PLANS / "handbuilt-1.20")
@@ -41,3 +43,16 @@ def test_a_field_that_a_flag_overrules_waits_for_no_restart(
     )
     node = replace(NODE, services={**NODE.services, "kubelet": service})
     assert pending_fields(node, service) == pending
+
+
+def test_a_rollback_to_a_file_that_a_flag_overrules_is_proved() -> None:
+    """The change of a rollback has the old command line and the old file: what holds is the flag's value."""
+    argv = ("/usr/bin/kubelet", f"--config={PATH}", "--max-pods=60")
+    change = NodeChange("kubelet", NODE.name, "kubelet", expected_argv=argv, expected_config={"maxPods": 70})
+
+    def seen(pods: int) -> NodeFacts:
+        service = replace(NODE.services["kubelet"], cmdline=argv, configz={"maxPods": pods})
+        return replace(NODE, services={**NODE.services, "kubelet": service})
+
+    assert unproved(change, seen(60), NODE) == []
+    assert unproved(change, seen(70), NODE) == ["maxPods is 70 in effect, not 60"]

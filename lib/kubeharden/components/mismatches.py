@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubeharden.components import paths
-from kubeharden.components.effective import TYPE_META, counts, misfits
+from kubeharden.components.effective import TYPE_META, beside_flags, counts, misfits
+from kubeharden.components.flags import split_flags
+from kubeharden.components.programs import arguments
 from kubeharden.components.values import same_value
 from kubeharden.releases import ReleaseTable, find_component
 
@@ -20,7 +22,7 @@ RESERVED = {"systemReserved", "kubeReserved"}
 
 
 def mismatches(
-    table: ReleaseTable, config: Mapping[str, Any], configz: Mapping[str, Any]
+    table: ReleaseTable, config: Mapping[str, Any], configz: Mapping[str, Any], argv: Sequence[str] = ()
 ) -> list[tuple[str, Any, Any]]:
     """Return path, wanted and actual value of every field of ``config`` that is not in effect.
 
@@ -32,7 +34,10 @@ def mismatches(
     Args:
         config: the content of the config file.
         configz: the object inside what the component serves at ``/configz``.
+        argv: the command line beside the file: a field that a flag overrules has the flag's value in effect.
     """
+    if argv:
+        config = beside_flags(table, split_flags(arguments(table.component, argv), table), config)
     row = find_component(table.component).configz
     internal = row is not None and row.internal_names
     actual = _fold(configz)

@@ -197,7 +197,7 @@ def unproved(change: NodeChange, node: NodeFacts, before: NodeFacts) -> list[str
     effective = node.effective_config(change.service)
     if change.expected_config is not None and effective is not None:
         table = release_table(change.service, service.release)
-        for path, wanted, got in mismatches(table, change.expected_config, effective):
+        for path, wanted, got in mismatches(table, change.expected_config, effective, service.cmdline):
             was, is_now = (_mask_value(change.service, path, repr(value)) for value in (wanted, got))
             problems.append(f"{path} is {is_now} in effect, not {was}")
     if effective is None and before.effective_config(change.service) is not None:

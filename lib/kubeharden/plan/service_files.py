@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kubeharden.components import Migration, paths, units
-from kubeharden.components.effective import beside_flags
 from kubeharden.components.flags import free_path, split_flags
 from kubeharden.components.mismatches import mismatches
 from kubeharden.components.programs import arguments
@@ -226,9 +225,7 @@ def pending_fields(node: NodeFacts, service: ServiceFacts) -> tuple[str, ...]:
     if config is None:
         return ()
     table = release_table(service.name, service.release)
-    flags = split_flags(arguments(service.name, service.cmdline), table)
-    counts = beside_flags(table, flags, config)
-    return tuple(path for path, _, _ in mismatches(table, counts, effective))
+    return tuple(path for path, _, _ in mismatches(table, config, effective, service.cmdline))
 
 
 def unreadable(node: NodeFacts, service: ServiceFacts, migration: Migration) -> str:
