@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
-from airflow.sdk import DAG, BaseOperator, BaseSensorOperator, task_group
+from airflow.sdk import DAG, BaseOperator, BaseSensorOperator, Param, task_group
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -163,10 +163,12 @@ class _Asks(_Work, ApprovalOperator):  # type: ignore[misc]
     def _ask(self, context: Any, seen: Seen, why: str) -> NoReturn:
         """Ask, and give the worker back until somebody has answered.
 
-        The digest goes along with the question: what was asked is what is approved, whatever is planned meanwhile.
+        The digest goes along with the question twice: with the task, and as what the person is shown and sends back. A
+        task that is tried again may keep the question of the try before, which was about another plan.
         """
         self.subject = f"{self.cluster}: approve the plan {seen.digest[:12]}"
         self.body = question(self.cluster, seen, why)
+        self.params["plan"] = Param(seen.digest, type="string", title="Digest of the plan that you approve")
         try:
             HITLOperator.execute(self, context)
         except TaskAwaitingInput as waits:
@@ -178,7 +180,7 @@ class _Asks(_Work, ApprovalOperator):  # type: ignore[misc]
         """Return which plan was approved, and who approved it when, in words.
 
         Raises:
-            AirflowFailException: it was rejected.
+            AirflowFailException: it was rejected, or the answer is about another plan.
         """
         given = HITLOperator.execute_complete(self, context, event)
         user = given["responded_by_user"] or {}
@@ -188,6 +190,11 @@ class _Asks(_Work, ApprovalOperator):  # type: ignore[misc]
         )
         if given["chosen_options"] != [self.APPROVE]:
             raise AirflowFailException(f"{self.cluster}: the plan {plan} was rejected by {who}")
+        if (answered := given["params_input"].get("plan", "")) != plan:
+            raise AirflowFailException(
+                f"{self.cluster}: {who} approved the plan {answered or '(none was named)'}, and this is about {plan}: "
+                "clear this task, and it asks anew"
+            )
         return {"approved_plan": plan, "approved_by": who}
 
 

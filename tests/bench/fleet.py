@@ -32,6 +32,7 @@ from kubeharden_rehearsal import Rehearsal
 
 ROOT = Path(__file__).parents[2]
 SCENARIO = "article-1.10"
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
 def main() -> None:
@@ -48,7 +49,7 @@ def main() -> None:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
         os.environ["KUBEHARDEN_SIGNING_KEY"] = str(key)
         empty = folder / "empty.ipynb"
-        nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("1")]), empty)
+        nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("1")], metadata={"kernelspec": KERNEL}), empty)
         for count in sorted({max(1, given.clusters // 2), given.clusters}):
             report("an empty notebook", count, given.at_once, lambda number: floor(empty, folder, number))
             report("the rehearsal alone", count, given.at_once, lambda number: alone(folder, number))

@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 VENV = ROOT / "build" / "fleet-venv"
 USER = "chief"
+READING_SECONDS = 20
 # Airflow looks into files only that have both words in them, dag and airflow.
 DAG = 'from kubeharden_fleet import dag  # for Airflow\n\nfleet = dag("{file}")\n'
 
@@ -171,12 +172,14 @@ class Airflow:
         return self.questions(dag)[0]
 
     def answer(self, question: dict[str, Any], option: str = "Approve") -> None:
+        """Answer as a person does, who reads first: Airflow 3.3.2 tries a task again that is answered in a second."""
+        time.sleep(READING_SECONDS)
         task = question["task_instance"]
         self.call(
             "PATCH",
             f"/api/v2/dags/{task['dag_id']}/dagRuns/{urllib.parse.quote(task['dag_run_id'])}/taskInstances/"
             f"{task['task_id']}/{task['map_index']}/hitlDetails",
-            {"chosen_options": [option], "params_input": {}},
+            {"chosen_options": [option], "params_input": {"plan": question["params"]["plan"]["value"]}},
         )
 
     def end(self, dag: str, run: str, seconds: float = 420) -> str:

@@ -37,7 +37,11 @@ def approve(client: TestClient, question: dict) -> None:
     task = question["task_instance"]
     run = urllib.parse.quote(task["dag_run_id"])
     path = f"/api/v2/dags/{task['dag_id']}/dagRuns/{run}/taskInstances/{task['task_id']}/{task['map_index']}"
-    done = client.patch(f"{path}/hitlDetails", json={"chosen_options": ["Approve"], "params_input": {}})
+    answer = {
+        "chosen_options": ["Approve"],
+        "params_input": {"plan": question["params"]["plan"]["value"]},
+    }
+    done = client.patch(f"{path}/hitlDetails", json=answer)
     done.raise_for_status()
     sys.stderr.write(f"{question['subject']}: approved\n")
 

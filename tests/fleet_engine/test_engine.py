@@ -61,7 +61,7 @@ def fleet_of(folder: Path, name: str, clusters: Mapping[str, Rehearsal], steps: 
 
 def opens_soon(path: Path) -> datetime:
     """Let a fleet be changed from a few minutes on, each day; return from when on."""
-    opens = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=4)
+    opens = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=3)
     window = {
         "days": list(DAYS),
         "opens": opens.strftime("%H:%M"),
@@ -79,6 +79,7 @@ def digest_in(question: dict[str, Any]) -> str:
     found = re.search(r"plan `([0-9a-f]{64})`", question["body"])
     assert found, question["body"]
     assert found[1][:12] in question["subject"]
+    assert question["params"]["plan"]["value"] == found[1]
     return found[1]
 
 
