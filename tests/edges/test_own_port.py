@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -21,9 +22,9 @@ import yaml
 from kubeharden.edges.cluster import Cluster, own_port
 from kubeharden.edges.connect import connect
 from kubeharden.edges.nodes import Nodes
-from kubeharden.edges.observe import observe_nodes
+from kubeharden.edges.observe import kubelet_health, observe_nodes
 from kubeharden.edges.ports import Ports
-from kubeharden.errors import ClusterError, NodeError
+from kubeharden.errors import ClusterError, NodeError, RetryableError
 from kubeharden.inputs.inventory import Inventory, Node, read_inventory
 from kubeharden.redaction import Redactor
 from kubeharden_rehearsal import Rehearsal
@@ -335,3 +336,39 @@ def test_the_certificates_of_a_kubelet_are_read_and_never_their_keys(
     lines = [line for line in done.stdout.splitlines() if line and "CERTIFICATE" not in line]
     assert [line for line in lines if " certificates " not in line] == shown.split()
     assert "swordfish" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (answered(b"ok"), "ok"),
+        (answered(b"[-]syncloop failed", "500 Internal Server Error"), "[-]syncloop failed"),
+        (answered(b"", "500 Internal Server Error"), "nothing, with 500"),
+        (answered(b"Forbidden", "403 Forbidden"), ""),
+        (answered(b"Unauthorized", "401 Unauthorized"), ""),
+    ],
+)
+def test_its_health_is_its_own_word(tmp_path: Path, answer: bytes, words: str) -> None:
+    with port(tmp_path, answer) as found:
+        assert cluster(tmp_path).kubelet_health_at(stream_to(found), [found.digest]) == words
+        assert found.asked[0].startswith("GET /healthz ")
+
+
+def test_its_health_is_asked_at_its_own_port_and_through_the_api_server_where_that_cannot_be(
+    modern: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = connect(read_inventory(modern.inventory), Redactor())
+    [node, *_] = observe_nodes(ports.nodes, ports.cluster)
+    sent = requests_of(ports, monkeypatch)
+    assert kubelet_health(ports.nodes, ports.cluster, node) == "ok"
+    assert sent == []
+    kubelet = replace(node.services["kubelet"], certificates=("0" * 64,))
+    renewed = replace(node, services={"kubelet": kubelet})
+    assert kubelet_health(ports.nodes, ports.cluster, renewed) == "ok"
+    assert [path for path in sent if path.endswith("/proxy/healthz")]
+    monkeypatch.setattr(own_port, "SECONDS", 0.5)
+    silent, _ = socket.socketpair()
+    monkeypatch.setattr(ports.nodes, "reach", lambda *_: silent)
+    with pytest.raises(RetryableError, match="no answer there"):
+        kubelet_health(ports.nodes, ports.cluster, node)
+    ports.close()

@@ -9,7 +9,13 @@ from functools import partial
 from typing import Any
 
 from kubeharden.edges.ports import MAX_THREADS, ApiPort, NodePort, Ports, Told
-from kubeharden.errors import ClusterError, KubehardenError
+from kubeharden.errors import (
+    ClusterError,
+    ForwardingError,
+    KubehardenError,
+    RetryableError,
+    UnknownReleaseError,
+)
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.facts.addresses import own_address
 from kubeharden.facts.sensitive import secrets_on
@@ -87,6 +93,41 @@ def _asked_through(cluster: ApiPort, node: NodeFacts) -> NodeFacts:
     return node if found is None else node.with_configz(found)
 
 
+def kubelet_health(nodes: NodePort, cluster: ApiPort, node: NodeFacts) -> str:
+    """Return what a node's kubelet says of its health, asked as for its configuration; empty where nobody may ask it.
+
+    Raises:
+        NodeError: nothing listens at its port.
+        ClusterError: it does not answer.
+    """
+    for service in node.read_through_api:
+        port = service.component.own_port
+        if port is None or _problem(cluster, service):
+            continue
+        try:
+            stream = nodes.reach(node.name, *own_address(service, port))
+            if said := cluster.kubelet_health_at(stream, service.certificates):
+                return said
+        except RetryableError:
+            raise
+        except (ForwardingError, ClusterError):  # a certificate may have been renewed since it was read
+            continue
+    return cluster.kubelet_health(node.name)
+
+
+def _problem(cluster: ApiPort, service: ServiceFacts) -> str:
+    """Return why a service cannot be asked at its own port; empty where that may work."""
+    port = service.component.own_port
+    try:
+        if port is None or not feature(port.right).in_release(service.release):
+            return "it is read through the API server alone, which takes the right nodes/proxy"
+    except UnknownReleaseError as error:
+        return str(error)
+    return cluster.certificate_problem() or (
+        "" if service.certificates else "the kubelet's own certificate was not found on its node"
+    )
+
+
 def _ask_itself(nodes: NodePort, cluster: ApiPort, node: str, service: ServiceFacts) -> dict[str, Any]:
     """Return the effective configuration that a service serves at its own port.
 
@@ -94,11 +135,8 @@ def _ask_itself(nodes: NodePort, cluster: ApiPort, node: str, service: ServiceFa
         KubehardenError: why it cannot be asked there, or what it says instead.
     """
     port = service.component.own_port
-    if port is None or not feature(port.right).in_release(service.release):
-        raise ClusterError("it is read through the API server alone, which takes the right nodes/proxy")
-    if problem := cluster.certificate_problem():
+    problem = _problem(cluster, service)
+    if port is None or problem:
         raise ClusterError(problem)
-    if not service.certificates:
-        raise ClusterError("the kubelet's own certificate was not found on its node")
     stream = nodes.reach(node, *own_address(service, port))
     return cluster.kubelet_config_at(stream, service.certificates)

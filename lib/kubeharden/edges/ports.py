@@ -225,6 +225,12 @@ class ApiPort(Protocol):
             certificates: the SHA-256 of each that it may show.
         """
 
+    def kubelet_health_at(self, stream: Stream, certificates: Sequence[str]) -> str:
+        """Return what a kubelet says of its health at its own port; empty where this user may not ask it there.
+
+        Args are those of ``kubelet_config_at``.
+        """
+
     def certificate_problem(self) -> str:
         """Return why this user cannot ask a kubelet at its own port; empty where that may work."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubeharden.edges.observe import observe_nodes
+from kubeharden.edges.observe import kubelet_health, observe_nodes
 from kubeharden.edges.ports import ApiPort, Clock, Flag, Ports
 from kubeharden.errors import ClusterError, KubehardenError, NodeError, ProofError, StoppedError
 from kubeharden.facts import NodeFacts, ServiceFacts
@@ -90,7 +90,7 @@ class Health:
         if component.runs_pods:
             self._wait(lambda: self._not_reported(change.node, restarted), end)
             ready()
-            self._wait(lambda: self._unhealthy(change.node), end)
+            self._wait(lambda: self._unhealthy(before.facts), end)
             self._stay(
                 lambda: self._not_reported(change.node, restarted), "the node does not stay Ready", end
             )
@@ -135,8 +135,8 @@ class Health:
             return f"{words}: it may be of before"
         return ""
 
-    def _unhealthy(self, node: str) -> str:
-        said = self.cluster.kubelet_health(node)
+    def _unhealthy(self, node: NodeFacts) -> str:
+        said = kubelet_health(self.nodes, self.cluster, node)
         return "" if said in {"", "ok"} else f"the kubelet's /healthz says {excerpt(said, 200)}"
 
     def _stay(self, problem: Callable[[], str], words: str, end: float) -> None:

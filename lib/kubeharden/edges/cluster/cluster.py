@@ -13,7 +13,7 @@ from kubeharden.formats import as_json
 from kubeharden.plan.callers import names_port
 from kubeharden.redaction import excerpt
 
-CONFIGZ = "/configz"
+CONFIGZ, HEALTHZ = "/configz", "/healthz"
 OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
 UP_SECONDS = 90
 POLL_SECONDS = 0.2
@@ -70,6 +70,16 @@ class Cluster(Objects):
         if not isinstance(found, dict):
             raise ClusterError(f"it answers {CONFIGZ} with {status}, and with no configuration")
         return found
+
+    def kubelet_health_at(self, stream: Stream, certificates: Sequence[str]) -> str:
+        """Return what a kubelet says to ``/healthz`` at its own port; empty where this user may not ask it there.
+
+        Raises:
+            RetryableError: it does not answer.
+            ClusterError: it is somebody else.
+        """
+        status, text = self._client.ask(stream, HEALTHZ, certificates)
+        return "" if status in (UNAUTHORIZED, FORBIDDEN) else text.strip() or f"nothing, with {status}"
 
     def certificate_problem(self) -> str:
         """Return why this user cannot ask a kubelet at its own port; empty where that may work."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from kubeharden.edges.cluster.bounds import MOST_BYTES
 from kubeharden.edges.ports import Stream
-from kubeharden.errors import ClusterError
+from kubeharden.errors import ClusterError, RetryableError
 
 SECONDS = 15.0  # for a whole question
 _CHUNK = 1 << 14
@@ -37,7 +37,8 @@ def ask(stream: Stream, path: str, context: ssl.SSLContext, certificates: Collec
         certificates: the SHA-256 of each that may be shown there.
 
     Raises:
-        ClusterError: there is no answer, or none of somebody who has such a certificate.
+        RetryableError: there is no answer.
+        ClusterError: it is not of somebody who has such a certificate, or is too long.
     """
     patience = threading.Timer(SECONDS, stream.close)
     patience.start()
@@ -54,7 +55,7 @@ def ask(stream: Stream, path: str, context: ssl.SSLContext, certificates: Collec
         body = response.read(MOST_BYTES + 1)
     except (OSError, EOFError, ValueError, http.client.HTTPException) as error:  # an SSLError is an OSError
         words = getattr(error, "reason", None) or str(error) or type(error).__name__
-        raise ClusterError(f"no answer there: {words}") from error
+        raise RetryableError(f"no answer there: {words}") from error
     finally:
         patience.cancel()
         stream.close()
