@@ -157,6 +157,10 @@ def test_what_was_not_read_is_said_where_it_matters() -> None:
     assert not list(losses({}, [OPEN], ("clusterDNS",), maps))
 
 
+# What a tenant may write for the name of a ConfigMap: the API server does not check it in a pod template.
+HOSTILE = ("", "..", "../secrets/x", "a/b", "a?x=y", "a%2fb", "a b", "a\nb", "-a", "A", "a" * 254)
+
+
 def test_the_config_maps_of_a_template_are_those_of_volumes_and_variables() -> None:
     spec = {
         "volumes": [
@@ -167,6 +171,7 @@ def test_the_config_maps_of_a_template_are_those_of_volumes_and_variables() -> N
             },
             {"name": "c", "configMap": {"name": 7}},
             {"name": "d", "configMap": None},
+            *({"name": "f", "configMap": {"name": name}} for name in HOSTILE),
             {"name": "e", "emptyDir": {}},
         ],
         "initContainers": [{"name": "i", "envFrom": [{"configMapRef": {"name": "three"}}]}],

@@ -25,6 +25,9 @@ Name = tuple[str, str]  # namespace and name of a ConfigMap
 KUBELET_PORT = "port"
 PORT, ANONYMOUS, MODE = "readOnlyPort", "authentication.anonymous.enabled", "authorization.mode"
 WEBHOOK = "authentication.webhook.enabled"
+# A name as the API server takes it for a ConfigMap. That in a pod template it does not check: a way to another object
+# may stand there (../secrets/x).
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 _REFERENCES = (
     "configMap",
     "configMapRef",
@@ -111,8 +114,9 @@ def config_maps_of(template: Mapping[str, Any], namespace: str) -> list[Name]:
 
 def _references(value: Any, key: str = "") -> Iterator[str]:
     if isinstance(value, Mapping):
-        if key in _REFERENCES and isinstance(value.get("name"), str) and value["name"]:
-            yield value["name"]
+        name = value.get("name")
+        if key in _REFERENCES and isinstance(name, str) and _NAME.fullmatch(name):
+            yield name
         for name, part in value.items():
             yield from _references(part, name)
     elif isinstance(value, (list, tuple)):
