@@ -366,11 +366,10 @@ def _show(given: argparse.Namespace) -> int:
         return WELL
     verdict, words = _verdict_if_possible(folder, given)
     counts = [Message(f"Signatures that count: {one_line(words)}")] if words else []
-    record = record_of(folder)
     if given.html or given.output:
-        _put_page(given, run_page(record, verdict, View(list(counts)), given.redactor))
+        _put_page(given, run_page(folder, verdict, View(list(counts)), given.redactor))
     else:
-        _print_view(given, run_view(record, verdict).add(*counts))
+        _print_view(given, run_view(record_of(folder), verdict).add(*counts))
     return WELL if verdict is None or verdict.good or not verdict.sealed else WRONG
 
 

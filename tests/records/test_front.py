@@ -18,6 +18,7 @@ from kubeharden.plan.events import (
     RunStarted,
     Started,
 )
+from kubeharden.plan.timeline import Timeline
 from kubeharden.records.folder import Record, read_run
 from kubeharden.records.front import MOST_ROWS, front_of
 from kubeharden.records.pages.front_page import front_html
@@ -87,7 +88,7 @@ def test_a_big_cluster_is_still_one_page(tmp_path: Path) -> None:
 def test_what_others_have_named_is_text(tmp_path: Path) -> None:
     bad = '<script>alert(1)</script>"&\x1b[31m\u202e'
     record = record_with(tmp_path) | {"run": bad, "cluster": bad, "who": {"login": bad}}
-    front = front_html(front_of(record), [("Seal", bad)])
+    front = front_html(front_of(record), [("Seal", bad)], Timeline())
     assert "<script" not in front
     assert "\x1b" not in front
     assert front.count("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&amp;\\x1b[31m\\u202e") == 4
@@ -104,6 +105,8 @@ def test_show_html_goes_to_a_file_and_never_into_a_record(
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("<!DOCTYPE html>")
+    assert "<h2>The course of the run</h2>" in printed
+    assert "Time line of 1 changes" in printed
     assert "– (not sealed)" in printed
     assert main([*words, "-o", str(tmp_path / "page.html")]) == 0
     assert (tmp_path / "page.html").read_text() == printed

@@ -19,6 +19,7 @@ from typing import Any
 
 from kubeharden.errors import ParameterError, RecordError
 from kubeharden.plan.events import RunStarted
+from kubeharden.plan.timeline import Timeline
 from kubeharden.records import executed_notebook
 from kubeharden.records.archive import (
     NOTEBOOK,
@@ -127,7 +128,10 @@ def _seal(past: PastRun, notebook: Any, key: Path, may_ask: bool, authority: Aut
         url = authority.url if authority else ""
         if notebook is not None:
             said = when_sealed(now, number, signer, url)
-            page = render(notebook, past.run, front_html(front_of(Redactor().redact_data(record)), said))
+            redactor = Redactor()
+            course = Timeline.of(past.events).rename(redactor.redact)
+            front = front_html(front_of(redactor.redact_data(record)), said, course)
+            page = render(notebook, past.run, front)
             contents[NOTEBOOK] = executed_notebook.text_of(notebook).encode()
             contents[PAGE] = page.encode()
         for name, content in contents.items():

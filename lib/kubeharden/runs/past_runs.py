@@ -13,6 +13,7 @@ from kubeharden.facts import NodeFacts
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.parameters import PathText, Text, read_parameters
 from kubeharden.inputs.project import find, runs_folder
+from kubeharden.plan.timeline import Timeline
 from kubeharden.records.folder import read_run
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register, since_run
 from kubeharden.records.signature import named_signers
@@ -78,7 +79,9 @@ class Records:
         if not self.entries:
             return _nothing()
         entry = self._entry(self.query.run, 0)
-        return names_on_lines(run_view(record_of(entry.folder), self._verdicts([entry]).get(entry.run)))
+        course = Timeline.of(read_run(entry.folder).events)
+        verdict = self._verdicts([entry]).get(entry.run)
+        return names_on_lines(run_view(record_of(entry.folder), verdict, course))
 
     @verb
     def compare(self) -> View:
@@ -91,11 +94,7 @@ class Records:
         if not self.query.other and not same:
             return View([Message(f"There is no run on {one.cluster} before it to compare it with.")])
         other = self._entry(self.query.other, same[0] if same else 0)
-        view = View()
-        if other.cluster != one.cluster:
-            view.add(Message(f"Two clusters: {other.run} is of {other.cluster}, {one.run} of {one.cluster}."))
-        view.add(*comparison_view(other.run, one.run, compare_runs(other.folder, one.folder)).blocks)
-        return names_on_lines(view)
+        return names_on_lines(comparison_view(other.run, one.run, compare_runs(other.folder, one.folder)))
 
     @verb
     def since(self) -> View:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from kubeharden.plan.timeline import Timeline
 from kubeharden.records.front import front_of
 from kubeharden.records.reader import one_line
 from kubeharden.records.register import Comparison, Entry, FileDifference
 from kubeharden.records.verify import Verdict
 from kubeharden.records.vouched import seal_rows
-from kubeharden.show.display import BAD, GOOD, Block, Diff, Message, Table, View
+from kubeharden.show.display import BAD, GOOD, Block, Course, Diff, Message, Table, View
 from kubeharden.show.views import outcome_kind
 
 NAMES_SHOWN = 3  # of nodes, in a row of the register
@@ -48,8 +49,10 @@ def register_view(entries: Sequence[Entry], verdicts: Mapping[str, Verdict] | No
     return view
 
 
-def run_view(record: Mapping[str, Any], verdict: Verdict | None = None) -> View:
-    """Show one run: its first page, and then all of it."""
+def run_view(
+    record: Mapping[str, Any], verdict: Verdict | None = None, course: Timeline | None = None
+) -> View:
+    """Show one run: its first page, its course over time where that is given, and then all of it."""
     front = front_of(record)
     view = View([Table(front.run, ("", ""), [("Result", front.headline), *front.rows, *seal_rows(verdict)])])
     if front.grid:
@@ -58,6 +61,8 @@ def run_view(record: Mapping[str, Any], verdict: Verdict | None = None) -> View:
             for row in front.grid
         ]
         view.add(Table("Nodes and steps", ("Node", *front.steps, "not Ready"), rows))
+    if course is not None and course.bars:
+        view.add(Course("The course of the run", course))
     return view.add(*details_view(record, verdict).blocks)
 
 

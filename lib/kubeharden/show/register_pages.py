@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from kubeharden.errors import ParameterError, RecordError
-from kubeharden.records.archive import PAGE
+from kubeharden.plan.timeline import Timeline
+from kubeharden.records.archive import JOURNAL, PAGE
 from kubeharden.records.folder import write_aside
 from kubeharden.records.front import front_of
+from kubeharden.records.journal import read_journal
 from kubeharden.records.pages.front_page import front_html
 from kubeharden.records.pages.markup import GENERATOR, Markup, document, tag
 from kubeharden.records.pages.register_page import Row, register_html
@@ -28,17 +29,21 @@ from kubeharden.show.records_view import comparison_view, details_view, names_on
 INDEX, PAGES = "index.html", "register"
 
 
-def run_page(record: Any, verdict: Verdict | None, more: View, redactor: Redactor) -> str:
+def run_page(folder: Path, verdict: Verdict | None, more: View, redactor: Redactor) -> str:
     """Return the page of one run: its first page, and all that it did.
 
     Args:
-        record: its record.
+        folder: the run's folder.
         verdict: the verdict on it; None where it was not verified.
         more: what comes after the verdict.
         redactor: takes the secrets out.
+
+    Raises:
+        RecordError: it cannot be read.
     """
-    harmless = redactor.redact_data(record)
-    front = front_html(front_of(harmless), seal_rows(verdict))
+    record = record_of(folder)
+    course = Timeline.of(read_journal(folder / JOURNAL).events).rename(redactor.redact)
+    front = front_html(front_of(redactor.redact_data(record)), seal_rows(verdict), course)
     details = names_on_lines(details_view(record, verdict).add(*more.blocks))
     return document(record["run"], front, _html(details, redactor))
 
@@ -89,7 +94,7 @@ def _rows(
             links["notebook"] = f"{run}/{PAGE}"
         page = f"{PAGES}/{run}.html"
         try:
-            text = run_page(record_of(entry.folder), verdict, View(), redactor)
+            text = run_page(entry.folder, verdict, View(), redactor)
         except RecordError as error:
             text = document(run, tag("h1", run), tag("p", f"✘ {error}"))
         write_aside(parent, page, text.encode())

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from kubeharden.plan.timeline import HEADINGS, Timeline
 from kubeharden.records.front import Front, Row
 from kubeharden.records.pages.markup import Markup, table, tag
+from kubeharden.records.reader import on_lines
 
 
-def front_html(front: Front, vouched: Sequence[tuple[str, str]]) -> Markup:
+def front_html(front: Front, vouched: Sequence[tuple[str, str]], course: Timeline) -> Markup:
     """Return the first page, one ``section``.
 
     Args:
         front: what it says.
+        course: the course of the run.
         vouched: what vouches for the record, as name and words: its seal, its trusted time, its sign-off.
     """
     rows = [(tag("th", name, scope="row"), text) for name, text in (*front.rows, *vouched)]
@@ -22,6 +25,7 @@ def front_html(front: Front, vouched: Sequence[tuple[str, str]]) -> Markup:
         tag("p", front.headline, class_=f"khf-result khf-{front.kind}"),
         *_grid(front),
         tag("table", tag("tbody", *(tag("tr", *(_cell(c) for c in row)) for row in rows)), class_="khf-rows"),
+        *_course(course),
         class_="khf",
     )
 
@@ -51,6 +55,16 @@ def _grid(front: Front) -> Iterator[Markup]:
         ),
         class_="khf-grid",
     )
+
+
+def _course(course: Timeline) -> Iterator[Markup]:
+    """Yield the picture of a run over time, and the same numbers as a table."""
+    if course.bars:
+        told = course.rename(on_lines)
+        yield tag("h2", "The course of the run")
+        yield tag("div", Markup(told.svg()), class_="khf-course")
+        numbers = table(HEADINGS, told.rows(), class_="khf-numbers")
+        yield tag("details", tag("summary", "The same in numbers"), numbers)
 
 
 def _class(state: str) -> str:
