@@ -17,7 +17,7 @@ WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearse pages tables release test test-fast coverage lint docs example lock clean
+.PHONY: help setup rehearse pages pictures tables release test test-fast coverage lint docs example lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -83,6 +83,10 @@ $(SITE)/.ready: docs/requirements.lock
 ## make example    docs/harden-article-1.10.html, and with Chromium the picture in the README, from a run of the rehearsal
 example: setup
 	$(BIN)/python docs/render_example.py
+
+## make pictures   docs/pictures/ with Chromium: the first page of a record, the course of a run, the register
+pictures: setup
+	$(BIN)/python docs/screenshots.py
 
 ## make pages      what pages in docs/ and the README say about the code, from the code
 pages: setup
