@@ -155,4 +155,8 @@ def test_outside_its_window_a_change_is_not_applied(tmp_path: Path) -> None:
     in_time.close()
     record = build_record(read_run(told.record.folder))
     assert record["changes"]
+    assert (
+        record["change"]["window"]["start"] == f"{FIRST_MOMENT + timedelta(hours=1):%Y-%m-%dT%H:%M}:00+00:00"
+    )
+    assert record["change"]["window"]["outside"] == len(record["changes"])
     assert record["parameters"]["outside_window"] is True

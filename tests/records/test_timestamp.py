@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from nbformat import v4
+from papermill.engines import papermill_engines
 
 import sampling
 from kubeharden.cli import main
@@ -196,6 +198,18 @@ def test_an_authority_is_configured_whole_or_not_at_all(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RecordError, match=r"openssl cannot be run .* install it"):
         find_authority()
+
+
+def test_an_authority_that_is_half_configured_ends_a_run_before_it_begins(
+    key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBEHARDEN_SIGNING_KEY", str(key))
+    monkeypatch.setenv(timestamp.URL_VARIABLE, "https://tsa.example/")
+    monkeypatch.delenv(timestamp.CA_VARIABLE, raising=False)
+    notebook = v4.new_notebook(cells=[v4.new_code_cell("raise SystemExit('it was executed')")])
+    with pytest.raises(ParameterError, match="whose certificates count"):
+        papermill_engines.get_engine("kubeharden").execute_notebook(notebook, "python3")
+    assert notebook.cells[0].execution_count is None
 
 
 def test_the_command_line_seals_with_a_time_and_verifies_it(

@@ -14,6 +14,7 @@ from kubeharden.records.archive import NOTEBOOK, is_sealed
 from kubeharden.records.folder import write_aside
 from kubeharden.records.keys import find_key
 from kubeharden.records.seal import Sealed, seal
+from kubeharden.records.timestamp import find_authority
 from kubeharden.redaction import Redactor
 
 SAVE_SECONDS, POLL_SECONDS = 180, 0.5  # JupyterLab saves by itself every two minutes
@@ -71,13 +72,13 @@ class OpenNotebook:
         """
         if not self.last_cell:
             raise RecordError("this run is not finished yet: run the cell with run.finish() first")
-        key, left = find_key(), SAVE_SECONDS / POLL_SECONDS
+        key, authority, left = find_key(), find_authority(), SAVE_SECONDS / POLL_SECONDS
         while not self.is_saved():
             if left <= 0:
                 raise RecordError("the notebook was not saved: save it (Ctrl-S), and run this cell again")
             wait(POLL_SECONDS)
             left -= 1
-        return seal(self.folder, self.path, key)
+        return seal(self.folder, self.path, key, authority=authority)
 
 
 def notebook_path() -> Path | None:
