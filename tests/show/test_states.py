@@ -37,7 +37,7 @@ def test_the_states_of_a_change_are_a_chain() -> None:
     states = States(4)
     said = [pair for at, event in EVENTS for pair in states.take(event, at)]
     assert [word for subject, word in said if subject == "kubelet on n1"] == [
-        "staging", "cordoned", "drained", "restarted", "Ready, 12 s later"
+        "begun", "cordoned", "drained", "restarted", "Ready, 12 s later"
     ]  # fmt: skip
     assert states.rows() == [
         ("kubelet on n1", "cordoned → drained → staging → restarted → Ready, 12 s later"),
@@ -56,10 +56,10 @@ def test_where_nobody_watches_each_state_is_a_line(capsys: pytest.CaptureFixture
     progress(Completed(*N1, seconds=19.0))
     progress(Result("kubelet on n1", "completed", "runs\nand more", 19.0))
     assert capsys.readouterr().out.splitlines() == [
-        "kubelet on n1: staging",
+        "kubelet on n1: begun",
         "kubelet on n1: cordoned",
         "kubelet on n1: drained",
-        "kubelet on n2: staging",
+        "kubelet on n2: begun",
         "kubelet on n1: restarted",
         "kubelet on n1: Ready, 0 s later",
         r"kubelet on n1: completed in 19.0 s: runs\nand more, 1 of 4",

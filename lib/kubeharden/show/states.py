@@ -36,7 +36,7 @@ class States:
         if isinstance(event, Started) and event.node:
             self._nodes[event.subject] = event.node
             self._words[event.subject] = ["staging"]
-            return [(event.subject, "staging")]
+            return [(event.subject, "begun")]
         if isinstance(event, (Cordoned, Drained)):
             word = event.action
             found = [subject for subject, node in self._nodes.items() if node == event.node]
