@@ -1,7 +1,7 @@
 """The answers of components at /configz.
 
 The kubelet converts its configuration to the versioned type, whose keys are those of the file. kube-proxy
-and kube-scheduler show their internal types, which have no JSON names, so the keys are Go's: ``ClusterCIDR``
+and kube-scheduler show their internal types up to 1.35, which have no JSON names, so the keys are Go's: ``ClusterCIDR``
 for ``clusterCIDR``. Source: configz.New in cmd/kube-proxy/app/server.go, cmd/kube-scheduler/app/server.go
 and cmd/kubelet/app/server.go (initConfigz); pkg/proxy/apis/config/types.go.
 """
@@ -35,9 +35,11 @@ def configz(component: str, release: Release, config: dict[str, Any]) -> str:
         release: what it runs.
         config: its effective configuration, with the keys of the file.
     """
-    shown = config if component == "kubelet" else _go(config)
+    if component == "kubelet" or feature("the names of files in /configz").in_release(release):
+        return json.dumps({SECTIONS[component]: config})
+    shown = _go(config)
     renamed = feature("ClientConnection.kubeconfig in Go").in_release(release)
-    if component != "kubelet" and not renamed and "ClientConnection" in shown:
+    if not renamed and "ClientConnection" in shown:
         connection = shown["ClientConnection"]
         shown["ClientConnection"] = {**connection, "KubeConfigFile": connection.pop("Kubeconfig", "")}
     return json.dumps({SECTIONS[component]: shown})

@@ -118,3 +118,11 @@ def test_what_kube_proxy_does_not_read_in_its_mode_is_not_missed(mode: str, foun
     assert {path.partition(".")[0] for path in found("kube-proxy", "1.37", config, served)} == {*found_in}
     everywhere = {path.partition(".")[0] for path in found("kube-proxy", "1.30", config, served)}
     assert everywhere == {"iptables", "ipvs", "nftables"}
+
+
+@pytest.mark.parametrize(("release", "missed"), [("1.35", []), ("1.36", ["nodePortAddresses"])])
+def test_what_is_not_served_is_missed_where_the_names_are_those_of_the_file(
+    release: str, missed: list[str]
+) -> None:
+    """Up to 1.35, the internal type may have it under another name."""
+    assert found("kube-proxy", release, {"nodePortAddresses": ["10.0.0.0/8"]}, {"mode": "iptables"}) == missed

@@ -39,7 +39,7 @@ def mismatches(
     if argv:
         config = beside_flags(table, split_flags(arguments(table.component, argv), table), config)
     row = find_component(table.component).configz
-    internal = row is not None and row.internal_names
+    internal = row is not None and row.has_internal_names(table.release)
     actual = _fold(configz)
     found = []
     unreadable = dict(misfits(table, config))

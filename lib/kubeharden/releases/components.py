@@ -164,6 +164,7 @@ class Configz(Row):
     Attributes:
         own_port: where it serves it itself, in the releases that ask for no more than the right to that.
         internal_names: it serves the names of its internal types, not those of its file.
+        own_names: the feature (of features.yaml) with which it serves those of its file all the same.
         only_with: the feature (of features.yaml) with which it is served there.
     """
 
@@ -171,7 +172,12 @@ class Configz(Row):
     through_api: bool = False
     own_port: OwnPort | None = None
     internal_names: bool = False
+    own_names: str = ""
     only_with: str = ""
+
+    def has_internal_names(self, release: Release) -> bool:
+        """Return whether a release serves the names of its internal types."""
+        return self.internal_names and not (self.own_names and feature(self.own_names).in_release(release))
 
     @property
     def until(self) -> Release | None:
