@@ -24,6 +24,7 @@ TRIED_ON = {
     Release(1, 24): "rehearsal `containerd-1.24`",
     Release(1, 25): "rehearsal `containerd-1.25`",
     Release(1, 36): "rehearsal `containerd-1.36`",
+    Release(1, 37): "a real 1.37.2 cluster (the lab)",
 }
 # Flags that people plan for when they come and go; the tables have the releases.
 NOTABLE = {
