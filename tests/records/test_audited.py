@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from fakes import FIRST_MOMENT, World, planned
-from kubeharden.errors import ParameterError, WindowError
+from kubeharden.cli import main
+from kubeharden.errors import ParameterError, RecordError, WindowError
 from kubeharden.inputs.parameters import ChangeParameters
 from kubeharden.plan.events import Completed, Finished, RunStarted, Started
 from kubeharden.records.folder import Record, read_run
@@ -136,6 +137,33 @@ def test_what_is_not_sealed_or_was_altered_is_not_evidence(tmp_path: Path, key: 
     (run / "journal.jsonl").write_bytes(b"")
     refused("test_evidence: the seal of .* does not hold: journal.jsonl: was changed", test_evidence=run.name)
     assert change_of(ChangeParameters(), tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        [],
+        "tonight",
+        {"start": "2020-01-01T00:00:00+00:00"},
+        {"start": 1, "end": 2},
+        {"start": "2020-13-45T00:00:00+00:00", "end": "2020-13-46T00:00:00+00:00"},
+        {"start": "2020-01-02T00:00:00+00:00", "end": "2020-01-01T00:00:00+00:00"},
+    ],
+)
+def test_a_window_that_no_run_writes_is_told_in_a_sentence(tmp_path: Path, window: Any) -> None:
+    record = Record(tmp_path, "lab", "CHG-1")
+    record(RunStarted(cluster="lab", mode="apply", change={"window": window}))
+    record.close()
+    with pytest.raises(RecordError, match="the planned window, or the time of a change, is not one"):
+        build_record(read_run(record.folder))
+    assert main(["show", str(record.folder)]) == 1
+
+
+def test_a_window_that_a_record_of_others_names_is_shown_as_it_is(audited: Path) -> None:
+    record = build_record(read_run(audited))
+    record["change"]["window"] |= {"start": "2020-13-45T00:00:00+00:00"}
+    check_form(record)
+    assert dict(front_of(record).rows)["Planned window"].startswith("2020-13-45T00:00:00+00:00/2020-01-01")
 
 
 def test_outside_its_window_a_change_is_not_applied(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,7 +144,9 @@ def _approval(record: Mapping[str, Any]) -> str:
 
 
 def _window(window: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]) -> str:
-    planned = Window.parse(f"{window['start']}/{window['end']}")
+    planned = f"{window['start']}/{window['end']}"
+    with suppress(ValueError):  # of a record that somebody else made
+        planned = str(Window.parse(planned))
     if not changes:
         return f"{planned}; nothing was changed"
     if window["outside"]:

@@ -96,12 +96,25 @@ def build_record(past: PastRun) -> dict[str, Any]:
 
 
 def _change_sample(change: Mapping[str, Any], changes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what those who audit a change sample; ``outside`` counts the changes that began outside its window."""
+    """Return what those who audit a change sample; ``outside`` counts the changes that began outside its window.
+
+    Raises:
+        RecordError: the window is not one, or the time of a change.
+    """
     window = change.get("window")
     if window is not None:
-        planned = Window.parse(f"{window['start']}/{window['end']}")
-        outside = [c for c in changes if not planned.holds(datetime.fromisoformat(c["started"]))]
-        window = {"start": window["start"], "end": window["end"], "outside": len(outside)}
+        try:
+            planned = Window.parse(f"{window['start']}/{window['end']}")
+            outside = [c for c in changes if not planned.holds(datetime.fromisoformat(c["started"]))]
+        except (KeyError, TypeError, ValueError):
+            raise RecordError(
+                "journal.jsonl: the planned window, or the time of a change, is not one"
+            ) from None
+        window = {
+            "start": planned.start.isoformat(),
+            "end": planned.end.isoformat(),
+            "outside": len(outside),
+        }
     return {
         "requester": change.get("requester", ""),
         "kind": change.get("kind", ""),
