@@ -99,8 +99,16 @@ def main() -> None:
             sys.stdout.write(f"{example.title}\n")
             sys.stdout.flush()
             executed = execute(example, folder, key)
-            notebook = nbformat.read(executed, as_version=4)  # type: ignore[no-untyped-call]
-            (OUT / f"{example.name}.html").write_text(render(notebook, example.title), encoding="utf-8")
+            (OUT / f"{example.name}.html").write_text(page_of(example, executed), encoding="utf-8")
+
+
+def page_of(example: Example, executed: Path) -> str:
+    """Return the page of the sealed record; records.ipynb makes none, and its page is that of the notebook."""
+    if example.cluster:
+        newest = max((executed.parent / "outputs").glob("2*"))
+        return (newest / "notebook.html").read_text(encoding="utf-8")
+    notebook = nbformat.read(executed, as_version=4)  # type: ignore[no-untyped-call]
+    return render(notebook, example.title)
 
 
 def execute(example: Example, folder: Path, key: Path) -> Path:
