@@ -122,7 +122,8 @@ def examples_page() -> str:
     rows = "".join(f"| [{e.title}](examples/{e.name}.html) | {e.text} |\n" for e in EXAMPLES)
     return (
         "# Executed examples\n\nMade by `make docs`, in one go, on rehearsal clusters: each is the page of a sealed "
-        f"record (the last one is a notebook alone), and opens without a network.\n\n| run | what to look at |\n|---|---|\n{rows}"
+        "record (the last one is a notebook alone), and opens without a network.\n\n"
+        f"| run | what to look at |\n|---|---|\n{rows}"
     )
 
 
