@@ -80,9 +80,10 @@ $(SITE)/.ready: docs/requirements.lock
 	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/requirements.lock
 	@touch $@
 
-## make example    docs/harden-article-1.10.html, and with Chromium the picture in the README, from a run of the rehearsal
+## make example    docs/harden-article-1.10.html, to which the README leads: one of the examples of make docs
 example: setup
-	$(BIN)/python docs/render_example.py
+	PYTHONPATH=tools $(BIN)/python -m documents.examples
+	cp build/examples/harden-article-1.10.html docs/
 
 ## make pictures   docs/pictures/ with Chromium: the first page of a record, the course of a run, the register
 pictures: setup

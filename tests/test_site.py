@@ -34,8 +34,8 @@ def test_links_lead_to_where_the_site_has_their_targets() -> None:
     assert site.Stage().rewritten("docs/howto/step.md", text) == (
         "[a](../records.md#approval) [b](../source/tests/test_site.py.md) [c](https://x.org/y.md) `[d](e.md)` [f](#g)\n"
     )
-    assert site.Stage().rewritten("README.md", "![p](docs/harden.png) [l](LICENSE)") == (
-        "![p](harden.png) [l](source/LICENSE.md)"
+    assert site.Stage().rewritten("README.md", "![p](docs/pictures/course.png) [l](LICENSE)") == (
+        "![p](pictures/course.png) [l](source/LICENSE.md)"
     )
 
 
