@@ -1,0 +1,69 @@
+"""What counts as an approval, by the operator itself, in Airflow's environment and without its processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from airflow_here import ROOT, VENV
+
+PLAN, OTHER = "a" * 64, "b" * 64
+ANSWER = """
+import json, sys
+from datetime import datetime, timezone
+from kubeharden_fleet.airflow_dag import Approve
+
+task = Approve(task_id="approve", file="fleet.yaml", cluster="eu-1")
+event = {"responded_at": datetime(2026, 11, 29, 14, 20, 1, tzinfo=timezone.utc), **json.loads(sys.argv[2])}
+try:
+    print(json.dumps(task.execute_complete({"run_id": "manual"}, event, sys.argv[1])))
+except Exception as error:
+    print(json.dumps([type(error).__name__, str(error)]))
+"""
+CHIEF = {"id": "7", "name": "chief"}
+
+
+def answered(home: Path, **event: object) -> object:
+    given = {
+        "chosen_options": ["Approve"],
+        "params_input": {"plan": PLAN},
+        "responded_by_user": CHIEF,
+        **event,
+    }
+    environment = {**os.environ, "AIRFLOW_HOME": str(home), "PYTHONPATH": str(ROOT / "lib")}
+    done = subprocess.run(
+        [VENV / "bin" / "python", "-c", ANSWER, PLAN, json.dumps(given)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_an_approval_says_which_plan_and_who_and_when(tmp_path: Path) -> None:
+    assert answered(tmp_path) == {
+        "approved_plan": PLAN,
+        "approved_by": "chief, 2026-11-29T14:20:01Z, in Airflow (manual)",
+    }
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (
+            {"params_input": {"plan": OTHER}},
+            f"approved the plan {OTHER}, and this is about {PLAN}: clear this task",
+        ),
+        ({"params_input": {}}, r"approved the plan \(none was named\), and this is about"),
+        ({"chosen_options": ["Reject"]}, f"the plan {PLAN} was rejected by chief"),
+    ],
+)
+def test_anything_else_ends_the_task_for_good(tmp_path: Path, event: dict, words: str) -> None:
+    kind, said = answered(tmp_path, **event)
+    assert kind == "AirflowFailException"  # which Airflow does not try again
+    assert re.search(words, said)
