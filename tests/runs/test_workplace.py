@@ -176,4 +176,4 @@ def test_runs_on_two_clusters_are_not_compared_unasked(tmp_path: Path) -> None:
     assert runs[1] not in newest
     assert "There is no run on prod before it" in str(runbook.records({**given, "run": runs[1]}).compare())
     both = str(runbook.records({**given, "run": runs[2], "other": runs[1]}).compare())
-    assert f"Two clusters: {runs[1]} is of prod, {runs[2]} of lab." in both
+    assert f"Two clusters: {runs[1]} is a run on prod, and {runs[2]} on lab" in both

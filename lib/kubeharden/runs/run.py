@@ -180,7 +180,7 @@ class Run:
     @verb
     def show(self, step: str) -> View:
         """Show what the plan holds for one step, in full: every setting's verdict, every diff."""
-        _check_step(step)
+        _check_step(step, self.kind)
         if step not in self.kind.steps:
             among = ", ".join(self.kind.steps)
             return View([Message(f"{step} is not among the steps of this run ({among}).")])
@@ -233,7 +233,7 @@ class Run:
 
     def _may_apply(self, step: str) -> tuple[Plan, str]:
         """Return the plan, and why a step of it is not carried out now; that is empty where it is."""
-        _check_step(step)
+        _check_step(step, self.kind)
         self._check_parameters()
         plan = self.current_plan
         words = self._why_not(plan, step)
@@ -484,13 +484,13 @@ class Run:
         return str(header_of(self))
 
 
-def _check_step(step: str) -> None:
+def _check_step(step: str, kind: AnyKind) -> None:
     """Refuse the name of a step that there is in no run.
 
     Raises:
         ParameterError: it is one.
     """
-    known = names()
+    known = list(dict.fromkeys((*kind.steps, *names())))
     if step not in known:
         close = difflib.get_close_matches(str(step), known, 1)
         hint = f"; did you mean {close[0]}?" if close else "."
