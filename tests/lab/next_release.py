@@ -77,7 +77,7 @@ def start_all(later: LabRelease, facts: Facts) -> Iterator[Started]:
                 continue
             words = _start(node, component, binaries(later))
             if words:
-                back = _start(node, component, BINARIES)
+                back = _start(node, component, BINARIES, may_stumble=True)
                 if back:
                     raise LabError(f"{component} on {node.name} does not start with its own program: {back}")
             if component == "kube-apiserver":
@@ -89,8 +89,11 @@ def _ready() -> bool:
     return kubectl("get", "--raw", "/readyz", "--request-timeout=5s", check=False).strip() == "ok"
 
 
-def _start(node: Node, component: str, programs: Path) -> str:
-    """Exchange the program and restart; why it does not start, empty if it does."""
+def _start(node: Node, component: str, programs: Path, *, may_stumble: bool = False) -> str:
+    """Exchange the program and restart; why it does not start, empty if it does.
+
+    With ``may_stumble``, systemd may have to start it more than once: while the API server comes back, for example.
+    """
     since = int(ssh(node, "date +%s"))
     program = programs / "usr" / "bin" / component
     _copy(node, program)
@@ -102,7 +105,7 @@ def _start(node: Node, component: str, programs: Path) -> str:
         if state != seen:
             seen, seen_since = state, time.monotonic()
         now = dict(line.split("=", 1) for line in state.splitlines())
-        if now["NRestarts"] != "0":
+        if now["NRestarts"] != "0" and not may_stumble:
             break
         if now["SubState"] == "running" and time.monotonic() - seen_since > SETTLED:
             return ""
