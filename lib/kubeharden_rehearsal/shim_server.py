@@ -142,18 +142,27 @@ class Pipes:
             self._working[int(slot)] = asyncio.ensure_future(self._answer(int(slot), *asked))
 
     async def _answer(self, number: int, node: str, user: str, here: str, *words: str) -> None:
+        said = b""  # where a second reboot cancels this one, the caller sees the end
         try:
-            reply = await self._reply(node, user, Path(here), list(words))
+            said = _script_of(await self._reply(node, user, Path(here), list(words)))
         finally:
             del self._working[number]
-        said = _script_of(reply)
+            if number in self._free:  # else all are closed
+                writing = self._renew(number)
+                if len(said) > PIPE_HOLDS:
+                    await asyncio.to_thread(_give, writing, said)
+                else:
+                    _give(writing, said)
+
+    def _renew(self, number: int) -> int:
+        """Return the end of a pipe that its caller reads; the next caller with that number gets another one."""
         place, old = self._folder / str(number), self._free[number]
         writing = os.open(place, os.O_WRONLY | os.O_NONBLOCK)
         os.close(old)
         # The next caller with that number gets a pipe of its own, whatever is left in this one.
         self._make(number)
         (self._folder / f"{number}.taken").unlink(missing_ok=True)
-        await asyncio.to_thread(_give, writing, said) if len(said) > PIPE_HOLDS else _give(writing, said)
+        return writing
 
 
 def _give(descriptor: int, data: bytes) -> None:

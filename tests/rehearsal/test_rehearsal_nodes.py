@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
 import shutil
 import subprocess
 import time
+from importlib.resources import files
 from pathlib import Path
 
 import paramiko
@@ -16,7 +19,7 @@ from fabric import Connection
 
 from kubeharden.plan import FileChange, NodeChange
 from kubeharden_rehearsal import SCENARIOS
-from kubeharden_rehearsal.shim_server import PIPES
+from kubeharden_rehearsal.shim_server import PIPES, Pipes
 
 pytest_plugins = ["rehearsal_lab"]
 
@@ -355,6 +358,30 @@ def test_more_ask_at_once_than_there_are_pipes_and_those_who_are_killed_leave_th
     assert article_lab.run("k8s-node1", many).out == "active\n" * 40
     assert wait_for(lambda: not list(pipes.glob("*.taken")))
     assert article_lab.run("k8s-node1", many).out == "active\n" * 40
+
+
+def test_a_command_that_a_power_cut_ends_is_not_waited_for(tmp_path):
+    """Its caller sees the end, and the pipe is another one's."""
+
+    async def cut_off(*_words):
+        raise asyncio.CancelledError
+
+    async def ask():
+        pipes = Pipes(tmp_path / "pipes", cut_off)
+        pipes.open()
+        asked = (
+            f"node=n state={tmp_path} server={os.getpid()} name=reboot python=false",
+            f". {files('kubeharden_rehearsal') / 'ask.sh'}",
+        )
+        process = await asyncio.create_subprocess_exec(
+            "sh", "-c", "\n".join(asked), stderr=asyncio.subprocess.PIPE
+        )
+        said = await asyncio.wait_for(process.communicate(), 10)
+        taken = list((tmp_path / "pipes").glob("*.taken"))
+        pipes.close()
+        return said[1], taken
+
+    assert asyncio.run(ask()) == (b"the rehearsal has ended\n", [])
 
 
 def wait_for(holds):
