@@ -54,6 +54,7 @@ def rounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rounds]:
     result = Rounds(tmp_path_factory.mktemp("rounds"))
     with result.row.stage("boot"):
         lab("reset")
+        result.before = look()
     yield result
     lab("reset")
 
