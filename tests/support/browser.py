@@ -215,11 +215,17 @@ class Lab:
         self.browser.value("window.jupyterapp.commands.execute('docmanager:save').then(() => true)")
 
     def answer(self, text: str, seconds: float = SECONDS) -> None:
-        """Type an answer where the kernel asks for one."""
-        self.browser.until("!!document.querySelector('.jp-Stdin-input')", seconds)
-        self.browser.value("document.querySelector('.jp-Stdin-input').focus()")
-        self.browser.type(text)
-        self.browser.press("Enter")
+        """Type an answer where the kernel asks for one; JupyterLab may take the cursor away meanwhile."""
+        found = "document.querySelector('.jp-Stdin-input')"
+        self.browser.until(f"!!{found}", seconds)
+        end = time.monotonic() + seconds
+        while self.browser.value(f"!!{found}"):
+            assert time.monotonic() < end, "the answer was not taken"
+            self.browser.value(f"{found} && ({found}.focus(), {found}.value = '')")
+            self.browser.type(text)
+            if self.browser.value(f"document.activeElement?.value == {json.dumps(text)}"):
+                self.browser.press("Enter")
+            time.sleep(0.2)
 
     def idle(self, seconds: float = SECONDS) -> None:
         """Wait until no cell runs or waits to be run."""
