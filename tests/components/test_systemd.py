@@ -73,7 +73,7 @@ def test_drop_ins_reset_and_win_in_their_order() -> None:
 
 
 def test_two_commands_are_refused() -> None:
-    with pytest.raises(UnitError, match="found 2"):
+    with pytest.raises(UnitError, match="2 commands are in force in ExecStart="):
         service(UNIT, "[Service]\nExecStart=/usr/bin/kubelet\n").argv()
 
 
