@@ -211,3 +211,20 @@ def test_the_check_wants_no_port_that_the_service_has(name: str, asked: bool) ->
             assert found is not None
             words = found.read().decode().splitlines()
         assert (words[-1] == "--secure-port=0") == (asked and change.service == "kube-scheduler")
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+def test_of_a_journal_the_words_of_the_old_process_are_left_out(place: Path, shell: list[str]) -> None:
+    (place / "run/restarted").write_text("2026-11-29T16:06:12Z\n")
+    (place / "run/running").write_text("41\n")
+    (place / "run/lines").write_text(
+        "Nov 29 16:06:12 n1 systemd[1]: Stopping Proxy: [41] ...\n"
+        "Nov 29 16:06:12 n1 kube-proxy[41]: E1129 16:06:12.000001      41 server.go:9] cannot say: goodbye\n"
+        "Nov 29 16:06:13 n1 kube-proxy[411]: unknown flag: --bogus\n"
+    )
+    asked = 'journalctl() { echo "$*" >>"$folder/asked"; [ "$1" = --sync ] || cat "$folder/lines"; }'
+    done = call(shell, place, f"{asked}\njournal_since_restart")
+    assert (done.stdout, done.stderr) == ("Stopping Proxy: [41] ...\nunknown flag: --bogus\n", "")
+    first, then = (place / "run/asked").read_text().splitlines()
+    assert first == "--sync"
+    assert "--since 2026-11-29 16:06:12 UTC" in then

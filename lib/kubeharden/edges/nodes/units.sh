@@ -73,11 +73,15 @@ change() { # and restart the service, until it waits to be confirmed
   return 1
 }
 
-journal_since_restart() { # of the service: what it said before is of its old configuration
-  local since=""
+journal_since_restart() { # of the service, but for its old process: what that says is of its old configuration
+  local since='' before=''
   get since "$folder/restarted"
+  get before "$folder/running"
   since=${since%Z}
-  journalctl -q --no-pager -o cat -u "$service.service" --since "${since%T*} ${since#*T} UTC" -n 50
+  # What a process said that has just ended may be on its way still; before systemd 228 nobody can be asked to wait for it.
+  journalctl --sync 2>/dev/null || :
+  journalctl -q --no-pager -o short -u "$service.service" --since "${since%T*} ${since#*T} UTC" -n 80 |
+    sed "/^[^:]*:[^ ]* [^ ]* [^ ]*\[$before\]: /d; s/^[^:]*:[^ ]* [^ ]* [^ ]*: //"
 }
 
 watch() { # until the deadline, or whoever confirms it, ends this
