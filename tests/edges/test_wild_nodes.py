@@ -21,6 +21,7 @@ from kubeharden.plan import sha256
 from kubeharden.plan.decide import make_plan
 from kubeharden.podsecurity import read_policies
 from support import ROOT
+from transactions import with_programs_of_path
 
 FOLDER = Path(str(files("kubeharden.edges.nodes")))
 SCRIPT = "\n".join((FOLDER / f"{name}.sh").read_text() for name in ("transaction", "requests", "units"))
@@ -39,15 +40,6 @@ def call(shell: list[str], folder: Path, words: str, **environment: str) -> subp
     environment = {"PATH": os.environ["PATH"], "KUBEHARDEN_ROOT": str(folder), **environment}
     command = [shutil.which(shell[0]) or "", *shell[1:], "-c", text]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
-def with_programs_of_path(shell: list[str]) -> None:
-    """Skip a shell that prefers programs of its own: the ls and cp of Debian's busybox know no attributes."""
-    if (
-        shutil.which(shell[0])
-        and subprocess.run([*shell, "-c", "PATH= ls /"], capture_output=True, check=False).returncode == 0
-    ):
-        pytest.skip(f"this {shell[0]} has an ls, a cp and an unshare of its own and uses no others")
 
 
 def with_attributes(path: Path) -> None:
@@ -80,7 +72,7 @@ def place(tmp_path: Path) -> Path:
 def test_what_hangs_on_a_file_hangs_on_the_new_one_and_on_the_old_one_again(
     place: Path, shell: list[str]
 ) -> None:
-    with_programs_of_path(shell)
+    with_programs_of_path(shell[0])
     file = place / "file"
     with_attributes(file)
     before = attributes(file)
@@ -97,7 +89,7 @@ def test_what_hangs_on_a_file_hangs_on_the_new_one_and_on_the_old_one_again(
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
 def test_where_it_cannot_be_kept_nothing_is_changed(place: Path, shell: list[str]) -> None:
     """A cp that knows neither, as that of busybox."""
-    with_programs_of_path(shell)
+    with_programs_of_path(shell[0])
     with_attributes(place / "file")
     cp = 'cp() { case $* in *preserve*) return 1 ;; esac; cat <"$2" >"$3"; }'
     done = call(shell, place, f'{cp}\neach back_up || echo "$complaint"')
@@ -183,7 +175,7 @@ def test_the_check_is_real_beside_a_scheduler_that_runs(
 
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
 def test_the_check_has_a_network_of_its_own_where_there_is_one(place: Path, shell: list[str]) -> None:
-    with_programs_of_path(shell)
+    with_programs_of_path(shell[0])
     (place / "scheduler").write_text(SCHEDULER.replace("*--secure-port=0*", "*alone*"))
     (place / "scheduler").chmod(0o755)
     (place / "run/new.1").write_text("bad\n")
