@@ -18,6 +18,7 @@ WIDE = (
     "runs/test_tampered_rollback.py",
     "notebooks/test_cells.py",
     "releases/test_every_flag.py",
+    "releases/test_release_facts.py",
     "plan/test_random_units.py",
     "components/test_fuzz_files.py",
     "components/test_properties.py",
