@@ -84,6 +84,42 @@ def test_plan_changes_nothing_anywhere(name: str, tmp_path: Path, monkeypatch: p
     assert (files_of(world), processes_of(world), versions_of(world)) == before
 
 
+def test_a_cell_changes_no_more_than_its_tag_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "2").mkdir()
+    world = World("article-1.10")
+    changed = set[str]()
+
+    def state() -> dict[str, object]:
+        # Pods are written by kubelets, and the run's lock by each step.
+        versions = {
+            name: v for name, v in versions_of(world).items() if name[0] != "Pod" and name[2] != "kubeharden"
+        }
+        return {"changes-nodes": (files_of(world), processes_of(world)), "changes-objects": versions}
+
+    before = state()
+
+    def between(tags: list[str]) -> None:
+        nonlocal before
+        now = state()
+        found = {tag for tag in now if now[tag] != before[tag]}
+        assert set(tags) == {"changes-nothing"} or set(tags) <= now.keys()
+        assert found <= set(tags)
+        changed.update(found)
+        before = now
+
+    parameters = {"dns_ip": "10.0.0.10", **ours("article-1.10")}
+    Cells("harden", world, tmp_path / "1", monkeypatch, between, **parameters)
+    assert changed == {"changes-nodes", "changes-objects"}
+    world = World("article-1.10")
+    before = state()
+    Cells("harden", world, tmp_path / "2", monkeypatch, between, steps=["kube-proxy"], **parameters)
+    record = next(path for path in (tmp_path / "2/records").iterdir() if path.is_dir())
+    changed.clear()
+    Cells("rollback", world, tmp_path / "2", monkeypatch, between, record=str(record))
+    assert changed == {"changes-nodes"}
+
+
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_readiness_only_looks(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

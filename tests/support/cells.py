@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,17 @@ class Cells:
         folder: where the inventory and the records go.
         monkeypatch: takes the cluster away again.
         parameters: what papermill would inject.
+        between: is called after each cell but that of the parameters, with the cell's tags.
     """
 
     def __init__(
-        self, name: str, world: World, folder: Path, monkeypatch: pytest.MonkeyPatch, **parameters: Any
+        self,
+        name: str,
+        world: World,
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        between: Callable[[list[str]], None] = lambda tags: None,
+        **parameters: Any,
     ) -> None:
         monkeypatch.setattr(runbook, "start", partial(runbook.start, connect=world.ports))
         self._namespace: dict[str, Any] = {"In": [""]}
@@ -37,8 +45,11 @@ class Cells:
             if cell["cell_type"] != "code":
                 continue
             self._run("".join(cell["source"]))
-            if "parameters" in cell["metadata"].get("tags", ()):
+            tags = cell["metadata"].get("tags", [])
+            if "parameters" in tags:
                 self._namespace |= given | parameters
+            else:
+                between(tags)
 
     def shown(self, source: str) -> str:
         """What the cell with this source showed."""
