@@ -48,6 +48,11 @@ JOURNAL, PLAN, PLANS = "journal.jsonl", "plan.json", "plans"
 DOCUMENTS = (JOURNAL, PLAN, FILES, OBJECTS)  # of which a run is read
 
 
+def _stamp() -> str:
+    """Return the time to the millisecond, as the name of a run begins."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
+
+
 class Record:
     """The folder of one run, made when the run starts: a listener that writes events to it; threads may share it.
 
@@ -63,7 +68,10 @@ class Record:
 
     def __init__(self, parent: Path, cluster: str, label: str, redactor: Redactor | None = None) -> None:
         self.redactor = redactor or Redactor()
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
+        while any(
+            parent.glob(f"{(stamp := _stamp())}-*")
+        ):  # the order of their names is that in which they began
+            pass
         words = "-".join(
             re.sub(r"[^A-Za-z0-9._]+", "-", word).strip("-.") for word in (cluster, label) if word
         )

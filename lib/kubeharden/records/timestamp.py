@@ -168,7 +168,11 @@ def _post(url: str, query: bytes) -> bytes:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(ANSWER_SECONDS)
-    if not got:
+    if (
+        not got
+        or isinstance(got[0], TimeoutError)
+        or isinstance(getattr(got[0], "reason", None), TimeoutError)
+    ):
         raise RecordError(f"{url}: has not answered within {ANSWER_SECONDS} s")
     if isinstance(got[0], Exception):
         raise RecordError(f"{url}: {one_line(str(got[0]))}") from None
