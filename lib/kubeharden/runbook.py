@@ -22,6 +22,7 @@ from typing import Any
 
 from kubeharden.edges.connect import connect
 from kubeharden.edges.ports import Ports
+from kubeharden.edges.webhook import Webhook, find_webhook
 from kubeharden.errors import ParameterError
 from kubeharden.facts.harmless import harmless_flags
 from kubeharden.inputs.inventory import Inventory, read_inventory
@@ -63,6 +64,8 @@ def start(
 ) -> Run:
     """Check the parameters, open the inventory or start the rehearsal, and begin the record.
 
+    Where ``KUBEHARDEN_WEBHOOK`` names a URL, it is told of the end of the run and of each verb that fails.
+
     Args:
         namespace: the notebook's ``globals()``.
         kind: the kind of run, which is the name of its notebook: ``harden``, ``rollback``, ``upgrade-readiness``.
@@ -76,6 +79,7 @@ def start(
         RehearsalError: the rehearsal cluster cannot run.
     """
     redactor = _guard(namespace)
+    webhook = find_webhook(redactor)
     while _current:
         before = _current.pop()
         before.close()
@@ -101,6 +105,9 @@ def start(
         record = Record(runs_folder(p.output_dir), inventory.cluster, p.change_id or made.label, redactor)
         run = Run(made, reached, record, ports, rehearsal, approval, parameters, person, left_out)
     _emit_start(run, change)
+    if webhook:
+        about = {"run": record.run, "cluster": inventory.cluster, "change_id": p.change_id, "mode": made.mode}
+        run.emit.add(Webhook(webhook, about, redactor, run.say))
     _current.append(run)
     if run.notebook.path is not None:
         atexit.register(run.notebook.copy)  # by then it is saved, as a rule

@@ -78,6 +78,10 @@ class Listeners:
         for listener in tuple(self._listeners):
             listener(event)
 
+    def add(self, listener: Listener) -> None:
+        """Pass events on to one more listener from now on."""
+        self._listeners.append(listener)
+
     @contextmanager
     def also(self, listener: Listener) -> Iterator[None]:
         """Pass events on to one more listener in this context."""

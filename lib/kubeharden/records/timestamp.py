@@ -10,19 +10,15 @@ import os
 import re
 import subprocess
 import tempfile
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-from kubeharden.errors import ParameterError, RecordError
+from kubeharden.edges.http_post import post
+from kubeharden.errors import KubehardenError, ParameterError, RecordError
 from kubeharden.inputs.project import wrong_path
 from kubeharden.records.reader import MIB, SIGNATURE_LIMIT, one_line, read_path
 
@@ -107,7 +103,11 @@ def ask(authority: Authority, content: bytes) -> bytes:
         made = _openssl("ts", "-query", "-data", folder / "content", "-sha256", "-cert", "-out", query)
         if made.returncode:
             raise RecordError(f"openssl makes no request for a time stamp: {_words(made)}")
-        answer = _post(authority.url, query.read_bytes())
+        types = (_TYPES["query"], _TYPES["reply"])
+        try:
+            answer = post(authority.url, query.read_bytes(), types, ANSWER_SECONDS, SIGNATURE_LIMIT)
+        except KubehardenError as error:
+            raise RecordError(f"{authority.url}: {one_line(str(error))}") from None
         (folder / "answer").write_bytes(answer)
         done = _openssl(
             "ts", "-verify", "-queryfile", query, "-in", folder / "answer", "-CAfile", folder / "ca"
@@ -148,54 +148,6 @@ def stamped_at(stamp: bytes, content: bytes, ca: bytes) -> datetime:
             f"is not a time stamp of this seal by an authority whose certificates count ({_words(done)})"
         )
     return at
-
-
-def _post(url: str, query: bytes) -> bytes:
-    """Send a request to an authority; its answer, if all of it comes in time.
-
-    Raises:
-        RecordError: it does not.
-    """
-    got: list[bytes | Exception] = []
-
-    def work() -> None:
-        try:
-            got.append(_answer(url, query))
-        except (OSError, HTTPException, ValueError, RecordError) as error:
-            got.append(error)
-
-    # A thread that is left behind: a peer that sends a byte now and then ends no timeout of a socket.
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(ANSWER_SECONDS)
-    if (
-        not got
-        or isinstance(got[0], TimeoutError)
-        or isinstance(getattr(got[0], "reason", None), TimeoutError)
-    ):
-        raise RecordError(f"{url}: has not answered within {ANSWER_SECONDS} s")
-    if isinstance(got[0], Exception):
-        raise RecordError(f"{url}: {one_line(str(got[0]))}") from None
-    return got[0]
-
-
-def _answer(url: str, query: bytes) -> bytes:
-    asked = urllib.request.Request(url, query, {"Content-Type": _TYPES["query"]})  # noqa: S310 - http or https
-    with urllib.request.build_opener(_NoRedirect).open(asked, timeout=ANSWER_SECONDS) as response:
-        kind = response.headers.get_content_type()
-        data = bytes(response.read(SIGNATURE_LIMIT + 1))
-    if kind != _TYPES["reply"]:
-        raise RecordError(f"answers with {kind}, not with {_TYPES['reply']}")
-    if len(data) > SIGNATURE_LIMIT:
-        raise RecordError(f"answers with more than {SIGNATURE_LIMIT} bytes")
-    return data
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows nothing: only the authority that was named is asked."""
-
-    def redirect_request(self, *_: Any) -> None:
-        """Return no other request; the answer is an error then."""
 
 
 @contextmanager

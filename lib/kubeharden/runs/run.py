@@ -137,7 +137,7 @@ class Run:
         if self.kind.mode == "apply":
             self.lock.check_free()
             seconds = self.rollout.pace.confirm_timeout + OVER_SECONDS
-            waited = wait_for_open_changes(self.nodes, self.ports.clock, seconds, self._say)
+            waited = wait_for_open_changes(self.nodes, self.ports.clock, seconds, self.say)
             self.emit(Waited(waited))
         found = preflight(self.kind, self.inventory, self.nodes, self.cluster)
         self.emit(Checked.of(found, self.nodes.logins()))
@@ -284,7 +284,7 @@ class Run:
         part = plan.of(step)
         order = order_words(part, self.rollout.batches(part, self.facts))
         question = f"{step}: {amount_words(part)}; {order}"
-        self._say(question)
+        self.say(question)
         answer = self.person.ask(f"Type {WORD} to carry this out, anything else to leave it: ")
         agreed = answer.strip().lower() == WORD
         self.emit(Asked(step, question, agreed))
@@ -373,7 +373,7 @@ class Run:
         if not self.person.is_there or self.notebook.path is None:
             return View([Message(SEALED_LATER)])
         if not self.notebook.is_saved() and self._is_finished:
-            self._say("Save this notebook now (Ctrl-S): it is sealed as soon as it is saved.")
+            self.say("Save this notebook now (Ctrl-S): it is sealed as soon as it is saved.")
         done = self.notebook.seal(self.ports.clock.sleep)
         return View([Message(sealed_words(done.folder, len(done.seal.files), done.seal.key), GOOD)])
 
@@ -414,7 +414,8 @@ class Run:
     def _observe(self) -> Facts:
         return replace(observe(self.ports, Reading()), left_out=self.left_out)
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Show a note in the notebook, or print it."""
         show(View([Message(text, NOTE)]), self.redactor)
 
     @property
@@ -444,15 +445,15 @@ class Run:
             return
         left_over = self.lock.acquire()
         if left_over:
-            self._say(f"The cluster was locked by a run that is dead ({left_over}): taken over.")
+            self.say(f"The cluster was locked by a run that is dead ({left_over}): taken over.")
         drain = self.rollout.drain(Stop())
         uncordoned = uncordon_left_overs(drain)
         if uncordoned:
-            self._say(
+            self.say(
                 f"An earlier run had left these nodes cordoned; they are uncordoned now: {', '.join(uncordoned)}."
             )
         if drain.recordoned:
-            self._say(
+            self.say(
                 "An earlier run had cordoned these nodes, and somebody has cordoned them again since: they stay "
                 f"cordoned: {', '.join(drain.recordoned)}."
             )
@@ -461,7 +462,7 @@ class Run:
         try:
             self.lock.release()
         except ClusterError as error:
-            self._say(f"The lock of this run could not be given back, and is void a minute from now: {error}")
+            self.say(f"The lock of this run could not be given back, and is void a minute from now: {error}")
 
     def _check_approval(self, plan: Plan) -> None:
         """Refuse a plan that is not the approved one, and what somebody approved for themselves."""
