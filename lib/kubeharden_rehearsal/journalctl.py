@@ -30,7 +30,6 @@ _PARSER.add_argument("-S", "--since", default="@0")
 _PARSER.add_argument("-r", "--reverse", action="store_true")
 _PARSER.add_argument("-q", "--quiet", action="store_true")
 _PARSER.add_argument("-x", "-e", "-l", "-a", "--no-pager", "--no-hostname", "--utc", action="store_true")
-_PARSER.add_argument("--sync", action="store_true")  # nothing is on its way here
 _PARSER.add_argument("-b", "--boot", nargs="?")  # there is one boot
 
 
@@ -38,8 +37,6 @@ def journalctl(machine: Machine, user: str, arguments: list[str]) -> Reply:
     """Do a journalctl command; who is not root sees nothing, as a user outside the group adm."""
     try:
         query = _PARSER.parse_intermixed_args(arguments)
-        if query.sync:
-            return Reply()
         units = [name if "." in name else f"{name}.service" for name in query.unit]
         found, since = matching(machine.journal.entries, units, query.matches), _moment(query.since)
         chosen = [e for e in found if since <= e.time] if user == "root" else []

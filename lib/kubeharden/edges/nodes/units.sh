@@ -74,14 +74,17 @@ change() { # and restart the service, until it waits to be confirmed
 }
 
 journal_since_restart() { # of the service, but for its old process: what that says is of its old configuration
-  local since='' before=''
+  local since='' before='' said='' last=none left=9
   get since "$folder/restarted"
   get before "$folder/running"
   since=${since%Z}
-  # What a process said that has just ended may be on its way still; before systemd 228 nobody can be asked to wait for it.
-  journalctl --sync 2>/dev/null || :
-  journalctl -q --no-pager -o short -u "$service.service" --since "${since%T*} ${since#*T} UTC" -n 80 |
-    sed "/^[^:]*:[^ ]* [^ ]* [^ ]*\[$before\]: /d; s/^[^:]*:[^ ]* [^ ]* [^ ]*: //"
+  # journald may be behind a process that has just ended: all is there once a moment adds nothing.
+  while [ "$left" -gt 0 ] && { [ -z "$said" ] || [ "$said" != "$last" ]; }; do
+    last=$said left=$((left - 1))
+    sleep 0.3
+    said=$(journalctl -q --no-pager -o short -u "$service.service" --since "${since%T*} ${since#*T} UTC" -n 80)
+  done
+  printf '%s\n' "$said" | sed "/^[^:]*:[^ ]* [^ ]* [^ ]*\[$before\]: /d; s/^[^:]*:[^ ]* [^ ]* [^ ]*: //"
 }
 
 watch() { # until the deadline, or whoever confirms it, ends this
