@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import yaml
 from places import BINARIES
 
 from flag_sets import IPS
+from usage_text import Shown, usage_of
 
 FOLDER = BINARIES / "usr" / "bin"
 COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler")
@@ -30,19 +30,6 @@ ALONE = (
     )
     + 'exec "$@"'
 )
-# "      --name type   text (default value) (DEPRECATED: why)"; klog's --v has the short name -v, too.
-USAGE_LINE = re.compile(r"^ {2,6}(?:-\w, )?--(?P<name>[\w-]+)(?: (?P<type>\S+))?(?: {2,}(?P<text>.*))?$")
-DEPRECATED = re.compile(r"\(DEPRECATED: (.*)\)$", re.DOTALL)
-DEFAULT = re.compile(r"\(default (.*?)\)$", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Used:
-    """One flag in a usage text: its type, its default as text, and why it is deprecated, if it says so."""
-
-    type: str
-    default: str | None
-    deprecated: str | None
 
 
 def run(
@@ -55,28 +42,11 @@ def run(
     )  # fmt: skip
 
 
-def usage(component: str, folder: Path) -> dict[str, Used]:
+def usage(component: str, folder: Path) -> dict[str, Shown]:
     """What ``--help`` says, by flag."""
     done = run(component, ["--help"], folder)
     assert done.returncode == 0, done.stderr
-    texts: dict[str, tuple[str, str]] = {}
-    name = ""
-    for line in (done.stdout or done.stderr).splitlines():
-        if found := USAGE_LINE.match(line):
-            name = f"--{found['name']}"
-            texts[name] = (found["type"] or "bool", found["text"] or "")
-        elif name and line.startswith(" " * 8):  # a text of more than one line
-            texts[name] = (texts[name][0], f"{texts[name][1]}\n{line.strip()}")
-        else:
-            name = ""
-    return {name: _used(kind, text) for name, (kind, text) in texts.items()}
-
-
-def _used(kind: str, text: str) -> Used:
-    deprecated = DEPRECATED.search(text)
-    text = text[: deprecated.start()].rstrip() if deprecated else text
-    default = DEFAULT.search(text)
-    return Used(kind, default[1] if default else None, deprecated[1] if deprecated else None)
+    return usage_of(done.stdout or done.stderr)
 
 
 def says(component: str, word: str, folder: Path) -> str:

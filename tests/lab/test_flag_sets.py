@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from binaries import COMPONENTS, RefusedError, Used, says, usage, written
+from binaries import COMPONENTS, RefusedError, says, usage, written
 from flag_domains import (
     ALWAYS,
     KEY,
@@ -42,6 +42,7 @@ from kubeharden.components.paths import put
 from kubeharden.components.validate import problems
 from kubeharden.components.values import parse_text
 from kubeharden.releases import Flag
+from usage_text import Shown
 
 PROXIES = ("kube-proxy", "kube-scheduler")
 
@@ -89,11 +90,11 @@ def component(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def used(component: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Used]:
+def used(component: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Shown]:
     return usage(component, tmp_path_factory.mktemp("usage"))
 
 
-def test_the_table_has_the_flags_of_the_usage(component: str, used: dict[str, Used]) -> None:
+def test_the_table_has_the_flags_of_the_usage(component: str, used: dict[str, Shown]) -> None:
     flags = set(table_of(component).flags)
     assert set(used) - flags == set()
     assert flags - set(used) == HIDDEN[component] | WINDOWS[component]
@@ -112,7 +113,7 @@ def test_the_binary_takes_what_it_does_not_show(component: str, tmp_path: Path) 
         )
 
 
-def test_the_types_are_those_of_the_usage(component: str, used: dict[str, Used]) -> None:
+def test_the_types_are_those_of_the_usage(component: str, used: dict[str, Shown]) -> None:
     wrong = {
         name: (flag.type, table_of(component).flags[name].type)
         for name, flag in used.items()
@@ -121,7 +122,7 @@ def test_the_types_are_those_of_the_usage(component: str, used: dict[str, Used])
     assert wrong == {}
 
 
-def test_the_deprecated_flags_are_those_of_the_usage(component: str, used: dict[str, Used]) -> None:
+def test_the_deprecated_flags_are_those_of_the_usage(component: str, used: dict[str, Shown]) -> None:
     """The kubelet's usage says so; kube-proxy hides such flags, and kube-scheduler has none that warns."""
     table = table_of(component)
     assert {name for name, flag in used.items() if flag.deprecated} == {
@@ -129,7 +130,7 @@ def test_the_deprecated_flags_are_those_of_the_usage(component: str, used: dict[
     }
 
 
-def test_the_defaults_are_those_of_the_usage(component: str, used: dict[str, Used]) -> None:
+def test_the_defaults_are_those_of_the_usage(component: str, used: dict[str, Shown]) -> None:
     table = table_of(component)
     compared = 0
     wrong = {}

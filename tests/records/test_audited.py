@@ -17,26 +17,14 @@ from kubeharden.inputs.parameters import ChangeParameters
 from kubeharden.plan.events import Completed, Finished, RunStarted, Started
 from kubeharden.records.folder import Record, read_run
 from kubeharden.records.front import front_of
-from kubeharden.records.keys import public_part
 from kubeharden.records.seal import seal
-from kubeharden.records.signature import Signers, only_signer
+from kubeharden.records.signature import Signers
 from kubeharden.records.summary import build_record, check_form
 from kubeharden.records.tried import change_of
 from kubeharden.records.verify import verify
-from record_support import make_key, make_run
+from record_support import make_run
 
 WINDOW = "2020-01-01T00:00Z/2020-01-01T01:00Z"
-
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_key(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture
-def signers(key: Path) -> Iterator[Signers]:
-    with only_signer(public_part(key)) as only:
-        yield only
 
 
 @pytest.fixture

@@ -30,11 +30,10 @@ from kubeharden.records.keys import public_part
 from kubeharden.records.origin import strangers
 from kubeharden.records.register import compare_runs, record_of, register, since_run
 from kubeharden.records.seal import seal
-from kubeharden.records.signature import Signers, line_in, only_signer
+from kubeharden.records.signature import Signers, line_in
 from kubeharden.records.summary import build_record
 from kubeharden.records.verify import verify
 from kubeharden.redaction import Redactor
-from record_support import make_key
 
 SECONDS = 5  # of the processor's time, for one example
 little = settings(
@@ -104,17 +103,6 @@ def spoilt(draw: st.DrawFn, data: bytes) -> bytes:
 
 def as_bytes(content: Any) -> bytes:
     return json.dumps(content).encode()
-
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_key(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture(scope="module")
-def signers(key: Path) -> Iterator[Signers]:
-    with only_signer(public_part(key)) as only:
-        yield only
 
 
 @pytest.fixture(scope="module")

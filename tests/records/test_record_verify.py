@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,20 +21,9 @@ from kubeharden.cli import main
 from kubeharden.records.archive import alterations, read_record, read_seal
 from kubeharden.records.keys import fingerprint, public_part
 from kubeharden.records.seal import seal
-from kubeharden.records.signature import Signers, only_signer, sign
+from kubeharden.records.signature import Signers, sign
 from kubeharden.records.verify import Verdict, verify, verify_folder
 from record_support import make_key, make_notebook, make_run
-
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_key(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture(scope="module")
-def signers(key: Path) -> Iterator[Signers]:
-    with only_signer(public_part(key)) as only:
-        yield only
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,12 +16,11 @@ from kubeharden.cli import main
 from kubeharden.errors import ParameterError, RecordError
 from kubeharden.records import stamp, timestamp
 from kubeharden.records.archive import STAMP, STAMP_CA, STAMP_SIGNATURE, is_sealed, read_record
-from kubeharden.records.keys import public_part
 from kubeharden.records.seal import seal
-from kubeharden.records.signature import Signers, only_signer
+from kubeharden.records.signature import Signers
 from kubeharden.records.timestamp import Authority, find_authority
 from kubeharden.records.verify import verify
-from record_support import make_key, make_run
+from record_support import make_run
 from time_authority import TimeAuthority, serving
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
@@ -31,17 +29,6 @@ pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> TimeAuthority:
     return TimeAuthority(tmp_path_factory.mktemp("authority") / "one")
-
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_key(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture(scope="module")
-def signers(key: Path) -> Iterator[Signers]:
-    with only_signer(public_part(key)) as only:
-        yield only
 
 
 @pytest.fixture(scope="module")

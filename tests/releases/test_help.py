@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 
 from kubeharden.components.values import parse_text, same_value
 from kubeharden.releases import Flag, FlagTable, ReleaseTable, find_component, flag_table, release_table
+from usage_text import Shown, usage_of
 
 CACHE = Path(os.environ.get("KUBEHARDEN_LAB_CACHE") or Path.home() / ".cache" / "kubeharden-lab")
 PROGRAMS = sorted(
@@ -22,10 +21,6 @@ PROGRAMS = sorted(
     key=lambda path: (path.parts[-4], path.name),
 )
 NOTHING = "no release is built here (make lab-cache)"
-# "      --name type   text (default value) (DEPRECATED: why)"; klog's --v has the short name -v, too.
-USAGE_LINE = re.compile(r"^ {2,6}(?:-\w, )?--(?P<name>[\w-]+)(?: (?P<type>\S+))?(?: {2,}(?P<text>.*))?$")
-DEPRECATED = re.compile(r"\(DEPRECATED: (.*)\)$", re.DOTALL)
-DEFAULT = re.compile(r"\(default (.*?)\)$", re.DOTALL)
 # Registered in programs for Windows alone (cmd/kubelet/app/options, cmd/kube-proxy/app: build tags).
 WINDOWS = {"--windows-priorityclass", "--windows-service", "--enable-dsr", "--network-name", "--source-vip"}
 WINDOWS |= {"--forward-healthcheck-vip", "--root-hnsendpoint-name"}
@@ -41,37 +36,11 @@ VALUES = {
 }
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A flag as a usage text shows it."""
-
-    type: str
-    default: str | None
-    deprecated: str | None
-
-
 @cache
 def usage(program: Path) -> dict[str, Shown]:
     """What ``--help`` says, by flag."""
     done = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=60, check=True)
-    texts: dict[str, tuple[str, str]] = {}
-    name = ""
-    for line in (done.stdout or done.stderr).splitlines():
-        if found := USAGE_LINE.match(line):
-            name = f"--{found['name']}"
-            texts[name] = (found["type"] or "bool", found["text"] or "")
-        elif name and line.startswith(" " * 8):  # a text of more than one line
-            texts[name] = (texts[name][0], f"{texts[name][1]}\n{line.strip()}")
-        else:
-            name = ""
-    return {name: _shown(kind, text) for name, (kind, text) in texts.items()}
-
-
-def _shown(kind: str, text: str) -> Shown:
-    deprecated = DEPRECATED.search(text)
-    text = text[: deprecated.start()].rstrip() if deprecated else text
-    default = DEFAULT.search(text)
-    return Shown(kind, default[1] if default else None, deprecated[1] if deprecated else None)
+    return usage_of(done.stdout or done.stderr)
 
 
 def table_of(program: Path) -> FlagTable:
