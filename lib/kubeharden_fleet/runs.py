@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -16,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kubeharden.records.archive import is_sealed, runs_in
+from kubeharden.records.archive import is_sealed, runs_in, try_lock
 from kubeharden.records.folder import is_open
 from kubeharden_fleet.fleet import Fleet
 
@@ -136,7 +135,7 @@ class Runner:
         handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         told = False
         try:
-            while not _taken(handle):
+            while not try_lock(handle):
                 if not told:
                     self.say(f"{self.cluster}: a run that was begun before goes on; waiting for its end")
                 told = True
@@ -144,11 +143,3 @@ class Runner:
             yield handle
         finally:
             os.close(handle)
-
-
-def _taken(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

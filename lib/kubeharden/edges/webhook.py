@@ -44,7 +44,7 @@ class Webhook:
             return
         text = f"kubeharden: {self._about['run']}: {_words(event)}"
         body = {"text": text, **self._about, "event": event.action, **event.content()}
-        data = json.dumps(_without_secrets(body, self._redactor), ensure_ascii=False).encode()
+        data = json.dumps(self._redactor.redact_data(body), ensure_ascii=False).encode()
         try:
             post(self._url, data, (JSON, ""), SECONDS, LIMIT)
         except KubehardenError as error:
@@ -88,14 +88,3 @@ def _words(event: Finished | Error | Abandoned) -> str:
     failed = f"; failed: {', '.join(event.failed)}" if event.failed else ""
     left = f"; not carried out: {', '.join(event.not_carried_out)}" if event.not_carried_out else ""
     return f"finished (mode {event.mode}); changed: {', '.join(event.changed) or 'nothing'}{left}{failed}"
-
-
-def _without_secrets(value: object, redactor: Redactor) -> object:
-    """Return a value of JSON with each of its texts redacted."""
-    if isinstance(value, str):
-        return redactor.redact(value)
-    if isinstance(value, dict):
-        return {key: _without_secrets(item, redactor) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_secrets(item, redactor) for item in value]
-    return value

@@ -85,7 +85,7 @@ class Listeners:
     @contextmanager
     def also(self, listener: Listener) -> Iterator[None]:
         """Pass events on to one more listener in this context."""
-        self._listeners.append(listener)
+        self.add(listener)
         try:
             yield
         finally:

@@ -263,7 +263,7 @@ def one_seal_at_a_time(parent: Path) -> Iterator[None]:
     handle = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
     end = time.monotonic() + LOCK_SECONDS
     try:
-        while not _lock(handle):
+        while not try_lock(handle):
             if time.monotonic() > end:
                 raise RecordError(
                     f"{parent}: another process has had this folder for {LOCK_SECONDS} s (see fuser(1)); end it, and "
@@ -275,7 +275,8 @@ def one_seal_at_a_time(parent: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _lock(handle: int) -> bool:
+def try_lock(handle: int) -> bool:
+    """Lock an open file for this process alone, and return whether that could be done at once."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -10,7 +10,7 @@ from kubeharden.records.archive import SIGNATURE, is_sealed
 from kubeharden.records.folder import DOCUMENTS, PastRun
 from kubeharden.records.origin import strangers
 from kubeharden.records.reader import name_list, read
-from kubeharden.records.signature import line_in, named_signers, only_signer
+from kubeharden.records.signature import named_signers, signer_within
 from kubeharden.records.verify import verify
 
 
@@ -50,7 +50,7 @@ def evidence_of(past: PastRun, signers: str = "") -> Evidence:
                 raise
             chosen = None
         # Without a key to compare with, the seal must hold all the same, by the key that it brings.
-        known = chosen or stack.enter_context(only_signer(line_in(read(past.folder, SIGNATURE), SIGNATURE)))
+        known = chosen or stack.enter_context(signer_within(read(past.folder, SIGNATURE), SIGNATURE))
         verdict = verify(past.folder, known, oldest=past.run)
     if verdict.wrong:
         raise RecordError(

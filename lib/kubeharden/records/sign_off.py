@@ -22,7 +22,7 @@ from kubeharden.records.archive import (
 from kubeharden.records.folder import json_file, write_aside
 from kubeharden.records.keys import fingerprint, keys_at_hand, public_part
 from kubeharden.records.reader import is_there, read
-from kubeharden.records.signature import SIGN_OFF_NAMESPACE, line_in, named_signers, only_signer, sign
+from kubeharden.records.signature import SIGN_OFF_NAMESPACE, named_signers, sign, signer_within
 from kubeharden.records.signed_off import SignOff, may_not
 from kubeharden.records.verify import verify
 
@@ -55,7 +55,7 @@ def sign_off(
             raise RecordError(f"{folder.name} has a sign-off already; it is not replaced")
         (folder / SIGN_OFF).unlink(missing_ok=True)  # of one that was cut off
         content, signature = read(folder, RECORD), read(folder, SIGNATURE)
-        own = named_signers(signers) if signers else only_signer(line_in(signature, SIGNATURE))
+        own = named_signers(signers) if signers else signer_within(signature, SIGNATURE)
         with own as known:
             wrong = verify(folder, known, oldest=folder.name).wrong
         if wrong:

@@ -14,7 +14,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +91,15 @@ def only_signer(line: str, source: str = "as it was given") -> Iterator[Signers]
     spaces = ",".join((NAMESPACE, STAMP_NAMESPACE, SIGN_OFF_NAMESPACE))
     with _copy_of(f'{_ONLY} namespaces="{spaces}" {line}\n'.encode()) as path:
         yield Signers(path, _ONLY, f"those of the key {fingerprint(line)} ({source})")
+
+
+def signer_within(signature: bytes, name: str) -> AbstractContextManager[Signers]:
+    """Allow the one public key that a signature carries, to see whether it holds by itself.
+
+    Raises:
+        RecordError: the signature is not in the form that ssh-keygen writes; see ``line_in``.
+    """
+    return only_signer(line_in(signature, name))
 
 
 @contextmanager

@@ -20,9 +20,8 @@ from kubeharden.records.signature import (
     SIGN_OFF_NAMESPACE,
     Signers,
     key_in,
-    line_in,
-    only_signer,
     signer_of,
+    signer_within,
     ssh_time,
 )
 
@@ -84,7 +83,7 @@ def judge_sign_off(folder: Path, content: bytes, seal: Seal, signers: Signers) -
         data, signature = read(folder, SIGN_OFF), read(folder, SIGN_OFF_SIGNATURE)
         made = _parse(data)
         by = key_in(SIGN_OFF, signature)
-        with only_signer(line_in(signature, SIGN_OFF_SIGNATURE)) as own:
+        with signer_within(signature, SIGN_OFF_SIGNATURE) as own:
             signer_of(SIGN_OFF, data, signature, own, namespace=SIGN_OFF_NAMESPACE)
     except RecordError as error:
         return Judged(wrong=(str(error),))

@@ -10,7 +10,7 @@ from kubeharden.errors import RecordError
 from kubeharden.records.archive import SIGNATURE, STAMP, STAMP_CA, STAMP_SIGNATURE, Seal
 from kubeharden.records.folder import write_aside
 from kubeharden.records.reader import one_line, read
-from kubeharden.records.signature import STAMP_NAMESPACE, key_in, line_in, only_signer, sign, signer_of
+from kubeharden.records.signature import STAMP_NAMESPACE, key_in, sign, signer_of, signer_within
 from kubeharden.records.timestamp import MOST_APART, Authority, ask, stamped_at
 
 
@@ -55,7 +55,7 @@ def judge_stamp(folder: Path, seal: Seal, signature: bytes, ca: bytes | None) ->
         stamp, signed = read(folder, STAMP), read(folder, STAMP_SIGNATURE)
         own = read(folder, STAMP_CA) if STAMP_CA in seal.files else b""
         by = key_in(STAMP, signed)
-        with only_signer(line_in(signed, STAMP_SIGNATURE)) as sealer:
+        with signer_within(signed, STAMP_SIGNATURE) as sealer:
             signer_of(STAMP, stamp, signed, sealer, namespace=STAMP_NAMESPACE)
     except RecordError as error:
         return Stamped(wrong=(str(error),))

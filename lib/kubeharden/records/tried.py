@@ -14,7 +14,7 @@ from kubeharden.inputs.parameters import ChangeParameters
 from kubeharden.inputs.window import Window
 from kubeharden.records.archive import RECORD, SIGNATURE, is_sealed, parse_record, read_seal
 from kubeharden.records.reader import is_folder, read
-from kubeharden.records.signature import line_in, only_signer
+from kubeharden.records.signature import signer_within
 from kubeharden.records.verify import verify
 
 
@@ -69,7 +69,7 @@ def evidence(text: str, runs: Path, parameter: str, *, back_out: bool = False) -
         content = read(folder, RECORD)
         record = parse_record(content)
         seal = read_seal(record)
-        with only_signer(line_in(read(folder, SIGNATURE), SIGNATURE)) as own:
+        with signer_within(read(folder, SIGNATURE), SIGNATURE) as own:
             wrong = verify(folder, own, oldest=folder.name).wrong
     except RecordError as error:
         wrong = (str(error),)

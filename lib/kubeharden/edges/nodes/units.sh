@@ -83,9 +83,9 @@ journal_since_restart() { # of the service, but for its old process: what that s
     last=$said left=$((left - 1))
     sleep 0.3
     # With --since, -n of systemd 252 takes the first lines, not the last.
-    said=$(journalctl -q --no-pager -o short -u "$service.service" --since "${since%T*} ${since#*T} UTC" | tail -n 300)
+    said=$(journalctl -q --no-pager -o short -u "$service.service" --since "${since%T*} ${since#*T} UTC" | tail -n 80)
   done
-  printf '%s\n' "$said" | tail -n 80 | sed "/^[^:]*:[^ ]* [^ ]* [^ ]*\[$before\]: /d; s/^[^:]*:[^ ]* [^ ]* [^ ]*: //"
+  printf '%s\n' "$said" | sed "/^[^:]*:[^ ]* [^ ]* [^ ]*\[$before\]: /d; s/^[^:]*:[^ ]* [^ ]* [^ ]*: //"
 }
 
 watch() { # until the deadline, or whoever confirms it, ends this
