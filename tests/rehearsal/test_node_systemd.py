@@ -31,7 +31,7 @@ def test_without_daemon_reload_the_old_command_runs(article_lab):
     assert "--v=7\0" in (article_lab.root("k8s-master") / f"proc/{pid}/cmdline").read_text()
 
 
-def test_a_new_drop_in_counts_after_daemon_reload(article_lab):
+def test_a_new_drop_in_counts_after_daemon_reload(article_lab, eventually):
     folder = article_lab.root("k8s-node1") / "etc/systemd/system/kube-proxy.service.d"
     folder.mkdir()
     (folder / "50-user.conf").write_text("[Service]\nUser=nobody-here\n")
@@ -41,9 +41,12 @@ def test_a_new_drop_in_counts_after_daemon_reload(article_lab):
     path = "/etc/systemd/system/kube-proxy.service.d/50-user.conf"
     assert article_lab.show("k8s-node1", "kube-proxy", "DropInPaths") == path
     sudo(article_lab, "systemctl restart kube-proxy", "k8s-node1")
-    words = sudo(article_lab, "journalctl -u kube-proxy -o cat -n 5", "k8s-node1").out
-    assert "Failed at step USER spawning /usr/bin/kube-proxy: No such process" in words
-    assert "code=exited, status=217/USER" in words
+
+    def words() -> str:
+        return sudo(article_lab, "journalctl -u kube-proxy -o cat -n 5", "k8s-node1").out
+
+    assert eventually(lambda: "code=exited, status=217/USER" in words())  # its exit is seen later than its start
+    assert "Failed at step USER spawning /usr/bin/kube-proxy: No such process" in words()
     (folder / "50-user.conf").unlink()
     sudo(article_lab, "systemctl daemon-reload", "k8s-node1")
     sudo(article_lab, "systemctl restart kube-proxy", "k8s-node1")

@@ -93,7 +93,7 @@ class Papermill:
     def __call__(self, *words: str, cwd: Path = ROOT / "notebooks", **parameters: str) -> Executed:
         notebook = self.folder / f"out-{len(list(self.folder.glob('out-*.ipynb')))}.ipynb"
         records = self.folder / "records"
-        if "output_dir" not in words:
+        if not any(word.startswith("output_dir") for word in words):
             parameters.setdefault("output_dir", str(records))
         given = [word for name, value in parameters.items() for word in ("-r", name, value)]
         source = os.path.relpath(ROOT / "notebooks" / self.source, cwd)
