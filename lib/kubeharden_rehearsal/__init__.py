@@ -46,11 +46,6 @@ def _setting(path: Path, key: str) -> str:
     return match[1] if match else ""
 
 
-def start(name: str, directory: Path | None) -> Rehearsal:
-    """Start a rehearsal cluster: what makes this package a source of inventories."""
-    return Rehearsal.start(name, directory)
-
-
 @dataclass
 class Rehearsal:
     """A rehearsal cluster that is running; a context manager that stops it.
@@ -140,6 +135,9 @@ class Rehearsal:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+start = Rehearsal.start  # which makes this package a source of inventories
 
 
 def _ready_line(process: subprocess.Popen[bytes], errors: IO[bytes]) -> dict[str, Any]:

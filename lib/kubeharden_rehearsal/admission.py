@@ -19,8 +19,9 @@ from kubeharden.kube.resources import RESOURCES
 from kubeharden.podsecurity.psp.evaluate import evaluate_psp
 from kubeharden.podsecurity.psp.policy import read_policy
 from kubeharden.releases import feature
+from kubeharden_rehearsal.api.rules import Object
 from kubeharden_rehearsal.api.status import Forbidden, bad_request, invalid
-from kubeharden_rehearsal.api.store import Object, ObjectStore
+from kubeharden_rehearsal.api.store import ObjectStore
 
 _NEW_WORDS = feature("message: PodSecurityPolicy in front")
 _AUTHORIZATION = ("PodSecurityPolicy", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")

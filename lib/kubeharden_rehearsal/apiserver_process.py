@@ -5,13 +5,13 @@ Its flags are not checked by name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from kubeharden.components.admission_plugins import CONFIG_FILE, DISABLE, ENABLE, OLD
+from kubeharden.components.admission_plugins import CONFIG_FILE, DISABLE, ENABLE, OLD, flag_value, list_values
 from kubeharden.releases import Release, admission_plugins, flag_table
-from kubeharden_rehearsal import pod_security_plugin
-from kubeharden_rehearsal.behaviour import Started, Surroundings, read_or_refuse, refusal
+from kubeharden_rehearsal.behaviour import RefusedError, Started, Surroundings, read_or_refuse, refusal
+from kubeharden_rehearsal.pod_security_plugin import read_configuration
 
 # Flags that name a file which is read at start-up (kube-apiserver's reference, 1.10 to 1.24).
 _FILE_FLAGS = (
@@ -25,92 +25,80 @@ _FILE_FLAGS = (
 _EXCLUSIVE = (
     "admission-control and enable-admission-plugins/disable-admission-plugins flags are mutually exclusive"
 )
-_UNKNOWN = {
-    OLD: 'admission-control plugin "{}" is unknown',
-    ENABLE: 'enable-admission-plugins plugin "{}" is unknown',
-    DISABLE: 'disable-admission-plugins plugin "{}" is unknown',
-}
 _OVERLAP = "[{}] in enable-admission-plugins and disable-admission-plugins overlapped"
 
 
-def flag_values(argv: Sequence[str]) -> dict[str, list[str]]:
-    """Return every flag of a command line with its values; a flag without one has ``true``."""
-    values: dict[str, list[str]] = {}
-    words = list(argv)
-    while words:
-        name, has_value, value = words.pop(0).partition("=")
-        if not has_value:
-            value = words.pop(0) if words and not words[0].startswith("--") else "true"
-        values.setdefault("--" + name.lstrip("-").replace("_", "-"), []).append(value)
-    return values
-
-
 def start_apiserver(argv: Sequence[str], around: Surroundings) -> Started:
-    """Start a kube-apiserver.
-
-    Returns:
-        A component whose ``config`` has ``plugins``, the names of the admission plugins that are on,
-        ``podSecurity``, the configuration of that plugin, ``allowPrivileged``, ``securePort`` and ``anonymous``,
-        whether it answers requests without a credential.
+    """Start a kube-apiserver; its ``config`` is that of ``configuration``.
 
     Raises:
         RefusedError: it does not start.
     """
-    flags = flag_values(argv)
     known = flag_table("kube-apiserver", around.release)
     flag = known.flag(OLD) if known else None
-    lines = [f"Flag {OLD} has been deprecated, {flag.deprecated}" for _ in flags.get(OLD, ()) if flag]
+    uses = [word for word in argv if word.partition("=")[0] == OLD]
+    lines = [f"Flag {OLD} has been deprecated, {flag.deprecated}" for _ in uses if flag]
     refuse = refusal("kube-apiserver", around, lines)
-    errors = _plugin_errors(flags, around.release)
+    errors = _plugin_errors(argv, around.release)
     if errors:
         # k8s.io/apimachinery's Aggregate has brackets around more than one error only.
         raise refuse(errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]")
     for name in _FILE_FLAGS.split():
-        for path in flags.get(f"--{name}", ()):
+        for path in list_values(argv, f"--{name}") or ():
             read_or_refuse(around, path, refuse)
-    pod_security_config: dict[str, Any] = {}
-    for path in flags.get(CONFIG_FILE, ())[-1:]:
-        text = read_or_refuse(around, path, refuse)
-        pod_security_config = pod_security_plugin.read_configuration(text, around.release, refuse)
+    config = configuration(argv, around.release, lambda path: read_or_refuse(around, path, refuse), refuse)
     if "etcd.service" not in around.running:
-        servers = ",".join(flags.get("--etcd-servers", ["http://127.0.0.1:2379"]))
+        servers = flag_value(argv, "--etcd-servers") or "http://127.0.0.1:2379"
         raise refuse(f"problem initializing API group: unable to reach etcd at {servers}: connection refused")
-    plugins = plugins_on(flags, around.release)
-    port = flags.get("--secure-port", ["6443"])[-1]
-    log = around.log.line
+    plugins, log = config["plugins"], around.log.line
     lines += [
         log("I", "server.go:135", f"Version: {around.version}"),
         log("I", "plugins.go:158", f"Loaded {len(plugins)} admission controller(s): {','.join(plugins)}."),
-        log("I", "serve.go:96", f"Serving securely on 0.0.0.0:{port}"),
+        log("I", "serve.go:96", f"Serving securely on 0.0.0.0:{config['securePort']}"),
     ]
-    allow_privileged = flags.get("--allow-privileged", ["false"])[-1] == "true"
-    config = {
-        "plugins": plugins,
-        "podSecurity": pod_security_config,
-        "allowPrivileged": allow_privileged,
-        "securePort": int(port),
-        "anonymous": flags.get("--anonymous-auth", ["true"])[-1] != "false",
-    }
     return Started(lines, config, seconds=0.2)
 
 
-def plugins_on(flags: dict[str, list[str]], release: Release) -> list[str]:
+def configuration(
+    argv: Sequence[str],
+    release: Release,
+    read: Callable[[str], bytes],
+    refuse: Callable[[str], RefusedError],
+) -> dict[str, Any]:
+    """Return what a command line makes of an API server, as far as a rehearsal has it.
+
+    Returns:
+        ``plugins``, the names of the admission plugins that are on; ``podSecurity``, the configuration of that plugin;
+        ``allowPrivileged``; ``securePort``; ``anonymous``, whether it answers requests without a credential.
+
+    Raises:
+        RefusedError: the release does not take the plugins' configuration.
+    """
+    path = flag_value(argv, CONFIG_FILE)
+    return {
+        "plugins": plugins_on(argv, release),
+        "podSecurity": read_configuration(read(path), release, refuse) if path else {},
+        "allowPrivileged": flag_value(argv, "--allow-privileged") not in (None, "false"),
+        "securePort": int(flag_value(argv, "--secure-port") or "6443"),
+        "anonymous": flag_value(argv, "--anonymous-auth") != "false",
+    }
+
+
+def plugins_on(argv: Sequence[str], release: Release) -> list[str]:
     """Return the names of the admission plugins that are on (computePluginNames, k8s.io/apiserver)."""
-    if OLD in flags:
-        return sorted(set(_names(flags, OLD)))
-    on = {*admission_plugins(release).default_on, *_names(flags, ENABLE)}
-    return sorted(on - set(_names(flags, DISABLE)))
+    if (exact := list_values(argv, OLD)) is not None:
+        return sorted(set(exact))
+    on = {*admission_plugins(release).default_on, *(list_values(argv, ENABLE) or ())}
+    return sorted(on - {*(list_values(argv, DISABLE) or ())})
 
 
-def _names(flags: dict[str, list[str]], name: str) -> list[str]:
-    return [item for value in flags.get(name, ()) for item in value.split(",") if item]
-
-
-def _plugin_errors(flags: dict[str, list[str]], release: Release) -> list[str]:
+def _plugin_errors(argv: Sequence[str], release: Release) -> list[str]:
     """Return the errors that AdmissionOptions.Validate of that release finds."""
-    errors = [_EXCLUSIVE] if OLD in flags and (ENABLE in flags or DISABLE in flags) else []
+    given = {flag: list_values(argv, flag) for flag in (OLD, ENABLE, DISABLE)}
+    is_mixed = given[OLD] is not None and (given[ENABLE], given[DISABLE]) != (None, None)
+    errors = [_EXCLUSIVE] if is_mixed else []
     known = admission_plugins(release).known
-    for flag, words in _UNKNOWN.items():
-        errors += [words.format(name) for name in _names(flags, flag) if name not in known]
-    both = sorted({*_names(flags, ENABLE)} & {*_names(flags, DISABLE)})
+    for flag, names in given.items():
+        errors += [f'{flag[2:]} plugin "{name}" is unknown' for name in names or () if name not in known]
+    both = sorted({*(given[ENABLE] or ())} & {*(given[DISABLE] or ())})
     return [*errors, _OVERLAP.format(" ".join(both))] if both else errors

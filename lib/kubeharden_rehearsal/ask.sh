@@ -10,7 +10,7 @@
 
 # What goes into one write of at most PIPE_BUF bytes (4096), with room for the number of fields.
 longest=4000
-# As shim.py does for them, without the node's own programs of their names.
+# The host's own do these first, without the node's own programs of their names.
 case $name in
 cp) PATH=${PATH#*:} cp "$@" || exit ;;
 install)
@@ -33,8 +33,6 @@ install)
 esac
 
 by_python() {
-  # It has copied already.
-  case $name in cp | install) name=copied-$name ;; *) ;; esac
   # shellcheck disable=SC2086
   eval "exec $python"' "$name" "$@"'
 }

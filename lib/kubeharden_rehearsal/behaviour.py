@@ -130,12 +130,7 @@ class CommandLine:
 
 
 def read_command_line(component: str, argv: Sequence[str], around: Surroundings) -> CommandLine:
-    """Read a command line as the component's release does.
-
-    Args:
-        component: ``kubelet``, ``kube-proxy`` or ``kube-scheduler``.
-        argv: the words after the program.
-        around: where it starts.
+    """Read a command line, the words after the program, as the component's release does.
 
     Raises:
         RefusedError: a flag is unknown or its value is malformed; what pflag said of the flags before

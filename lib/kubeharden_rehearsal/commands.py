@@ -38,14 +38,7 @@ _FROM_AND_TO = 2
 
 
 async def run(machine: Machine, user: str, here: Path, words: list[str]) -> Reply:
-    """Do a command.
-
-    Args:
-        machine: the node.
-        user: who calls.
-        here: the working directory, on the host.
-        words: the command and its arguments.
-    """
+    """Do a command that a user calls in a folder; ``here`` is its path on the host."""
     name, *arguments = words
     if name == "systemctl":
         return await systemctl(machine, user, arguments)
@@ -69,8 +62,6 @@ def _id(machine: Machine, user: str, _here: Path, arguments: list[str]) -> Reply
         return Reply(f"{name if 'n' in letters else account.uid}\n")
     if "G" in letters:
         return Reply(" ".join(account.groups if "n" in letters else gids) + "\n")
-    if "g" in letters:
-        return Reply(f"{account.groups[0] if 'n' in letters else gids[0]}\n")
     groups = ",".join(f"{gid}({group})" for gid, group in zip(gids, account.groups, strict=True))
     return Reply(f"uid={account.uid}({name}) gid={gids[0]}({account.groups[0]}) groups={groups}\n")
 
@@ -100,19 +91,14 @@ def _stat_line(machine: Machine, here: Path, path: str, style: str, *, follow: b
     target = here / path
     status = target.stat() if follow else target.lstat()
     owner, group = machine.owners.get(target) if target.exists() else ("root", "root")
-    kinds = {stat.S_IFDIR: "directory", stat.S_IFLNK: "symbolic link", stat.S_IFREG: "regular file"}
     values = {
         "a": f"{stat.S_IMODE(status.st_mode):o}",
-        "A": stat.filemode(status.st_mode),
         "U": owner,
         "G": group,
         "u": str(machine.accounts.get(owner, ROOT).uid),
         "g": str(_gid(machine, group)),
         "s": str(status.st_size),
         "n": path,
-        "F": kinds.get(stat.S_IFMT(status.st_mode), "special file"),
-        "Y": str(int(status.st_mtime)),
-        "i": str(status.st_ino),
         "%": "%",
     }
     return re.sub("%(.)", lambda match: values.get(match[1], "?"), style)
@@ -221,9 +207,7 @@ _COMMANDS: dict[str, Callable[[Machine, str, Path, list[str]], Reply]] = {
 
 
 def component(machine: Machine, user: str, here: Path, name: str, arguments: list[str]) -> Reply:
-    """Run a component's binary by hand: ``--version``, ``--write-config-to``, else a second instance."""
-    if "--version" in arguments:
-        return Reply(f"Kubernetes {machine.scenario.release}\n")
+    """Run a component's binary by hand: ``--write-config-to``, else a second instance."""
     launch = Launch("", (f"/usr/bin/{name}", *arguments), user, 0, "", clock())
     try:
         started = machine.begin(name, launch)

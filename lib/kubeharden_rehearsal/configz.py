@@ -28,13 +28,7 @@ _MAPS = {"featureGates"}
 
 
 def configz(component: str, release: Release, config: dict[str, Any]) -> str:
-    """Return the answer of a component's /configz.
-
-    Args:
-        component: ``kubelet``, ``kube-proxy`` or ``kube-scheduler``.
-        release: what it runs.
-        config: its effective configuration, with the keys of the file.
-    """
+    """Return the answer of /configz; ``config`` is the effective configuration, with the keys of the file."""
     if component == "kubelet" or feature("the names of files in /configz").in_release(release):
         return json.dumps({SECTIONS[component]: config})
     shown = _go(config)

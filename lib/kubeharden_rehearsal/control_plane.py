@@ -14,7 +14,8 @@ from kubeharden.podsecurity.admission_config import PLUGIN
 from kubeharden.releases import Release, feature
 from kubeharden.releases.files import LOADER
 from kubeharden_rehearsal import admission
-from kubeharden_rehearsal.api.store import Object, ObjectStore
+from kubeharden_rehearsal.api.rules import Object
+from kubeharden_rehearsal.api.store import ObjectStore
 from kubeharden_rehearsal.controllers import Controllers
 from kubeharden_rehearsal.kubelets import LEASE_NAMESPACE, LEASES, UNREADY_SECONDS, Clock, Kubelets, stamp
 from kubeharden_rehearsal.machine import Component, Machine

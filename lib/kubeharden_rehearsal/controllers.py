@@ -17,8 +17,9 @@ from kubeharden.kube.manifests import controller_of, key_of
 from kubeharden.kube.pods import is_ready
 from kubeharden.kube.rbac import Identity
 from kubeharden.kube.workloads import controller_identity
+from kubeharden_rehearsal.api.rules import Object
 from kubeharden_rehearsal.api.status import ApiError, Forbidden
-from kubeharden_rehearsal.api.store import LETTERS, SUFFIX_LENGTH, Object, ObjectStore
+from kubeharden_rehearsal.api.store import LETTERS, SUFFIX_LENGTH, ObjectStore
 
 _HASH_LENGTH = 10
 

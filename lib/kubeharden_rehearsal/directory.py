@@ -7,6 +7,7 @@ import ipaddress
 import json
 import os
 import secrets
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import yaml
 
 from kubeharden.errors import RehearsalError
 from kubeharden_rehearsal.atomic import write_atomically
-from kubeharden_rehearsal.scenario import Scenario, remove_trees
+from kubeharden_rehearsal.scenario import Scenario
 
 LAYOUT = 1
 SETTLE_SECONDS = 0.3
@@ -71,7 +72,8 @@ class Directory:
     def clear(self, scenario: Scenario) -> None:
         """Remove the cluster; the way in (keys and token) stays, and so does what is not of the rehearsal."""
         self.resumed = False
-        remove_trees(self.path)
+        for trees in ("nodes", "state/nodes"):
+            shutil.rmtree(self.path / trees, ignore_errors=True)
         self.mark(scenario, complete=False)
 
     def mark(self, scenario: Scenario, *, complete: bool) -> None:
@@ -108,15 +110,9 @@ class Directory:
         inventory: dict[str, Any] = {
             "cluster": scenario.name,
             "kubeconfig": "admin.kubeconfig",
-            "context": None,
             "service_cluster_ip_range": str(ipaddress.ip_network(scenario.service_cluster_ip_range)),
             "settle_seconds": SETTLE_SECONDS,
-            "ssh": {
-                "user": "ops",
-                "identity_file": "id_ed25519",
-                "known_hosts": "known_hosts",
-                "gateway": None,
-            },
+            "ssh": {"user": "ops", "identity_file": "id_ed25519", "known_hosts": "known_hosts"},
             "nodes": [
                 {"name": spec.name, "host": "127.0.0.1", "port": ports[spec.name]}
                 | ({"control_plane": True} if spec.control_plane else {})

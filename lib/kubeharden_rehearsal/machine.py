@@ -59,14 +59,11 @@ class Machine:
     """One node. Its ``Manager`` calls it as ``Processes``.
 
     Attributes:
-        spec: what its scenario says of it.
         root: the folder that is its ``/``.
         running: the components that serve, by unit.
         on_serving: called when a component serves.
         on_ended: called when one that served is gone.
         on_off: called when its power goes: all logins end.
-        is_on: whether its power is on.
-        scripts: the units that run scripts.
     """
 
     def __init__(self, scenario: Scenario, spec: NodeSpec, directory: Path) -> None:
@@ -297,10 +294,7 @@ def _answer(component: Component, port: int, path: str, release: Release) -> tup
     if component.name == "kube-proxy":
         if port == _port(config.get("healthzBindAddress")):
             return _health(path)
-        pages = {
-            "/configz": configz("kube-proxy", release, config),
-            "/proxyMode": config.get("mode") or "iptables",
-        }
+        pages = {"/configz": configz("kube-proxy", release, config)}
         return _page(path, pages) if port == _port(config.get("metricsBindAddress")) else None
     if component.name == "kube-scheduler" and feature("kube-scheduler insecure port").in_release(release):
         pages = {"/healthz": "ok", "/configz": configz("kube-scheduler", release, config)}

@@ -64,12 +64,7 @@ class Owners:
         write_atomically(self._table, json.dumps(rows))
 
     def check_readable(self, path: str, user: str, groups: tuple[str, ...]) -> None:
-        """Check that a user may read a file.
-
-        Args:
-            path: the path on the node.
-            user: the user.
-            groups: the groups that the user is in.
+        """Check that a user, who is in these groups, may read the file at a path of the node.
 
         Raises:
             FileNotFoundError: there is no such file.

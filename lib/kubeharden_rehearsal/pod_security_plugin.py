@@ -19,8 +19,9 @@ from kubeharden.podsecurity.admission_config import OUTER_KIND, PLUGIN, inner_ve
 from kubeharden.podsecurity.levels import MODES, labels_of, stricter_or_same
 from kubeharden.podsecurity.pss.standards import LATEST, LEVELS, Violation, evaluate_pss
 from kubeharden.releases import Release
+from kubeharden_rehearsal.api.rules import Object
 from kubeharden_rehearsal.api.status import Forbidden, invalid
-from kubeharden_rehearsal.api.store import Object, ObjectStore
+from kubeharden_rehearsal.api.store import ObjectStore
 from kubeharden_rehearsal.behaviour import RefusedError
 
 _OUTER = ("apiserver.k8s.io/v1alpha1", "apiserver.config.k8s.io/v1alpha1", "apiserver.config.k8s.io/v1")

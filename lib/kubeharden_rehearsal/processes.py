@@ -55,7 +55,6 @@ class Scripts:
     """The script units of one node, by name; names are with ``.service`` or ``.timer``.
 
     Args:
-        root: the node's file tree.
         shims: the folder with the commands that are the node's own.
         say: called with unit, process and text for each line that a script prints.
     """

@@ -128,7 +128,7 @@ class RehearsalServer:
             folder = flag_value(kubelet.argv, "--cert-dir") if kubelet is not None else ""
             place = machine.root / (folder or "/var/lib/kubelet/pki").lstrip("/")
             shown = kept_certificate(place / "kubelet.crt", name)
-            runner, port = await serve(shown, client, partial(self.proxy, name, query=""))
+            runner, port = await serve(shown, client, partial(self.proxy, name))
             self._runners.append(runner)
             self._servers[name].kubelet_port = port
 
@@ -151,13 +151,12 @@ class RehearsalServer:
                 await self._api.stop()
         self._control_plane.component_ended(machine, component)
 
-    async def proxy(self, node: str, path: str, query: str) -> tuple[int, str, bytes]:
+    async def proxy(self, node: str, path: str) -> tuple[int, str, bytes]:
         """Answer the API server as a node's kubelet.
 
         Raises:
             ConnectionError: the kubelet does not run.
         """
-        del query
         machine = self.machines.get(node)
         kubelet = machine.component("kubelet") if machine is not None else None
         if machine is None or kubelet is None:

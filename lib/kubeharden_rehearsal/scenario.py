@@ -17,7 +17,6 @@ import base64
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -115,14 +114,7 @@ def load_scenario(name: str) -> Scenario:
 
 
 def lay_out(scenario: Scenario, node: NodeSpec, root: Path, modified: float) -> None:
-    """Write a node's file tree.
-
-    Args:
-        scenario: where the files come from.
-        node: the node.
-        root: the folder that is to be the node's ``/``.
-        modified: the time of last modification that the files get, in seconds since the epoch.
-    """
+    """Write a node's file tree to the folder that is to be its ``/``; ``modified`` is in seconds since the epoch."""
     for directory in scenario.directories:
         (root / directory).mkdir(parents=True, exist_ok=True)
     for name in ("_all", node.name):
@@ -168,9 +160,3 @@ def _enable_units(root: Path) -> None:
             link = wants / unit.name
             if not link.is_symlink():
                 link.symlink_to(Path("../../../..") / folder / unit.name)
-
-
-def remove_trees(directory: Path) -> None:
-    """Remove what a start that did not finish has left."""
-    shutil.rmtree(directory / "nodes", ignore_errors=True)
-    shutil.rmtree(directory / "state/nodes", ignore_errors=True)

@@ -17,9 +17,8 @@ from kubeharden_rehearsal import commands, shim
 from kubeharden_rehearsal.machine import STARTERS, Machine
 from kubeharden_rehearsal.systemctl import Reply
 
-ETCD_VERSION = (
-    "etcd Version: 3.2.24"  # the first of the lines that it prints; go.etcd.io/etcd, etcdmain/config.go
-)
+# The first of the lines that it prints; go.etcd.io/etcd, etcdmain/config.go.
+ETCD_VERSION = "etcd Version: 3.2.24"
 
 ASK = "ask.sh"
 PIPES = 16  # as many may ask at once before the socket is used
@@ -56,7 +55,7 @@ class ShimServer:
             fields = (await reader.readexactly(length)).split(b"\0")
             node, user, here, *words = (field.decode(errors="surrogateescape") for field in fields)
             self._pipes.take_back()
-            writer.write(_frames(await self._reply(node, user, Path(here), words)))
+            writer.write(_frame(await self._reply(node, user, Path(here), words)))
             await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             return  # the shim was killed
@@ -72,20 +71,14 @@ class ShimServer:
 
 
 class Pipes:
-    """The named pipes over which ``ask.sh`` asks, and is answered.
-
-    Args:
-        folder: where they are; its name may be long.
-        reply: does a command of a user in a folder of a node.
-    """
+    """The named pipes over which ``ask.sh`` asks, and is answered; the name of their folder may be long."""
 
     def __init__(self, folder: Path, reply: Callable[[str, str, Path, list[str]], Awaitable[Reply]]) -> None:
         self._folder, self._reply = folder, reply
         self._requests: int | None = None
         self._said = b""
-        self._free: dict[
-            int, int
-        ] = {}  # descriptor by number: open for both, so that a caller who opens one never waits
+        # Descriptors by number: open for both, so that a caller who opens one never waits.
+        self._free: dict[int, int] = {}
         self._working: dict[int, asyncio.Task[None]] = {}
 
     def open(self) -> None:
@@ -187,13 +180,11 @@ def _escape(text: str) -> str:
     )
 
 
-def _frames(reply: Reply) -> bytes:
-    frames = b""
-    for kind, text in ((shim.OUTPUT, reply.output), (shim.ERROR, reply.error)):
-        data = text.encode(errors="surrogateescape")
-        if data:
-            frames += bytes([kind]) + len(data).to_bytes(4, "big") + data
-    return frames + bytes([shim.EXIT]) + reply.status.to_bytes(4, "big")
+def _frame(reply: Reply) -> bytes:
+    """Return an answer over the socket: see ``shim.HEAD``."""
+    output, error = (text.encode(errors="surrogateescape") for text in (reply.output, reply.error))
+    numbers = (reply.status, len(output), len(error))
+    return b"".join(number.to_bytes(4, "big") for number in numbers) + output + error
 
 
 def install(machine: Machine, state: Path) -> Path:

@@ -57,17 +57,12 @@ class _Login(asyncssh.SSHServer):
 
 
 class NodeServer:
-    """The SSH server of one node.
+    """The SSH server of one node, which one key opens.
 
     Args:
-        machine: the node.
-        host_key: its own key.
-        client_key: the one key that opens it.
         shims: the folder with the commands that are the node's own.
 
     Attributes:
-        machine: the node.
-        connections: those that are open.
         kubelet_port: where its kubelet listens in truth; 0 where nobody asks it there.
     """
 
@@ -158,20 +153,11 @@ class NodeServer:
 
 
 async def _feed(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
-    """From the client to the command, until either has enough; a signal on the way is passed on."""
+    """From the client to the command, until either has enough."""
     if child.stdin is None:
         return
     with contextlib.suppress(ConnectionError):
-        while True:
-            try:
-                data = await process.stdin.read(_CHUNK)
-            except asyncssh.SignalReceived as received:
-                _signal(child, signal.Signals[f"SIG{received.signal}"])
-                continue
-            except asyncssh.BreakReceived:
-                continue
-            if not data:
-                break
+        while data := await process.stdin.read(_CHUNK):
             child.stdin.write(data)
             await child.stdin.drain()
     child.stdin.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,57 +24,43 @@ class Reply:
     status: int = 0
 
 
-_WITH_VALUE = {"-p", "--property", "-n", "--lines", "-o", "--output", "-t", "--type", "--state"}
-_CHANGES = "start stop restart try-restart daemon-reload enable disable reset-failed reboot"
+_PARSER = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+_PARSER.add_argument("words", nargs="*")
+_PARSER.add_argument("-p", "--property", action="append", default=[])
+_PARSER.add_argument("--value", action="store_true")
+_PARSER.add_argument("--version", action="store_true")
+_CHANGES = "start stop restart daemon-reload reset-failed reboot"
 _STATUS_NOT_RUNNING, _STATUS_NO_UNIT = 3, 4
 
 
 async def systemctl(machine: Machine, user: str, arguments: list[str]) -> Reply:
     """Do a systemctl command."""
-    options, words = _options(arguments)
-    if "--version" in options:
+    query, others = _PARSER.parse_known_intermixed_args(arguments)
+    if query.version:
         version = machine.scenario.systemd
         return Reply(f"systemd {version} ({version})\n+PAM +AUDIT +SELINUX +IMA +APPARMOR +SMACK\n")
+    words = [*query.words, *(word for word in others if not word.startswith("-"))]
     verb, *names = words or ["list-units"]
     names = [name if "." in name else f"{name}.service" for name in names]
     changes = verb in _CHANGES.split()
     if changes and user != "root":
         target = names[0] if names else "unit"
-        words_ = f"Failed to {verb} {target}: Interactive authentication required."
-        return Reply(
-            error=f"{words_}\nSee system logs and 'systemctl status {target}' for details.\n", status=1
-        )
+        why = f"Failed to {verb} {target}: Interactive authentication required."
+        return Reply(error=f"{why}\nSee system logs and 'systemctl status {target}' for details.\n", status=1)
     if verb == "daemon-reload":
         machine.manager.reload()
         return Reply()
     if verb == "reboot":
         return await reboot(machine, user)
     if verb == "show":
-        return Reply("\n".join(_show(machine, name, options) for name in names))
+        asked = [name for names in query.property for name in names.split(",")]
+        return Reply("\n".join(_show(machine, name, asked, bare=query.value) for name in names))
     question = _QUESTIONS.get(verb)
     if question is not None:
         return _join(question(machine, name) for name in names)
     if changes:
         return await _jobs(machine, verb, names)
     return Reply(error=f"Unknown operation {verb}.\n", status=1)
-
-
-def _options(arguments: list[str]) -> tuple[dict[str, list[str]], list[str]]:
-    options: dict[str, list[str]] = {}
-    words: list[str] = []
-    rest = list(arguments)
-    while rest:
-        word = rest.pop(0)
-        name, has_value, value = word.partition("=")
-        if not word.startswith("-"):
-            words.append(word)
-        elif word in _WITH_VALUE and rest:
-            options.setdefault(word, []).append(rest.pop(0))
-        elif not word.startswith("--") and word[:2] in _WITH_VALUE:
-            options.setdefault(word[:2], []).append(word[2:])
-        else:
-            options.setdefault(name, []).append(value if has_value else "")
-    return options, words
 
 
 async def reboot(machine: Machine, user: str) -> Reply:
@@ -119,25 +106,10 @@ async def _job(machine: Machine, verb: str, name: str) -> None:
         await manager.start(name)
     elif verb == "stop":
         await manager.stop(name)
-    elif verb == "restart" or (verb == "try-restart" and manager.state(name).pid):
+    elif verb == "restart":
         await manager.restart(name)
     elif verb == "reset-failed":
         manager.reset_failed(name)
-    elif verb in ("enable", "disable"):
-        _enable(machine, verb, name)
-
-
-def _enable(machine: Machine, verb: str, name: str) -> None:
-    unit = machine.manager.find(name)
-    if unit is None:
-        raise JobError(f"Failed to {verb} unit: Unit file {name} does not exist.")
-    for target in unit.words("Install", "WantedBy"):
-        link = machine.root / "etc/systemd/system" / f"{target}.wants" / name
-        if verb == "disable":
-            link.unlink(missing_ok=True)
-        elif not link.is_symlink():
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(f"../../../..{unit.fragment}")
 
 
 def _join(replies: Iterable[Reply]) -> Reply:
@@ -204,11 +176,9 @@ _QUESTIONS: dict[str, Callable[[Machine, str], Reply]] = {
 }
 
 
-def _show(machine: Machine, name: str, options: dict[str, list[str]]) -> str:
-    properties = _properties(machine, name)
-    asked = [p for key in ("-p", "--property") for value in options.get(key, ()) for p in value.split(",")]
-    lines = [(key, value) for key, value in properties if not asked or key in asked]
-    return "".join(f"{value}\n" if "--value" in options else f"{key}={value}\n" for key, value in lines)
+def _show(machine: Machine, name: str, asked: list[str], *, bare: bool) -> str:
+    lines = [(key, value) for key, value in _properties(machine, name) if not asked or key in asked]
+    return "".join(f"{value}\n" if bare else f"{key}={value}\n" for key, value in lines)
 
 
 def _properties(machine: Machine, name: str) -> list[tuple[str, str]]:

@@ -45,7 +45,9 @@ def test_a_new_drop_in_counts_after_daemon_reload(article_lab, eventually):
     def words() -> str:
         return sudo(article_lab, "journalctl -u kube-proxy -o cat -n 5", "k8s-node1").out
 
-    assert eventually(lambda: "code=exited, status=217/USER" in words())  # its exit is seen later than its start
+    assert eventually(
+        lambda: "code=exited, status=217/USER" in words()
+    )  # its exit is seen later than its start
     assert "Failed at step USER spawning /usr/bin/kube-proxy: No such process" in words()
     (folder / "50-user.conf").unlink()
     sudo(article_lab, "systemctl daemon-reload", "k8s-node1")
@@ -90,6 +92,14 @@ def test_the_journal_can_be_asked_for_one_invocation(article_lab):
     assert everything.count(warning) >= 2
     assert "Stopped Kubernetes Scheduler." in everything
     assert "Stopped Kubernetes Scheduler." not in only
+
+
+def test_lines_are_counted_from_the_moment_that_is_asked_for(article_lab):
+    lines = sudo(article_lab, "journalctl -o cat -u kube-proxy").out.splitlines()
+    last = sudo(article_lab, "journalctl -o cat -u kube-proxy -n 2").out
+    first = sudo(article_lab, "journalctl -o cat -u kube-proxy -n 2 --since @1").out
+    assert (last.splitlines(), first.splitlines()) == (lines[-2:], lines[:2])
+    assert sudo(article_lab, "journalctl --sync").status == 0
 
 
 def test_the_kubelet_goes_with_docker(article_lab):

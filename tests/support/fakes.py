@@ -34,9 +34,8 @@ from kubeharden.kube.rbac import Identity
 from kubeharden.plan import NodeChange, sha256
 from kubeharden.redaction import Redactor
 from kubeharden.releases import Release
-from kubeharden_rehearsal import pod_security_plugin
 from kubeharden_rehearsal.api.server import ApiServer
-from kubeharden_rehearsal.apiserver_process import flag_values, plugins_on
+from kubeharden_rehearsal.apiserver_process import configuration
 from kubeharden_rehearsal.behaviour import RefusedError
 from kubeharden_rehearsal.configz import configz
 from kubeharden_rehearsal.control_plane import HEARTBEAT_SECONDS, ROUND_SECONDS, ControlPlane
@@ -274,17 +273,13 @@ class World:
         )
 
     def _plugins(self, machine: FakeMachine, argv: Sequence[str]) -> dict[str, Any]:
-        flags, release = flag_values(argv[1:]), Release.parse(self.scenario.release)
-        part: dict[str, Any] = {}
-        service = machine.facts.services["kube-apiserver"]
-        for path in flags.get("--admission-control-config-file", ()):
-            text = service.files[path].content.encode()
-            part = pod_security_plugin.read_configuration(text, release, lambda words: RefusedError([words]))
-        return {
-            "plugins": plugins_on(flags, release),
-            "podSecurity": part,
-            "allowPrivileged": flags.get("--allow-privileged", ["false"])[-1] == "true",
-        }
+        files = machine.facts.services["kube-apiserver"].files
+        return configuration(
+            argv[1:],
+            Release.parse(self.scenario.release),
+            lambda path: files[path].content.encode(),
+            lambda words: RefusedError([words], 1),
+        )
 
     def restart(self, machine: FakeMachine, service: ServiceFacts, **changed: Any) -> ServiceFacts:
         """Start a service anew, as another process; it may be broken."""
@@ -315,8 +310,7 @@ class World:
                 self._reconciled = self.store.generation
                 self.control_plane.reconcile()
 
-    async def _answer_as_kubelet(self, node: str, path: str, query: str) -> tuple[int, str, bytes]:
-        del query
+    async def _answer_as_kubelet(self, node: str, path: str) -> tuple[int, str, bytes]:
         kubelet = self.machines[node].facts.service("kubelet")
         if kubelet is None or not kubelet.running:
             raise ConnectionRefusedError(f"dial tcp {node}:10250: connect: connection refused")

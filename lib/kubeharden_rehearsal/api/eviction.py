@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from kubeharden.kube.manifests import selects
+from kubeharden_rehearsal.api.rules import Object
 from kubeharden_rehearsal.api.status import ApiError, bad_request
-from kubeharden_rehearsal.api.store import Object, ObjectStore
+from kubeharden_rehearsal.api.store import ObjectStore
 
 _NEVER_DISRUPTED = frozenset({"Pending", "Succeeded", "Failed"})
 

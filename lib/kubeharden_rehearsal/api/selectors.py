@@ -23,10 +23,14 @@ def matcher(labels: str, fields: str) -> Matcher | None:
     by_label, by_field = _requirements(labels), _requirements(fields)
     if not by_label and not by_field:
         return None
-    return lambda obj: (
-        all((_label(obj, key) == value) is equal for key, value, equal in by_label)
-        and all((_field(obj, path) == value) is equal for path, value, equal in by_field)
-    )
+
+    def matches(obj: Mapping[str, Any]) -> bool:
+        its = obj["metadata"].get("labels") or {}
+        return all((its.get(key) == value) is equal for key, value, equal in by_label) and all(
+            (_field(obj, path) == value) is equal for path, value, equal in by_field
+        )
+
+    return matches
 
 
 def _requirements(selector: str) -> list[tuple[str, str, bool]]:
@@ -39,11 +43,6 @@ def _requirements(selector: str) -> list[tuple[str, str, bool]]:
             )
         found.append((match[1], match[3], match[2] != "!="))
     return found
-
-
-def _label(obj: Mapping[str, Any], key: str) -> str | None:
-    value: str | None = (obj["metadata"].get("labels") or {}).get(key)
-    return value
 
 
 def _field(obj: Any, path: str) -> str:

@@ -24,12 +24,13 @@ from kubeharden.releases import Release, feature
 from kubeharden_rehearsal.api import status
 from kubeharden_rehearsal.api.catalog import SUBRESOURCE_VERBS, Resource
 from kubeharden_rehearsal.api.eviction import evict
+from kubeharden_rehearsal.api.rules import Object, check_type, merge_patch, private_copy
 from kubeharden_rehearsal.api.selectors import matcher
 from kubeharden_rehearsal.api.status import ApiError, Forbidden
-from kubeharden_rehearsal.api.store import Object, ObjectStore, check_type, merge_patch, private_copy
+from kubeharden_rehearsal.api.store import ObjectStore
 
 AdmissionHook = Callable[[Identity, str, Object], Sequence[str] | None]
-NodeProxy = Callable[[str, str, str], Awaitable[tuple[int, str, bytes]]]
+NodeProxy = Callable[[str, str], Awaitable[tuple[int, str, bytes]]]
 
 MERGE_PATCH = "application/merge-patch+json"
 _OTHERS = ", application/yaml, application/vnd.kubernetes.protobuf"  # which a real one takes, too
@@ -85,9 +86,8 @@ class ApiServer:
         admit: called as ``admit(user, operation, object)`` before an object is created or updated, but not for the
             status subresource. The operation is ``CREATE`` or ``UPDATE``, the object has apiVersion, kind and
             namespace and may be changed; ``Forbidden`` refuses it. What it returns are warnings for the user.
-        node_proxy: called as ``await node_proxy(node, path, query)`` for a GET of
-            ``/api/v1/nodes/<node>/proxy<path>?<query>``; returns status, content type and body, or raises
-            ConnectionError when the kubelet cannot be reached.
+        node_proxy: called as ``await node_proxy(node, path)`` for a GET of ``/api/v1/nodes/<node>/proxy<path>``;
+            returns status, content type and body, or raises ConnectionError when the kubelet cannot be reached.
         version: what ``/version`` says, such as ``v1.20.2``; by default the first patch release.
     """
 
@@ -170,7 +170,7 @@ class ApiServer:
         if request.query.get("dryRun") or request.query.get("watch"):
             raise status.bad_request("a rehearsal has no dry runs and no watches")
         if target.subresource == "proxy":
-            return await self._proxy(target, request.rel_url.raw_query_string)
+            return await self._proxy(target)
         body = _body(await request.content.read(), request.headers.get("Content-Type", ""), verb, resource)
         call = Call(user, verb, target, resource, request.query, body)
         code, text = self._verbs[verb](call)
@@ -192,12 +192,12 @@ class ApiServer:
         exists = bool(target.namespace or not target.name) if resource.namespaced else not target.namespace
         return resource if exists else None
 
-    async def _proxy(self, target: Target, query: str) -> web.Response:
+    async def _proxy(self, target: Target) -> web.Response:
         self._store.get("Node", target.name)
         try:
             if self._node_proxy is None:
                 raise ConnectionRefusedError("connection refused")
-            code, content_type, body = await self._node_proxy(target.name, f"/{target.rest}", query)
+            code, content_type, body = await self._node_proxy(target.name, f"/{target.rest}")
         except ConnectionError as error:
             words = f"error trying to reach service: {error}"
             raise ApiError(503, "ServiceUnavailable", words) from error
@@ -259,22 +259,13 @@ class ApiServer:
     def _delete(self, call: Call) -> tuple[int, str]:
         preconditions = call.body.get("preconditions")
         last = self._store.delete(call.resource, call.target.name, call.target.namespace, preconditions)
-        if call.resource.kind not in _RETURNED and not last["metadata"].get("finalizers"):
-            group = {"group": call.resource.group} if call.resource.group else {}
-            details = {
-                "name": call.target.name,
-                **group,
-                "kind": call.resource.plural,
-                "uid": last["metadata"]["uid"],
-            }
-            last = {
-                "kind": "Status",
-                "apiVersion": "v1",
-                "metadata": {},
-                "status": "Success",
-                "details": details,
-            }
-        return HTTPStatus.OK, json.dumps(last)
+        if call.resource.kind in _RETURNED or last["metadata"].get("finalizers"):
+            return HTTPStatus.OK, json.dumps(last)
+        uid, group = last["metadata"]["uid"], call.resource.group
+        details = {"name": call.target.name, "group": group, "kind": call.resource.plural, "uid": uid}
+        details = {field: value for field, value in details.items() if value}
+        done = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+        return HTTPStatus.OK, json.dumps(done)
 
     def _admission(self, call: Call, operation: str) -> Callable[[Object], None]:
         def admit(obj: Object) -> None:

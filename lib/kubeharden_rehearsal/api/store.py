@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import secrets
 import uuid
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from kubeharden.errors import RehearsalError
-from kubeharden.kube.names import RBAC_GROUP
-from kubeharden.releases import Release, feature
+from kubeharden.releases import Release
+from kubeharden_rehearsal.api import rules
 from kubeharden_rehearsal.api.catalog import Catalog, Resource
+from kubeharden_rehearsal.api.rules import BINDINGS, Object, private_copy
 from kubeharden_rehearsal.api.selectors import Matcher
 from kubeharden_rehearsal.api.status import ApiError, bad_request, conflict, invalid, not_found
 
-Object = dict[str, Any]
 Key = tuple[str, str]  # namespace (empty for cluster-scoped kinds) and name
 Admit = Callable[[Object], object]
 
@@ -30,7 +29,6 @@ _GENERATED_PREFIX_MAX = 63 - SUFFIX_LENGTH
 _SYSTEM_METADATA = "name namespace uid resourceVersion generation creationTimestamp deletionTimestamp"
 # Source: PrepareForCreate of pkg/registry/core/{pod,namespace}/strategy.go.
 _FIRST_STATUS = {"Pod": {"phase": "Pending"}, "Namespace": {"phase": "Active"}}
-_BINDINGS = ("RoleBinding", "ClusterRoleBinding")
 
 
 class Stored:
@@ -200,7 +198,6 @@ class ObjectStore:
         """Store a new object and return it.
 
         Args:
-            resource: its kind.
             obj: the object; apiVersion and kind may be left out.
             namespace: as in the URL; empty: the object's own.
             admit: sees the object, with apiVersion and kind, before it is stored; may change it or raise.
@@ -211,7 +208,7 @@ class ObjectStore:
         resource = self._resource(resource)
         new = private_copy(obj)
         metadata = new["metadata"]
-        check_type(resource, new)
+        rules.check_type(resource, new)
         if resource.namespaced:
             if namespace and metadata.get("namespace", namespace) != namespace:
                 words = (
@@ -238,7 +235,7 @@ class ObjectStore:
             new["status"] = dict(_FIRST_STATUS.get(resource.kind, {}))
         if resource.generation:
             metadata["generation"] = 1
-        _set_defaults(new, self.release)
+        rules.set_defaults(new, self.release)
         if self.exists(resource, metadata["name"], metadata.get("namespace", "")):
             about = f'{resource.qualified} "{metadata["name"]}"'
             raise ApiError(409, "AlreadyExists", f"{about} already exists")
@@ -262,9 +259,6 @@ class ObjectStore:
         """Store what ``change`` makes of a copy of an object, and return it; an unchanged object is not written.
 
         Args:
-            resource: the kind.
-            name: the object's name.
-            namespace: the object's namespace; empty for cluster-scoped kinds.
             change: gets a copy with apiVersion and kind, and may change it. A resourceVersion in what it returns must
                 be the current one.
             subresource: with ``status`` only .status is written and nothing is admitted; without, everything else.
@@ -277,11 +271,11 @@ class ObjectStore:
         old = self._find(resource, name, namespace)
         before = old.copy_as(resource)
         new = private_copy(change(old.copy_as(resource)))
-        check_type(resource, new)
+        rules.check_type(resource, new)
         for field, value in (("name", name), ("namespace", namespace)):
-            _check_same(field, new["metadata"], value)
+            rules.check_same(field, new["metadata"], value)
         version = new["metadata"].get("resourceVersion", before["metadata"]["resourceVersion"])
-        check_preconditions(resource, before, {"uid": new["metadata"].get("uid")})
+        rules.check_preconditions(resource, before, {"uid": new["metadata"].get("uid")})
         if version != before["metadata"]["resourceVersion"]:
             raise conflict(resource, name)
         if subresource == "status":
@@ -304,13 +298,13 @@ class ObjectStore:
 
     def _finish_update(self, resource: Resource, before: Object, new: Object, admit: Admit | None) -> None:
         if "status" in resource.subresources:
-            _carry(before, new, "status")
+            rules.carry(before, new, "status")
         for field in _SYSTEM_METADATA.split():
-            _carry(before["metadata"], new["metadata"], field)
+            rules.carry(before["metadata"], new["metadata"], field)
         if admit is not None:
             admit(new)
-        _set_defaults(new, self.release)
-        if resource.kind in _BINDINGS and new.get("roleRef") != before.get("roleRef"):
+        rules.set_defaults(new, self.release)
+        if resource.kind in BINDINGS and new.get("roleRef") != before.get("roleRef"):
             # ValidateRoleBindingUpdate and ValidateClusterRoleBindingUpdate
             problem = f"roleRef: Invalid value: {json.dumps(new.get('roleRef'))}: cannot change roleRef"
             raise invalid(resource, new["metadata"]["name"], [problem])
@@ -330,9 +324,6 @@ class ObjectStore:
         takes all that is in it along at once.
 
         Args:
-            resource: the kind.
-            name: the object's name.
-            namespace: the object's namespace; empty for cluster-scoped kinds.
             preconditions: the uid and the resourceVersion that the object must have; what is absent may be any.
 
         Raises:
@@ -340,7 +331,7 @@ class ObjectStore:
         """
         resource = self._resource(resource)
         last = self._find(resource, name, namespace).copy_as(resource)
-        check_preconditions(resource, last, preconditions or {})
+        rules.check_preconditions(resource, last, preconditions or {})
         if last["metadata"].get("finalizers"):
             if "deletionTimestamp" not in last["metadata"]:
                 last["metadata"]["deletionTimestamp"] = _now()
@@ -377,7 +368,7 @@ class ObjectStore:
         metadata.setdefault("creationTimestamp", _now())
         if resource.generation:
             metadata.setdefault("generation", 1)
-        _set_defaults(loaded, self.release)
+        rules.set_defaults(loaded, self.release)
         return self._entry(loaded)
 
     def _default_accounts(self, namespaces: Iterable[str]) -> Iterator[Stored]:
@@ -406,103 +397,6 @@ class ObjectStore:
     def _tell(self) -> None:
         for callback in list(self.changed):
             callback()
-
-
-def private_copy(obj: Mapping[str, Any]) -> Object:
-    """Return a copy of plain JSON data, without nulls, which the API server reads as absent."""
-    text = json.dumps(obj, default=_timestamp)
-    copied: Object = json.loads(text, object_hook=_without_nulls if "null" in text else None)
-    copied.setdefault("metadata", {})
-    return copied
-
-
-def _without_nulls(obj: Object) -> Object:
-    return {field: value for field, value in obj.items() if value is not None}
-
-
-def _timestamp(value: object) -> str:
-    # YAML reads an unquoted creationTimestamp as a time; the API knows times as text only.
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError(f"{value!r} has no place in an API object")
-
-
-def merge_patch(target: Any, patch: Any) -> Any:
-    """Return what RFC 7386 makes of ``target``; neither argument is changed."""
-    if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
-    merged = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = merge_patch(merged.get(name), value)
-    return merged
-
-
-def check_type(resource: Resource, obj: Object) -> None:
-    """Give an object the apiVersion and kind of its resource, or refuse other ones.
-
-    Raises:
-        ApiError: 400.
-    """
-    if not isinstance(obj.get("metadata"), dict):
-        raise bad_request("json: cannot unmarshal the body into a Go struct: metadata must be an object")
-    found = obj.setdefault("apiVersion", resource.api_version), obj.setdefault("kind", resource.kind)
-    if found != (resource.api_version, resource.kind):
-        version, kind = found[0].rpartition("/")[2], found[1]
-        types = f"({version}.{kind}) to ({resource.group.partition('.')[0] or 'core'}.{resource.kind})"
-        words = f'{kind} in version "{found[0]}" cannot be handled as a {resource.kind}: converting {types}: '
-        raise bad_request(f"{words}unknown conversion")
-
-
-def check_preconditions(resource: Resource, obj: Object, wanted: Mapping[str, Any]) -> None:
-    """Refuse to touch an object with another uid or resourceVersion than the given ones.
-
-    Source: Preconditions.Check in k8s.io/apiserver/pkg/storage.
-
-    Raises:
-        ApiError: 409.
-    """
-    for field, name in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
-        value, found = wanted.get(field), obj["metadata"][field]
-        if value and value != found:
-            why = f"Precondition failed: {name} in precondition: {value}, {name} in object meta: {found}"
-            raise conflict(resource, obj["metadata"]["name"], why)
-
-
-def _check_same(field: str, metadata: Object, value: str) -> None:
-    given = metadata.get(field, value)
-    if value and given != value:
-        raise bad_request(
-            f"the {field} of the object ({given}) does not match the {field} on the URL ({value})"
-        )
-
-
-def _carry(old: Object, new: Object, field: str) -> None:
-    if field in old:
-        new[field] = old[field]
-    else:
-        new.pop(field, None)
-
-
-def _set_defaults(obj: Object, release: Release) -> None:
-    """Fill in the defaults that are stored.
-
-    Sources: SetDefaults_* of pkg/apis/rbac/v1 and pkg/apis/policy/v1beta1; NamespaceDefaultLabelName.
-    """
-    if obj["kind"] == "PodSecurityPolicy":
-        obj.setdefault("spec", {}).setdefault("allowPrivilegeEscalation", True)
-    elif obj["kind"] in _BINDINGS:
-        obj.get("roleRef", {}).setdefault("apiGroup", RBAC_GROUP)
-        for subject in obj.get("subjects", []):
-            if subject.get("kind") in {"User", "Group"}:
-                subject.setdefault("apiGroup", RBAC_GROUP)
-    elif obj["kind"] == "Namespace" and feature("label kubernetes.io/metadata.name").in_release(release):
-        labels = obj["metadata"].setdefault("labels", {})
-        labels["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
 
 
 def _start(token: str) -> Key:
