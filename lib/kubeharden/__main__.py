@@ -1,4 +1,4 @@
-"""``python -m kubeharden`` is the command ``kubeharden``."""
+"""Private. ``python -m kubeharden`` is the command ``kubeharden``."""
 
 import sys
 

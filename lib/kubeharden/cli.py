@@ -1,4 +1,4 @@
-"""The command ``kubeharden``: records, and nodes. Exit codes: 0 all is well, 1 something is wrong, 2 wrong usage."""
+"""Private. The command ``kubeharden``. Exit codes: 0 all is well, 1 something is wrong, 2 wrong usage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that kubeharden raises on purpose.
+"""Private. Everything that kubeharden raises on purpose; ``kubeharden`` itself has these names, too.
 
     KubehardenError
     ├── ParameterError            a parameter, an inventory or a policies file is wrong: nothing was touched

@@ -1,4 +1,4 @@
-"""``python -m kubeharden_fleet page|judge|check fleet.yaml``.
+"""Private. ``python -m kubeharden_fleet page|judge|check fleet.yaml``.
 
 Exit codes: 0 all is well, 1 something is wrong, 2 wrong usage.
 """

@@ -1,4 +1,4 @@
-"""The DAG of a fleet: for each cluster plan, approval, apply, and a second plan that must find nothing to do.
+"""Private. The DAG of a fleet: for each cluster plan, approval, apply, and a second plan that must find nothing to do.
 
 Tasks are mapped over the clusters of a wave. Each reads ``fleet.yaml`` and the records anew: Airflow keeps who approved
 which digest and what is to run next, and nothing else counts. So a task that is tried again, or a run that is cleared,

@@ -1,4 +1,4 @@
-"""``fleet.yaml``: clusters, their waves and when they may be changed. Strict: an unknown key is an error."""
+"""Private. ``fleet.yaml``: clusters, their waves and when they may be changed. Strict: an unknown key is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judgement by records: what is to be done on a cluster, and whether the next wave may begin. Pure."""
+"""Private. Judgement by records: what is to be done on a cluster, and whether the next wave may begin. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a fleet: clusters by waves, with outcome, digest, seconds not Ready and record. Pure."""
+"""Private. The page of a fleet: clusters by waves, with outcome, digest, seconds not Ready and record. Pure."""
 
 from __future__ import annotations
 

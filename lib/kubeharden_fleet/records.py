@@ -1,4 +1,4 @@
-"""The runs of a fleet's clusters, as their folders hold them. Reading only."""
+"""Private. The runs of a fleet's clusters, as their folders hold them. Reading only."""
 
 from __future__ import annotations
 

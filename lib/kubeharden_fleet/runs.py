@@ -1,4 +1,4 @@
-"""One run of the notebook on one cluster, in a process of its own: papermill, with the engine that seals."""
+"""Private. One run of the notebook on one cluster, in a process of its own: papermill, with the engine that seals."""
 
 from __future__ import annotations
 

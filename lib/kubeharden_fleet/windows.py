@@ -1,4 +1,4 @@
-"""Times in which a fleet may be changed, each week anew. Pure."""
+"""Private. Times in which a fleet may be changed, each week anew. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An embedded cluster to practise on: nothing in it reaches beyond this machine.
+"""Private. An embedded cluster to practise on: nothing in it reaches beyond this machine.
 
     with Rehearsal.start("article-1.10", None) as rehearsal:
         ...                                  # rehearsal.inventory is like any other inventory

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from big_cluster import NAMESPACES, serving
 from kubeharden.edges.cluster import Cluster
-from kubeharden.podsecurity import breaking, psp_impact, pss_impact
+from kubeharden.podsecurity.impact import breaking, psp_impact, pss_impact
 from kubeharden.releases import Release
 
 MEGABYTE = 1000**2

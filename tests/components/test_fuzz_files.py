@@ -25,7 +25,7 @@ from kubeharden.formats import comments_of, scalars_of
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.inputs.project import POLICIES
 from kubeharden.plan.decide import make_plan
-from kubeharden.podsecurity import read_policies
+from kubeharden.podsecurity.policies import read_policies
 from kubeharden.releases import ReleaseTable, release_table
 from support import ROOT
 

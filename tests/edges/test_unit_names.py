@@ -16,7 +16,7 @@ from kubeharden.inputs.inventory import Inventory, read_inventory
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import NodeChange
 from kubeharden.plan.decide import make_plan
-from kubeharden.podsecurity import read_policies
+from kubeharden.podsecurity.policies import read_policies
 from kubeharden_rehearsal import Rehearsal
 from support import on_node
 

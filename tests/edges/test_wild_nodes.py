@@ -19,7 +19,7 @@ from kubeharden.inputs.parameters import Parameters
 from kubeharden.inputs.project import POLICIES
 from kubeharden.plan import sha256
 from kubeharden.plan.decide import make_plan
-from kubeharden.podsecurity import read_policies
+from kubeharden.podsecurity.policies import read_policies
 from support import ROOT
 from transactions import with_programs_of_path
 

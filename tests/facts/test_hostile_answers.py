@@ -22,7 +22,7 @@ from kubeharden.facts import Facts, NodeFacts, parse_observation
 from kubeharden.facts.sensitive import secrets_on, sensitive_file
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan.decide import make_plan
-from kubeharden.podsecurity import read_policies
+from kubeharden.podsecurity.policies import read_policies
 from kubeharden.redaction import Redactor
 from kubeharden.show.views import facts_view, plan_view, step_view
 

@@ -17,7 +17,7 @@ from kubeharden.plan.decide import make_plan
 from kubeharden.plan.model import unified_diff
 from kubeharden.plan.proof import compare, unproved
 from kubeharden.plan.written import written_words
-from kubeharden.podsecurity import read_policies
+from kubeharden.podsecurity.policies import read_policies
 from kubeharden.redaction import Redactor, Sensitive, lines_of, mask
 from kubeharden.show.display import View
 from kubeharden.show.views import effective_view, plan_view, step_view

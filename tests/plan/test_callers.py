@@ -13,7 +13,7 @@ from kubeharden.inputs.parameters import Parameters
 from kubeharden.inputs.project import POLICIES
 from kubeharden.plan.callers import asked_of_config_maps, config_maps_of, losses, names_port
 from kubeharden.plan.decide import make_plan
-from kubeharden.podsecurity import read_policies
+from kubeharden.podsecurity.policies import read_policies
 from kubeharden.show.views import facts_view, plan_view
 from support import ROOT
 

@@ -34,7 +34,7 @@ from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import Plan
 from kubeharden.plan.decide import make_plan
 from kubeharden.plan.proof import compare
-from kubeharden.podsecurity import read_policies
+from kubeharden.podsecurity.policies import read_policies
 from kubeharden.releases import Release
 from kubeharden.show.views import facts_view, plan_view, releases_view
 from kubeharden_rehearsal import Rehearsal, available

@@ -21,7 +21,7 @@ from kubeharden.plan.decide import make_plan
 from kubeharden.plan.events import Observed
 from kubeharden.plan.machines import refusals, remarks
 from kubeharden.plan.proof import compare
-from kubeharden.podsecurity import read_policies
+from kubeharden.podsecurity.policies import read_policies
 from kubeharden.show.views import facts_view, plan_view
 from rehearsals import Rehearsals
 

@@ -12,7 +12,7 @@ from kubeharden.components.mismatches import mismatches, same_field
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan.decide import make_plan
 from kubeharden.plan.proof import compare
-from kubeharden.podsecurity import read_policies
+from kubeharden.podsecurity.policies import read_policies
 from kubeharden.releases import release_table
 
 POLICIES = Path(__file__).parents[2] / "parameters/pod-security.yaml"

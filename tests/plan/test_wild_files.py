@@ -14,7 +14,7 @@ from kubeharden.inputs.parameters import Parameters
 from kubeharden.inputs.project import POLICIES
 from kubeharden.plan import NodeChange, Plan
 from kubeharden.plan.decide import make_plan
-from kubeharden.podsecurity import read_policies
+from kubeharden.podsecurity.policies import read_policies
 from kubeharden.redaction import mask
 from kubeharden.show.views import plan_view
 from support import ROOT

@@ -19,7 +19,7 @@ from kubeharden.plan import Plan
 from kubeharden.plan.decide import make_plan
 from kubeharden.plan.service_files import own_places, unit_changes
 from kubeharden.plan.upgrade import upgrade_findings
-from kubeharden.podsecurity import read_policies
+from kubeharden.podsecurity.policies import read_policies
 from kubeharden.redaction import mask
 from kubeharden.releases import Release
 from kubeharden.show.views import facts_view, releases_view

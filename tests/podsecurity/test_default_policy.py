@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 import sampling
 from generated_pods import near_pods, pods
 from kubeharden.errors import ParameterError
-from kubeharden.podsecurity import default_policy_objects, evaluate_psp, evaluate_pss, prepare_psps
-from kubeharden.podsecurity.default_policy import NONE, STRENGTHS, default_policies
+from kubeharden.podsecurity import evaluate_psp, evaluate_pss, prepare_psps
+from kubeharden.podsecurity.default_policy import NONE, STRENGTHS, default_policies, default_policy_objects
 from kubeharden.podsecurity.psp.volumes import VOLUME_TYPES
 from kubeharden.releases import Release
 from standards_cases import documents

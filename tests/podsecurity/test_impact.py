@@ -10,7 +10,8 @@ import pytest
 from impact_cases import FOLDERS, objects_in, what_would_become_of_them
 from kubeharden.kube.admitted_pod import TOKEN_PATH, as_created, without_token
 from kubeharden.kube.workloads import KINDS
-from kubeharden.podsecurity import Impact, Judged, breaking, default_policies, idle_names, psp_impact
+from kubeharden.podsecurity.default_policy import default_policies
+from kubeharden.podsecurity.impact import Impact, Judged, breaking, idle_names, psp_impact
 from kubeharden.releases import Release
 from kubeharden.show.impact_views import impact_view
 

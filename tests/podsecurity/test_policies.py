@@ -10,7 +10,7 @@ import yaml
 from kubeharden.errors import ParameterError
 from kubeharden.kube.manifests import merge, without_zero_values
 from kubeharden.kube.rbac import usable_policies
-from kubeharden.podsecurity import policy_objects, read_policies
+from kubeharden.podsecurity.policies import policy_objects, read_policies
 
 ROOT = Path(__file__).parents[2]
 ARTICLE = ROOT / "tests" / "fixtures" / "article"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kubeharden.kube.resources import RESOURCES
-from kubeharden.podsecurity import Judged, psp_impact
+from kubeharden.podsecurity.impact import Judged, psp_impact
 from kubeharden.releases import Release
 from kubeharden_rehearsal.api.store import ObjectStore
 from kubeharden_rehearsal.control_plane import ControlPlane

@@ -10,7 +10,7 @@ from facts_fixtures import PLANS, read_facts
 from kubeharden import migrate, readiness
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan.decide import make_plan
-from kubeharden.podsecurity import read_policies
+from kubeharden.podsecurity.policies import read_policies
 from kubeharden.releases import LAST, Release, release_table
 from support import ROOT
 

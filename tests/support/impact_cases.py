@@ -13,7 +13,8 @@ from tabulate import tabulate
 from kubeharden.kube.rbac import Authorization
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.kube.workloads import workloads
-from kubeharden.podsecurity import Judged, default_policies, psp_impact, pss_impact
+from kubeharden.podsecurity.default_policy import default_policies
+from kubeharden.podsecurity.impact import Judged, psp_impact, pss_impact
 from kubeharden.releases import Release
 from kubeharden.releases.files import LOADER
 

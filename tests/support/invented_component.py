@@ -19,7 +19,7 @@ from kubeharden.facts import ClusterFacts, Facts, observation_request, parse_obs
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan.decide import make_plan
 from kubeharden.plan.steps import names
-from kubeharden.podsecurity import read_policies
+from kubeharden.podsecurity.policies import read_policies
 from kubeharden.releases import LAST
 from kubeharden.show.views import facts_view, plan_view, releases_view, step_view
 

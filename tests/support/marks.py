@@ -33,6 +33,7 @@ PAPERMILL = (
     "notebooks/test_jupyterlab.py",
     "records/test_record_engine.py",
     "fleet/test_runs.py",
+    "test_hosted_ci.py",
     "test_howtos.py",
     "test_package.py",
     "test_pages_run.py",

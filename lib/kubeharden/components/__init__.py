@@ -1,4 +1,4 @@
-"""From what a component runs with to the files that it should have: pure, no node and no API needed."""
+"""Private. From what a component runs with to the files that it should have: pure, no node and no API needed."""
 
 from kubeharden.components.differences import changed_fields
 from kubeharden.components.migration import Migration, Setting, migrate

@@ -1,1 +1,1 @@
-"""The edges of the library: nodes over SSH, and the API server."""
+"""Private. The edges of the library: nodes over SSH, and the API server."""

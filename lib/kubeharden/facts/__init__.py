@@ -1,4 +1,4 @@
-"""Facts: the state of nodes and API as it was read, as plain data. Pure."""
+"""Private. Facts: the state of nodes and API as it was read, as plain data. Pure."""
 
 from kubeharden.facts.model import (
     ClusterFacts,

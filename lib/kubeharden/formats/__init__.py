@@ -1,4 +1,4 @@
-"""YAML and JSON that come from outside, read within bounds: of length, depth, number of values, and aliases. Pure."""
+"""Private. YAML and JSON from outside, read within bounds: of length, depth, number of values, and aliases. Pure."""
 
 from kubeharden.formats.bounded import (
     BYTE_ORDER_MARK,

@@ -1,1 +1,1 @@
-"""Inputs of a run: parameters, the inventory, and the files that they name."""
+"""Private. Inputs of a run: parameters, the inventory, and the files that they name."""

@@ -1,1 +1,1 @@
-"""Objects of the Kubernetes API as plain data. Pure."""
+"""Private. Objects of the Kubernetes API as plain data. Pure."""

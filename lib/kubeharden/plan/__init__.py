@@ -1,4 +1,4 @@
-"""The plan, as plain data. ``decide.make_plan`` makes one, ``proof.compare`` holds it. Pure."""
+"""Private. The plan, as plain data. ``decide.make_plan`` makes one, ``proof.compare`` holds it. Pure."""
 
 from kubeharden.plan.model import (
     FileChange,

@@ -17,7 +17,7 @@ from kubeharden.plan.draft import Draft
 from kubeharden.plan.model import NodeChange, Plan, Remark
 from kubeharden.plan.steps import select_steps
 from kubeharden.plan.upgrade import upgrade_findings
-from kubeharden.podsecurity import PolicySet
+from kubeharden.podsecurity.policies import PolicySet
 from kubeharden.releases import Release, find_component, known_components
 
 UNREADABLE = ("bad-setting", "error")  # values of LoadState (systemd's UnitLoadState)

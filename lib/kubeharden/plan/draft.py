@@ -10,8 +10,9 @@ from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan.model import FileChange, NodeChange, ObjectChange, Remark
 from kubeharden.plan.service_files import hindrance, pending_fields, pending_restart
-from kubeharden.podsecurity import Impact, PolicySet
+from kubeharden.podsecurity.impact import Impact
 from kubeharden.podsecurity.levels import NamespaceLevel
+from kubeharden.podsecurity.policies import PolicySet
 
 UNREAD_UNIT = (
     "its unit was edited, and systemd has not read it since. Run systemctl daemon-reload and restart it, or take "

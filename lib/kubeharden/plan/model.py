@@ -19,7 +19,7 @@ from kubeharden.kube.manifests import own_state, parts_like, without_server_part
 from kubeharden.redaction import Sensitive, join, lines_of
 
 if TYPE_CHECKING:  # a process that only changes nodes need not read the rules of pod security
-    from kubeharden.podsecurity import Impact
+    from kubeharden.podsecurity.impact import Impact
     from kubeharden.podsecurity.levels import NamespaceLevel
 
 

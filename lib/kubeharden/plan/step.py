@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan.draft import Draft
-from kubeharden.podsecurity import PolicySet
+from kubeharden.podsecurity.policies import PolicySet
 
 # The step of both kinds of admission: plan/steps/pod_security.py makes it of psp.py, psa.py and breakage.py.
 POD_SECURITY = "pod-security"

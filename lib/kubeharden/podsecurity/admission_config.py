@@ -1,4 +1,4 @@
-"""The API server's AdmissionConfiguration: what holds for namespaces without labels of their own. Pure.
+"""Private. The API server's AdmissionConfiguration: what holds for namespaces without labels of their own. Pure.
 
 The file of ``--admission-control-config-file`` is for all admission plugins together; only PodSecurity's part is ours.
 """

@@ -1,4 +1,4 @@
-"""The policy for everybody else: what an ordinary workload may use once the admission plugin is on.
+"""Private. The policy for everybody else: what an ordinary workload may use once the admission plugin is on.
 
 The article's two policies cover what the article runs. A pod of anybody else may use none, and is refused; so a cluster
 needs a third, weaker than nothing and much stronger than ``privileged``, that everybody who is logged in may use.

@@ -1,4 +1,4 @@
-"""Impact: judge every workload's pods by what is going to be enforced, before it is.
+"""Private. Impact: judge every workload's pods by what is going to be enforced, before it is.
 
 Admission does not touch pods that run. What runs today and is refused tomorrow is found out when a pod ends, a node is
 drained or a roll-out begins, unless somebody asks first.

@@ -1,4 +1,4 @@
-"""Pod Security Admission: the level of each namespace, and its labels in the stages that lead there. Pure.
+"""Private. Pod Security Admission: the level of each namespace, and its labels in the stages that lead there. Pure.
 
 Levels go from ``privileged`` (nothing is refused) by ``baseline`` to ``restricted``. A namespace says in its labels
 which one is enforced, which one is noted in the audit log, and which one clients are warned of

@@ -1,4 +1,4 @@
-"""The file of policies and their users, and the objects that it stands for."""
+"""Private. The file of policies and their users, and the objects that it stands for."""
 
 from __future__ import annotations
 

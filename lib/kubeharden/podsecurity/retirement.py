@@ -1,4 +1,4 @@
-"""Retirement of PodSecurityPolicy: policies, and RBAC for nothing but their use, once the plugin is off. Pure.
+"""Private. Retirement of PodSecurityPolicy: policies, and RBAC for nothing but their use, once the plugin is off. Pure.
 
 1.25 serves no PodSecurityPolicy, and its API server does not start with the plugin. The policies that are still there
 then cannot be seen or deleted any more.

@@ -1,4 +1,4 @@
-"""Secrets: how they are known, and how they are taken out of text and data. Pure."""
+"""Private. Secrets: how they are known, and how they are taken out of text and data. Pure."""
 
 from kubeharden.redaction.patterns import MARK, is_secret_name, is_whole
 from kubeharden.redaction.redactor import LEAST, Redactor, decode

@@ -1,4 +1,4 @@
-"""Tables of what each Kubernetes release accepts, and one way to look things up.
+"""Private. Tables of what each Kubernetes release accepts, and one way to look things up.
 
     table = release_table("kubelet", "v1.20.2")
     table.flag("--address").field            # 'address'

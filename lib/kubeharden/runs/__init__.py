@@ -1,1 +1,1 @@
-"""Runs of a runbook: what the cells of a notebook do one after the other."""
+"""Private. Runs of a runbook: what the cells of a notebook do one after the other."""

@@ -1,1 +1,1 @@
-"""Views of facts, plans, results and records, for a notebook, a page and a terminal."""
+"""Private. Views of facts, plans, results and records, for a notebook, a page and a terminal."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kubeharden.podsecurity import Impact, Judged
+from kubeharden.podsecurity.impact import Impact, Judged
 from kubeharden.show.display import BAD, GOOD, NOTE, Bars, Block, Listing, Message, Table, View
 
 ROWS = 200  # of admitted workloads; every refused one is shown

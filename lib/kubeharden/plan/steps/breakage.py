@@ -8,11 +8,11 @@ from typing import Any
 from kubeharden.plan.draft import Draft
 from kubeharden.plan.model import Remark
 from kubeharden.plan.step import POD_SECURITY
-from kubeharden.podsecurity import (
+from kubeharden.podsecurity.default_policy import default_policies
+from kubeharden.podsecurity.impact import (
     Impact,
     Judged,
     breaking,
-    default_policies,
     idle_names,
     proposals,
     psp_impact,

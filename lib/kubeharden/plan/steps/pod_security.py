@@ -10,7 +10,8 @@ from kubeharden.plan.draft import Draft
 from kubeharden.plan.step import POD_SECURITY, Right, Step
 from kubeharden.plan.steps.psa import plan_admission
 from kubeharden.plan.steps.psp import plan_policies
-from kubeharden.podsecurity import PolicySet, default_policy_objects, policy_objects
+from kubeharden.podsecurity.default_policy import default_policy_objects
+from kubeharden.podsecurity.policies import PolicySet, policy_objects
 from kubeharden.releases import Release, feature
 
 # The kinds that are deleted once Pod Security Admission has taken the place of the policies.

@@ -30,9 +30,9 @@ from kubeharden.plan.service_files import comments_go, unit_changes
 from kubeharden.plan.step import POD_SECURITY
 from kubeharden.plan.steps.breakage import judge_levels
 from kubeharden.plan.steps.psp import PSP_PLUGIN, api_servers
-from kubeharden.podsecurity import PolicySet
 from kubeharden.podsecurity.admission_config import PATH, PLUGIN, render_config, with_defaults_set
 from kubeharden.podsecurity.levels import namespace_levels, unwanted, with_labels
+from kubeharden.podsecurity.policies import PolicySet
 from kubeharden.podsecurity.retirement import also_about_policies, leftovers, mutating_fields
 from kubeharden.releases import Release, feature
 

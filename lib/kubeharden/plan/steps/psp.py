@@ -16,7 +16,8 @@ from kubeharden.plan.model import NodeChange, ObjectChange, Remark
 from kubeharden.plan.service_files import unit_changes
 from kubeharden.plan.step import POD_SECURITY
 from kubeharden.plan.steps.breakage import judge_policies
-from kubeharden.podsecurity import PolicySet, default_policy_objects, policy_objects
+from kubeharden.podsecurity.default_policy import default_policy_objects
+from kubeharden.podsecurity.policies import PolicySet, policy_objects
 
 PSP_PLUGIN = "PodSecurityPolicy"
 

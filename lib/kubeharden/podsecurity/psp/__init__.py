@@ -1,1 +1,1 @@
-"""PodSecurityPolicy: what policies decide about a pod. Pure."""
+"""Private. PodSecurityPolicy: what policies decide about a pod. Pure."""

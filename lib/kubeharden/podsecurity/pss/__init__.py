@@ -1,1 +1,1 @@
-"""Pod Security Standards: what the levels say about a pod. Pure."""
+"""Private. Pod Security Standards: what the levels say about a pod. Pure."""

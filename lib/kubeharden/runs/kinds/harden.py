@@ -19,7 +19,7 @@ from kubeharden.plan.events import JudgedPods
 from kubeharden.plan.model import Remark
 from kubeharden.plan.step import POD_SECURITY, Right
 from kubeharden.plan.steps import select_steps
-from kubeharden.podsecurity import read_policies
+from kubeharden.podsecurity.policies import read_policies
 from kubeharden.records.provenance import file_digest
 from kubeharden.runs.kind import Backup, ChangeKind
 from kubeharden.runs.verb import verb
