@@ -5,32 +5,37 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import kubectl
 from lab_releases import LabRelease, lab_releases
 from machines import ssh
-from places import BINARIES, LAB_RELEASE, Node, binaries, existing
-from steps import LabError, wait
+from places import API_SERVER, BINARIES, LAB_RELEASE, PKI, Node, binaries, existing
+from steps import LabError, run, wait
 from truth import flat
 
 from kubeharden.components import Effect
 from kubeharden.facts import Facts
 from kubeharden.plan.upgrade import upgrade_findings
+from kubeharden.releases import find_component
 
 # In the order of an upgrade: nothing is newer than the API server it talks to.
 ORDER = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet")
 SETTLED = (
     12  # seconds for which one process runs, and then counts as started: longer than RestartSec= of the units
 )
-PATIENCE = 60
+PATIENCE = 120
+BECOMES_READY = 120  # seconds that an API server has: on a busy machine, the first start takes one minute
 
 STATE_SCRIPT = "systemctl show -p ActiveState,SubState,MainPID,NRestarts {}"
 WORDS_SCRIPT = """
 sudo journalctl -q --no-pager -o cat --since=@{1} -u {0} | grep -v '^Flag --' |
   grep -iE 'unknown flag|failed|error|panic|cannot|invalid|not supported|unable|must' | head -n 3
 """
+
+ERRORS_SCRIPT = "sudo journalctl -q --no-pager -o cat -u kube-apiserver | grep '^E' | tail -n 3"
 
 
 @dataclass(frozen=True)
@@ -76,13 +81,27 @@ def start_all(later: LabRelease, facts: Facts) -> Iterator[Started]:
             if component not in {service.name for service in facts.node(node.name).present}:
                 continue
             words = _start(node, component, binaries(later))
+            if not words and component == "kube-apiserver":
+                words = _unready(node)
             if words:
                 back = _start(node, component, BINARIES, may_stumble=True)
                 if back:
                     raise LabError(f"{component} on {node.name} does not start with its own program: {back}")
-            if component == "kube-apiserver":
-                wait("the API server", lambda: "" if _ready() else "it is not ready", seconds=90)
+                if component == "kube-apiserver":
+                    wait("the API server", lambda: "" if _ready() else "it is not ready", seconds=90)
             yield Started(node.name, component, stops.get((node.name, component), ""), words)
+
+
+def _unready(node: Node) -> str:
+    """What keeps an API server that runs from being ready, once it has had its time; empty if nothing does."""
+    with suppress(LabError):
+        wait("the API server", lambda: "" if _ready() else "it is not ready", seconds=BECOMES_READY)
+        return ""
+    keys = ("--cert", PKI / "admin.crt", "--key", PKI / "admin.key")
+    said = run("curl", "-sk", "--max-time", "5", *keys, f"{API_SERVER}/readyz?verbose", check=False)
+    failed = [line for line in said.splitlines() if line.startswith("[-]")]
+    words = ssh(node, ERRORS_SCRIPT, check=False).strip()
+    return f"it is not ready after {BECOMES_READY} seconds: {'; '.join(failed)} {words}"
 
 
 def _ready() -> bool:
@@ -95,22 +114,34 @@ def _start(node: Node, component: str, programs: Path, *, may_stumble: bool = Fa
     With ``may_stumble``, systemd may have to start it more than once: while the API server comes back, for example.
     """
     since = int(ssh(node, "date +%s"))
+    before = _state(node, component)["MainPID"]
     program = programs / "usr" / "bin" / component
     _copy(node, program)
     ssh(node, f"sudo systemctl restart --no-block {component}")
     end = time.monotonic() + PATIENCE
-    seen, seen_since = "", time.monotonic()
+    seen: dict[str, str] = {}
+    seen_since = time.monotonic()
     while time.monotonic() < end:
-        state = ssh(node, STATE_SCRIPT.format(component))
-        if state != seen:
-            seen, seen_since = state, time.monotonic()
-        now = dict(line.split("=", 1) for line in state.splitlines())
-        if now["NRestarts"] != "0" and not may_stumble:
+        now = _state(node, component)
+        if now != seen:
+            seen, seen_since = now, time.monotonic()
+        if now["MainPID"] not in ("0", before):
+            if now["NRestarts"] != "0" and not may_stumble:
+                break
+            if now["SubState"] == "running" and time.monotonic() - seen_since > SETTLED:
+                return ""
+        elif now["SubState"] == "auto-restart" and not may_stumble:
             break
-        if now["SubState"] == "running" and time.monotonic() - seen_since > SETTLED:
-            return ""
+        elif now["SubState"] == "stop-sigterm" and find_component(component).second_sigterm:
+            # The first one has it wait for a minute while watches are open, and leases are lost meanwhile.
+            ssh(node, f"sudo systemctl kill --kill-who=main {component}", check=False)
         time.sleep(1)
-    return ssh(node, WORDS_SCRIPT.format(component, since), check=False).strip() or " ".join(seen.split())
+    words = ssh(node, WORDS_SCRIPT.format(component, since), check=False).strip()
+    return words or " ".join(f"{key}={value}" for key, value in seen.items())
+
+
+def _state(node: Node, component: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in ssh(node, STATE_SCRIPT.format(component)).splitlines())
 
 
 def _copy(node: Node, program: Path) -> None:
