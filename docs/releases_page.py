@@ -11,10 +11,13 @@ from typing import Any
 
 import yaml
 
+from kubeharden.releases import Release, feature
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "releases.md"
 RESULTS = ROOT / "tests" / "lab" / "results"
 TABLE = ROOT / "tests" / "lab" / "releases.yaml"
+FACTS = ROOT / "tools" / "release_facts" / "facts"
 HEAD = """# Tried on real clusters
 
 Made by `make lab-all`, which boots each release as a hand-built cluster (tests/lab), runs the notebooks on it, and
@@ -24,27 +27,49 @@ wrote, and `python docs/releases_page.py` makes this page. What is not said to h
 """
 # The stages that a release has once for each way of pod security, in their order, and then those that it has once.
 ENFORCE = "enforce"  # PodSecurityPolicy has no such stage
+CONFIGZ = "nodes/configz alone"  # a right that came with a release
+HELP = "--help"
 WAYS = (
     "plan",
     "harden",
     "proof",
     ENFORCE,
     "second run",
+    CONFIGZ,
     "kube-proxy's file changes",
     "poisoned change",
     "rollback",
 )
-ONCE = ("boot", *WAYS, "harden for the next release", "readiness", "next release")
+ONCE = ("boot", HELP, *WAYS, "harden for the next release", "readiness", "next release")
 
 
-def page(results: Mapping[str, Mapping[str, Any]], releases: Mapping[str, Mapping[str, Any]]) -> str:
+# What each row of the table of sources says, by the word in the file of facts.
+SOURCES = """
+## What the tables rest on
+
+An experiment sets each flag in the release's own packages and looks at what changes; the rest was gathered from the
+release's sources ([where facts come from](howto/release.md)). Where the lab has built a release, every flag, what is
+deprecated and every default is held against the `--help` of its five programs: by the stage of that name above, and by
+`tests/releases/test_help.py` wherever the programs are in the lab's cache.
+
+| Kubernetes | facts of | taken by | held against `--help` of |
+|---|---|---|---|"""
+
+
+def page(
+    results: Mapping[str, Mapping[str, Any]],
+    releases: Mapping[str, Mapping[str, Any]],
+    facts: Mapping[str, tuple[str, str]],
+) -> str:
     """Return the page.
 
     Args:
         results: what the runs wrote, by release.
         releases: the releases of the lab.
+        facts: of which patch release the facts about each release are, and how they were taken.
     """
-    return HEAD + "\n".join([*_summary(results, releases), *_details(results, releases)]) + "\n"
+    parts = (_summary(results, releases), _details(results, releases), _sources(results, facts))
+    return HEAD + "\n".join(line for part in parts for line in part) + "\n"
 
 
 def _summary(
@@ -60,12 +85,14 @@ def _summary(
             yield f"| {row['version']} | {row['why']} | {day}: {words} | {' | '.join(['–'] * (len(ONCE) + 1))} |"
             continue
         seconds = sum(stage["seconds"] for stage in result["stages"])
-        cells = " | ".join(_cell(result["stages"], stage, row["pod_security"]) for stage in ONCE)
+        cells = " | ".join(_cell(result["stages"], stage, row) for stage in ONCE)
         yield f"| {result['version']} | {row['why']} | {result['date']} | {seconds} | {cells} |"
 
 
-def _cell(stages: list[Mapping[str, Any]], name: str, ways: list[str]) -> str:
-    if name == ENFORCE and "psa" not in ways:
+def _cell(stages: list[Mapping[str, Any]], name: str, row: Mapping[str, Any]) -> str:
+    if name == ENFORCE and "psa" not in row["pod_security"]:
+        return "–"
+    if name == CONFIGZ and not feature("nodes/configz").in_release(Release.parse(row["version"])):
         return "–"
     found = [stage for stage in stages if stage["stage"] == name or stage["stage"].startswith(f"{name} (")]
     if not found:
@@ -94,6 +121,18 @@ def _details(
             yield f"| {stage['stage']} | {_plain(stage['outcome'])} | {stage['seconds']} | {saw} |"
 
 
+def _sources(results: Mapping[str, Mapping[str, Any]], facts: Mapping[str, tuple[str, str]]) -> Iterator[str]:
+    yield SOURCES
+    for name, (version, source) in facts.items():
+        result = results.get(name, {})
+        passed = [
+            stage["outcome"] == "passed" for stage in result.get("stages", ()) if stage["stage"] == HELP
+        ]
+        held = result["version"] if passed and all(passed) else "–"
+        taken = source.replace("; sources", "; of the others, from sources")
+        yield f"| {name} | {version.removeprefix('v')} | {taken} | {held} |"
+
+
 def _plain(text: str) -> str:
     """Text that does not end a cell of the table."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "\\<")
@@ -109,5 +148,15 @@ def releases() -> dict[str, Any]:
     return dict(yaml.safe_load(TABLE.read_text(encoding="utf-8"))["releases"])
 
 
+def facts(folder: Path = FACTS) -> dict[str, tuple[str, str]]:
+    """Return by release, oldest first, of which patch release its facts are, and how they were taken."""
+    found = {}
+    for path in sorted(folder.glob("*.yaml"), key=lambda path: int(path.stem.partition(".")[2])):
+        with path.open(encoding="utf-8") as file:  # all of it would take seconds to read
+            version, source = (next(file).partition(": ")[2].strip() for _ in range(2))
+        found[path.stem] = (version, source)
+    return found
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(read(), releases()), encoding="utf-8")
+    PAGE.write_text(page(read(), releases(), facts()), encoding="utf-8")

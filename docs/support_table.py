@@ -2,8 +2,8 @@
 
     python docs/support_table.py
 
-Writes the table between its two markers in docs/support.md. This file has only which releases were tried, and which
-flags are worth a line.
+Writes the table between its two markers in docs/support.md. tests/lab/results says which releases were tried on
+real clusters. This file has only which were rehearsed, and which flags are worth a line.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 from kubeharden.releases import FIRST, LAST, Decoding, Release, ReleaseTable, admission_plugins, release_table
 
 PAGE = Path(__file__).resolve().parent / "support.md"
 BEGIN, END = "<!-- support table -->\n", "<!-- end of support table -->"
 
-# Releases on which the tests do a whole run.
-TRIED_ON = {
+# Releases on which the tests do a whole run on a rehearsal.
+REHEARSED = {
     Release(1, 10): "rehearsal `article-1.10`",
-    Release(1, 20): "a real 1.20.2 cluster (the lab), rehearsal `handbuilt-1.20`",
+    Release(1, 20): "rehearsal `handbuilt-1.20`",
     Release(1, 23): "rehearsal `psp-1.23`",
     Release(1, 24): "rehearsal `containerd-1.24`",
     Release(1, 25): "rehearsal `containerd-1.25`",
     Release(1, 36): "rehearsal `containerd-1.36`",
-    Release(1, 37): "a real 1.37.2 cluster (the lab)",
 }
+# What the runs on real clusters wrote, by release.
+RESULTS = Path(__file__).resolve().parents[1] / "tests" / "lab" / "results"
 # Flags that people plan for when they come and go; the tables have the releases.
 NOTABLE = {
     "kubelet": (
@@ -88,8 +91,19 @@ def _row(release: Release) -> tuple[str, ...]:
         _unknown_keys(kubelet, scheduler),
         _pod_security(release),
         ", ".join(_events(release)),
-        TRIED_ON.get(release, "tests without a cluster"),
+        ", ".join(_tried_on(release)) or "tests without a cluster",
     )
+
+
+def _tried_on(release: Release) -> Iterator[str]:
+    path = RESULTS / f"{release}.yaml"
+    found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if stages := found.get("stages"):
+        failed = sum(stage["outcome"] != "passed" for stage in stages)
+        how = f"; {failed} of {len(stages)} stages failed" if failed else ""
+        yield f"a real {found['version']} cluster (the lab{how})"
+    if release in REHEARSED:
+        yield REHEARSED[release]
 
 
 def _unknown_keys(kubelet: ReleaseTable, scheduler: ReleaseTable) -> str:

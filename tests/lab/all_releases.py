@@ -19,7 +19,7 @@ from stages import SWITCH as RESULTS_SWITCH
 from stages import write_left_out
 
 RESULTS = HERE / "results"
-PAGE = HERE.parents[1] / "docs" / "releases_page.py"
+PAGES = tuple(HERE.parents[1] / "docs" / f"{name}.py" for name in ("releases_page", "support_table"))
 
 
 def main(words: Sequence[str]) -> int:
@@ -38,7 +38,8 @@ def main(words: Sequence[str]) -> int:
         for name, row in lab_releases().items()
         if not given.releases or name in given.releases
     ]
-    subprocess.run([sys.executable, PAGE], check=True)
+    for page in PAGES:
+        subprocess.run([sys.executable, page], check=True)
     return 0 if all(outcomes) else 1
 
 

@@ -9,7 +9,9 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from changes import Hands, hands
@@ -17,18 +19,30 @@ from cluster import get, kubectl, wait_for_nodes
 from declared import DECLARED
 from machines import ssh
 from next_release import kubelet_config, next_built, start_all
-from places import ADMIN, BINARIES, INVENTORY, KUBECTL, LAB_RELEASE, Node, existing
+from places import ADMIN, BINARIES, INVENTORY, KUBECTL, LAB_RELEASE, PKI, VERSION, Node, existing
 from poison import EVER, poisoned
+from reader import reader
 from runs import Runbook, lab
 from stages import Row
 from steps import wait
-from truth import SERVICES, Truth, differences, look, services_missing, without_kubeharden
+from truth import SERVICES, Truth, differences, flat, look, services_missing, without_kubeharden
 
-from kubeharden.releases import LAST, Release
+from help_text import usage, wrong_defaults, wrong_deprecations, wrong_flags
+from kubeharden.edges.cluster import own_port
+from kubeharden.edges.connect import connect
+from kubeharden.edges.observe import observe_nodes
+from kubeharden.inputs.inventory import read_inventory
+from kubeharden.redaction import Redactor
+from kubeharden.releases import LAST, Release, feature, find_component
 from support import Executed, Papermill
 
 # The lab has an ordinary Deployment that no policy of the article is for.
 PARAMETERS = {"psp": {"accept_breaking": "[shop/web]"}, "psa": {"accept_breaking": "[]"}}
+COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler", "kube-apiserver", "kube-controller-manager")
+CONFIGZ = "nodes/configz"  # the right of a feature
+FORBIDDEN = 403
+# Of a kubelet's own port: what the right to its configuration does not open.
+NOT_FOR_READERS = ("/pods", "/exec/shop/web/nginx?command=id", "/run/shop/web/nginx?cmd=id", "/metrics")
 WARNED = re.compile(r"Flag --(\S+) has been deprecated")
 
 
@@ -44,8 +58,9 @@ class Rounds:
         self.applied: Executed
         self.changing: list[Executed] = []  # the runs that have something to roll back, oldest first
 
-    def run(self, pod_security: str, **parameters: str) -> Executed:
-        return self.runbook(pod_security=pod_security, **{**PARAMETERS[pod_security], **parameters})
+    def run(self, pod_security: str, *, inventory: Path = INVENTORY, **parameters: str) -> Executed:
+        given = {**PARAMETERS[pod_security], **parameters}
+        return self.runbook(pod_security=pod_security, inventory=inventory, **given)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +87,20 @@ way = pytest.mark.parametrize("pod_security", LAB_RELEASE.pod_security, scope="m
 def succeeded(run: Executed) -> Executed:
     assert run.status == 0, run.output[-6000:]
     return run
+
+
+def test_help(rounds: Rounds) -> None:
+    """The tables have the flags of the very programs that run here, what is deprecated of them, and their defaults."""
+    with rounds.row.stage("--help") as saw:
+        counts = []
+        for component in COMPONENTS:
+            program = BINARIES / "usr" / "bin" / component
+            assert wrong_flags(program, VERSION) == {}, component
+            assert wrong_deprecations(program, VERSION) == set(), component
+            if find_component(component).config:
+                assert wrong_defaults(program, VERSION) == {}, component
+            counts.append(f"{component} {len(usage(program))}")
+        saw.append(f"flags in the usage, all as the tables say: {', '.join(counts)}")
 
 
 @way
@@ -128,6 +157,41 @@ class TestOneWay:
             assert after.files == before.files
             assert after.starts == before.starts
             assert differences(before.versions, after.versions) == {}
+
+    def test_a_user_who_may_read_configurations_and_run_nothing(
+        self, rounds: Rounds, pod_security: str
+    ) -> None:
+        """A run by such a user restarts every kubelet and proves what it runs with, at its own port."""
+        if not feature(CONFIGZ).in_release(LAB_RELEASE.release):
+            return
+        with rounds.row.stage(f"{CONFIGZ} alone ({pod_security})") as saw:
+            with reader("stranger", subresources=()) as inventory, configurations(inventory) as (of, asked):
+                for node in existing():
+                    assert "(403)" in of(node)
+                    assert asked(node, "/configz") == FORBIDDEN
+            with reader("auditor") as inventory:
+                with configurations(inventory) as (of, asked):
+                    for node in existing():
+                        assert of(node) == rounds.after.configz[node.name, "kubelet"]
+                        for path in NOT_FOR_READERS:
+                            assert asked(node, path) == FORBIDDEN, path
+                for dns_ip in ("10.0.0.11", "10.0.0.10"):
+                    changed = succeeded(
+                        rounds.run(pod_security, steps="[kubelet]", dns_ip=dns_ip, inventory=inventory)
+                    )
+                    assert "may be read at each kubelet's own port" in changed.shown("run.check()")
+                    assert "changed in the declared values and in nothing else" in changed.shown(
+                        "run.prove()"
+                    )
+                    now = look().configz
+                    assert all(now[node.name, "kubelet"]["clusterDNS"] == [dns_ip] for node in existing())
+            after = look()
+            assert after.configz == rounds.after.configz
+            assert without_kubeharden(after.files) == without_kubeharden(rounds.after.files)
+            saw.append(
+                "a user with no other right on kubelets changes clusterDNS of each there and back, and proves it; "
+                "exec, run, pods, metrics and the way through the API server are forbidden to them"
+            )
 
     def test_a_kube_proxy_that_watches_its_file(self, rounds: Rounds, pod_security: str) -> None:
         """It ends by itself when the file's content changes, and with Restart=no it stays down."""
@@ -231,6 +295,31 @@ def test_readiness_and_the_real_next_release(rounds: Rounds, at: Callable[..., H
                 [node] = [node for node in existing() if node.name == one.node]
                 config = kubelet_config(node)
                 assert {path: config.get(path) for path in DECLARED} == DECLARED
+
+
+@contextmanager
+def configurations(
+    inventory: Path,
+) -> Iterator[tuple[Callable[[Node], dict[str, Any] | str], Callable[[Node, str], int]]]:
+    """How a user reads the configuration of a node's kubelet, flat, or why not; and the status of another question."""
+    ports = connect(read_inventory(inventory), Redactor())
+    own = PKI / f"{inventory.stem}.crt", PKI / f"{inventory.stem}.key"
+    try:
+        seen = {node.name: node for node in observe_nodes(ports.nodes, ports.cluster, services=["kubelet"])}
+
+        def of(node: Node) -> dict[str, Any] | str:
+            assert ports.cluster.kubelet_config(node.name) is None, "it is read through the API server"
+            config = seen[node.name].effective_config("kubelet")
+            return flat(dict(config)) if config else seen[node.name].services["kubelet"].unread
+
+        def asked(node: Node, path: str) -> int:
+            stream = ports.nodes.reach(node.name, "127.0.0.1", 10250)
+            context = own_port.context_of(*map(str, own))
+            return own_port.ask(stream, path, context, seen[node.name].services["kubelet"].certificates)[0]
+
+        yield of, asked
+    finally:
+        ports.close()
 
 
 def only_what_was_declared(before: Truth, after: Truth) -> None:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kubeharden.components.values import parse_text, same_value
-from kubeharden.releases import Flag, FlagTable, ReleaseTable, find_component, flag_table, release_table
-from usage_text import Shown, usage_of
+from help_text import table_of, wrong_defaults, wrong_deprecations, wrong_flags
+from kubeharden.releases import ReleaseTable
 
 CACHE = Path(os.environ.get("KUBEHARDEN_LAB_CACHE") or Path.home() / ".cache" / "kubeharden-lab")
 PROGRAMS = sorted(
@@ -21,40 +16,14 @@ PROGRAMS = sorted(
     key=lambda path: (path.parts[-4], path.name),
 )
 NOTHING = "no release is built here (make lab-cache)"
-# Registered in programs for Windows alone (cmd/kubelet/app/options, cmd/kube-proxy/app: build tags).
-WINDOWS = {"--windows-priorityclass", "--windows-service", "--enable-dsr", "--network-name", "--source-vip"}
-WINDOWS |= {"--forward-healthcheck-vip", "--root-hnsendpoint-name"}
-# Flags that came with a later patch release than the one that was built.
-LATER = {"kube-apiserver-1.20.2": {"--lease-reuse-duration-seconds"}}
-# What a flag of a type takes; 1 is a value of most.
-VALUES = {
-    "duration": "1s",
-    "list(string)": "10.0.0.0/8",
-    "ip": "10.0.0.1",
-    "map(string,bool)": "AllAlpha=false",
-    "map(string,string)": "a=b",
-}
 
 
-@cache
-def usage(program: Path) -> dict[str, Shown]:
-    """What ``--help`` says, by flag."""
-    done = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=60, check=True)
-    return usage_of(done.stdout or done.stderr)
-
-
-def table_of(program: Path) -> FlagTable:
-    release = program.parts[-4].removeprefix("kubernetes-")
-    component = find_component(program.name)
-    table = (
-        release_table(component.name, release) if component.config else flag_table(component.name, release)
-    )
-    assert table is not None
-    return table
+def release_of(program: Path) -> str:
+    return program.parts[-4].removeprefix("kubernetes-")
 
 
 def label(program: Path) -> str:
-    return f"{program.name}-{program.parts[-4].removeprefix('kubernetes-')}"
+    return f"{program.name}-{release_of(program)}"
 
 
 @pytest.fixture(params=PROGRAMS or [pytest.param(None, marks=pytest.mark.skip(reason=NOTHING))], ids=label)
@@ -62,67 +31,15 @@ def program(request: pytest.FixtureRequest) -> Path:
     return request.param
 
 
-def says(program: Path, word: str) -> str:
-    """What a program says to a flag that its usage may not show: it reads the flags before it helps."""
-    done = subprocess.run([program, word, "--help"], capture_output=True, text=True, timeout=60, check=False)
-    return done.stderr
-
-
 def test_the_table_has_the_flags_that_the_program_takes_and_no_other(program: Path) -> None:
-    shown, table = usage(program), table_of(program)
-    assert len(shown) > 50
-    names = {name.replace("_", "-") for name in shown}  # as pflag takes them
-    wrong = dict.fromkeys(names - set(table.flags) - {"--help"}, "the table does not have it")
-    # MarkDeprecated and MarkHidden keep flags out of the usage.
-    for name in set(table.flags) - names - LATER.get(label(program), set()):
-        said = says(program, f"{name}={VALUES.get(table.flags[name].type, '1')}")
-        is_unknown, warns = "unknown flag" in said, f"Flag {name} has been deprecated" in said
-        if is_unknown != (name in WINDOWS):
-            wrong[name] = "it is unknown" if is_unknown else "it is not of Windows only"
-        elif warns != bool(table.flags[name].deprecated):
-            wrong[name] = f"it {'warns' if warns else 'does not warn'}: {said[:100]}"
-    assert wrong == {}
+    assert wrong_flags(program, release_of(program)) == {}
 
 
 def test_what_is_deprecated_is_deprecated_in_the_usage(program: Path) -> None:
-    """The kubelet's usage says so; the others hide such flags."""
-    shown, table = usage(program), table_of(program)
-    known = {name for name in shown if name in table.flags and table.flags[name].deprecated}
-    assert {name for name, flag in shown.items() if flag.deprecated} == known
+    assert wrong_deprecations(program, release_of(program)) == set()
 
 
 def test_the_defaults_are_those_of_the_usage(program: Path) -> None:
-    table = table_of(program)
-    if not isinstance(table, ReleaseTable):
+    if not isinstance(table_of(program, release_of(program)), ReleaseTable):
         pytest.skip("has no config file: the table has no defaults of its flags")
-    compared, wrong = 0, {}
-    for name, text, default, flag in _defaults(program, table):
-        compared += 1
-        if not same_value(flag.type, _read(text, flag), default):
-            wrong[name] = (text, default)
-    assert wrong == {}
-    assert compared >= {"kubelet": 50, "kube-proxy": 15, "kube-scheduler": 8}[program.name]
-
-
-def _defaults(program: Path, table: ReleaseTable) -> Iterator[tuple[str, str, Any, Flag]]:
-    """Name, default in the usage, that of the table, and the flag, of those for which both say one."""
-    for name, shown in usage(program).items():
-        flag = table.flags.get(name)
-        known = table.field(flag.field) if flag is not None and flag.field else None
-        if flag is None or shown.default is None or known is None:
-            continue
-        default = flag.legacy_default if flag.legacy_default is not None else known.default
-        if default is None:
-            continue
-        if flag.part:
-            host, _, number = str(default).rpartition(":")
-            default = int(number) if flag.part == "port" else host
-        yield name, shown.default, default, flag
-
-
-def _read(text: str, flag: Flag) -> Any:
-    """Read a default as pflag prints it: strings in quotes, lists in brackets, each in its flag's notation."""
-    text = text.strip('"')
-    if flag.type.startswith("list("):
-        text = text.strip("[]")
-    return parse_text(flag.type, text, "<" if flag.name == "--eviction-hard" else "=")
+    assert wrong_defaults(program, release_of(program)) == {}
