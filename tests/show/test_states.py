@@ -18,7 +18,7 @@ from kubeharden.plan.events import (
     Started,
 )
 from kubeharden.redaction import Redactor
-from kubeharden.show.live import Progress
+from kubeharden.show.live import LATEST, Progress
 from kubeharden.show.states import States
 
 N1, N2 = ("kubelet on n1", "kubelet", "n1", "kubelet"), ("kubelet on n2", "kubelet", "n2", "kubelet")
@@ -74,3 +74,19 @@ def test_where_somebody_watches_one_table_has_the_states(capsys: pytest.CaptureF
     shown = capsys.readouterr().out
     assert "• running" in shown
     assert "staging; 0 of 4 are over" in shown
+
+
+def test_while_a_long_step_goes_on_its_table_has_what_is_new_and_what_is_bad(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is drawn anew at each event, so what it has must not grow with the step."""
+    count = 2 * LATEST
+    progress = Progress(Redactor(), watched=True, total=count, clock=FakeClock())
+    for number in range(count):
+        progress(Result(f"kubelet on n{number}", "failed" if number == 1 else "completed", "words"))
+    *_, shown = capsys.readouterr().out.split("What ")
+    assert sum(" on n" in line for line in shown.splitlines()) == LATEST + 1
+    assert "✘ failed" in shown
+    assert f"{count - LATEST - 1} earlier ones went well" in shown
+    progress.end()
+    assert sum(" on n" in line for line in capsys.readouterr().out.splitlines()) == count

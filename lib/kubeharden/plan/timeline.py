@@ -84,26 +84,10 @@ class Timeline:
     @classmethod
     def of(cls, events: Iterable[Event]) -> Timeline:
         """Return the time line of these events; those without a time are left out."""
-        open_changes: dict[str, _Change] = {}
-        changes: list[_Change] = []
-        last = 0.0
+        made = TimelineMaker()
         for event in events:
-            at = _seconds(event.time)
-            if at is None:
-                continue
-            last = max(last, at)
-            if isinstance(event, Started):
-                changes.append(_Change(event.step, event.subject, event.node, at))
-                open_changes[event.subject] = changes[-1]
-            elif isinstance(event, Drained):
-                for change in open_changes.values():
-                    if change.node == event.node:
-                        change.drained = at
-            elif isinstance(event, (Restarted, ReadyAgain, *OUTCOMES)) and event.subject in open_changes:
-                open_changes[event.subject].take(event, at)
-                if isinstance(event, OUTCOMES):
-                    del open_changes[event.subject]
-        return cls(tuple(change.bar(last) for change in changes))
+            made.take(event)
+        return made.timeline()
 
     def rename(self, rename: Callable[[str], str]) -> Timeline:
         """Return it with other names, such as those without secrets."""
@@ -156,6 +140,37 @@ class Timeline:
             f"<title>Time line of {len(self.bars)} changes; the table has the same numbers</title>"
             f"{''.join(drawn)}</svg>"
         )
+
+
+class TimelineMaker:
+    """Makes a time line of events while they come."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, _Change] = {}
+        self._changes: list[_Change] = []
+        self._last = 0.0
+
+    def take(self, event: Event) -> None:
+        """Take the next event; one without a time is left out."""
+        at = _seconds(event.time)
+        if at is None:
+            return
+        self._last = max(self._last, at)
+        if isinstance(event, Started):
+            self._changes.append(_Change(event.step, event.subject, event.node, at))
+            self._open[event.subject] = self._changes[-1]
+        elif isinstance(event, Drained):
+            for change in self._open.values():
+                if change.node == event.node:
+                    change.drained = at
+        elif isinstance(event, (Restarted, ReadyAgain, *OUTCOMES)) and event.subject in self._open:
+            self._open[event.subject].take(event, at)
+            if isinstance(event, OUTCOMES):
+                del self._open[event.subject]
+
+    def timeline(self, most: int = 0) -> Timeline:
+        """Return the time line so far; of the ``most`` changes that began last, if not of all."""
+        return Timeline(tuple(change.bar(self._last) for change in self._changes[-most:]))
 
 
 class _Change:

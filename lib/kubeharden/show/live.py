@@ -10,12 +10,15 @@ from typing import IO, Any
 
 from kubeharden.edges.ports import Clock
 from kubeharden.plan.events import AS_IT_SHOULD_BE, Event, Result
-from kubeharden.plan.timeline import Timeline
+from kubeharden.plan.timeline import TimelineMaker
 from kubeharden.records.reader import one_line
 from kubeharden.redaction import Redactor
 from kubeharden.show import views
-from kubeharden.show.display import Course, View
+from kubeharden.show.display import BAD, Course, Message, View
 from kubeharden.show.states import States
+
+# Good results, and bars, that are shown while a step goes on: it is all drawn anew at each event. At its end, all are.
+LATEST = 30
 
 
 class Progress:
@@ -35,7 +38,7 @@ class Progress:
     def __init__(self, redactor: Redactor, *, watched: bool, total: int, clock: Clock) -> None:
         self.results: list[Result] = []
         self._redactor, self._watched, self._clock = redactor, watched, clock
-        self._states, self._events = States(total), list[Event]()
+        self._states, self._made = States(total), TimelineMaker()
         self._lock = threading.Lock()
         self._handle: Any = None
 
@@ -43,13 +46,13 @@ class Progress:
         """Show an event, where it is about the state or the result of a change."""
         with self._lock:
             now = self._clock.now()
-            self._events.append(replace(event, time=now.isoformat()))
+            self._made.take(replace(event, time=now.isoformat()))
             changed = self._states.take(event, now.timestamp())
             if isinstance(event, Result):
                 self.results.append(event)
             if self._watched:
                 if changed or isinstance(event, Result):
-                    self._show_table()
+                    self._show_table(LATEST)
                 return
             for subject, word in changed:
                 say(f"{subject}: {word}", self._redactor)
@@ -60,15 +63,19 @@ class Progress:
     def end(self) -> None:
         """Show what is left to show, once no more events come."""
         if self.results:
-            self._show_table()
+            self._show_table(0)
 
-    def _show_table(self) -> None:
+    def _show_table(self, most: int) -> None:
         rows, more = self._states.rows(), f"; {self._states.count} are over"
         running = [Result(subject, views.RUNNING, f"{words}{more}") for subject, words in rows]
-        view = views.results_view([*self.results, *running])
-        made = Timeline.of(self._events)
-        if made.bars:
-            view.add(Course("The course of this step", made, in_words=False))
+        earlier = self.results[:-most] if most else []
+        bad = [result for result in earlier if views.outcome_kind(result.outcome) == BAD]
+        view = views.results_view([*bad, *self.results[-most:], *running])
+        if hidden := len(earlier) - len(bad):
+            view.add(Message(f"{hidden} earlier ones went well; the end of this step shows them, too."))
+        course = self._made.timeline(most)
+        if course.bars:
+            view.add(Course("The course of this step", course, in_words=False))
         if self._handle is None:
             self._handle = show(view, self._redactor)
         else:
