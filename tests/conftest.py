@@ -14,11 +14,13 @@ from kubeharden.redaction import Redactor
 from kubeharden_rehearsal import Rehearsal
 from marks import MARKS, mark_of
 from rehearsals import Rehearsals
-from support import Papermill
+from support import QUICK, Papermill
 
 
 def pytest_configure(config: pytest.Config) -> None:
     sampling.begin()
+    # Of the processes that tests start; see there.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(QUICK), os.environ.get("PYTHONPATH"))))
     settings.register_profile("sampled", max_examples=sampling.examples(settings.default.max_examples))
     settings.load_profile("sampled")
 

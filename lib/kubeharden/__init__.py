@@ -4,7 +4,8 @@ Notebooks use ``kubeharden.runbook``. Without a cluster, ``kubeharden.migrate`` 
 config file and what must stay a flag.
 """
 
-from kubeharden.components import Effect, Finding, Migration, Profile, Setting, migrate, readiness
+from typing import TYPE_CHECKING, Any
+
 from kubeharden.errors import (
     ApprovalError,
     ClusterError,
@@ -32,6 +33,9 @@ from kubeharden.errors import (
     UnknownReleaseError,
     WindowError,
 )
+
+if TYPE_CHECKING:
+    from kubeharden.components import Effect, Finding, Migration, Profile, Setting, migrate, readiness
 
 __version__ = "0.2.0"
 
@@ -70,3 +74,12 @@ __all__ = [
     "migrate",
     "readiness",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return what ``components`` has, once somebody asks: papermill imports this package whatever it executes."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from kubeharden import components  # noqa: PLC0415 - see above
+
+    return getattr(components, name)

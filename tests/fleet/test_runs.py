@@ -23,7 +23,7 @@ from kubeharden_fleet.records import read, signers_of, states
 from kubeharden_fleet.runs import NOTEBOOKS, Ended, Runner
 from kubeharden_rehearsal import Rehearsal
 from record_support import make_key
-from support import ROOT, wait_until
+from support import ROOT, environment, wait_until
 
 BEGIN = """
 import sys
@@ -39,6 +39,7 @@ Runner(read_fleet(Path(sys.argv[1])), "a", print).run(sys.argv[2])
 def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBEHARDEN_SIGNING_KEY", str(make_key(tmp_path)))
     monkeypatch.delenv("KUBEHARDEN_ALLOWED_SIGNERS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from airflow_here import Airflow, make_key
+
+from marks import mark_of
 
 SWITCH = "KUBEHARDEN_FLEET"
 REASON = f"needs an environment with Airflow: run `make test-fleet`, which sets {SWITCH}=1"
@@ -16,7 +17,7 @@ REASON = f"needs an environment with Airflow: run `make test-fleet`, which sets 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if os.environ.get(SWITCH) != "1":
         for item in items:
-            if Path(__file__).parent in item.path.parents:
+            if mark_of(item) == "fleet":
                 item.add_marker(pytest.mark.skip(reason=REASON))
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from flag_domains import seeds
-from places import HERE, LAB_RELEASE
+from places import LAB_RELEASE
 from psp_rounds import seeds as psp_seeds
 from runs import Hardened, Runbook, lab
+
+from marks import mark_of
 
 SWITCH = "KUBEHARDEN_LAB"
 OF_ANY_RELEASE = ("test_releases.py", "test_api_alike.py")
@@ -19,7 +21,7 @@ REASON = f"needs a real cluster (root, Debian): run `make test-lab`, which sets 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if HERE not in item.path.parents:
+        if mark_of(item) != "lab":
             continue
         if os.environ.get(SWITCH) != "1":
             item.add_marker(pytest.mark.skip(reason=REASON))

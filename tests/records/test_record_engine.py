@@ -13,6 +13,7 @@ import nbformat
 import pytest
 from nbformat import v4
 
+from kubeharden.records.execution import Manager
 from kubeharden.records.summary import record_schema
 from kubeharden_rehearsal import Rehearsal
 from record_support import make_key
@@ -134,6 +135,48 @@ handle.update("api_key={SECRET}")""",
     ):
         assert "‹redacted sha256:" in text.replace("\\u2039", "‹") or not text
         assert SECRET not in text
+
+
+def test_it_is_saved_at_the_start_after_each_cell_with_code_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[str] = []
+    monkeypatch.setattr(
+        "papermill.engines.write_ipynb",
+        lambda notebook, _: saved.append(" ".join(c.metadata.papermill["status"] for c in notebook.cells)),
+    )
+    cells = [v4.new_markdown_cell("words"), v4.new_code_cell("1"), v4.new_code_cell("2")]
+    manager = Manager(v4.new_notebook(cells=cells, metadata={"papermill": {}}), tmp_path, progress_bar=False)
+    manager.notebook_start()
+    for cell in cells:
+        manager.cell_start(cell)
+        manager.cell_complete(cell)
+    manager.notebook_complete()
+    assert saved == [
+        "pending pending pending",
+        "completed completed pending",
+        "completed completed completed",
+        "completed completed completed",
+    ]
+
+
+def test_who_executes_another_notebook_does_not_import_the_library() -> None:
+    """papermill imports every engine that is installed."""
+    told = """
+import sys, types
+for name in ("papermill", "papermill.engines"):
+    sys.modules[name] = types.ModuleType(name)
+sys.modules["papermill.engines"].Engine = object
+import kubeharden.records.engine
+print(*(name for name in sys.modules if name.startswith("kubeharden")))
+"""
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {
+        "kubeharden",
+        "kubeharden.errors",
+        "kubeharden.records",
+        "kubeharden.records.engine",
+    }
 
 
 LISTENS = """

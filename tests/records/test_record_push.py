@@ -133,7 +133,7 @@ def test_papermill_writes_the_executed_notebook_beside_it(
     done = subprocess.run(
         [sys.executable, "-m", "papermill", *words],
         cwd=ROOT,
-        env=environment(),
+        env=environment(s3=True),
         capture_output=True,
         text=True,
         timeout=240,

@@ -187,6 +187,18 @@ def test_fields_keep_their_names_whatever_the_password_is(redactor: Redactor) ->
     assert "Tr0ub4dor" not in str(shown)
 
 
+def test_what_is_learnt_later_is_taken_out_of_a_text_that_was_shown_before(redactor: Redactor) -> None:
+    text = "the nodes are called hunter2horse, hunter3horse and hunter4horse"
+    assert redactor.redact(text) == redactor.redact(text) == text
+    redactor.remember("hunter2horse")
+    assert "hunter2horse" not in redactor.redact(text)
+    redactor.withhold(Secrets({"hunter3horse", "hunter4horse"}))
+    assert "hunter3horse" not in redactor.redact(text)
+    redactor.withhold(Secrets(harmless={"hunter3horse"}))
+    assert "hunter3horse" in redactor.redact(text)
+    assert "hunter4horse" not in redactor.redact(text)
+
+
 def test_every_block_of_a_view_is_redacted_and_escaped() -> None:
     text = f"<b>--token={TOKEN}</b>"
     view = View([Table(text, ("h",), [(text,)]), Diff("d", f"+{text}"), Message(text)])

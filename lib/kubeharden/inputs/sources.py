@@ -6,6 +6,7 @@ Such a package names itself as an entry point of the group ``kubeharden.inventor
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol, cast
@@ -49,8 +50,9 @@ class Source(Protocol):
         """
 
 
+@cache
 def source(name: str = REHEARSAL) -> Source:
-    """Return the installed source of that name.
+    """Return the installed source of that name; it is looked for once, since that reads the names of all packages.
 
     Raises:
         ParameterError: no installed package offers it.

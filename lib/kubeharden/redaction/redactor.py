@@ -27,6 +27,7 @@ from kubeharden.redaction.values import is_reference, replace_values, values_aft
 LEAST_DECODED = 8  # characters of what a Secret holds; shorter texts are base64 by chance
 LEAST = 3  # characters; anything shorter would tear ordinary words apart
 DEEPEST = 64  # collections in collections
+MOST_KEPT, LONGEST_KEPT = 1024, 8192  # texts, and characters of one, of which the result is kept
 LONG = 12  # characters; what is withheld and shorter is taken out only where it is a word of its own
 
 
@@ -48,6 +49,8 @@ class Redactor:
         self._known = Spellings()
         self._withheld = Spellings()  # of values that are only not known to be harmless
         self._harmless = set(harmless)
+        # What is shown is redacted as HTML, as text, and for the record: text → what was known then, and the result.
+        self._kept: dict[str, tuple[tuple[int, int, int], str]] = {}
 
     def remember(self, secret: str | None) -> None:
         """Take this very text out of everything from now on, such as a password or the token of a kubeconfig."""
@@ -64,10 +67,23 @@ class Redactor:
         if isinstance(text, Sensitive):
             self.withhold(text.secrets)
             text = replace_spans(text, self._mark)
-        text = plain(text)
-        bare = SPELLED.sub("", text)
+        known = self._known_so_far()
+        kept = self._kept.get(text)
+        if kept is not None and kept[0] == known:
+            return kept[1]
+        shown = plain(text)
+        bare = SPELLED.sub("", shown)
         redacted = self._redact_text(bare)
-        return text if redacted == bare else redacted
+        result = shown if redacted == bare else redacted
+        if len(text) <= LONGEST_KEPT and self._known_so_far() == known:
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            self._kept[text] = known, result
+        return result
+
+    def _known_so_far(self) -> tuple[int, int, int]:
+        """Return how much is known; since nothing is forgotten, the same again means the same knowledge."""
+        return len(self._known), len(self._withheld), len(self._harmless)
 
     def length_to_judge(self, text: str) -> int:
         """Return how much of a text can be redacted although more of it will come: lines, up to what may go on."""

@@ -18,8 +18,8 @@ class Spellings:
         self._texts: dict[str, None] = {}
         self._by_gram: dict[str, list[tuple[str, str]]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._texts)
+    def __len__(self) -> int:
+        return len(self._texts)
 
     def add(self, text: str) -> None:
         """Add a text."""
