@@ -17,6 +17,7 @@ import pytest
 from fakes import World
 from kubeharden.edges.nodes import Nodes, login_keys
 from kubeharden.edges.nodes.client_config import Target, resolve, target_of
+from kubeharden.edges.nodes.known_command import NAME, split_arguments
 from kubeharden.errors import HostKeyError, NodeError
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.inputs.parameters import Parameters
@@ -84,6 +85,10 @@ def test_include_match_and_the_first_value_count_as_openssh_has_it(config: Calla
         ("UserKnownHostsFile /a /b\nGlobalKnownHostsFile /c", "known_hosts", ("/a", "/b", "/c")),
         ("UserKnownHostsFile none\nGlobalKnownHostsFile /c", "known_hosts", ("/c",)),
         ("UserKnownHostsFile /k/%n\nGlobalKnownHostsFile none", "known_hosts", ("/k/n1",)),
+        ("KnownHostsCommand none", "known_command", ()),
+        ("KnownHostsCommand /bin/keys '%H of' %n:%p %I %%H", "known_command",
+         ("/bin/keys", f"{NAME} of", "n1:22", "HOSTNAME", "%H")),
+        ("KnownHostsCommand /a%H ${AGENT}", "known_command", ("/a%H", "/run/mine")),
         ("IdentityAgent none", "agent", ""),
         ("IdentityAgent /run/agent", "agent", "/run/agent"),
         ("IdentityAgent $AGENT", "agent", "/run/mine"),
@@ -104,7 +109,14 @@ def test_what_is_honoured(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("KnownHostsCommand /bin/echo %H", "says knownhostscommand /bin/echo %H for n1.*ssh.known_hosts"),
+        (
+            "KnownHostsCommand /bin/echo %H %K",
+            "says knownhostscommand /bin/echo %H %K for n1.*%K is .*ssh.known_hosts",
+        ),
+        ("KnownHostsCommand /bin/echo %%%t", "knownhostscommand .*%t is about a key that is shown"),
+        ("KnownHostsCommand /bin/echo %C", "write out what %C stands for"),
+        ("KnownHostsCommand echo %H", "write the whole path of the program"),
+        ("KnownHostsCommand '/bin/echo %H", "a quote is not closed|cannot resolve"),
         ("PKCS11Provider /usr/lib/token.so", "says pkcs11provider .*ssh-add -s"),
         ("BindInterface eth7", "says bindinterface eth7.*BindAddress"),
         ("ProxyUseFdpass yes\nProxyCommand nc %h", "says proxyusefdpass yes"),
@@ -252,7 +264,7 @@ def test_the_gateway_of_the_inventory_counts_before_the_configuration(
 
 
 def test_every_error_names_the_node(config: Callable[[str], Path], server: Server) -> None:
-    config("Host n1\n  KnownHostsCommand /bin/echo\n")
+    config("Host n1\n  KnownHostsCommand /bin/echo %K\n")
     with (
         nodes_of(server, "n1") as nodes,
         pytest.raises(NodeError, match=r"^node1: the SSH client configuration says"),
@@ -405,3 +417,81 @@ def test_without_ssh_no_configuration_is_read_and_that_is_told(
     [check] = [check for check in checks if check.what == "SSH client configuration"]
     assert not check.good
     assert "~/.ssh/config and /etc/ssh/ssh_config are not read" in check.found
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/bin/a  b\tc", ["/bin/a", "b", "c"]),
+        ("a 'b c' \"d e\"f", ["a", "b c", "d ef"]),
+        (r"a\ b c\\d \'e \"f", ["a b", r"c\d", "'e", '"f']),
+        (r"a '\ b' '\'' \x", ["a", r"\ b", "'", r"\x"]),
+        ("a '' \"\"", ["a", "", ""]),
+        ("a \"it's\" '\"'", ["a", "it's", '"']),
+        ("", []),
+        ("a\\", ["a\\"]),
+    ],
+)
+def test_a_command_line_is_split_as_openssh_does(text: str, words: list[str]) -> None:
+    assert split_arguments(text) == words
+
+
+def keys_of(folder: Path, *lines: str, end: str = "") -> Path:
+    """A program that notes its arguments and prints lines."""
+    program = folder / "keys"
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >>{folder}/asked\n' + "".join(f"echo '{line}'\n" for line in lines) + end
+    )
+    program.chmod(0o755)
+    return program
+
+
+def test_the_keys_that_a_command_prints_count(
+    config: Callable[[str], Path], server: Server, tmp_path: Path
+) -> None:
+    name = f"[127.0.0.1]:{server.port}"
+    program = keys_of(tmp_path, f"other {server.public_key}", f"{name} {server.public_key}")
+    text = usual(server, known="none-is-there") + f"  KnownHostsCommand {program} %H\n"
+    config(text)
+    with nodes_of(server, "n1") as nodes:
+        nodes.check()
+    assert (tmp_path / "asked").read_text().splitlines() == [name]
+    keys_of(tmp_path, f"127.0.0.1 {server.public_key}")  # for the bare name, as in a file
+    with nodes_of(server, "n1") as nodes:
+        nodes.check()
+    assert (tmp_path / "asked").read_text().splitlines() == [name, name, "127.0.0.1"]
+    keys_of(tmp_path, f"@revoked {name} {server.public_key}")
+    with (
+        nodes_of(server, "n1") as nodes,
+        pytest.raises(HostKeyError, match=r"is revoked \(KnownHostsCommand, line 1\)"),
+    ):
+        nodes.check()
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        ("exit 0\n", r"is not in known_hosts \(.*KnownHostsCommand\)"),
+        (
+            "echo no directory >&2; exit 3\n",
+            r"^node1: KnownHostsCommand .*keys ended with status 3. It says: no directory",
+        ),
+        ("exec sleep 30\n", r"^node1: KnownHostsCommand .*keys took more than 2 s"),
+    ],
+)
+def test_a_command_that_prints_no_key_lets_nobody_in(
+    config: Callable[[str], Path], server: Server, tmp_path: Path, end: str, words: str
+) -> None:
+    program = keys_of(tmp_path, end=end)
+    config(usual(server, known="none-is-there") + f"  KnownHostsCommand {program} %H\n")
+    with nodes_of(server, "n1", connect_timeout=2) as nodes, pytest.raises(NodeError, match=words):
+        nodes.check()
+
+
+def test_a_command_that_is_not_there_is_named(config: Callable[[str], Path], server: Server) -> None:
+    config(usual(server) + "  KnownHostsCommand /none/of/it %H\n")
+    with (
+        nodes_of(server, "n1") as nodes,
+        pytest.raises(NodeError, match="KnownHostsCommand /none/of/it cannot be run"),
+    ):
+        nodes.check()

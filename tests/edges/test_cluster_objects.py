@@ -95,3 +95,26 @@ def test_of_config_maps_the_ports_alone_are_kept(cluster: Cluster, monkeypatch: 
     assert cluster.ports_in_config_maps(names, {10255}).unread == (
         "those of workloads were not all read (403: forbidden)"
     )
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".", "a%2fb", "../../secrets/x", ""])
+def test_a_name_that_leads_elsewhere_is_refused(cluster: Cluster, name: str) -> None:
+    """Nothing is asked of the server, and least of all to delete what a shorter path stands for."""
+    item = {**a_role(name, "get"), "metadata": {"name": name, "namespace": "weave", "uid": "x"}}
+    for act in (
+        lambda: cluster.get("Role", name, "weave"),
+        lambda: cluster.delete(item),
+        lambda: cluster.replace(item),
+        lambda: cluster.patch("Role", name, {}, "weave"),
+        lambda: cluster.node_status(name),
+        lambda: cluster.evict({"metadata": {"name": name, "namespace": "weave", "uid": "x"}}),
+        *([lambda: cluster.get("Role", "a", name), lambda: cluster.items("Role", name)] if name else []),
+    ):
+        with pytest.raises(ClusterError, match="cannot be the name of an object"):
+            act()
+    assert cluster.kubelet_config(name) is None
+
+
+@pytest.mark.parametrize("name", ["a b?limit=1#x", "system:a@b", "é;=,$&'()*+!~", "a..b", "\ud800"])
+def test_a_name_is_a_part_of_the_path_as_it_is(cluster: Cluster, name: str) -> None:
+    assert cluster.get("Role", name, "weave") is None

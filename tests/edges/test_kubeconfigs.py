@@ -217,7 +217,7 @@ NOT_PEM = base64.b64encode(b"not a certificate").decode()
         ("just a text", "it holds no mapping"),
         ("- a\n- b\n", "it holds no mapping"),
         ("", "it holds no mapping"),
-        ("a: 1\n---\nb: 2\n", "is not YAML.*but found another document"),
+        ("a: 1\n---\nb: 2\n", "has more than one document, of which one is expected: .*line 2"),
         ("\tclusters: []\n", "is not YAML"),
         ({**config(), "current-context": ""}, "it has no current-context"),
         ({**config(), "current-context": "y"}, "it has no context 'y'; it has x"),
@@ -328,12 +328,18 @@ def test_what_a_plugin_complains_of_is_redacted(tmp_path: Path) -> None:
     assert "xk-94-Qpz7" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
 def test_a_proxy_that_the_environment_names_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv(name, "socks5h://me:hunter2@127.0.0.1:1080")
     path = written(tmp_path, config("https://10.0.0.1:6443", token="t0ken"))
     with pytest.raises(
@@ -343,3 +349,37 @@ def test_a_proxy_that_the_environment_names_is_refused_by_name(
     assert "hunter2" not in str(error.value)
     monkeypatch.setenv("NO_PROXY", "10.0.0.0/8")
     Cluster(path).close()
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize("form", ["{}", "http://{}", "me:hunter2%21x@{}", "http://me:hunter2%21x@{}/"])
+def test_a_proxy_of_the_environment_is_found_as_kubectl_finds_it(
+    tmp_path: Path, api: tuple[str, list[list[tuple[str, str]]]], monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """The server of the fixture is the proxy: it gets what is meant for another one."""
+    address, seen = api
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")  # which Go does not read
+    monkeypatch.setenv("HTTP_PROXY", form.format(address.removeprefix("http://")))
+    redactor = Redactor()
+    cluster = Cluster(written(tmp_path, config("http://203.0.113.7:8080", token="t0ken")), redactor=redactor)
+    assert cluster.version() == "v1.30.0"
+    cluster.close()
+    [headers] = seen
+    assert values(headers, "Host") == ["203.0.113.7:8080"]
+    login = [f"Basic {base64.b64encode(b'me:hunter2!x').decode()}"] if "@" in form else []
+    assert values(headers, "Proxy-Authorization") == login
+    if login:
+        assert "hunter2" not in redactor.redact("hunter2!x and hunter2%21x")
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_the_proxy_of_a_kubeconfig_counts_before_the_environment(
+    tmp_path: Path, api: tuple[str, list[list[tuple[str, str]]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, seen = api
+    monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "*")
+    cluster = Cluster(written(tmp_path, config("http://203.0.113.7:8080", {"proxy-url": address})))
+    cluster.version()
+    cluster.close()
+    assert len(seen) == 1

@@ -262,7 +262,27 @@ def test_what_another_program_serves_as_configuration_is_not_one(said: str) -> N
 @pytest.mark.parametrize(
     ("config", "why"),
     [
-        ("a: &a [x]\nb: *a\n", r"/etc/k is not YAML \(line 2\): it has an alias"),
+        ("a: &a [*a]\n", r"/etc/k is not YAML \(line 1\): an alias stands for what it is in"),
+        (
+            "a: &a [x]\n"
+            + "".join(
+                f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n".replace("*a-1", "*a") for n in range(9)
+            ),
+            r"/etc/k is not YAML \(line \d\): it has too many values",
+        ),
+        (
+            "a0: &a0 "
+            + "[" * 30
+            + "]" * 30
+            + "\n"
+            + "".join(f"a{n}: &a{n} {'[' * 30}*a{n - 1}{']' * 30}\n" for n in range(1, 5)),
+            r"/etc/k is not YAML \(line 3\): it is nested too deeply",
+        ),
+        ("a: &a {x: 1}\nb: {x: 2, <<: *a}\n", r"/etc/k has the key 'x' twice, beside a merge .*\(line 2\)"),
+        (
+            "---\n---\nport: 1\n",
+            "/etc/k holds no configuration in its first document, the only one that is read",
+        ),
         ("[" * 1000, r"/etc/k is not YAML \(line 1\): it is nested too deeply"),
         ("- a\n" * 200_000, r"/etc/k is not YAML \(line \d+\): it has too many values"),
         ("port: 1e999\nx: .inf\n", r"/etc/k is not YAML \(line 2\): a number is not one that JSON has"),

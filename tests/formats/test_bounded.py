@@ -16,13 +16,22 @@ from hypothesis import strategies as st
 
 import sampling
 from kubeharden.errors import NodeError, ParameterError, UnitError
-from kubeharden.formats import as_json, as_yaml, comments_of, read_file, scalars_of
+from kubeharden.formats import (
+    as_document,
+    as_json,
+    as_yaml,
+    comments_of,
+    end_of_document,
+    read_file,
+    scalars_of,
+)
 
 PLAIN = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(10**9), 10**9)
-    | st.text(st.characters(codec="utf-8"), max_size=20),
+    # PyYAML itself writes a NEL (U+0085) as a line break.
+    | st.text(st.characters(codec="utf-8", exclude_characters="\x85"), max_size=20),
     lambda inner: (
         st.lists(inner, max_size=4) | st.dictionaries(st.text("abc-.:# ", max_size=8), inner, max_size=4)
     ),
@@ -94,10 +103,57 @@ def test_what_has_no_end_ends_in_time(shape: str, read: Callable[..., Any]) -> N
 def test_aliases_are_for_people() -> None:
     text = "a: &a [x, y]\nb: *a\n"
     assert as_yaml(text, "x", ParameterError, aliases=True) == {"a": ["x", "y"], "b": ["x", "y"]}
-    with pytest.raises(NodeError, match=r"x is not YAML \(line 2\): it has an alias"):
+    with pytest.raises(NodeError, match=r"x has an alias, which is not read here: write out .*\(line 2\)"):
         as_yaml(text, "x", NodeError)
     with pytest.raises(ParameterError, match="too many values"):
         as_yaml(BOMB, "x", ParameterError, aliases=True)
+
+
+DOCUMENT = "# of Anna\n---\nport: &p 10250\nreadOnlyPort: *p\n"
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        "---\n",
+        "...\n",
+        "---\nport: 7\n",
+        "--- # x\n[ {\n",
+        "...\n%YAML 1.1\n---\nport: 8\n",
+        "---\na: &b *b\n",
+    ],
+)
+def test_a_component_reads_the_first_document_with_its_aliases(mark: str, more: str) -> None:
+    text = mark + DOCUMENT + more
+    assert as_document(text, "x", NodeError) == {"port": 10250, "readOnlyPort": 10250}
+    end = end_of_document(text, "x", NodeError)
+    assert (text[:end], text[end:]) == (mark + DOCUMENT, more)
+    assert [scalar.path for scalar in scalars_of(text, "x", NodeError) if scalar.is_key] == ["", ""]
+    if "---" in more:
+        with pytest.raises(
+            ParameterError, match=r"x has more than one document, of which one is expected: .*\(line \d\)"
+        ):
+            as_yaml(text, "x", ParameterError, aliases=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n",
+        "a: &a {x: 1, y: 2}\nb: {x: 3, <<: *a}\n",
+        "a: &a {x: 1}\nc: &c {<<: *a, y: 2}\nb: {<<: *c, x: 3}\n",
+        "a: &a {x: 1}\nc: &c {x: 2}\nb: {<<: [*a, *c]}\n",
+    ],
+)
+def test_a_key_that_stands_beside_a_merge_and_in_it_is_refused_for_a_component(text: str) -> None:
+    with pytest.raises(
+        UnitError, match=r"file has the key 'x' twice, beside a merge \(<<\) and in it: say it once \(line"
+    ):
+        as_document(text, "file", UnitError)
+    assert as_yaml(text, "file", UnitError, aliases=True)["b"]["x"] in (1, 3)
+    assert as_document("a: &a {x: 1}\nb: {<<: *a, y: 3}\n", "file", UnitError)["b"] == {"x": 1, "y": 3}
 
 
 def test_scalars_are_those_of_json() -> None:

@@ -174,3 +174,37 @@ def test_a_host_is_a_name_or_an_address(folder: Path, host: str) -> None:
 @pytest.mark.parametrize("user", ["ops", "DOM\\ops", "ops@corp.example", "o_p.s-1"])
 def test_a_user_may_be_of_a_domain(folder: Path, user: str) -> None:
     assert read_inventory(write(folder, GOOD.replace("user: ops", f"user: '{user}'"))).ssh.user == user
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("10.0.0.0/16", ["10.0.0.0/16"]),
+        ("10.0.0.0/16,fd00:10::/112", ["10.0.0.0/16", "fd00:10::/112"]),
+        ("[fd00:10::/112, 10.0.0.0/16]", ["fd00:10::/112", "10.0.0.0/16"]),
+    ],
+)
+def test_a_service_range_is_one_network_or_one_of_each_family(
+    folder: Path, said: str, found: list[str]
+) -> None:
+    inventory = read_inventory(write(folder, f"{GOOD}service_cluster_ip_range: {said}\n"))
+    assert [str(network) for network in inventory.service_cluster_ip_range or ()] == found
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "10.0.0.0/16,10.1.0.0/16",
+        "10.0.0.7/16",
+        "10.0.0.0/16,",
+        "x",
+        "7",
+        "[]",
+        "[7]",
+        "10.0.0.0/16, fd00::/112",
+        "{a: b}",
+    ],
+)
+def test_another_service_range_is_refused(folder: Path, said: str) -> None:
+    with pytest.raises(ParameterError, match="service_cluster_ip_range"):
+        read_inventory(write(folder, f"{GOOD}service_cluster_ip_range: {said}\n"))

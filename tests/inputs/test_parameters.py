@@ -154,6 +154,29 @@ def test_assigned_names_are_those_of_the_top_level() -> None:
     assert assigned_names(["# Parameters\na = 1\nb: int = 2\nif True:\n    c = 3\n"], ["a"]) == ["a", "b"]
 
 
+def test_a_dns_ip_is_of_the_family_of_a_range_and_not_that_of_the_api_server() -> None:
+    both = [ipaddress.ip_network("fd00:10::/112"), ipaddress.ip_network("10.0.0.0/16")]
+    check_dns_ip("fd00:10::a", both, "x")
+    check_dns_ip("10.0.0.1", both, "x")  # the Service kubernetes has one of the first family
+    for ip, ranges, words in (
+        (
+            "fd00:10::a",
+            both[1:],
+            r"outside the API server's --service-cluster-ip-range 10.0.0.0/16 \(x\);.*\(IPv6\)",
+        ),
+        ("10.0.0.10", both[:1], r"outside .*\(IPv4\)"),
+        (
+            "fd00:11::a",
+            both,
+            r"outside the API server's --service-cluster-ip-range fd00:10::/112,10.0.0.0/16 ",
+        ),
+        ("fd00:10::1", both, r"is the first one of .*, which it takes for the Service kubernetes"),
+        ("10.0.0.1", both[1:], r"is the first one of"),
+    ):
+        with pytest.raises(ParameterError, match=words):
+            check_dns_ip(ip, ranges, "x")
+
+
 def test_a_dns_ip_outside_the_service_range_is_refused() -> None:
     check_dns_ip("10.0.0.10", [ipaddress.ip_network("10.0.0.0/16")], "x")
     check_dns_ip("", [ipaddress.ip_network("10.0.0.0/16")], "x")

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from facts_fixtures import PLANS, read_facts
+from kubeharden.errors import ParameterError
 from kubeharden.facts import Facts, FileFact, NodeFacts
 from kubeharden.facts.sensitive import with_sensitive_files
 from kubeharden.inputs.parameters import Parameters
@@ -130,3 +131,92 @@ def test_a_proxy_that_ends_with_its_file_is_named(release: str, restart: str, wo
     ]
     assert len(said) == bool(words)
     assert all(text.endswith(words) for text in said)
+
+
+DOCUMENTS = (
+    ("---\nkind: Other\n", True),
+    ("---\n[ {\n", True),
+    ("---\n", False),
+    ("...\n", False),
+    ("---\n# of Bert\n\n...\n", False),
+)
+
+
+@pytest.mark.parametrize(("more", "is_said"), DOCUMENTS)
+@pytest.mark.parametrize("lead", ["", "# of Anna\n", "---\n"])
+def test_what_follows_the_first_document_stays_and_is_said(lead: str, more: str, is_said: bool) -> None:
+    own = own_text()
+    assert planned(with_config(lead + own + more)).files == ()
+    text = f"{lead}{own}maxpods: 50\n{more}"
+    facts = with_config(text)
+    [file] = planned(facts).files
+    assert file.after == (lead if "#" in lead else "") + own + more
+    line = text[: -len(more)].count("\n") + 1
+    words = (
+        f"{PATH} has more than one document: kubelet reads the first one alone, and what stands from line {line} on "
+        "is not in effect"
+    )
+    assert (words in remarks(decide(facts))) is is_said
+
+
+def test_what_no_component_reads_is_not_shown() -> None:
+    text = f"{own_text()}maxpods: 50\n---\npassword: hunter2-Zq9\n"
+    [file] = planned(with_config(text)).files
+    assert "hunter2-Zq9" in file.after
+    assert "hunter2-Zq9" not in mask(file.diff)
+
+
+def test_aliases_count_as_what_they_stand_for() -> None:
+    own = own_text()
+    text = own.replace("maxPods: 60", "maxPods: &many 60") + "podsPerCore: *many\n"
+    change = planned(with_config(text))
+    assert change.files == ()
+    assert (change.expected_config or {})["podsPerCore"] == 60
+    text = "# of Anna\nmaxPods: &many 60\n" + text.replace("maxPods: &many 60\n", "")
+    change = planned(with_config(text.replace("readOnlyPort: 0", "readOnlyPort: *many")))
+    [file] = change.files
+    assert file.after == text
+    assert (change.expected_config or {})["readOnlyPort"] == 0
+
+
+@pytest.mark.parametrize("comment", ["", "# of Anna\n"])
+def test_an_anchor_that_goes_takes_its_aliases_with_it(comment: str) -> None:
+    """What they stood for is written out; the comments that the text had are named."""
+    text = (
+        f"{comment}readOnlyPort: &port 10255\n{own_text().replace('readOnlyPort: 0', 'healthzPort: *port')}"
+    )
+    facts = with_config(text)
+    change = planned(facts)
+    [file] = change.files
+    assert "&port" not in file.after
+    assert (change.expected_config or {})["healthzPort"] == 10255
+    gone = f"comments in {PATH} go with what they stand in or beside, in line 1: see the diff"
+    assert (gone in remarks(decide(facts))) is (bool(comment) and comment not in file.after)
+
+
+@pytest.mark.parametrize(
+    "value", ["10.0.0.0/16", "10.0.0.1/16", "$(SERVICE_CIDR)", "10.0.0.0/16,", "10.0.0.0/16,fd00::/112"]
+)
+def test_the_service_range_of_the_api_server_is_read_as_far_as_it_can_be(value: str) -> None:
+    def of(node: NodeFacts) -> NodeFacts:
+        server = node.services.get("kube-apiserver")
+        if server is None or not server.cmdline:
+            return node
+        words = [word for word in server.cmdline if "service-cluster-ip-range" not in word]
+        server = replace(server, cmdline=(*words, f"--service-cluster-ip-range={value}"))
+        return replace(node, services={**node.services, "kube-apiserver": server})
+
+    facts = read_facts(PLANS / "handbuilt-1.20")
+    facts = replace(facts, nodes=tuple(map(of, facts.nodes)))
+    assert decide(facts, dns_ip="10.0.0.10")
+    known = value in ("10.0.0.0/16", "10.0.0.1/16", "10.0.0.0/16,fd00::/112")
+    for dns_ip, is_wrong in (
+        ("10.7.0.10", known),
+        ("fd00::a", known and "fd00" not in value),
+        ("10.0.0.1", known),
+    ):
+        if is_wrong:
+            with pytest.raises(ParameterError, match="dns_ip"):
+                decide(facts, dns_ip=dns_ip)
+        else:
+            assert decide(facts, dns_ip=dns_ip)

@@ -16,8 +16,17 @@ import yaml
 
 from kubeharden.components.render import block
 from kubeharden.errors import UnitError
-from kubeharden.formats import BYTE_ORDER_MARK, as_json, as_yaml, comments_of, scalars_of, tree_of
+from kubeharden.formats import (
+    BYTE_ORDER_MARK,
+    as_document,
+    as_json,
+    comments_of,
+    end_of_document,
+    scalars_of,
+    tree_of,
+)
 
+MERGE = "tag:yaml.org,2002:merge"
 _INDENT = re.compile(r'\n([ \t]+)"')
 
 
@@ -87,11 +96,15 @@ def edit(text: str, config: Mapping[str, Any], fresh: str, own: frozenset[str]) 
     if text.startswith(BYTE_ORDER_MARK):
         bare = edit(text.removeprefix(BYTE_ORDER_MARK), config, fresh, own)
         return bare if bare.text == fresh else replace(bare, text=f"{BYTE_ORDER_MARK}{bare.text}")
+    end = end_of_document(text, "the file", UnitError)
+    if more := text[end:]:  # other documents, which no component reads: they stay as they are
+        alone = edit(text[:end], config, fresh, own)
+        return replace(alone, text=alone.text + more)
     scalars = scalars_of(text, "the file", UnitError)
     comments = [start for start, end in comments_of(text, scalars) if text[start:end].rstrip() not in own]
     if not comments:
         return Edit(fresh)
-    root, old = tree_of(text, "the file", UnitError), as_yaml(text, "the file", UnitError)
+    root, old = tree_of(text, "the file", UnitError), as_document(text, "the file", UnitError)
     changes = [] if root.flow_style else sorted(_Changes(text).within(root, old, config), key=lambda c: c[:2])
     pieces, at = [], 0
     for start, end, new in changes:
@@ -119,6 +132,8 @@ class _Changes:
         """Yield the changes of a mapping in block style."""
         for key, value in node.value:
             name = key.value
+            if key.tag == MERGE:
+                continue  # what it stands for is the anchor's
             if name not in new:
                 yield self._line_start(key), self._line_end(self._end(value)), ""
             elif not _is_same(old[name], new[name]):
@@ -194,7 +209,7 @@ def _is_same(one: Any, other: Any) -> bool:
 
 def _says(text: str, config: Mapping[str, Any]) -> bool:
     try:
-        return _is_same(as_yaml(text, "the file", UnitError), config)
+        return _is_same(as_document(text, "the file", UnitError), config)
     except UnitError:
         return False
 

@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from kubeharden.errors import ClusterError
 from kubeharden.facts.harmless import is_distinct
+from kubeharden.facts.proxies import is_address, proxy_problem
 from kubeharden.facts.sensitive import add_variable
 from kubeharden.formats import as_yaml
 from kubeharden.redaction import Secrets, is_secret_name
@@ -191,11 +192,11 @@ class Kubeconfig:
                 f"{cluster} has a certificate authority and insecure-skip-tls-verify: leave one out"
             )
         server, proxy = choice.cluster.get("server") or "", choice.cluster.get("proxy-url") or ""
-        if not _is_address(server):
+        if not is_address(server):
             raise self._wrong(
                 f"server of {cluster} is {server!r}; expected an address such as https://10.0.0.1:6443"
             )
-        if proxy and not _is_address(proxy):
+        if proxy and not is_address(proxy):
             raise self._wrong(f"proxy-url of {cluster}: {proxy_problem(proxy)}")
         groups, extra = choice.user.get("as-groups") or [], choice.user.get("as-user-extra") or {}
         if not _are_texts(groups) or not (isinstance(extra, dict) and all(map(_are_texts, extra.values()))):
@@ -243,34 +244,6 @@ class Kubeconfig:
 
     def _users(self) -> Iterator[Mapping[str, Any]]:
         yield from (entry.get("user") or {} for entry in self.content.get("users") or [])
-
-
-def proxy_problem(address: str) -> str:
-    """Return why a proxy cannot be used; empty where it can. What else the address says may be secret."""
-    if _is_address(address):
-        return ""
-    kind, has_kind, _ = address.partition("://")
-    if not has_kind:
-        return "the proxy has no kind before it; expected http:// or https://, a host and a port"
-    if kind.lower() in ("http", "https"):
-        return "the proxy has no host, or a port that is not a number up to 65535"
-    way_out = ""
-    if kind.lower().startswith("socks"):
-        way_out = ". In place of SOCKS, forward the API server's port: ssh -L 6443:APISERVER:6443 JUMPHOST"
-    return f"a proxy of the kind {kind[:20]!r} cannot be used; expected http:// or https://{way_out}"
-
-
-def _is_address(text: str) -> bool:
-    try:
-        found = urlsplit(text)  # which forgives blanks around it, as no client does
-        return (
-            text == text.strip()
-            and found.scheme in ("http", "https")
-            and bool(found.hostname)
-            and (found.port or 1) > 0
-        )
-    except ValueError:
-        return False
 
 
 def _is_base64(text: str) -> bool:

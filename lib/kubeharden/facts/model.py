@@ -14,7 +14,7 @@ from kubeharden.components.commands import MARK, MARKED, Command, specifiers_of,
 from kubeharden.components.programs import Program, find_program
 from kubeharden.components.shells import unwrapped
 from kubeharden.errors import UnitError
-from kubeharden.formats import as_json, as_yaml
+from kubeharden.formats import as_document, as_json
 from kubeharden.releases import Component, Release, find_component
 
 ANYTHING = "\ufdd1"  # where a variable has a value that is not known; not a character
@@ -392,7 +392,7 @@ def read_config(fact: FileFact) -> dict[str, Any]:
         UnitError: it is neither a YAML mapping nor an object of JSON.
     """
     try:
-        content = as_yaml(fact.content, fact.path, UnitError)
+        content = as_document(fact.content, fact.path, UnitError)
     except UnitError:
         if not fact.content.lstrip().startswith("{"):
             raise
@@ -400,5 +400,7 @@ def read_config(fact: FileFact) -> dict[str, Any]:
             fact.content, fact.path, UnitError
         )  # JSON may have tabs and escapes that YAML has not
     if not isinstance(content, dict):
-        raise UnitError(f"{fact.path} holds no configuration")
+        raise UnitError(
+            f"{fact.path} holds no configuration in its first document, the only one that is read"
+        )
     return content

@@ -19,7 +19,7 @@ from kubeharden.components.unit_words import Word, words_in
 from kubeharden.errors import UnitError
 from kubeharden.facts.harmless import EVERYWHERE, HARMLESS_FORM, MIXED, harmless, is_distinct
 from kubeharden.facts.model import NodeFacts, ServiceFacts
-from kubeharden.formats import Scalar, comments_of, scalars_of
+from kubeharden.formats import Scalar, comments_of, end_of_document, scalars_of
 from kubeharden.redaction import LEAST, Secrets, Sensitive, decode, is_secret_name, secrets_of
 
 _SECTION = re.compile(r"(?m)^\ufeff?[ \t]*\[(?:Unit|Service|Install)\][ \t\r]*$")  # of a unit or a drop-in
@@ -180,6 +180,7 @@ class _Judge:
 
     def config(self, scalars: Sequence[Scalar]) -> None:
         """Judge a config file: its fields by their paths, and comments."""
+        end = end_of_document(self._text, "a file", UnitError)
         for scalar in scalars:
             if (
                 not scalar.is_key
@@ -187,12 +188,13 @@ class _Judge:
                 and not _judge_leaf(self._found, self._component, scalar.path, scalar.value)
             ):
                 self._hide(scalar.start, scalar.end)
-        comments = list(_comments_between(self._text, scalars))
+        comments = list(_comments_between(self._text[:end], scalars))
         for block in comments:
             lines = [self._text[start:end] for start, end in block]
             if not self._are_defaults("\n".join(line[1:].removeprefix(" ") for line in lines)):
-                for start, end in block:
-                    self._comment(start, end)
+                for place in block:
+                    self._comment(*place)
+        self._comment_lines(end, len(self._text))  # other documents, which no component reads
 
     def command(self, words: Iterable[Word]) -> None:
         """Judge a command line: the program, its flags, and other words."""

@@ -3,9 +3,11 @@
 from kubeharden.formats.bounded import (
     BYTE_ORDER_MARK,
     Scalar,
+    as_document,
     as_json,
     as_yaml,
     comments_of,
+    end_of_document,
     read_file,
     scalars_of,
     tree_of,
@@ -14,9 +16,11 @@ from kubeharden.formats.bounded import (
 __all__ = [
     "BYTE_ORDER_MARK",
     "Scalar",
+    "as_document",
     "as_json",
     "as_yaml",
     "comments_of",
+    "end_of_document",
     "read_file",
     "scalars_of",
     "tree_of",

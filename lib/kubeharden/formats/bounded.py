@@ -10,6 +10,7 @@ import math
 import re
 import stat
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,7 +77,40 @@ _Loader.add_constructor(f"{_TAG}int", _Loader.number)
 _Loader.add_constructor(f"{_TAG}float", _Loader.number)
 
 
-def as_yaml(text: str, source: str, raises: type[KubehardenError], *, aliases: bool = False) -> Any:
+class _DocumentLoader(_Loader):
+    """The YAML of a component's config file, where a key that stands beside a merge (``<<``) and in it is an error.
+
+    What comes later counts for sigs.k8s.io/yaml, be it the merge; its strict decoding takes it for a key that stands
+    twice (checked with kube-proxy 1.20.2, 1.24.17 and 1.37.2). By YAML's own rules, the merge never counts.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        has_merge = any(key.tag == f"{_TAG}merge" for key, _ in node.value)
+        count = Counter(_merged_names(node) if has_merge else ())
+        for name in (name for name, times in count.items() if times > 1):
+            why = f"has the key {name[:80]!r} twice, beside a merge (<<) and in it: say it once"
+            raise _ShapeError(problem=why, problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _merged_names(node: yaml.MappingNode) -> Iterator[str]:
+    """Yield the keys of a mapping, and those of what is merged into it."""
+    for key, value in node.value:
+        if key.tag != f"{_TAG}merge":
+            yield str(key.value)
+            continue
+        for part in value.value if isinstance(value, yaml.SequenceNode) else (value,):
+            if isinstance(part, yaml.MappingNode):
+                yield from _merged_names(part)
+
+
+class _ShapeError(yaml.MarkedYAMLError):
+    """YAML of a shape that is not read here; ``problem`` is the end of a sentence about the text."""
+
+
+def as_yaml(
+    text: str, source: str, raises: type[KubehardenError], *, aliases: bool = False, first: bool = False
+) -> Any:
     """Return what a text holds as YAML: plain data, as JSON has it.
 
     Args:
@@ -84,6 +118,7 @@ def as_yaml(text: str, source: str, raises: type[KubehardenError], *, aliases: b
         source: what the text is, for messages.
         raises: the error.
         aliases: whether it may have them; people use them, programs do not.
+        first: whether others may follow the document, which are not read, whatever they are.
 
     Raises:
         KubehardenError: of the given kind: it is not YAML, or goes beyond a bound.
@@ -92,8 +127,11 @@ def as_yaml(text: str, source: str, raises: type[KubehardenError], *, aliases: b
         raise raises(f"{source} is too large: {len(text)} characters, where {LARGEST_YAML} are the most")
     text = str(text)  # libyaml takes no other kind of text
     try:
-        _check_events(text, aliases=aliases)
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe one
+        _check_events(text, aliases=aliases, first=first)
+        return _first_of((_DocumentLoader if first else _Loader)(text), "get_data")
+    except _ShapeError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise raises(f"{source} {error.problem} (line {line})") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
@@ -103,6 +141,25 @@ def as_yaml(text: str, source: str, raises: type[KubehardenError], *, aliases: b
         raise raises(f"{source} is not YAML{where}: {_without_quotes(problem)}") from None
     except (ValueError, RecursionError):
         raise raises(f"{source} is not YAML: it has characters or numbers that cannot be read") from None
+
+
+def as_document(text: str, source: str, raises: type[KubehardenError]) -> Any:
+    """Return what a component reads of its config file: the first document, its aliases filled in.
+
+    Components read YAML with sigs.k8s.io/yaml, which ends where a second document begins (checked with kube-proxy
+    1.20.2, 1.24.17 and 1.37.2). Arguments and errors are those of ``as_yaml``.
+    """
+    return as_yaml(text, source, raises, aliases=True, first=True)
+
+
+def end_of_document(text: str, source: str, raises: type[KubehardenError]) -> int:
+    """Return where the first document of a text ends, and the next one begins; arguments are those of ``as_yaml``."""
+    as_document(text, source, raises)
+    mark = text.startswith(BYTE_ORDER_MARK)  # libyaml does not count it
+    events: Any = yaml.parse(str(text).removeprefix(BYTE_ORDER_MARK), Loader=_SAFE)
+    ends = (event for event in events if isinstance(event, yaml.DocumentEndEvent))
+    end: Any = next(ends, None)
+    return len(text) if end is None else int(end.start_mark.index) + mark
 
 
 @dataclass(frozen=True)
@@ -126,7 +183,7 @@ class Scalar:
 
 
 def scalars_of(text: str, source: str, raises: type[KubehardenError]) -> list[Scalar]:
-    """Return the scalars of a text that holds a mapping, in their order; the arguments are those of ``as_yaml``.
+    """Return the scalars of a config file that holds a mapping, in their order; the arguments are those of ``as_yaml``.
 
     Raises:
         KubehardenError: of the given kind: it holds something else.
@@ -173,13 +230,13 @@ def comments_of(text: str, scalars: Sequence[Scalar]) -> Iterator[tuple[int, int
 
 
 def tree_of(text: str, source: str, raises: type[KubehardenError]) -> yaml.MappingNode:
-    """Return the nodes of a text that holds a mapping, with their places; the arguments are those of ``as_yaml``.
+    """Return the nodes of a config file that holds a mapping, with their places; arguments as of ``as_yaml``.
 
     Raises:
         KubehardenError: of the given kind: it holds something else.
     """
-    as_yaml(text, source, raises)
-    node = yaml.compose(str(text), Loader=_SAFE)
+    as_document(text, source, raises)
+    node = _first_of(_SAFE(str(text)), "get_node")
     if not isinstance(node, yaml.MappingNode):
         raise raises(f"{source} holds no mapping")
     return node
@@ -254,38 +311,96 @@ def is_shallow(content: Any) -> bool:
     return False
 
 
-def _check_events(text: str, *, aliases: bool) -> None:
+def _first_of(loader: Any, method: str) -> Any:
+    """Return what a loader makes of the first document of its text; None where there is none."""
+    try:
+        return getattr(loader, method)() if loader.check_node() else None
+    finally:
+        loader.dispose()
+
+
+def _check_events(text: str, *, aliases: bool, first: bool) -> None:
     """Go through a text once, before anything is made of it.
 
     Raises:
         yaml.YAMLError: it is not YAML, or goes beyond a bound.
     """
-    sizes: dict[str, int] = {}  # how many values an anchor stands for
-    open_: list[tuple[str | None, int]] = []
-    count = 0
-    event: Any
+    bounds = _Bounds(aliases=aliases)
     for event in yaml.parse(text, Loader=_SAFE):
-        if isinstance(event, yaml.AliasEvent):
-            if not aliases:
-                raise _wrong("it has an alias; write out what it stands for", event)
-            if event.anchor not in sizes:
-                raise _wrong("an alias stands for what it is in, or for nothing", event)
-            count += sizes[event.anchor]
-        elif isinstance(event, yaml.ScalarEvent):
-            count += 1
-            if event.anchor:
-                sizes[event.anchor] = 1
-        elif isinstance(event, yaml.CollectionStartEvent):
-            open_.append((event.anchor, count))
-            if len(open_) > DEEPEST:
-                raise _wrong("it is nested too deeply", event)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = open_.pop()
-            count += 1
-            if anchor:
-                sizes[anchor] = count - before
-        if count > MOST_VALUES:
+        if first and isinstance(event, yaml.DocumentEndEvent):
+            return
+        bounds.check(event)
+
+
+class _Bounds:
+    """The size and the depth of a text, with what its aliases stand for."""
+
+    def __init__(self, *, aliases: bool) -> None:
+        self._aliases = aliases
+        self._anchors: dict[
+            str, tuple[int, int]
+        ] = {}  # how many values each stands for, and how deep they are
+        self._open: list[
+            list[Any]
+        ] = []  # of each collection: its anchor, the values before it, how deep it is
+        self._count = self._documents = 0
+        self._kinds = {
+            yaml.DocumentStartEvent: self._document,
+            yaml.AliasEvent: self._alias,
+            yaml.ScalarEvent: self._scalar,
+            yaml.SequenceStartEvent: self._start,
+            yaml.MappingStartEvent: self._start,
+            yaml.SequenceEndEvent: self._end,
+            yaml.MappingEndEvent: self._end,
+        }
+
+    def check(self, event: Any) -> None:
+        """Take the next event.
+
+        Raises:
+            yaml.YAMLError: it goes beyond a bound.
+        """
+        depth = self._kinds.get(type(event), lambda _: 0)(event)
+        if len(self._open) + depth > DEEPEST:
+            raise _wrong("it is nested too deeply", event)
+        if self._open:
+            self._open[-1][2] = max(self._open[-1][2], depth)
+        if self._count > MOST_VALUES:
             raise _wrong("it has too many values", event)
+
+    def _document(self, event: Any) -> int:
+        self._documents += 1
+        if self._documents > 1:
+            why = "has more than one document, of which one is expected: the next begins with ---"
+            raise _ShapeError(problem=why, problem_mark=event.start_mark)
+        return 0
+
+    def _alias(self, event: Any) -> int:
+        if not self._aliases:
+            why = "has an alias, which is not read here: write out what it stands for"
+            raise _ShapeError(problem=why, problem_mark=event.start_mark)
+        if event.anchor not in self._anchors:
+            raise _wrong("an alias stands for what it is in, or for nothing", event)
+        size, depth = self._anchors[event.anchor]
+        self._count += size
+        return depth
+
+    def _scalar(self, event: Any) -> int:
+        self._count += 1
+        if event.anchor:
+            self._anchors[event.anchor] = 1, 0
+        return 0
+
+    def _start(self, event: Any) -> int:
+        self._open.append([event.anchor, self._count, 0])
+        return 0
+
+    def _end(self, _event: Any) -> int:
+        anchor, before, below = self._open.pop()
+        self._count += 1
+        if anchor:
+            self._anchors[anchor] = self._count - before, below + 1
+        return int(below + 1)
 
 
 def _wrong(why: str, place: Any) -> yaml.MarkedYAMLError:

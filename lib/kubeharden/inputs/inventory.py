@@ -27,10 +27,24 @@ from kubeharden.releases import known_components
 Network = IPv4Network | IPv6Network
 
 
-def _network(value: object) -> Network:
-    if not isinstance(value, str):
+def networks(value: object, *, exact: bool = True) -> tuple[Network, ...]:
+    """Return the networks of a ``--service-cluster-ip-range``: one, or one of each family with a comma between.
+
+    Args:
+        value: a text, or a list of texts.
+        exact: whether a network with host bits is a mistake; the API server forgives it.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         raise ValueError("expected a network such as 10.0.0.0/16")
-    return ip_network(value)
+    found = tuple(ip_network(part, strict=exact) for part in parts)
+    # cmd/kube-apiserver/app/options/validation.go: validateClusterIPFlags
+    if len({network.version for network in found}) != len(found) or not found:
+        raise ValueError("expected one network, or one of each family: 10.0.0.0/16,fd00:10::/112")
+    return found
 
 
 SEVERAL_KUBECONFIGS = (
@@ -178,7 +192,8 @@ class Inventory(_Strict):
         settle_seconds: how long a service must run without a break after a restart.
         require_approval: whether a plan must be approved before it is carried out.
         approvers: a file of allowed signers (ssh-keygen(1)); with it, an approval must be signed by one of them.
-        service_cluster_ip_range: the API server's; read from its unit where it is not given here.
+        service_cluster_ip_range: the API server's: one network, or one of each family with a comma between; read from
+            its unit where it is not given here.
     """
 
     cluster: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -186,7 +201,7 @@ class Inventory(_Strict):
     context: str | None = None
     ssh: Ssh = Ssh()
     nodes: Annotated[list[Node], Field(min_length=1)]
-    service_cluster_ip_range: Annotated[Network, BeforeValidator(_network)] | None = None
+    service_cluster_ip_range: Annotated[tuple[Network, ...], BeforeValidator(networks)] | None = None
     services: Services = {}
     settle_seconds: Annotated[float, Field(ge=0, le=600, strict=False)] = 3
     require_approval: bool = False

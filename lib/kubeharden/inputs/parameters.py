@@ -444,13 +444,21 @@ def check_dns_ip(dns_ip: str, service_ranges: Sequence[Network], source: str) ->
         source: where it is known from, for the message.
 
     Raises:
-        ParameterError: the IP is outside the range.
+        ParameterError: the IP is outside the range, or that of another Service.
     """
-    if dns_ip and service_ranges and not any(ipaddress.ip_address(dns_ip) in r for r in service_ranges):
-        ranges = ", ".join(map(str, service_ranges))
+    if not dns_ip or not service_ranges:
+        return
+    address = ipaddress.ip_address(dns_ip)
+    ranges = f"--service-cluster-ip-range {','.join(map(str, service_ranges))} ({source})"
+    if not any(address in network for network in service_ranges):
         raise ParameterError(
-            f"dns_ip: '{dns_ip}' is outside the API server's --service-cluster-ip-range {ranges} "
-            f"({source}); expected the IP of the cluster DNS Service, an address inside it"
+            f"dns_ip: '{dns_ip}' is outside the API server's {ranges}; expected the IP of the cluster DNS Service, an "
+            f"address inside the range of its family (IPv{address.version})"
+        )
+    if address == service_ranges[0].network_address + 1:  # pkg/controlplane/services.go: ServiceIPRange
+        raise ParameterError(
+            f"dns_ip: '{dns_ip}' is the first one of the API server's {ranges}, which it takes for the Service "
+            "kubernetes; expected the IP of the cluster DNS Service"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
@@ -10,7 +9,7 @@ from kubeharden.components import Finding, Profile
 from kubeharden.components.admission_plugins import flag_value
 from kubeharden.errors import ParameterError, UnitError
 from kubeharden.facts import Facts, ServiceFacts
-from kubeharden.inputs.inventory import Network
+from kubeharden.inputs.inventory import Network, networks
 from kubeharden.inputs.parameters import Parameters, check_dns_ip
 from kubeharden.plan import machines
 from kubeharden.plan.draft import Draft
@@ -162,6 +161,8 @@ def service_range(facts: Facts) -> tuple[Network, ...]:
         if service is None:
             continue
         text = flag_value(_command_of(service), "--service-cluster-ip-range")
-        if text:
-            return tuple(ipaddress.ip_network(part, strict=False) for part in text.split(","))
+        try:
+            return networks(text, exact=False)
+        except ValueError:  # none is given, or one that the API server itself would refuse
+            continue
     return ()

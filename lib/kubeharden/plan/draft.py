@@ -8,8 +8,9 @@ from kubeharden.components import Migration, Profile
 from kubeharden.errors import MigrationRefusedError, UnitError, UnknownReleaseError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.inputs.parameters import Parameters
+from kubeharden.plan import managers
 from kubeharden.plan.model import FileChange, NodeChange, ObjectChange, Remark
-from kubeharden.plan.service_files import hindrance, pending_fields, pending_restart
+from kubeharden.plan.service_files import hindrance, pending_fields, pending_restart, transience
 from kubeharden.podsecurity.impact import Impact
 from kubeharden.podsecurity.levels import NamespaceLevel
 from kubeharden.podsecurity.policies import PolicySet
@@ -46,6 +47,7 @@ class Draft:
         self.namespaces: tuple[NamespaceLevel, ...] = ()
         self.impacts: list[Impact] = []
         self.missing: dict[str, list[str]] = {}
+        self._node_objects = {item["metadata"]["name"]: item for item in facts.cluster.of("nodes")}
 
     def add_changes(
         self,
@@ -79,6 +81,10 @@ class Draft:
         pending = pending_fields(node, service)
         running = service.running_argv
         subject = f"{service.name} on {node.name}"
+        restart = "its files change" if files else pending_restart(node, service, argv)
+        item = self._node_objects.get(node.name, {})
+        if restart and (why := managers.refusal(node, item) or transience(service)):
+            raise MigrationRefusedError(why)
         if why := hindrance(service, files):
             raise MigrationRefusedError(why)
         if files and service.needs_reload:
@@ -98,12 +104,12 @@ class Draft:
             raise MigrationRefusedError(
                 "it is not running; mend it first, so that its new configuration can be proved"
             )
-        restart = "its files change" if files else pending_restart(node, service, argv)
         if restart and not files:
             self.remarks.append(Remark(subject, restart))
         elif files and pending:
             why = f"its config file was edited and not put in effect; the restart does that: {', '.join(pending)}"
             self.remarks.append(Remark(subject, why))
+        self.remarks += [Remark(subject, why) for why in managers.warnings(node, item, files)]
         return NodeChange(
             step,
             node.name,

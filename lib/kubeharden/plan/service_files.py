@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kubeharden.components import Migration, paths, units
+from kubeharden.components.edit import is_json
 from kubeharden.components.flags import free_path, split_flags
 from kubeharden.components.mismatches import mismatches
 from kubeharden.components.programs import arguments
 from kubeharden.errors import UnitError
 from kubeharden.facts import NodeFacts, ServiceFacts, read_config
+from kubeharden.formats import end_of_document
 from kubeharden.plan.model import FileChange
 from kubeharden.podsecurity.admission_config import PATH as ADMISSION_CONFIG
 from kubeharden.releases import features_of, release_table
@@ -32,6 +35,9 @@ MADE_ELSEWHERE = {
     "/lib/": "it belongs to a package: name a file in /etc (--config)",
 }
 LOCAL = "/usr/local/"
+TRANSIENT = (
+    "/run/systemd/transient/"  # of units without a file: systemd-run, and others that ask systemd by D-Bus
+)
 # Directives that show a service other files than those of its node.
 ROOTS, COVERS = (
     ("RootDirectory", "RootImage"),
@@ -44,6 +50,8 @@ ROOTS, COVERS = (
 )
 # kubeadm's, and what says that it is there (cmd/krel/templates/latest/kubeadm/10-kubeadm.conf).
 KUBEADM_CONFIG, KUBEADM_FLAGS = "/var/lib/kubelet/config.yaml", "/var/lib/kubelet/kubeadm-flags.env"
+# A line of YAML that says something: neither blank, nor a comment, nor the mark of a document.
+_CONTENT = re.compile(r"(?m)^(?!(?:---|\.\.\.)?[ \t]*(?:#.*)?\r?$).")
 # Units here belong to packages or to nobody: an update or a reboot takes an edit away again.
 FOREIGN_UNITS = ("/lib/", "/usr/lib/", "/run/")
 
@@ -156,6 +164,16 @@ def ends_by_itself(service: ServiceFacts) -> str:
     )
 
 
+def transience(service: ServiceFacts) -> str:
+    """Return why a service that was started without a unit file cannot be restarted; empty for another one."""
+    if not service.show.get("FragmentPath", "").startswith(TRANSIENT):
+        return ""
+    return (
+        "its unit is transient (systemd-run): it is gone once the service stops, and at the next boot. Write it as a "
+        f"file, /etc/systemd/system/{service.unit}.service, start that in its place, and look again"
+    )
+
+
 def hindrance(service: ServiceFacts, files: Iterable[FileChange]) -> str:
     """Return why files cannot be changed here: something else makes them, or the service does not see them."""
     paths = [file.path for file in files]
@@ -198,6 +216,22 @@ def comments_go(path: str, lines: Iterable[int]) -> str:
     """Return the sentence about comments of people that are not in a file any more once it is written."""
     where = ", ".join(map(str, lines))
     return f"comments in {path} go with what they stand in or beside, in line {where}: see the diff"
+
+
+def other_documents(service: ServiceFacts, path: str) -> str:
+    """Return what is to be said of a config file that goes on after its first document; empty for another file."""
+    fact = service.files.get(path)
+    if fact is None or is_json(fact.content):
+        return ""
+    text = str(fact.content)
+    end = end_of_document(text, path, UnitError)
+    if not _CONTENT.search(text, end):
+        return ""
+    line = text.count("\n", 0, end) + 1
+    return (
+        f"{path} has more than one document: {service.name} reads the first one alone, and what stands from line "
+        f"{line} on is not in effect"
+    )
 
 
 def pending_restart(node: NodeFacts, service: ServiceFacts, argv: Sequence[str]) -> str:

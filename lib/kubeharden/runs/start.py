@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from kubeharden.edges.ports import Ports
 from kubeharden.edges.webhook import Webhook, find_webhook
 from kubeharden.errors import ParameterError
 from kubeharden.facts.harmless import harmless_flags
-from kubeharden.inputs.inventory import Inventory, read_inventory
+from kubeharden.inputs.inventory import Inventory, networks, read_inventory
 from kubeharden.inputs.parameters import ChangeParameters, RunParameters, read_parameters, secret_texts
 from kubeharden.inputs.project import NOTEBOOKS, find, project_folder, runs_folder
 from kubeharden.inputs.sources import REHEARSAL, OpenCluster, source
@@ -119,10 +118,9 @@ def _open(kind: AnyKind, *, watched: bool) -> Iterator[tuple[Inventory, OpenClus
     p, rehearsal = kind.parameters, None
     if p.inventory != REHEARSAL:
         inventory = read_inventory(find(p.inventory))
-        known = inventory.service_cluster_ip_range
-        kind.check_network((known,) if known else (), "from the inventory")
+        kind.check_network(inventory.service_cluster_ip_range or (), "from the inventory")
     else:
-        ranges = (ip_network(source().service_range(p.rehearsal)),)
+        ranges = networks(source().service_range(p.rehearsal))
         kind.check_network(ranges, f"of the rehearsal cluster {p.rehearsal}")
         folder = Path(p.rehearsal_dir).expanduser().absolute() if p.rehearsal_dir else None
         if folder is None and watched:

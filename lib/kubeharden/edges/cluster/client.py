@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import kubernetes.client
 import urllib3
@@ -35,7 +36,7 @@ from kubeharden.errors import (
 from kubeharden.facts.kubeconfig import Kubeconfig
 from kubeharden.formats import as_json, read_file
 from kubeharden.kube.manifests import without_server_parts
-from kubeharden.redaction import Redactor
+from kubeharden.redaction import Redactor, excerpt
 
 TIMEOUT_SECONDS = (5, 30)  # to connect, to answer
 RETRIES = 4
@@ -43,6 +44,9 @@ FIRST_PAUSE_SECONDS = 0.25  # doubled each time
 LONGEST_PAUSE_SECONDS = 60.0  # whatever Retry-After says
 TOO_MANY_REQUESTS = 429
 MOST_WORDS = 10_000  # of an error that are looked at
+_PLAIN = (
+    "!$&'()*+,:;=@~"  # besides letters, digits and _.-: what stands for itself in a path (RFC 3986, pchar)
+)
 MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -205,7 +209,7 @@ class Client:
 
     def _own_write(self, method: str, path: str, body: Mapping[str, Any], answer: Response, what: str) -> str:
         """Return the object that an earlier write of ours left, where its answer was lost and this one met 409."""
-        place = f"{path}/{body['metadata']['name']}" if method == "POST" else path
+        place = f"{path}/{segment(body['metadata']['name'])}" if method == "POST" else path
         there = self._send("GET", place, None, [])
         if there.good and _carries(_mapping(there.text), without_server_parts(body)):
             return there.text
@@ -270,6 +274,20 @@ class Client:
                 return TooManyRequestsError(f"{what}: the API server answered 429: {message}")
         kind = RetryableError if answer.retryable else ClusterError
         return kind(f"{what}: the API server answered {answer.status}: {message}")
+
+
+def segment(name: str) -> str:
+    """Return a name as a part of a path: ``system:node`` as it is, ``a b`` as ``a%20b``.
+
+    Raises:
+        ClusterError: no object can have that name (IsValidPathSegmentName, k8s.io/apimachinery): the path would lead to
+            another one.
+    """
+    if name in ("", ".", "..") or "/" in name or "%" in name:
+        raise ClusterError(
+            f"{excerpt(name, 80)!r} cannot be the name of an object: it would be another place in the API"
+        )
+    return quote(name, safe=_PLAIN, errors="replace")
 
 
 def _mapping(text: str) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from kubeharden.edges.cluster.client import segment
 from kubeharden.edges.cluster.objects import Objects
 from kubeharden.edges.ports import NodeStatus, Stream
 from kubeharden.errors import ClusterError
@@ -28,7 +29,9 @@ class Cluster(Objects):
     def kubelet_config(self, node: str) -> dict[str, Any] | None:
         """Return the effective configuration of a node's kubelet (``/configz``), or None where it does not serve it."""
         try:
-            found = self._client.call("GET", f"/api/v1/nodes/{node}/proxy/configz").get("kubeletconfig")
+            found = self._client.call("GET", f"/api/v1/nodes/{segment(node)}/proxy/configz").get(
+                "kubeletconfig"
+            )
         except ClusterError:
             return None
         return found if isinstance(found, dict) else None
@@ -95,7 +98,7 @@ class Cluster(Objects):
             self._may_ask_kubelets = self.may("get", "Node", subresource="proxy")
         if not self._may_ask_kubelets:
             return ""
-        return self._client.text(f"/api/v1/nodes/{node}/proxy/healthz", again=False).strip()
+        return self._client.text(f"/api/v1/nodes/{segment(node)}/proxy/healthz", again=False).strip()
 
     def wait_until_up(self, seconds: float = UP_SECONDS) -> None:
         """Wait until the API server is healthy.
@@ -121,7 +124,7 @@ class Cluster(Objects):
         Raises:
             ClusterError: there is no such node, or the server cannot be asked now.
         """
-        item = self._client.call("GET", f"/api/v1/nodes/{node}", again=False)
+        item = self._client.call("GET", f"/api/v1/nodes/{segment(node)}", again=False)
         conditions = item.get("status", {}).get("conditions", ())
         ready: dict[str, Any] = next((c for c in conditions if c["type"] == "Ready"), {})
         return NodeStatus(

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import base64
+import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes.client
 import urllib3
-from kubernetes.client.rest import should_bypass_proxies
 from kubernetes.config.kube_config import FileOrData, KubeConfigLoader
 
 from kubeharden.edges.cluster.plugin import Plugin
 from kubeharden.edges.ports import Clock
 from kubeharden.errors import ClusterError
-from kubeharden.facts.kubeconfig import Choice, proxy_problem
+from kubeharden.facts.kubeconfig import Choice
+from kubeharden.facts.proxies import environment_proxy, proxy_login, proxy_problem
 from kubeharden.formats import read_file
 from kubeharden.redaction import Redactor
 
@@ -60,7 +62,7 @@ class Credential:
             names = ("client-certificate", "client-key")
             files = (FileOrData(user, name, file_base_path=str(self._folder)).as_file() for name in names)
             settings.cert_file, settings.key_file = files
-        self._check_proxy(settings)
+        self._set_proxy(settings)
         self._check_certificates(settings)
         if self._choice.user.get("auth-provider") and _TOKEN not in settings.api_key:
             name = self._choice.user["auth-provider"].get("name")
@@ -104,14 +106,25 @@ class Credential:
     def _refresh(self, settings: kubernetes.client.Configuration) -> None:
         settings.api_key[_TOKEN] = f"Bearer {self._token()}"
 
-    def _check_proxy(self, settings: kubernetes.client.Configuration) -> None:
-        """Check a proxy that the environment names; that of the kubeconfig was checked."""
-        problem = proxy_problem(settings.proxy) if settings.proxy else ""
-        if problem and not should_bypass_proxies(settings.host, settings.no_proxy or ""):
+    def _set_proxy(self, settings: kubernetes.client.Configuration) -> None:
+        """Set the proxy that kubectl would use; the client's own choice is another one.
+
+        Raises:
+            ClusterError: it cannot be used.
+        """
+        own = self._choice.cluster.get("proxy-url") or ""
+        named = "" if own else environment_proxy(settings.host, os.environ)
+        if problem := proxy_problem(named) if named else "":
             raise ClusterError(
                 f"cannot use {self._source}: the environment names a proxy for {settings.host} (HTTPS_PROXY and the "
                 f"like): {problem}"
             )
+        settings.proxy = own or named or None
+        settings.no_proxy = None
+        if settings.proxy and (login := proxy_login(settings.proxy)):
+            for password in (login, urlsplit(settings.proxy).password or ""):
+                self._redactor.remember(password.rpartition(":")[2])
+            settings.proxy_headers = urllib3.make_headers(proxy_basic_auth=login)
 
     def _check_certificates(self, settings: kubernetes.client.Configuration) -> None:
         """Check the certificates: the client would with a request, and ask a terminal for a key's passphrase."""

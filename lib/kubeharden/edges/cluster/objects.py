@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from kubeharden.edges.clock import SystemClock
-from kubeharden.edges.cluster.client import Client
+from kubeharden.edges.cluster.client import Client, segment
 from kubeharden.edges.cluster.compact import Keeper
 from kubeharden.edges.ports import Clock, Told, Written
 from kubeharden.errors import (
@@ -141,7 +141,7 @@ class Objects:
             StaleError: there is one already.
             ClusterError: the server refuses.
         """
-        path = self._place(manifest["kind"], "", manifest["metadata"].get("namespace", ""))
+        path = self._place(manifest["kind"], None, manifest["metadata"].get("namespace", ""))
         return self._client.call("POST", path, manifest, what=what)
 
     def replace(
@@ -250,13 +250,14 @@ class Objects:
         item = self.replace(change.manifest, change.name, warnings)
         return Written({"kind": change.manifest["kind"], **item}, tuple(warnings))
 
-    def _place(self, kind: str, name: str, namespace: str) -> str:
+    def _place(self, kind: str, name: str | None, namespace: str) -> str:
+        """Return the path of an object, or of all those of its kind for None."""
         resource = RESOURCES[kind]
         path = self._path(resource, namespace or None)
         if path is None:
             versions = " or ".join(resource.api_versions)
-            raise ClusterError(f"{kind} {name}: the server does not serve {versions}")
-        return f"{path}/{name}" if name else path
+            raise ClusterError(f"{kind} {name or ''}: the server does not serve {versions}")
+        return path if name is None else f"{path}/{segment(name)}"
 
     def api_version(self, kind: str) -> str:
         """Return the apiVersion in which the server has a kind; empty where it has it in none that is known here."""
@@ -272,7 +273,9 @@ class Objects:
             return None
         base = f"/api/{version}" if "/" not in version else f"/apis/{version}"
         return (
-            f"{base}/namespaces/{namespace}/{resource.plural}" if namespace else f"{base}/{resource.plural}"
+            f"{base}/namespaces/{segment(namespace)}/{resource.plural}"
+            if namespace
+            else f"{base}/{resource.plural}"
         )
 
     def _resources(self, base: str) -> Mapping[str, Mapping[str, Any]]:

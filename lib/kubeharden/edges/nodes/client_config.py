@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kubeharden.edges import programs
+from kubeharden.edges.nodes.known_command import NAME, split_arguments
 from kubeharden.errors import NodeError
 from kubeharden.inputs.inventory import SSH_PORT
 
@@ -32,12 +33,13 @@ _KNOWN = (
 _AGENT = "SSH_AUTH_SOCK"
 # What is not followed, the values with which it does nothing, and the way out.
 _REFUSED = {
-    "knownhostscommand": ((NONE,), "put its keys into a file, and name that (ssh.known_hosts)"),
     "pkcs11provider": ((NONE,), "add the token to the agent: ssh-add -s PROVIDER"),
     "bindinterface": ((NONE,), "say BindAddress in its place"),
     "proxyusefdpass": (("no",), "use a ProxyCommand that passes the data on"),
     "pubkeyauthentication": (("yes", "true", "unbound", "host-bound"), "a login here needs a key"),
 }
+# What stands for something in KnownHostsCommand alone, before a key is shown.
+_OF_KNOWN_COMMAND = {"H": NAME, "I": "HOSTNAME"}
 _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 
@@ -54,6 +56,8 @@ class Target:
         agent: the agent's socket; empty for none.
         known_hosts: files of host keys.
         alias: the name under which its host key is known; empty for its own.
+        known_command: a program that prints lines of known_hosts, and its arguments, with ``known_command.NAME`` for
+            the name that is looked for; nothing for none.
         revoked: a file of keys that no host may show; empty for none.
         jumps: the hosts through which it is reached, the first one first.
         proxy_command: what connects to it; empty for nothing.
@@ -68,6 +72,7 @@ class Target:
     identities_only: bool = False
     agent: str = ""
     known_hosts: tuple[str, ...] = ()
+    known_command: tuple[str, ...] = ()
     alias: str = ""
     revoked: str = ""
     jumps: tuple[str, ...] = ()
@@ -131,7 +136,7 @@ def resolve(
         said = done.stderr.decode(errors="replace").strip()[-500:]
         raise NodeError(f"OpenSSH cannot resolve its client configuration for {host} (ssh -G {host}): {said}")
     found = target_of(host, done.stdout.decode(errors="surrogateescape"), os.environ)
-    return replace(found, known_hosts=known) if known else found
+    return replace(found, known_hosts=known, known_command=()) if known else found
 
 
 def target_of(name: str, text: str, environment: Mapping[str, str]) -> Target:
@@ -178,15 +183,18 @@ def target_of(name: str, text: str, environment: Mapping[str, str]) -> Target:
         "L": socket.gethostname().partition(".")[0],
     }
 
-    def expand(value: str, keyword: str) -> str:
+    def fill(value: str, keyword: str, more: Mapping[str, str]) -> str:
         def stands_for(match: re.Match[str]) -> str:
             if match[2]:
                 return environment.get(match[2], "")
-            if match[1] not in tokens:
+            if (found := {**tokens, **more}.get(match[1])) is None:
                 raise _refusal(name, f"{keyword} {value}", f"write out what %{match[1]} stands for")
-            return tokens[match[1]]
+            return found
 
-        return _in_home(re.sub(r"%(.)|\$\{(\w+)\}", stands_for, value), home)
+        return re.sub(r"%(.)|\$\{(\w+)\}", stands_for, value)
+
+    def expand(value: str, keyword: str) -> str:
+        return _in_home(fill(value, keyword, {}), home)
 
     identities = tuple(expand(value, "identityfile") for value in found["identityfile"] if value != NONE)
     for value in found["certificatefile"]:
@@ -207,6 +215,10 @@ def target_of(name: str, text: str, environment: Mapping[str, str]) -> Target:
             for keyword in ("userknownhostsfile", "globalknownhostsfile")
             for path in _paths(expand(get(keyword), keyword), home)
         ),
+        known_command=tuple(
+            fill(word, "knownhostscommand", _OF_KNOWN_COMMAND) if number else word
+            for number, word in enumerate(_known_command(name, get("knownhostscommand")))
+        ),
         alias="" if alias == NONE else alias,
         revoked="" if get("revokedhostkeys") == NONE else expand(get("revokedhostkeys"), "revokedhostkeys"),
         jumps=() if proxy_jump == NONE else tuple(proxy_jump.split(",")),
@@ -214,6 +226,29 @@ def target_of(name: str, text: str, environment: Mapping[str, str]) -> Target:
         family=_FAMILIES.get(get("addressfamily"), socket.AF_UNSPEC),
         bind_address="" if get("bindaddress") == NONE else get("bindaddress"),
     )
+
+
+def _known_command(name: str, text: str) -> list[str]:
+    """Return the words of KnownHostsCommand; nothing for none.
+
+    Raises:
+        NodeError: it cannot be followed.
+    """
+    if text == NONE:
+        return []
+    what = f"knownhostscommand {text}"
+    if found := re.search(r"(?<!%)(?:%%)*(%[tfK])", text):
+        way_out = "put its keys into a file, and name that (ssh.known_hosts)"
+        raise _refusal(
+            name, what, f"{found[1]} is about a key that is shown, which is not known before; {way_out}"
+        )
+    try:
+        words = split_arguments(text)
+    except ValueError as error:
+        raise _refusal(name, what, str(error)) from None
+    if not words or not words[0].startswith("/"):
+        raise _refusal(name, what, "write the whole path of the program, as OpenSSH wants it")
+    return words
 
 
 def _paths(text: str, home: str) -> Sequence[str]:

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -84,7 +84,14 @@ class KnownHosts:
                     for name in set(entry.names.lower().split(",")):
                         self._plain[name].append(entry)
 
-    def of(self, host: str, port: int, alias: str, revoked: str = "") -> HostKeys:
+    def of(
+        self,
+        host: str,
+        port: int,
+        alias: str,
+        revoked: str = "",
+        ask: Callable[[str], tuple[Entry, ...]] | None = None,
+    ) -> HostKeys:
         """Return what is known of a host.
 
         Args:
@@ -92,15 +99,21 @@ class KnownHosts:
             port: where it listens.
             alias: ``HostKeyAlias``; empty for none.
             revoked: ``RevokedHostKeys``; empty for none.
+            ask: what else there is to know of a name: ``KnownHostsCommand``; None for nothing.
         """
         plain = (alias or host).lower()
-        if alias or port == SSH_PORT:
-            return HostKeys(plain, self._about(plain), (), self.paths, plain, revoked)
-        own = self._about(f"[{plain}]:{port}")
-        return HostKeys(f"[{plain}]:{port}", own, self._about(plain), self.paths, plain, revoked)
+        name = plain if alias or port == SSH_PORT else f"[{plain}]:{port}"
+        paths, ask = (self.paths, _nothing) if ask is None else ((*self.paths, "KnownHostsCommand"), ask)
+        own = (*self._about(name), *ask(name))
+        without_port = () if name == plain else (*self._about(plain), *(() if own else ask(plain)))
+        return HostKeys(name, own, without_port, paths, plain, revoked)
 
     def _about(self, name: str) -> tuple[Entry, ...]:
         return (*self._plain.get(name, ()), *(entry for entry in self._others if entry.matches(name)))
+
+
+def _nothing(_name: str) -> tuple[Entry, ...]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -274,12 +287,22 @@ def _read(path: Path) -> Iterable[Entry]:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return
+    yield from entries_in(text, str(path))
+
+
+def entries_in(text: str, source: str) -> Iterable[Entry]:
+    """Yield the lines of known_hosts in a text.
+
+    Args:
+        text: of a file, or what a program printed.
+        source: what the text is, for messages.
+    """
     for number, line in enumerate(text.split("\n"), start=1):
         found = _LINE.match(line.rstrip("\r"))
         if found is None or found[2].startswith("#") or found[1] not in (None, AUTHORITY, REVOKED):
             continue
         yield Entry(
-            f"{path}, line {number}", found[1] or "", found[2], found[3], wire_key(found[3], found[4] or "")
+            f"{source}, line {number}", found[1] or "", found[2], found[3], wire_key(found[3], found[4] or "")
         )
 
 

@@ -19,6 +19,7 @@ import paramiko
 from fabric import Config, Connection
 from paramiko.config import SSHConfig
 
+from kubeharden.edges.nodes import known_command
 from kubeharden.edges.nodes.client_config import Target, resolve
 from kubeharden.edges.nodes.known_hosts import HostKeys, KnownHosts, Verify
 from kubeharden.edges.nodes.login_keys import KeyFiles, LoginKeys
@@ -211,7 +212,7 @@ class Ssh:
             proxy_command: what makes the connection, where none of these does; empty for nothing.
         """
         seconds = self.inventory.ssh.connect_timeout
-        keys, known = LoginKeys(target, self._key_files), self._known_hosts(target)
+        keys, known = LoginKeys(target, self._key_files), self._known_hosts(name, target)
         settings = {
             **dict.fromkeys(("banner_timeout", "auth_timeout", "channel_timeout"), seconds),
             "auth_strategy": keys,
@@ -249,13 +250,18 @@ class Ssh:
             )
         return connection
 
-    def _known_hosts(self, target: Target) -> HostKeys:
-        """Return what is known of a host; each file is read once."""
+    def _known_hosts(self, name: str, target: Target) -> HostKeys:
+        """Return what is known of a host; each file is read once. Every error names the node."""
         with self._lock:
             if target.known_hosts not in self._known:
                 self._known[target.known_hosts] = KnownHosts(target.known_hosts)
             known = self._known[target.known_hosts]
-        return known.of(target.host, target.port, target.alias, target.revoked)
+        command, seconds = target.known_command, self.inventory.ssh.connect_timeout
+        ask = (lambda wanted: known_command.ask(command, wanted, seconds)) if command else None
+        try:
+            return known.of(target.host, target.port, target.alias, target.revoked, ask)
+        except NodeError as error:
+            raise NodeError(f"{name}: {error}") from None
 
     def _socket(self, target: Target, via: Sequence[str], proxy_command: str) -> Any:
         """Return what the connection goes over."""

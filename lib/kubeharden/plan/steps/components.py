@@ -20,6 +20,7 @@ from kubeharden.plan.service_files import (
     config_changes,
     config_target,
     ends_by_itself,
+    other_documents,
     unit_changes,
     unreadable,
     written_anew,
@@ -99,6 +100,8 @@ class _Planner:
             self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
         self._comments(node, service, migration, written)
         if named and written is not None and (why := ends_by_itself(service)):
+            self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
+        if named and (why := other_documents(service, named)):
             self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
         self._unknown_fields(node, service, migration, path)
         self._closing(node, service, migration)
