@@ -26,6 +26,7 @@ from kubeharden.formats import (
     tree_of,
 )
 
+_ALIAS = re.compile(r"[ \t]*:[ \t]+(\*[^\s,\[\]{}]+)")
 MERGE = "tag:yaml.org,2002:merge"
 _INDENT = re.compile(r'\n([ \t]+)"')
 
@@ -135,14 +136,18 @@ class _Changes:
             if key.tag == MERGE:
                 continue  # what it stands for is the anchor's
             if name not in new:
-                yield self._line_start(key), self._line_end(self._end(value)), ""
+                yield self._line_start(key), self._line_end(self._end(value, key)), ""
             elif not _is_same(old[name], new[name]):
                 yield from self._of_value(key, value, old[name], new[name])
         added = {name: value for name, value in new.items() if name not in old}
         if added:
-            yield self._insertion(node.value[-1][1], _lines_at(added, node.start_mark.column))
+            last = node.value[-1]
+            yield self._insertion(self._end(last[1], last[0]), _lines_at(added, node.start_mark.column))
 
     def _of_value(self, key: yaml.Node, value: yaml.Node, old: Any, new: Any) -> Iterator[Change]:
+        if alias := self._alias(key, value):
+            yield *alias.span(1), json.dumps(new, ensure_ascii=False)
+            return
         if isinstance(value, yaml.MappingNode) and _is_block(value) and isinstance(new, dict) and new:
             yield from self.within(value, old, new)
             return
@@ -167,17 +172,24 @@ class _Changes:
         for item in items[kept:]:
             yield self._line_start(item), self._line_end(self._end(item)), ""
         if new[kept:]:
-            yield self._insertion(items[-1], _lines_at(list(new[kept:]), column))
+            yield self._insertion(self._end(items[-1]), _lines_at(list(new[kept:]), column))
 
-    def _insertion(self, last: yaml.Node, words: str) -> Change:
-        at = self._line_end(self._end(last))
+    def _insertion(self, end: int, words: str) -> Change:
+        at = self._line_end(end)
         return at, at, words if self._text[at - 1 : at] == "\n" else f"\n{words}"
 
-    def _end(self, node: yaml.Node) -> int:
-        """Return where a value ends; a collection in block style ends with its last part."""
+    def _alias(self, key: yaml.Node, value: yaml.Node) -> re.Match[str] | None:
+        """Return the alias that stands behind a key: the parser gives the place of what it stands for."""
+        is_alias = value.start_mark.index < key.start_mark.index
+        return _ALIAS.match(self._text, key.end_mark.index) if is_alias else None
+
+    def _end(self, node: yaml.Node, key: yaml.Node | None = None) -> int:
+        """Return where a value ends, behind its key; a collection in block style ends with its last part."""
+        if key is not None and (alias := self._alias(key, node)):
+            return alias.end()
         if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
             last = node.value[-1]
-            return self._end(last[1] if isinstance(last, tuple) else last)
+            return self._end(last[1], last[0]) if isinstance(last, tuple) else self._end(last)
         start, end = int(node.start_mark.index), int(node.end_mark.index)
         return start + len(self._text[start:end].rstrip())
 
