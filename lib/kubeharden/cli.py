@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from kubeharden import __version__
 from kubeharden.errors import KubehardenError, ParameterError
@@ -35,11 +35,16 @@ from kubeharden.show.records_view import (
     names_on_lines,
     register_view,
     run_view,
+    verdict_text,
 )
 from kubeharden.show.register_pages import comparison_page, run_page, write_register
 
 WELL, WRONG, USAGE = 0, 1, 2
-Commands = argparse._SubParsersAction
+# Words of help that several commands have.
+ONE_RUN = "the run's folder, its name in the project's outputs/, its change, or last"
+RUNS = "the folder of runs; else the project's outputs/"
+ELSE_KEY = "else $KUBEHARDEN_SIGNING_KEY, git's, or one of ~/.ssh"
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -97,18 +102,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(redactor=Redactor())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    _add_init(commands)
-    _add_notebook(commands)
-    sub = commands.add_parser("seal", help="add the executed notebook to a run's record, and sign the record")
-    sub.add_argument("run", help="the run's folder, its name in the project's outputs/, its change, or last")
+    words = "make a folder to work in, with the notebooks, the policies and an example of an inventory"
+    sub = _add(commands, "init", _init, words)
+    sub.add_argument("folder", type=Path, help="the folder; what is there already stays as it is")
+
+    words = "copy one of the project's notebooks into outputs/, to work in"
+    sub = _add(commands, "notebook", _notebook, words)
+    sub.add_argument("kind", choices=sorted(notebooks()), help="which notebook")
+    sub.add_argument("name", help="what the copy is called, such as the change: CHG-4711")
+
+    words = "add the executed notebook to a run's record, and sign the record"
+    sub = _add(commands, "seal", _seal, words, ONE_RUN)
     what = sub.add_mutually_exclusive_group(required=True)
     what.add_argument("notebook", nargs="?", type=Path, help="the executed notebook")
     what.add_argument("--no-notebook", action="store_true", help="for a run whose notebook is lost")
-    sub.add_argument(
-        "--key",
-        default="",
-        help="SSH key to sign with; else $KUBEHARDEN_SIGNING_KEY, git's, or one of ~/.ssh",
-    )
+    sub.add_argument("--key", default="", help=f"SSH key to sign with; {ELSE_KEY}")
     sub.add_argument(
         "--timestamp-url",
         default="",
@@ -116,55 +124,52 @@ def _parser() -> argparse.ArgumentParser:
         help="a time-stamp authority (RFC 3161), whose time is kept; else $KUBEHARDEN_TIMESTAMP_URL, or none",
     )
     _add_certificates(sub)
-    sub.set_defaults(command=_seal)
 
-    sub = commands.add_parser(
-        "sign-off", help="sign the result of a sealed run, as a second person who has seen it"
-    )
-    sub.add_argument("run", help="the run's folder, its name in the project's outputs/, its change, or last")
+    words = "sign the result of a sealed run, as a second person who has seen it"
+    sub = _add(commands, "sign-off", _sign_off, words, ONE_RUN)
     sub.add_argument("--words", default="", help="what you say of the result")
-    sub.add_argument(
-        "--key",
-        default="",
-        help="your SSH key; else $KUBEHARDEN_SIGNING_KEY, git's, or one of ~/.ssh",
-    )
+    sub.add_argument("--key", default="", help=f"your SSH key; {ELSE_KEY}")
     sub.add_argument(
         "--signers",
         default="",
         metavar="FILE",
         help="whose seals count: a public key or allowed signers; else the seal must hold by its own key",
     )
-    sub.set_defaults(command=_sign_off)
 
-    sub = commands.add_parser(
-        "verify", help="check that runs are as they were sealed; without a cluster and without Jupyter"
-    )
+    words = "check that runs are as they were sealed; without a cluster and without Jupyter"
+    sub = _add(commands, "verify", _verify, words)
     sub.add_argument("runs", nargs="+", metavar="run", help="a run's folder or name, or a folder of runs")
     _add_signers(sub)
     _add_oldest(sub)
     _add_certificates(sub)
-    sub.set_defaults(command=_verify)
 
     _add_lists(commands)
 
-    sub = commands.add_parser("push", help="copy a sealed run to S3, and read the copy back")
-    sub.add_argument("run", help="the run's folder, its name in the project's outputs/, its change, or last")
+    sub = _add(commands, "push", _push, "copy a sealed run to S3, and read the copy back", ONE_RUN)
     sub.add_argument("url", help="s3://BUCKET/PREFIX")
-    sub.set_defaults(command=_push)
 
-    sub = commands.add_parser(
-        "clean-nodes", help="remove what kubeharden keeps on the nodes: its units, and the backups of changes"
-    )
+    words = "remove what kubeharden keeps on the nodes: its units, and the backups of changes"
+    sub = _add(commands, "clean-nodes", _clean_nodes, words)
     sub.add_argument("--inventory", required=True, type=Path, metavar="FILE", help="the inventory")
     sub.add_argument("nodes", nargs="*", metavar="node", help="only these; else all of the inventory")
-    sub.set_defaults(command=_clean_nodes)
     return parser
 
 
-def _add_lists(commands: Commands[argparse.ArgumentParser]) -> None:
+def _add(
+    commands: Commands, name: str, command: Callable[[argparse.Namespace], int], words: str, run: str = ""
+) -> argparse.ArgumentParser:
+    """Add a command; one that is about a run has that as its first argument, with these words."""
+    sub = commands.add_parser(name, help=words)
+    sub.set_defaults(command=command)
+    if run:
+        sub.add_argument("run", help=run)
+    return sub
+
+
+def _add_lists(commands: Commands) -> None:
     """Add the commands that show runs."""
-    sub = commands.add_parser("records", help="list the runs and their results")
-    sub.add_argument("folder", nargs="?", default="", help="the folder of runs; else the project's outputs/")
+    sub = _add(commands, "records", _records, "list the runs and their results")
+    sub.add_argument("folder", nargs="?", default="", help=RUNS)
     sub.add_argument("--node", default="", help="only runs that changed this node")
     sub.add_argument(
         "--object",
@@ -174,103 +179,56 @@ def _add_lists(commands: Commands[argparse.ArgumentParser]) -> None:
         help="only runs that changed an object or service whose name has this text",
     )
     sub.add_argument("--user", default="", help="only runs by this login or Kubernetes user")
-    sub.add_argument(
-        "--since",
-        default="",
-        metavar="TIME",
-        help="only runs from this day or time on (UTC): 2026-11-01T08:30",
-    )
-    sub.add_argument(
-        "--until", default="", metavar="TIME", help="only runs up to this day or time, itself included"
-    )
+    since = "only runs from this day or time on (UTC): 2026-11-01T08:30"
+    sub.add_argument("--since", default="", metavar="TIME", help=since)
+    until = "only runs up to this day or time, itself included"
+    sub.add_argument("--until", default="", metavar="TIME", help=until)
     sub.add_argument("--verify", action="store_true", help="verify each run; about 10 ms a run")
     sub.add_argument("--json", action="store_true", help="as JSON")
     _add_signers(sub)
     _add_oldest(sub)
-    sub.set_defaults(command=_records)
 
-    sub = commands.add_parser(
-        "show", help="show one run: who ran it, its changes and results, and whether its seal holds"
-    )
-    sub.add_argument("run", help="the run's folder, its name in the project's outputs/, its change, or last")
+    words = "show one run: who ran it, its changes and results, and whether its seal holds"
+    sub = _add(commands, "show", _show, words, ONE_RUN)
     form = sub.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="the record itself")
     _add_page(sub, form)
     _add_signers(sub)
-    sub.set_defaults(command=_show)
 
-    sub = commands.add_parser("diff", help="show the differences between two runs")
-    sub.add_argument("run", help="one run's folder or name")
+    sub = _add(commands, "diff", _diff, "show the differences between two runs", "one run's folder or name")
     sub.add_argument("other", help="the other run's folder or name")
     _add_page(sub, sub)
-    sub.set_defaults(command=_diff)
 
-    sub = commands.add_parser(
-        "register", help="write the register as pages that open from a file: index.html in the folder of runs"
-    )
-    sub.add_argument("folder", nargs="?", default="", help="the folder of runs; else the project's outputs/")
+    words = "write the register as pages that open from a file: index.html in the folder of runs"
+    sub = _add(commands, "register", _register, words)
+    sub.add_argument("folder", nargs="?", default="", help=RUNS)
     _add_signers(sub)
     _add_certificates(sub)
-    sub.set_defaults(command=_register)
 
 
 def _add_page(parser: argparse.ArgumentParser, form: argparse._ActionsContainer) -> None:
-    form.add_argument(
-        "--html", action="store_true", help="as a page that opens from a file, and can be printed"
-    )
-    parser.add_argument(
-        "-o", "--output", default="", metavar="FILE", help="where the page goes; else it is printed"
-    )
-
-
-def _add_notebook(commands: Any) -> None:
-    sub = commands.add_parser(
-        "notebook",
-        help="copy one of the project's notebooks into outputs/, to work in",
-    )
-    sub.add_argument("kind", choices=sorted(notebooks()), help="which notebook")
-    sub.add_argument("name", help="what the copy is called, such as the change: CHG-4711")
-    sub.set_defaults(command=_notebook)
+    words = "as a page that opens from a file, and can be printed"
+    form.add_argument("--html", action="store_true", help=words)
+    words = "where the page goes; else it is printed"
+    parser.add_argument("-o", "--output", default="", metavar="FILE", help=words)
 
 
 def _add_oldest(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--oldest",
-        default="",
-        metavar="RUN",
-        help="the oldest run that is kept: those before it were removed on purpose",
-    )
+    words = "the oldest run that is kept: those before it were removed on purpose"
+    parser.add_argument("--oldest", default="", metavar="RUN", help=words)
 
 
 def _add_certificates(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--timestamp-ca",
-        default="",
-        metavar="FILE",
-        help="the certificates of time-stamp authorities that count (PEM); else $KUBEHARDEN_TIMESTAMP_CA",
-    )
+    words = "the certificates of time-stamp authorities that count (PEM); else $KUBEHARDEN_TIMESTAMP_CA"
+    parser.add_argument("--timestamp-ca", default="", metavar="FILE", help=words)
 
 
 def _add_signers(parser: argparse.ArgumentParser) -> None:
     whose = parser.add_mutually_exclusive_group()
-    whose.add_argument(
-        "--allowed-signers",
-        default="",
-        metavar="FILE",
-        help="whose signatures count: allowed signers, see ssh-keygen(1)",
-    )
-    whose.add_argument(
-        "--key", default="", metavar="PUBKEY", help="the one public key whose signatures count"
-    )
-
-
-def _add_init(commands: Any) -> None:
-    sub = commands.add_parser(
-        "init",
-        help="make a folder to work in, with the notebooks, the policies and an example of an inventory",
-    )
-    sub.add_argument("folder", type=Path, help="the folder; what is there already stays as it is")
-    sub.set_defaults(command=_init)
+    words = "whose signatures count: allowed signers, see ssh-keygen(1)"
+    whose.add_argument("--allowed-signers", default="", metavar="FILE", help=words)
+    words = "the one public key whose signatures count"
+    whose.add_argument("--key", default="", metavar="PUBKEY", help=words)
 
 
 def _init(given: argparse.Namespace) -> int:
@@ -319,7 +277,7 @@ def _verify(given: argparse.Namespace) -> int:
         verdicts = [found for text in given.runs for found in _verdicts(text, signers, given.oldest, ca)]
         _say(given, f"Signatures that count: {signers.words}")
     for verdict in verdicts:
-        _print(given, _verdict_text(verdict))
+        _print(given, verdict_text(verdict))
     return WRONG if any(verdict.wrong for verdict in verdicts) else WELL
 
 
@@ -491,21 +449,6 @@ def _verdicts(text: str, signers: Signers, oldest: str, ca: bytes | None) -> lis
     if not runs_in(folder):
         raise ParameterError(f"{text}: there is no run in this folder")
     return verify_folder(folder, signers, oldest, ca=ca)
-
-
-def _verdict_text(verdict: Verdict) -> str:
-    name = one_line(verdict.folder.name)
-    lines = [f"✘ {name}"]
-    if verdict.rehearsal:
-        lines = [f"· {name}: rehearsal, not sealed"]
-    elif verdict.good:
-        lines = [f"✔ {name}: as sealed on {verdict.sealed}, by {verdict.signer} ({verdict.key})"]
-    if verdict.stamped:
-        lines.append(f"    ✔ trusted time: {verdict.stamped}")
-    if verdict.signed_off:
-        lines.append(f"    ✔ result signed off {one_line(verdict.signed_off)}")
-    wrong, notes = map(one_line, verdict.wrong), map(one_line, verdict.notes)
-    return "\n".join((*lines, *(f"    ✘ {text}" for text in wrong), *(f"    • {text}" for text in notes)))
 
 
 def _signers(given: argparse.Namespace) -> AbstractContextManager[Signers]:

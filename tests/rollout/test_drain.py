@@ -170,7 +170,7 @@ def test_a_node_that_was_cordoned_stays_cordoned(world: World) -> None:
         assert cordoned(world)
     assert cordoned(world)
     assert events == [Drained(NODE)]
-    assert uncordon_left_overs(drain) == []
+    assert uncordon_left_overs(drain, [].append) == []
     assert cordoned(world)
 
 
@@ -313,12 +313,12 @@ def test_the_cordon_of_a_person_after_that_of_a_dead_run_stays(big: World) -> No
     cordon_by_hand(big, off=True)
     cordon_by_hand(big)
     drain, events = a_drain(big)
-    assert uncordon_left_overs(drain) == []
+    assert uncordon_left_overs(drain, [].append) == []
     assert cordoned(big)
     assert drain.recordoned == [NODE]
     assert events == [LeftCordoned(NODE)]
     assert not {CORDONED_BY, CORDONED_AT} & annotations(big).keys()
-    assert uncordon_left_overs(a_drain(big)[0]) == []
+    assert uncordon_left_overs(a_drain(big)[0], [].append) == []
     assert cordoned(big)
 
 
@@ -326,7 +326,7 @@ def test_a_node_that_a_person_has_uncordoned_loses_the_mark_only(big: World) -> 
     a_drain(big)[0]._cordon(NODE)
     cordon_by_hand(big, off=True)
     drain, events = a_drain(big)
-    assert uncordon_left_overs(drain) == []
+    assert uncordon_left_overs(drain, [].append) == []
     assert (drain.recordoned, events) == ([], [])
     assert CORDONED_BY not in annotations(big)
 
@@ -344,5 +344,5 @@ def test_before_1_12_there_is_no_such_taint_and_the_mark_counts() -> None:
     world = World("article-1.10")
     a_drain(world)[0]._cordon(NODE)
     assert annotations(world).keys() & {CORDONED_BY, CORDONED_AT} == {CORDONED_BY}
-    assert uncordon_left_overs(a_drain(world)[0]) == [NODE]
+    assert uncordon_left_overs(a_drain(world)[0], [].append) == [NODE]
     assert not cordoned(world)

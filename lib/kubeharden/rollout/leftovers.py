@@ -60,8 +60,8 @@ def wait_for_open_changes(
     return waited
 
 
-def uncordon_left_overs(drain: Drain) -> list[str]:
-    """Uncordon the nodes that dead runs have left cordoned, and return their names.
+def uncordon_left_overs(drain: Drain, say: Callable[[str], None]) -> list[str]:
+    """Uncordon the nodes that dead runs have left cordoned, say so, and return their names.
 
     Only the run that has the cluster's lock may call this: a run that goes on has its nodes cordoned, too. A node that
     somebody has cordoned since stays cordoned.
@@ -69,4 +69,14 @@ def uncordon_left_overs(drain: Drain) -> list[str]:
     Raises:
         ClusterError: the server refuses, or cannot be reached.
     """
-    return [node for node in drain.marks() if drain.uncordon(node)]
+    uncordoned = [node for node in drain.marks() if drain.uncordon(node)]
+    if uncordoned:
+        say(
+            f"An earlier run had left these nodes cordoned; they are uncordoned now: {', '.join(uncordoned)}."
+        )
+    if drain.recordoned:
+        say(
+            "An earlier run had cordoned these nodes, and somebody has cordoned them again since: they stay "
+            f"cordoned: {', '.join(drain.recordoned)}."
+        )
+    return uncordoned

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from kubeharden.inputs.sources import source
+from kubeharden.inputs.inventory import Inventory
+from kubeharden.inputs.sources import OpenCluster, source
+from kubeharden.records.folder import Record
+from kubeharden.runs.kind import AnyKind
 from kubeharden.show.display import Message, View
 from kubeharden.show.run_views import header_view, tracked_words
 
-if TYPE_CHECKING:
-    from kubeharden.runs.run import Run
 
+def header_of(
+    kind: AnyKind,
+    inventory: Inventory,
+    record: Record,
+    user: str,
+    rehearsal: OpenCluster | None,
+    left_out: Sequence[str],
+    *,
+    tracked: bool,
+) -> View:
+    """Show what a run is: its change, mode, steps, cluster, nodes and record.
 
-def header_of(run: Run) -> View:
-    """Show what a run is: its change, mode, steps, cluster, nodes and record."""
-    p, mode, target = run.parameters, run.kind.mode, getattr(run.parameters, "target_release", "")
+    Args:
+        user: of the API.
+        left_out: the nodes of the inventory that the run leaves alone.
+        tracked: whether somebody works in the project's own notebook.
+    """
+    p, mode, target = kind.parameters, kind.mode, getattr(kind.parameters, "target_release", "")
     rows = [
         ("Change", p.change_id or "– (none given)"),
         ("Reason", p.reason or "– (none given)"),
@@ -22,21 +37,21 @@ def header_of(run: Run) -> View:
             "Mode",
             f"{mode}: {'reads and shows, changes nothing' if mode == 'plan' else 'carries the plan out'}",
         ),
-        ("Steps", ", ".join(run.kind.steps) if run.kind.plans else "none: it only looks"),
+        ("Steps", ", ".join(kind.steps) if kind.plans else "none: it only looks"),
         *([("Target release", target)] if target else []),
-        ("Cluster", f"{run.inventory.cluster}, API user {run.cluster.user or '(unnamed)'}"),
-        ("Nodes", ", ".join(node.name for node in run.inventory.nodes)),
-        *([("Nodes left out", ", ".join(run.left_out))] if run.left_out else []),
-        ("Record", str(run.record.folder)),
+        ("Cluster", f"{inventory.cluster}, API user {user or '(unnamed)'}"),
+        ("Nodes", ", ".join(node.name for node in inventory.nodes)),
+        *([("Nodes left out", ", ".join(left_out))] if left_out else []),
+        ("Record", str(record.folder)),
     ]
     clusters: list[tuple[str, ...]] = []
-    if run.rehearsal is not None:
+    if rehearsal is not None:
         clusters = [
             (name, text, "this one" if name == p.rehearsal else "")
             for name, text in source().available().items()
         ]
-    view = header_view(rows, clusters, str(run.rehearsal.directory) if run.rehearsal else "")
-    if run.notebook.is_tracked and run.person.is_there:
-        view.add(Message(tracked_words(run.kind.name)))
-    view.redactor = run.redactor
+    view = header_view(rows, clusters, str(rehearsal.directory) if rehearsal else "")
+    if tracked:
+        view.add(Message(tracked_words(kind.name)))
+    view.redactor = record.redactor
     return view

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
-from kubeharden.errors import KubehardenError
+from kubeharden.errors import KubehardenError, ParameterError, WindowError
 from kubeharden.facts import Facts
 from kubeharden.inputs.batch_size import BatchSize
 from kubeharden.inputs.inventory import Inventory, Network
-from kubeharden.inputs.parameters import ChangeParameters, RunParameters, check_confirm_timeout
+from kubeharden.inputs.parameters import (
+    ChangeParameters,
+    RunParameters,
+    changed_parameters,
+    check_confirm_timeout,
+)
+from kubeharden.inputs.window import Window
 from kubeharden.plan import Plan
 from kubeharden.plan.step import Right
+from kubeharden.plan.steps import names
 from kubeharden.rollout.rollout import Pace
 from kubeharden.show.display import View
 
@@ -161,3 +170,46 @@ def rollout_data(pace: Pace, inventory: Inventory, facts: Facts, *, ports: bool)
 
 
 AnyKind = Kind[Any]
+
+
+def check_step(step: str, kind: AnyKind) -> None:
+    """Refuse the name of a step that there is in no run.
+
+    Raises:
+        ParameterError: it is one.
+    """
+    known = list(dict.fromkeys((*kind.steps, *names())))
+    if step not in known:
+        close = difflib.get_close_matches(str(step), known, 1)
+        hint = f"; did you mean {close[0]}?" if close else "."
+        raise ParameterError(f"there is no step {step!r}{hint} There are: {', '.join(known)}")
+
+
+def check_parameters(began: RunParameters, now: RunParameters) -> None:
+    """Refuse to go on where a parameter was changed after the run began: the record says with which it did.
+
+    Raises:
+        ParameterError: one was.
+    """
+    if changed := changed_parameters(began, now):
+        lines = "\n".join(f"  {line}" for line in changed)
+        raise ParameterError(
+            f"nothing was touched, because parameters were changed after this run began:\n{lines}\nRun the cell with "
+            "runbook.start(globals()), and those after it, for a run with the new ones; or set them back"
+        )
+
+
+def check_window(parameters: ChangeParameters, now: datetime) -> None:
+    """Refuse to change anything outside the planned window.
+
+    Raises:
+        WindowError: it is not in the window.
+    """
+    if not parameters.window or parameters.outside_window:
+        return
+    window = Window.parse(parameters.window)
+    if not window.holds(now):
+        raise WindowError(
+            f"it is {now:%Y-%m-%d %H:%M} UTC, and this change is planned for {window}: nothing was changed. Run again "
+            "in that time, or with outside_window=True, which the record says"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import replace
 from types import MethodType
@@ -14,16 +13,13 @@ from kubeharden.errors import (
     ClusterError,
     KubehardenError,
     MigrationRefusedError,
-    ParameterError,
     ProofError,
     StoppedError,
-    WindowError,
 )
 from kubeharden.facts import Facts
 from kubeharden.inputs.inventory import Inventory
-from kubeharden.inputs.parameters import RunParameters, changed_parameters
+from kubeharden.inputs.parameters import RunParameters
 from kubeharden.inputs.sources import OpenCluster
-from kubeharden.inputs.window import Window
 from kubeharden.plan import Plan
 from kubeharden.plan.events import (
     Abandoned,
@@ -39,7 +35,6 @@ from kubeharden.plan.events import (
     Waited,
 )
 from kubeharden.plan.proof import compare
-from kubeharden.plan.steps import names
 from kubeharden.plan.timeline import Timeline
 from kubeharden.records.approval import Approval, check_approved, check_signer
 from kubeharden.records.executed_notebook import RUN_TYPE
@@ -51,7 +46,7 @@ from kubeharden.rollout.leftovers import uncordon_left_overs, wait_for_open_chan
 from kubeharden.rollout.lock import Lock
 from kubeharden.rollout.rollout import Rollout
 from kubeharden.runs.header import header_of
-from kubeharden.runs.kind import AnyKind, rollout_data
+from kubeharden.runs.kind import AnyKind, check_parameters, check_step, check_window, rollout_data
 from kubeharden.runs.practice import note_end
 from kubeharden.runs.preflight import preflight
 from kubeharden.runs.results import CHANGING, Results
@@ -161,7 +156,7 @@ class Run:
         Raises:
             ParameterError: a parameter does not fit this cluster, or was changed since the run began.
         """
-        self._check_parameters()
+        check_parameters(self.parameters, self._given())
         plan = self.kind.make_plan(self.facts, self.nodes.backup)
         plan = replace(plan, rollout=self._rollout_data())
         if self._plan is not None:
@@ -180,7 +175,7 @@ class Run:
     @verb
     def show(self, step: str) -> View:
         """Show what the plan holds for one step, in full: every setting's verdict, every diff."""
-        _check_step(step, self.kind)
+        check_step(step, self.kind)
         if step not in self.kind.steps:
             among = ", ".join(self.kind.steps)
             return View([Message(f"{step} is not among the steps of this run ({among}).")])
@@ -233,45 +228,16 @@ class Run:
 
     def _may_apply(self, step: str) -> tuple[Plan, str]:
         """Return the plan, and why a step of it is not carried out now; that is empty where it is."""
-        _check_step(step, self.kind)
-        self._check_parameters()
+        check_step(step, self.kind)
+        check_parameters(self.parameters, self._given())
         plan = self.current_plan
         words = self._why_not(plan, step)
         if not words and plan.of(step).needed:
-            self._check_window()
+            if self.rehearsal is None:  # which may be practised at any time
+                check_window(self.parameters, self.ports.clock.now())
             self._check_approval(plan)
             self._ask(plan, step)
         return plan, words
-
-    def _check_window(self) -> None:
-        """Refuse to change a real cluster outside the planned window; a rehearsal may be practised at any time.
-
-        Raises:
-            WindowError: it is not in the window.
-        """
-        p, now = self.parameters, self.ports.clock.now()
-        if self.rehearsal is not None or not p.window or p.outside_window:
-            return
-        window = Window.parse(p.window)
-        if not window.holds(now):
-            raise WindowError(
-                f"it is {now:%Y-%m-%d %H:%M} UTC, and this change is planned for {window}: nothing was changed. Run "
-                "again in that time, or with outside_window=True, which the record says"
-            )
-
-    def _check_parameters(self) -> None:
-        """Refuse to go on where a parameter was changed after the run began: the record says with which it did.
-
-        Raises:
-            ParameterError: one was, or is wrong now.
-        """
-        changed = changed_parameters(self.parameters, self._given())
-        if changed:
-            lines = "\n".join(f"  {line}" for line in changed)
-            raise ParameterError(
-                f"nothing was touched, because parameters were changed after this run began:\n{lines}\nRun the cell "
-                "with runbook.start(globals()), and those after it, for a run with the new ones; or set them back"
-            )
 
     def _ask(self, plan: Plan, step: str) -> None:
         """Ask the person who is there whether a step is to be carried out; where nobody is, it is.
@@ -446,17 +412,7 @@ class Run:
         left_over = self.lock.acquire()
         if left_over:
             self.say(f"The cluster was locked by a run that is dead ({left_over}): taken over.")
-        drain = self.rollout.drain(Stop())
-        uncordoned = uncordon_left_overs(drain)
-        if uncordoned:
-            self.say(
-                f"An earlier run had left these nodes cordoned; they are uncordoned now: {', '.join(uncordoned)}."
-            )
-        if drain.recordoned:
-            self.say(
-                "An earlier run had cordoned these nodes, and somebody has cordoned them again since: they stay "
-                f"cordoned: {', '.join(drain.recordoned)}."
-            )
+        uncordon_left_overs(self.rollout.drain(Stop()), self.say)
 
     def _release_lock(self) -> None:
         try:
@@ -474,25 +430,18 @@ class Run:
         self.emit(Approved(self.approval.plan, self.approval.how, self.approval.approver, self.approval.key))
         self._is_approved = True
 
+    def _header(self) -> View:
+        user, tracked = self.cluster.user, self.notebook.is_tracked and self.person.is_there
+        return header_of(
+            self.kind, self.inventory, self.record, user, self.rehearsal, self.left_out, tracked=tracked
+        )
+
     def _repr_html_(self) -> str:
-        return header_of(self)._repr_html_()
+        return self._header()._repr_html_()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:  # noqa: ARG002 - IPython's signature
         """Return which run this notebook is of, beside what is shown, for the seal."""
         return {RUN_TYPE: {"run": self.record.run, "folder": str(self.record.folder.absolute())}}
 
     def __repr__(self) -> str:
-        return str(header_of(self))
-
-
-def _check_step(step: str, kind: AnyKind) -> None:
-    """Refuse the name of a step that there is in no run.
-
-    Raises:
-        ParameterError: it is one.
-    """
-    known = list(dict.fromkeys((*kind.steps, *names())))
-    if step not in known:
-        close = difflib.get_close_matches(str(step), known, 1)
-        hint = f"; did you mean {close[0]}?" if close else "."
-        raise ParameterError(f"there is no step {step!r}{hint} There are: {', '.join(known)}")
+        return str(self._header())

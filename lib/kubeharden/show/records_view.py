@@ -156,3 +156,19 @@ def _seconds(value: float | None) -> str:
 
 def _minutes(time: str) -> str:
     return time[:16].replace("T", " ")
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """Return the verdict on one run as lines of a terminal."""
+    name = one_line(verdict.folder.name)
+    lines = [f"✘ {name}"]
+    if verdict.rehearsal:
+        lines = [f"· {name}: rehearsal, not sealed"]
+    elif verdict.good:
+        lines = [f"✔ {name}: as sealed on {verdict.sealed}, by {verdict.signer} ({verdict.key})"]
+    if verdict.stamped:
+        lines.append(f"    ✔ trusted time: {verdict.stamped}")
+    if verdict.signed_off:
+        lines.append(f"    ✔ result signed off {one_line(verdict.signed_off)}")
+    wrong, notes = map(one_line, verdict.wrong), map(one_line, verdict.notes)
+    return "\n".join((*lines, *(f"    ✘ {text}" for text in wrong), *(f"    • {text}" for text in notes)))
