@@ -195,7 +195,7 @@ soak: setup
 	KUBEHARDEN_SAMPLE=all $(BIN)/pytest -n $(WORKERS) --maxschedchunk 2
 	@for nodes in 1 3; do \
 	  echo "soak: every test of tests/lab on a cluster of $$nodes"; \
-	  $(MAKE) --no-print-directory lab-down test-lab-oldest NODES=$$nodes || exit 1; \
+	  KUBEHARDEN_SAMPLE=all $(MAKE) --no-print-directory lab-down test-lab-oldest NODES=$$nodes || exit 1; \
 	done
 	@echo "soak: 300 random flag sets of each component, judged by the real binaries"
 	@$(MAKE) --no-print-directory lab-down lab RELEASE=oldest NODES=2

@@ -124,6 +124,7 @@ def test_the_connection_is_cut(hand: Hands, worker: Node, tmp_path: Path) -> Non
     mended(hand, worker, change, "cut", cut)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("signalled", ["restarting", "waiting"])
 def test_the_script_is_killed(hand: Hands, worker: Node, tmp_path: Path, signalled: str) -> None:
     change, run = hand.edited(worker, "kubelet", louder), f"killed-{signalled}"

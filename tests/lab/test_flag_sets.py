@@ -1,7 +1,7 @@
 """Random flag sets of 1.20, judged by the 1.20.2 binaries: what they run with before and after the migration.
 
-KUBEHARDEN_FLAG_SETS=300 tries that many command lines of each component instead of 40. A failure names its seed;
-KUBEHARDEN_FLAG_SEED=SEED tries that one alone.
+KUBEHARDEN_FLAG_SETS=300 tries that many command lines of each component instead of a sample of 40. A failure names its
+seed; KUBEHARDEN_FLAG_SEED=SEED tries that one alone.
 """
 
 from __future__ import annotations
@@ -343,6 +343,7 @@ def test_kubelets_run_with_the_same_afterwards_but_for_what_the_profile_hardens(
     Verdicts().of(seeds(), judge, len(nodes)).check()
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "words",
     [
@@ -424,6 +425,7 @@ def test_no_flag_is_forgotten(tmp_path: Path) -> None:
         assert never_tried(component, tried) == set(), component
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("config", "outcome"),
     [
@@ -478,6 +480,7 @@ PROXY_BASE = ["kube-proxy", "--kubeconfig=/run/flag-sets/nowhere", "--conntrack-
               "--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0"]  # fmt: skip
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(("words", "address"), PROXY_ADDRESSES, ids=str)
 def test_kube_proxy_serves_at_the_same_addresses_afterwards(
     nodes: list[Node], words: list[str], address: str

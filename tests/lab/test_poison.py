@@ -44,11 +44,11 @@ def test_a_config_that_the_kubelet_rejects(worker: Node, at: Callable[..., Hands
     assert "kubelet did not come up; the files are as before, and kubelet runs as before" in words
 
 
-def test_a_kubelet_that_crashes_after_twenty_seconds(worker: Node, at: Callable[..., Hands]) -> None:
-    hand = at(settle=25)
+def test_a_kubelet_that_crashes_after_eight_seconds(worker: Node, at: Callable[..., Hands]) -> None:
+    hand = at(settle=12)
 
     def doomed(unit: str) -> str:
-        return unit.replace("ExecStart=/usr/bin/kubelet", "ExecStart=/usr/bin/timeout 20 /usr/bin/kubelet")
+        return unit.replace("ExecStart=/usr/bin/kubelet", "ExecStart=/usr/bin/timeout 8 /usr/bin/kubelet")
 
     words = poisoned(hand, hand.edited(worker, "kubelet", doomed))
     assert "kubelet did not come up; the files are as before, and kubelet runs as before" in words
