@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import paramiko
 
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden_rehearsal import Rehearsal
+from papermill_server import papermill_server
 
 ROOT = Path(__file__).parents[2]
 QUICK = Path(__file__).parent / "quick"  # modules that take the place of slow ones
@@ -90,7 +89,11 @@ def environment(*, s3: bool = False) -> dict[str, str]:
 
 @dataclass
 class Papermill:
-    """Runs ``papermill NOTEBOOK`` with parameters, in a process of its own; results go to ``folder``."""
+    """Runs ``papermill NOTEBOOK`` with parameters, in a process of its own; results go to ``folder``.
+
+    The process is not started as a user starts it; that is tried by ``notebooks/test_interrupted_papermill.py``,
+    ``records/test_record_engine.py`` and ``test_pages_run.py``.
+    """
 
     folder: Path
     source: str = "harden.ipynb"
@@ -104,16 +107,9 @@ class Papermill:
         # Saved once: papermill writes the whole notebook before and after each cell, which takes more than its start.
         given += ["--no-progress-bar", "--no-request-save-on-cell-execute"]
         source = os.path.relpath(ROOT / "notebooks" / self.source, cwd)
-        done = subprocess.run(
-            [sys.executable, "-m", "papermill", source, notebook, *words, *given],
-            cwd=cwd,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        return Executed(done.returncode, done.stdout + done.stderr, notebook, records)
+        line = [source, str(notebook), *words, *given]
+        status, output = papermill_server().run(line, cwd, environment(), 240)
+        return Executed(status, output, notebook, records)
 
 
 def on_node(rehearsal: Rehearsal, node: str, command: str) -> str:
