@@ -12,7 +12,7 @@ from hypothesis import settings
 import sampling
 from kubeharden.redaction import Redactor
 from kubeharden_rehearsal import Rehearsal
-from marks import MARKS, mark_of
+from marks import in_turns, mark_of
 from rehearsals import Rehearsals
 from support import QUICK, Papermill
 
@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(mark_of(item))
     sampling.leave_out(items)
-    items.sort(key=lambda item: MARKS.index(mark_of(item)))
+    items[:] = in_turns(items)
 
 
 @pytest.fixture(autouse=True)

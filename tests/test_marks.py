@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from _pytest.outcomes import Failed
 
 import sampling
 from kubeharden_rehearsal import Rehearsal
-from marks import MARKS, NODE, PAPERMILL, TESTS, WIDE
+from marks import MARKS, NODE, PAPERMILL, TESTS, WIDE, in_turns
 
 pytest_plugins = ["pytester"]
 
@@ -17,6 +18,28 @@ pytest_plugins = ["pytester"]
 def test_each_test_has_exactly_one_mark(request: pytest.FixtureRequest) -> None:
     marks = [[m.name for m in item.iter_markers() if m.name in MARKS] for item in request.session.items]
     assert {len(of_one) for of_one in marks} == {1}
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ("ffppwwwwnnnnNN", "pwwnnnnpwwNNff"),
+        ("fnw", "wnf"),
+        ("fpw", "pwf"),
+        ("fn", "nf"),
+        ("f", "f"),
+    ],
+)
+def test_what_waits_and_what_computes_take_turns_and_a_module_stays_together(files: str, wanted: str) -> None:
+    names = {
+        "p": "test_howtos.py",
+        "w": "rollout/test_order.py",
+        "n": "edges/test_nodes.py",
+        "N": "rehearsal/test_apiserver.py",
+        "f": "test_marks.py",
+    }
+    items = [SimpleNamespace(path=TESTS / names[letter], letter=letter) for letter in files]
+    assert "".join(item.letter for item in in_turns(items)) == wanted
 
 
 def test_what_the_list_names_is_there() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-# What takes longest comes first: it is begun first, so that no process waits for another at the end.
 MARKS = ("papermill", "node", "lab", "fleet", "wide", "fast")
 # Folders and files of tests with shells, servers and processes, whatever their fixtures.
 NODE = ("crash", "edges", "rehearsal", "records/test_record_kills.py", "releases/test_help.py")
@@ -51,6 +52,27 @@ def mark_of(item: pytest.Item) -> str:
     if "papermill" in fixtures:
         return "papermill"
     return "node" if "rehearsals" in fixtures else mark
+
+
+def in_turns(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """The order in which several processes that share some processors are done soonest.
+
+    Tests with nodes mostly wait, and those with kernels or hundreds of cases compute, so they take turns, by modules of
+    the former, whose fixtures are made once. The short ones are last, so that no process waits for another at the end.
+    """
+    by: dict[str, list[pytest.Item]] = {mark: [] for mark in MARKS}
+    for item in items:
+        by[mark_of(item)].append(item)
+    found, done, count = [*by["lab"], *by["fleet"]], 0, len(by["node"])
+    for _, group in groupby(by["node"], key=lambda item: item.path):
+        module = list(group)
+        first, done = done, done + len(module)
+        for others in (by["papermill"], by["wide"]):
+            found += others[len(others) * first // count : len(others) * done // count]
+        found += module
+    if not count:
+        found += [*by["papermill"], *by["wide"]]
+    return [*found, *by["fast"]]
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 FACTS = Path(__file__).resolve().parent / "facts"
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 # Rows stand on a line of their own, so that a change of a release can be read.
 _ROWS = {"flags", "gates", "plugins"}  # and the fields of an apiVersion, which has a slash
 
@@ -37,8 +38,8 @@ def write(path: Path, facts: Facts) -> None:
 
 def row(value: Any) -> str:
     """Return a value as YAML on one line."""
-    text = yaml.safe_dump(
-        value, default_flow_style=True, width=1_000_000, sort_keys=False, allow_unicode=True
+    text: str = yaml.dump(
+        value, Dumper=DUMPER, default_flow_style=True, width=1_000_000, sort_keys=False, allow_unicode=True
     )
     return text.removesuffix("\n").removesuffix("\n...")
 
