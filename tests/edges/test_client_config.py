@@ -16,6 +16,7 @@ import pytest
 
 from fakes import World
 from kubeharden.edges.nodes import Nodes, login_keys
+from kubeharden.edges.nodes.client_answers import ClientAnswers
 from kubeharden.edges.nodes.client_config import Target, resolve, target_of
 from kubeharden.edges.nodes.known_command import NAME, split_arguments
 from kubeharden.errors import HostKeyError, NodeError
@@ -104,6 +105,84 @@ def test_what_is_honoured(
     monkeypatch.setenv("SSH_AUTH_SOCK", "/run/usual")
     config(f"Host n1\n{text}\n")
     assert getattr(target(), field) == value
+
+
+def asked(folder: Path) -> list[str]:
+    """The hosts that OpenSSH was asked for since the last time."""
+    log = folder / "asked"
+    hosts = log.read_text().split() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return hosts
+
+
+@pytest.fixture
+def counted(config: Callable[[str], Path]) -> Callable[[str], Path]:
+    """The same, and each call is noted."""
+
+    def write(text: str) -> Path:
+        folder = config(text)
+        line = f'#!/bin/sh\nfor host; do :; done\necho $host >>{folder}/asked\nexec {SSH} -F {folder}/config "$@"\n'
+        (folder / "ssh").write_text(line)
+        return folder
+
+    return write
+
+
+HOSTS = [
+    ("n1", 22),
+    ("n2", 2202),
+    ("10.0.0.3", 22),
+    ("node.example", None),
+    ("N4", 22),
+    ("n5", None),
+    ("::1", 22),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("", 4),  # without and with a port, and the two names that OpenSSH may write otherwise
+        (
+            "User u\nHost *\nIdentityFile /keys/k\nUserKnownHostsFile /a /b\nPort=99\n# Match of a comment\n",
+            4,
+        ),
+        ("Include included\n", 4),
+        ("Host *\nIdentityFile /keys/%h\n", 7),
+        ("IdentityFile ${AGENT}\n", 7),
+        ("Host n2\nUser second\n", 7),
+        ("Host * !n2\nUser second\n", 7),
+        ("host=n2\nUser second\n", 7),
+        ("  MATCH host n2\n  User second\n", 7),
+        ("HostName 10.0.0.1\n", 7),
+        ("ProxyJump bastion\n", 7),
+        ("CanonicalizeHostname yes\n", 7),
+        ("Include included\nHost n9\nUser ninth\n", 7),
+        ("Include depends\n", 7),
+    ],
+)
+def test_one_answer_serves_all_hosts_of_which_the_configuration_says_the_same(
+    counted: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, text: str, calls: int
+) -> None:
+    monkeypatch.setenv("AGENT", "/run/mine")
+    folder = counted("")
+    (folder / "included").write_text("User included\n")
+    (folder / "depends").write_text("Host n2 n3\nUser included\n")
+    counted(text.replace("Include ", f"Include {folder}/"))
+    alone = [resolve(host, None, port, None, None, 5) for host, port in HOSTS]
+    assert asked(folder) == [host for host, _ in HOSTS]
+    answers = ClientAnswers()
+    assert [resolve(host, None, port, None, None, 5, answers) for host, port in HOSTS] == alone
+    assert len(asked(folder)) == calls
+
+
+def test_an_answer_that_failed_serves_nobody(counted: Callable[[str], Path]) -> None:
+    folder, answers = counted("Port many\n"), ClientAnswers()
+    for host in ("n1", "n2"):
+        with pytest.raises(NodeError, match=rf"for {host} .*[Bb]ad (port|number) .*many") as caught:
+            resolve(host, None, None, None, None, 5, answers)
+        assert "debug1" not in str(caught.value)
+    assert asked(folder) == ["n1", "n1", "n2"]
 
 
 @pytest.mark.parametrize(

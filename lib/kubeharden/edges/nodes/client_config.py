@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kubeharden.edges import programs
+from kubeharden.edges.nodes.client_answers import ClientAnswers, ask_ssh
 from kubeharden.edges.nodes.known_command import NAME, split_arguments
 from kubeharden.errors import NodeError
 from kubeharden.inputs.inventory import SSH_PORT
@@ -95,6 +95,7 @@ def resolve(
     identity: str | None,
     known_hosts: str | None,
     seconds: float,
+    answers: ClientAnswers | None = None,
 ) -> Target:
     """Return how a host is reached.
 
@@ -105,6 +106,7 @@ def resolve(
         identity: a file with a key that is offered before those of the configuration.
         known_hosts: the one file of host keys, in place of those of the configuration.
         seconds: how long OpenSSH may take: a ``Match exec`` runs a program.
+        answers: those that it gave so far.
 
     Raises:
         NodeError: the configuration is wrong, or says something that cannot be followed.
@@ -121,12 +123,12 @@ def resolve(
             agent=os.environ.get(_AGENT, ""),
             known_hosts=known or tuple(_in_home(path, home) for path in _KNOWN),
         )
-    words = ["ssh", "-G", "-T", *(["-l", user] if user else []), *(["-p", str(port)] if port else [])]
-    words += ["-i", identity.replace("%", "%%")] if identity else []
+    options = ["-l", user] if user else []
+    options += ["-i", identity.replace("%", "%%")] if identity else []
     # That of the configuration is not asked then; what it says is revoked is so for every list of keys.
-    words += ["-o", "KnownHostsCommand=none"] if known else []
+    options += ["-o", "KnownHostsCommand=none"] if known else []
     try:
-        done = programs.run([*words, "--", host], seconds)
+        done = answers.ask(options, host, port, seconds) if answers else ask_ssh(options, host, port, seconds)
     except subprocess.TimeoutExpired:
         raise NodeError(
             f"OpenSSH did not resolve its client configuration for {host} within {seconds:.0f} s (ssh -G {host}). Does "

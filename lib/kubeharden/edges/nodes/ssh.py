@@ -20,6 +20,7 @@ from fabric import Config, Connection
 from paramiko.config import SSHConfig
 
 from kubeharden.edges.nodes import known_command
+from kubeharden.edges.nodes.client_answers import ClientAnswers
 from kubeharden.edges.nodes.client_config import Target, resolve
 from kubeharden.edges.nodes.known_hosts import HostKeys, KnownHosts, Verify
 from kubeharden.edges.nodes.login_keys import KeyFiles, LoginKeys
@@ -59,7 +60,7 @@ class Ssh:
         self.inventory, self._password, self._redactor = inventory, password, redactor
         # Put together once, which takes longer than connecting. It is empty: OpenSSH resolves its configuration.
         self._config, self._scripts = Config(ssh_config=SSHConfig()), scripts()
-        self._key_files = KeyFiles()
+        self._key_files, self._answers = KeyFiles(), ClientAnswers()
         self._known: dict[tuple[str, ...], KnownHosts] = {}
         self._connections: dict[str, Connection] = {}
         self._idle: dict[str, list[Session]] = {}
@@ -198,7 +199,9 @@ class Ssh:
         """Return how a host is reached; every error names the node."""
         ssh = self.inventory.ssh
         try:
-            return resolve(host, user, port, ssh.identity_file, ssh.known_hosts, ssh.connect_timeout)
+            return resolve(
+                host, user, port, ssh.identity_file, ssh.known_hosts, ssh.connect_timeout, self._answers
+            )
         except NodeError as error:
             raise NodeError(f"{name}: {error}") from None
 
