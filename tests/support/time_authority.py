@@ -55,7 +55,15 @@ class TimeAuthority:
         self.config = folder / "openssl.cnf"
         self.config.write_text(_CONFIG.format(folder=folder, name=name, digests=digests))
         (folder / "serial").write_text("01")
-        common = ("-config", self.config, "-nodes", "-newkey", "rsa:2048")
+        common = (
+            "-config",
+            self.config,
+            "-nodes",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+        )
         _openssl(
             "req", "-x509", *common, "-keyout", folder / "ca.key", "-out", self.ca, "-extensions", "ca_ext",
             "-subj", f"/CN={name} CA",
