@@ -145,7 +145,7 @@ clean:
 LAB := $(BIN)/python tests/lab/lab.py
 OF  := $(if $(RELEASE),KUBEHARDEN_LAB_RELEASE=$(RELEASE))
 UP  := up $(if $(NODES),--nodes $(NODES))
-.PHONY: lab lab-packages lab-cache lab-down lab-reset lab-all test-lab test-lab-oldest test-lab-newest soak
+.PHONY: lab lab-packages lab-cache lab-down lab-fleet lab-reset lab-all test-lab test-lab-oldest test-lab-newest soak
 
 ## make lab        a hand-built Kubernetes cluster on this machine (root, Debian): 1.20.2, or RELEASE=1.37 and others
 ##                 (tests/lab/releases.yaml; Go builds them, a quarter of an hour each); NODES=3 for three nodes
@@ -178,6 +178,12 @@ test-lab: test-lab-oldest
 ##                 not there yet (BUILT=yes leaves that out); 10 minutes each, without the build
 lab-all: setup
 	$(BIN)/python tests/lab/all_releases.py $(if $(BUILT),--built) $(RELEASE)
+
+## make lab-fleet  two labs at once, of the oldest and the newest release, as a fleet of two under Airflow (docs/fleet.md);
+##                 both releases must be in the lab's cache; a quarter of an hour
+lab-fleet: fleet-setup
+	PYTHONPATH=tests/fleet_engine:tests/support:tests/lab $(BIN)/python tests/lab/fleet_of_two.py
+	PYTHONPATH=tools $(BIN)/python -m documents.pages
 
 test-lab-oldest: setup
 	@KUBEHARDEN_LAB_RELEASE=oldest $(LAB) $(UP)

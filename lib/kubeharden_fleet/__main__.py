@@ -33,6 +33,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except KubehardenError as error:
         sys.stderr.write(f"kubeharden_fleet: {error}\n")
         return USAGE if isinstance(error, ParameterError) else WRONG
+    except OSError as error:
+        sys.stderr.write(f"kubeharden_fleet: {error}\n")
+        return WRONG
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,21 +22,20 @@ from airflow.sdk.exceptions import (
     TaskAwaitingInput,
 )
 
-from kubeharden_fleet.fleet import Fleet, Wave, read_fleet
+from kubeharden_fleet.fleet import JUDGED, SOAKED, Fleet, Wave, read_fleet
 from kubeharden_fleet.judge import (
     APPLIED,
     CHANGED,
-    DONE,
     NOT_NOW,
     TO_DO,
+    WELL,
     Seen,
     State,
     halted_by,
     judge_wave,
     soaked_at,
-    state_of,
 )
-from kubeharden_fleet.records import STAMP, newest_first, read, signers_of, states
+from kubeharden_fleet.records import STAMP, newest_first, signers_of, state, states
 from kubeharden_fleet.runs import Runner
 from kubeharden_fleet.windows import ISO, next_opening, opening_at
 
@@ -69,14 +68,14 @@ def build(path: Path) -> DAG:
         for wave in fleet.waves:
             clusters = _clusters(fleet, file, wave)
             judged = JudgeWave(
-                task_id=f"{wave.name}-judged", file=file, wave=wave.name, trigger_rule="all_done"
+                task_id=f"{wave.name}-{JUDGED}", file=file, wave=wave.name, trigger_rule="all_done"
             )
             if before is not None:
                 before >> clusters
             clusters >> judged
             before = judged
             if fleet.soak_of(wave.name) and wave is not fleet.waves[-1]:
-                before = Soak(task_id=f"{wave.name}-soaked", file=file, wave=wave.name)
+                before = Soak(task_id=f"{wave.name}-{SOAKED}", file=file, wave=wave.name)
                 judged >> before
     return made
 
@@ -119,37 +118,45 @@ class _Work(BaseOperator):  # type: ignore[misc]
     def _fleet(self) -> Fleet:
         return read_fleet(Path(self.file))
 
-    def _run(self, fleet: Fleet, mode: str, **parameters: str) -> State:
+    def _run(self, context: Any, fleet: Fleet, mode: str, **parameters: str) -> State:
         """Run the notebook; return what its record says.
 
         Raises:
             AirflowException: it came to no record, as when a parameter is wrong.
         """
-        self._runner = Runner(fleet, self.cluster, self.log.info)
-        ended = self._runner.run(mode, **parameters)
+        ended = self._runner_of(fleet).run(mode, **parameters)
         if ended.folder is None:
             raise AirflowException(f"{self.cluster}: papermill ended with {ended.code}:\n{ended.words}")
-        with signers_of(fleet) as signers:
-            state = state_of(read(ended.folder, signers))
+        found = self._newest(context, fleet)
+        if found.seen is None or found.seen.run != ended.folder.name:
+            raise AirflowException(
+                f"{self.cluster}: {ended.folder.name} is not its newest run since {since(context)}: somebody else has "
+                "begun one, or the clocks of Airflow's machines differ"
+            )
         self.log.info(
-            "%s: %s; %s (%s)", self.cluster, state.word, state.why or "no more to say", ended.folder
+            "%s: %s; %s (%s)", self.cluster, found.word, found.why or "no more to say", ended.folder
         )
-        return state
+        return found
 
-    def _newest(self, fleet: Fleet, since: str) -> State:
+    def _runner_of(self, fleet: Fleet) -> Runner:
+        self._runner = Runner(fleet, self.cluster, self.log.info)
+        return self._runner
+
+    def _newest(self, context: Any, fleet: Fleet) -> State:
+        """Return what the records of this run of the DAG say."""
         with signers_of(fleet) as signers:
-            return state_of(next(newest_first(fleet, self.cluster, signers, since), None))
+            return state(fleet, self.cluster, signers, since(context))
 
 
 class Plan(_Work):
     """Looks at a cluster and plans, changing nothing."""
 
-    def execute(self, context: Any) -> str:  # noqa: ARG002 - Airflow's signature
+    def execute(self, context: Any) -> str:
         """Run the notebook in mode plan."""
-        state = self._run(self._fleet(), "plan")
-        if state.word not in (TO_DO, DONE):
-            raise AirflowFailException(f"{self.cluster}: {state.word}: {state.why}")
-        return state.seen.digest if state.seen else ""
+        found = self._run(context, self._fleet(), "plan")
+        if found.word not in (TO_DO, *WELL):
+            raise AirflowFailException(f"{self.cluster}: {found.word}: {found.why}")
+        return found.seen.digest if found.seen else ""
 
 
 class _Asks(_Work, ApprovalOperator):  # type: ignore[misc]
@@ -172,16 +179,17 @@ class _Asks(_Work, ApprovalOperator):  # type: ignore[misc]
         try:
             HITLOperator.execute(self, context)
         except TaskAwaitingInput as waits:
-            waits.kwargs = {"plan": seen.digest}
+            waits.kwargs = {"plan": seen.digest, "about": self.cluster}
             raise
         raise AirflowFailException("this Airflow cannot wait for an answer; expected 3.3 or later")
 
-    def _answer(self, context: Any, event: dict[str, Any], plan: str) -> dict[str, str]:
-        """Return which plan was approved, and who approved it when, in words.
+    def _answer(self, context: Any, event: dict[str, Any], plan: str, about: str) -> dict[str, str]:
+        """Return which plan of which cluster was approved, and who approved it when, in words.
 
         Raises:
-            AirflowFailException: it was rejected, or the answer is about another plan.
+            AirflowFailException: it was rejected, or the answer is about another plan or another cluster.
         """
+        self._check_cluster(about)
         given = HITLOperator.execute_complete(self, context, event)
         user = given["responded_by_user"] or {}
         name = user.get("name") or user.get("id") or "somebody"
@@ -195,7 +203,19 @@ class _Asks(_Work, ApprovalOperator):  # type: ignore[misc]
                 f"{self.cluster}: {who} approved the plan {answered or '(none was named)'}, and this is about {plan}: "
                 "clear this task, and it asks anew"
             )
-        return {"approved_plan": plan, "approved_by": who}
+        return {"cluster": self.cluster, "approved_plan": plan, "approved_by": who}
+
+    def _check_cluster(self, about: str) -> None:
+        """Refuse what was said of another cluster: where one left the file, its tasks are those of the next one.
+
+        Raises:
+            AirflowFailException: it was.
+        """
+        if about != self.cluster:
+            raise AirflowFailException(
+                f"{self.cluster}: what was asked and approved here is about {about}: the clusters of {self.file} have "
+                "changed since. Begin a new run of the DAG"
+            )
 
 
 class Approve(_Asks):
@@ -203,16 +223,18 @@ class Approve(_Asks):
 
     def execute(self, context: Any) -> NoReturn:
         """Ask for the plan of the newest record."""
-        state = self._newest(self._fleet(), since(context))
-        if state.word == DONE:
-            raise AirflowSkipException(f"{self.cluster}: nothing is to be done")
-        if state.word != TO_DO or state.seen is None:
-            raise AirflowFailException(f"{self.cluster}: {state.word}: {state.why}; clear its task plan")
-        self._ask(context, state.seen, "")
+        found = self._newest(context, self._fleet())
+        if found.word in WELL:
+            raise AirflowSkipException(
+                f"{self.cluster}: nothing is to be done{found.why and f': {found.why}'}"
+            )
+        if found.word != TO_DO or found.seen is None:
+            raise AirflowFailException(f"{self.cluster}: {found.word}: {found.why}; clear its task plan")
+        self._ask(context, found.seen, "")
 
-    def execute_complete(self, context: Any, event: dict[str, Any], plan: str) -> dict[str, str]:
+    def execute_complete(self, context: Any, event: dict[str, Any], plan: str, about: str) -> dict[str, str]:
         """Return the answer."""
-        return self._answer(context, event, plan)
+        return self._answer(context, event, plan, about)
 
 
 class Apply(_Asks):
@@ -226,29 +248,36 @@ class Apply(_Asks):
 
     def execute(self, context: Any) -> None:
         """Run the notebook in mode apply."""
-        state = self._carry_out(context, self.approval)
-        if state.word == CHANGED and state.seen is not None:
+        found = self._carry_out(context, self.approval)
+        if found.word == CHANGED and found.seen is not None:
             self._ask(
                 context,
-                state.seen,
-                f"The plan {self.approval['approved_plan'][:12]} was approved. {state.why}.",
+                found.seen,
+                f"The plan {self.approval['approved_plan'][:12]} was approved. {found.why}.",
             )
 
-    def execute_complete(self, context: Any, event: dict[str, Any], plan: str) -> None:
+    def execute_complete(self, context: Any, event: dict[str, Any], plan: str, about: str) -> None:
         """Carry out what was approved on the second question."""
-        state = self._carry_out(context, self._answer(context, event, plan))
-        if state.word == CHANGED:  # one question to a try: the next one asks for the plan of then
-            raise AirflowException(f"{self.cluster}: {state.why}")
+        found = self._carry_out(context, self._answer(context, event, plan, about))
+        if found.word == CHANGED:  # one question to a try: the next one asks for the plan of then
+            raise AirflowException(f"{self.cluster}: {found.why}")
 
     def _carry_out(self, context: Any, approval: Mapping[str, str]) -> State:
-        """Apply what was approved.
+        """Apply what was approved, unless that was done by an earlier try.
 
         Raises:
             AirflowRescheduleException: all windows are closed.
             AirflowException: too many others have failed, or it cannot be changed now: the next try may do it.
             AirflowFailException: it failed.
         """
+        self._check_cluster(approval["cluster"])
         fleet, windows = self._fleet(), {}
+        given = {name: text for name, text in approval.items() if name != "cluster"}
+        self._runner_of(fleet).settle()
+        before = self._newest(context, fleet)
+        if before.word == APPLIED and before.seen and _approved_in(before.seen) == given["approved_plan"]:
+            self.log.info("%s: the approved plan was carried out by %s", self.cluster, before.seen.run)
+            return before
         if times := fleet.times():
             now = datetime.now(UTC)
             opening = opening_at(times, now)
@@ -260,22 +289,22 @@ class Apply(_Asks):
                 f"{self.cluster}: not begun, since more failed than max_failures ({fleet.max_failures}) allows: "
                 f"{', '.join(failed)}"
             )
-        state = self._run(fleet, "apply", **windows, **approval)
-        if state.word == NOT_NOW:
-            raise AirflowException(f"{self.cluster}: {state.why}")
-        if state.word not in (APPLIED, CHANGED):
-            raise AirflowFailException(f"{self.cluster}: {state.word}: {state.why}")
-        return state
+        found = self._run(context, fleet, "apply", **windows, **given)
+        if found.word == NOT_NOW:
+            raise AirflowException(f"{self.cluster}: {found.why}")
+        if found.word not in (APPLIED, CHANGED):
+            raise AirflowFailException(f"{self.cluster}: {found.word}: {found.why}")
+        return found
 
 
 class Check(_Work):
-    """Plans once more, which must find nothing to do."""
+    """Plans once more, which must find nothing to do but what is for the next run by intent."""
 
-    def execute(self, context: Any) -> None:  # noqa: ARG002 - Airflow's signature
+    def execute(self, context: Any) -> None:
         """Run the notebook in mode plan."""
-        state = self._run(self._fleet(), "plan")
-        if state.word != DONE:
-            raise AirflowFailException(f"{self.cluster}: {state.word}: {state.why}; clear its task plan")
+        found = self._run(context, self._fleet(), "plan")
+        if found.word not in WELL:
+            raise AirflowFailException(f"{self.cluster}: {found.word}: {found.why}; clear its task plan")
 
 
 class JudgeWave(BaseOperator):  # type: ignore[misc]
@@ -314,6 +343,10 @@ class Soak(BaseSensorOperator):  # type: ignore[misc]
             newest = [next(newest_first(fleet, name, signers), None) for name in clusters]
         end = soaked_at(filter(None, newest), fleet.soak_of(self.wave))
         return end is None or datetime.now(UTC) >= end
+
+
+def _approved_in(seen: Seen) -> str:
+    return str((seen.record.get("approval") or {}).get("plan", ""))
 
 
 def since(context: Any) -> str:

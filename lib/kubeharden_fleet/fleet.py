@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,9 +26,10 @@ from kubeharden.inputs.project import wrong_path
 from kubeharden.inputs.sources import REHEARSAL, split_inventory
 from kubeharden_fleet.windows import Weekly
 
-EXAMPLE = "parameters/fleet.example.yaml"
+EXAMPLE, INVENTORY = "parameters/fleet.example.yaml", "parameters/inventory.example.yaml"
 # The parameters that each run is given by the fleet.
 OWN = ("inventory", "mode", "approved_plan", "approved_by", "window", "outside_window", "output_dir")
+AFTER_A_WAVE = JUDGED, SOAKED = ("judged", "soaked")  # tasks, behind the name of the wave
 MOST_MINUTES = 14 * 24 * 60
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 # Airflow separates the names of groups and tasks by dots.
@@ -42,10 +44,9 @@ def _path(text: str) -> str:
 
 
 def _time(text: str) -> str:
-    try:
-        time.fromisoformat(text)
-    except ValueError:
-        raise ValueError('expected a time of day in quotes, such as "22:00"') from None
+    found = re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?", text, re.ASCII)
+    if not found:  # time.fromisoformat takes more: T22, and 22:00+02:00, which has a zone of its own
+        raise ValueError('expected a time of day in quotes, such as "22:00"')
     return text
 
 
@@ -147,6 +148,11 @@ class Fleet(_Strict):
         ):
             if found := sorted({name for name in twice if twice.count(name) > 1}):
                 raise ValueError(f"{what}: named twice: {', '.join(found)}")
+        waves = {wave.name for wave in self.waves}
+        if taken := sorted(waves & {f"{wave}-{task}" for wave in waves for task in AFTER_A_WAVE}):
+            raise ValueError(
+                f"waves: {', '.join(taken)} is the name of a task after another wave; expected another"
+            )
         if unknown := [name for name in placed if name not in names]:
             raise ValueError(f"waves: there is no cluster {', '.join(unknown)} in clusters")
         if left := [name for name in names if name not in placed]:
@@ -191,6 +197,17 @@ class Fleet(_Strict):
         """Return the folder of a cluster's runs."""
         return Path(self.records) / name
 
+    def name_in_records(self, name: str) -> str:
+        """Return what the inventory of a cluster calls it, as its records do; empty for a rehearsal.
+
+        Raises:
+            ParameterError: the inventory cannot be read.
+        """
+        inventory = self.cluster(name).inventory
+        if split_inventory(inventory)[0] == REHEARSAL:
+            return ""
+        return str(read_document(Path(inventory), "inventory", INVENTORY).get("cluster", ""))
+
     def times(self) -> list[Weekly]:
         """Return the windows as times."""
         zone = ZoneInfo(self.timezone)
@@ -217,9 +234,8 @@ def read_fleet(path: Path) -> Fleet:
     except ValidationError as error:
         raise ParameterError(f"fleet: {path} is wrong:\n{mistakes(error)}") from None
     fleet = _with_absolute_paths(fleet, path.resolve().parent)
-    if wrong := [line for cluster in fleet.clusters for line in _wrong_in(fleet, cluster)] + _same_clusters(
-        fleet.clusters
-    ):
+    wrong = [line for cluster in fleet.clusters for line in _wrong_in(fleet, cluster)]
+    if wrong := [*wrong, *_same_clusters(fleet)]:
         raise ParameterError(f"fleet: {path} is wrong:\n" + "\n".join(f"  {line}" for line in wrong))
     return fleet
 
@@ -247,6 +263,10 @@ def _with_absolute_paths(fleet: Fleet, folder: Path) -> Fleet:
         text = getattr(made, what)
         if text and not Path(text).is_file():
             raise ParameterError(f"fleet: {what} names {text}, but there is no such file")
+    if made.python and not Path(made.python).stat().st_mode & 0o111:
+        raise ParameterError(f"fleet: python names {made.python}, which cannot be executed")
+    if Path(made.records).exists() and not Path(made.records).is_dir():
+        raise ParameterError(f"fleet: records names {made.records}, which is not a folder")
     return made
 
 
@@ -279,13 +299,14 @@ def _refused_values(where: str, given: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _same_clusters(clusters: Sequence[Cluster]) -> list[str]:
-    """Return a sentence for clusters that are one and the same."""
-    places: dict[str, list[str]] = {}
-    for cluster in clusters:
+def _same_clusters(fleet: Fleet) -> list[str]:
+    """Return a sentence for clusters that are one and the same, whichever way their places are written."""
+    places: dict[Path, list[str]] = {}
+    for cluster in fleet.clusters:
         is_rehearsal = split_inventory(cluster.inventory)[0] == REHEARSAL
-        place = str(cluster.parameters.get("rehearsal_dir", "")) if is_rehearsal else cluster.inventory
-        places.setdefault(place, []).append(cluster.name)
+        given = fleet.parameters_of(cluster.name)
+        if place := str(given.get("rehearsal_dir") or "") if is_rehearsal else cluster.inventory:
+            places.setdefault((fleet.folder / Path(place).expanduser()).resolve(), []).append(cluster.name)
     return [
         f"clusters: {', '.join(names)} are one cluster: they have the same inventory or rehearsal_dir"
         for names in places.values()

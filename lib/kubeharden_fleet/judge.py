@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,17 +9,20 @@ from typing import Any
 
 from kubeharden_fleet.fleet import Fleet
 
-# What a cluster is, by its records.
-NONE, RUNNING, TO_DO, CHANGED, APPLIED, DONE = "no run", "running", "to do", "plan changed", "applied", "done"
+# What a cluster is, by its records. So far: what is left is for its next run by intent, as the plan that was carried
+# out says; a level of pod security is announced by one run and enforced by the next.
+NONE, RUNNING, TO_DO, CHANGED, APPLIED, SO_FAR, DONE = (
+    "no run", "running", "to do", "plan changed", "applied", "done so far", "done",
+)  # fmt: skip
 NOT_NOW, CUT_OFF, UNSOUND, REFUSED, FAILED, PARTLY = (
     "not now", "cut off", "unsound", "refused", "failed", "partly done",
 )  # fmt: skip
+WELL = (DONE, SO_FAR)  # the next wave may begin
 # Of these, no more than ``max_failures`` may be there before another cluster is begun. What was cut off is continued.
 HALTING = (UNSOUND, REFUSED, FAILED, PARTLY)
 # Errors that say nothing of the cluster: another run has it, or the window has closed.
 NO_FAULT = ("LockedError", "WindowError")
 LONGEST_WHY = 300  # characters of what stands in a line of a table
-_NOT_READY = re.compile(r"node not Ready for (\d+(?:\.\d+)?) s")
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,13 @@ class State:
     seen: Seen | None = None
 
 
-def state_of(newest: Seen | None) -> State:
-    """Return the state of a cluster, which its newest run says."""
+def state_of(newest: Seen | None, older: Iterable[Seen] = ()) -> State:
+    """Return the state of a cluster, which its newest run says.
+
+    Args:
+        newest: the newest run; None without one.
+        older: the runs before it that count, the newest first; read as far as the last one in mode ``apply``.
+    """
     if newest is None:
         return State(NONE, "it has no run yet")
     if newest.running:
@@ -77,18 +84,32 @@ def state_of(newest: Seen | None) -> State:
         return State(UNSOUND, "; ".join(newest.wrong), newest)
     if not newest.sealed or newest.record["result"] == "cut off":
         return State(CUT_OFF, f"{newest.run} was cut off: look and plan again to see what is left", newest)
-    judge = _state_by_plan if newest.mode == "plan" else _state_by_apply
-    word, why = judge(newest.record)
+    if newest.mode == "plan":
+        word, why = _state_by_plan(newest.record, older)
+    else:
+        word, why = _state_by_apply(newest.record)
     return State(word, why, newest)
 
 
-def _state_by_plan(record: Mapping[str, Any]) -> tuple[str, str]:
+def _state_by_plan(record: Mapping[str, Any], older: Iterable[Seen]) -> tuple[str, str]:
     if record["result"] != "planned":
         return FAILED, _error(record) or f"the run in mode plan is {record['result']}"
     if refused := record["plan"]["refused"]:
         return REFUSED, "; ".join(refused)
     left = record["not_done"]
-    return (TO_DO, f"{len(left)} to do: {_first(left)}") if left else (DONE, "")
+    if not left:
+        return DONE, ""
+    if {str(row["subject"]) for row in left} <= _for_the_next_run(older):
+        return SO_FAR, f"{len(left)} for its next run: {_first(left)}"
+    return TO_DO, f"{len(left)} to do: {_first(left)}"
+
+
+def _for_the_next_run(older: Iterable[Seen]) -> set[str]:
+    """Return what the last plan that was carried out leaves to the next run by intent."""
+    applied = next((seen for seen in older if seen.mode != "plan"), None)
+    if applied is None or state_of(applied).word != APPLIED:
+        return set()
+    return set(applied.record["plan"].get("next_run", ()))
 
 
 def _state_by_apply(record: Mapping[str, Any]) -> tuple[str, str]:
@@ -97,7 +118,8 @@ def _state_by_apply(record: Mapping[str, Any]) -> tuple[str, str]:
     kind = next((str(error.get("kind", "")) for error in reversed(record["errors"])), "")
     if kind == "ApprovalError" and record["plan"]["digest"] and not record["changes"]:
         return CHANGED, "its plan is not the one that was approved, and nothing was changed"
-    if kind in NO_FAULT and not record["changes"]:
+    # A window that closes lets a run end what it has in hand, and the rest is for the next time that it is open.
+    if kind in NO_FAULT and not _failed_changes(record):
         return NOT_NOW, _error(record)
     if record["result"] == "partly done":
         return PARTLY, _first(record["not_done"]) or _failed_changes(record) or _error(record)
@@ -133,7 +155,7 @@ class Verdict:
 
 
 def judge_wave(fleet: Fleet, wave: str, states: Mapping[str, State]) -> Verdict:
-    """Judge a wave, and all before it: all their clusters except ``max_failures`` are done.
+    """Judge a wave, and all before it: all their clusters except ``max_failures`` are done, or done so far.
 
     Args:
         fleet: the fleet.
@@ -141,7 +163,7 @@ def judge_wave(fleet: Fleet, wave: str, states: Mapping[str, State]) -> Verdict:
         states: by cluster; one that is missing has no run.
     """
     here = {name: states.get(name, State(NONE)) for name in fleet.up_to(wave)}
-    left = {name: state for name, state in here.items() if state.word != DONE}
+    left = {name: state for name, state in here.items() if state.word not in WELL}
     lines = tuple(
         f"{name}: {state.word}{f' ({state.why})' if state.why else ''}" for name, state in left.items()
     )
@@ -169,7 +191,8 @@ def soaked_at(seen: Iterable[Seen], minutes: float) -> datetime | None:
 def last_change(newest_first: Iterable[Seen]) -> list[Seen]:
     """Return the runs of the last change of a cluster, oldest first: those since it was last found done before it.
 
-    What was found done again afterwards, night after night, is left out, except for the newest.
+    What was found again afterwards, night after night, is left out, except for the newest: that it is done, or one and
+    the same plan.
     """
     runs: list[Seen] = []
     for seen in newest_first:
@@ -178,12 +201,11 @@ def last_change(newest_first: Iterable[Seen]) -> list[Seen]:
                 break
             if runs:
                 continue
+        elif runs and _same_plan(seen, runs[-1]):
+            continue
         runs.append(seen)
     return runs[::-1]
 
 
-def not_ready_seconds(runs: Iterable[Seen]) -> float | None:
-    """Return for how long nodes were not Ready, in seconds, all runs and nodes together; None where none says it."""
-    words = [str(change["words"]) for run in runs for change in run.record.get("changes", ())]
-    found = [float(match[1]) for text in words for match in _NOT_READY.finditer(text)]
-    return sum(found) if found else None
+def _same_plan(one: Seen, other: Seen) -> bool:
+    return all(state_of(seen).word == TO_DO for seen in (one, other)) and one.digest == other.digest

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
+from kubeharden.records.front import BAD, GOOD, OPEN, not_ready_of
+from kubeharden.records.pages.markup import Markup, document, table, tag
 from kubeharden_fleet.fleet import Fleet
 from kubeharden_fleet.judge import (
     APPLIED,
@@ -14,34 +16,18 @@ from kubeharden_fleet.judge import (
     HALTING,
     NONE,
     RUNNING,
+    SO_FAR,
     TO_DO,
     Seen,
-    not_ready_seconds,
+    State,
     state_of,
 )
 
 DIGITS = 12  # of a digest; all of them are in the title
 # The sign of a state, so that colours are not needed to read it.
-SIGNS = {DONE: "✔", APPLIED: "…", RUNNING: "…", TO_DO: "·", CHANGED: "?", NONE: "–"}
+SIGNS = {DONE: "✔", SO_FAR: "✔", APPLIED: "…", RUNNING: "…", TO_DO: "·", CHANGED: "?", NONE: "–"}
 WRONG = "✘"
-# Nothing may be fetched and no script may run.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-STYLE = """
-:root { color-scheme: light dark; --text: #1b1f24; --back: #ffffff; --faint: #57606a; --line: #d0d7de;
-  --good: #116329; --bad: #a40e26; --link: #0550ae; }
-@media (prefers-color-scheme: dark) { :root { --text: #e6edf3; --back: #0d1117; --faint: #9198a1; --line: #3d444d;
-  --good: #56d364; --bad: #ff7b72; --link: #79c0ff; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--back); margin: 2rem auto;
-  max-width: 75rem; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; margin-bottom: 2rem; }
-th, td { text-align: left; vertical-align: top; padding: .35rem .7rem; border-bottom: 1px solid var(--line); }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
-code { font: 13px ui-monospace, monospace; }
-th.wave { padding-top: 1.5rem; font-size: 17px; }
-a { color: var(--link); white-space: nowrap; }
-.faint { color: var(--faint); } .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }
-"""
-HEADS = ("Cluster", "Outcome", "Plan", "Approved by", "Not Ready, seconds", "Ended (UTC)", "Records")
+HEADINGS = ("Cluster", "Outcome", "Plan", "Approved by", "Not Ready, seconds", "Ended (UTC)", "Records")
 
 
 def render(fleet: Fleet, runs: Mapping[str, Sequence[Seen]], folder: Path, when: str) -> str:
@@ -53,44 +39,57 @@ def render(fleet: Fleet, runs: Mapping[str, Sequence[Seen]], folder: Path, when:
         folder: where the page will be; links to records below it are relative.
         when: the time of this look, in words.
     """
-    states = {name: state_of(seen[-1] if seen else None) for name, seen in runs.items()}
-    done = sum(state.word == DONE for state in states.values())
-    title = f"Fleet {fleet.fleet}"
-    heads = "".join(f'<th scope="col">{head}</th>' for head in HEADS)
-    waves = "".join(
-        f'<tbody>\n<tr><th class="wave" scope="rowgroup" colspan="{len(HEADS)}">Wave {number}: {escape(wave.name)}</th>'
-        f"</tr>\n{''.join(_row(fleet, name, runs.get(name, ()), folder) for name in wave.clusters)}</tbody>\n"
+    states = {cluster.name: state_of(*_newest(runs.get(cluster.name, ()))) for cluster in fleet.clusters}
+    waves = (
+        tag(
+            "section",
+            tag("h2", f"Wave {number}: {wave.name}"),
+            table(
+                HEADINGS,
+                (_cells(fleet, name, states[name], runs.get(name, ()), folder) for name in wave.clusters),
+                class_="khf-fleet",
+            ),
+            class_="khf",
+        )
         for number, wave in enumerate(fleet.waves, 1)
     )
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f'<meta name="viewport" content="width=device-width">\n<title>{escape(title)}</title>\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
-        f"<p>{done} of {len(fleet.clusters)} clusters are done. "
-        f'<span class="faint">From their records, {escape(when)}.</span></p>\n'
-        f"<table>\n<thead><tr>{heads}</tr></thead>\n{waves}</table>\n</body>\n</html>\n"
-    )
+    title = f"Fleet {fleet.fleet}"
+    words = f"From their records, {when}. Written by kubeharden_fleet page, which writes it anew."
+    return document(title, tag("h1", title), tag("p", f"{_count(states.values())} {words}"), *waves)
 
 
-def _row(fleet: Fleet, name: str, runs: Sequence[Seen], folder: Path) -> str:
-    state = state_of(runs[-1] if runs else None)
+def not_ready_seconds(runs: Sequence[Seen]) -> float | None:
+    """Return for how long nodes were not Ready, in seconds, all runs and nodes together; None where none says it."""
+    found = [not_ready_of(change) for run in runs for change in run.record.get("changes", ())]
+    counted = [seconds for seconds in found if seconds is not None]
+    return sum(counted) if counted else None
+
+
+def _count(states: Iterable[State]) -> str:
+    words = [state.word for state in states]
+    so_far = words.count(SO_FAR)
+    more = f", and {so_far} so far: their next run has the rest" if so_far else ""
+    return f"{words.count(DONE)} of {len(words)} clusters are done{more}."
+
+
+def _newest(runs: Sequence[Seen]) -> tuple[Seen | None, Sequence[Seen]]:
+    return (runs[-1], runs[-2::-1]) if runs else (None, ())
+
+
+def _cells(fleet: Fleet, name: str, state: State, runs: Sequence[Seen], folder: Path) -> Iterator[str]:
     applied = [run for run in runs if run.mode == "apply"]
     subject = (applied or list(runs))[-1:]
     digest = subject[0].digest if subject else ""
     seconds = not_ready_seconds(runs)
-    kind = "good" if state.word == DONE else "bad" if state.word in HALTING else ""
-    why = f'<br><span class="faint">{escape(state.why)}</span>' if state.why else ""
-    cells = (
-        f'<th scope="row">{escape(name)}</th>',
-        f'<td><span class="{kind}">{SIGNS.get(state.word, WRONG)} {escape(state.word)}</span>{why}</td>',
-        f'<td><code title="{escape(digest)}">{escape(digest[:DIGITS])}</code></td>',
-        f"<td>{escape(_approver(applied))}</td>",
-        f'<td class="number">{"" if seconds is None else f"{seconds:.1f}"}</td>',
-        f"<td>{escape(str(runs[-1].record.get('ended', ''))[:19].replace('T', ' ')) if runs else ''}</td>",
-        f"<td>{'<br>'.join(_link(fleet, name, run, folder) for run in runs)}</td>",
-    )
-    return f"<tr>{''.join(cells)}</tr>\n"
+    kind = GOOD if state.word in (DONE, SO_FAR) else BAD if state.word in HALTING else OPEN
+    yield tag("th", name, scope="row")
+    outcome = tag("div", f"{SIGNS.get(state.word, WRONG)} {state.word}", class_=f"khf-{kind}")
+    yield tag("td", outcome, *([tag("div", state.why)] if state.why else []))
+    yield tag("td", tag("code", digest[:DIGITS], title=digest))
+    yield _approver(applied)
+    yield tag("td", "" if seconds is None else f"{seconds:.1f}", class_="khf-number")
+    yield str(runs[-1].record.get("ended", ""))[:19].replace("T", " ") if runs else ""
+    yield tag("td", *(tag("div", _link(fleet, name, run, folder)) for run in runs))
 
 
 def _approver(applied: Sequence[Seen]) -> str:
@@ -98,9 +97,10 @@ def _approver(applied: Sequence[Seen]) -> str:
     return next(filter(None, reversed(found)), "")
 
 
-def _link(fleet: Fleet, name: str, run: Seen, folder: Path) -> str:
+def _link(fleet: Fleet, name: str, run: Seen, folder: Path) -> Markup:
     page = "notebook.html" if run.record.get("seal", {}).get("notebook") else ""
     target = fleet.runs_of(name) / run.run / page
-    place = target.relative_to(folder).as_posix() if target.is_relative_to(folder) else target.as_uri()
-    words = f"{run.mode or 'run'}: {run.record.get('result', 'unreadable')}"
-    return f'<a href="{escape(place)}" title="{escape(run.run)}">{escape(words)}</a>'
+    place = quote(target.relative_to(folder).as_posix()) if target.is_relative_to(folder) else target.as_uri()
+    return tag(
+        "a", f"{run.mode or 'run'}: {run.record.get('result', 'unreadable')}", href=place, title=run.run
+    )

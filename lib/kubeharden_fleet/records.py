@@ -9,6 +9,7 @@ from pathlib import Path
 from kubeharden.errors import RecordError
 from kubeharden.records.archive import is_sealed, runs_in
 from kubeharden.records.folder import is_open
+from kubeharden.records.reader import one_line
 from kubeharden.records.register import record_of
 from kubeharden.records.signature import Signers, chosen_signers
 from kubeharden.records.verify import verify
@@ -33,21 +34,39 @@ def runs_of(fleet: Fleet, cluster: str, since: str = "") -> list[Path]:
     return [run for run in runs_in(folder) if run.name >= since] if folder.is_dir() else []
 
 
-def read(folder: Path, signers: Signers) -> Seen:
-    """Return a run, its seal verified."""
+def read(folder: Path, signers: Signers, called: str = "") -> Seen:
+    """Return a run, its seal verified.
+
+    Args:
+        folder: the run's folder.
+        signers: whose seals count.
+        called: what the cluster's inventory calls it: a sealed record of another cluster says nothing of this one.
+            Empty: any cluster's.
+    """
     sealed, running = is_sealed(folder), is_open(folder)
     try:
         record = record_of(folder)
     except RecordError as error:
         return Seen(folder.name, {}, sealed, running, (str(error),) if sealed else ())
     wrong = verify(folder, signers).wrong if sealed else ()
+    if called and record["cluster"] != called:
+        wrong = (
+            *wrong,
+            f"it is a record of the cluster {one_line(record['cluster'])}, and this one is {called}",
+        )
     return Seen(folder.name, record, sealed, running, wrong)
 
 
 def newest_first(fleet: Fleet, cluster: str, signers: Signers, since: str = "") -> Iterator[Seen]:
-    """Yield the runs of a cluster, the newest first, each read when it is asked for."""
-    for folder in reversed(runs_of(fleet, cluster, since)):
-        yield read(folder, signers)
+    """Yield the runs of a cluster, the newest first, each read when it is asked for.
+
+    Raises:
+        ParameterError: the cluster's inventory cannot be read.
+    """
+    folders = runs_of(fleet, cluster, since)
+    called = fleet.name_in_records(cluster) if folders else ""
+    for folder in reversed(folders):
+        yield read(folder, signers, called)
 
 
 def states(fleet: Fleet, since: str = "") -> dict[str, State]:
@@ -61,7 +80,10 @@ def states(fleet: Fleet, since: str = "") -> dict[str, State]:
         ParameterError: it cannot be said whose seals count.
     """
     with signers_of(fleet) as signers:
-        return {
-            cluster.name: state_of(next(newest_first(fleet, cluster.name, signers, since), None))
-            for cluster in fleet.clusters
-        }
+        return {cluster.name: state(fleet, cluster.name, signers, since) for cluster in fleet.clusters}
+
+
+def state(fleet: Fleet, cluster: str, signers: Signers, since: str = "") -> State:
+    """Return the state of a cluster, by its runs since a time; see ``states``."""
+    runs = newest_first(fleet, cluster, signers, since)
+    return state_of(next(runs, None), runs)

@@ -23,6 +23,9 @@ NOTEBOOKS, LOCK = "notebooks", ".lock"  # in the folder of a cluster's runs
 POLL_SECONDS = 0.5
 END_SECONDS = 50  # of a run that was interrupted: it ends what it has in hand, or puts it back
 LAST_LINES = 15
+# As ``python -m papermill``, but jsonschema (4.26) does not find this package, of which it would compile a grammar when it
+# is imported: 1.5 s of CPU for each run, for texts that are internationalized links, and no notebook is judged by those.
+PAPERMILL = "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()"
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,12 @@ class Runner:
             notebook.with_suffix(".log").unlink(missing_ok=True)
         return Ended(code, made[-1] if made else None, words)
 
+    def settle(self) -> None:
+        """Wait for a run that an engine left behind, and seal what was cut off."""
+        if self.folder.is_dir():
+            with self._only_one():
+                self._seal_left_overs()
+
     def interrupt(self) -> None:
         """End the run as a person would who interrupts its notebook, and wait for that."""
         process = self._process
@@ -85,7 +94,7 @@ class Runner:
         }
         log = notebook.with_suffix(".log")
         command = [
-            self._python(), "-m", "papermill", self.fleet.notebook, str(notebook),
+            self._python(), "-c", PAPERMILL, self.fleet.notebook, str(notebook),
             "--engine", "kubeharden", "--no-progress-bar", "--parameters_yaml", json.dumps(given),
         ]  # fmt: skip
         # A file takes its words, and it holds the lock itself: it goes on as it should if this process is killed.

@@ -56,6 +56,21 @@ def clusters(**first: Any) -> list[dict[str, Any]]:
         ({"clusters": clusters(inventory="")}, "clusters.0.inventory: is empty"),
         ({"clusters": clusters(inventory="missing.yaml")}, "there is no such file"),
         ({"clusters": clusters(inventory="a.yaml")}, "canary, a are one cluster"),
+        ({"clusters": clusters(inventory="./a.yaml")}, "canary, a are one cluster"),
+        (
+            {"windows": [{"days": ["mon"], "opens": "22:00+02:00", "closes": "05:00"}]},
+            "windows.0.opens: expected a time of day in quotes",
+        ),
+        (
+            {"waves": [*content()["waves"][:2], {"name": "some-judged", "clusters": ["c"]}]},
+            "some-judged is the name of",
+        ),
+        ({"fleet": ""}, "fleet: String should match"),
+        ({"clusters": [], "waves": []}, "clusters: List should have at least 1 item"),
+        ({"clusters": clusters(name="../a")}, "clusters.0.name: String should match"),
+        ({"clusters": clusters(parameters=["drain"])}, "clusters.0.parameters: Input should be"),
+        ({"parameters": {"dns_ip": 10}}, "canary: dns_ip: "),
+        ({"soak_minutes": float("nan")}, "a number is not one that JSON has"),
         ({"clusters": clusters(inventory="rehearsal:article-1.10")}, "canary: has no rehearsal_dir"),
         ({"clusters": clusters(parameters={"dns_ipp": "10.0.0.10"})}, "no such parameter of harden.ipynb"),
         (
@@ -80,6 +95,43 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
         read_fleet(write_fleet(tmp_path, **{name: "missing"}))
 
 
+def test_a_link_to_an_inventory_is_that_inventory(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "link.yaml").symlink_to(tmp_path / "a.yaml")
+    (tmp_path / "a.yaml").touch()
+    with pytest.raises(ParameterError, match="canary, a are one cluster"):
+        read_fleet(write_fleet(tmp_path, clusters=clusters(inventory="other/link.yaml")))
+
+
+def test_what_is_there_and_of_another_kind_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ParameterError, match=r"python names \S+file, which cannot be executed"):
+        read_fleet(write_fleet(tmp_path, python="file"))
+    with pytest.raises(ParameterError, match=r"records names \S+file, which is not a folder"):
+        read_fleet(write_fleet(tmp_path, records="file"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "holds no mapping"),
+        ("- fleet: europe", "holds no mapping"),
+        ("fleet: [", "is not YAML"),
+        ("fleet: a\nfleet: b", "twice"),
+        ("fleet: \xff", "UTF-8"),
+    ],
+)
+def test_what_is_not_a_document_is_refused_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
+) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    assert command.main(["check", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+
+
 def test_two_rehearsals_in_one_folder_are_one_cluster(tmp_path: Path) -> None:
     rehearsals = [
         {"name": name, "inventory": "rehearsal:article-1.10", "parameters": {"rehearsal_dir": "here"}}
@@ -87,6 +139,12 @@ def test_two_rehearsals_in_one_folder_are_one_cluster(tmp_path: Path) -> None:
     ]
     with pytest.raises(ParameterError, match="canary, a, b, c are one cluster"):
         read_fleet(write_fleet(tmp_path, clusters=rehearsals))
+    rehearsals[0]["parameters"]["rehearsal_dir"] = "./here/../here"
+    rehearsals[1]["parameters"] = {}
+    rehearsals[2]["parameters"]["rehearsal_dir"] = "there"
+    rehearsals[3]["parameters"]["rehearsal_dir"] = "everywhere"
+    with pytest.raises(ParameterError, match="canary, a are one cluster"):
+        read_fleet(write_fleet(tmp_path, clusters=rehearsals, parameters={"rehearsal_dir": "here"}))
 
 
 def test_paths_are_relative_to_the_file_and_those_of_python_keep_their_links(tmp_path: Path) -> None:
@@ -129,6 +187,7 @@ def test_the_example_says_every_key_and_is_right(tmp_path: Path) -> None:
     assert set(example) == set(Fleet.model_fields)
     for name in ("eu-canary.yaml", "eu-1.yaml", "eu-2.yaml", "harden.ipynb", "python", "allowed_signers"):
         (tmp_path / name).write_text("{}")
+    (tmp_path / "python").chmod(0o755)
     example |= {"notebook": "harden.ipynb", "python": "python"}
     path = tmp_path / "fleet.yaml"
     path.write_text(yaml.safe_dump(example))

@@ -20,6 +20,7 @@ from kubeharden_fleet.judge import (
     PARTLY,
     REFUSED,
     RUNNING,
+    SO_FAR,
     TO_DO,
     UNSOUND,
     Seen,
@@ -27,7 +28,6 @@ from kubeharden_fleet.judge import (
     halted_by,
     judge_wave,
     last_change,
-    not_ready_seconds,
     soaked_at,
     state_of,
 )
@@ -58,6 +58,9 @@ def plan(**changes: Any) -> dict[str, Any]:
         (seen("failed", kind="LockedError"), NOT_NOW, "LockedError: a sentence"),
         (seen("failed", kind="WindowError"), NOT_NOW, "WindowError: a sentence"),
         (seen("failed", kind="LockedError", changes=BEGUN), FAILED, "LockedError: a sentence"),
+        # The window closed between two steps: what was begun is done, and the rest is for another time.
+        (seen("failed", kind="WindowError", words=[""], left=["x"]), NOT_NOW, "WindowError: a sentence"),
+        (seen("failed", kind="WindowError", changes=BEGUN), FAILED, "WindowError: a sentence"),
         (seen("failed", kind="StepError"), FAILED, "StepError: a sentence"),
         (seen("partly done", left=["kubelet on n2"]), PARTLY, "kubelet on n2"),
         (seen("partly done", changes=BEGUN), PARTLY, "kubelet on n1: reverted"),
@@ -71,6 +74,39 @@ def test_the_newest_run_says_what_a_cluster_is(newest: Seen | None, word: str, w
     state = state_of(newest)
     assert (state.word, state.seen) == (word, newest)
     assert why in state.why
+
+
+ANNOUNCED = seen("done", plan=plan(next_run=["Namespace shop", "Namespace web"]))
+LEFT = seen(left=["Namespace shop"])
+
+
+@pytest.mark.parametrize(
+    ("older", "word"),
+    [
+        ([ANNOUNCED], SO_FAR),
+        (
+            [LEFT, seen(left=["Namespace web"]), ANNOUNCED, seen("failed")],
+            SO_FAR,
+        ),  # looked at night after night
+        ([], TO_DO),
+        ([seen("done"), ANNOUNCED], TO_DO),  # only the last one counts
+        ([seen("done", plan=plan(next_run=["Namespace web"]))], TO_DO),
+        ([seen("failed", kind="StepError", plan=plan(next_run=["Namespace shop"]))], TO_DO),
+        ([seen("done", plan=plan(next_run=["Namespace shop"]), sealed=False)], TO_DO),
+        ([seen("done", plan=plan(next_run=["Namespace shop"]), wrong=("was altered",))], TO_DO),
+    ],
+)
+def test_what_the_plan_before_left_to_the_next_run_does_not_keep_a_wave_from_being_done(
+    tmp_path: Path, older: list[Seen], word: str
+) -> None:
+    state = state_of(LEFT, older)
+    assert state.word == word
+    assert "Namespace shop" in state.why
+    assert judge_wave(fleet(tmp_path), "canary", {"canary": state}).good == (word == SO_FAR)
+
+
+def test_more_than_what_was_left_to_the_next_run_is_to_do() -> None:
+    assert state_of(seen(left=["Namespace shop", "kubelet on n1"]), [ANNOUNCED]).word == TO_DO
 
 
 STATES = {"canary": State(DONE), "a": State(DONE), "b": State(FAILED, "why"), "c": State(NONE)}
@@ -125,14 +161,8 @@ def test_the_last_change_begins_after_the_cluster_was_last_found_done() -> None:
         seen(at="20261201T"),
     ]
     assert last_change([seen()]) == [seen()]
+    night, later = seen(left=["x"], at="20261130T"), seen(left=["x"], at="20261201T")
+    assert last_change([later, night, *reversed(change[:2])]) == [*change[:2], later]  # one and the same plan
+    other = seen(left=["x"], at="20261201T", plan=plan(digest="cd" * 32))
+    assert last_change([other, night, *reversed(change[:2])]) == [*change[:2], night, other]
     assert last_change([]) == []
-
-
-def test_seconds_not_ready_are_those_of_all_nodes() -> None:
-    words = [
-        "kubelet runs as process 7; node not Ready for 0.2 s",
-        "kube-proxy runs",
-        "node not Ready for 12 s",
-    ]
-    assert not_ready_seconds([seen("done", words=words), seen()]) == pytest.approx(12.2)
-    assert not_ready_seconds([seen("done", words=["kube-proxy runs"])]) is None

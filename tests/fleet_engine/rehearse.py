@@ -6,6 +6,7 @@ stands for a person. Everything is below build/fleet.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 import yaml
 from airflow_here import ROOT, USER, VENV, Airflow, make_key
 
+from kubeharden_fleet.fleet import read_fleet
+from kubeharden_fleet.records import states
 from kubeharden_rehearsal import Rehearsal
 
 HERE = ROOT / "build" / "fleet"
@@ -27,16 +30,17 @@ def main() -> None:
     shutil.rmtree(HERE, ignore_errors=True)
     HERE.mkdir(parents=True)
     variables = {"KUBEHARDEN_SIGNING_KEY": str(make_key(HERE)), "KUBEHARDEN_ALLOWED_SIGNERS": ""}
+    os.environ.update(variables)
     airflow = Airflow(HERE / "airflow", variables)
     say("Airflow's database is made")
     airflow.run("db", "migrate")
     airflow.run("pools", "set", "kubeharden", "2", "runs of kubeharden at once")
     good = fleet("rehearsal")
-    run(airflow, good)
+    run_dag(airflow, good)
     expect(good, {"canary": "done", "one": "done", "two": "done"})
     bad = fleet("rehearsal-fails")
     break_node(bad.parent)
-    run(airflow, bad)
+    run_dag(airflow, bad)
     expect(bad, {"canary": "failed", "one": "no run", "two": "no run"})
     say("the first wave failed, and the second one did not begin: as it should be")
 
@@ -80,7 +84,7 @@ def break_node(folder: Path) -> None:
     place.write_text("somebody's notes\n")
 
 
-def run(airflow: Airflow, path: Path) -> None:
+def run_dag(airflow: Airflow, path: Path) -> None:
     """Run the DAG of a fleet, while somebody approves, and write its page."""
     say(f"{path.stem}: airflow dags test begins; its log is {airflow.home / path.stem}.log")
     airflow.add(path)
@@ -104,14 +108,12 @@ def run(airflow: Airflow, path: Path) -> None:
     fleet_command(airflow, "page", path)
 
 
-def expect(path: Path, states: dict[str, str]) -> None:
+def expect(path: Path, wanted: dict[str, str]) -> None:
     """End with an error where the records say anything else."""
-    rows = (path.parent / "records" / "fleet.html").read_text()
-    for cluster, state in states.items():
-        found = rows.partition(f'<th scope="row">{cluster}</th>')[2].partition("</span>")[0]
-        say(f"{path.stem}: {cluster}: {found.rpartition('>')[2]}")
-        if not found.endswith(state):
-            sys.exit(f"{cluster} is not {state}: see {path.parent / 'records' / 'fleet.html'}")
+    for cluster, state in states(read_fleet(path)).items():
+        say(f"{path.stem}: {cluster}: {state.word}{state.why and f' ({state.why})'}")
+        if state.word != wanted[cluster]:
+            sys.exit(f"{cluster} is not {wanted[cluster]}: see {path.parent / 'records' / 'fleet.html'}")
 
 
 def fleet_command(airflow: Airflow, *words: object) -> None:

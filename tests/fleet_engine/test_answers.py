@@ -15,12 +15,18 @@ PLAN, OTHER = "a" * 64, "b" * 64
 ANSWER = """
 import json, sys
 from datetime import datetime, timezone
-from kubeharden_fleet.airflow_dag import Approve
+from kubeharden_fleet.airflow_dag import Apply, Approve
 
 task = Approve(task_id="approve", file="fleet.yaml", cluster="eu-1")
+other = Apply(task_id="apply", file="fleet.yaml", cluster="eu-2", approval={})
 event = {"responded_at": datetime(2026, 11, 29, 14, 20, 1, tzinfo=timezone.utc), **json.loads(sys.argv[2])}
 try:
-    print(json.dumps(task.execute_complete({"run_id": "manual"}, event, sys.argv[1])))
+    about = event.pop("about", "eu-1")
+    said = task.execute_complete({"run_id": "manual"}, event, sys.argv[1], about)
+    if event.pop("of_another", False):
+        other.approval = said
+        other.execute({})
+    print(json.dumps(said))
 except Exception as error:
     print(json.dumps([type(error).__name__, str(error)]))
 """
@@ -47,6 +53,7 @@ def answered(home: Path, **event: object) -> object:
 
 def test_an_approval_says_which_plan_and_who_and_when(tmp_path: Path) -> None:
     assert answered(tmp_path) == {
+        "cluster": "eu-1",
         "approved_plan": PLAN,
         "approved_by": "chief, 2026-11-29T14:20:01Z, in Airflow (manual)",
     }
@@ -60,6 +67,15 @@ def test_an_approval_says_which_plan_and_who_and_when(tmp_path: Path) -> None:
             f"approved the plan {OTHER}, and this is about {PLAN}: clear this task",
         ),
         ({"params_input": {}}, r"approved the plan \(none was named\), and this is about"),
+        # A cluster has left fleet.yaml since, so that its tasks in a wave are those of the one after it.
+        (
+            {"about": "eu-0"},
+            "eu-1: what was asked and approved here is about eu-0: the clusters of fleet.yaml",
+        ),
+        (
+            {"of_another": True},
+            "eu-2: what was asked and approved here is about eu-1: the clusters of fleet.yaml",
+        ),
         ({"chosen_options": ["Reject"]}, f"the plan {PLAN} was rejected by chief"),
     ],
 )

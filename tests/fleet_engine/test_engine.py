@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -73,6 +74,32 @@ def opens_soon(path: Path) -> datetime:
 
 def records(fleet: Fleet, cluster: str) -> list[dict[str, Any]]:
     return [json.loads((run / "record.json").read_text()) for run in runs_in(fleet.runs_of(cluster))]
+
+
+def records_of_mode(fleet: Fleet, cluster: str, mode: str) -> int:
+    """How many runs in a mode there are, those that go on among them."""
+    started = (run / "journal.jsonl" for run in runs_in(fleet.runs_of(cluster)))
+    return sum(
+        f'"mode":"{mode}"' in path.read_text().replace(": ", ":") for path in started if path.is_file()
+    )
+
+
+def clear(airflow: Airflow, dag: str, run: str) -> None:
+    """Clear all tasks of a run, as a person does."""
+    airflow.call("POST", f"/api/v2/dags/{dag}/clearTaskInstances", {
+        "dag_run_id": run, "dry_run": False, "only_failed": False, "reset_dag_runs": True,
+    })  # fmt: skip
+
+
+def end_approving(airflow: Airflow, dag: str, run: str) -> None:
+    """Approve whatever is asked until a run has ended."""
+
+    def has_ended() -> bool:
+        for question in airflow.questions(dag):
+            airflow.answer(question)
+        return airflow.state(dag, run) in ("success", "failed")
+
+    wait_for(has_ended, 600, f"{dag} does not end")
 
 
 def digest_in(question: dict[str, Any]) -> str:
@@ -147,6 +174,61 @@ def test_a_plan_that_changed_since_it_was_approved_is_asked_for_again(
     assert states(fleet)["canary"].word == DONE
 
 
+def test_a_run_that_is_cleared_in_the_middle_goes_on_from_what_the_cluster_is(
+    airflow: Airflow, clusters: Clusters, tmp_path: Path
+) -> None:
+    canary = clusters["canary"]
+    path = fleet_of(tmp_path, "cleared", {"canary": canary}, ["kubelet", "kube-proxy"])
+    airflow.add(path)
+    fleet, run = read_fleet(path), airflow.trigger("cleared")
+    airflow.answer(airflow.question("cleared"))
+    wait_for(lambda: has_begun(fleet.runs_of("canary")), 420, "nothing was carried out")
+    clear(airflow, "cleared", run)
+    wait_for(
+        lambda: records_of_mode(fleet, "canary", "plan") > 1, 420, "the cluster is not looked at once more"
+    )
+    end_approving(airflow, "cleared", run)
+    found = records(fleet, "canary")
+    done = [c["subject"] for each in found for c in each["changes"] if c["result"] == "completed"]
+    assert sorted(done) == sorted(f"{s} on {n}" for s in ("kubelet", "kube-proxy") for n in canary.nodes)
+    assert all(is_sealed(each) for each in runs_in(fleet.runs_of("canary")))
+    assert states(fleet)["canary"].word == DONE
+
+
+def test_a_cluster_that_leaves_the_file_between_plan_and_apply_is_not_changed(
+    airflow: Airflow, clusters: Clusters, tmp_path: Path
+) -> None:
+    path = fleet_of(tmp_path, "left", clusters, ["kube-scheduler"])
+    content = yaml.safe_load(path.read_text())
+    both = {**content, "waves": [{"name": "all", "clusters": list(clusters)}]}
+    path.write_text(yaml.safe_dump(both))
+    airflow.add(path)
+    fleet, run = read_fleet(path), airflow.trigger("left")
+    wait_for(lambda: len(airflow.questions("left")) == 2, 420, "nobody is asked about both")
+    questions = airflow.questions("left")
+    path.write_text(
+        yaml.safe_dump(
+            {
+                **both,
+                "clusters": content["clusters"][1:],
+                "waves": [{"name": "all", "clusters": ["rest"]}],
+            }
+        )
+    )
+    time.sleep(40)  # Airflow reads its DAGs again
+    for question in questions:
+        airflow.answer(question)
+    assert airflow.end("left", run) == "failed"
+    assert [each["mode"] for each in records(fleet, "canary")] == ["plan"]
+    assert {each["result"] for each in records(fleet, "rest")} <= {"planned"}
+    # A new run of the DAG knows the one that is left.
+    run = airflow.trigger("left")
+    end_approving(airflow, "left", run)
+    assert airflow.state("left", run) == "success"
+    assert [each["mode"] for each in records(fleet, "canary")] == ["plan"]
+    assert states(fleet)["rest"].word == DONE
+
+
 def test_after_sigkill_nothing_is_done_twice_and_nothing_is_left(
     airflow: Airflow, clusters: Clusters, tmp_path: Path
 ) -> None:
@@ -185,9 +267,7 @@ def test_after_sigkill_nothing_is_done_twice_and_nothing_is_left(
         assert {folder.read_text().split()[-1] for folder in folders} <= {"confirmed", "reverted"}
 
     # Cleared from the start, the run finds nothing to do, asks nobody and changes nothing.
-    airflow.call("POST", "/api/v2/dags/killed/clearTaskInstances", {
-        "dag_run_id": run, "dry_run": False, "only_failed": False, "reset_dag_runs": True,
-    })  # fmt: skip
+    clear(airflow, "killed", run)
     assert airflow.end("killed", run) == "success"
     again = records(fleet, "canary")[len(found) :]
     assert [(each["mode"], each["not_done"], each["changes"]) for each in again] == [("plan", [], [])]

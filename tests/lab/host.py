@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from lab_releases import LabRelease
-from places import BUILD_GROUP, CACHE, CONTROLLERS, HERE, LAB_RELEASE, ROOTFS, binaries
+from places import BUILD_GROUP, CACHE, CONTROLLERS, HERE, LAB_RELEASE, NUMBER, ROOTFS, binaries
 from steps import LabError, in_parallel, run, run_long, say, step
 
 # program (or file) that shows it is there → package
@@ -78,6 +78,9 @@ def make_kept_things() -> None:
         jobs.append(_make_rootfs)
     if not binaries(LAB_RELEASE).exists():
         jobs.append(lambda: _build(LAB_RELEASE))
+    if jobs and NUMBER:  # one lab builds, or two would write to one folder
+        raise LabError(f"lab {NUMBER} takes what is in {CACHE}, and Kubernetes {LAB_RELEASE.version} or the root file "
+                       f"system is not there: make lab-cache RELEASE={LAB_RELEASE.release}")  # fmt: skip
     if jobs:
         CACHE.mkdir(parents=True, exist_ok=True)
         in_parallel(jobs)

@@ -10,6 +10,8 @@ lab.py missing          why the release cannot be booted without a build: nothin
 
 KUBEHARDEN_LAB_RELEASE=1.37 is that release (releases.yaml has them), or oldest, or newest; without it, the one that is
 up, or the oldest.
+KUBEHARDEN_LAB_NUMBER=1 is another lab beside the one without it, with a folder, a network and names of its own; it
+builds nothing and takes what is in the cache.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from places import BRIDGE, BUILD_GROUP, CACHE, CGROUP, CONTROLLERS, LAB, PREFIX, Node
+from places import BRIDGE, BUILD_GROUP, CACHE, CGROUP, CONTROLLERS, LAB, NUMBER, PREFIX, Node
 from steps import LabError, run, step, wait
 
 
@@ -65,10 +65,14 @@ def _still(name: str, pids: set[int]) -> str:
 
 
 def mounts() -> list[str]:
-    """Every mount below the lab's folder, and what a killed build left in the cache; innermost first."""
+    """Every mount below the lab's folder, and below the cache what a killed build left; innermost first.
+
+    Lab 0 builds, and no other: what is mounted below the cache is nothing of theirs.
+    """
+    ours = (f"{LAB}/",) if NUMBER else (f"{LAB}/", f"{CACHE}/")
     places = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     # \040 and the like stand for characters that do not occur in folders of ours.
-    return [at for at in reversed(places) if at.startswith((f"{LAB}/", f"{CACHE}/"))]
+    return [at for at in reversed(places) if at.startswith(ours)]
 
 
 def namespaces() -> list[str]:

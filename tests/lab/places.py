@@ -12,18 +12,26 @@ from lab_releases import LabRelease, find_release
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("KUBEHARDEN_LAB_CACHE") or Path.home() / ".cache" / "kubeharden-lab").absolute()
+# Which lab of this machine: 0, unless several are up at once. What the whole machine sees of a lab has it in its name.
+NUMBER_SWITCH = "KUBEHARDEN_LAB_NUMBER"
+NUMBER = int(os.environ.get(NUMBER_SWITCH) or 0)
+_BEHIND = f"-{NUMBER}" if NUMBER else ""
 LAB = Path(os.environ.get("KUBEHARDEN_LAB_DIR") or "/var/tmp/kubeharden-lab").absolute()
+LAB = LAB.with_name(f"{LAB.name}{_BEHIND}")
+CLUSTER = f"lab{_BEHIND}"  # what its inventory calls it
 
 MASTER = "k8s-master"
-NETWORK = "10.88.0"  # of the bridge and the nodes; the host is .1
+NETWORK = f"10.88.{NUMBER}"  # of the bridge and the nodes; the host is .1
 SERVICES = "10.0.0.0/16"
 POD_NETWORK = "10.32.0.0/16"
 DNS_IP = "10.0.0.10"
 API_SERVER = f"https://{NETWORK}.10:6443"
-PREFIX = "khlab"  # of everything with a name that the whole machine sees: bridge, veths, namespaces
+PREFIX = (
+    f"khlab{NUMBER or ''}"  # of everything with a name that the whole machine sees: bridge, veths, namespaces
+)
 BRIDGE = f"{PREFIX}0"
 CONTROLLERS = Path("/sys/fs/cgroup")
-CGROUP = "kubeharden-lab"
+CGROUP = f"kubeharden-lab{_BEHIND}"
 BUILD_GROUP = CONTROLLERS / "freezer" / CGROUP / "build"
 
 ACCESS = LAB / "access"  # what somebody needs who uses the cluster

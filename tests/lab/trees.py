@@ -10,7 +10,7 @@ from pathlib import Path
 
 from images import write_image
 from pki import TOKEN, kubeconfig
-from places import ACCESS, HERE, INVENTORY, LAB_RELEASE, PKI, ROOTFS, Node
+from places import ACCESS, CLUSTER, HERE, INVENTORY, LAB_RELEASE, PKI, ROOTFS, Node
 from steps import run
 from units import control_plane, node_units
 
@@ -65,7 +65,7 @@ def make_access(nodes: Sequence[Node]) -> None:
     )
     INVENTORY.write_text(
         "# Written by `make lab`. Paths are relative to this file.\n"
-        "cluster: lab\nkubeconfig: admin.kubeconfig\nsettle_seconds: 3\n"
+        f"cluster: {CLUSTER}\nkubeconfig: admin.kubeconfig\nsettle_seconds: 3\n"
         f"ssh: {{user: ops, port: 22, identity_file: id_ed25519, known_hosts: known_hosts}}\nnodes:\n{rows}"
     )
 

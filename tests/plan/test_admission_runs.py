@@ -129,6 +129,25 @@ def test_the_runs_come_to_an_end(case: str) -> None:
     assert runs[-1]["changes"] == []
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_a_plan_names_what_the_next_run_changes_by_intent(case: str) -> None:
+    facts, named = facts_of(case), None
+    for _ in range(4):
+        plan = plan_of(facts, enforce=case.endswith("enforce"))
+        assert named is None or set(named) == plan.subjects
+        facts, named = after(facts, plan), plan.next_run
+    assert named == ()
+
+
+def test_what_waits_for_somebody_is_not_for_the_next_run() -> None:
+    facts = facts_of("psp-1.23")
+    wishes = [{"name": "shop", "level": "restricted", "reason": "the shop takes money"}]
+    policies = POLICIES.model_validate({**POLICIES.model_dump(), "namespaces": wishes})
+    plan = make_plan(facts, Parameters(steps=("pod-security",)), policies)
+    assert plan.next_run
+    assert not {"Namespace shop", "kube-apiserver on k8s-master"} & set(plan.next_run)
+
+
 @pytest.mark.parametrize("case", ["psp-1.23", "psp-1.23 enforce"])
 def test_from_policies_to_admission_there_is_no_time_without_either(case: str) -> None:
     """The plugin goes in a run that leaves every namespace enforcing; the policies, in one that finds it gone."""

@@ -20,7 +20,7 @@ from kubeharden.plan.events import (
 )
 from kubeharden.plan.timeline import Timeline
 from kubeharden.records.folder import Record, read_run
-from kubeharden.records.front import MOST_ROWS, front_of
+from kubeharden.records.front import MOST_ROWS, front_of, not_ready_of
 from kubeharden.records.pages.front_page import front_html
 from kubeharden.records.pages.markup import document, tag
 from kubeharden.records.summary import build_record
@@ -40,7 +40,7 @@ def record_with(folder: Path, nodes: int = 4, **changes: Any) -> dict[str, Any]:
     )
     planned = [{"step": "kubelet", "subject": f"kubelet on {name}"} for name in names]
     record(Planned(digest="0" * 64, needed=True, changes=planned))
-    outcomes = [Completed(**on("n0"), words="runs; node not Ready for 2.5 s")]
+    outcomes = [Completed(**on("n0"), words="runs", not_ready=2.5)]
     outcomes += [Reverted(**on("n1"), error="not Ready"), Failed(**on("n2"), error="away")]
     for end in outcomes:
         record(Started(**on(end.node)))
@@ -64,6 +64,22 @@ def test_each_node_and_each_step_has_a_word_and_a_sign(tmp_path: Path) -> None:
         ("API objects", ["· nothing to do", "✔ completed (2)"], None),
     ]
     assert (front.headline, front.kind) == ("• partly done", "open")
+
+
+@pytest.mark.parametrize(
+    ("change", "seconds"),
+    [
+        ({"words": "runs", "not_ready": 2.5}, 2.5),
+        ({"words": "runs; node not Ready for 9.9 s", "not_ready": 0.0}, 0.0),
+        ({"words": "runs; node not Ready for 12 s; it stays cordoned"}, 12),  # a record of an earlier version
+        ({"words": "runs", "not_ready": None}, None),
+        ({"words": "node not Ready for ever"}, None),
+    ],
+)
+def test_seconds_not_ready_are_those_of_the_field_and_of_the_words_before_there_was_one(
+    change: dict[str, Any], seconds: float | None
+) -> None:
+    assert not_ready_of(change) == seconds
 
 
 def test_who_what_and_why_are_on_it(tmp_path: Path) -> None:

@@ -48,8 +48,10 @@ def fleet(folder: Path, **changes: Any) -> Fleet:
 
 
 def seen(result: str = "planned", *, at: str = "20261129T140000.000Z", **changes: Any) -> Seen:
-    """A run; ``left`` are the subjects that are not done, ``kind`` that of the error that ended it."""
+    """A run; ``left`` are the subjects that are not done, ``kind`` that of the error that ended it, ``words`` those of
+    its changes, each of a node that was not Ready for ``not_ready`` seconds."""
     own = {name: changes.pop(name) for name in ("sealed", "running", "wrong") if name in changes}
+    not_ready = changes.pop("not_ready", None)
     left, kind, words = (
         changes.pop("left", ()),
         changes.pop("kind", ""),
@@ -63,7 +65,7 @@ def seen(result: str = "planned", *, at: str = "20261129T140000.000Z", **changes
         "not_done": [{"step": "kubelet", "subject": subject, "why": ""} for subject in left],
         "errors": [{"kind": kind, "verb": "apply", "message": f"{kind}: a sentence"}] if kind else [],
         "changes": [
-            {"subject": f"kubelet on n{number}", "result": "completed", "words": text}
+            {"subject": f"kubelet on n{number}", "result": "completed", "words": text, "not_ready": not_ready}
             for number, text in enumerate(words)
         ],
         "approval": None,

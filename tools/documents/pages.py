@@ -172,8 +172,17 @@ def _usage(action: argparse.Action) -> str:
 
 
 def _bench(name: str) -> Iterator[str]:
-    """Yield one kept result of the bench: what was measured, how, on what, and the numbers."""
-    result: Mapping[str, Any] = yaml.safe_load(RESULTS.read_text(encoding="utf-8"))[name]
+    """Yield one kept result of the bench."""
+    yield from _result_rows(yaml.safe_load(RESULTS.read_text(encoding="utf-8"))[name])
+
+
+def _result(path: str) -> Iterator[str]:
+    """Yield the result that a script wrote to a file of its own."""
+    yield from _result_rows(yaml.safe_load((ROOT / path).read_text(encoding="utf-8")))
+
+
+def _result_rows(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a result: what was measured, how, on what, and the numbers."""
     head = tuple(result["columns"])
     yield from _table(head, [tuple(map(str, row)) for row in result["rows"]])
     yield ""
@@ -187,6 +196,7 @@ PARTS: dict[str, Callable[[str], Iterator[str]]] = {
     "errors": _errors,
     "parameters": _parameters,
     "rehearsals": _rehearsals,
+    "result": _result,
 }
 
 

@@ -66,6 +66,7 @@ def make_plan(
         cluster=facts.cluster.name,
         cluster_uid=facts.cluster.uid,
         profile={"path": profile.name, "sha256": profile.digest} if profile else {},
+        next_run=tuple(subject for part in parts for subject in part.next_run),
     )
 
 

@@ -31,7 +31,7 @@ class Draft:
         profile: what to harden, where it is one of your own; else the one that the parameters name.
 
     Attributes:
-        node_changes, object_changes, remarks, refused, namespaces, impacts: as in ``Plan``.
+        node_changes, object_changes, remarks, refused, namespaces, impacts, next_run: as in ``Plan``.
         missing: the nodes without a value that no parameter gives, by the parameter's name.
     """
 
@@ -46,6 +46,7 @@ class Draft:
         self.refused: list[Remark] = []
         self.namespaces: tuple[NamespaceLevel, ...] = ()
         self.impacts: list[Impact] = []
+        self.next_run: list[str] = []
         self.missing: dict[str, list[str]] = {}
         self._node_objects = {item["metadata"]["name"]: item for item in facts.cluster.of("nodes")}
 

@@ -176,6 +176,7 @@ class Planned(Event, action="planned"):
 
     Attributes:
         left_out: what is refused and left as it is, while the changes are carried out: ``step``, ``subject``, ``why``.
+        next_run: as in ``Plan``.
     """
 
     digest: str = ""
@@ -185,6 +186,7 @@ class Planned(Event, action="planned"):
     breaking: Sequence[str] = ()
     changes: Sequence[Mapping[str, str]] = ()
     left_out: Sequence[Mapping[str, str]] = field(default=(), metadata=OPTIONAL)
+    next_run: Sequence[str] = field(default=(), metadata=OPTIONAL)
     plan: Plan | None = field(default=None, compare=False, metadata=UNWRITTEN)
 
     @classmethod
@@ -198,6 +200,7 @@ class Planned(Event, action="planned"):
             breaking=[str(judged) for impact in plan.impacts for judged in impact.breaking],
             changes=[change for step in plan.steps for change in _changes(plan.of(step))],
             left_out=tuple({"step": r.step, "subject": r.subject, "why": r.text} for r in plan.left_out),
+            next_run=plan.next_run,
             plan=plan,
         )
 

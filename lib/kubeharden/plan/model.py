@@ -193,6 +193,8 @@ class Plan:
         rollout: how it is carried out, as plain data: at what pace, on which machines, in which order; empty where
             that has not been decided.
         profile: path and SHA-256 of the file that says what to harden; empty for a profile that is shipped.
+        next_run: the subjects that the next run changes by intent once this plan is carried out, such as a namespace
+            whose level is announced now and enforced then.
     """
 
     steps: tuple[str, ...]
@@ -208,6 +210,7 @@ class Plan:
     cluster_uid: str = ""
     rollout: Mapping[str, Any] = field(default_factory=dict)
     profile: Mapping[str, str] = field(default_factory=dict)
+    next_run: tuple[str, ...] = ()
 
     def of(self, step: str) -> Plan:
         """Return the part of the plan that is one step; all but steps and changes is that of the whole plan."""

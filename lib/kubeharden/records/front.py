@@ -30,6 +30,7 @@ RESULTS = {
 }
 RESULT_SIGNS = {GOOD: "✔", BAD: "✘", OPEN: "•"}
 MOST_ROWS = 24  # of the grid; where there are more nodes, those with the same cells share a row
+# In the words of a change, where a record is from before it had a field for it.
 _NOT_READY = re.compile(r"; node not Ready for (\d+(?:\.\d+)?) s")
 _OBJECTS = "API objects"
 
@@ -96,6 +97,14 @@ def front_of(record: Mapping[str, Any]) -> Front:
         steps=steps,
         grid=tuple(_few(_grid(record, steps))),
     )
+
+
+def not_ready_of(change: Mapping[str, Any]) -> float | None:
+    """Return for how many seconds the node of a change of a record was not Ready; None where that was not watched."""
+    seconds: float | None = change.get("not_ready")
+    if seconds is None and (found := _NOT_READY.search(change["words"])):
+        return float(found[1])
+    return seconds
 
 
 def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -180,8 +189,8 @@ def _grid(record: Mapping[str, Any], steps: Sequence[str]) -> Iterator[Row]:
     for change in record["changes"]:
         node = change["node"] or change["subject"].partition(" on ")[2]
         found.setdefault((node or _OBJECTS, change["step"]), []).append(_state(change["result"]))
-        if match := _NOT_READY.search(change["words"]):
-            seconds[node] = seconds.get(node, 0.0) + float(match[1])
+        if (not_ready := not_ready_of(change)) is not None:
+            seconds[node] = seconds.get(node, 0.0) + not_ready
     for left in record["not_done"]:
         node = left["subject"].partition(" on ")[2]
         found.setdefault((node or _OBJECTS, left["step"]), []).append(LEFT)

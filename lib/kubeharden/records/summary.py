@@ -82,6 +82,7 @@ def build_record(past: PastRun) -> dict[str, Any]:
             "refused": list(plan.refused),
             "remarks": list(plan.remarks),
             "breaking": list(plan.breaking),
+            "next_run": list(plan.next_run),
         },
         "changes": changes,
         "not_done": _not_done(past, changes),
@@ -192,6 +193,7 @@ def _changes(past: PastRun) -> list[dict[str, Any]]:
             "result": end.action if end else ("running" if past.running else CUT_OFF),
             "seconds": end.seconds if end else None,
             "words": "" if end is None else end.words if isinstance(end, Completed) else end.error,
+            "not_ready": end.not_ready if isinstance(end, Completed) else None,
         }
         files_of = [file for file in past.files if _about(file, change)]
         objects_of = [item for item in past.objects if _same_object(item, change)]

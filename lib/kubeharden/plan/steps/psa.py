@@ -8,7 +8,7 @@ either, and what 1.25 cannot start with is gone before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,7 @@ from kubeharden.plan.step import POD_SECURITY
 from kubeharden.plan.steps.breakage import judge_levels
 from kubeharden.plan.steps.psp import PSP_PLUGIN, api_servers
 from kubeharden.podsecurity.admission_config import PATH, PLUGIN, render_config, with_defaults_set
-from kubeharden.podsecurity.levels import namespace_levels, unwanted, with_labels
+from kubeharden.podsecurity.levels import NamespaceLevel, namespace_levels, unwanted, with_labels
 from kubeharden.podsecurity.policies import PolicySet
 from kubeharden.podsecurity.retirement import also_about_policies, leftovers, mutating_fields
 from kubeharden.releases import Release, feature
@@ -85,10 +85,25 @@ class _Planner:
         for name in unwanted(levels, self.policies.namespaces):
             self._remark(f"namespace {name}", "is left out: there is none of that name")
         enforced = all(level.enforced for level in levels)
+        enforced_before = all(level.enforced_before for level in levels)
+        self.draft.next_run += self._next_run(levels, enforced_before=enforced_before, enforced=enforced)
         self.draft.add_changes(self.servers, partial(self._server, enforced=enforced))
         if not self.servers:
             self._static_pods(self._defaults(enforced=enforced))
-        self._retire(enforced_before=all(level.enforced_before for level in levels), enforced=enforced)
+        self._retire(enforced_before=enforced_before, enforced=enforced)
+
+    def _next_run(
+        self, levels: Sequence[NamespaceLevel], *, enforced_before: bool, enforced: bool
+    ) -> Iterator[str]:
+        """Yield what the next run changes by intent: levels are enforced, then the plugin goes, then the policies."""
+        to_enforce = [level for level in levels if level.pending and not level.offenders]
+        yield from (f"Namespace {level.namespace}" for level in to_enforce)
+        if not enforced and all(level.enforced or level in to_enforce for level in levels):
+            yield from (f"{service.name} on {node.name}" for node, service in self.servers)
+        is_on = any(_may_enforce_policies(service) for _, service in self.servers)
+        if self.servers and enforced and (is_on or not enforced_before):
+            gone = (ObjectChange.deletion(POD_SECURITY, item) for item in leftovers(self.objects))
+            yield from (change.name for change in gone)
 
     def _defaults(self, *, enforced: bool) -> dict[str, str]:
         """Return the levels for namespaces without labels; enforced only once every namespace has its own."""
