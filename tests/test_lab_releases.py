@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -70,3 +74,30 @@ def test_only_flags_that_a_release_has_are_given() -> None:
     assert "--network-plugin=cni" not in words("1.24", "kubelet")
     assert "--fail-swap-on=false" not in words("1.37", "kubelet", node=0)
     assert flag_table("kube-apiserver", releases()[-1]) is not None
+
+
+def names_of_lab(number: int) -> list[str]:
+    """Each name and place by which the whole machine knows something of a lab."""
+    code = (
+        "import json, places as p; n = p.Node(1); print(json.dumps([p.LAB.name, p.NETWORK, p.PREFIX, p.BRIDGE, "
+        "p.CGROUP, p.CLUSTER, str(p.BUILD_GROUP), n.machine, n.address, str(n.root)]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT / "tests" / "lab",
+        env={**os.environ, "KUBEHARDEN_LAB_NUMBER": str(number)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def test_two_labs_share_no_name_that_the_machine_knows() -> None:
+    labs = [names_of_lab(number) for number in (0, 1, 2)]
+    assert labs[0][:6] == ["kubeharden-lab", "10.88.0", "khlab", "khlab0", "kubeharden-lab", "lab"]
+    for one, other in itertools.permutations(labs, 2):
+        assert not set(one) & set(other)
+        prefix, bridge = other[2:4]
+        # As leftovers.py tells the links, namespaces and mounts of a lab.
+        assert not [name for name in one if name == bridge or name.startswith((f"{prefix}-", f"{other[0]}/"))]
