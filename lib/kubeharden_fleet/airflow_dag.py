@@ -206,7 +206,7 @@ class _Asks(_Work, ApprovalOperator):  # type: ignore[misc]
         return {"cluster": self.cluster, "approved_plan": plan, "approved_by": who}
 
     def _check_cluster(self, about: str) -> None:
-        """Refuse what was said of another cluster: where one left the file, its tasks are those of the next one.
+        """Refuse an approval for another cluster: where one left the file, its tasks are those of the next one.
 
         Raises:
             AirflowFailException: it was.

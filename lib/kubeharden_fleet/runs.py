@@ -23,9 +23,11 @@ NOTEBOOKS, LOCK = "notebooks", ".lock"  # in the folder of a cluster's runs
 POLL_SECONDS = 0.5
 END_SECONDS = 50  # of a run that was interrupted: it ends what it has in hand, or puts it back
 LAST_LINES = 15
-# As ``python -m papermill``, but jsonschema (4.26) does not find this package, of which it would compile a grammar when it
-# is imported: 1.5 s of CPU for each run, for texts that are internationalized links, and no notebook is judged by those.
-PAPERMILL = "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()"
+# As ``python -m papermill``, but jsonschema (4.26) does not find this package, of which it would compile a grammar when
+# it is imported: 1.5 s of CPU for each run, to judge internationalized links, which no notebook is judged by.
+PAPERMILL = (
+    "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()"
+)
 
 
 @dataclass(frozen=True)
