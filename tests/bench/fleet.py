@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
+    others = ", which worked on other things as well" if os.getloadavg()[0] > 1 else ""
     few, many = min(COMPARED, given.clusters), given.clusters
     rows: list[tuple[str, ...]] = []
     sys.stdout.write(f"{' | '.join(COLUMNS)}\n")
@@ -78,7 +79,7 @@ def main() -> None:
                 sys.stdout.write(f"{' | '.join(row)}\n")
                 sys.stdout.flush()
     if given.write:
-        write(rows, given.at_once)
+        write(rows, given.at_once, f"one virtual machine with {os.cpu_count()} cores{others}")
 
 
 def marks_of(count: int) -> tuple[int, ...]:
@@ -215,12 +216,12 @@ def write_fleet(folder: Path, count: int) -> Path:
     return path
 
 
-def write(rows: Sequence[Sequence[str]], at_once: int) -> None:
+def write(rows: Sequence[Sequence[str]], at_once: int, machine: str) -> None:
     """Write the result down."""
     content = {
         "script": f"python tests/bench/fleet.py --clusters {rows[-1][1]} --at-once {at_once} --write",
         "measured": datetime.now(UTC).date().isoformat(),
-        "machine": f"one virtual machine with {os.cpu_count()} cores",
+        "machine": machine,
         "how": f"{at_once} runs at once; the CPU of a line is that since the line before",
         "columns": list(COLUMNS),
         "rows": [list(row) for row in rows],

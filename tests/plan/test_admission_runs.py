@@ -139,6 +139,16 @@ def test_a_plan_names_what_the_next_run_changes_by_intent(case: str) -> None:
     assert named == ()
 
 
+def test_a_plugin_beside_enforced_levels_goes_first_and_the_policies_are_for_the_next_run() -> None:
+    facts = facts_of("psp-1.23")
+    enforced = after(facts, plan_of(facts, enforce=True))
+    facts = Facts(facts.nodes, enforced.cluster)  # somebody has put the plugin back
+    plan = plan_of(facts)
+    assert plan.subjects == {"kube-apiserver on k8s-master"}
+    assert plan.next_run
+    assert set(plan.next_run) == plan_of(after(facts, plan)).subjects
+
+
 def test_what_waits_for_somebody_is_not_for_the_next_run() -> None:
     facts = facts_of("psp-1.23")
     wishes = [{"name": "shop", "level": "restricted", "reason": "the shop takes money"}]
