@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from fleet_support import write_fleet
-from kubeharden.errors import ParameterError
+from fakes import FIRST_MOMENT, World, planned
+from fleet_support import fleet, write_fleet
+from kubeharden.errors import ParameterError, WindowError
+from kubeharden.records.keys import public_part
 from kubeharden.records.seal import seal
+from kubeharden.records.signature import only_signer
 from kubeharden_fleet.fleet import Fleet, read_fleet
-from kubeharden_fleet.judge import APPLIED, CUT_OFF, NONE, UNSOUND
-from kubeharden_fleet.records import states
+from kubeharden_fleet.judge import APPLIED, CUT_OFF, NONE, NOT_NOW, TO_DO, UNSOUND, halted_by, state_of
+from kubeharden_fleet.records import read, states
 from record_support import make_key, make_notebook, make_run
 
 
@@ -69,34 +73,61 @@ def take_away(run: Path) -> None:
 def test_a_record_that_was_altered_says_nothing_good(
     sealed: tuple[Fleet, Path], attack: Callable[[Path], None], word: str, why: str
 ) -> None:
-    fleet, run = sealed
-    assert states(fleet)["a"].word == APPLIED
+    made, run = sealed
+    assert states(made)["a"].word == APPLIED
     attack(run)
-    state = states(fleet)["a"]
+    state = states(made)["a"]
     assert state.word == word
     assert why in state.why
 
 
 def test_a_record_of_another_cluster_says_nothing_of_this_one(sealed: tuple[Fleet, Path]) -> None:
-    fleet, run = sealed
-    shutil.copytree(run, fleet.runs_of("b") / run.name)
-    state = states(fleet)["b"]
+    made, run = sealed
+    shutil.copytree(run, made.runs_of("b") / run.name)
+    state = states(made)["b"]
     assert state.word == UNSOUND
     assert state.why == "it is a record of the cluster lab, and this one is eu-b"
 
 
 def test_an_inventory_that_cannot_be_read_is_named(sealed: tuple[Fleet, Path]) -> None:
-    fleet, _ = sealed
-    Path(fleet.cluster("a").inventory).write_text("- nothing\n")
+    made, _ = sealed
+    Path(made.cluster("a").inventory).write_text("- nothing\n")
     with pytest.raises(ParameterError, match=r"inventory: \S+a\.yaml holds no mapping"):
-        states(fleet)
+        states(made)
 
 
 def test_somebody_whose_seal_does_not_count_cannot_seal(
     sealed: tuple[Fleet, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fleet, _ = sealed
+    made, _ = sealed
     folder = tmp_path / "stranger"
     folder.mkdir()
     monkeypatch.setenv("KUBEHARDEN_SIGNING_KEY", str(make_key(folder)))
-    assert states(fleet)["a"].word == UNSOUND
+    assert states(made)["a"].word == UNSOUND
+
+
+def test_a_window_that_closes_between_two_steps_holds_up_nothing_and_the_rest_is_another_plan(
+    tmp_path: Path,
+) -> None:
+    key = make_key(tmp_path)
+    world, runs = World(), tmp_path / "runs"
+    window = f"{FIRST_MOMENT:%Y-%m-%dT%H:%MZ}/{FIRST_MOMENT + timedelta(hours=1):%Y-%m-%dT%H:%MZ}"
+    steps = ["kube-proxy", "kube-scheduler"]
+    run = planned(world, runs, window=window, steps=steps)
+    digest = run.current_plan.digest
+    run.apply("kube-proxy")
+    world.clock.sleep(3600)
+    with pytest.raises(WindowError):
+        run.apply("kube-scheduler")
+    run.close()
+    seal(run.record.folder, None, key)
+    later = planned(world, runs, mode="plan", steps=steps)
+    later.finish()
+    seal(later.record.folder, None, key)
+    with only_signer(public_part(key)) as signers:
+        closed, rest = (state_of(read(each.record.folder, signers)) for each in (run, later))
+    assert closed.word == NOT_NOW
+    assert {change["step"] for change in closed.seen.record["changes"]} == {"kube-proxy"}
+    assert halted_by(fleet(tmp_path), {"a": closed}, "b") == []
+    assert (rest.word, rest.why) == (TO_DO, "1 to do: kube-scheduler on k8s-master")
+    assert rest.seen.digest != digest

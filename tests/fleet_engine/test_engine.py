@@ -84,10 +84,10 @@ def records_of_mode(fleet: Fleet, cluster: str, mode: str) -> int:
     )
 
 
-def clear(airflow: Airflow, dag: str, run: str) -> None:
-    """Clear all tasks of a run, as a person does."""
+def clear(airflow: Airflow, dag: str, run: str, **some: Any) -> None:
+    """Clear all tasks of a run, or some, as a person does."""
     airflow.call("POST", f"/api/v2/dags/{dag}/clearTaskInstances", {
-        "dag_run_id": run, "dry_run": False, "only_failed": False, "reset_dag_runs": True,
+        "dag_run_id": run, "dry_run": False, "only_failed": False, "reset_dag_runs": True, **some,
     })  # fmt: skip
 
 
@@ -193,6 +193,11 @@ def test_a_run_that_is_cleared_in_the_middle_goes_on_from_what_the_cluster_is(
     assert sorted(done) == sorted(f"{s} on {n}" for s in ("kubelet", "kube-proxy") for n in canary.nodes)
     assert all(is_sealed(each) for each in runs_in(fleet.runs_of("canary")))
     assert states(fleet)["canary"].word == DONE
+
+    # Cleared from apply on, it does not carry out once more what it has done.
+    clear(airflow, "cleared", run, task_ids=["wave-canary.apply"], include_downstream=True)
+    assert airflow.end("cleared", run) == "success"
+    assert [each["mode"] for each in records(fleet, "canary")[len(found) :]] == ["plan"]
 
 
 def test_a_cluster_that_leaves_the_file_between_plan_and_apply_is_not_changed(
