@@ -116,10 +116,8 @@ def test_a_label_of_selinux_is_given_where_it_is_in_force(place: Path, shell: li
     ("now", "said"),
     [
         ("77 active", "kube-proxy was not restarted"),  # it does not watch its file
-        (
-            "78 active",
-            "restarted\nkube-proxy runs as before",
-        ),  # it ended, and Restart=always has brought it back
+        # It ended, and Restart=always has brought it back.
+        ("78 active", "restarted\nkube-proxy runs as before"),
         ("0 inactive", "restarted\nkube-proxy runs as before"),  # it ended, and Restart=no has left it there
     ],
 )

@@ -79,9 +79,8 @@ def test_what_was_announced_is_enforced_and_then_it_stays() -> None:
     enforced = [file["plugins"][0]["configuration"]["defaults"]["enforce"] for file in (first, second)]
     assert enforced == ["privileged", "baseline"]
     assert with_defaults_set(NEW, second, ENFORCED, "v1.25") == second
-    assert (
-        with_defaults_set(NEW, second, ANNOUNCED, "v1.25") == second
-    )  # a new namespace is not a reason to open the others
+    # A new namespace is not a reason to open the others.
+    assert with_defaults_set(NEW, second, ANNOUNCED, "v1.25") == second
 
 
 @pytest.mark.parametrize(

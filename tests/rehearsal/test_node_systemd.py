@@ -45,9 +45,8 @@ def test_a_new_drop_in_counts_after_daemon_reload(article_lab, eventually):
     def words() -> str:
         return sudo(article_lab, "journalctl -u kube-proxy -o cat -n 5", "k8s-node1").out
 
-    assert eventually(
-        lambda: "code=exited, status=217/USER" in words()
-    )  # its exit is seen later than its start
+    # Its exit is seen later than its start.
+    assert eventually(lambda: "code=exited, status=217/USER" in words())
     assert "Failed at step USER spawning /usr/bin/kube-proxy: No such process" in words()
     (folder / "50-user.conf").unlink()
     sudo(article_lab, "systemctl daemon-reload", "k8s-node1")

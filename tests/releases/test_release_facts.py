@@ -157,10 +157,8 @@ def test_what_an_experiment_finds_becomes_facts_in_the_words_of_the_tables() -> 
         # It gives way to the port that the address has: what it would set is known from before.
         "--port": {"type": "int32", "field": "address", "part": "port", "deprecated": "use --address"},
         "--proxy-mode": {"type": "enum(string)", "field": "mode", "enum": ["iptables", "ipvs"]},
-        "--source-vip": {
-            "type": "string",
-            "field": "winkernel.sourceVip",
-        },  # of Windows, and not seen on Linux
+        # Of Windows, and not seen on Linux.
+        "--source-vip": {"type": "string", "field": "winkernel.sourceVip"},
         "--words": {"type": "list(string)", "stays": True},
     }
     assert facts["apiVersions"] == {

@@ -55,9 +55,8 @@ def test_a_user_who_may_not_write_policies_is_refused_unless_nothing_is_written(
     with pytest.raises(ClusterError, match=r"kubernetes-admin may not .*create podsecuritypolicies; update"):
         check(article, may=viewer)
     assert check(article, may=viewer, mode="plan")
-    with pytest.raises(
-        ClusterError, match=r"may not .*create configmaps in kube-system"
-    ):  # 1.10 has no Lease
+    # 1.10 has no Lease.
+    with pytest.raises(ClusterError, match=r"may not .*create configmaps in kube-system"):
         check(article, may=viewer, steps=("kubelet",))
     assert check(
         article, may=lambda verb, kind, *_, **__: viewer(verb) or kind == "ConfigMap", steps=("kubelet",)

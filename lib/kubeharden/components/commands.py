@@ -160,11 +160,6 @@ class Command:
     unset: tuple[str, ...] = ()
     has_variables: bool = False
 
-    @property
-    def has_specifiers(self) -> bool:
-        """True if a specifier stands in it."""
-        return any(MARK in word for word in self.words)
-
     def line(self, words: Sequence[str]) -> list[str]:
         """Return the words of an ``ExecStart=`` that runs other words with the same prefix, each quoted."""
         path = self.path if "@" in self.prefix else words[0]

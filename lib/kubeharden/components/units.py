@@ -132,9 +132,8 @@ def _entries(text: str) -> Iterable[Entry]:
     while index < len(lines):
         start, line = index, lines[index]
         index += 1
-        if marked and line.startswith(
-            BYTE_ORDER_MARK
-        ):  # config_parse drops the first one, wherever it stands
+        # config_parse drops the first one, wherever it stands.
+        if marked and line.startswith(BYTE_ORDER_MARK):
             line, marked = line[1:], False
         if line.lstrip(BLANKS)[:1] in ("", "#", ";"):
             yield Entry(lines[start], section)

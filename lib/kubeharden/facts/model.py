@@ -250,9 +250,8 @@ class NodeFacts:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the users that components run as
     modes: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)  # path: mode, owner, group
     services: Mapping[str, ServiceFacts] = field(default_factory=dict)
-    elsewhere: Mapping[str, str] = field(
-        default_factory=dict
-    )  # the control groups of components outside of services
+    # The control groups of components outside of services.
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
 
     def service(self, name: str) -> ServiceFacts | None:
         """Return the service of that name, or None where the node has no such unit."""
@@ -396,9 +395,8 @@ def read_config(fact: FileFact) -> dict[str, Any]:
     except UnitError:
         if not fact.content.lstrip().startswith("{"):
             raise
-        content = as_json(
-            fact.content, fact.path, UnitError
-        )  # JSON may have tabs and escapes that YAML has not
+        # JSON may have tabs and escapes that YAML has not.
+        content = as_json(fact.content, fact.path, UnitError)
     if not isinstance(content, dict):
         raise UnitError(
             f"{fact.path} holds no configuration in its first document, the only one that is read"

@@ -337,12 +337,10 @@ class _Bounds:
 
     def __init__(self, *, aliases: bool) -> None:
         self._aliases = aliases
-        self._anchors: dict[
-            str, tuple[int, int]
-        ] = {}  # how many values each stands for, and how deep they are
-        self._open: list[
-            list[Any]
-        ] = []  # of each collection: its anchor, the values before it, how deep it is
+        # How many values each stands for, and how deep they are.
+        self._anchors: dict[str, tuple[int, int]] = {}
+        # Each open collection: its anchor, the values before it, how deep it is.
+        self._open: list[list[Any]] = []
         self._count = self._documents = 0
         self._kinds = {
             yaml.DocumentStartEvent: self._document,

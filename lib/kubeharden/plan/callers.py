@@ -28,11 +28,8 @@ WEBHOOK = "authentication.webhook.enabled"
 # A name as the API server takes it for a ConfigMap. That in a pod template it does not check: a way to another object
 # may stand there (../secrets/x).
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
-_REFERENCES = (
-    "configMap",
-    "configMapRef",
-    "configMapKeyRef",
-)  # of volumes and their sources, envFrom, valueFrom
+# The references of volumes and their sources, of envFrom and of valueFrom.
+_REFERENCES = ("configMap", "configMapRef", "configMapKeyRef")
 NOTHING_READ = ConfigMapPorts()
 # Programs that read metrics from kubelets, by the last word of their images' names.
 _SCRAPERS = re.compile(

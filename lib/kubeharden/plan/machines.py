@@ -135,10 +135,8 @@ def _mismatch(node: NodeFacts, own: _Identity, known: _Known) -> tuple[str, bool
     ids = _plain(node.machine), _plain(node.boot)
     same, different = _agreement(ids, own.ids)
     if same and not known.rivals(own, ids, same):
-        return (
-            "",
-            False,
-        )  # where one id differs: rebooted, and not reported since; or given another machine id
+        # Where one id differs: rebooted, and not reported since; or given another machine id.
+        return "", False
     words = (
         f"the machine at its address has the host name {node.hostname}, the machine id {node.machine or 'unknown'} and "
         f"the boot id {node.boot or 'unknown'}; the kubelet of this Node reported {own.machine or 'none'} and "

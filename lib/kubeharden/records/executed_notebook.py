@@ -73,9 +73,8 @@ def check_parameters(notebook: Any, began_with: Mapping[str, Any]) -> None:
         RecordError: it says others; each is named.
     """
     told = _assignments(notebook, began_with)
-    named = (
-        {"inventory", "rehearsal"} if ":" in str(told.get("inventory", "")) else set()
-    )  # rehearsal:NAME is both
+    # rehearsal:NAME is both.
+    named = {"inventory", "rehearsal"} if ":" in str(told.get("inventory", "")) else set()
     wrong = [
         f"{name} is {value!r} in the notebook, and was {began_with[name]!r}"
         for name, value in told.items()

@@ -68,9 +68,8 @@ class Record:
 
     def __init__(self, parent: Path, cluster: str, label: str, redactor: Redactor | None = None) -> None:
         self.redactor = redactor or Redactor()
-        while any(
-            parent.glob(f"{(stamp := _stamp())}-*")
-        ):  # the order of their names is that in which they began
+        # The order of their names is that in which they began.
+        while any(parent.glob(f"{(stamp := _stamp())}-*")):
             pass
         words = "-".join(
             re.sub(r"[^A-Za-z0-9._]+", "-", word).strip("-.") for word in (cluster, label) if word
@@ -333,9 +332,8 @@ def write_aside(folder: Path, name: str, data: bytes) -> None:
         )
     try:
         _make_folder(path.parent)
-        aside.unlink(
-            missing_ok=True
-        )  # a run that was cut off left it; or it is a link that somebody put there
+        # A run that was cut off left it; or it is a link that somebody put there.
+        aside.unlink(missing_ok=True)
         with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)
             file.flush()

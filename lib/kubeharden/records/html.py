@@ -56,9 +56,8 @@ def render(notebook: Any, title: str, front: Markup = NO_FRONT) -> str:
                 _show_open_styles(output.get("data", {}), kind)
     try:
         page, _ = exporter.from_notebook_node(whole, {"metadata": {"name": title}})
-    except (
-        Exception
-    ) as error:  # nbconvert has errors of many kinds, such as for an attachment that is missing
+    # nbconvert has errors of many kinds, such as for an attachment that is missing.
+    except Exception as error:
         raise RecordError(f"notebook: a page cannot be made of it ({error})") from error
     head, style, rest = str(page).partition("<style")
     rest = _ACTIVE.sub("&lt;", rest)

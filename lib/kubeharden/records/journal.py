@@ -29,10 +29,8 @@ from kubeharden.records.reader import LIMIT, name_list, parse_json, read
 from kubeharden.redaction import Redactor
 
 OWN_KEYS = ("seq", "time", "action", "run", "previous")
-MOST_LINES, MOST_PROBLEMS = (
-    1_000_000,
-    100,
-)  # a line has a hundred bytes at the least; a journal with so much is damaged
+# A line has a hundred bytes at the least; a journal with so much is damaged.
+MOST_LINES, MOST_PROBLEMS = 1_000_000, 100
 
 
 class JournalWriter:
@@ -50,9 +48,8 @@ class JournalWriter:
     def __init__(self, path: Path, run: str, redactor: Redactor) -> None:
         self._path, self._run, self._redactor = path, run, redactor
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        fcntl.flock(
-            self._file, fcntl.LOCK_EX
-        )  # held until the process ends: so others see that the run goes on
+        # Held until the process ends: so others see that the run goes on.
+        fcntl.flock(self._file, fcntl.LOCK_EX)
         self._lock = threading.Lock()
         self._seq, self._previous, self._size = 0, "", 0
         sync_folder(path.parent)

@@ -222,9 +222,8 @@ def _derived_lines(content: bytes) -> list[str]:
 
     ssh-keygen before 9.6 does not read PKCS#8 of Ed25519, which a later one signs with.
     """
-    with tempfile.NamedTemporaryFile(
-        prefix="kubeharden-"
-    ) as file:  # for its owner only, and no .pub beside it
+    # For its owner only, and no .pub beside it.
+    with tempfile.NamedTemporaryFile(prefix="kubeharden-") as file:
         file.write(content)
         file.flush()
         made = _run(["ssh-keygen", "-y", "-P", "", "-f", file.name])

@@ -26,10 +26,8 @@ URL_VARIABLE, CA_VARIABLE = "KUBEHARDEN_TIMESTAMP_URL", "KUBEHARDEN_TIMESTAMP_CA
 ANSWER_SECONDS, PROGRAM_SECONDS = 20, 10
 MOST_APART = timedelta(minutes=5)  # the time of a seal and the one that the authority says
 _TIME = re.compile(r"^Time stamp: ([A-Z][a-z]{2} +\d+ \d\d:\d\d:\d\d)(?:\.\d+)? (\d{4}) GMT$", re.MULTILINE)
-_TYPES = {
-    "query": "application/timestamp-query",
-    "reply": "application/timestamp-reply",
-}  # RFC 3161, section 3.4
+# RFC 3161, section 3.4.
+_QUERY_TYPE, _REPLY_TYPE = "application/timestamp-query", "application/timestamp-reply"
 _WEAK = re.compile(r"^Hash Algorithm: (?!sha(?:256|384|512)$)(.*)$", re.MULTILINE)
 
 
@@ -103,7 +101,7 @@ def ask(authority: Authority, content: bytes) -> bytes:
         made = _openssl("ts", "-query", "-data", folder / "content", "-sha256", "-cert", "-out", query)
         if made.returncode:
             raise RecordError(f"openssl makes no request for a time stamp: {_words(made)}")
-        types = (_TYPES["query"], _TYPES["reply"])
+        types = (_QUERY_TYPE, _REPLY_TYPE)
         try:
             answer = post(authority.url, query.read_bytes(), types, ANSWER_SECONDS, SIGNATURE_LIMIT)
         except KubehardenError as error:

@@ -36,9 +36,8 @@ class AtKernel:
     @property
     def cell(self) -> int:
         """Return the number of the cell that runs."""
-        shell = getattr(
-            _kernel(), "shell", None
-        )  # whose execution_count may be that of the next cell already
+        # Whose execution_count may be that of the next cell already.
+        shell = getattr(_kernel(), "shell", None)
         return len(shell.user_ns.get("In", [""])) - 1 if shell is not None else 0
 
     def ask(self, question: str) -> str:

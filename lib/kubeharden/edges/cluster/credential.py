@@ -56,9 +56,8 @@ class Credential:
         user = self._user()
         content = self._choice.content(user)
         KubeConfigLoader(content, config_base_path=str(self._folder)).load_and_set(settings)
-        if (
-            not settings.cert_file
-        ):  # the loader reads one for https alone; a kubelet is asked over TLS in any case
+        # The loader reads one for https alone; a kubelet is asked over TLS in any case.
+        if not settings.cert_file:
             names = ("client-certificate", "client-key")
             files = (FileOrData(user, name, file_base_path=str(self._folder)).as_file() for name in names)
             settings.cert_file, settings.key_file = files

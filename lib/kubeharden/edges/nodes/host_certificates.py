@@ -104,10 +104,8 @@ class HostCertificate:
             principals.append(names.string().decode("utf-8", errors="replace"))
         after, before = reader.number(8), reader.number(8)
         critical = reader.string()
-        (
-            reader.string(),
-            reader.string(),
-        )  # extensions, which a host's certificate has none of, and a reserved field
+        # Extensions, which a host's certificate has none of, and a reserved field.
+        (reader.string(), reader.string())
         authority = reader.string()
         signed = data[: reader.at]
         signature = reader.string()
