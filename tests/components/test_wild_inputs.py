@@ -44,6 +44,25 @@ def test_other_maps_have_a_value_for_each_key(flag: str) -> None:
     assert "is not a pair" in said(migrate("kubelet", "1.20", [*SECURE, flag]).refused)
 
 
+@pytest.mark.parametrize("release", ["1.10", "1.20", "1.36"])
+def test_a_gate_that_is_a_blank_stops_the_component(release: str) -> None:
+    """Checked with kubelet 1.20.2: malformed pair. An empty item is passed over."""
+    words = [*SECURE, "--feature-gates=RotateKubeletServerCertificate=true, ,"]
+    assert "is not a pair" in said(migrate("kubelet", release, words).refused)
+    assert not migrate(
+        "kubelet", release, [*SECURE, "--feature-gates=RotateKubeletServerCertificate=true,,"]
+    ).refused
+
+
+@pytest.mark.parametrize("version", ["kubeadm.k8s.io/v1beta2", "kubelet.config.k8s.io/v1beta1", None])
+def test_the_kind_of_a_file_is_judged_before_its_version(version: str | None) -> None:
+    config = {"kind": "ClusterConfiguration", "apiVersion": version}
+    [refused] = migrate("kubelet", "1.20", [*SECURE, "--config=/c"], config).refused
+    assert refused.why == (
+        "'ClusterConfiguration': it is the configuration of something else; expected KubeletConfiguration"
+    )
+
+
 NULLS = [
     ("kubelet", "authentication:"),
     ("kubelet", "authentication:\n  webhook: null\n  x509: {clientCAFile: /ca.crt}"),

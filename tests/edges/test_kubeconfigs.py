@@ -258,6 +258,9 @@ NOT_PEM = base64.b64encode(b"not a certificate").decode()
         (config(**{"as": "a", "as-user-extra": {"b": "c"}}), "as-groups or as-user-extra"),
         (config(**{"as": "a\r\nX: y"}), "no header carries unchanged"),
         (config(**{"auth-provider": {"name": "azure", "config": {}}}), "auth-provider 'azure' gives no credential"),
+        (config(**{"auth-provider": {"name": "gcp", "config": {"cmd-path": "/bin/false"}}}),
+         "auth-provider 'gcp' gives no credential here; use a plugin"),
+        (config("https://me:hunter2@h:6443"), "server of the cluster 'c' has a user before its host"),
         (sh("echo 'login first' >&2; exit 3"), f"{PLUGIN} ended with status 3. It says: login first"),
         (sh("exit 3"), f"{PLUGIN} ended with status 3, without a word"),
         (sh("echo hello"), "what the credential plugin '/bin/sh' of the user 'u' printed is not JSON"),
@@ -280,6 +283,7 @@ def test_what_does_not_work_says_what_and_where(tmp_path: Path, content: Any, wo
     with pytest.raises(ClusterError, match=f"(?s){words}") as error:
         Cluster(path)
     assert path in str(error.value)
+    assert "hunter2" not in str(error.value)
 
 
 def test_the_key_of_a_client_that_is_encrypted_is_not_asked_for(tmp_path: Path) -> None:
@@ -383,3 +387,18 @@ def test_the_proxy_of_a_kubeconfig_counts_before_the_environment(
     cluster.version()
     cluster.close()
     assert len(seen) == 1
+
+
+def test_null_is_unset_in_a_kubeconfig(tmp_path: Path, api: tuple[str, list[list[tuple[str, str]]]]) -> None:
+    """As kubectl has it; tools write such fields."""
+    address, seen = api
+    cluster = dict.fromkeys(
+        ("proxy-url", "certificate-authority", "tls-server-name", "insecure-skip-tls-verify", "extensions")
+    )
+    user = dict.fromkeys(
+        ("exec", "auth-provider", "tokenFile", "client-key", "as", "as-groups", "as-user-extra", "username")
+    )
+    made = Cluster(written(tmp_path, config(address, cluster, token="t0ken", **user)))
+    assert made.version() == "v1.30.0"
+    made.close()
+    assert values(seen[0], "Authorization") == ["Bearer t0ken"]

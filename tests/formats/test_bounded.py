@@ -177,6 +177,14 @@ def test_an_error_does_not_say_what_stands_there(text: str) -> None:
         assert "hunter2" not in read_or_said(read, text)[1]
 
 
+@pytest.mark.parametrize("text", ["a:\n\tb: hunter2\n", "a:\n  \tb: hunter2\n", "\ta: hunter2\n"])
+def test_a_tab_is_named(text: str) -> None:
+    with pytest.raises(
+        ParameterError, match=r"x is not YAML \(line [12]\): it is indented with a tab, where .*alone$"
+    ):
+        as_yaml(text, "x", ParameterError)
+
+
 def test_a_key_that_stands_twice_is_named() -> None:
     with pytest.raises(ParameterError, match=r"x is not YAML \(line 2\): the key 'a' stands twice"):
         as_yaml("a: b\na: c\n", "x", ParameterError)

@@ -77,6 +77,16 @@ def test_an_annotation_names_the_port_and_another_number_does_not() -> None:
         ("registry.k8s.io/metrics-server/metrics-server@sha256:00", "metrics-server"),
         ("registry.example.com:5000/heapster", "heapster"),
         ("quay.io/prometheus/prometheus:v2.45.0", "prometheus"),
+        ("rancher/mirrored-prometheus-prometheus:v2.42.0", "prometheus"),
+        ("rancher/prom-prometheus:v2.12.0", "prometheus"),
+        ("rancher/mirrored-metrics-server:v0.6.3", "metrics-server"),
+        ("gcr.io/datadoghq/agent:7", "datadoghq/agent"),
+        ("grafana/agent:v0.40.0", "grafana/agent"),
+        ("docker.elastic.co/beats/elastic-agent:8.9.0", "elastic-agent"),
+        ("public.ecr.aws/aws-observability/aws-otel-collector:v0.33.0", "aws-otel-collector"),
+        ("quay.io/signalfx/splunk-otel-collector:0.85.0", "splunk-otel-collector"),
+        ("amazon/cloudwatch-agent:1.2", "cloudwatch-agent"),
+        ("newrelic/nri-kubernetes:3.5.0", "nri-kubernetes"),
         ("datadog/agent:7", "datadog/agent"),
         ("otel/opentelemetry-collector-contrib:0.90", "opentelemetry-collector-contrib"),
     ],
@@ -94,7 +104,16 @@ def test_a_program_that_reads_metrics_is_named_with_what_its_token_gets(image: s
 
 
 @pytest.mark.parametrize(
-    "image", ["prom/node-exporter", "quay.io/prometheus/node-exporter", "prometheus-adapter", "nginx", ""]
+    "image",
+    [
+        *("prom/node-exporter", "quay.io/prometheus/node-exporter", "prometheus-adapter", "nginx", ""),
+        *(
+            "mycorp/agent",
+            "rancher/rancher-agent",
+            "rancher/mirrored-prometheus-node-exporter",
+            "prom/prometheus-x",
+        ),
+    ],
 )
 def test_others_are_not(image: str) -> None:
     assert said(deployment({"image": image})) == ""

@@ -7,6 +7,8 @@ import json
 import random
 from typing import Any
 
+import yaml
+
 from flag_sets import flag_set
 from kubeharden.releases import Field, ReleaseTable
 
@@ -128,13 +130,40 @@ def content(rng: random.Random, table: ReleaseTable) -> dict[str, Any]:
     return made
 
 
+# What may follow a document; no component reads it.
+MORE = ("\n---\n", "\n...\n", "\n--- # more\nkind: Other\nmaxPods: 7 # more\n", "\n---\n[ {\n")
+
+
+def _with_aliases(rng: random.Random, value: dict[str, Any]) -> str:
+    """The content as YAML with comments, in which some lists and mappings stand once, and again as aliases."""
+    made = copy.deepcopy(value)
+    holders = [made, *(part for part in made.values() if isinstance(part, dict))]
+    values = [
+        part for holder in holders for part in holder.values() if isinstance(part, (dict, list)) and part
+    ]
+    for _ in range(2):
+        holder, part = rng.choice(holders), rng.choice(values or [{}])
+        if holder is not part:
+            holder[rng.choice([*holder, *KEYS])] = part
+    try:
+        text = yaml.safe_dump(made, sort_keys=False, default_flow_style=rng.choice([False, False, None]))
+    except RecursionError:
+        return "{}"
+    lines = text.rstrip("\n").split("\n")
+    return "\n".join(
+        line + rng.choice(["", "", " # of Bert"]) if line.endswith((":", "]")) else line for line in lines
+    )
+
+
 def spell(rng: random.Random, value: dict[str, Any]) -> str:
     """The content as a text: JSON, or YAML with comments, in the styles that people use."""
     if rng.random() < 0.15:
         return json.dumps(value, indent=rng.choice([None, 2, "\t"])) + rng.choice(["", "\n"])
     if not value:
         return rng.choice(["{}\n", "{} # nothing\n"])
-    lead, tail = rng.choice(["", "", "\ufeff"]), rng.choice(["", "\n", "\n# end\n"])
+    lead, tail = rng.choice(["", "", "\ufeff"]), rng.choice(["", "\n", "\n# end\n", *MORE])
+    if rng.random() < 0.1:
+        return lead + _with_aliases(rng, value) + tail
     text = rng.choice(["", "# of Anna\n", "---\n", "# of Anna\n---\n"]) + _block(rng, value, 0) + tail
     return lead + (text.replace("\n", "\r\n") if rng.random() < 0.05 else text)
 

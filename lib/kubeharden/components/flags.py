@@ -18,10 +18,14 @@ SHORTHANDS = {"v": "--v", "h": "--help"}
 
 # What a word begins with that is not an argument, and how it may have come there.
 _CAUSES = (
-    (re.compile(r"\\"), "does a backslash at the end of a line stand there twice, or before a blank?"),
+    (re.compile(r"[\\\n]"), "does a backslash at the end of a line stand there twice, or before a blank?"),
     (
         re.compile(r"[0-9]?[<>]|[|&;#]"),
         "systemd is not a shell: redirections, pipes and comments are words for it",
+    ),
+    (
+        re.compile(r"\$\{\w+[^\w}]"),
+        "systemd has no defaults for variables (${NAME:-VALUE}): set it in Environment=, and write ${NAME}",
     ),
     (re.compile(r"\$"), "is a variable written with $$, which stands for a dollar sign?"),
     (re.compile("[\u2010-\u2015\u2212]"), "is its dash another character than -?"),

@@ -26,7 +26,7 @@ def not_pairs(values: Sequence[str]) -> list[str]:
 
 
 def _items(values: Sequence[str]) -> list[str]:
-    return [item.strip() for value in values for item in value.split(",") if item.strip()]
+    return [item.strip() for value in values for item in value.split(",") if item]
 
 
 def _truth(text: str) -> bool | None:

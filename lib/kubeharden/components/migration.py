@@ -35,7 +35,7 @@ from kubeharden.components.values import same_value
 from kubeharden.components.verdicts import GROWING, Verdict, judge
 from kubeharden.components.versions import Versions
 from kubeharden.errors import UnitError
-from kubeharden.releases import Decoding, Flag, Release, ReleaseTable, find_component
+from kubeharden.releases import Decoding, Flag, Release, ReleaseTable, find_component, release_table
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,11 @@ def migrate(
     chosen = Profile.load(profile) if isinstance(profile, str) else profile
     config = None if config is None else paths.with_text_keys(config)
     result = Migration(component, Release.parse(release))
+    wanted, kind = release_table(component, result.release).kind, (config or {}).get("kind")
+    if kind not in (None, wanted):
+        why = f"{kind!r}: it is the configuration of something else; expected {wanted}"
+        result.refused.append(Setting("", "kind", kind, why))
+        return _with_reservation(result)
     try:
         versions = Versions.choose(component, result.release, config, target_release)
         result.refused += [
@@ -139,11 +144,6 @@ def migrate(
     except UnitError as error:
         result.refused.append(Setting("", "apiVersion", (config or {}).get("apiVersion"), str(error)))
     if result.refused:
-        return _with_reservation(result)
-    kind = (config or {}).get("kind", versions.table.kind)
-    if kind != versions.table.kind:
-        why = f"it is the configuration of something else; expected {versions.table.kind}"
-        result.refused.append(Setting("", "kind", kind, f"{kind!r}: {why}"))
         return _with_reservation(result)
     work = _Work(versions, chosen.of(component), result, existing)
     program = list(argv[: program_words(component, argv)])

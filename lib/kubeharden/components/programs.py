@@ -79,6 +79,7 @@ DISTRIBUTIONS = {
     "kind": "in the configuration of kind (kubeadmConfigPatches)",
 }
 HYPERKUBE = "hyperkube"
+_ODD_BLANK = re.compile("[\u00a0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000]")  # as web pages have them
 MOST_BEFORE = 100  # words before the program
 _SCRIPT = re.compile(r"\.(?:sh|bash|py|pl|rb)$|wrapper|^(?:run|start|launch)[-_.]|[-_.](?:run|start|launch)$")
 _COMMAND = re.compile(r"(?:^|[;&|(])\s*(?:exec\s+|\w+=[^\s;&|()]*\s+)*([^\s;&|()]+)")  # in a shell line
@@ -234,6 +235,11 @@ def _other_program(component: str, words: Sequence[str]) -> str:
     """Return the sentence about a command that is not the component: what it is, and the way out."""
     name = f"the {component}" if find_component(component).runs_pods else component
     first = words[0] if words else "nothing"
+    if odd := _ODD_BLANK.search(first):
+        return (
+            f"the path of its program has the character U+{ord(odd[0]):04X}, which looks like a blank, and is "
+            "another character for systemd: write a blank"
+        )
     base = _base(first)
     other = "point services: of the inventory at the unit that does, or leave the step out (steps)"
     if base in DISTRIBUTIONS:

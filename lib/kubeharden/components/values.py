@@ -255,9 +255,7 @@ def _strings(text: str) -> list[str]:
 
 def _map(text: str, separator: str, kind: str) -> dict[str, Any]:
     result = {}
-    for item in (part.strip() for part in text.split(",")):
-        if not item:
-            continue
+    for item in (part.strip() for part in text.split(",") if part):
         key, found, value = item.partition(separator)
         if not found:
             raise ValueError(f"{item!r} is not a pair; expected key{separator}value")

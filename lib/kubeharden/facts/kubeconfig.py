@@ -165,7 +165,7 @@ class Kubeconfig:
             return None
         if len(found) > 1:
             raise self._wrong(f"the name {name!r} stands twice in its {section}")
-        entry = found[0].get(inner) or {}
+        entry = {key: value for key, value in (found[0].get(inner) or {}).items() if value is not None}
         for field in _TEXTS[inner]:
             if not isinstance(entry.get(field) or "", str):
                 raise self._wrong(f"{field} of the {inner} {name!r} is not a text")
@@ -192,6 +192,10 @@ class Kubeconfig:
                 f"{cluster} has a certificate authority and insecure-skip-tls-verify: leave one out"
             )
         server, proxy = choice.cluster.get("server") or "", choice.cluster.get("proxy-url") or ""
+        if "@" in server:
+            raise self._wrong(
+                f"server of {cluster} has a user before its host, which is not sent here: use another way to log in"
+            )
         if not is_address(server):
             raise self._wrong(
                 f"server of {cluster} is {server!r}; expected an address such as https://10.0.0.1:6443"
@@ -217,9 +221,9 @@ class Kubeconfig:
     def credentials(self) -> Iterator[str]:
         """Yield what is secret in it without a doubt."""
         for entry in self.content.get("clusters") or []:
-            yield from re.findall(
-                r"//[^/@]*:([^/@]+)@", str((entry.get("cluster") or {}).get("proxy-url") or "")
-            )
+            addresses = ((entry.get("cluster") or {}).get(field) for field in ("server", "proxy-url"))
+            for address in map(str, addresses):
+                yield from re.findall(r"//[^/@]*:([^/@]+)@", address)
         for user in self._users():
             yield from (str(user.get(key) or "") for key in ("token", "password", "client-key-data"))
             for name, value in _variables(user):

@@ -31,6 +31,7 @@ LONGEST_SHOWN = 200  # characters of a path in a message
 _SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times as fast
 _PLAIN = ("null", "bool", "int", "float", "str", "seq", "map", "merge")
 _TAG = "tag:yaml.org,2002:"
+_TAB = re.compile(r" *\t")
 _LONE_SURROGATE = re.compile(r"(?i)\\ud[89a-f]")
 
 
@@ -138,6 +139,8 @@ def as_yaml(
         problem = str(
             getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
         )
+        if mark and text.splitlines()[mark.line : mark.line + 1] and _TAB.match(text.splitlines()[mark.line]):
+            problem = "it is indented with a tab, where YAML takes blanks alone"
         raise raises(f"{source} is not YAML{where}: {_without_quotes(problem)}") from None
     except (ValueError, RecursionError):
         raise raises(f"{source} is not YAML: it has characters or numbers that cannot be read") from None

@@ -33,8 +33,10 @@ _REFERENCES = ("configMap", "configMapRef", "configMapKeyRef")
 NOTHING_READ = ConfigMapPorts()
 # Programs that read metrics from kubelets, by the last word of their images' names.
 _SCRAPERS = re.compile(
-    r"(?:^|/)(metrics-server|heapster|prometheus|vmagent|telegraf|metricbeat|grafana-agent|alloy"
-    r"|opentelemetry-collector(?:-contrib|-k8s)?|datadog/agent)(?:-(?:amd64|arm64|arm|ppc64le|s390x))?(?:[:@]|$)"
+    r"(?:^|/)(?:mirrored-|prom-|prometheus-)*(metrics-server|heapster|prometheus|vmagent|telegraf|metricbeat|elastic-agent"
+    r"|grafana-agent|alloy|(?:opentelemetry|splunk-otel|aws-otel)-collector(?:-contrib|-k8s)?|cloudwatch-agent"
+    r"|newrelic-infrastructure|nri-kubernetes|(?:datadog|datadoghq|grafana|sysdig)/agent)"
+    r"(?:-(?:amd64|arm64|arm|ppc64le|s390x))?(?:[:@]|$)"
 )
 
 

@@ -22,6 +22,7 @@ from kubeharden.facts.proxies import environment_proxy, proxy_login, proxy_probl
 from kubeharden.formats import read_file
 from kubeharden.redaction import Redactor
 
+DROPPED = ("azure", "gcp")  # the providers that kubectl has no more, from 1.26 on
 _TOKEN = "BearerToken"  # noqa: S105 - the client's name for it
 _CERTIFICATES = {"clientCertificateData": "client-certificate-data", "clientKeyData": "client-key-data"}
 
@@ -50,6 +51,9 @@ class Credential:
             ClusterError: the credential cannot be used.
             Exception: as the client raises it.
         """
+        provider = (self._choice.user.get("auth-provider") or {}).get("name")
+        if provider in DROPPED and not self._choice.user.get("token"):  # the client would run what it names
+            raise self._no_provider(provider)
         settings = kubernetes.client.Configuration()
         # urllib3 by itself would send a GET again and a POST not, and take four seconds for a timeout of one.
         settings.retries = urllib3.Retry(total=0, redirect=0)
@@ -64,8 +68,7 @@ class Credential:
         self._set_proxy(settings)
         self._check_certificates(settings)
         if self._choice.user.get("auth-provider") and _TOKEN not in settings.api_key:
-            name = self._choice.user["auth-provider"].get("name")
-            raise self._wrong(f"its auth-provider {name!r} gives no credential here; use a plugin (exec)")
+            raise self._no_provider(provider)
         for value in settings.api_key.values():
             self._redactor.remember(value.partition(" ")[2])
         if self._token() and (self._plugin or self._choice.user.get("tokenFile")):
@@ -140,6 +143,9 @@ class Credential:
             raise ClusterError(
                 f"cannot use {self._source}: {what} cannot be read as PEM without a passphrase: {why}"
             ) from None
+
+    def _no_provider(self, name: object) -> ClusterError:
+        return self._wrong(f"its auth-provider {name!r} gives no credential here; use a plugin (exec)")
 
     def _wrong(self, why: str) -> ClusterError:
         return ClusterError(f"cannot use {self._source}: the user {self._choice.user_name!r}: {why}")
