@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flag_domains import seeds
+from flag_domains import seeds, seeds_of_kubelets
 from places import LAB_RELEASE
 from psp_rounds import seeds as psp_seeds
 from runs import Hardened, Runbook, lab
@@ -33,7 +33,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which random flag sets and pods were tried, those that passed too."""
     tried = any("test_flag_sets" in report.nodeid for report in terminalreporter.stats.get("passed", ()))
     if tried:
-        terminalreporter.write_line(f"random flag sets, by seed: {' '.join(map(str, seeds()))}")
+        told = f"{' '.join(map(str, seeds()))}; of kubelets {' '.join(map(str, seeds_of_kubelets()))}"
+        terminalreporter.write_line(f"random flag sets, by seed: {told}")
     for report in terminalreporter.stats.get("passed", ()):
         if judged := dict(report.user_properties).get("judged"):
             outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(judged.items()))
@@ -50,7 +51,7 @@ def runbook(tmp_path: Path) -> Runbook:
 
 @pytest.fixture(scope="module")
 def fresh_lab() -> None:
-    """The lab in its before-state."""
+    """The lab in its before-state, whatever the module before left of it; nobody takes it back when he is done."""
     lab("up")
     lab("reset")
 

@@ -18,9 +18,9 @@ from flag_sets import NEVER, flag_set
 from kubeharden.releases import ReleaseTable, release_table
 
 RELEASE = "1.20"
-# How many random command lines of each component, where somebody says it; those of the first 40 seeds are always the
-# same, and without a number a run tries a sample of them.
-COUNT, ALWAYS, SAMPLE = "KUBEHARDEN_FLAG_SETS", 40, 14
+# How many random command lines of each component; those of the first 40 seeds are always the same.
+COUNT, ALWAYS = "KUBEHARDEN_FLAG_SETS", 40
+KUBELETS = 14  # of those, where nobody says how many: each is started twice on a node
 # This seed alone, to see a failure again.
 ONE = "KUBEHARDEN_FLAG_SEED"
 SHARE = 0.3  # of a component's flags that are on a command line
@@ -143,14 +143,19 @@ LEFT_OUT = {"kubelet": KUBELET_LEFT_OUT, "kube-proxy": PROXY_LEFT_OUT, "kube-sch
 
 @cache
 def seeds() -> list[int]:
-    """The seeds of this run: one that is asked for, some of the first 40, or all of them and fresh ones beyond."""
+    """The seeds of this run: one that is asked for, or the first 40 and fresh ones beyond."""
     if os.environ.get(ONE):
         return [int(os.environ[ONE])]
-    if not os.environ.get(COUNT):
-        return sampling.chosen(ALWAYS, SAMPLE)
-    count = int(os.environ[COUNT])
+    count = int(os.environ.get(COUNT) or ALWAYS)
     fresh = random.SystemRandom()
     return [*range(min(count, ALWAYS)), *(fresh.randrange(ALWAYS, 10**9) for _ in range(ALWAYS, count))]
+
+
+def seeds_of_kubelets() -> list[int]:
+    """Those of them that kubelets are tried with: a sample, where nobody says how many or which."""
+    if os.environ.get(ONE) or os.environ.get(COUNT):
+        return seeds()
+    return [seeds()[at] for at in sampling.chosen(len(seeds()), KUBELETS)]
 
 
 def table_of(component: str) -> ReleaseTable:

@@ -12,7 +12,6 @@ from typing import Any
 
 from apiserver import ApiServer
 
-import sampling
 from kubeharden.kube.rbac import Authorization, Identity
 from kubeharden.podsecurity import PreparedPolicies, PspDecision, evaluate_psp, prepare_psps
 from psp_pods import pod
@@ -20,9 +19,8 @@ from psp_policies import NAMESPACES, RBAC_API, TEAMS, USERS, allow, anything, gr
 
 Object = dict[str, Any]
 
-# How many random pods, where somebody says it; the first 2,000 are always the same, and without a number a run tries a
-# sample of them.
-COUNT, ALWAYS, SAMPLE = "KUBEHARDEN_PSP_PODS", 2000, 750
+# How many random pods; those of the first 2,000 are always the same.
+COUNT, ALWAYS = "KUBEHARDEN_PSP_PODS", 2000
 # This seed alone, to see a disagreement again.
 ONE = "KUBEHARDEN_PSP_SEED"
 PODS = 250  # in one round
@@ -37,14 +35,12 @@ KINDS = ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
 
 @cache
 def seeds() -> list[int]:
-    """One seed a round: one that is asked for, some of the first ones, or all of them and fresh ones beyond."""
+    """One seed a round: one that is asked for, or the first ones and fresh ones beyond."""
     if os.environ.get(ONE):
         return [int(os.environ[ONE])]
-    always = ALWAYS // PODS
-    if not os.environ.get(COUNT):
-        return sampling.chosen(always, SAMPLE // PODS)
-    rounds = -(-int(os.environ[COUNT]) // PODS)
+    rounds = -(-int(os.environ.get(COUNT) or ALWAYS) // PODS)
     fresh = random.SystemRandom()
+    always = ALWAYS // PODS
     return [*range(min(rounds, always)), *(fresh.randrange(always, 10**9) for _ in range(always, rounds))]
 
 

@@ -1,14 +1,14 @@
 """Random flag sets of 1.20, judged by the 1.20.2 binaries: what they run with before and after the migration.
 
-KUBEHARDEN_FLAG_SETS=300 tries that many command lines of each component instead of a sample of 40. A failure names its
-seed; KUBEHARDEN_FLAG_SEED=SEED tries that one alone.
+KUBEHARDEN_FLAG_SETS=300 tries that many command lines of each component instead of 40, and of a sample of these for the
+kubelet. A failure names its seed; KUBEHARDEN_FLAG_SEED=SEED tries that one alone.
 """
 
 from __future__ import annotations
 
 import copy
 import queue
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,11 +29,11 @@ from flag_domains import (
     never_tried,
     profile_of,
     seeds,
+    seeds_of_kubelets,
     table_of,
 )
 from flags_on_nodes import CONFIG, Ran, kube_proxy, kubelet, prepare
 from places import Node, existing
-from runs import lab
 from truth import differences, flat
 
 from kubeharden import migrate
@@ -288,15 +288,12 @@ def _holds_objects(value: Any) -> bool:
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[list[Node]]:
-    """The lab's nodes in their before-state, to which they go back."""
-    lab("up")
-    lab("reset")
+def nodes(fresh_lab: None) -> list[Node]:
+    """The lab's nodes in their before-state; whoever comes next takes them back to it."""
     found = existing()
     for node in found:
         prepare(node)
-    yield found
-    lab("reset")
+    return found
 
 
 CIPHERS = [
@@ -340,7 +337,7 @@ def test_kubelets_run_with_the_same_afterwards_but_for_what_the_profile_hardens(
         finally:
             free.put(node)
 
-    Verdicts().of(seeds(), judge, len(nodes)).check()
+    Verdicts().of(seeds_of_kubelets(), judge, len(nodes)).check()
 
 
 @pytest.mark.sample(3)

@@ -1,6 +1,6 @@
 """PodSecurityPolicies judged by a real API server 1.20.2: random pods, policies, grants and users, and the examples.
 
-KUBEHARDEN_PSP_PODS=20000 tries that many pods instead of a sample of 2,000. A disagreement names its seed;
+KUBEHARDEN_PSP_PODS=20000 tries that many pods instead of 2,000. A disagreement names its seed;
 KUBEHARDEN_PSP_SEED=SEED tries that round alone.
 """
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
 from cluster import get, kubectl
-from runs import Runbook, lab
+from runs import Runbook
 from steps import wait
 
 from kubeharden.inputs.parameters import STRENGTHS
@@ -17,12 +16,10 @@ from support import MINER
 
 
 @pytest.fixture
-def with_a_miner(fresh_lab: None) -> Iterator[None]:
+def with_a_miner(fresh_lab: None) -> None:
     """The lab with the article's workloads, an ordinary Deployment, and a privileged one that no policy is for."""
     kubectl("apply", "-f", "-", text=json.dumps(MINER))
     kubectl("-n", "shop", "rollout", "status", "deployment/miner", "--timeout=60s", timeout=90)
-    yield
-    lab("reset")
 
 
 def fates(shown: str) -> dict[str, str]:
