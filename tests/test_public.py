@@ -45,9 +45,12 @@ def exported(module: ModuleType) -> set[str]:
     """All that can be imported from a module by a name without an underscore, but for modules below it."""
     return {
         name
-        for name, thing in vars(module).items()
+        for name in dir(module)
         if not name.startswith("_")
-        and not (isinstance(thing, ModuleType) and thing.__name__.startswith(f"{module.__name__}."))
+        and not (
+            isinstance(thing := getattr(module, name), ModuleType)
+            and thing.__name__.startswith(f"{module.__name__}.")
+        )
     }
 
 

@@ -4,7 +4,7 @@ Notebooks use ``kubeharden.runbook``. Without a cluster, ``kubeharden.migrate`` 
 config file and what must stay a flag.
 """
 
-from typing import TYPE_CHECKING, Any
+import typing as _typing
 
 from kubeharden.errors import (
     ApprovalError,
@@ -34,7 +34,7 @@ from kubeharden.errors import (
     WindowError,
 )
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from kubeharden.components import Effect, Finding, Migration, Profile, Setting, migrate, readiness
 
 __version__ = "0.2.0"
@@ -76,10 +76,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _typing.Any:
     """Return what ``components`` has, once somebody asks: papermill imports this package whatever it executes."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from kubeharden import components  # noqa: PLC0415 - see above
 
     return getattr(components, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
