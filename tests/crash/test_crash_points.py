@@ -30,7 +30,8 @@ from kubeharden.plan import NodeChange
 from kubeharden.records.folder import read_run
 from kubeharden.records.summary import CUT_OFF, build_record
 from rehearsals import Rehearsals
-from transactions import CONFIG, SERVICE, UNIT, Site, eventually
+from support import eventually
+from transactions import CONFIG, SERVICE, UNIT, Site
 
 NODE = "k8s-node1"
 HERE = Path(__file__).parent

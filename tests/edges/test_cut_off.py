@@ -17,7 +17,8 @@ from kubeharden.edges.nodes import Nodes
 from kubeharden.errors import NodeError
 from kubeharden.rollout.leftovers import wait_for_open_changes
 from kubeharden_rehearsal import Rehearsal
-from transactions import SERVICE, Site, eventually
+from support import eventually
+from transactions import SERVICE, Site
 
 NODE = "k8s-node1"
 # The state that it is cut off in: the command of the worker that is its last, by its words.
@@ -89,7 +90,7 @@ def test_the_next_run_finds_a_free_node(
     if rebooted:
         site.nodes.close()
         site.run("reboot -f")
-        assert eventually(lambda: is_up(site))
+        assert eventually(site.answers)
 
     wait_for_open_changes(site.nodes, SystemClock(), 30, lambda words: None)
     assert site.files() == before
@@ -116,11 +117,3 @@ def test_work_that_a_person_stops_before_it_is_armed_is_put_back(
     assert site.files() == before
     assert eventually(site.is_clean)
     site.nodes.close()
-
-
-def is_up(site: Site) -> bool:
-    try:
-        site.nodes.check()
-    except NodeError:
-        return False
-    return True

@@ -16,9 +16,9 @@ import pytest
 
 from kubeharden.edges.nodes.session import COMMAND, scripts
 from kubeharden.edges.nodes.ssh import Unshared
-from kubeharden.errors import NodeError
 from kubeharden_rehearsal import Rehearsal
-from transactions import Site, eventually
+from support import eventually
+from transactions import Site
 
 NODE = "k8s-node1"
 ANSWER = r"(?s)(.*?)\n(m\d) (\d+)\n(.*?)\n\2 end\n"
@@ -120,18 +120,10 @@ def test_it_is_one_session_until_it_ends(site: Site) -> None:
     assert session_of(site, "r2") == first
 
     os.kill(first, signal.SIGKILL)  # what is asked next may be asked before the end is known here
-    assert eventually(lambda: answers(site))
+    assert eventually(site.answers)
     site.carry_out(site.change(3), "r3")
     assert session_of(site, "r3") != first
     site.nodes.close()
-
-
-def answers(site: Site) -> bool:
-    try:
-        site.nodes.check()
-    except NodeError:
-        return False
-    return True
 
 
 def test_connections_that_are_made_at_once_share_their_settings_unchanged(

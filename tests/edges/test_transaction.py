@@ -21,7 +21,8 @@ from kubeharden.edges.nodes.transaction import archive
 from kubeharden.edges.ports import Transaction
 from kubeharden.errors import NodeError
 from rehearsals import Rehearsals
-from transactions import CONFIG, SERVICE, TOOLS, UNIT, Site, eventually, give_shell, swapped
+from support import eventually
+from transactions import CONFIG, SERVICE, TOOLS, UNIT, Site, give_shell, swapped
 
 pytestmark = pytest.mark.sample(1, of="site")  # each test under one of the shells
 

@@ -8,7 +8,6 @@ import json
 import shlex
 import socket
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from kubeharden.facts import FileFact, observation_request
 from kubeharden.plan import FileChange, NodeChange
 from kubeharden_rehearsal import Rehearsal, available
 from rehearsals import Rehearsals
+from support import eventually
 
 
 @dataclass
@@ -183,17 +183,9 @@ class Lab:
         self._clients.clear()
 
 
-def wait_until(check: Callable[[], Any], seconds: float = 8.0) -> Any:
-    """The first true answer of a check, or the last one."""
-    end = time.monotonic() + seconds
-    while not (answer := check()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return answer
-
-
-@pytest.fixture
-def eventually() -> Callable[..., Any]:
-    return wait_until
+@pytest.fixture(name="eventually")
+def _eventually() -> Callable[..., Any]:
+    return eventually
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from importlib.resources import files
 from pathlib import Path
 
@@ -350,13 +349,15 @@ def test_what_a_command_says_arrives_as_it_is_whatever_shell_asks(article_lab, s
     assert {(tmp_path / name).read_text() for name in "cd"} == {"x"}
 
 
-def test_more_ask_at_once_than_there_are_pipes_and_those_who_are_killed_leave_them_to_the_others(article_lab):
+def test_more_ask_at_once_than_there_are_pipes_and_those_who_are_killed_leave_them_to_the_others(
+    article_lab, eventually
+):
     pipes = article_lab.rehearsal.directory / "state/pipes"
     for number in range(PIPES):  # as if their callers had been killed between the two
         (pipes / f"{number}.taken").write_text("4194305\n")
     many = "for i in $(seq 40); do systemctl is-active kubelet & done; wait"
     assert article_lab.run("k8s-node1", many).out == "active\n" * 40
-    assert wait_for(lambda: not list(pipes.glob("*.taken")))
+    assert eventually(lambda: not list(pipes.glob("*.taken")))
     assert article_lab.run("k8s-node1", many).out == "active\n" * 40
 
 
@@ -382,10 +383,3 @@ def test_a_command_that_a_power_cut_ends_is_not_waited_for(tmp_path):
         return said[1], taken
 
     assert asyncio.run(ask()) == (b"the rehearsal has ended\n", [])
-
-
-def wait_for(holds):
-    end = time.monotonic() + 10
-    while not (found := holds()) and time.monotonic() < end:
-        time.sleep(0.02)
-    return found

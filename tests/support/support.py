@@ -125,9 +125,14 @@ def on_node(rehearsal: Rehearsal, node: str, command: str) -> str:
     return printed
 
 
+def eventually(check: Callable[[], Any], seconds: float = 15) -> Any:
+    """The first true answer of a check, or the last one."""
+    end = time.monotonic() + seconds
+    while not (answer := check()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return answer
+
+
 def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
     """Wait until something holds; it is an error if it does not in that time."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.1)
+    assert eventually(holds, seconds), "it did not come true in time"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import fcntl
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 
 from kubeharden.edges.nodes import Nodes
+from kubeharden.errors import NodeError
 from kubeharden.facts import FileFact
 from kubeharden.inputs.inventory import Inventory, read_inventory
 from kubeharden.plan import FileChange, NodeChange
@@ -137,13 +136,13 @@ class Site:
                 return True
         return False
 
-
-def eventually(check: Callable[[], Any], seconds: float = 15) -> Any:
-    """The first true answer of a check, or the last one."""
-    end = time.monotonic() + seconds
-    while not (answer := check()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return answer
+    def answers(self) -> bool:
+        """Whether its node can be used."""
+        try:
+            self.nodes.check()
+        except NodeError:
+            return False
+        return True
 
 
 def swapped(change: NodeChange, index: int, **what: Any) -> NodeChange:
