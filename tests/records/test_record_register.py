@@ -36,8 +36,8 @@ def names(parent: Path, **wanted: str) -> list[str]:
     return [entry.change_id for entry in register(parent, Wanted(**wanted))]
 
 
-def changed(parent: Path, label: str, before: str, after: str) -> Record:
-    """A run that has begun to write a kubelet's config on n1."""
+def changed(parent: Path, label: str, before: str, after: str, *, gone: bool = False) -> Record:
+    """A run that has begun to write a kubelet's config on n1, or to remove it."""
     record = Record(parent, "lab", label)
     record(RunStarted(cluster="lab", mode="apply", change_id=label, steps=["kubelet"], nodes=["n1", "n2"]))
     record(
@@ -50,7 +50,7 @@ def changed(parent: Path, label: str, before: str, after: str) -> Record:
         )
     )
     old = FileFact(CONFIG, "644", "root", "root", before)
-    files = (FileChange(CONFIG, old, after, "644", "root", "root"),)
+    files = (FileChange(CONFIG, old, after, "644", "root", "root", gone),)
     change = NodeChange("kubelet", "n1", "kubelet", files)
     record(Started.of(change, change=change))
     return record
@@ -181,6 +181,17 @@ def test_two_runs_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["diff", str(one), str(nothing)]) == 0
     assert re.search(rf"n1 +{CONFIG} +only in {one.name}", capsys.readouterr().out)
     assert re.search(rf"n1 +{CONFIG} +the same", shown)
+
+
+def test_a_file_that_a_run_removed_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrote = complete(changed(tmp_path, "CHG-1", "old: 1\n", "new: 1\n"))
+    removed = complete(changed(tmp_path, "CHG-2", "new: 1\n", "", gone=True))
+    assert main(["diff", str(wrote), str(removed)]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(rf"n1 +{CONFIG} +different", shown)
+    assert "-new: 1" in shown
+    [found] = since_run(read_run(removed), "n1", {CONFIG: "back: 1\n"}, Redactor())
+    assert (found.words, found.diff.endswith("+back: 1\n")) == ("has changed since", True)
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,37 @@ def roll_back(tmp_path: Path) -> Iterator[RollBack]:
         run.close()
 
 
+@pytest.mark.parametrize("name", ["CHG-9", "last"])
+def test_a_run_is_named_by_its_change_and_one_that_changed_nothing_is_not_meant(
+    tmp_path: Path, name: str
+) -> None:
+    world = World("article-1.10")
+    planned(world, tmp_path, change_id="CHG-9").close()
+    run = planned(world, tmp_path, change_id="CHG-9")
+    run.apply("kube-proxy")
+    run.finish()
+    again = planned(world, tmp_path, change_id="CHG-9", steps=["kube-proxy"])
+    again.apply("kube-proxy")
+    again.finish()
+
+    places = {"inventory": str(world.inventory(tmp_path)), "output_dir": str(tmp_path / "records")}
+    back = runbook.start({"In": [""], "record": name, **places}, "rollback", connect=world.ports)
+    assert back.kind.past.run == run.record.folder.name
+    back.close()
+
+
+def test_a_change_of_several_runs_and_one_of_none_are_refused(tmp_path: Path) -> None:
+    world = World("article-1.10")
+    for step in ("kube-proxy", "kube-scheduler"):
+        run = planned(world, tmp_path, change_id="CHG-9", steps=[step])
+        run.apply(step)
+        run.finish()
+    places = {"inventory": str(world.inventory(tmp_path)), "output_dir": str(tmp_path / "records")}
+    for name, words in {"CHG-9": "is the change of 2 runs", "CHG-8": "there is no such folder"}.items():
+        with pytest.raises(ParameterError, match=f"record: {name}: {words}"):
+            runbook.start({"In": [""], "record": name, **places}, "rollback", connect=world.ports)
+
+
 def test_nothing_is_put_back_on_a_machine_that_is_another(hardened: Hardened, roll_back: RollBack) -> None:
     world = hardened.world
     for machine in world.machines.values():

@@ -1,4 +1,4 @@
-"""The names that people give a run on the command line: its folder, its name, ``last``, or its change."""
+"""The names that people give a run: its folder, its name, ``last``, or its change."""
 
 from __future__ import annotations
 
@@ -12,38 +12,40 @@ from kubeharden.records.reader import is_there, name_list, one_line
 from kubeharden.records.register import read_entry
 
 
-def place(text: str, *, only: bool = True) -> Path:
-    """Return a folder by its path, by its name in the project's outputs/, as ``last``, or by the id of its change.
+def place(text: str, *, only: bool = True, parent: Path | None = None, begun: bool = False) -> Path:
+    """Return a folder by its path, by its name in the folder of runs, as ``last``, or by the id of its change.
 
     Args:
         text: one of these.
         only: whether several runs of one change are refused; else it is the newest.
+        parent: the folder of runs; None for the project's outputs/.
+        begun: whether ``last`` and the id of a change mean only runs that have begun to change something.
 
     Raises:
         ParameterError: there is none, or there are several.
     """
-    if short := _short(text, only=only):
+    runs = (parent or runs_folder()).absolute()
+    if short := _short(text, runs, only=only, begun=begun):
         return short
     if why := wrong_path(text):
         raise ParameterError(f"{one_line(text[:80])}: {why}")
     path = Path(text).expanduser()
-    found = next((p for p in (path, runs_folder() / text) if p.is_dir() or p.is_symlink()), None)
+    found = next((p for p in (path, runs / text) if p.is_dir() or p.is_symlink()), None)
     if found is None:
         raise ParameterError(f"{text}: there is no such folder")
     return found.absolute()
 
 
-def run_named(text: str, *, only: bool = True) -> Path:
+def run_named(text: str, *, only: bool = True, parent: Path | None = None, begun: bool = False) -> Path:
     """Return the folder of a run; the arguments and errors are those of ``place``."""
-    folder = place(text, only=only)
+    folder = place(text, only=only, parent=parent, begun=begun)
     if not is_there(folder, JOURNAL):
         raise ParameterError(f"{text}: is not a run's folder; there is no {JOURNAL} in it")
     return folder
 
 
-def _short(text: str, *, only: bool) -> Path | None:
-    """Return the run in the project's outputs/ that a short name means; None for another text."""
-    parent = runs_folder().absolute()
+def _short(text: str, parent: Path, *, only: bool, begun: bool) -> Path | None:
+    """Return the run in the folder of runs that a short name means; None for another text."""
     if (
         wrong_path(text)
         or os.sep in text
@@ -51,11 +53,11 @@ def _short(text: str, *, only: bool) -> Path | None:
         or any((p / text).exists() for p in (Path(), parent))
     ):
         return None
-    runs = runs_in(parent)
-    if text == "last" and runs:
-        return runs[-1]
-    named = [run for run in runs if read_entry(run).change_id == text]
+    entries = (entry for entry in map(read_entry, reversed(runs_in(parent))) if entry.subjects or not begun)
+    if text == "last" and (newest := next(entries, None)):
+        return newest.folder
+    named = [entry.folder for entry in entries if entry.change_id == text]
     if len(named) > 1 and only:
-        names = name_list(run.name for run in named)
+        names = name_list(run.name for run in reversed(named))
         raise ParameterError(f"{text}: is the change of {len(named)} runs, {names}; name one of them")
-    return named[-1] if named else None
+    return named[0] if named else None

@@ -14,7 +14,7 @@ from kubeharden.plan.events import RunStarted, Started
 from kubeharden.records.archive import JOURNAL, is_sealed, read_record, runs_in
 from kubeharden.records.folder import PastRun, is_open, read_run
 from kubeharden.records.journal import is_time, read_journal
-from kubeharden.records.kept import KeptFile
+from kubeharden.records.kept import ABSENT, KeptFile
 from kubeharden.records.later import is_same_cluster
 from kubeharden.records.reader import one_line
 from kubeharden.records.summary import build_record, check_form, result_of, unrepaired
@@ -238,7 +238,7 @@ def _since(past: PastRun, kept: KeptFile, now: str | None, redactor: Redactor) -
     if sha256(now) == kept.after:
         return FileDifference(kept.node, kept.path, "is as the run left it")
     words = "is as it was before the run" if sha256(now) == kept.before else "has changed since"
-    left = past.content(kept.node, kept.after)
+    left = _text_left(past, kept)
     return FileDifference(kept.node, kept.path, words, unified_diff(kept.path, left, redactor.redact(now)))
 
 
@@ -246,8 +246,13 @@ def _between(one: PastRun, kept: KeptFile, other: PastRun, again: KeptFile) -> F
     """Return the difference between what two runs left in the same place of a node."""
     if kept.after == again.after:
         return FileDifference(kept.node, kept.path, "the same")
-    texts = one.content(kept.node, kept.after), other.content(again.node, again.after)
+    texts = _text_left(one, kept), _text_left(other, again)
     return FileDifference(kept.node, kept.path, "different", unified_diff(kept.path, *texts))
+
+
+def _text_left(past: PastRun, kept: KeptFile) -> str:
+    """Return what a run left in a place; nothing where it removed the file."""
+    return "" if kept.after == ABSENT else past.content(kept.node, kept.after)
 
 
 def _left_by(past: PastRun) -> dict[tuple[str, str], KeptFile]:

@@ -61,7 +61,10 @@ def tell_terminal(text: str) -> None:
     """
     terminal = _terminals.get("stderr" if _writes_notebook(os.getppid()) else "stdout")
     if terminal is not None:
-        os.write(terminal, f"{text}\n".encode())
+        # Where both streams are one, papermill's progress bar stands there without the end of its line.
+        bar = _terminals.get("stderr")
+        begin = "\n" if bar is not None and os.path.samestat(os.fstat(bar), os.fstat(terminal)) else ""
+        os.write(terminal, f"{begin}{text}\n".encode())
 
 
 def _writes_notebook(process: int) -> bool:

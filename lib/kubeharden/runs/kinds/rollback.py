@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from pydantic import Field
@@ -11,7 +12,7 @@ from kubeharden.errors import ParameterError
 from kubeharden.facts import Facts
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.inputs.parameters import ChangeParameters, Objects, RecordFolder, Text
-from kubeharden.inputs.project import find
+from kubeharden.inputs.project import find, runs_folder
 from kubeharden.plan import Plan
 from kubeharden.plan.events import RunStarted
 from kubeharden.plan.step import Right
@@ -19,6 +20,7 @@ from kubeharden.plan.steps import names
 from kubeharden.records.evidence import evidence_of
 from kubeharden.records.folder import PastRun, read_run
 from kubeharden.records.later import runs_after
+from kubeharden.records.names import run_named
 from kubeharden.runs.kind import Backup, ChangeKind
 from kubeharden.runs.rollback_plan import WRITTEN, parts, rollback_plan
 from kubeharden.runs.verb import verb
@@ -33,7 +35,7 @@ class RollbackParameters(ChangeParameters):
     """The parameters of ``rollback.ipynb``.
 
     Attributes:
-        record: the folder of the run to put back.
+        record: the run to put back: its folder, its name in the folder of runs, ``last``, or the id of its change.
         signers: whose signatures count: a public key or a file of allowed signers; empty as for ``verify``.
         accept_unvouched: the objects that a record may change although nobody vouches for it, as ``Namespace shop``.
     """
@@ -78,7 +80,7 @@ class Rollback(ChangeKind[RollbackParameters]):
 
     def __init__(self, parameters: RollbackParameters) -> None:
         super().__init__(parameters)
-        self.past = read_run(find(parameters.record))
+        self.past = read_run(_folder(parameters))
         touched = {file.step for file in self.past.files} | {item.step for item in self.past.objects}
         self.steps = tuple(step for step in names() if step in touched)
 
@@ -104,6 +106,21 @@ class Rollback(ChangeKind[RollbackParameters]):
     def pieces(self, part: Plan) -> Iterable[Plan]:
         """Return the nodes of a step, then its objects: what used the objects goes first."""
         return parts(part)
+
+
+def _folder(p: RollbackParameters) -> Path:
+    """Return the folder of the run to put back; a run that changed nothing is not meant by ``last`` or by a change.
+
+    Raises:
+        ParameterError: there is no such run, or several are meant.
+    """
+    path = find(p.record)
+    if path.exists() or path.is_symlink():
+        return path
+    try:
+        return run_named(p.record, parent=runs_folder(p.output_dir), begun=True)
+    except ParameterError as error:
+        raise ParameterError(f"record: {error}") from None
 
 
 def check_past(past: PastRun, cluster: str) -> None:
