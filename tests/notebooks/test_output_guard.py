@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import os
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kubeharden.redaction import Redactor, Secrets
+from kubeharden.show import output_guard
 from kubeharden.show.output_guard import _Messages
 
 
@@ -188,3 +191,16 @@ def test_only_words_of_the_protocol_stay_whatever_they_are() -> None:
     kernel.end()
     assert "planted" not in str(kernel.sent)
     assert kernel.sent[-1]["content"]["execution_state"] == "idle"
+
+
+@pytest.mark.parametrize(("is_one", "begin"), [(True, "\n"), (False, "")])
+def test_the_line_for_the_terminal_does_not_stand_behind_a_progress_bar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_one: bool, begin: str
+) -> None:
+    out = os.open(tmp_path / "out", os.O_RDWR | os.O_CREAT)
+    error = os.dup(out) if is_one else os.open(tmp_path / "error", os.O_RDWR | os.O_CREAT)
+    monkeypatch.setattr(output_guard, "_terminals", {"stdout": out, "stderr": error})
+    output_guard.tell_terminal("kubeharden: done")
+    os.close(out)
+    os.close(error)
+    assert (tmp_path / "out").read_text() == f"{begin}kubeharden: done\n"

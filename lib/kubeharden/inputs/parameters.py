@@ -224,7 +224,9 @@ def _check_digest(text: str) -> None:
 
 def _check_record(text: str) -> None:
     if not text:
-        raise ValueError("is empty; expected a run: its folder, its name in outputs/, the id of its change, or last")
+        raise ValueError(
+            "is empty; expected a run: its folder, its name in outputs/, the id of its change, or last"
+        )
 
 
 def _nodes(value: Any) -> tuple[str, ...]:
