@@ -106,7 +106,6 @@ def effective_config(
     """Return what the component runs with, nested as ``/configz`` shows it.
 
     Args:
-        table: the component and its release.
         flags: the command line.
         config: the content of the file that ``--config`` names; None without one.
 

@@ -68,7 +68,6 @@ def assignments(text: str, pattern: re.Pattern[str] = _LINE) -> Iterator[Assignm
     """Yield what an environment file assigns, in its order.
 
     Args:
-        text: of the file.
         pattern: what a line may be; by default as systemd has it from 254 on.
     """
     at = 0

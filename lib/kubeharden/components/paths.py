@@ -87,7 +87,6 @@ def leaves(config: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tupl
     """Yield path and value of everything that is set, from within objects but not from within maps.
 
     Args:
-        config: nested objects.
         known: the fields of the release by path; only a field of type ``object`` is an object. A key that
             the release does not know is a leaf.
     """
@@ -107,7 +106,6 @@ def walk(
     """Yield path and value of everything in nested mappings; a list is one value.
 
     Args:
-        value: the mapping.
         enters: whether a mapping is looked into, by its path and itself; by default, all but empty ones are.
         above: the path of ``value``.
     """

@@ -152,8 +152,6 @@ def find_program(component: str, words: Sequence[str], running: Sequence[str] = 
     """Return the parts of a command line of a component.
 
     Args:
-        component: its name.
-        words: the command line.
         running: the command line of the process that this one has started, if it is known.
 
     Raises:

@@ -25,7 +25,6 @@ def shell_words(text: str, what: str) -> list[str]:
     """Return the words of a text with quotes, as a shell splits them (``shlex.split``, in linear time).
 
     Args:
-        text: the text.
         what: what it is, for messages.
 
     Raises:

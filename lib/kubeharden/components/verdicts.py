@@ -34,7 +34,6 @@ def judge(table: ReleaseTable, use: FlagUse, *, beside_file: bool) -> Verdict:
     """Return the verdict on one flag.
 
     Args:
-        table: the component and its release.
         use: the flag as it stands on the command line.
         beside_file: a config file is in use already.
     """

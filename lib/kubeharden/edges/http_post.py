@@ -14,8 +14,6 @@ def post(url: str, data: bytes, types: tuple[str, str], seconds: float, limit: i
     """Return the whole answer of a server.
 
     Args:
-        url: http or https.
-        data: what is sent.
         types: the media type of what is sent, and the one that the answer must have; empty for any.
         seconds: for all of it.
         limit: how many bytes the answer may have.

@@ -52,7 +52,6 @@ def observe_nodes(
     """Read nodes, with what their kubelets serve as their configuration.
 
     Args:
-        nodes: the nodes of the inventory.
         cluster: the API server, through which a kubelet is asked.
         names: which nodes; all of the inventory by default.
         services: which services on them; those of all known components by default.

@@ -19,10 +19,7 @@ def run(
     """Run a program, and return its status and what it printed.
 
     Args:
-        words: its command line.
         seconds: how long it may take.
-        payload: its standard input.
-        folder: where it runs.
         environment: its variables; those of this process by default.
 
     Raises:

@@ -104,7 +104,6 @@ class Kubeconfig:
         """Read a kubeconfig.
 
         Args:
-            text: YAML or JSON.
             source: what it is, for messages.
 
         Raises:

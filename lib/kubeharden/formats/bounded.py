@@ -115,9 +115,7 @@ def as_yaml(
     """Return what a text holds as YAML: plain data, as JSON has it.
 
     Args:
-        text: one document.
         source: what the text is, for messages.
-        raises: the error.
         aliases: whether it may have them; people use them, programs do not.
         first: whether others may follow the document, which are not read, whatever they are.
 
@@ -222,7 +220,6 @@ def comments_of(text: str, scalars: Sequence[Scalar]) -> Iterator[tuple[int, int
     """Yield where each comment of a YAML text begins and ends, without its line's end.
 
     Args:
-        text: the text.
         scalars: those in it, as ``scalars_of`` returns them.
     """
     starts = [scalar.start for scalar in scalars]
@@ -269,7 +266,6 @@ def read_file(
     """Return the text of a regular file.
 
     Args:
-        path: where it is.
         source: what it is, for messages.
         raises: the error.
         largest: how many bytes it may have.

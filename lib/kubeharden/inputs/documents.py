@@ -18,7 +18,6 @@ def read_document(path: Path, parameter: str, example: str) -> dict[str, Any]:
     """Return the mapping that a YAML file holds.
 
     Args:
-        path: the file.
         parameter: the parameter that names it, for messages.
         example: a file that shows what is expected, for messages.
 
@@ -39,7 +38,6 @@ def mistakes(
     """One line for each mistake in a document; values are not shown, since a file may hold more than it should.
 
     Args:
-        error: pydantic's.
         known: all keys that there are, one of which a key that is not known may be meant for.
         expected: by key, what a text there must be, in words.
     """

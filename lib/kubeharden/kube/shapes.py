@@ -96,7 +96,6 @@ def mistake_in(item: object, kind: str) -> str:
     """Return the first thing in an object that is not of its kind's shape, in words; empty where all is.
 
     Args:
-        item: as it was read from JSON.
         kind: such as ``Pod``; of a kind that is not known here, the metadata is looked at.
     """
     return _mistake(item, {"!metadata": {"!name": str, **_META}, **_SHAPES.get(kind, {})}, "")

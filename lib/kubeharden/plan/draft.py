@@ -25,9 +25,6 @@ class Draft:
     """The part of a plan that one step makes.
 
     Args:
-        facts: what was seen.
-        parameters: what was asked for.
-        policies: the policies file.
         profile: what to harden, where it is one of your own; else the one that the parameters name.
 
     Attributes:

@@ -51,7 +51,6 @@ def compare(
     Args:
         before: as seen before the plan was made.
         after: as seen now.
-        plan: what was to be done.
         applied: whether it was carried out; in ``plan`` mode, nothing at all may have changed.
         carried_out: the subjects of the changes that were; None for all. The others are named once, and not judged.
     """

@@ -91,7 +91,6 @@ def unit_changes(
     """Yield the change of the unit file that holds the command, if there is one to make.
 
     Args:
-        service: as seen.
         argv: the command that its unit files say now.
         wanted: the command that they must say.
         settings: directives of ``[Service]`` to set besides.

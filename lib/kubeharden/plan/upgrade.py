@@ -20,7 +20,6 @@ def upgrade_findings(
     """Node and finding, in the order of the releases; the node is empty for what concerns the API.
 
     Args:
-        facts: as seen.
         target_release: the release wanted; empty for the newest that the tables cover.
         planned: what is going to be changed, by node and service: it counts instead of what is there.
 

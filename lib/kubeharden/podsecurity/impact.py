@@ -110,11 +110,6 @@ def proposals(objects: Objects, release: Release, judged: Iterable[Judged]) -> t
     It admits all that runs or would run under that account as it is, so that no pod of it depends on which of two
     policies is tried first.
 
-    Args:
-        objects: as for ``psp_impact``.
-        release: of the API server.
-        judged: what came of it.
-
     Returns:
         Title and YAML of each, by namespace and account.
     """
@@ -180,7 +175,6 @@ def breaking(judged: Iterable[Judged], accepted: Collection[str] = ()) -> list[J
     """Return what is in use and would be refused, but for what is accepted.
 
     Args:
-        judged: what was judged.
         accepted: ``shop/web``, or ``Deployment shop/web``.
     """
     return [j for j in judged if j.breaks and j.names.isdisjoint(accepted)]

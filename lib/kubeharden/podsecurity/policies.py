@@ -151,7 +151,6 @@ def policy_objects(policies: PolicySet, static_pods: Collection[str] = ()) -> li
     """Return the objects of a policy set in the order in which they must be made: policies, Roles, RoleBindings.
 
     Args:
-        policies: the policies and their users.
         static_pods: the namespaces with mirror pods of static pods.
     """
     users = {

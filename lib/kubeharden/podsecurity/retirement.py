@@ -57,10 +57,6 @@ def also_about_policies(objects: Mapping[str, Iterable[Object]]) -> Iterator[str
 def mutating_fields(policy: Object, release: Release) -> list[str]:
     """Return the fields of a policy by which it fills something into pods: without the plugin, nothing does.
 
-    Args:
-        policy: a PodSecurityPolicy.
-        release: of the API server.
-
     Raises:
         ParameterError: the policy is wrong.
     """

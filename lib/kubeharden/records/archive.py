@@ -211,8 +211,6 @@ def time_problem(seal: Seal, journal: Journal, previous: Seal | None) -> str:
     It may not go back: at an earlier time a key would count that has expired since.
 
     Args:
-        seal: the seal.
-        journal: of the same run.
         previous: the seal that it follows, where that is known.
     """
     last = last_time(journal)[:19]  # to the second, as a seal has it

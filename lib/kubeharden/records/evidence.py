@@ -31,7 +31,6 @@ def evidence_of(past: PastRun, signers: str = "") -> Evidence:
     """Return what vouches for a record.
 
     Args:
-        past: the record, as it was read.
         signers: whose signatures count: a public key or a file of allowed signers; empty as for ``verify``.
 
     Raises:

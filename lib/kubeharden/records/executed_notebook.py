@@ -66,7 +66,6 @@ def check_parameters(notebook: Any, began_with: Mapping[str, Any]) -> None:
     """Refuse a notebook whose cells say other parameters than the run began with: a reader would believe them.
 
     Args:
-        notebook: the executed one.
         began_with: the parameters in the journal of the run.
 
     Raises:

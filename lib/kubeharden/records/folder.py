@@ -317,9 +317,7 @@ def write_aside(folder: Path, name: str, data: bytes) -> None:
     """Write a file of a run so that it is there whole or not at all, on disk, for its owner only.
 
     Args:
-        folder: the run's folder.
         name: the path below it.
-        data: the content.
 
     Raises:
         RecordError: it cannot be written, or is bigger than what is read again.

@@ -38,8 +38,6 @@ class JournalWriter:
 
     Args:
         path: the file, which must not be there yet.
-        run: the name of the run.
-        redactor: takes the secrets out of what is written.
 
     Raises:
         OSError: the file cannot be made.

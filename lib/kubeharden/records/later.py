@@ -33,8 +33,6 @@ def words_of_file(later: Sequence[PastRun], node: str, path: str, digest: str) -
 
     Args:
         later: the runs after, the newest first.
-        node: the node.
-        path: the file.
         digest: SHA-256 of its content now, or ``absent``.
     """
 

@@ -217,8 +217,6 @@ def since_run(past: PastRun, node: str, now: Mapping[str, str], redactor: Redact
     """Return what is different on a node since a run, of the files that the run meant to change there.
 
     Args:
-        past: the run.
-        node: the name of the node.
         now: the content of the files that its services use now, by path.
         redactor: takes the secrets out of those contents, as out of those that the run kept.
 

@@ -211,7 +211,6 @@ def line_in(signature: bytes, name: str) -> str:
     section 6.6. That it made the signature is for ``signer_of`` to say.
 
     Args:
-        signature: the signature.
         name: what it is called, for messages.
 
     Raises:

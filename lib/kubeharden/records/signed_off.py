@@ -71,8 +71,6 @@ def judge_sign_off(folder: Path, content: bytes, seal: Seal, signers: Signers) -
     Args:
         folder: the run's folder.
         content: its ``record.json``.
-        seal: the seal in that.
-        signers: whose signatures count.
     """
     there = [name for name in (SIGN_OFF, SIGN_OFF_SIGNATURE) if is_there(folder, name)]
     if not there:

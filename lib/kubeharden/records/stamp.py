@@ -45,7 +45,6 @@ def judge_stamp(folder: Path, seal: Seal, signature: bytes, ca: bytes | None) ->
 
     Args:
         folder: the run's folder.
-        seal: its seal.
         signature: the signature of the seal, which the time stamp is over.
         ca: the certificates that count; None: those that lie in the record.
     """

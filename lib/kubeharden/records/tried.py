@@ -22,7 +22,6 @@ def change_of(parameters: ChangeParameters, runs: Path) -> dict[str, Any]:
     """Return what a run keeps for those who audit it, from its parameters; empty where none of them is given.
 
     Args:
-        parameters: those of the run.
         runs: the folder of runs, where the evidence is looked for by its name.
 
     Raises:

@@ -74,7 +74,6 @@ def verify(
 
     Args:
         folder: the run's folder.
-        signers: whose signatures count.
         oldest: name of the oldest run that is kept; that those before it are gone is not fault then.
         alone: the run before it may be somewhere else, if no run lies beside it: somebody was handed this one.
         ca: the certificates of time-stamp authorities that count (PEM); None: those that lie in the record.
@@ -131,8 +130,6 @@ def verify_folder(
     """Verify every run in a folder of runs, and that the chain over them has no gap and no fork.
 
     Args:
-        parent: the folder.
-        signers: whose signatures count.
         oldest: name of the oldest run that is kept; that those before it are gone is not fault then.
         ca: as for ``verify``.
     """

@@ -26,7 +26,6 @@ def decoded_words(text: str, depth: int = DEEPEST) -> Iterator[tuple[int, int, s
     """Yield each word that may be written in a code: its beginning and end, and what it may say.
 
     Args:
-        text: any text.
         depth: how many codes may be in each other.
     """
     for word in _WORD.finditer(text):

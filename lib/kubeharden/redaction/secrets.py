@@ -110,7 +110,6 @@ def join(parts: Iterable[str], *sources: str) -> str:
     """Return one text of several, with what may be secret in each.
 
     Args:
-        parts: the texts.
         sources: texts that they were made from: what may be secret in those is known of the result as well.
     """
     found, spans, at, plain = Secrets(), list[Span](), 0, list[str]()

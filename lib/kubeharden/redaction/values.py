@@ -76,7 +76,6 @@ def replace_values(
 
     Args:
         names: what stands before the values.
-        text: the text.
         mark: what stands for a value.
         but: names (without what stands between them and the value) whose values stay.
         word: whether a value is one word, as on a command line.

@@ -39,8 +39,6 @@ class Drain:
     """Cordons, drains and uncordons nodes for one run.
 
     Args:
-        cluster: the API server.
-        clock: by which it waits.
         run: the run's id.
         timeout: how many seconds draining one node may take.
         stop: set when the run is to end.

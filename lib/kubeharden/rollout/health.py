@@ -72,8 +72,6 @@ class Health:
         """Wait until all holds that must hold, and return in words what was seen.
 
         Args:
-            change: what was done.
-            before: the node as it was.
             restarted: when its service was restarted, by the node's own clock (RFC 3339 in UTC with whole seconds).
             end: until when to wait, by the clock's ``monotonic``.
             ready: called once the node is Ready again.

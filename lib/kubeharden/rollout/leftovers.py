@@ -31,8 +31,6 @@ def wait_for_open_changes(
     """Wait until no node has a change that is open: each puts itself back when nobody confirms it.
 
     Args:
-        nodes: the nodes.
-        clock: by which it waits.
         seconds: how long to wait at the most.
         say: called once, with what is waited for.
 

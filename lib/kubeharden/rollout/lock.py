@@ -63,8 +63,6 @@ class Lock:
     """The lock of one cluster, for one run.
 
     Args:
-        cluster: the API server.
-        clock: by which it is renewed.
         run: the run's id.
         emit: called when the lock is acquired.
         duration: how many seconds it holds without being renewed.

@@ -72,8 +72,6 @@ class Rollout:
     Args:
         ports: the nodes, the API server and the clock.
         emit: called with what happens, from the threads of the nodes too.
-        lock: that this run has the cluster.
-        pace: how carefully.
     """
 
     def __init__(self, ports: Ports, emit: Listener, lock: Lock, pace: Pace) -> None:
@@ -84,7 +82,6 @@ class Rollout:
         """Carry out a plan: its API objects first, then its nodes batch after batch.
 
         Args:
-            plan: what to do.
             seen: what the plan was made from.
 
         Raises:

@@ -142,8 +142,6 @@ def rollout_data(pace: Pace, inventory: Inventory, facts: Facts, *, ports: bool)
     """Return how a plan is carried out, as it stands in the plan and is approved with it.
 
     Args:
-        pace: how carefully.
-        inventory: where the nodes are.
         facts: which nodes there are, in which order, and which of them are of the control plane.
         ports: whether the ports of the nodes are part of it.
     """

@@ -24,7 +24,6 @@ class OpenNotebook:
     """The notebook that a run is made in, as far as Jupyter says which file that is; papermill does not.
 
     Args:
-        run: the name of the run.
         folder: the run's folder.
     """
 

@@ -31,7 +31,6 @@ def install(namespace: Mapping[str, Any], redactor: Redactor) -> None:
 
     Args:
         namespace: the notebook's ``globals()``; outside a notebook, only the logs are redacted.
-        redactor: that of the new run.
     """
     logs = logging.getLogRecordFactory()
     if isinstance(logs, _LogRecords):

@@ -37,7 +37,6 @@ def register_view(entries: Sequence[Entry], verdicts: Mapping[str, Verdict] | No
     """Show the runs, one in a row.
 
     Args:
-        entries: the runs.
         verdicts: the results of verification, by run; None if the runs were not verified.
     """
     headings = ("Run", "When (UTC)", "Who", "Cluster", "Change", "Mode", "Nodes", "Result", "Seal")

@@ -63,7 +63,6 @@ def write_register(parent: Path, signers: Signers | None, ca: bytes | None, reda
     """Write the register of a folder of runs, and return the path of its first page.
 
     Args:
-        parent: the folder.
         signers: whose signatures count; None where that is not known.
         ca: the certificates of time-stamp authorities that count, as for ``verify``.
         redactor: takes the secrets out.

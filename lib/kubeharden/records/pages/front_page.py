@@ -14,8 +14,6 @@ def front_html(front: Front, vouched: Sequence[tuple[str, str]], course: Timelin
     """Return the first page, one ``section``.
 
     Args:
-        front: what it says.
-        course: the course of the run.
         vouched: what vouches for the record, as name and words: its seal, its trusted time, its sign-off.
     """
     rows = [(tag("th", name, scope="row"), text) for name, text in (*front.rows, *vouched)]
