@@ -170,7 +170,7 @@ lab-down: setup
 	@$(LAB) down
 
 ## make test-lab   the end-to-end tests on the lab of the oldest release, which is made first where it is not up, and those
-##                 of every release on the newest where it is in the lab's cache
+##                 of every release on the newest where it is in the lab's cache; they leave it as it is (make lab-reset)
 test-lab: test-lab-oldest
 	@if KUBEHARDEN_LAB_RELEASE=newest $(LAB) missing; then $(MAKE) --no-print-directory test-lab-newest; fi
 

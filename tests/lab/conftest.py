@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,11 +56,10 @@ def fresh_lab() -> None:
 
 
 @pytest.fixture(scope="session")
-def hardened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hardened]:
+def hardened(tmp_path_factory: pytest.TempPathFactory) -> Hardened:
     """The lab from its before-state through mode=plan and mode=apply, with a look before, between and after."""
     lab("up")
     lab("reset")
     result = Hardened(tmp_path_factory.mktemp("hardened"))
     assert result.applied.status == 0, result.applied.output[-6000:]
-    yield result
-    lab("reset")
+    return result
