@@ -22,7 +22,8 @@ from kubeharden.records.folder import PastRun, read_run
 from kubeharden.records.later import runs_after
 from kubeharden.records.names import run_named
 from kubeharden.runs.kind import Backup, ChangeKind
-from kubeharden.runs.rollback_plan import WRITTEN, parts, rollback_plan
+from kubeharden.runs.rollback_objects import WRITTEN
+from kubeharden.runs.rollback_plan import parts, rollback_plan
 from kubeharden.runs.verb import verb
 from kubeharden.show import views
 from kubeharden.show.display import GOOD, Message, View
