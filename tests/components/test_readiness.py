@@ -385,5 +385,8 @@ def test_a_lock_that_goes_is_named(lock: str, gone: str) -> None:
     ):
         found = named(readiness(component, "1.22", "1.28", [component, flag]))
         assert {row[0] for row in found if row[1:] == ("STOPS", setting)} == ({gone} if gone else set())
-    alone = readiness("kube-scheduler", "1.22", "1.28", ["kube-scheduler", flag, "--leader-elect=false"])
-    assert ("STOPS", "leaderElection.resourceLock") not in [row[1:] for row in named(alone)]
+        for word in ("--leader-elect=false", "--leader-elect=F"):
+            alone = readiness(component, "1.22", "1.28", [component, flag, word])
+            assert ("STOPS", setting) not in [row[1:] for row in named(alone)]
+        both = readiness(component, "1.22", "1.28", [component, "--leader-elect=T", flag])
+        assert (("STOPS", setting) in [row[1:] for row in named(both)]) is bool(gone)

@@ -90,6 +90,12 @@ def test_the_ids_are_compared_as_they_are_written() -> None:
     assert said(remarks, facts) == {}
 
 
+def test_an_id_that_is_null_is_none() -> None:
+    null, none = ({ONE: dict.fromkeys(("machineID", "bootID"), value)} for value in (None, ""))
+    for found in (refusals, remarks):
+        assert said(found, cluster(reports=null)) == said(found, cluster(reports=none))
+
+
 def test_exchanged_hosts_are_refused_with_the_right_name() -> None:
     found = said(refusals, exchanged(cluster(), ONE, TWO))
     assert list(found) == [ONE, TWO]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from test_wild_files import NODE, decide, remarks
+from test_wild_units import plan_of, service_of
 
 from facts_fixtures import PLANS, read_facts
 from kubeharden.facts import Facts, NodeFacts
@@ -95,6 +96,7 @@ def test_a_node_that_is_managed_as_a_whole_is_left_alone(item: dict[str, Any], o
         ({"labels": {"worker.gardener.cloud/pool": "a"}}, "Gardener: "),
         ({"annotations": {"cluster.x-k8s.io/machine": "a"}}, "Cluster API: a machine that takes its place"),
         ({"labels": {"karpenter.sh/nodepool": "a"}}, "Karpenter: "),
+        ({"labels": {"minikube.k8s.io/name": "a"}}, "minikube: "),
     ],
 )
 def test_a_change_that_will_be_written_over_is_said(item: dict[str, Any], words: str) -> None:
@@ -125,6 +127,22 @@ def test_a_file_that_a_program_writes_is_said(comment: str, name: str) -> None:
         [name] if name else []
     )
     assert all(text.startswith("/etc/systemd/system/kubelet.service is managed by") for text in said)
+
+
+def test_a_unit_as_a_program_writes_it_is_said() -> None:
+    row = {
+        "service": "EnvironmentFile=-/etc/kubernetes/kubelet.env\nExecStart=/usr/local/bin/kubelet \\\n  $KUBELET_ARGS "
+        "\\\n  $KUBELET_CLOUDPROVIDER",
+        "files": {"/etc/kubernetes/kubelet.env": "KUBELET_ARGS=--v=2\n"},
+        "runs": ["/usr/local/bin/kubelet", "--v=2"],
+    }
+    said = [r.text for r in plan_of(service_of(row)).remarks if "managed by" in r.text]
+    [words] = said
+    assert words.startswith(
+        "its unit is managed by kubespray: its next run writes the files over. Set it in "
+    )
+    other = {**row, "service": row["service"].replace("$KUBELET_CLOUDPROVIDER", "")}
+    assert not [r.text for r in plan_of(service_of(other)).remarks if "managed by" in r.text]
 
 
 def test_a_transient_unit_is_refused() -> None:

@@ -107,7 +107,7 @@ class Draft:
         elif files and pending:
             why = f"its config file was edited and not put in effect; the restart does that: {', '.join(pending)}"
             self.remarks.append(Remark(subject, why))
-        self.remarks += [Remark(subject, why) for why in managers.warnings(node, item, files)]
+        self.remarks += [Remark(subject, why) for why in managers.warnings(node, item, service, files)]
         return NodeChange(
             step,
             node.name,

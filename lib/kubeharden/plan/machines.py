@@ -38,7 +38,10 @@ class _Identity:
         names = [metadata["name"], (metadata.get("labels") or {}).get(_HOSTNAME, "")]
         names += [found["address"] for found in addresses if found["type"] == "Hostname"]
         return cls(
-            metadata["name"], info.get("machineID", ""), info.get("bootID", ""), frozenset(map(_short, names))
+            metadata["name"],
+            str(info.get("machineID") or ""),
+            str(info.get("bootID") or ""),
+            frozenset(map(_short, names)),
         )
 
     @cached_property

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from kubeharden.facts import NodeFacts
+from kubeharden.facts import NodeFacts, ServiceFacts
 from kubeharden.plan.model import FileChange
 from kubeharden.releases.files import Row, read
 
@@ -22,6 +22,7 @@ class Manager(Row):
     labels: tuple[str, ...] = ()
     version: str = ""
     os: str = ""
+    unit: str = ""
     comment: str = ""
     refuses: bool = False
 
@@ -56,11 +57,16 @@ def refusal(node: NodeFacts, item: Mapping[str, Any]) -> str:
     return next((f"its node is managed by {manager.name}: {manager.why}" for manager in found), "")
 
 
-def warnings(node: NodeFacts, item: Mapping[str, Any], files: Sequence[FileChange]) -> Iterator[str]:
-    """Yield what will write the files over that are to be changed; arguments are those of ``refusal``."""
+def warnings(
+    node: NodeFacts, item: Mapping[str, Any], service: ServiceFacts, files: Sequence[FileChange]
+) -> Iterator[str]:
+    """Yield what will write the files of a service over that are to be changed; arguments as of ``refusal``."""
+    units = "".join(unit.text for _, unit in service.service.files)
     for manager in _all() if files else ():
         if manager.manages(node, item):
             yield f"its node is managed by {manager.name}: {manager.why}"
+        elif manager.unit and re.search(manager.unit, units):
+            yield f"its unit is managed by {manager.name}: {manager.why}"
     for file in files:
         text = str(file.before.content) if file.before is not None else ""
         writers = [each for each in _all() if each.has_written(text)][:1]
