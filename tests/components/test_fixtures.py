@@ -29,6 +29,7 @@ from kubeharden.errors import KubehardenError
 from kubeharden.facts import FileFact, ServiceFacts
 from kubeharden.plan.service_files import config_target
 from kubeharden.releases import release_table
+from written_units import with_command
 
 MIGRATION = Path(__file__).parents[1] / "fixtures" / "migration"
 FOLDERS = sorted(path.parent for path in MIGRATION.glob("*/*/unit"))
@@ -183,8 +184,8 @@ def every_flag_unit(component: str, release: str) -> str:
     unit = Unit.parse(
         f"[Unit]\nDescription={component} with every flag of {release}\n\n[Service]\nExecStart=/bin/true\n"
     )
-    return unit.with_command(
-        [f"/usr/bin/{component}", *(f"{f.name}={flag_value(table, f)}" for f in flags)]
+    return with_command(
+        unit, [f"/usr/bin/{component}", *(f"{f.name}={flag_value(table, f)}" for f in flags)]
     ).text
 
 

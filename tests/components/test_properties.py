@@ -23,12 +23,12 @@ import sampling
 from flag_sets import flag_set
 from kubeharden import Migration, migrate
 from kubeharden.components import render
-from kubeharden.components.commands import split_command
 from kubeharden.components.profile import ComponentProfile
 from kubeharden.components.units import Service, Unit
 from kubeharden.components.validate import problems
 from kubeharden.components.values import duration_ns, format_duration, parse_text
 from kubeharden.releases import FIRST, LAST, Flag, Release, ReleaseTable, release_table
+from written_units import split_command, with_command
 
 COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler")
 VERDICTS = ("moved", "kept", "dropped", "hardened", "refused")
@@ -490,7 +490,7 @@ def test_a_unit_comes_back_as_it_was(lines: list[tuple[str, str]], closed: bool)
 def test_a_command_comes_back_from_its_unit(words: list[str], before: list[str], drop_in: bool) -> None:
     argv = ["/usr/bin/kubelet", *words]
     head = "\n".join([*before, "[Service]", *(["ExecStart="] if drop_in else [])])
-    unit = Unit.parse(f"{head}\nExecStart=/old \\\n  --flag\nRestart=always\n").with_command(argv)
+    unit = with_command(Unit.parse(f"{head}\nExecStart=/old \\\n  --flag\nRestart=always\n"), argv)
     parsed = Unit.parse(unit.text)
     assert parsed.values("Service", "Restart") == ["always"]
     loaded = Service((("/unit", Unit.parse("[Service]\nExecStart=/first\n")), ("/drop-in", parsed)), {})
@@ -505,5 +505,5 @@ def test_a_migrated_command_comes_back_from_its_unit(case: tuple[ReleaseTable, l
     table, words = case
     made = moved_to_a_file(table, words, "none")
     if usable(made):
-        unit = Unit.parse("[Service]\nExecStart=/old\n").with_command(made.argv)
+        unit = with_command(Unit.parse("[Service]\nExecStart=/old\n"), made.argv)
         assert split_command(Unit.parse(unit.text).values("Service", "ExecStart")[0], {}) == made.argv

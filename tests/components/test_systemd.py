@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeharden.components.commands import quote, split_command
+from kubeharden.components.commands import quote
 from kubeharden.components.environment_files import parse_environment_file
 from kubeharden.components.shells import unwrapped
 from kubeharden.components.units import Service, Unit
 from kubeharden.errors import UnitError
+from written_units import split_command, with_command
 
 UNIT = """\
 # A comment that stays.
@@ -44,13 +45,13 @@ def test_any_text_survives_parsing(text: str) -> None:
 @given(st.lists(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126), min_size=1), min_size=1))
 def test_any_command_survives_the_unit(words: list[str]) -> None:
     command = ["/usr/bin/kubelet", *words]
-    unit = Unit.parse(UNIT).with_command(command)
+    unit = with_command(Unit.parse(UNIT), command)
     assert service(unit.text).values("Service", "ExecStart")
     assert split_command(service(unit.text).values("Service", "ExecStart")[0], {}) == command
 
 
 def test_a_new_command_leaves_everything_else_in_place() -> None:
-    changed = Unit.parse(UNIT).with_command(["/usr/bin/kubelet", "--config=/c"])
+    changed = with_command(Unit.parse(UNIT), ["/usr/bin/kubelet", "--config=/c"])
     assert changed.text == UNIT.replace(
         "  --address=0.0.0.0 \\\n# systemd skips this line\n  --v=2\n", "  --config=/c\n"
     )

@@ -12,6 +12,7 @@ import systemd_oracle
 from kubeharden.components.commands import MARK, expand, specifiers_of
 from kubeharden.components.units import Service, Unit
 from kubeharden.errors import UnitError
+from written_units import with_command
 
 PIECES = (
     *(
@@ -151,7 +152,7 @@ def test_what_is_written_is_read_by_systemd() -> None:
         for _ in range(sampling.examples(COUNT))
     ]
     unit = Unit.parse("[Service]\nExecStart=/old\n")
-    texts = [unit.with_command(command).text.partition("\n")[2] for command in commands]
+    texts = [with_command(unit, command).text.partition("\n")[2] for command in commands]
     for command, text, seen in zip(commands, texts, systemd_oracle.commands_of(texts), strict=True):
         assert seen is not None, text
         assert list(expand(seen, {})) == command, text

@@ -282,18 +282,6 @@ def _split(value: str) -> Iterator[str]:
         at = _skip(value, at)
 
 
-def split_command(command: str, environment: Mapping[str, str]) -> list[str]:
-    """Return the words of the only command in the value of ``ExecStart=``, with marks for specifiers.
-
-    Raises:
-        UnitError: a quote is not closed, or there is another number of commands.
-    """
-    commands = read_commands(command, environment)
-    if len(commands) != 1:
-        raise UnitError(f"ExecStart= has {len(commands)} commands, not one")
-    return list(commands[0].words)
-
-
 def specifiers_of(templates: Sequence[str], running: Sequence[str]) -> dict[str, str] | None:
     """Return what the specifiers in words stand for, by the same words of a process; None where they do not fit."""
     pairs = list(zip(templates, running, strict=False))

@@ -77,15 +77,6 @@ class Unit:
         """Return whether the directive is assigned anywhere in that section."""
         return any(e.section == section and e.key == key for e in self.entries)
 
-    def with_command(self, argv: Sequence[str]) -> Unit:
-        """Return the same unit with ``ExecStart=`` running ``argv``, its prefix as it is.
-
-        Raises:
-            UnitError: the unit has no ``ExecStart=`` with a command, or more than one, or it cannot be read.
-        """
-        [found, *_] = read_commands(self._command().value, {}) or [Command("", "", ())]
-        return self.with_line(found.line(argv))
-
     def with_line(self, words: Sequence[str]) -> Unit:
         """Return the same unit with ``ExecStart=`` of these words, which are quoted already, one to a line.
 
