@@ -51,11 +51,9 @@ class Rehearsal:
     """A rehearsal cluster that is running; a context manager that stops it.
 
     Attributes:
-        name: the scenario.
         directory: where it lives: ``nodes/NAME/…`` is each node's file tree, ``cluster.json`` every API
             object.
         inventory: the inventory file that leads to it.
-        nodes: the names of its nodes.
         resumed: whether the directory held a rehearsal already, which goes on where it stopped.
     """
 

@@ -55,10 +55,8 @@ class Surroundings:
     Attributes:
         version: of its binary, ``v1.10.0``.
         node: the node's name.
-        user: the user that it runs as.
         read: the content of a file, by its path on the node, as that user may see it; raises
             FileNotFoundError and PermissionError.
-        log: writes its lines.
         cgroup_driver: the container runtime's.
         running: the other services that run on the node.
     """
@@ -82,7 +80,6 @@ class Started:
     """A component that serves.
 
     Attributes:
-        lines: what it wrote to its log.
         config: its effective configuration; empty for those without one.
         seconds: how long it takes until it serves.
     """

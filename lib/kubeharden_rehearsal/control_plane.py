@@ -29,11 +29,7 @@ ADMISSION = feature("Pod Security Admission")
 
 
 class ControlPlane:
-    """The objects of a rehearsal cluster, their admission, and the controllers that act on them.
-
-    Attributes:
-        store: the objects.
-    """
+    """The objects of a rehearsal cluster, their admission, and the controllers that act on them."""
 
     def __init__(self, scenario: Scenario, machines: list[Machine], clock: Clock = time) -> None:
         self._scenario, self._machines, self._clock = scenario, machines, clock

@@ -30,7 +30,6 @@ class Controllers:
     """Brings the store to what its workloads ask for, as kube-controller-manager does.
 
     Args:
-        store: the objects.
         create: stores an object as a user; raises ``Forbidden`` or ``ApiError``.
         node_names: the nodes that there are, for DaemonSets.
         seed: names of pods follow from it, so that a scenario's first ones are always the same.

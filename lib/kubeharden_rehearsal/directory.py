@@ -27,7 +27,6 @@ class Directory:
     """The folder of a rehearsal, locked as long as this lives.
 
     Attributes:
-        path: the folder.
         resumed: whether it held a rehearsal of the same scenario.
     """
 

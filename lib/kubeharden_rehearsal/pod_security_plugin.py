@@ -84,12 +84,7 @@ def _not_registered(content: Mapping[str, Any]) -> str:
 
 
 class PodSecurity:
-    """The plugin with one configuration.
-
-    Args:
-        store: the objects.
-        configuration: what ``read_configuration`` gave.
-    """
+    """The plugin with one configuration."""
 
     def __init__(self, store: ObjectStore, configuration: Mapping[str, Any]) -> None:
         self._store = store

@@ -63,7 +63,6 @@ class Call:
     """One request for a resource.
 
     Attributes:
-        user: who asks.
         body: the object in the body; empty without one.
         warnings: what admission has to say of an object that it admits.
     """

@@ -87,12 +87,7 @@ class ObjectStore:
     A resource is named by its kind (``"Pod"``), which means the release's preferred version, or by a ``Resource``.
     Objects go in and come out as copies. What kube-apiserver would refuse is raised as ``ApiError``.
 
-    Args:
-        release: the minor release of the cluster, such as ``1.20``.
-
     Attributes:
-        release: the release.
-        catalog: the resources that it serves.
         changed: callbacks, called without arguments after every write.
         generation: the number of the latest write, which is the resourceVersion of what it wrote.
 
