@@ -20,6 +20,7 @@ from kubeharden.components import Effect
 from kubeharden.facts import Facts
 from kubeharden.plan.upgrade import upgrade_findings
 from kubeharden.releases import find_component
+from service_starts import PROPERTIES, Start, judged, state_of
 
 # In the order of an upgrade: nothing is newer than the API server it talks to.
 ORDER = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet")
@@ -29,7 +30,7 @@ SETTLED = (
 PATIENCE = 120
 BECOMES_READY = 120  # seconds that an API server has: on a busy machine, the first start takes one minute
 
-STATE_SCRIPT = "systemctl show -p ActiveState,SubState,MainPID,NRestarts {}"
+STATE_SCRIPT = f"systemctl show -p {','.join(PROPERTIES)} {{}}"
 WORDS_SCRIPT = """
 sudo journalctl -q --no-pager -o cat --since=@{1} -u {0} | grep -v '^Flag --' |
   grep -iE 'unknown flag|failed|error|panic|cannot|invalid|not supported|unable|must' | head -n 3
@@ -125,14 +126,13 @@ def _start(node: Node, component: str, programs: Path, *, may_stumble: bool = Fa
         now = _state(node, component)
         if now != seen:
             seen, seen_since = now, time.monotonic()
-        if now["MainPID"] not in ("0", before):
-            if now["NRestarts"] != "0" and not may_stumble:
-                break
-            if now["SubState"] == "running" and time.monotonic() - seen_since > SETTLED:
-                return ""
-        elif now["SubState"] == "auto-restart" and not may_stumble:
+        settled = time.monotonic() - seen_since > SETTLED
+        found = judged(now, before, settled=settled, may_stumble=may_stumble)
+        if found is Start.STARTS:
+            return ""
+        if found is Start.FAILS:
             break
-        elif now["SubState"] == "stop-sigterm" and find_component(component).second_sigterm:
+        if found is Start.STOPS and find_component(component).second_sigterm:
             # The first one has it wait for a minute while watches are open, and leases are lost meanwhile.
             ssh(node, f"sudo systemctl kill --kill-who=main {component}", check=False)
         time.sleep(1)
@@ -141,7 +141,7 @@ def _start(node: Node, component: str, programs: Path, *, may_stumble: bool = Fa
 
 
 def _state(node: Node, component: str) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in ssh(node, STATE_SCRIPT.format(component)).splitlines())
+    return state_of(ssh(node, STATE_SCRIPT.format(component)))
 
 
 def _copy(node: Node, program: Path) -> None:
