@@ -24,11 +24,11 @@ Made by `make lab-all`, which boots each release as a hand-built cluster (tests/
 judges them by what nodes and API server themselves say. Do not edit it by hand: `tests/lab/results` has what the runs
 wrote, and `python docs/releases_page.py` makes this page. What is not said to have passed did not pass.
 
-**Next release** exchanges each program, in the order of an upgrade, for that of the next release in this table that was
-built, on the nodes as the run has left them; the API server starts on what the one before it has stored. What does not
-start, by what readiness says, must not, and gets its own program back; all else must start, and a kubelet that starts must
-still run with what was hardened. This judges what was written, and what readiness says of it. It is not a way to upgrade:
-Kubernetes supports an API server that is one minor release newer, and no longer jump.
+**Next release** exchanges each program, in the order of an upgrade, for that of the next release in this table that
+was built, on the nodes as the run has left them; the API server starts on what the one before it has stored. What
+does not start, by what readiness says, must not, and gets its own program back; all else must start, and a kubelet
+that starts must still run with what was hardened. This judges what was written, and what readiness says of it. It is
+not a way to upgrade: Kubernetes supports an API server that is one minor release newer, and no longer jump.
 
 """
 # The stages that a release has once for each way of pod security, in their order, and then those that it has once.
