@@ -123,7 +123,12 @@ def _details(
         yield "| stage | outcome | seconds | what was seen |"
         yield "|---|---|---|---|"
         for stage in result["stages"]:
-            saw = "; ".join(_plain(word) for word in stage.get("saw", []))
+            other = (
+                [f"by a run of {stage['date']}"]
+                if stage.get("date", result["date"]) != result["date"]
+                else []
+            )
+            saw = "; ".join(_plain(word) for word in (*other, *stage.get("saw", [])))
             yield f"| {stage['stage']} | {_plain(stage['outcome'])} | {stage['seconds']} | {saw} |"
 
 

@@ -1,6 +1,9 @@
 """Every release of the lab, one after another: boot, every stage of test_releases.py, and the page of what was found.
 
-all_releases.py [--built] [RELEASE …]   --built leaves out what would have to be built first, and says so
+all_releases.py [--built] [--only EXPRESSION] [RELEASE …]
+
+--built leaves out what would have to be built first, and says so. --only tries the tests that pytest's -k finds alone,
+and keeps what an earlier run of the same programs has written of the others, with its date.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ from pathlib import Path
 import host
 from lab_releases import LabRelease, lab_releases
 from places import HERE, SWITCH, binaries
+from stages import KEEP, write_left_out
 from stages import SWITCH as RESULTS_SWITCH
-from stages import write_left_out
 
 RESULTS = HERE / "results"
 PAGES = tuple(HERE.parents[1] / "docs" / f"{name}.py" for name in ("releases_page", "support_table"))
@@ -28,13 +31,14 @@ def main(words: Sequence[str]) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--built", action="store_true")
+    parser.add_argument("--only", metavar="EXPRESSION", default="")
     parser.add_argument("releases", nargs="*", metavar="RELEASE", choices=[[], *lab_releases()])
     given = parser.parse_args(words)
     if reason := host.unfit():
         sys.stderr.write(f"{reason}\n")
         return 1
     outcomes = [
-        _try(row, built=given.built)
+        _try(row, built=given.built, only=given.only)
         for name, row in lab_releases().items()
         if not given.releases or name in given.releases
     ]
@@ -43,7 +47,7 @@ def main(words: Sequence[str]) -> int:
     return 0 if all(outcomes) else 1
 
 
-def _try(release: LabRelease, *, built: bool) -> bool:
+def _try(release: LabRelease, *, built: bool, only: str) -> bool:
     if not binaries(release).exists():
         reason = host.unbuildable(release)
         if not reason and built:
@@ -55,6 +59,9 @@ def _try(release: LabRelease, *, built: bool) -> bool:
     lab = [sys.executable, HERE / "lab.py"]
     tests = [sys.executable, "-m", "pytest", "-x", "-q", HERE / "test_releases.py"]
     variables = {SWITCH: str(release.release), "KUBEHARDEN_LAB": "1", RESULTS_SWITCH: str(RESULTS)}
+    if only:
+        tests += ["-k", only]
+        variables[KEEP] = "1"
     commands: list[list[str | Path]] = [[*lab, "up"], tests, [*lab, "down"]]
     done = [
         subprocess.run(command, env={**os.environ, **variables}, check=False, cwd=HERE.parents[1]).returncode

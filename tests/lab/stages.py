@@ -15,7 +15,10 @@ import yaml
 from lab_releases import LabRelease
 
 SWITCH = "KUBEHARDEN_LAB_RESULTS"  # the folder of the results; without it, nothing is written
+# Stages that this run does not try stay as an earlier run of the same programs has written them.
+KEEP = "KUBEHARDEN_LAB_KEEP"
 PASSED = "passed"
+NEXT = "next release"
 
 
 class Row:
@@ -34,7 +37,17 @@ class Row:
             },
             "stages": [],
         }
+        self._earlier = self._kept()
         self._write()
+
+    def _kept(self) -> dict[str, Any]:
+        """Stages of an earlier run by name, where they are to be kept."""
+        if not os.environ.get(KEEP) or not self._path or not self._path.exists():
+            return {}
+        found = yaml.safe_load(self._path.read_text())
+        if any(found.get(key) != self._content[key] for key in ("binaries", "nodes", "runtime")):
+            return {}
+        return {stage["stage"]: {"date": found["date"], **stage} for stage in found["stages"]}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[list[str]]:
@@ -54,7 +67,13 @@ class Row:
     def _write(self) -> None:
         if self._path:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text(yaml.safe_dump(self._content, sort_keys=False, width=120))
+            tried = {stage["stage"]: stage for stage in self._content["stages"]}
+            stages = list({**self._earlier, **tried}.values())
+            if any(name.startswith(NEXT) for name in tried):  # another release may be the next one now
+                stages = [row for row in stages if row["stage"] in tried or not row["stage"].startswith(NEXT)]
+            self._path.write_text(
+                yaml.safe_dump({**self._content, "stages": stages}, sort_keys=False, width=120)
+            )
 
 
 def write_left_out(folder: Path, release: LabRelease, reason: str) -> None:

@@ -23,7 +23,7 @@ from places import ADMIN, BINARIES, INVENTORY, KUBECTL, LAB_RELEASE, PKI, VERSIO
 from poison import EVER, poisoned
 from reader import reader
 from runs import Runbook, lab
-from stages import Row
+from stages import NEXT, Row
 from steps import wait
 from truth import SERVICES, Truth, differences, flat, look, services_missing, without_kubeharden
 
@@ -282,10 +282,10 @@ def test_readiness_and_the_real_next_release(rounds: Rounds, at: Callable[..., H
     if later is None:
         newest = LAB_RELEASE.release == LAST
         why = "it is the newest" if newest else "the programs of no later release are in the cache"
-        with rounds.row.stage("next release") as saw:
+        with rounds.row.stage(NEXT) as saw:
             saw.append(f"left out: {why}")
         return
-    with rounds.row.stage(f"next release ({later.release})") as saw:
+    with rounds.row.stage(f"{NEXT} ({later.release})") as saw:
         facts = at().facts
         found = list(start_all(later, facts))
         saw.extend(str(one) for one in found)
