@@ -32,7 +32,8 @@ BECOMES_READY = 120  # seconds that an API server has: on a busy machine, the fi
 
 STATE_SCRIPT = f"systemctl show -p {','.join(PROPERTIES)} {{}}"
 WORDS_SCRIPT = """
-sudo journalctl -q --no-pager -o cat --since=@{1} -u {0} | grep -v '^Flag --' |
+sudo journalctl -q --no-pager -o cat --since=@{1} -u {0} |
+  grep -vE '^(Flag --|  |[IW][0-9]+ )' | # nor the usage, nor what goes well
   grep -iE 'unknown flag|failed|error|panic|cannot|invalid|not supported|unable|must' | head -n 3
 """
 

@@ -15,7 +15,7 @@ from kubeharden.components.programs import Program, find_program
 from kubeharden.components.shells import unwrapped
 from kubeharden.errors import UnitError
 from kubeharden.formats import as_document, as_json
-from kubeharden.releases import Component, Release, find_component
+from kubeharden.releases import Component, Release, find_component, is_covered
 
 ANYTHING = "\ufdd1"  # where a variable has a value that is not known; not a character
 MOST_COMPARED = 1000  # words
@@ -175,7 +175,7 @@ class ServiceFacts:
         return [specifier for specifier in found if specifier not in written]
 
     def _program(self, words: Sequence[str]) -> Program:
-        if self.component.is_judged:
+        if is_covered(self.name):
             return find_program(self.name, words, self.cmdline)
         return Program((), tuple(unwrapped(list(words))))
 

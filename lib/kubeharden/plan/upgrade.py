@@ -9,7 +9,7 @@ from kubeharden.components.readiness import leave_policies
 from kubeharden.errors import KubehardenError, ParameterError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.plan.model import NodeChange
-from kubeharden.releases import LAST, Release, feature
+from kubeharden.releases import LAST, Release, feature, is_covered
 
 NOTHING: Mapping[tuple[str, str], NodeChange] = {}
 
@@ -30,7 +30,7 @@ def upgrade_findings(
     found: list[tuple[str, Finding]] = []
     for node in facts.nodes:
         for service in node.present:
-            if service.component.is_judged:
+            if is_covered(service.name):
                 change = planned.get((node.name, service.name))
                 found += [(node.name, finding) for finding in _of(node, service, target, change)]
     found += [("", finding) for finding in _of_the_api(facts, target)]

@@ -33,6 +33,7 @@ from kubeharden.releases.tables import (
     ReleaseTable,
     admission_plugins,
     flag_table,
+    is_covered,
     known_types,
     release_table,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "find_component",
     "flag_table",
     "gate_gone",
+    "is_covered",
     "known_components",
     "known_types",
     "release_table",

@@ -209,6 +209,11 @@ def flag_table(component: str, release: str | Release) -> FlagTable | None:
     return FlagTable(component, wanted) if component in tables() and _raw(component).get("flags") else None
 
 
+def is_covered(component: str) -> bool:
+    """Return whether a table says which flags the releases of a component take."""
+    return component in tables()
+
+
 @cache
 def known_types(component: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Return the types of all flags (with dashes) and of all fields (dotted paths) that any release of a component has.

@@ -18,7 +18,7 @@ from kubeharden.plan.callers import ANONYMOUS, MODE, PORT, losses, open_kubelets
 from kubeharden.plan.events import AS_IT_SHOULD_BE, Check, Completed, Result
 from kubeharden.plan.step import POD_SECURITY
 from kubeharden.redaction import join
-from kubeharden.releases import Release, find_component, known_components, releases
+from kubeharden.releases import Release, find_component, is_covered, known_components, releases
 from kubeharden.show import display
 from kubeharden.show.amounts import amount_words, count_words
 from kubeharden.show.display import BAD, GOOD, NOTE, Block, Diff, Listing, Message, Table, View
@@ -151,7 +151,7 @@ def releases_view(facts: Facts, findings: Sequence[tuple[str, Finding]], target:
         (node.name, service.name): _release_of(service)
         for node in facts.nodes
         for service in node.present
-        if service.component.is_judged
+        if is_covered(service.name)
     }
     first = min((release for release in running.values() if release), default=target)
     steps = releases(first, target)
