@@ -93,6 +93,7 @@ pictures: setup
 pages: setup
 	PYTHONPATH=tools $(BIN)/python -m documents.pages
 	$(BIN)/python docs/support_table.py
+	$(BIN)/python docs/releases_page.py
 
 ## make tables     the release tables of the library, from the facts about each release in tools/release_facts/facts
 tables: setup

@@ -66,7 +66,10 @@ def verdicts(table: ReleaseTable, flag: Flag, beside_a_file: bool = False) -> li
 
 
 def by_range(answers: Iterable[tuple[Release, str]]) -> Iterator[tuple[str, str]]:
-    """Ranges of releases with the same answer, and the answer; an empty one is none."""
+    """Ranges of releases with the same answer, and the answer; an empty one is none.
+
+    One without an end goes on to the newest release, so that a new one shows only where it differs.
+    """
     ranges: list[list[Any]] = []
     for release, answer in answers:
         if ranges and ranges[-1][2] == answer and ranges[-1][1].minor + 1 == release.minor:
@@ -75,7 +78,8 @@ def by_range(answers: Iterable[tuple[Release, str]]) -> Iterator[tuple[str, str]
             ranges.append([release, release, answer])
     for first, last, answer in ranges:
         if answer:
-            yield f"{first}-{last}" if first != last else str(first), answer
+            end = "-" if last == LAST else "" if first == last else f"-{last}"
+            yield f"{first}{end}", answer
 
 
 # (b) the snapshot
