@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -51,3 +52,11 @@ def test_the_commands_of_a_page_do_what_it_says(page: Path, project: Path) -> No
         check=False,
     )
     assert done.returncode == 0, done.stdout
+    for block in blocks(page):
+        if block.language == "console":
+            assert rows(block.text) <= rows(done.stdout), "what the page shows was printed by another version"
+
+
+def rows(printed: str) -> set[str]:
+    """The names of rows and columns in what a command printed: what begins a line and has a column after it."""
+    return set(re.findall(r"^([A-Z][\w ,()]*?)(?:  +\S|$)", printed, re.MULTILINE))
