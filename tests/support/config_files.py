@@ -150,8 +150,10 @@ def _with_aliases(rng: random.Random, value: dict[str, Any]) -> str:
     except RecursionError:
         return "{}"
     lines = text.rstrip("\n").split("\n")
+    remarks = (rng.choice(["", "", f" # of Bert, {number}"]) for number in range(len(lines)))
     return "\n".join(
-        line + rng.choice(["", "", " # of Bert"]) if line.endswith((":", "]")) else line for line in lines
+        line + remark if line.endswith((":", "]")) else line
+        for line, remark in zip(lines, remarks, strict=True)
     )
 
 

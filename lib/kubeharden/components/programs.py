@@ -55,6 +55,17 @@ CONTAINERS = frozenset(
             "nsenter",
         ),
         "unshare",
+        *(
+            "bwrap",
+            "proot",
+            "firejail",
+            "minijail0",
+            "schroot",
+            "toolbox",
+            "distrobox",
+            "flatpak",
+            "flatpak-spawn",
+        ),
     }
 )
 # Programs that start a process of their own somewhere else, and what a unit has in their place.

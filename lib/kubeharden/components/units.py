@@ -92,7 +92,12 @@ class Unit:
         return Unit(tuple(replaced if entry is command else entry for entry in self.entries))
 
     def _command(self) -> Entry:
-        commands = [e for e in self.entries if (e.section, e.key) == ("Service", "ExecStart") and e.value]
+        commands: list[Entry] = []
+        for entry in self.entries:
+            if (entry.section, entry.key) == ("Service", "ExecStart"):
+                commands = (
+                    [*commands, entry] if entry.value else []
+                )  # an empty one takes back those before it
         if len(commands) != 1:
             raise UnitError(f"expected one ExecStart= with a command, found {len(commands)}")
         return commands[0]
@@ -243,7 +248,10 @@ class Service:
                 if is_assigned and _NAME.fullmatch(name):
                     result[name] = content
         for value in self.values("Service", "EnvironmentFile"):
-            for path in self._environment_paths(with_values(mark_specifiers(value), self.specifiers)):
+            place = with_values(mark_specifiers(value), self.specifiers)
+            if not place.removeprefix("-").startswith("/"):
+                continue  # "path is not absolute, ignoring", such as one in quotes (config_parse_unit_env_file)
+            for path in self._environment_paths(place):
                 try:
                     result |= parse_environment_file(self.environment_files[path])
                 except UnitError as error:
