@@ -1,9 +1,10 @@
 """Every release of the lab, one after another: boot, every stage of test_releases.py, and the page of what was found.
 
-all_releases.py [--built] [--only EXPRESSION] [RELEASE …]
+all_releases.py [--built] [--only EXPRESSION | --without-cluster] [RELEASE …]
 
 --built leaves out what would have to be built first, and says so. --only tries the tests that pytest's -k finds alone,
-and keeps what an earlier run of the same programs has written of the others, with its date.
+and keeps what an earlier run of the same programs has written of the others, with its date. --without-cluster does that
+with the stage that needs no cluster.
 """
 
 from __future__ import annotations
@@ -33,18 +34,29 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--built", action="store_true")
     parser.add_argument("--only", metavar="EXPRESSION", default="")
     parser.add_argument("releases", nargs="*", metavar="RELEASE", choices=[[], *lab_releases()])
+    parser.add_argument("--without-cluster", action="store_true")
     given = parser.parse_args(words)
     if reason := host.unfit():
         sys.stderr.write(f"{reason}\n")
         return 1
     outcomes = [
-        _try(row, built=given.built, only=given.only)
+        _hold(row) if given.without_cluster else _try(row, built=given.built, only=given.only)
         for name, row in lab_releases().items()
         if not given.releases or name in given.releases
     ]
     for page in PAGES:
         subprocess.run([sys.executable, page], check=True)
     return 0 if all(outcomes) else 1
+
+
+def _hold(release: LabRelease) -> bool:
+    if not binaries(release).exists():
+        sys.stdout.write(f"{release.release}: left out: it was not built\n")
+        return True
+    paths = os.pathsep.join(str(HERE.parent / name) for name in ("support", "../lib"))
+    variables = {RESULTS_SWITCH: str(RESULTS), KEEP: "1", "PYTHONPATH": paths}
+    command = [sys.executable, HERE / "help_stage.py", str(release.release)]
+    return not subprocess.run(command, env={**os.environ, **variables}, check=False).returncode
 
 
 def _try(release: LabRelease, *, built: bool, only: str) -> bool:

@@ -1,0 +1,37 @@
+"""The stage that needs no cluster: the tables against what the programs of a release say at --help.
+
+help_stage.py RELEASE
+"""
+
+from __future__ import annotations
+
+import sys
+
+from lab_releases import LabRelease, find_release
+from places import binaries
+from stages import Row
+
+from help_text import usage, wrong_defaults, wrong_deprecations, wrong_flags
+from kubeharden.releases import find_component
+
+NODES = 2  # as many as `make lab` boots
+COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler", "kube-apiserver", "kube-controller-manager")
+
+
+def hold(row: Row, release: LabRelease) -> None:
+    """Hold every flag, what is deprecated and every default of five programs against the tables."""
+    with row.stage("--help") as saw:
+        counts = []
+        for component in COMPONENTS:
+            program = binaries(release) / "usr" / "bin" / component
+            assert wrong_flags(program, release.version) == {}, component
+            assert wrong_deprecations(program, release.version) == set(), component
+            if find_component(component).config:
+                assert wrong_defaults(program, release.version) == {}, component
+            counts.append(f"{component} {len(usage(program))}")
+        saw.append(f"flags in the usage, all as the tables say: {', '.join(counts)}")
+
+
+if __name__ == "__main__":
+    wanted = find_release(sys.argv[1])
+    hold(Row(wanted, binaries(wanted) / "usr" / "bin", NODES), wanted)
