@@ -22,7 +22,7 @@ class Manager(Row):
     labels: tuple[str, ...] = ()
     version: str = ""
     os: str = ""
-    unit: str = ""
+    unit: tuple[str, ...] = ()
     comment: str = ""
     refuses: bool = False
 
@@ -65,7 +65,7 @@ def warnings(
     for manager in _all() if files else ():
         if manager.manages(node, item):
             yield f"its node is managed by {manager.name}: {manager.why}"
-        elif manager.unit and re.search(manager.unit, units):
+        elif manager.unit and all(re.search(pattern, units) for pattern in manager.unit):
             yield f"its unit is managed by {manager.name}: {manager.why}"
     for file in files:
         text = str(file.before.content) if file.before is not None else ""
