@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "releases.md"
 RESULTS = ROOT / "tests" / "lab" / "results"
 TABLE = ROOT / "tests" / "lab" / "releases.yaml"
+OPEN = ROOT / "tests" / "lab" / "open.yaml"
 FACTS = ROOT / "tools" / "release_facts" / "facts"
 HEAD = """# Tried on real clusters
 
@@ -66,6 +67,7 @@ def page(
     results: Mapping[str, Mapping[str, Any]],
     releases: Mapping[str, Mapping[str, Any]],
     facts: Mapping[str, tuple[str, str]],
+    known: Mapping[str, str],
 ) -> str:
     """Return the page.
 
@@ -73,8 +75,14 @@ def page(
         results: what the runs wrote, by release.
         releases: the releases of the lab.
         facts: of which patch release the facts about each release are, and how they were taken.
+        known: why releases are not green, in words.
     """
-    parts = (_summary(results, releases), _details(results, releases), _sources(results, facts))
+    parts = (
+        _summary(results, releases),
+        _reasons(releases, known),
+        _details(results, releases),
+        _sources(results, facts),
+    )
     return HEAD + "\n".join(line for part in parts for line in part) + "\n"
 
 
@@ -93,6 +101,14 @@ def _summary(
         seconds = sum(stage["seconds"] for stage in result["stages"])
         cells = " | ".join(_cell(result["stages"], stage, row) for stage in ONCE)
         yield f"| {result['version']} | {row['why']} | {result['date']} | {seconds} | {cells} |"
+
+
+def _reasons(releases: Mapping[str, Mapping[str, Any]], known: Mapping[str, str]) -> Iterator[str]:
+    if known:
+        yield "\n## What is not green, and why\n"
+        yield from (
+            f"- {releases[name]['version']}: {' '.join(words.split())}" for name, words in known.items()
+        )
 
 
 def _cell(stages: list[Mapping[str, Any]], name: str, row: Mapping[str, Any]) -> str:
@@ -159,6 +175,11 @@ def releases() -> dict[str, Any]:
     return dict(yaml.safe_load(TABLE.read_text(encoding="utf-8"))["releases"])
 
 
+def reasons() -> dict[str, str]:
+    """Return why releases are not green, in words."""
+    return dict(yaml.safe_load(OPEN.read_text(encoding="utf-8")) or {})
+
+
 def facts(folder: Path = FACTS) -> dict[str, tuple[str, str]]:
     """Return by release, oldest first, of which patch release its facts are, and how they were taken."""
     found = {}
@@ -170,4 +191,4 @@ def facts(folder: Path = FACTS) -> dict[str, tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(read(), releases(), facts()), encoding="utf-8")
+    PAGE.write_text(page(read(), releases(), facts(), reasons()), encoding="utf-8")

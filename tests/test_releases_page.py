@@ -20,7 +20,7 @@ RELEASES = {
 
 
 def row_of(version: str, results: dict[str, Any]) -> list[str]:
-    lines = releases_page.page(results, RELEASES, {}).splitlines()
+    lines = releases_page.page(results, RELEASES, {}, {}).splitlines()
     [row] = [line for line in lines if line.startswith(f"| {version} |")]
     return [cell.strip() for cell in row.strip("|").split("|")]
 
@@ -33,7 +33,9 @@ def result(*stages: tuple[str, str, list[str]]) -> dict[str, Any]:
 
 
 def test_the_page_is_in_step_with_the_results() -> None:
-    page = releases_page.page(releases_page.read(), releases_page.releases(), releases_page.facts())
+    page = releases_page.page(
+        releases_page.read(), releases_page.releases(), releases_page.facts(), releases_page.reasons()
+    )
     assert releases_page.PAGE.read_text(encoding="utf-8") == page, "run: python docs/releases_page.py"
 
 
@@ -74,7 +76,8 @@ def test_what_is_held_against_programs_and_what_against_sources() -> None:
         "1.37": result(("--help", "passed", [])),
         "1.36": {"version": "1.36.3", "date": "2026-01-02", "left_out": "no Go"},
     }
-    page = releases_page.page(seen, RELEASES, facts)
+    page = releases_page.page(seen, RELEASES, facts, {"1.20": "not\n  yet"})
+    assert "- 1.20.2: not yet\n" in page
     _, _, table = page.partition("## What the tables rest on")
     rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| 1.")]
     held = {cells[0]: cells[3] for cells in rows}
