@@ -49,7 +49,7 @@ HOW = (
 
 
 def main() -> None:
-    """Boot, run, judge and write down."""
+    """Boot, run, judge and write down what was found."""
     if sys.argv[1:2] == ["judge"]:
         judge(int(sys.argv[2]))
         return
@@ -60,11 +60,18 @@ def main() -> None:
     try:
         for number, release in LABS.values():
             in_lab(number, release, HERE / "lab.py", "up", "--nodes", "2")
-        rows = list(runs(write_fleet(), Airflow(BUILD / "airflow", variables)))
+        rows: list[list[str]] = []
+        for row in runs(write_fleet(), Airflow(BUILD / "airflow", variables)):
+            rows.append(row)
+            write(rows)
     finally:
         if "--keep" not in sys.argv:
             for number, release in LABS.values():
                 in_lab(number, release, HERE / "lab.py", "down")
+
+
+def write(rows: list[list[str]]) -> None:
+    """Write down what was found so far."""
     result = {
         "script": "make lab-fleet",
         "measured": datetime.now(UTC).date().isoformat(),
@@ -74,7 +81,6 @@ def main() -> None:
         "rows": rows,
     }
     RESULT.write_text(yaml.safe_dump(result, sort_keys=False, width=120))
-    say(f"written: {RESULT}")
 
 
 def in_lab(number: str, release: LabRelease, *words: object) -> None:
@@ -123,10 +129,10 @@ def runs(path: Path, airflow: Airflow) -> Iterator[list[str]]:
         expect(path, wanted)
         for name, (lab, release) in LABS.items():
             in_lab(lab, release, __file__, "judge", number)
-            yield row(fleet, number, name, since, wanted[name])
+            yield row_of(fleet, number, name, since, wanted[name])
 
 
-def row(fleet: Fleet, number: int, name: str, since: str, word: str) -> list[str]:
+def row_of(fleet: Fleet, number: int, name: str, since: str, word: str) -> list[str]:
     """Return a line of the result, from the sealed records of this run of the DAG.
 
     Raises:
