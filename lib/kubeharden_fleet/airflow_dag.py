@@ -201,7 +201,7 @@ class _Asks(_Work, ApprovalOperator):  # type: ignore[misc]
         if (answered := given["params_input"].get("plan", "")) != plan:
             raise AirflowFailException(
                 f"{self.cluster}: {who} approved the plan {answered or '(none was named)'}, and this is about {plan}: "
-                "clear this task, and it asks anew"
+                "Airflow keeps the question of an earlier try. Begin a new run of the DAG, which asks anew"
             )
         return {"cluster": self.cluster, "approved_plan": plan, "approved_by": who}
 
@@ -229,7 +229,9 @@ class Approve(_Asks):
                 f"{self.cluster}: nothing is to be done{found.why and f': {found.why}'}"
             )
         if found.word != TO_DO or found.seen is None:
-            raise AirflowFailException(f"{self.cluster}: {found.word}: {found.why}; clear its task plan")
+            raise AirflowFailException(
+                f"{self.cluster}: {found.word}: {found.why}; begin a new run of the DAG"
+            )
         self._ask(context, found.seen, "")
 
     def execute_complete(self, context: Any, event: dict[str, Any], plan: str, about: str) -> dict[str, str]:
@@ -304,7 +306,9 @@ class Check(_Work):
         """Run the notebook in mode plan."""
         found = self._run(context, self._fleet(), "plan")
         if found.word not in WELL:
-            raise AirflowFailException(f"{self.cluster}: {found.word}: {found.why}; clear its task plan")
+            raise AirflowFailException(
+                f"{self.cluster}: {found.word}: {found.why}; begin a new run of the DAG"
+            )
 
 
 class JudgeWave(BaseOperator):  # type: ignore[misc]

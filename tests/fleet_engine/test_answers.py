@@ -64,7 +64,7 @@ def test_an_approval_says_which_plan_and_who_and_when(tmp_path: Path) -> None:
     [
         (
             {"params_input": {"plan": OTHER}},
-            f"approved the plan {OTHER}, and this is about {PLAN}: clear this task",
+            f"approved the plan {OTHER}, and this is about {PLAN}: Airflow keeps the question",
         ),
         ({"params_input": {}}, r"approved the plan \(none was named\), and this is about"),
         # A cluster has left fleet.yaml since, so that its tasks in a wave are those of the one after it.

@@ -187,6 +187,11 @@ def test_a_run_that_is_cleared_in_the_middle_goes_on_from_what_the_cluster_is(
     wait_for(
         lambda: records_of_mode(fleet, "canary", "plan") > 1, 420, "the cluster is not looked at once more"
     )
+    # Airflow shows the question of before once more, which is about a plan that there is no longer.
+    end_approving(airflow, "cleared", run)
+    assert airflow.state("cleared", run) == "failed"
+    assert not [each for each in records(fleet, "canary")[2:] if each["mode"] == "apply"]
+    run = airflow.trigger("cleared")
     end_approving(airflow, "cleared", run)
     found = records(fleet, "canary")
     done = [c["subject"] for each in found for c in each["changes"] if c["result"] == "completed"]
