@@ -250,6 +250,8 @@ class Apply(_Asks):
 
     def execute(self, context: Any) -> None:
         """Run the notebook in mode apply."""
+        if not self.approval:  # cleared alone, where nothing was to be done
+            raise AirflowSkipException(f"{self.cluster}: nothing was approved")
         found = self._carry_out(context, self.approval)
         if found.word == CHANGED and found.seen is not None:
             self._ask(
