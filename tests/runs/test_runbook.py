@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,25 @@ def test_the_proof_of_half_a_run_names_what_is_left_once(world: World, tmp_path:
     for step in ("pod-security", "kube-proxy", "kube-scheduler"):
         run.apply(step)
     run.prove()
+    run.close()
+
+
+def test_the_proof_waits_for_what_systemd_starts_again(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = planned(world, tmp_path, steps=["kube-proxy"])
+    run.apply("kube-proxy")
+    master = world.machines["k8s-master"]
+    scheduler = master.facts.services["kube-scheduler"]
+    ended = {**scheduler.show, "ActiveState": "activating", "SubState": "auto-restart", "MainPID": "0"}
+    master.set(replace(scheduler, show=ended))
+    world.clock.after(15, lambda: master.set(scheduler))
+    assert "✘" not in str(run.prove())
+    assert "waited for until systemd starts them: kube-scheduler on k8s-master" in capsys.readouterr().out
+    for state in ("activating", "failed"):  # for ever, and for good
+        master.set(replace(scheduler, show={**ended, "ActiveState": state}))
+        with pytest.raises(ProofError, match="kube-scheduler on k8s-master ran before and does not run now"):
+            run.prove()
     run.close()
 
 

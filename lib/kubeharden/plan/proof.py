@@ -260,13 +260,28 @@ def _text(value: Any) -> str:
 def _stops(before: Facts, after: Facts) -> list[str]:
     return [
         f"{service.name} on {node.name} ran before and does not run now"
-        for node in after.nodes
-        for service in node.services.values()
-        if service.component.is_judged
-        and (old := before.node(node.name).service(service.name))
-        and old.running
-        and not service.running
+        for node, service in _services_that_ended(before, after)
     ]
+
+
+def started_again(before: Facts, after: Facts) -> list[str]:
+    """Return in words what ran before, has ended, and is started again by systemd once its ``RestartSec=`` is over.
+
+    Source: org.freedesktop.systemd1(5), ``ActiveState``: a unit that waits for that is ``activating``.
+    """
+    return [
+        f"{service.name} on {node.name}"
+        for node, service in _services_that_ended(before, after)
+        if service.show.get("ActiveState") == "activating"
+    ]
+
+
+def _services_that_ended(before: Facts, after: Facts) -> Iterator[tuple[NodeFacts, ServiceFacts]]:
+    for node in after.nodes:
+        for service in node.services.values():
+            old = before.node(node.name).service(service.name)
+            if service.component.is_judged and old and old.running and not service.running:
+                yield node, service
 
 
 def _warnings(change: NodeChange, node: NodeFacts) -> tuple[list[str], list[str]]:

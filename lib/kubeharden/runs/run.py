@@ -34,7 +34,7 @@ from kubeharden.plan.events import (
     Proved,
     Waited,
 )
-from kubeharden.plan.proof import compare
+from kubeharden.plan.proof import compare, started_again
 from kubeharden.plan.timeline import Timeline
 from kubeharden.records.approval import Approval, check_approved, check_signer
 from kubeharden.records.executed_notebook import RUN_TYPE
@@ -71,6 +71,8 @@ from kubeharden.show.run_views import (
 
 # How long a node may take to be over with a change, once its time to be confirmed is up.
 OVER_SECONDS = 120
+# How long what lost its lease while the API server was away may take to run again, and how often that is looked at.
+AGAIN_SECONDS, AGAIN_POLL_SECONDS = 60, 2.0
 WORD = "apply"  # what a person who is asked types to have a step carried out
 ONLY_LOOKED = Message("Nothing was changed anywhere: this runbook only looks.", GOOD)
 
@@ -302,7 +304,7 @@ class Run:
         Raises:
             ProofError: something is not as promised. What was found is shown first.
         """
-        after = self._observe()
+        after = self._observe_settled()
         applied, plan = self.kind.mode == "apply", self.current_plan
         proof = compare(self.facts, after, plan, applied=applied, carried_out=self._carried_out)
         self.emit(Proved.of(proof, after))
@@ -379,6 +381,17 @@ class Run:
 
     def _observe(self) -> Facts:
         return replace(observe(self.ports, Reading()), left_out=self.left_out)
+
+    def _observe_settled(self) -> Facts:
+        """Look, and again until systemd has started again what ended when the API server was away for too long."""
+        clock, waited = self.ports.clock, False
+        end = clock.monotonic() + AGAIN_SECONDS
+        while (ended := started_again(self.facts, after := self._observe())) and clock.monotonic() < end:
+            if not waited:
+                self.say(f"These ended, and are waited for until systemd starts them: {', '.join(ended)}.")
+            waited = True
+            clock.sleep(AGAIN_POLL_SECONDS)
+        return after
 
     def say(self, text: str) -> None:
         """Show a note in the notebook, or print it."""
