@@ -81,7 +81,7 @@ def test_the_next_run_finds_a_free_node(
     folder = site.path(f"/var/lib/kubeharden/{run}")
     with standing_still(site, *LAST[state], note), ThreadPoolExecutor(1) as pool:
         doing = pool.submit(begin_and_give_up, site, run, state)
-        assert eventually(note.exists)
+        assert eventually(lambda: note.exists() and note.read_text())
         assert (folder / "state").read_text().split()[-1] == state
         if state != "waiting":  # nobody follows any more
             kill_group(int((folder / "session").read_text()))
@@ -109,7 +109,7 @@ def test_work_that_a_person_stops_before_it_is_armed_is_put_back(
     before = site.files()
     with standing_still(site, *LAST[state], note), ThreadPoolExecutor(1) as pool:
         doing = pool.submit(begin_and_give_up, site, run, state)
-        assert eventually(note.exists)
+        assert eventually(lambda: note.exists() and note.read_text())
         kill_group(int((site.path(f"/var/lib/kubeharden/{run}") / "session").read_text()))
         site.run(f"systemctl stop kubeharden-apply@{run}.service")
         doing.result()
