@@ -9,7 +9,7 @@ import pytest
 from flag_domains import seeds, seeds_of_kubelets
 from places import LAB_RELEASE
 from psp_rounds import seeds as psp_seeds
-from runs import Hardened, Runbook, lab
+from runs import Hardened, Runbook, before_state
 
 from marks import mark_of
 
@@ -50,16 +50,14 @@ def runbook(tmp_path: Path) -> Runbook:
 
 @pytest.fixture(scope="module")
 def fresh_lab() -> None:
-    """The lab in its before-state, whatever the module before left of it; nobody takes it back when he is done."""
-    lab("up")
-    lab("reset")
+    """The lab in its before-state, whatever the module before left of it; nobody takes it back afterwards."""
+    before_state()
 
 
 @pytest.fixture(scope="session")
 def hardened(tmp_path_factory: pytest.TempPathFactory) -> Hardened:
     """The lab from its before-state through mode=plan and mode=apply, with a look before, between and after."""
-    lab("up")
-    lab("reset")
+    before_state()
     result = Hardened(tmp_path_factory.mktemp("hardened"))
     assert result.applied.status == 0, result.applied.output[-6000:]
     return result

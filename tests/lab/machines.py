@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -132,13 +133,24 @@ def _ssh_missing(node: Node) -> str:
 def take_snapshot(nodes: Sequence[Node]) -> None:
     """Copy what every node has on disk, at one moment: everything stands still while that is done."""
     freezer = CONTROLLERS / "freezer" / CGROUP / "freezer.state"
-    freezer.write_text("FROZEN")
     try:
-        wait("the nodes to stand still", lambda: _not("FROZEN", freezer), seconds=20, every=0.02)
+        wait("the nodes to stand still", lambda: _moving(freezer), seconds=20, every=0.1)
         for node in nodes:
             _copy(node.folder, SNAPSHOT / node.name)
     finally:
         freezer.write_text("THAWED")
+
+
+def _moving(freezer: Path) -> str:
+    """Freeze a group, and return what it says if some of it still moves.
+
+    What forks meanwhile can keep a group FREEZING for good. To thaw it and try again helps (runc does the same, in
+    its fs/freezer.go).
+    """
+    freezer.write_text("THAWED")
+    freezer.write_text("FROZEN")
+    time.sleep(0.1)
+    return _not("FROZEN", freezer)
 
 
 def restore_snapshot(nodes: Sequence[Node]) -> None:

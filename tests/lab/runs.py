@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from places import HERE, INVENTORY
+from places import HERE, INVENTORY, READY
 from truth import Truth, look
 
 from support import ROOT, Executed, Papermill
@@ -18,6 +18,11 @@ def lab(*words: str) -> None:
         [sys.executable, HERE / "lab.py", *words], capture_output=True, text=True, timeout=1800, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def before_state() -> None:
+    """Take the lab to the state it was made in, whatever was done to it; make it where there is none."""
+    lab("reset" if READY.exists() else "up")
 
 
 class Runbook:
