@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from kubeharden.edges.ports import Transaction
 from kubeharden.errors import NodeError
 from rehearsals import Rehearsals
 from support import eventually
-from transactions import CONFIG, SERVICE, TOOLS, UNIT, Site, give_shell, swapped
+from transactions import CONFIG, LOCK, SERVICE, TOOLS, UNIT, Site, give_shell, swapped
 
 pytestmark = pytest.mark.sample(1, of="site")  # each test under one of the shells
 
@@ -313,6 +314,29 @@ def test_a_unit_that_starts_and_dies_is_put_back_with_the_words_of_its_journal(s
     assert "--v=1" in site.command_line()
 
 
+def test_what_may_outlive_its_transaction_does_not_have_the_lock(
+    site: Site, run: str, tmp_path: Path
+) -> None:
+    """The timeout of busybox leaves a process for a second, with all that was open: the next found the node taken."""
+    unit = site.path(UNIT).read_text().replace("--v=1", "--nonsense=1")
+    with shim(site, "timeout", tmp_path / "timeout", f'echo "$*" "$(ls -l /proc/$$/fd)" >>{tmp_path}/open'):
+        said = site.nodes.begin(dataclasses.replace(site.change(2, unit=unit), expected_argv=()), run, 30)
+    assert said.outcome == "reverted"
+    calls = (tmp_path / "open").read_text()
+    assert "journalctl --sync" in calls
+    assert LOCK not in calls
+
+
+def test_who_has_the_lock_for_a_moment_only_makes_nobody_busy(site: Site, run: str) -> None:
+    with site.path(LOCK).open("a") as lock, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        begun = pool.submit(site.nodes.begin, site.change(2), run, 60)
+        assert eventually(lambda: at(site, run) is not None)
+        time.sleep(0.3)  # until the work has met the lock
+        lock.close()
+    assert begun.result().outcome == "waiting"
+
+
 def test_mode_and_owner_come_back_and_a_third_content_is_kept(site: Site, run: str) -> None:
     place = site.path(CONFIG)
     place.chmod(0o640)
@@ -352,22 +376,29 @@ def test_a_service_that_was_not_restarted_yet_is_not_restarted_by_undoing(
     assert (site.files(), site.run(f"systemctl show -p MainPID {SERVICE}")) == (before, pid)
 
 
-@contextmanager
-def slow(site: Site, command: str, aside: Path) -> Iterator[None]:
+def slow(site: Site, command: str, aside: Path) -> AbstractContextManager[None]:
     """A command that waits for a minute, the first time that it is about one of the files, or the lock."""
-    shim = site.rehearsal.directory / f"state/nodes/{NODE}/bin/{command}"
-    was_there = shim.is_symlink() or shim.exists()
+    waits = f"*kubeharden-new* | *verify* | -n?9) mkdir {aside}-waited 2>/dev/null && sleep 60 ;;"
+    return shim(site, command, aside, f'case "$*" in {waits} esac')
+
+
+@contextmanager
+def shim(site: Site, command: str, aside: Path, first: str) -> Iterator[None]:
+    """A command that does something else first; it is kept aside meanwhile."""
+    place = site.rehearsal.directory / f"state/nodes/{NODE}/bin/{command}"
+    was_there = place.is_symlink() or place.exists()
     if was_there:
-        shim.rename(aside)
+        place.rename(aside)
     else:
         aside.symlink_to(shutil.which(command) or command)
-    waits = f"*kubeharden-new* | *verify* | -n?9) mkdir {aside}-waited 2>/dev/null && sleep 60 ;;"
-    shim.write_text(f'#!/bin/sh\ncase "$*" in {waits} esac\nexec {aside} "$@"\n')
-    shim.chmod(0o755)
-    yield
-    shim.unlink()
-    if was_there:
-        aside.rename(shim)
+    place.write_text(f'#!/bin/sh\n{first}\nexec {aside} "$@"\n')
+    place.chmod(0o755)
+    try:
+        yield
+    finally:
+        place.unlink()
+        if was_there:
+            aside.rename(place)
 
 
 def at(site: Site, run: str) -> Transaction | None:

@@ -123,8 +123,11 @@ class Site:
     def is_clean(self) -> bool:
         """Whether nothing of a transaction is left that holds the node or would change it."""
         base = self.path("/var/lib/kubeharden")
-        staged = [*self.root.rglob("*.kubeharden-new"), *base.glob(".incoming.*"), *base.glob("*/held")]
-        states = {place.read_text().split()[-1] for place in base.glob("*/state")}
+        try:
+            staged = [*self.root.rglob("*.kubeharden-new"), *base.glob(".incoming.*"), *base.glob("*/held")]
+            states = {place.read_text().split()[-1] for place in base.glob("*/state")}
+        except FileNotFoundError:  # a folder went while this looked: it is being cleared away
+            return False
         return not staged and not self.is_locked() and states <= {"confirmed", "reverted", "failed"}
 
     def is_locked(self) -> bool:

@@ -146,6 +146,7 @@ confirm() {
         start_revert "$service was restarted since it was proved"
       fi
     fi
+    unlock # where it was not waiting any more: who puts it back is not kept from it
   fi
   is_over "$now" || follow
   give_account

@@ -80,7 +80,7 @@ journal_since_restart() { # of the service, but for its old process: what that s
   since=${since%Z}
   # journald may be behind a process that has just ended (of systemd 252, measured: in 4 of 60 cases; after this, in none
   # of 420). It waits until all that was queued is written, up to 257 until journald has nothing else to do.
-  timeout 5 journalctl --sync 2>/dev/null || :
+  timeout 5 journalctl --sync 2>/dev/null 9>&- || : # without the lock: see check_config
   # With --since, -n of systemd 252 takes the first lines, not the last.
   journalctl -q --no-pager -o short -u "$service.service" --since "${since%T*} ${since#*T} UTC" | tail -n 80 |
     sed "/^[^:]*:[^ ]* [^ ]* [^ ]*\[$before\]: /d; s/^[^:]*:[^ ]* [^ ]* [^ ]*: //"
@@ -109,9 +109,10 @@ fail() { # WHY
 # --- one at a time --------------------------------------------------------------------------------------------
 
 take_lock() { # or say in "busy" who has it
-  local other others
+  local other others locked=''
   busy='another transaction has just begun on this node. Nothing was changed'
-  if try_lock; then
+  within 2 lock_or_see
+  if [ -n "$locked" ]; then
     others=$(open_ones)
     [ -n "$others" ] || return 0
     for other in $others; do
@@ -124,6 +125,10 @@ take_lock() { # or say in "busy" who has it
     busy=$(load "$other" && recall && describe)
   done
   return 1
+}
+
+lock_or_see() { # who has it: a session that looks whether it is free has it for a moment, and no transaction is open then
+  if try_lock; then locked=yes; else [ -n "$(open_ones)" ]; fi
 }
 
 open_ones() { # prints the other transactions that are open; names have no blanks
