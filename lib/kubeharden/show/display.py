@@ -21,7 +21,7 @@ from kubeharden.redaction import Redactor
 GOOD, BAD, NOTE = "good", "bad", "note"
 SIGNS = {GOOD: "✔", BAD: "✘", NOTE: "•"}
 OPEN_LINES = 600  # of diffs in one view
-_BAR, _TEXT_BAR = 320, 40  # length of the longest bar: CSS pixels, and characters in a terminal
+_TEXT_BAR = 40  # characters of the longest bar in a terminal
 _MARKS = "X.="  # the parts of a bar in a terminal
 
 
@@ -53,9 +53,14 @@ class Diff:
     open: bool = False
 
     @property
+    def lines(self) -> list[tuple[str, str]]:
+        """The kind of each line, and the line."""
+        return [(_line_kind(line), line) for line in self.text.splitlines()]
+
+    @property
     def heading(self) -> str:
         """The title with the numbers of lines: ``n1: /etc/x (+51 –0)``."""
-        kinds = [_line_kind(line) for line in self.text.splitlines()]
+        kinds = [kind for kind, _ in self.lines]
         return f"{self.title} (+{kinds.count('add')} –{kinds.count('del')})"
 
 
@@ -113,6 +118,11 @@ class Course:
     timeline: Timeline
     in_words: bool = True
 
+    @property
+    def numbers(self) -> Table:
+        """The same as a table."""
+        return Table(self.title, HEADINGS, self.timeline.rows())
+
 
 Block = Table | Diff | Message | Listing | Bars | Course
 
@@ -140,7 +150,7 @@ class View:
         blocks = (
             _open_diffs(self._blocks_without_secrets()) if self.watched else self._blocks_without_secrets()
         )
-        return str(_template().render(blocks=[_as_data(block) for block in blocks]))
+        return str(_template().render(blocks=[(type(block).__name__, block) for block in blocks]))
 
     def __str__(self) -> str:
         return "\n\n".join(filter(None, map(_text, self._blocks_without_secrets())))
@@ -199,11 +209,6 @@ def _open_diffs(blocks: Iterable[Block]) -> Iterator[Block]:
             yield block
 
 
-def sentences(items: Iterable[str], kind: str = NOTE) -> list[Block]:
-    """Make one message of each item."""
-    return [Message(item, kind) for item in items]
-
-
 def _without_sign(line: str) -> str:
     """Return a line that does not begin as a sentence of ours does: what others have named could pass for one."""
     is_sign = len(line) > 1 and line[0] in SIGNS.values()
@@ -214,41 +219,6 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]} …"
 
 
-def _as_data(block: Block) -> dict[str, object]:
-    if isinstance(block, Table):
-        return {
-            "type": "table",
-            "title": block.title,
-            "headings": block.headings,
-            "rows": block.rows,
-            "mono": block.mono,
-            "kinds": block.kinds or [""] * len(block.rows),
-            "kinds_in": block.kinds_in,
-        }
-    if isinstance(block, Diff):
-        lines = [(_line_kind(line), line) for line in block.text.splitlines()]
-        return {"type": "diff", "title": block.heading, "lines": lines, "open": block.open}
-    if isinstance(block, Listing):
-        return {"type": "listing", "title": block.title, "text": block.text}
-    if isinstance(block, Bars):
-        return {
-            "type": "bars",
-            "title": block.title,
-            "label": block.label,
-            "parts": block.parts,
-            "rows": list(zip(block.rows, block.rows.values(), block.lengths(_BAR), strict=True)),
-        }
-    if isinstance(block, Course):
-        return {
-            "type": "course",
-            "title": block.title,
-            "svg": block.timeline.svg(),
-            "headings": HEADINGS,
-            "rows": block.timeline.rows(),
-        }
-    return {"type": "message", "text": block.text, "kind": block.kind}
-
-
 def _line_kind(line: str) -> str:
     if line.startswith(("+++", "---")):
         return "head"
@@ -257,11 +227,7 @@ def _line_kind(line: str) -> str:
 
 def _text(block: Block) -> str:
     if isinstance(block, Table):
-        table = tabulate(
-            block.rows,
-            headers=list(block.headings),
-            disable_numparse=True,
-        )
+        table = tabulate(block.rows, headers=list(block.headings), disable_numparse=True)
         return f"{block.title}\n{table}" if block.title else table
     if isinstance(block, Diff):
         return f"{block.heading}\n{block.text}"
@@ -270,7 +236,7 @@ def _text(block: Block) -> str:
     if isinstance(block, Bars):
         return _text(_with_text_bars(block))
     if isinstance(block, Course):
-        return _text(Table(block.title, HEADINGS, block.timeline.rows())) if block.in_words else ""
+        return _text(block.numbers) if block.in_words else ""
     return f"{SIGNS[block.kind]} {block.text}"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from kubeharden.plan import Plan, Remark
 from kubeharden.plan.events import AS_IT_SHOULD_BE, Completed, Result
 from kubeharden.plan.proof import Proof
-from kubeharden.show import display, views
+from kubeharden.show import views
 from kubeharden.show.display import BAD, GOOD, NOTE, Block, Message, Table, View
 from kubeharden.show.impact_views import headline
 from kubeharden.show.views import left_as_it_is
@@ -46,33 +46,22 @@ def approval_message(approver: str, *, same: bool) -> Message:
 def applied_view(step: str, results: Sequence[Result], left_out: Sequence[Remark] = ()) -> View:
     """Sum up one step in a sentence, and what was left out of it; ``Progress`` has shown the results themselves."""
     view = View([Message(left_as_it_is(remark), BAD) for remark in left_out])
-    return view if left_out and not results else view.add(*_applied_view(step, results).blocks)
-
-
-def _applied_view(step: str, results: Sequence[Result]) -> View:
-    bad = [result.subject for result in results if result.outcome not in (Completed.action, AS_IT_SHOULD_BE)]
-    if bad:
-        text = (
-            f"{step}: NOT carried out on {len(bad)}, which max_failures allows: {', '.join(bad)}. See above."
-        )
-        return View([Message(text, BAD)])
+    if left_out and not results:
+        return view
+    if bad := [r.subject for r in results if r.outcome not in (Completed.action, AS_IT_SHOULD_BE)]:
+        words = f"NOT carried out on {len(bad)}, which max_failures allows: {', '.join(bad)}. See above."
+        return view.add(Message(f"{step}: {words}", BAD))
+    words = "carried out, proved and confirmed."
     if all(result.outcome == AS_IT_SHOULD_BE for result in results):
-        return View(
-            [
-                Message(
-                    f"{step}: everything was as it should be; nothing was changed, nothing restarted.", GOOD
-                )
-            ]
-        )
-    return View([Message(f"{step}: carried out, proved and confirmed.", GOOD)])
+        words = "everything was as it should be; nothing was changed, nothing restarted."
+    return view.add(Message(f"{step}: {words}", GOOD))
 
 
 def proof_view(proof: Proof) -> View:
     """Show what the proof found, problems first."""
     view = View()
-    view.add(*display.sentences(proof.problems, BAD))
-    view.add(*display.sentences(proof.confirmed, GOOD))
-    view.add(*display.sentences(proof.notes, NOTE))
+    for kind, texts in ((BAD, proof.problems), (GOOD, proof.confirmed), (NOTE, proof.notes)):
+        view.add(*(Message(text, kind) for text in texts))
     if proof.services:
         view.add(views.services_view(proof.services))
     if proof.differences:

@@ -19,7 +19,6 @@ from kubeharden.plan.events import AS_IT_SHOULD_BE, Check, Completed, Result
 from kubeharden.plan.step import POD_SECURITY
 from kubeharden.redaction import join
 from kubeharden.releases import Release, find_component, is_covered, known_components, releases
-from kubeharden.show import display
 from kubeharden.show.amounts import amount_words, count_words
 from kubeharden.show.display import BAD, GOOD, NOTE, Block, Diff, Listing, Message, Table, View
 from kubeharden.show.impact_views import headline
@@ -116,7 +115,7 @@ def step_view(plan: Plan, step: str) -> View:
         change = same[0]
         if change.migration is not None:
             view.add(_settings_table(f"{change.service} on {names}", change.service, change.migration))
-        view.add(*display.sentences(f"{change.service} on {names}: {note}" for note in change.notes))
+        view.add(*(Message(f"{change.service} on {names}: {note}") for note in change.notes))
         view.add(*(Diff(f"{names}: {file.path}", file.diff) for file in change.files))
     view.add(*(Diff(f"API: {change.action} {change.name}", change.diff) for change in part.object_changes))
     if not part.needed and not left_out:
