@@ -16,8 +16,10 @@ import http.client
 import io
 import ssl
 import threading
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Collection
+from types import SimpleNamespace
+
+from urllib3.util.ssltransport import SSLTransport
 
 from kubeharden.edges.cluster.bounds import MOST_BYTES
 from kubeharden.edges.ports import Stream
@@ -44,22 +46,26 @@ def ask(stream: Stream, path: str, context: ssl.SSLContext, certificates: Collec
     patience.start()
     try:
         stream.settimeout(SECONDS)
-        tls = _Tls(stream, context)
-        if tls.certificate not in certificates:
+        tls = SSLTransport(stream, context)  # type: ignore[arg-type] # a channel of SSH does as well as a socket
+        if hashlib.sha256(tls.getpeercert(binary_form=True) or b"").hexdigest() not in certificates:
             raise ClusterError(
                 "who answers there shows a certificate that is not in the kubelet's files on its node"
             )
-        tls.send(f"GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n".encode())
-        response = http.client.HTTPResponse(tls)  # type: ignore[arg-type] # it needs makefile() alone
+        tls.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n".encode())
+        said = bytearray()
+        while len(said) <= MOST_BYTES and (piece := bytes(tls.recv(_CHUNK))):
+            said += piece
+        received = SimpleNamespace(makefile=lambda _mode: io.BytesIO(said))
+        response = http.client.HTTPResponse(received)  # type: ignore[arg-type] # it needs makefile() alone
         response.begin()
-        body = response.read(MOST_BYTES + 1)
+        body = response.read()
     except (OSError, EOFError, ValueError, http.client.HTTPException) as error:  # an SSLError is an OSError
         words = getattr(error, "reason", None) or str(error) or type(error).__name__
         raise RetryableError(f"no answer there: {words}") from error
     finally:
         patience.cancel()
         stream.close()
-    if len(body) > MOST_BYTES:
+    if len(said) > MOST_BYTES:
         raise ClusterError(f"the answer there is longer than {MOST_BYTES // 1024**2} MiB")
     return response.status, body.decode("utf-8", errors="replace")
 
@@ -73,55 +79,3 @@ def context_of(certificate: str, key: str) -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_NONE
     context.load_cert_chain(certificate, key)
     return context
-
-
-class _Tls(io.RawIOBase):
-    """TLS over a stream that is not a socket of the system, such as a channel of SSH."""
-
-    def __init__(self, stream: Stream, context: ssl.SSLContext) -> None:
-        self._stream, self._received, self._made = stream, ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._received, self._made)
-        self._work(self._tls.do_handshake)
-
-    @property
-    def certificate(self) -> str:
-        """The SHA-256 of the certificate of the other side."""
-        return hashlib.sha256(self._tls.getpeercert(binary_form=True) or b"").hexdigest()
-
-    def send(self, data: bytes) -> None:
-        """Send all of it: what is written to memory is taken whole."""
-        self._work(lambda: self._tls.write(data))
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        """Return what an HTTP response is read from."""
-        del mode
-        return io.BufferedReader(self, _CHUNK)
-
-    def readable(self) -> bool:
-        """Return that it is."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read what there is; nothing at the end."""
-        try:
-            data = self._work(lambda: self._tls.read(len(buffer)))
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            return 0
-        buffer[: len(data)] = data
-        return len(data)
-
-    def _work(self, step: Callable[[], Any]) -> Any:
-        """Do a step of TLS, with what must be sent and received for it."""
-        while True:
-            try:
-                done, wants = step(), False
-            except ssl.SSLWantReadError:
-                done, wants = None, True
-            if made := self._made.read():
-                self._stream.sendall(made)
-            if not wants:
-                return done
-            if data := self._stream.recv(_CHUNK):
-                self._received.write(data)
-            else:
-                self._received.write_eof()

@@ -28,34 +28,6 @@ _FIELDS = {
 _SIGNS = {kind: (kind,) for kind in _FIELDS} | {"ssh-rsa": ("rsa-sha2-256", "rsa-sha2-512")}
 
 
-class _Reader:
-    """Reads SSH's wire format (RFC 4251, section 5); a text that ends too early is a ValueError."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self.at = data, 0
-
-    @property
-    def is_at_end(self) -> bool:
-        """True if nothing is left."""
-        return self.at == len(self._data)
-
-    def take(self, count: int) -> bytes:
-        """Return the next bytes."""
-        found = self._data[self.at : self.at + count]
-        if len(found) < count:
-            raise ValueError("it ends too early")
-        self.at += count
-        return found
-
-    def number(self, count: int) -> int:
-        """Return a number of that many bytes."""
-        return int.from_bytes(self.take(count), "big")
-
-    def string(self) -> bytes:
-        """Return the next string."""
-        return self.take(self.number(4))
-
-
 @dataclass(frozen=True)
 class HostCertificate:
     """A certificate.
@@ -84,32 +56,34 @@ class HostCertificate:
 
     @classmethod
     def parse(cls, data: bytes) -> HostCertificate:
-        """Read a certificate as it goes over the wire.
+        """Read a certificate as it goes over the wire (RFC 4251, section 5).
+
+        What is missing at its end reads as zeros; such a one bears no signature.
 
         Raises:
             ValueError: it is not one.
         """
-        reader = _Reader(data)
-        name = reader.string().decode("ascii")
+        reader = paramiko.Message(data)
+        name = reader.get_binary().decode("ascii")
         kind = name.removesuffix(SUFFIX)
         if kind == name or kind not in _FIELDS:
             raise ValueError(f"its type is {name[:60]!r}")
-        reader.string()  # a nonce
-        fields = [kind.encode(), *(reader.string() for _ in range(_FIELDS[kind]))]
-        reader.number(8)  # a serial number
-        role = reader.number(4)
-        reader.string()  # the name of the certificate, for logs
-        names, principals = _Reader(reader.string()), []
-        while not names.is_at_end:
-            principals.append(names.string().decode("utf-8", errors="replace"))
-        after, before = reader.number(8), reader.number(8)
-        critical = reader.string()
+        reader.get_binary()  # a nonce
+        fields = [kind.encode(), *(reader.get_binary() for _ in range(_FIELDS[kind]))]
+        reader.get_int64()  # a serial number
+        role = reader.get_int()
+        reader.get_binary()  # the name of the certificate, for logs
+        names, principals = paramiko.Message(reader.get_binary()), []
+        while names.get_remainder():
+            principals.append(names.get_binary().decode("utf-8", errors="replace"))
+        after, before = reader.get_int64(), reader.get_int64()
+        critical = reader.get_binary()
         # Extensions, which a host's certificate has none of, and a reserved field.
-        (reader.string(), reader.string())
-        authority = reader.string()
-        signed = data[: reader.at]
-        signature = reader.string()
-        if not reader.is_at_end:
+        (reader.get_binary(), reader.get_binary())
+        authority = reader.get_binary()
+        signed = reader.get_so_far()
+        signature = reader.get_binary()
+        if reader.get_remainder():
             raise ValueError("something comes after it")
         key = b"".join(len(field).to_bytes(4, "big") + field for field in fields)
         return cls(key, role, tuple(principals), after, before, critical, authority, signed, signature)
@@ -139,8 +113,8 @@ class HostCertificate:
 
     def _is_signed(self) -> bool:
         try:
-            kind = _Reader(self.authority).string().decode("ascii")
-            algorithm = _Reader(self.signature).string().decode("ascii")
+            kind = paramiko.Message(self.authority).get_binary().decode("ascii")
+            algorithm = paramiko.Message(self.signature).get_binary().decode("ascii")
             if algorithm not in _SIGNS.get(kind, ()):
                 return False
             authority = paramiko.PKey.from_type_string(kind, self.authority)
