@@ -11,7 +11,7 @@ from generated_pods import near_pods, pods
 from kubeharden.errors import ParameterError
 from kubeharden.podsecurity import evaluate_psp, evaluate_pss, prepare_psps
 from kubeharden.podsecurity.default_policy import NONE, STRENGTHS, default_policies, default_policy_objects
-from kubeharden.podsecurity.psp.volumes import VOLUME_TYPES
+from kubeharden.podsecurity.psp.policy import VOLUME_TYPES
 from kubeharden.releases import Release
 from standards_cases import documents
 
@@ -110,7 +110,7 @@ def test_every_release_knows_every_type_of_volume_in_its_policies() -> None:
         release: default_policies(release)["baseline"]["spec"]["volumes"]
         for release in ("1.10", "1.16", "1.20")
     }
-    assert set(volumes["1.20"]) == VOLUME_TYPES - {"hostPath"}
+    assert set(volumes["1.20"]) == {*VOLUME_TYPES.values()} - {"hostPath"}
     assert set(volumes["1.20"]) - set(volumes["1.16"]) == {"ephemeral"}
     assert set(volumes["1.16"]) - set(volumes["1.10"]) == {"csi"}
     assert default_policies() == default_policies(Release(1, 10))

@@ -22,9 +22,9 @@ from kubeharden.podsecurity.psp.profiles import (
     container_profile,
     pod_profile,
 )
-from kubeharden.podsecurity.psp.selinux import SELinuxStrategy
+from kubeharden.podsecurity.psp.selinux import label_refusals
 from kubeharden.podsecurity.psp.sysctls import safe_sysctls
-from kubeharden.podsecurity.psp.volumes import HostPath, only_token, volume_type
+from kubeharden.podsecurity.psp.volumes import covers, only_token, volume_type
 from kubeharden.releases import Release, feature, features_of
 
 _NOBODY = 65534
@@ -157,8 +157,7 @@ def _labels(pod_contexts: Sequence[Object], placed: Sequence[Placed]) -> Object:
     if options is None or None in labels:
         return _ANY
     labels += [_value_of(pair, "seLinuxOptions") for pair in placed]
-    strategy = SELinuxStrategy(options)
-    if any(strategy.refusals("", label) for label in labels):
+    if any(label_refusals("", options, label) for label in labels):
         return _ANY
     return {"rule": "MustRunAs", "seLinuxOptions": {key: part for key, part in options.items() if part}}
 
@@ -214,22 +213,19 @@ def _host_paths(volumes: Iterable[tuple[Object, Object]], server: Release) -> li
     """Return the paths, without those that another covers; for reading only where nobody mounts one to write."""
     read_only = feature("PodSecurityPolicy allowedHostPaths.readOnly").in_release(server)
     paths = {
-        HostPath(_trim(volume["hostPath"].get("path") or ""), read_only and _only_read(pod, volume))
+        (_trim(volume["hostPath"].get("path") or ""), read_only and _only_read(pod, volume))
         for pod, volume in volumes
         if volume_type(volume) == "hostPath"
     }
-    needed = [
-        path
-        for path in paths
+    needed = sorted(
+        (path, is_read)
+        for path, is_read in paths
         if not any(
-            other != path and other.covers(path.prefix) and (path.read_only or not other.read_only)
-            for other in paths
+            (other, other_read) != (path, is_read) and covers(other, path) and (is_read or not other_read)
+            for other, other_read in paths
         )
-    ]
-    return [
-        {"pathPrefix": path.prefix, **({"readOnly": True} if path.read_only else {})}
-        for path in sorted(needed, key=lambda path: path.prefix)
-    ]
+    )
+    return [{"pathPrefix": path, **({"readOnly": True} if is_read else {})} for path, is_read in needed]
 
 
 def _trim(path: str) -> str:

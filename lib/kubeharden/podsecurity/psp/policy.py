@@ -6,49 +6,56 @@ Sources: staging/src/k8s.io/api/policy/v1beta1/types.go (fields), pkg/apis/polic
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kubeharden.errors import ParameterError
 from kubeharden.inputs.documents import mistakes
-from kubeharden.podsecurity.psp.volumes import VOLUME_TYPES
+from kubeharden.podsecurity.psp.ids import Groups, RunAsUser, Strict
 
-_Id = Annotated[int, Field(ge=0)]
+# Field of a volume → its type in a policy, in the order in which the server looks.
+VOLUME_TYPES = {
+    "hostPath": "hostPath",
+    "emptyDir": "emptyDir",
+    "gcePersistentDisk": "gcePersistentDisk",
+    "awsElasticBlockStore": "awsElasticBlockStore",
+    "gitRepo": "gitRepo",
+    "secret": "secret",
+    "nfs": "nfs",
+    "iscsi": "iscsi",
+    "glusterfs": "glusterfs",
+    "persistentVolumeClaim": "persistentVolumeClaim",
+    "rbd": "rbd",
+    "flexVolume": "flexVolume",
+    "cinder": "cinder",
+    "cephfs": "cephFS",
+    "flocker": "flocker",
+    "downwardAPI": "downwardAPI",
+    "fc": "fc",
+    "azureFile": "azureFile",
+    "configMap": "configMap",
+    "vsphereVolume": "vsphereVolume",
+    "quobyte": "quobyte",
+    "azureDisk": "azureDisk",
+    "photonPersistentDisk": "photonPersistentDisk",
+    "storageos": "storageos",
+    "projected": "projected",
+    "portworxVolume": "portworxVolume",
+    "scaleIO": "scaleIO",
+    "csi": "csi",
+    "ephemeral": "ephemeral",
+}
 
 
-class _Strict(BaseModel):
-    """Go reads null as the field's zero value; so an explicit null is a field that is not there."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, value: Any) -> Any:
-        return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
-
-
-class IdRange(_Strict):
-    """Users or groups, both ends included."""
-
-    min: _Id = 0
-    max: _Id = 0
-
-    @model_validator(mode="after")
-    def _in_order(self) -> IdRange:
-        if self.min > self.max:
-            raise ValueError("min cannot be greater than max")
-        return self
-
-
-class HostPortRange(_Strict):
+class HostPortRange(Strict):
     """Ports of a node, both ends included; the API server does not look at the numbers."""
 
     min: int = 0
     max: int = 0
 
 
-class SELinuxOptions(_Strict):
+class SELinuxOptions(Strict):
     """Parts of a label."""
 
     level: str = ""
@@ -57,68 +64,54 @@ class SELinuxOptions(_Strict):
     user: str = ""
 
 
-class SELinux(_Strict):
+class SELinux(Strict):
     """The rule for labels."""
 
     rule: Literal["MustRunAs", "RunAsAny"]
     options: SELinuxOptions | None = Field(default=None, alias="seLinuxOptions")
 
 
-class RunAsUser(_Strict):
-    """The rule for users."""
-
-    rule: Literal["MustRunAs", "MustRunAsNonRoot", "RunAsAny"]
-    ranges: list[IdRange] = []
-
-
-class Groups(_Strict):
-    """The rule for groups."""
-
-    rule: Literal["MustRunAs", "MayRunAs", "RunAsAny"]
-    ranges: list[IdRange] = []
-
-
-class AllowedHostPath(_Strict):
+class AllowedHostPath(Strict):
     """A path and all below it."""
 
     path_prefix: Annotated[str, Field(alias="pathPrefix", min_length=1)]
     read_only: bool = Field(default=False, alias="readOnly")
 
 
-class AllowedFlexVolume(_Strict):
+class AllowedFlexVolume(Strict):
     """A driver of flex volumes."""
 
     driver: Annotated[str, Field(min_length=1)]
 
 
-class AllowedCSIDriver(_Strict):
+class AllowedCSIDriver(Strict):
     """A driver of inline CSI volumes."""
 
     name: Annotated[str, Field(min_length=1)]
 
 
-class RuntimeClasses(_Strict):
+class RuntimeClasses(Strict):
     """The runtime classes of pods."""
 
     allowed: list[str] = Field(default=[], alias="allowedRuntimeClassNames")
     default: str | None = Field(default=None, alias="defaultRuntimeClassName")
 
 
-class PolicySpec(_Strict):
+class PolicySpec(Strict):
     """The spec of a PodSecurityPolicy with the API's own names and defaults."""
 
     privileged: bool = False
     default_add: list[str] = Field(default=[], alias="defaultAddCapabilities")
     required_drop: list[str] = Field(default=[], alias="requiredDropCapabilities")
     allowed_capabilities: list[str] = Field(default=[], alias="allowedCapabilities")
-    volumes: list[str] = []
+    volumes: list[str] = Field(default=[])
     host_network: bool = Field(default=False, alias="hostNetwork")
     host_ports: list[HostPortRange] = Field(default=[], alias="hostPorts")
     host_pid: bool = Field(default=False, alias="hostPID")
     host_ipc: bool = Field(default=False, alias="hostIPC")
     se_linux: SELinux = Field(alias="seLinux")
     run_as_user: RunAsUser = Field(alias="runAsUser")
-    run_as_group: Groups | None = Field(default=None, alias="runAsGroup")
+    run_as_group: Groups = Field(default=Groups(rule="RunAsAny"), alias="runAsGroup")
     supplemental_groups: Groups = Field(alias="supplementalGroups")
     fs_group: Groups = Field(alias="fsGroup")
     read_only_root: bool = Field(default=False, alias="readOnlyRootFilesystem")
@@ -134,9 +127,10 @@ class PolicySpec(_Strict):
 
     @model_validator(mode="after")
     def _known_volumes(self) -> PolicySpec:
-        unknown = sorted(set(self.volumes) - VOLUME_TYPES - {"*"})
+        types = set(VOLUME_TYPES.values())
+        unknown = sorted(set(self.volumes) - types - {"*"})
         if unknown:
-            known = ", ".join(sorted(VOLUME_TYPES))
+            known = ", ".join(sorted(types))
             raise ValueError(f"volumes: there is no type {', '.join(unknown)}; there are {known} and *")
         return self
 

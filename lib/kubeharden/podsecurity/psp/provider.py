@@ -12,14 +12,13 @@ from typing import Any
 from kubeharden.kube.manifests import annotations_of
 from kubeharden.kube.names import APPARMOR_DEFAULT, SECCOMP_DEFAULT, SECCOMP_POD
 from kubeharden.kube.pods import CONTAINER_LISTS, containers
-from kubeharden.podsecurity.psp.capabilities import CapabilitiesStrategy
-from kubeharden.podsecurity.psp.ids import GroupStrategy, Range, UserStrategy
+from kubeharden.podsecurity.psp.capabilities import capability_refusals, with_required
 from kubeharden.podsecurity.psp.pod import context, effective
-from kubeharden.podsecurity.psp.policy import Groups, PolicyObject, PolicySpec, RunAsUser
+from kubeharden.podsecurity.psp.policy import PolicyObject, PolicySpec
 from kubeharden.podsecurity.psp.profiles import AppArmorStrategy, SeccompStrategy
-from kubeharden.podsecurity.psp.selinux import SELinuxStrategy
-from kubeharden.podsecurity.psp.sysctls import SysctlsStrategy, safe_sysctls
-from kubeharden.podsecurity.psp.volumes import HostPath, VolumesStrategy
+from kubeharden.podsecurity.psp.selinux import label_refusals
+from kubeharden.podsecurity.psp.sysctls import safe_sysctls, sysctl_refusals
+from kubeharden.podsecurity.psp.volumes import volume_refusals
 from kubeharden.podsecurity.psp.wording import invalid
 from kubeharden.releases import Release, feature
 
@@ -32,20 +31,19 @@ class UnusableError(ValueError):
 
 @dataclass(frozen=True)
 class Provider:
-    """A policy as strategies, ready to be applied."""
+    """A policy that is ready to be applied.
+
+    Attributes:
+        label: the SELinux label of MustRunAs; None for RunAsAny.
+        safe_sysctls: those of the release.
+    """
 
     name: str
     spec: PolicySpec
-    user: UserStrategy
-    run_as_group: GroupStrategy
-    supplemental_groups: GroupStrategy
-    fs_group: GroupStrategy
-    se_linux: SELinuxStrategy
-    capabilities: CapabilitiesStrategy
+    label: dict[str, Any] | None
     seccomp: SeccompStrategy
     app_armor: AppArmorStrategy
-    sysctls: SysctlsStrategy
-    volumes: VolumesStrategy
+    safe_sysctls: frozenset[str]
 
     @classmethod
     def of(cls, policy: PolicyObject, release: Release) -> Provider:
@@ -55,37 +53,16 @@ class Provider:
             UnusableError: a rule is without what it must have.
         """
         spec, notes = policy.spec, policy.annotations
-        if spec.se_linux.rule == "MustRunAs" and spec.se_linux.options is None:
-            raise UnusableError("MustRunAs requires SELinuxOptions")
+        _check_usable(spec)
         must_label = spec.se_linux.options if spec.se_linux.rule == "MustRunAs" else None
+        same_defaults = feature("seccomp field of pods").in_release(release)
         return cls(
             name=policy.metadata.name,
             spec=spec,
-            user=_user(spec.run_as_user),
-            run_as_group=_group(spec.run_as_group),
-            supplemental_groups=_group(spec.supplemental_groups),
-            fs_group=_group(spec.fs_group),
-            se_linux=SELinuxStrategy(
-                None if must_label is None else must_label.model_dump(exclude_defaults=True)
-            ),
-            capabilities=CapabilitiesStrategy(
-                frozenset(spec.default_add),
-                frozenset(spec.required_drop),
-                frozenset(spec.allowed_capabilities),
-            ),
-            seccomp=SeccompStrategy.of(
-                notes, same_defaults=feature("seccomp field of pods").in_release(release)
-            ),
+            label=None if must_label is None else must_label.model_dump(exclude_defaults=True),
+            seccomp=SeccompStrategy.of(notes, same_defaults),
             app_armor=AppArmorStrategy.of(notes),
-            sysctls=SysctlsStrategy(
-                safe_sysctls(release), tuple(spec.allowed_sysctls), tuple(spec.forbidden_sysctls)
-            ),
-            volumes=VolumesStrategy(
-                frozenset(spec.volumes),
-                tuple(HostPath(path.path_prefix, path.read_only) for path in spec.host_paths),
-                tuple(volume.driver for volume in spec.flex_volumes),
-                tuple(driver.name for driver in spec.csi_drivers),
-            ),
+            safe_sysctls=safe_sysctls(release),
         )
 
     def mutate(self, pod: Object) -> Object:
@@ -113,12 +90,12 @@ class Provider:
         """Return the fields of the pod's spec that the policy fills in."""
         found = context(spec)
         filled: Object = {}
-        if found.get("supplementalGroups") is None and self.supplemental_groups.default is not None:
-            filled["supplementalGroups"] = [self.supplemental_groups.default]
-        if found.get("fsGroup") is None and self.fs_group.default is not None:
-            filled["fsGroup"] = self.fs_group.default
-        if found.get("seLinuxOptions") is None and self.se_linux.options is not None:
-            filled["seLinuxOptions"] = dict(self.se_linux.options)
+        if found.get("supplementalGroups") is None and self.spec.supplemental_groups.default is not None:
+            filled["supplementalGroups"] = [self.spec.supplemental_groups.default]
+        if found.get("fsGroup") is None and self.spec.fs_group.default is not None:
+            filled["fsGroup"] = self.spec.fs_group.default
+        if found.get("seLinuxOptions") is None and self.label is not None:
+            filled["seLinuxOptions"] = dict(self.label)
         changed: Object = {"securityContext": {**found, **filled}} if filled else {}
         if self._runtime_class() is not None and spec.get("runtimeClassName") is None:
             changed["runtimeClassName"] = self._runtime_class()
@@ -135,17 +112,17 @@ class Provider:
         found = context(container)
         filled: Object = {}
         user = effective(pod_context, found, "runAsUser")
-        if user is None and self.user.default is not None:
-            user = filled["runAsUser"] = self.user.default
-        if effective(pod_context, found, "runAsGroup") is None and self.run_as_group.default is not None:
-            filled["runAsGroup"] = self.run_as_group.default
+        if user is None and self.spec.run_as_user.default is not None:
+            user = filled["runAsUser"] = self.spec.run_as_user.default
+        if effective(pod_context, found, "runAsGroup") is None and self.spec.run_as_group.default is not None:
+            filled["runAsGroup"] = self.spec.run_as_group.default
         if (
-            self.user.must_be_non_root
+            self.spec.run_as_user.must_be_non_root
             and user is None
             and effective(pod_context, found, "runAsNonRoot") is None
         ):
             filled["runAsNonRoot"] = True
-        capabilities = self.capabilities.generate(found.get("capabilities"))
+        capabilities = with_required(self.spec, found.get("capabilities"))
         if capabilities is not found.get("capabilities"):
             filled["capabilities"] = capabilities
         if self.spec.read_only_root and found.get("readOnlyRootFilesystem") is None:
@@ -168,13 +145,13 @@ class Provider:
         """The fields and annotations of the policy by which it fills something into a pod that leaves it open."""
         default = self.spec.default_escalation
         fills_in = {
-            "runAsUser": self.user.default is not None or self.user.must_be_non_root,
-            "runAsGroup": self.run_as_group.default is not None,
-            "seLinux": self.se_linux.options is not None,
-            "supplementalGroups": self.supplemental_groups.default is not None,
-            "fsGroup": self.fs_group.default is not None,
-            "defaultAddCapabilities": bool(self.capabilities.default_add),
-            "requiredDropCapabilities": bool(self.capabilities.required_drop),
+            "runAsUser": self.spec.run_as_user.default is not None or self.spec.run_as_user.must_be_non_root,
+            "runAsGroup": self.spec.run_as_group.default is not None,
+            "seLinux": self.label is not None,
+            "supplementalGroups": self.spec.supplemental_groups.default is not None,
+            "fsGroup": self.spec.fs_group.default is not None,
+            "defaultAddCapabilities": bool(self.spec.default_add),
+            "requiredDropCapabilities": bool(self.spec.required_drop),
             "readOnlyRootFilesystem": self.spec.read_only_root,
             "defaultAllowPrivilegeEscalation": default is not None,
             "allowPrivilegeEscalation": default is None and self._escalation() is not None,
@@ -190,12 +167,12 @@ class Provider:
         path = "spec.securityContext"
         reasons = []
         if found.get("fsGroup") is not None:
-            reasons += self.fs_group.refusals(f"{path}.fsGroup", [found["fsGroup"]])
-        reasons += self.supplemental_groups.refusals(
+            reasons += self.spec.fs_group.refusals(f"{path}.fsGroup", [found["fsGroup"]])
+        reasons += self.spec.supplemental_groups.refusals(
             f"{path}.supplementalGroups", found.get("supplementalGroups") or ()
         )
         reasons += self.seccomp.refusals(pod)
-        reasons += self.se_linux.refusals(f"{path}.seLinuxOptions", found.get("seLinuxOptions"))
+        reasons += label_refusals(f"{path}.seLinuxOptions", self.label, found.get("seLinuxOptions"))
         for key, allowed, name in (
             ("hostNetwork", self.spec.host_network, "Host network"),
             ("hostPID", self.spec.host_pid, "Host PID"),
@@ -205,8 +182,8 @@ class Provider:
                 reasons.append(
                     invalid(f"{path}.{key}", value=True, detail=f"{name} is not allowed to be used")
                 )
-        reasons += self.sysctls.refusals(found.get("sysctls") or ())
-        reasons += self.volumes.refusals(pod)
+        reasons += sysctl_refusals(self.spec, self.safe_sysctls, found.get("sysctls") or ())
+        reasons += volume_refusals(self.spec, pod)
         reasons += self._runtime_class_refusals(spec.get("runtimeClassName"))
         for where, container in containers(pod):
             reasons += self._container_refusals(pod, where, container)
@@ -226,10 +203,10 @@ class Provider:
         def value_of(key: str) -> Any:
             return effective(pod_context, found, key)
 
-        reasons = self.user.refusals(path, value_of("runAsNonRoot"), value_of("runAsUser"))
+        reasons = self.spec.run_as_user.refusals(path, value_of("runAsNonRoot"), value_of("runAsUser"))
         if value_of("runAsGroup") is not None:
-            reasons += self.run_as_group.refusals(path, [value_of("runAsGroup")])
-        reasons += self.se_linux.refusals(f"{path}.seLinuxOptions", value_of("seLinuxOptions"))
+            reasons += self.spec.run_as_group.refusals(path, [value_of("runAsGroup")])
+        reasons += label_refusals(f"{path}.seLinuxOptions", self.label, value_of("seLinuxOptions"))
         reasons += self.app_armor.refusals(pod, container)
         reasons += self.seccomp.container_refusals(pod, container)
         if found.get("privileged") and not self.spec.privileged:
@@ -239,7 +216,7 @@ class Provider:
         proc_mount = found.get("procMount") or "Default"
         if proc_mount not in (self.spec.proc_mounts or ("Default",)):
             reasons.append(invalid(f"{path}.procMount", proc_mount, "ProcMountType is not allowed"))
-        reasons += self.capabilities.refusals(f"{path}.capabilities", found.get("capabilities"))
+        reasons += capability_refusals(self.spec, f"{path}.capabilities", found.get("capabilities"))
         reasons += self._host_port_refusals(where, container)
         if self.spec.read_only_root and not found.get("readOnlyRootFilesystem"):
             words = "ReadOnlyRootFilesystem must be set to true"
@@ -263,15 +240,11 @@ class Provider:
         ]
 
 
-def _user(rule: RunAsUser) -> UserStrategy:
-    if rule.rule == "MustRunAs" and not rule.ranges:
+def _check_usable(spec: PolicySpec) -> None:
+    if spec.se_linux.rule == "MustRunAs" and spec.se_linux.options is None:
+        raise UnusableError("MustRunAs requires SELinuxOptions")
+    if spec.run_as_user.rule == "MustRunAs" and not spec.run_as_user.ranges:
         raise UnusableError("MustRunAs requires at least one range")
-    return UserStrategy(rule.rule, tuple(Range(r.min, r.max) for r in rule.ranges))
-
-
-def _group(rule: Groups | None) -> GroupStrategy:
-    if rule is None:
-        return GroupStrategy("RunAsAny")
-    if rule.rule != "RunAsAny" and not rule.ranges:
-        raise UnusableError(f"ranges must be supplied for {rule.rule}")
-    return GroupStrategy(rule.rule, tuple(Range(r.min, r.max) for r in rule.ranges))
+    for groups in (spec.run_as_group, spec.supplemental_groups, spec.fs_group):
+        if groups.rule != "RunAsAny" and not groups.ranges:
+            raise UnusableError(f"ranges must be supplied for {groups.rule}")

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kubeharden.podsecurity.psp.wording import invalid
 
 
-@dataclass(frozen=True)
-class SELinuxStrategy:
-    """MustRunAs with its options, or RunAsAny with none."""
+def label_refusals(path: str, wanted: Mapping[str, Any] | None, found: Mapping[str, Any] | None) -> list[str]:
+    """Return why a label may not be used; the path is that of seLinuxOptions.
 
-    options: Mapping[str, Any] | None = None
-
-    def refusals(self, path: str, found: Mapping[str, Any] | None) -> list[str]:
-        """Return why these labels may not be used; the path is that of seLinuxOptions.
-
-        Nothing is found only where anything may be: MustRunAs has filled in its own options by then.
-        """
-        if self.options is None or found is None:
-            return []
-        reasons = []
-        for part in ("level", "role", "type", "user"):
-            wanted, actual = self.options.get(part) or "", found.get(part) or ""
-            if wanted != actual and not (part == "level" and _same_level(wanted, actual)):
-                reasons.append(invalid(f"{path}.{part}", actual, f"must be {wanted}"))
-        return reasons
+    Args:
+        wanted: that of MustRunAs; None for RunAsAny.
+        found: nothing only where anything may be: MustRunAs has filled in its own by then.
+    """
+    if wanted is None or found is None:
+        return []
+    reasons = []
+    for part in ("level", "role", "type", "user"):
+        must, actual = wanted.get(part) or "", found.get(part) or ""
+        if must != actual and not (part == "level" and _same_level(must, actual)):
+            reasons.append(invalid(f"{path}.{part}", actual, f"must be {must}"))
+    return reasons
 
 
 def _same_level(wanted: str, actual: str) -> bool:

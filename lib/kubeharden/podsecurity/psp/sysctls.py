@@ -7,9 +7,9 @@ an alpha feature, not judged here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from kubeharden.podsecurity.psp.policy import PolicySpec
 from kubeharden.podsecurity.psp.wording import forbidden, quote
 from kubeharden.releases import Release, features_of
 
@@ -19,26 +19,21 @@ def safe_sysctls(release: Release) -> frozenset[str]:
     return frozenset(name for name, row in features_of("safe sysctl ").items() if row.in_release(release))
 
 
-@dataclass(frozen=True)
-class SysctlsStrategy:
-    """allowedUnsafeSysctls and forbiddenSysctls: names, or beginnings of names that end in ``*``."""
-
-    safe: frozenset[str]
-    allowed: tuple[str, ...] = ()
-    forbidden: tuple[str, ...] = ()
-
-    def refusals(self, sysctls: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Return why a pod may not set these."""
-        reasons = []
-        for index, sysctl in enumerate(sysctls):
-            name = sysctl.get("name") or ""
-            path = f"pod.spec.securityContext.sysctls[{index}]"
-            if _matches(name, self.forbidden):
-                reasons.append(forbidden(path, f"sysctl {quote(name)} is not allowed"))
-            elif name not in self.safe and not _matches(name, self.allowed):
-                reasons.append(forbidden(path, f"unsafe sysctl {quote(name)} is not allowed"))
-        return reasons
+def sysctl_refusals(
+    spec: PolicySpec, safe: frozenset[str], sysctls: Iterable[Mapping[str, Any]]
+) -> list[str]:
+    """Return why a pod may not set these."""
+    reasons = []
+    for index, sysctl in enumerate(sysctls):
+        name = sysctl.get("name") or ""
+        path = f"pod.spec.securityContext.sysctls[{index}]"
+        if _matches(name, spec.forbidden_sysctls):
+            reasons.append(forbidden(path, f"sysctl {quote(name)} is not allowed"))
+        elif name not in safe and not _matches(name, spec.allowed_sysctls):
+            reasons.append(forbidden(path, f"unsafe sysctl {quote(name)} is not allowed"))
+    return reasons
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
+    """Return whether a name is among names, or beginnings of names that end in ``*``."""
     return any(name.startswith(p[:-1]) if p.endswith("*") else name == p for p in patterns)

@@ -7,116 +7,70 @@ pkg/security/podsecuritypolicy/util/util.go (``GetVolumeFSType``, ``AllowsHostVo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kubeharden.kube.pods import containers
+from kubeharden.podsecurity.psp.policy import VOLUME_TYPES, PolicySpec
 from kubeharden.podsecurity.psp.wording import invalid
 
 ANY = "*"
-# Field of a volume → its type in a policy, in the order in which the server looks.
-_TYPES = {
-    "hostPath": "hostPath",
-    "emptyDir": "emptyDir",
-    "gcePersistentDisk": "gcePersistentDisk",
-    "awsElasticBlockStore": "awsElasticBlockStore",
-    "gitRepo": "gitRepo",
-    "secret": "secret",
-    "nfs": "nfs",
-    "iscsi": "iscsi",
-    "glusterfs": "glusterfs",
-    "persistentVolumeClaim": "persistentVolumeClaim",
-    "rbd": "rbd",
-    "flexVolume": "flexVolume",
-    "cinder": "cinder",
-    "cephfs": "cephFS",
-    "flocker": "flocker",
-    "downwardAPI": "downwardAPI",
-    "fc": "fc",
-    "azureFile": "azureFile",
-    "configMap": "configMap",
-    "vsphereVolume": "vsphereVolume",
-    "quobyte": "quobyte",
-    "azureDisk": "azureDisk",
-    "photonPersistentDisk": "photonPersistentDisk",
-    "storageos": "storageos",
-    "projected": "projected",
-    "portworxVolume": "portworxVolume",
-    "scaleIO": "scaleIO",
-    "csi": "csi",
-    "ephemeral": "ephemeral",
-}
-VOLUME_TYPES = frozenset(_TYPES.values())
-
 Object = dict[str, Any]
 
 
 def volume_type(volume: Object) -> str:
     """Return what a policy calls the type of a volume; one without a source is an emptyDir (``SetDefaults_Volume``)."""
-    return next((kind for field, kind in _TYPES.items() if volume.get(field) is not None), "emptyDir")
+    return next((kind for field, kind in VOLUME_TYPES.items() if volume.get(field) is not None), "emptyDir")
 
 
-@dataclass(frozen=True)
-class HostPath:
-    """A path and all below it, for reading only or not."""
-
-    prefix: str
-    read_only: bool = False
-
-    def covers(self, path: str) -> bool:
-        """Return whether the path is this one or below it: /foo covers /foo/bar and /foo/, but not /foobar."""
-        path, prefix = path.removesuffix("/"), self.prefix.removesuffix("/")
-        return path == prefix or path.startswith(f"{prefix}/")
+def covers(prefix: str, path: str) -> bool:
+    """Return whether a path is that one or below it: /foo covers /foo/bar and /foo/, but not /foobar."""
+    path, prefix = path.removesuffix("/"), prefix.removesuffix("/")
+    return path == prefix or path.startswith(f"{prefix}/")
 
 
-@dataclass(frozen=True)
-class VolumesStrategy:
-    """The types of volumes, and for three of them which ones; an empty tuple means any."""
-
-    types: frozenset[str] = frozenset()
-    host_paths: tuple[HostPath, ...] = ()
-    flex_drivers: tuple[str, ...] = ()
-    csi_drivers: tuple[str, ...] = ()
-
-    def refusals(self, pod: Object) -> list[str]:
-        """Return why the pod may not have its volumes."""
-        reasons = []
-        for index, volume in enumerate(pod["spec"].get("volumes") or ()):
-            path, kind = f"spec.volumes[{index}]", volume_type(volume)
-            if not self._allows(kind, volume):
-                reasons.append(invalid(path, kind, f"{kind} volumes are not allowed to be used"))
-            elif kind == "hostPath":
-                reasons += self._host_path_refusals(pod, path, volume)
-            elif kind == "flexVolume":
-                words = "Flexvolume driver is not allowed to be used"
-                reasons += _driver_refusals(f"{path}.driver", volume[kind], self.flex_drivers, words)
-            elif kind == "csi":
-                words = "Inline CSI driver is not allowed to be used"
-                reasons += _driver_refusals(f"{path}.csi.driver", volume[kind], self.csi_drivers, words)
-        return reasons
-
-    def _allows(self, kind: str, volume: Object) -> bool:
-        """Return whether a volume is allowed; a policy that allows secrets allows projected service account tokens."""
-        return not self.types.isdisjoint((ANY, kind)) or (
-            "secret" in self.types and kind == "projected" and only_token(volume["projected"])
-        )
-
-    def _host_path_refusals(self, pod: Object, path: str, volume: Object) -> list[str]:
-        host_path = volume["hostPath"].get("path") or ""
-        covering = [allowed for allowed in self.host_paths if allowed.covers(host_path)]
-        if self.host_paths and not covering:
-            return [invalid(f"{path}.hostPath.pathPrefix", host_path, "is not allowed to be used")]
-        if not covering or not all(allowed.read_only for allowed in covering):
-            return []
-        return [
-            invalid(f"{where}.volumeMounts[{index}].readOnly", value=False, detail="must be read-only")
-            for where, container in containers(pod)
-            for index, mount in enumerate(container.get("volumeMounts") or ())
-            if mount.get("name") == volume.get("name") and not mount.get("readOnly")
-        ]
+def volume_refusals(spec: PolicySpec, pod: Object) -> list[str]:
+    """Return why a pod may not have its volumes; an empty list of paths or drivers in the policy means any."""
+    reasons = []
+    for index, volume in enumerate(pod["spec"].get("volumes") or ()):
+        path, kind = f"spec.volumes[{index}]", volume_type(volume)
+        if not _allows(spec, kind, volume):
+            reasons.append(invalid(path, kind, f"{kind} volumes are not allowed to be used"))
+        elif kind == "hostPath":
+            reasons += _host_path_refusals(spec, pod, path, volume)
+        elif kind == "flexVolume":
+            drivers = [allowed.driver for allowed in spec.flex_volumes]
+            words = "Flexvolume driver is not allowed to be used"
+            reasons += _driver_refusals(f"{path}.driver", volume[kind], drivers, words)
+        elif kind == "csi":
+            drivers = [allowed.name for allowed in spec.csi_drivers]
+            words = "Inline CSI driver is not allowed to be used"
+            reasons += _driver_refusals(f"{path}.csi.driver", volume[kind], drivers, words)
+    return reasons
 
 
-def _driver_refusals(path: str, source: Object, allowed: tuple[str, ...], words: str) -> list[str]:
+def _allows(spec: PolicySpec, kind: str, volume: Object) -> bool:
+    """Return whether a volume is allowed; a policy that allows secrets allows projected service account tokens."""
+    return not {ANY, kind}.isdisjoint(spec.volumes) or (
+        "secret" in spec.volumes and kind == "projected" and only_token(volume["projected"])
+    )
+
+
+def _host_path_refusals(spec: PolicySpec, pod: Object, path: str, volume: Object) -> list[str]:
+    host_path = volume["hostPath"].get("path") or ""
+    covering = [allowed for allowed in spec.host_paths if covers(allowed.path_prefix, host_path)]
+    if spec.host_paths and not covering:
+        return [invalid(f"{path}.hostPath.pathPrefix", host_path, "is not allowed to be used")]
+    if not covering or not all(allowed.read_only for allowed in covering):
+        return []
+    return [
+        invalid(f"{where}.volumeMounts[{index}].readOnly", value=False, detail="must be read-only")
+        for where, container in containers(pod)
+        for index, mount in enumerate(container.get("volumeMounts") or ())
+        if mount.get("name") == volume.get("name") and not mount.get("readOnly")
+    ]
+
+
+def _driver_refusals(path: str, source: Object, allowed: list[str], words: str) -> list[str]:
     driver = source.get("driver") or ""
     return [invalid(path, driver, words)] if allowed and driver not in allowed else []
 
