@@ -14,7 +14,7 @@ class SystemClock:
     """Time as it goes by on this machine."""
 
     def now(self) -> datetime:
-        """Return the time of day, in UTC."""
+        """Return the time of day."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:

@@ -15,10 +15,6 @@ from kubeharden.redaction import Redactor
 def connect(inventory: Inventory, redactor: Redactor) -> Ports:
     """Return the ports of a run. Connections are made when they are first needed.
 
-    Args:
-        inventory: which nodes there are, how to log in, and the kubeconfig.
-        redactor: the run's; it learns the credentials.
-
     Raises:
         NodeError: a sudo password is needed, and nobody can be asked for it.
         ClusterError: the kubeconfig cannot be used.
@@ -29,11 +25,7 @@ def connect(inventory: Inventory, redactor: Redactor) -> Ports:
 
 
 def connect_nodes(inventory: Inventory, redactor: Redactor) -> Nodes:
-    """Return the nodes of an inventory, without its API server; use it in a ``with``.
-
-    Raises:
-        NodeError: a sudo password is needed, and nobody can be asked for it.
-    """
+    """Return the nodes of an inventory, without its API server; use it in a ``with``. ``connect`` says the errors."""
     return Nodes(inventory, _ask_password, redactor)
 
 

@@ -15,8 +15,6 @@ def post(url: str, data: bytes, types: tuple[str, str], seconds: float, limit: i
 
     Args:
         types: the media type of what is sent, and the one that the answer must have; empty for any.
-        seconds: for all of it.
-        limit: how many bytes the answer may have.
 
     Raises:
         KubehardenError: why there is no such answer; the caller names the server.

@@ -26,10 +26,6 @@ from kubeharden.releases import feature
 def observe(ports: Ports, told: Told | None = None) -> Facts:
     """Read every node and the cluster; nothing is changed.
 
-    Args:
-        ports: the nodes and the API server.
-        told: called after each page of a list.
-
     Raises:
         KubehardenError: a node or the API server cannot be reached.
     """
@@ -49,16 +45,7 @@ def observe_nodes(
     names: Iterable[str] | None = None,
     services: Sequence[str] | None = None,
 ) -> tuple[NodeFacts, ...]:
-    """Read nodes, with what their kubelets serve as their configuration.
-
-    Args:
-        cluster: the API server, through which a kubelet is asked.
-        names: which nodes; all of the inventory by default.
-        services: which services on them; those of all known components by default.
-
-    Raises:
-        NodeError: one or more cannot be reached or do not answer; all of them are named.
-    """
+    """Read nodes, with what their kubelets serve as their configuration, as ``NodePort.observe`` does."""
     looked = nodes.observe(names, services)
     with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(looked)) or 1) as pool:
         asked = list(pool.map(partial(_asked_itself, nodes, cluster), looked))

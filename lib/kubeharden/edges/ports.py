@@ -47,12 +47,10 @@ class Transaction:
     """A transaction that a node knows.
 
     Attributes:
-        run: its name.
         open: whether it holds the node: it works, or waits to be confirmed.
         state: in the words of ``transaction.sh``.
         service: the service that it is about.
         since: when it began, by the node's own clock (RFC 3339, UTC).
-        holder: who began it.
     """
 
     run: str
@@ -212,24 +210,19 @@ class ApiPort(Protocol):
         """Return which ports ConfigMaps (namespace and name of each) name; nothing else of them is kept."""
 
     def kubelet_config(self, node: str) -> dict[str, Any] | None:
-        """Return the effective configuration of a node's kubelet, or None where it does not serve it.
+        """Return the configuration that a node's kubelet serves through the API server; None where it does not.
 
-        It is asked through the API server, which takes the right nodes/proxy.
+        That takes the right nodes/proxy.
         """
 
     def kubelet_config_at(self, stream: Stream, certificates: Sequence[str]) -> dict[str, Any]:
         """Return the effective configuration that a kubelet serves at its own port; nodes/configz is enough there.
 
-        Args:
-            stream: to that port; it is closed afterwards.
-            certificates: the SHA-256 of each that it may show.
+        The stream to that port is closed afterwards; ``certificates`` are the SHA-256 of each that it may show.
         """
 
     def kubelet_health_at(self, stream: Stream, certificates: Sequence[str]) -> str:
-        """Return what a kubelet says of its health at its own port; empty where this user may not ask it there.
-
-        Args are those of ``kubelet_config_at``.
-        """
+        """Return what a kubelet says of its health at its own port; empty where this user may not ask it there."""
 
     def certificate_problem(self) -> str:
         """Return why this user cannot ask a kubelet at its own port; empty where that may work."""

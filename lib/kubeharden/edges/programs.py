@@ -16,11 +16,7 @@ def run(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program, and return its status and what it printed.
-
-    Args:
-        seconds: how long it may take.
-        environment: its variables; those of this process by default.
+    """Run a program, and return its status and what it printed; the environment is that of this process by default.
 
     Raises:
         OSError: it cannot be started.

@@ -27,9 +27,7 @@ class Webhook:
     """A listener that posts the end of a run as JSON.
 
     Args:
-        url: see ``find_webhook``.
         about: fields that tell this run from others, such as ``run`` and ``change_id``.
-        redactor: the run's.
         say: is told, in a line, that the server did not take it.
     """
 

@@ -98,19 +98,21 @@ def mistake_in(item: object, kind: str) -> str:
     Args:
         kind: such as ``Pod``; of a kind that is not known here, the metadata is looked at.
     """
-    return _mistake(item, {"!metadata": {"!name": str, **_META}, **_SHAPES.get(kind, {})}, "")
+    return find_mistake(item, {"!metadata": {"!name": str, **_META}, **_SHAPES.get(kind, {})})
 
 
 def mistake_in_resources(found: object) -> str:
     """Return the first thing in a discovery document's ``resources`` that is not as it must be; empty where all is."""
-    return _mistake(found, [{"!name": str, "version": str}], "resources")
+    return find_mistake(found, [{"!name": str, "version": str}], "resources")
 
 
-def _mistake(value: object, shape: Shape, path: str) -> str:
+def find_mistake(value: object, shape: Shape, path: str = "") -> str:
+    """Return the first thing in a value, which stands at a path, that is not of a shape; empty where all is."""
     if shape is object or value is None:
         return ""
     if isinstance(shape, type):
-        return "" if isinstance(value, shape) else f"{path} is not {_NAMES[shape]}"
+        is_good = isinstance(value, shape) and not (shape is int and isinstance(value, bool))
+        return "" if is_good else f"{path} is not {_NAMES[shape]}"
     if not isinstance(value, type(shape)):
         return f"{path or 'it'} is not {'a list' if isinstance(shape, list) else 'a mapping'}"
     return next(filter(None, _mistakes_in_parts(value, shape, path)), "")
@@ -120,15 +122,19 @@ def _mistakes_in_parts(value: Any, shape: Shape, path: str) -> Iterator[str]:
     if isinstance(value, list):
         for index, item in enumerate(value):
             # A list of objects has no holes.
-            yield f"{path}[{index}] is null" if item is None else _mistake(item, shape[0], f"{path}[{index}]")
+            yield (
+                f"{path}[{index}] is null"
+                if item is None
+                else find_mistake(item, shape[0], f"{path}[{index}]")
+            )
         return
     dot = f"{path}." if path else ""
     for name, wanted in shape.items():
         key = name.removeprefix("!")
         if name == "*":
             for other, found in value.items():
-                yield _mistake(found, wanted, f"{dot}{other}")
+                yield find_mistake(found, wanted, f"{dot}{other}")
         elif value.get(key) is not None:
-            yield _mistake(value[key], wanted, dot + key)
+            yield find_mistake(value[key], wanted, dot + key)
         elif name != key:
             yield f"{dot}{key} is missing"

@@ -76,10 +76,6 @@ def bound(manager: urllib3.PoolManager) -> None:
 def body_of(response: urllib3.BaseHTTPResponse, now: Callable[[], float]) -> bytes:
     """Return the body of an answer.
 
-    Args:
-        response: whose body was not read yet.
-        now: tells the time in seconds.
-
     Raises:
         UnboundedError: it is too long, takes too long, or is compressed: nobody asked for that.
     """

@@ -56,7 +56,6 @@ class Response:
 
     Attributes:
         status: of HTTP; 0 where there was no answer.
-        text: the body, or why there is none.
         retry_after: seconds, where the server asks for them.
         sent: false where the request cannot have reached the server.
         warnings: what it warns of.
@@ -88,10 +87,8 @@ class Client:
     """Requests to one API server, as one user.
 
     Args:
-        kubeconfig: the path of a kubeconfig file.
         context: a context in it; None for its current one.
         redactor: learns the credentials in it, and takes secrets out of what the server says.
-        clock: by which it waits before it asks again.
 
     Raises:
         ClusterError: the kubeconfig cannot be used.
@@ -159,10 +156,6 @@ class Client:
         """Return the JSON of the answer to a request.
 
         Args:
-            method: of HTTP.
-            path: from ``/api`` or ``/apis`` on.
-            body: an object.
-            query: names and values.
             what: what it is about, for messages; the path by default.
             again: whether it may be sent again after a retryable failure.
             warnings: where to put what the server warns of (its Warning headers, from 1.19 on).

@@ -39,13 +39,10 @@ class Cluster(Objects):
     def ports_in_config_maps(
         self, names: Sequence[tuple[str, str]], ports: Collection[int]
     ) -> ConfigMapPorts:
-        """Return which ports ConfigMaps name. What else they hold may be secret: nothing of it is kept, shown or told.
+        """Return which ports ConfigMaps name, the most important first. Some of many are not read.
 
-        One that is not there counts for nothing. The first one that cannot be read ends it.
-
-        Args:
-            names: namespace and name of each, the most important first; some of many are not read.
-            ports: the ports to look for.
+        What else they hold may be secret: nothing of it is kept, shown or told. One that is not there counts for nothing.
+        The first one that cannot be read ends it.
         """
         found: dict[tuple[str, str], frozenset[int]] = {}
         for namespace, name in names[:MOST_CONFIG_MAPS]:
@@ -59,11 +56,7 @@ class Cluster(Objects):
         return ConfigMapPorts(found, f"{more} of {len(names)} of workloads were not read" if more > 0 else "")
 
     def kubelet_config_at(self, stream: Stream, certificates: Sequence[str]) -> dict[str, Any]:
-        """Return the effective configuration that a kubelet serves at its own port, asked with a client certificate.
-
-        Raises:
-            ClusterError: it does not answer, refuses, or is somebody else.
-        """
+        """Return the effective configuration that a kubelet serves at its own port, asked with a client certificate."""
         status, text = self._client.ask(stream, CONFIGZ, certificates)
         if status in (UNAUTHORIZED, FORBIDDEN):
             said = self._redactor.redact(excerpt(text.strip(), 300))
@@ -89,11 +82,7 @@ class Cluster(Objects):
         return self._client.certificate_problem
 
     def kubelet_health(self, node: str) -> str:
-        """Return what a node's kubelet says to ``/healthz``; empty where this user may not ask it.
-
-        Raises:
-            ClusterError: it cannot be asked now.
-        """
+        """Return what a node's kubelet says to ``/healthz``; empty where this user may not ask it."""
         if self._may_ask_kubelets is None:
             self._may_ask_kubelets = self.may("get", "Node", subresource="proxy")
         if not self._may_ask_kubelets:
@@ -101,11 +90,7 @@ class Cluster(Objects):
         return self._client.text(f"/api/v1/nodes/{segment(node)}/proxy/healthz", again=False).strip()
 
     def wait_until_up(self, seconds: float = UP_SECONDS) -> None:
-        """Wait until the API server is healthy.
-
-        Raises:
-            ClusterError: it is not, in that time.
-        """
+        """Wait until the API server is healthy."""
         end = self._clock.monotonic() + seconds
         while True:
             try:
@@ -119,11 +104,7 @@ class Cluster(Objects):
             self._clock.sleep(POLL_SECONDS)
 
     def node_status(self, node: str) -> NodeStatus:
-        """Return what the API says of a node, asked once.
-
-        Raises:
-            ClusterError: there is no such node, or the server cannot be asked now.
-        """
+        """Return what the API says of a node, asked once."""
         item = self._client.call("GET", f"/api/v1/nodes/{segment(node)}", again=False)
         conditions = item.get("status", {}).get("conditions", ())
         ready: dict[str, Any] = next((c for c in conditions if c["type"] == "Ready"), {})

@@ -31,11 +31,9 @@ class Credential:
     """Proof to an API server of who asks, as a kubeconfig says.
 
     Args:
-        choice: the cluster and the user.
         folder: of the kubeconfig: relative paths begin there.
         source: what the kubeconfig is, for messages.
         redactor: learns what is secret.
-        clock: tells when a token ends.
     """
 
     def __init__(self, choice: Choice, folder: Path, source: str, redactor: Redactor, clock: Clock) -> None:

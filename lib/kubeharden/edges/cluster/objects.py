@@ -32,16 +32,9 @@ Keep = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Objects:
-    """The objects of one API server, as one user.
+    """The objects of one API server, as one user; ``ApiPort`` says what a method does and raises.
 
-    Args:
-        kubeconfig: the path of a kubeconfig file.
-        context: a context in it; None for its current one.
-        redactor: the run's; it learns the credentials and what the objects hold, and redacts what the server says.
-        clock: by which it waits; the system's by default.
-
-    Raises:
-        ClusterError: the kubeconfig cannot be used.
+    The arguments and errors are those of ``Client``; the redactor learns what the objects hold, too.
     """
 
     def __init__(
@@ -70,15 +63,8 @@ class Objects:
     def observe(self, kinds: Iterable[str] | None = None, told: Told | None = None) -> ClusterFacts:
         """Return all objects of the given kinds, in pages; by default of every kind that a plan is made from.
 
-        Of pods, what they are judged by is kept (see ``keeping``). Parts that are equal are one part: nobody may write
+        Of pods, what they are judged by is kept (see ``compact``). Parts that are equal are one part: nobody may write
         to these objects.
-
-        Args:
-            kinds: which kinds.
-            told: called after each page.
-
-        Raises:
-            ClusterError: the server cannot be reached, or refuses.
         """
         version = self.version()
         objects = {}
@@ -92,11 +78,7 @@ class Objects:
         return ClusterFacts(version=version, user=self.user, objects=objects)
 
     def may(self, verb: str, kind: str, namespace: str = "", subresource: str = "") -> bool:
-        """Return whether this user may do that, as the server sees it (SelfSubjectAccessReview).
-
-        Raises:
-            ClusterError: the server does not know the user, or cannot be reached.
-        """
+        """Return whether this user may do that, as the server sees it (SelfSubjectAccessReview)."""
         resource = RESOURCES[kind]
         group = resource.api_versions[0].rpartition("/")[0]
         review = {
@@ -123,11 +105,7 @@ class Objects:
         return self._path(RESOURCES[kind]) is not None
 
     def get(self, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
-        """Return one object, or None where there is none.
-
-        Raises:
-            ClusterError: the server does not serve that kind, cannot be reached, or refuses.
-        """
+        """Return one object, or None where there is none."""
         try:
             place = self._place(kind, name, namespace)
             return {"kind": kind, **_check_shape(self._client.call("GET", place), kind, place)}
@@ -135,44 +113,24 @@ class Objects:
             return None
 
     def create(self, manifest: Mapping[str, Any], what: str = "") -> dict[str, Any]:
-        """Create an object; its apiVersion is the one that the server serves.
-
-        Raises:
-            StaleError: there is one already.
-            ClusterError: the server refuses.
-        """
+        """Create an object; its apiVersion is the one that the server serves."""
         path = self._place(manifest["kind"], None, manifest["metadata"].get("namespace", ""))
         return self._client.call("POST", path, manifest, what=what)
 
     def replace(
         self, manifest: Mapping[str, Any], what: str = "", warnings: list[str] | None = None
     ) -> dict[str, Any]:
-        """Replace an object over the resourceVersion that the manifest names; what the server warns of is added.
-
-        Raises:
-            StaleError: it was changed by somebody since.
-            ClusterError: the server refuses.
-        """
+        """Replace an object over the resourceVersion that the manifest names; what the server warns of is added."""
         meta = manifest["metadata"]
         path = self._place(manifest["kind"], meta["name"], meta.get("namespace", ""))
         return self._client.call("PUT", path, manifest, what=what, warnings=warnings)
 
     def patch(self, kind: str, name: str, patch: Mapping[str, Any], namespace: str = "") -> dict[str, Any]:
-        """Merge into an object; a resourceVersion in the patch's metadata is the one that it must have.
-
-        Raises:
-            StaleError: it was changed by somebody since.
-            ClusterError: the server refuses.
-        """
+        """Merge into an object; a resourceVersion in the patch's metadata is the one that it must have."""
         return self._client.call("PATCH", self._place(kind, name, namespace), patch, what=f"{kind} {name}")
 
     def delete(self, item: Mapping[str, Any]) -> None:
-        """Delete this very object: the one with its uid, as it is at its resourceVersion. None there is fine.
-
-        Raises:
-            StaleError: it is another one by now, or was changed by somebody since.
-            ClusterError: the server refuses.
-        """
+        """Delete this very object: the one with its uid, as it is at its resourceVersion. None there is fine."""
         meta = item["metadata"]
         path = self._place(item["kind"], meta["name"], meta.get("namespace", ""))
         # A server before 1.14 ignores the resourceVersion here, which came later than the uid.
@@ -218,29 +176,16 @@ class Objects:
         return ""
 
     def pods_on(self, node: str) -> list[dict[str, Any]]:
-        """Return the pods of one node.
-
-        Raises:
-            ClusterError: the server cannot be reached, or refuses.
-        """
+        """Return the pods of one node."""
         return list(self._pages("/api/v1/pods", "Pod", [("fieldSelector", f"spec.nodeName={node}")]))
 
     def items(self, kind: str, namespace: str = "") -> list[dict[str, Any]]:
-        """Return all objects of a kind, in one namespace or in all; none where the kind is not served.
-
-        Raises:
-            ClusterError: the server cannot be reached, or refuses.
-        """
+        """Return all objects of a kind, in one namespace or in all; none where the kind is not served."""
         path = self._path(RESOURCES[kind], namespace or None)
         return [] if path is None else self._list(path, kind)
 
     def apply(self, change: ObjectChange) -> Written:
-        """Create, replace or delete an object; one that is to be deleted may be gone already.
-
-        Raises:
-            StaleError: it was changed by somebody since it was looked at.
-            ClusterError: the server refuses.
-        """
+        """Create, replace or delete an object; one that is to be deleted may be gone already."""
         if change.delete and change.before is not None:
             self.delete(change.before)
             return Written(None)
@@ -330,11 +275,7 @@ class Objects:
 
 
 def _check_list(page: dict[str, Any], kind: str, path: str) -> dict[str, Any]:
-    """Return a page of a list of which the items are of their kind's shape.
-
-    Raises:
-        ClusterError: one is not, or there is none.
-    """
+    """Return a page of a list of which the items are of their kind's shape; else raise a ClusterError."""
     items, metadata = page.get("items") or [], page.get("metadata") or {}
     if not isinstance(items, list) or not isinstance(metadata, dict):
         raise ClusterError(f"GET {path}: the server's answer is not a list of {kind} objects")
@@ -347,11 +288,7 @@ def _check_list(page: dict[str, Any], kind: str, path: str) -> dict[str, Any]:
 
 
 def _check_shape(item: Any, kind: str, path: str) -> dict[str, Any]:
-    """Return an object that is of its kind's shape.
-
-    Raises:
-        ClusterError: it is not.
-    """
+    """Return an object that is of its kind's shape; else raise a ClusterError."""
     mistake = mistake_in(item, kind)
     if mistake:
         raise ClusterError(f"GET {path}: the server's answer is not a {kind}: {excerpt(mistake, 200)}")

@@ -34,8 +34,6 @@ def ask(stream: Stream, path: str, context: ssl.SSLContext, certificates: Collec
 
     Args:
         stream: to the port; it is closed afterwards.
-        path: such as ``/configz``.
-        context: that of ``context_of``.
         certificates: the SHA-256 of each that may be shown there.
 
     Raises:

@@ -28,15 +28,7 @@ _SECRETS = ("token", "clientKeyData")
 
 
 class Plugin:
-    """The plugin of one user.
-
-    Args:
-        choice: the user, and the cluster, which it may be told of.
-        folder: of the kubeconfig: a relative path of a program begins there.
-        source: what the kubeconfig is, for messages.
-        redactor: learns what it prints, and takes secrets out of what it complains of.
-        clock: tells when a token ends.
-    """
+    """Run the plugin of one user; the arguments are those of ``Credential``."""
 
     def __init__(self, choice: Choice, folder: Path, source: str, redactor: Redactor, clock: Clock) -> None:
         self._spec, self._choice, self._folder = choice.user["exec"], choice, folder

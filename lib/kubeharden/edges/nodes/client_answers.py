@@ -44,10 +44,7 @@ class ClientAnswers:
         """Return what ``ssh -G`` prints, and its status.
 
         Args:
-            options: of the command line, without the port.
-            host: as the inventory, or a jump, names it.
             port: where it listens, if that is not left to the configuration.
-            seconds: how long it may take.
 
         Raises:
             subprocess.TimeoutExpired: it took longer.

@@ -48,9 +48,6 @@ class Target:
     """A host as SSH reaches it.
 
     Attributes:
-        host: its name or address.
-        port: where it listens.
-        user: the user who logs in.
         identities: files of keys, whether they are there or not.
         identities_only: no other key of the agent may be offered.
         agent: the agent's socket; empty for none.
@@ -61,7 +58,6 @@ class Target:
         revoked: a file of keys that no host may show; empty for none.
         jumps: the hosts through which it is reached, the first one first.
         proxy_command: what connects to it; empty for nothing.
-        family: of addresses.
         bind_address: from where to connect; empty for anywhere.
     """
 
@@ -100,13 +96,11 @@ def resolve(
     """Return how a host is reached.
 
     Args:
-        host: as the inventory, or a jump, names it.
         user: the user who logs in, if that is not left to the configuration.
         port: where it listens, if that is not left to the configuration.
         identity: a file with a key that is offered before those of the configuration.
         known_hosts: the one file of host keys, in place of those of the configuration.
         seconds: how long OpenSSH may take: a ``Match exec`` runs a program.
-        answers: those that it gave so far.
 
     Raises:
         NodeError: the configuration is wrong, or says something that cannot be followed.
@@ -147,7 +141,6 @@ def target_of(name: str, text: str, environment: Mapping[str, str]) -> Target:
     Args:
         name: the host that it was asked for.
         text: a keyword in small letters and its value in each line.
-        environment: the variables of this process.
 
     Raises:
         NodeError: it says something that cannot be followed.

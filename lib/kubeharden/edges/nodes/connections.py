@@ -19,11 +19,9 @@ class Connection(Protocol):
         """Run one of the scripts on a node as root; return what it printed.
 
         Args:
-            node: where.
             name: the script, ``observe`` or ``transaction``; ``check`` for one that does nothing.
             arguments: constant words.
             payload: its standard input.
-            seconds: how long it may take.
 
         Raises:
             NodeError: the node cannot be reached, refuses, or the script did not end well.

@@ -95,7 +95,6 @@ class HostCertificate:
             key: paramiko's, which the host has proved that it has.
             name: of the host, in small letters and without a port.
             authorities: the keys that are trusted to vouch for it.
-            now: the time in seconds since 1970.
         """
         if self.key != key.asbytes():
             return "it is about another key"

@@ -50,11 +50,6 @@ def split_arguments(text: str) -> list[str]:
 def ask(command: Sequence[str], name: str, seconds: float) -> tuple[Entry, ...]:
     """Return the lines about a host that a program prints.
 
-    Args:
-        command: its words, with ``NAME`` for the host.
-        name: of the host, as known_hosts has it.
-        seconds: how long it may take.
-
     Raises:
         NodeError: it cannot be run, takes too long, or fails.
     """

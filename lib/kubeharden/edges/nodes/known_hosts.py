@@ -38,7 +38,6 @@ class Entry:
     """A line of known_hosts.
 
     Attributes:
-        place: file and line.
         marker: ``@revoked``, ``@cert-authority`` or nothing.
         names: patterns with commas between, or one name that is hashed.
         kind: the type of the key, such as ``ssh-ed25519``.
@@ -95,8 +94,6 @@ class KnownHosts:
         """Return what is known of a host.
 
         Args:
-            host: its name or address.
-            port: where it listens.
             alias: ``HostKeyAlias``; empty for none.
             revoked: ``RevokedHostKeys``; empty for none.
             ask: what else there is to know of a name: ``KnownHostsCommand``; None for nothing.
@@ -156,10 +153,6 @@ class HostKeys:
 
     def check(self, node: str, key: Any) -> None:
         """Check the key that a host shows.
-
-        Args:
-            node: how the node is called, for messages.
-            key: paramiko's.
 
         Raises:
             HostKeyError: it is revoked, another one than that which is known, or not known.
@@ -230,8 +223,6 @@ def _in_list(path: str, key: Any, shows: Collection[bytes]) -> str:
     One that cannot be read forbids every key, as for OpenSSH. It is a list of keys, or a KRL, which OpenSSH reads.
 
     Args:
-        path: of the file.
-        key: paramiko's.
         shows: the key, and that of the authority which signed its certificate.
     """
     try:
@@ -274,11 +265,7 @@ class Verify(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         self._keys, self._node = keys, node
 
     def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:  # noqa: ARG002 - paramiko's signature
-        """Check the key that a host shows.
-
-        Raises:
-            HostKeyError: it is not the one that is known.
-        """
+        """Check the key that a host shows."""
         self._keys.check(self._node, key)
 
 
@@ -291,12 +278,7 @@ def _read(path: Path) -> Iterable[Entry]:
 
 
 def entries_in(text: str, source: str) -> Iterable[Entry]:
-    """Yield the lines of known_hosts in a text.
-
-    Args:
-        text: of a file, or what a program printed.
-        source: what the text is, for messages.
-    """
+    """Yield the lines of known_hosts in the text of a file, or in what a program printed; ``source`` says which."""
     for number, line in enumerate(text.split("\n"), start=1):
         found = _LINE.match(line.rstrip("\r"))
         if found is None or found[2].startswith("#") or found[1] not in (None, AUTHORITY, REVOKED):

@@ -17,13 +17,7 @@ from kubeharden.redaction import Redactor
 
 
 class Local:
-    """Runs the scripts in processes of this machine, as root.
-
-    Args:
-        inventory: which nodes there are.
-        password: sudo's, if it needs one.
-        redactor: takes secrets out of what a script says.
-    """
+    """Runs the scripts in processes of this machine, as root; the arguments are those of ``Ssh``."""
 
     def __init__(self, inventory: Inventory, password: str | None, redactor: Redactor) -> None:
         self.inventory = inventory
@@ -32,7 +26,7 @@ class Local:
         self._sudo: list[str] = [] if os.geteuid() == 0 else ["env", "LC_ALL=C", "sudo"]
 
     def run(self, node: Node, name: str, arguments: Sequence[str], payload: bytes, seconds: float) -> bytes:
-        """Run one of the scripts; see ``Ssh.run``."""
+        """Run one of the scripts; see ``Connection``."""
         command = [*self._sudo, *(["-n", "--"] if self._sudo else []), "sh", "-c"]
         text = ":" if name == "check" else script_text(name)
         if self._sudo and self._password is not None:
@@ -40,7 +34,7 @@ class Local:
         return self._execute(node, [*command, text, f"kubeharden-{name}", *arguments], payload, seconds)
 
     def reach(self, node: Node, host: str, port: int) -> socket.socket:
-        """Connect to a port of this machine; see ``Ssh.reach``."""
+        """Connect to a port of this machine."""
         try:
             return socket.create_connection((host, port), self.inventory.ssh.connect_timeout)
         except OSError as error:

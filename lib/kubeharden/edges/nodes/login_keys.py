@@ -56,10 +56,6 @@ def _read_key(path: Path) -> tuple[Any, str]:
 class LoginKeys(AuthStrategy):  # type: ignore[misc]
     """Offers keys: those of files, through the agent where it has them; then the others of the agent.
 
-    Args:
-        target: who logs in where, and with which keys.
-        files: reads them.
-
     Attributes:
         trouble: why files of keys could not be used.
         offered: how many keys were offered.

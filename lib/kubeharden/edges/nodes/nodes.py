@@ -50,7 +50,6 @@ class Nodes:
         round_trips: how many scripts have been run on each node, by its name.
 
     Args:
-        inventory: which nodes there are and how to log in.
         ask_password: called once, if the inventory says ``sudo: password``.
         redactor: the run's; it learns the password and what the nodes' files hold, and redacts what the nodes say.
     """
@@ -86,20 +85,11 @@ class Nodes:
             connection.close()
 
     def logins(self) -> dict[str, dict[str, str]]:
-        """Return how each node with an open connection was logged in to; the gateway is among them by its name.
-
-        Returns:
-            ``user``; ``key``, the fingerprint of the key that proved it (empty for another way); ``host_key``,
-            type and fingerprint of the key that the node showed.
-        """
+        """Return how each node with an open connection was logged in to; the gateway is among them by its name."""
         return {node: login for c in self._connections.values() for node, login in c.logins().items()}
 
     def check(self) -> None:
-        """Log in to every node and become root there, and do nothing else.
-
-        Raises:
-            NodeError: that does not work on one or more of them; all are named.
-        """
+        """Log in to every node and become root there, and do nothing else."""
         _all(
             lambda node: self._run(node, "check", [], b"", OBSERVE_SECONDS),
             self.inventory.nodes,
@@ -109,15 +99,7 @@ class Nodes:
     def observe(
         self, names: Iterable[str] | None = None, services: Sequence[str] | None = None
     ) -> list[NodeFacts]:
-        """Look at the nodes, all at once, one round trip each.
-
-        Args:
-            names: which nodes; all of the inventory by default.
-            services: which services on them; those of all known components by default.
-
-        Raises:
-            NodeError: one or more cannot be reached or do not answer; all of them are named.
-        """
+        """Look at the nodes, all at once, one round trip each."""
 
         def ask(node: Node) -> bytes:
             request = observation_request(services, self.inventory.units_of(node))
@@ -130,11 +112,7 @@ class Nodes:
         return _all(ask, self._select(names), read)
 
     def reach(self, node: str, host: str, port: int) -> Stream:
-        """Connect to a port as from the node itself, over the connection to it; nothing runs there for that.
-
-        Raises:
-            NodeError: the node cannot be reached, does not forward, or nothing listens there.
-        """
+        """Connect to a port as from the node itself, over the connection to it; nothing runs there for that."""
         found = self._node(node)
         return self._connections[found.connection].reach(found, host, port)
 
@@ -165,14 +143,10 @@ class Nodes:
         it began, if that is still open.
 
         Args:
-            change: from a plan.
             run: the name of the transaction, of letters, digits, ``.``, ``_`` and ``-``; also that of the folder
                 with the backups, below ``/var/lib/kubeharden`` on the node.
             confirm_timeout: how many seconds after the service had time to settle the node puts everything back
                 unless it is confirmed.
-
-        Raises:
-            NodeError: the node cannot be reached, or did not say what became of it.
         """
         settle = self.inventory.settle_seconds
         deadline = settle + confirm_timeout
@@ -182,40 +156,15 @@ class Nodes:
         return read_result(change.node, change.service, answer, self.redactor)
 
     def confirm(self, node: str, run: str) -> TransactionResult:
-        """Return the change stays: the node puts nothing back any more; one round trip.
-
-        Args:
-            node: the name of the node.
-            run: the name of the transaction.
-
-        Returns:
-            ``confirmed``, or what else became of it: the node may have been quicker and put it back.
-
-        Raises:
-            NodeError: the node cannot be reached, or did not say what became of it.
-        """
+        """Say that a change stays; one round trip. The node may have been quicker and put it back."""
         return self._verdict(node, "confirm", run)
 
     def undo(self, node: str, run: str) -> TransactionResult:
-        """Put the change back at once; one round trip.
-
-        Returns:
-            ``reverted``, or what else became of it: it may have been confirmed, or be over already.
-
-        Raises:
-            NodeError: the node cannot be reached, or did not say what became of it.
-        """
+        """Put the change back at once; one round trip. It may have been confirmed, or be over already."""
         return self._verdict(node, "undo", run)
 
     def state(self, names: Iterable[str] | None = None) -> dict[str, tuple[Transaction, ...]]:
-        """Return the transactions that each node knows, those of long ago left out; one round trip each.
-
-        Args:
-            names: which nodes; all of the inventory by default.
-
-        Raises:
-            NodeError: one or more cannot be reached or do not answer; all of them are named.
-        """
+        """Return the transactions that each node knows, those of long ago left out; one round trip each."""
 
         def ask(node: Node) -> str:
             return self._transaction(node, ["state"], b"", OBSERVE_SECONDS)
@@ -226,24 +175,13 @@ class Nodes:
         return dict(_all(ask, self._select(names), read))
 
     def backup(self, node: str, run: str, digest: str) -> str | None:
-        """Return what a transaction backed up on its node, by the SHA-256 of the content; None where it is not there.
-
-        Raises:
-            NodeError: the node cannot be reached, or the backup is damaged.
-        """
+        """Return what a transaction backed up on its node, by the SHA-256 of the content; None where there is none."""
         wanted = f"run {run}\n{digest}\n".encode()
         answer = self._transaction(self._node(node), ["old"], wanted, OBSERVE_SECONDS)
         return read_backup(node, digest, answer)
 
     def clean(self, names: Iterable[str] | None = None) -> dict[str, tuple[str, ...]]:
-        """Remove all that kubeharden keeps on the nodes between runs, backups included; one round trip each.
-
-        Returns:
-            The paths that are gone, by node.
-
-        Raises:
-            NodeError: one or more cannot be reached, or a transaction is open there; all of them are named.
-        """
+        """Remove all that kubeharden keeps on the nodes between runs, backups included; one round trip each."""
 
         def remove(node: Node) -> str:
             return self._transaction(node, ["clean"], b"", OBSERVE_SECONDS)

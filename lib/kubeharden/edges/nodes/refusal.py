@@ -54,8 +54,6 @@ def refusal(node: str, user: str, status: int, said: str, *, of_script: bool = F
     """Return why a script ended with an error.
 
     Args:
-        node: where.
-        user: the user who is logged in there.
         status: of the script, or of what ran in its place; 0 where that ended well.
         said: what it complained of, without secrets.
         of_script: whether the script itself said so.

@@ -29,7 +29,6 @@ class Answer:
 
     Attributes:
         status: its exit status; that of the whole session, where the session ended instead.
-        output: what it printed.
         complaints: what it printed to its standard error; every word, where the session ended instead.
         is_of_script: false where the session ended instead.
     """
@@ -50,10 +49,8 @@ class Session:
 
     Args:
         channel: on which nothing runs yet.
-        scripts: see ``scripts``.
         seconds: how long the server may take to accept it.
         sudo: the words that make the rest of a command line run as root; none for a login as root.
-        password: sudo's, if it needs one.
 
     Raises:
         paramiko.SSHException: the server refuses, or takes longer.
@@ -94,8 +91,6 @@ class Session:
         Args:
             name: of ``SCRIPTS``, or ``check``, which does nothing.
             arguments: constant words without blanks.
-            payload: its standard input.
-            seconds: how long it may take.
 
         Raises:
             TimeoutError: it took longer.

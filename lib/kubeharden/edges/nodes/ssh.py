@@ -51,7 +51,6 @@ class Ssh:
     """Connections to the nodes of an inventory, made when they are first needed and kept.
 
     Args:
-        inventory: which nodes there are and how to log in.
         password: sudo's, if it needs one.
         redactor: takes secrets out of what a node says.
     """
@@ -95,18 +94,7 @@ class Ssh:
         return {name: _login(connection) for name, connection in connections.items() if connection.transport}
 
     def run(self, node: Node, name: str, arguments: Sequence[str], payload: bytes, seconds: float) -> bytes:
-        """Run one of the scripts on a node as root; what it printed.
-
-        Args:
-            node: where.
-            name: the script, ``observe`` or ``transaction``; ``check`` for one that does nothing.
-            arguments: constant words.
-            payload: its standard input.
-            seconds: how long it may take.
-
-        Raises:
-            NodeError: the node cannot be reached, refuses, or the script did not end well.
-        """
+        """Run one of the scripts on a node; see ``Connection``."""
         connection = self._connection(node)
         session = None
         try:
@@ -124,11 +112,7 @@ class Ssh:
         return answer.output
 
     def reach(self, node: Node, host: str, port: int) -> paramiko.Channel:
-        """Connect to a port as from the node itself, in a channel of the connection to it (direct-tcpip, RFC 4254).
-
-        Raises:
-            NodeError: the node cannot be reached, its SSH server does not forward, or nothing listens there.
-        """
+        """Connect to a port as from the node itself, in a channel of the connection to it (direct-tcpip, RFC 4254)."""
         connection = self._connection(node)
         try:
             return connection.transport.open_channel(
@@ -210,7 +194,6 @@ class Ssh:
 
         Args:
             name: of the node, or what the gateway is called.
-            target: where it goes.
             via: the hosts through which it goes, the first one first.
             proxy_command: what makes the connection, where none of these does; empty for nothing.
         """
@@ -283,7 +266,6 @@ class Ssh:
 
         Args:
             via: the gateway, behind those through which it is reached.
-            below: what it is needed for.
         """
         *before, last = via
         user, host, port = split_host(last.removeprefix("ssh://"))

@@ -27,8 +27,6 @@ def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: 
     """Return the standard input of ``transaction.sh begin``: an archive of tar, as that script's head describes it.
 
     Args:
-        change: what to do.
-        run: the name of the transaction.
         holder: who has the node while it is open; one line.
         settle: how long the service must run without a break, in seconds.
         deadline: after how many seconds the node puts back what nobody has confirmed.
@@ -78,8 +76,7 @@ def naming(run: str) -> str:
 def read_result(node: str, service: str, text: str, redactor: Redactor) -> TransactionResult:
     """Return the answer of ``transaction.sh``; what a login shell printed before it is left out.
 
-    Raises:
-        NodeError: the answer cannot be read.
+    This and the other readers raise a NodeError where an answer cannot be read, was cut off, or says so itself.
     """
     _, found, result = text.rpartition("@result ")
     head, _, words = result.partition("\n")
@@ -94,11 +91,7 @@ def read_result(node: str, service: str, text: str, redactor: Redactor) -> Trans
 
 
 def read_transactions(node: str, text: str, redactor: Redactor) -> tuple[Transaction, ...]:
-    """Return the answer of ``transaction.sh state``.
-
-    Raises:
-        NodeError: it was cut off.
-    """
+    """Return the answer of ``transaction.sh state``."""
     if not text.endswith("@end\n"):
         raise NodeError(
             f"{node}: did not say which transactions it knows: {redactor.redact(text)[-500:] or 'nothing'}"
@@ -112,11 +105,7 @@ def read_transactions(node: str, text: str, redactor: Redactor) -> tuple[Transac
 
 
 def read_removed(node: str, text: str, redactor: Redactor) -> tuple[str, ...]:
-    """Return the answer of ``transaction.sh clean``: the paths that are gone.
-
-    Raises:
-        NodeError: a transaction is open, or the answer was cut off.
-    """
+    """Return the answer of ``transaction.sh clean``: the paths that are gone."""
     _, found, body = text.partition("@removed\n")
     if not found or not body.endswith("@end\n"):
         words = redactor.redact(text.partition("\n")[2].strip())
@@ -125,11 +114,7 @@ def read_removed(node: str, text: str, redactor: Redactor) -> tuple[str, ...]:
 
 
 def read_backup(node: str, digest: str, text: str) -> str | None:
-    """Return the answer of ``transaction.sh old``: the content with that SHA-256, or None where the node has none.
-
-    Raises:
-        NodeError: it was cut off, or is another content.
-    """
+    """Return the answer of ``transaction.sh old``: the content with that SHA-256, or None where the node has none."""
     if "@result failed" in text:  # it does not know that transaction, or not any more
         return None
     _, found, body = text.partition("@old\n")

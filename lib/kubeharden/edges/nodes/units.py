@@ -42,9 +42,7 @@ WantedBy=multi-user.target
 def node_files(script: str, unit: str = "") -> dict[str, str]:
     """Return what the units need on a node, by path without the first slash.
 
-    Args:
-        script: the text of ``transaction.sh``.
-        unit: the unit that is changed, without ``.service``: what is open is put back before it starts.
+    What is open is put back before a unit starts: those of all components, and ``unit``, without ``.service``.
     """
     names = {component.name for component in known_components()} | ({unit} if unit else set())
     services = sorted(f"{name}.service" for name in names)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from kubeharden.errors import ParameterError
-from kubeharden.kube.manifests import annotations_of
 from kubeharden.kube.pods import CONTAINER_LISTS, TEMPLATE_LISTS
+from kubeharden.kube.shapes import find_mistake
 
 Object = dict[str, Any]
 
@@ -72,44 +72,19 @@ _SPEC = {
     ],
 }
 # What a policy looks at, with its types; anything else in a pod is of no concern here.
-_POD: Object = {"metadata": {"annotations": {}}, "spec": _SPEC}
-
-_NAMES = {bool: "true or false", int: "an integer", str: "a string"}
+_POD: Object = {"metadata": {"annotations": {"*": str}}, "spec": _SPEC}
 
 
 def check_pod(pod: object) -> None:
     """Refuse a pod that the API server could not have read.
 
     Raises:
-        ParameterError: naming the field, what it is and what it must be.
+        ParameterError: naming the field, and what it must be.
     """
     if not isinstance(pod, dict) or not isinstance(pod.get("spec"), dict):
         raise ParameterError("pod: expected a mapping with metadata and spec, as the API has it")
-    _check(pod, _POD, "pod")
-    for key, value in annotations_of(pod).items():
-        if not isinstance(value, str | None):
-            raise ParameterError(f"pod.metadata.annotations[{key}]: expected a string, not {value!r}")
-
-
-def _check(value: object, shape: Any, path: str) -> None:
-    """Refuse a value of another type than the API's; null is the same as an absent value."""
-    if value is None:
-        return
-    if isinstance(shape, dict):
-        if not isinstance(value, dict):
-            raise ParameterError(f"{path}: expected a mapping, not {value!r}")
-        for key, inner in shape.items():
-            if key in value:
-                _check(value[key], inner, f"{path}.{key}")
-    elif isinstance(shape, list):
-        if not isinstance(value, list):
-            raise ParameterError(f"{path}: expected a list, not {value!r}")
-        for index, item in enumerate(value):
-            if item is None:
-                raise ParameterError(f"{path}[{index}]: is null")
-            _check(item, shape[0], f"{path}[{index}]")
-    elif not isinstance(value, shape) or (shape is int and isinstance(value, bool)):
-        raise ParameterError(f"{path}: expected {_NAMES[shape]}, not {value!r}")
+    if mistake := find_mistake(pod, _POD, "pod"):
+        raise ParameterError(mistake)
 
 
 def with_defaults(pod: Object) -> Object:
