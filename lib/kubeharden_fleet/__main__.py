@@ -21,11 +21,7 @@ WELL, WRONG, USAGE = 0, 1, 2
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code.
-
-    Args:
-        words: the command line without the program's name; None takes that of the process.
-    """
+    """Run one command; return its exit code."""
     given = _parser().parse_args(words)
     command: Callable[[Fleet, argparse.Namespace], int] = given.command
     try:

@@ -96,12 +96,7 @@ def _clusters(fleet: Fleet, file: str, wave: Wave) -> Any:
 
 
 class _Work(BaseOperator):  # type: ignore[misc]
-    """A task about a cluster.
-
-    Args:
-        file: ``fleet.yaml``.
-        cluster: the name of the cluster.
-    """
+    """A task about a cluster of ``fleet.yaml``, which is ``file``."""
 
     template_fields: tuple[str, ...] = ("cluster",)
 
@@ -184,11 +179,7 @@ class _Asks(_Work, ApprovalOperator):  # type: ignore[misc]
         raise AirflowFailException("this Airflow cannot wait for an answer; expected 3.3 or later")
 
     def _answer(self, context: Any, event: dict[str, Any], plan: str, about: str) -> dict[str, str]:
-        """Return which plan of which cluster was approved, and who approved it when, in words.
-
-        Raises:
-            AirflowFailException: it was rejected, or the answer is about another plan or another cluster.
-        """
+        """Return which plan of which cluster was approved, and who approved it when, in words."""
         self._check_cluster(about)
         given = HITLOperator.execute_complete(self, context, event)
         user = given["responded_by_user"] or {}
@@ -206,11 +197,7 @@ class _Asks(_Work, ApprovalOperator):  # type: ignore[misc]
         return {"cluster": self.cluster, "approved_plan": plan, "approved_by": who}
 
     def _check_cluster(self, about: str) -> None:
-        """Refuse an approval for another cluster: where one left the file, its tasks are those of the next one.
-
-        Raises:
-            AirflowFailException: it was.
-        """
+        """Refuse an approval for another cluster: where one left the file, its tasks are those of the next one."""
         if about != self.cluster:
             raise AirflowFailException(
                 f"{self.cluster}: what was asked and approved here is about {about}: the clusters of {self.file} have "

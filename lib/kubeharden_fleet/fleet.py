@@ -79,7 +79,6 @@ class Cluster(_Strict):
 
     Attributes:
         inventory: its file, relative to ``fleet.yaml``; or ``rehearsal:NAME``.
-        parameters: those of ``harden.ipynb`` that are its own.
     """
 
     name: Name
@@ -103,8 +102,6 @@ class Fleet(_Strict):
     """A fleet; paths in it are relative to its file.
 
     Attributes:
-        fleet: its name, and that of its DAG.
-        notebook: ``harden.ipynb``.
         records: where each cluster has a folder of runs.
         python: of the environment in which kubeharden is installed; empty: the one that this process runs in.
         pool: of Airflow; its slots are how many runs the controllers bear at once.
@@ -160,22 +157,14 @@ class Fleet(_Strict):
         return self
 
     def cluster(self, name: str) -> Cluster:
-        """Return a cluster.
-
-        Raises:
-            ParameterError: there is none of that name.
-        """
+        """Return a cluster; a ParameterError where there is none of that name."""
         for cluster in self.clusters:
             if cluster.name == name:
                 return cluster
         raise ParameterError(f"fleet: {self.fleet} has no cluster {name!r}")
 
     def wave(self, name: str) -> Wave:
-        """Return a wave.
-
-        Raises:
-            ParameterError: there is none of that name.
-        """
+        """Return a wave; a ParameterError where there is none of that name."""
         for wave in self.waves:
             if wave.name == name:
                 return wave
@@ -198,11 +187,7 @@ class Fleet(_Strict):
         return Path(self.records) / name
 
     def name_in_records(self, name: str) -> str:
-        """Return what the inventory of a cluster calls it, as its records do; empty for a rehearsal.
-
-        Raises:
-            ParameterError: the inventory cannot be read.
-        """
+        """Return what the inventory of a cluster calls it, as its records do; empty for a rehearsal."""
         inventory = self.cluster(name).inventory
         if split_inventory(inventory)[0] == REHEARSAL:
             return ""

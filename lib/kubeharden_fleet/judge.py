@@ -32,8 +32,6 @@ class Seen:
     Attributes:
         run: its name, which begins with its time.
         record: as ``record.json`` has it, or as it would be sealed now.
-        sealed: whether it bears a seal.
-        running: whether it goes on.
         wrong: what is wrong with its seal or its folder, one sentence each.
     """
 
@@ -56,13 +54,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class State:
-    """A cluster's state.
-
-    Attributes:
-        word: one of those above.
-        why: in a sentence; empty where the word says all.
-        seen: the newest run; None without one.
-    """
+    """A cluster's state."""
 
     word: str
     why: str = ""
@@ -72,9 +64,7 @@ class State:
 def state_of(newest: Seen | None, older: Iterable[Seen] = ()) -> State:
     """Return the state of a cluster, which its newest run says.
 
-    Args:
-        newest: the newest run; None without one.
-        older: the runs before it that count, the newest first; read as far as the last one in mode ``apply``.
+    The runs before it come the newest first; they are read as far as the last one in mode ``apply``.
     """
     if newest is None:
         return State(NONE, "it has no run yet")
@@ -155,13 +145,7 @@ class Verdict:
 
 
 def judge_wave(fleet: Fleet, wave: str, states: Mapping[str, State]) -> Verdict:
-    """Judge a wave, and all before it: all their clusters except ``max_failures`` are done, or done so far.
-
-    Args:
-        fleet: the fleet.
-        wave: the name of the wave.
-        states: by cluster; one that is missing has no run.
-    """
+    """Judge a wave, and all before it: all their clusters except ``max_failures`` are done, or done so far."""
     here = {name: states.get(name, State(NONE)) for name in fleet.up_to(wave)}
     left = {name: state for name, state in here.items() if state.word not in WELL}
     lines = tuple(
@@ -173,10 +157,7 @@ def judge_wave(fleet: Fleet, wave: str, states: Mapping[str, State]) -> Verdict:
 def halted_by(fleet: Fleet, states: Mapping[str, State], beside: str) -> list[str]:
     """Return the clusters whose failures forbid to begin with another one; empty where it may begin.
 
-    Args:
-        fleet: the fleet.
-        states: by cluster.
-        beside: the cluster that is to begin; what it was before does not count.
+    What the cluster that is to begin was before does not count.
     """
     failed = [name for name, state in states.items() if name != beside and state.word in HALTING]
     return failed if len(failed) > fleet.max_failures else []

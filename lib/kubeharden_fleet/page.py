@@ -34,7 +34,6 @@ def render(fleet: Fleet, runs: Mapping[str, Sequence[Seen]], folder: Path, when:
     """Return the page as HTML.
 
     Args:
-        fleet: the fleet.
         runs: of each cluster, those of its last change, oldest first; see ``judge.last_change``.
         folder: where the page will be; links to records below it are relative.
         when: the time of this look, in words.

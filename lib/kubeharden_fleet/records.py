@@ -38,8 +38,6 @@ def read(folder: Path, signers: Signers, called: str = "") -> Seen:
     """Return a run, its seal verified.
 
     Args:
-        folder: the run's folder.
-        signers: whose seals count.
         called: what the cluster's inventory calls it: a sealed record of another cluster says nothing of this one.
             Empty: any cluster's.
     """
@@ -58,11 +56,7 @@ def read(folder: Path, signers: Signers, called: str = "") -> Seen:
 
 
 def newest_first(fleet: Fleet, cluster: str, signers: Signers, since: str = "") -> Iterator[Seen]:
-    """Yield the runs of a cluster, the newest first, each read when it is asked for.
-
-    Raises:
-        ParameterError: the cluster's inventory cannot be read.
-    """
+    """Yield the runs of a cluster, the newest first, each read when it is asked for."""
     folders = runs_of(fleet, cluster, since)
     called = fleet.name_in_records(cluster) if folders else ""
     for folder in reversed(folders):
@@ -70,15 +64,7 @@ def newest_first(fleet: Fleet, cluster: str, signers: Signers, since: str = "") 
 
 
 def states(fleet: Fleet, since: str = "") -> dict[str, State]:
-    """Return the state of each cluster, by the newest of its runs since a time.
-
-    Args:
-        fleet: the fleet.
-        since: the beginning of the name of the oldest run that counts; empty: all count.
-
-    Raises:
-        ParameterError: it cannot be said whose seals count.
-    """
+    """Return the state of each cluster, by the newest of its runs since a time: the beginning of the name of a run."""
     with signers_of(fleet) as signers:
         return {cluster.name: state(fleet, cluster.name, signers, since) for cluster in fleet.clusters}
 

@@ -41,13 +41,7 @@ class Ended:
 
 
 class Runner:
-    """Runs the notebook on one cluster.
-
-    Args:
-        fleet: the fleet.
-        cluster: the name of the cluster.
-        say: takes what a person should know, a line at a time.
-    """
+    """Runs the notebook on one cluster."""
 
     def __init__(self, fleet: Fleet, cluster: str, say: Callable[[str], None]) -> None:
         self.fleet, self.cluster, self.say = fleet, cluster, say
@@ -55,12 +49,7 @@ class Runner:
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, mode: str, **parameters: str) -> Ended:
-        """Run the notebook and return how it ended; a run that an engine left behind is waited for and sealed first.
-
-        Args:
-            mode: ``plan`` or ``apply``.
-            parameters: those of this run; those of the cluster are known.
-        """
+        """Run the notebook and return how it ended; one that an engine left behind is waited for and sealed first."""
         (self.folder / NOTEBOOKS).mkdir(parents=True, exist_ok=True)
         with self._only_one() as lock:
             self._seal_left_overs()

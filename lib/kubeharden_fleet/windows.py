@@ -15,10 +15,7 @@ class Weekly:
     """A time of the week.
 
     Attributes:
-        days: those it opens on, of ``DAYS``.
-        opens: the local time of day.
         closes: the local time of day, of the next day where it is not later than ``opens``.
-        zone: whose local time that is.
     """
 
     days: tuple[str, ...]

@@ -39,11 +39,7 @@ _TOKEN_SOURCES: list[dict[str, Any]] = [
 def as_created(template: Object, namespace: str, account: Object | None, release: Release) -> dict[str, Any]:
     """Return the pod that a template makes, or that a running pod was made from, when the admission plugins look at it.
 
-    Args:
-        template: ``metadata`` and ``spec``.
-        namespace: where it is made.
-        account: its ServiceAccount, which may say that no token is to be mounted; None if it is not known.
-        release: of the API server.
+    Its ServiceAccount, which is None where it is not known, may say that no token is to be mounted.
     """
     pod = without_token(template)
     spec, metadata = dict(pod.get("spec") or {}), dict(pod.get("metadata") or {})

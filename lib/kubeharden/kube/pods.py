@@ -89,7 +89,6 @@ def not_again(node: str, before: Sequence[Pod], now: Sequence[Pod]) -> list[str]
     a new pod has another name, and may be on another node.
 
     Args:
-        node: its name.
         before: the pods of the node, and all others of the same controllers, before the change.
         now: the same, now.
     """
@@ -110,11 +109,7 @@ def not_again(node: str, before: Sequence[Pod], now: Sequence[Pod]) -> list[str]
 
 
 def singles(objects: Objects) -> dict[str, list[str]]:
-    """Return by node the workloads that run a single pod, and run it there: nothing replaces it meanwhile.
-
-    Args:
-        objects: ``pods``, ``deployments``, ``replicasets``, ``statefulsets``, ``replicationcontrollers``.
-    """
+    """Return by node the workloads that run a single pod, and run it there: nothing replaces it meanwhile."""
     by_uid = {item["metadata"]["uid"]: item for items in objects.values() for item in items if _uid(item)}
     found: dict[str, list[str]] = {}
     for pod in objects.get("pods", ()):

@@ -106,14 +106,7 @@ class Authorization:
 def usable_policies(
     objects: Mapping[str, Iterable[Object]], namespace: str, service_account: str
 ) -> frozenset[str]:
-    """Return the names of the policies that pods of this service account may use, no matter who creates them.
-
-    Args:
-        objects: ``podsecuritypolicies``, ``roles``, ``clusterroles``, ``rolebindings`` and
-            ``clusterrolebindings``, as plain dicts.
-        namespace: the namespace of the pod and of its service account.
-        service_account: the name of the service account.
-    """
+    """Return the names of the policies that pods of this service account may use, no matter who creates them."""
     identity = Identity.of_service_account(namespace, service_account)
     return Authorization(objects).usable(identity, namespace)
 

@@ -12,10 +12,7 @@ class Resource:
     """An API resource.
 
     Attributes:
-        kind: ``DaemonSet``.
-        plural: ``daemonsets``.
         api_versions: where it may be served, the preferred first; the server's discovery decides.
-        namespaced: whether it lives in a namespace.
         observed: whether a plan is made from it, so that all objects of it are read.
     """
 

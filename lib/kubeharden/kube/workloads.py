@@ -82,11 +82,7 @@ class Workload:
 
 
 def workloads(objects: Mapping[str, Iterable[Object]]) -> list[Workload]:
-    """Return everything that makes pods and is made by nothing else, by namespace and name.
-
-    Args:
-        objects: the resources of ``TEMPLATES``, ``pods`` and ``serviceaccounts``, as plain dicts.
-    """
+    """Return everything that makes pods and is made by nothing else, by namespace and name."""
     items = _templates(objects)
     pods = _by_maker(objects.get("pods", ()), items)
     makers = _Makers(objects)
@@ -102,11 +98,7 @@ def workloads(objects: Mapping[str, Iterable[Object]]) -> list[Workload]:
 
 
 def pods_by_maker(objects: Mapping[str, Iterable[Object]]) -> dict[Key, list[Object]]:
-    """Return all pods by what a person calls their maker: the Deployment, not its ReplicaSet; or the pod itself.
-
-    Args:
-        objects: the resources of ``TEMPLATES`` and ``pods``, as plain dicts.
-    """
+    """Return all pods by what a person calls their maker: the Deployment, not its ReplicaSet; or the pod itself."""
     return _by_maker(objects.get("pods", ()), _templates(objects))
 
 
@@ -133,10 +125,6 @@ def controller_identity(kind: str, accounts: Collection[tuple[str, str]]) -> Ide
 
     With ``--use-service-account-credentials``, the controller manager makes a service account for each controller and
     acts as it; without, there is none, and all of them act as the controller manager.
-
-    Args:
-        kind: one of ``KINDS``.
-        accounts: namespace and name of every service account.
     """
     name = CONTROLLERS[kind]
     if ("kube-system", name) in accounts:

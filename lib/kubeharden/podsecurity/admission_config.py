@@ -53,7 +53,6 @@ def with_defaults_set(
     Other plugins, exemptions, and defaults that are stricter than wanted stay as they are.
 
     Args:
-        release: the API server's.
         existing: what the file says now; None without one.
         wanted: a level for each of enforce, audit and warn.
         version: what the levels are pinned to, ``v1.25``.

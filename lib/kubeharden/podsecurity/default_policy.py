@@ -55,16 +55,7 @@ def _read_policies() -> dict[str, Any]:
 
 
 def default_policy_objects(strength: str, release: str | Release | None = None) -> list[dict[str, Any]]:
-    """Return a policy of that strength, a ClusterRole that lets it be used, and its binding to everybody; or nothing.
-
-    Args:
-        strength: one of ``STRENGTHS``, or ``none``.
-        release: as for ``default_policies``.
-
-    Raises:
-        ParameterError: there is no such strength.
-        UnknownReleaseError: the release is not known.
-    """
+    """Return a policy of a strength, a ClusterRole that lets it be used, and its binding to everybody; or nothing."""
     if strength == NONE:
         return []
     if strength not in STRENGTHS:

@@ -36,10 +36,8 @@ class Judged:
     Attributes:
         kind, namespace, name: what a person calls it.
         identity: the subject that a binding must name: ``service account shop:default``, ``node k8s-node1``.
-        runs: whether it has pods now.
         admitted: whether its pods would be admitted when they are made again.
         policy: what admits them: the name of a PodSecurityPolicy, or a level such as ``baseline``; empty if refused.
-        reasons: why they are refused.
         smallest_change: what would admit them; empty if they are.
         pods: how many run now.
         in_use: whether pods of it run, or will be made without anybody changing it (a CronJob between two runs).
@@ -109,9 +107,6 @@ def proposals(objects: Objects, release: Release, judged: Iterable[Judged]) -> t
 
     It admits all that runs or would run under that account as it is, so that no pod of it depends on which of two
     policies is tried first.
-
-    Returns:
-        Title and YAML of each, by namespace and account.
     """
     wanted = {(j.namespace, j.service_account) for j in judged if j.breaks and j.service_account}
     accounts, pods = _accounts(objects), dict[tuple[str, str], list[dict[str, Any]]]()
@@ -145,11 +140,9 @@ def pss_impact(
     """Judge every workload by Pod Security Admission; sorted by namespace and name.
 
     Args:
-        objects: workloads, pods and service accounts.
         levels: of each namespace; one that is not named is judged as ``privileged``.
         version: the policy version, such as ``v1.29`` or ``latest``.
         release: of the API server: what it puts into a pod first; at no level does that make a difference.
-        each: called once with all workloads; it may count them as they are judged.
 
     Raises:
         ParameterError: there is no such level or version.
@@ -172,11 +165,7 @@ def pss_impact(
 
 
 def breaking(judged: Iterable[Judged], accepted: Collection[str] = ()) -> list[Judged]:
-    """Return what is in use and would be refused, but for what is accepted.
-
-    Args:
-        accepted: ``shop/web``, or ``Deployment shop/web``.
-    """
+    """Return what is in use and would be refused, but for what is accepted: ``shop/web`` or ``Deployment shop/web``."""
     return [j for j in judged if j.breaks and j.names.isdisjoint(accepted)]
 
 
@@ -193,7 +182,6 @@ class Impact:
     Attributes:
         mechanism: ``PodSecurityPolicy`` or ``Pod Security Admission``.
         when: when that will be so: ``once the admission plugin PodSecurityPolicy is on``.
-        judged: every workload.
         proposals: title and YAML of policies that would admit what breaks, to be put into a policies file.
     """
 

@@ -43,8 +43,6 @@ class NamespaceLevel:
     """The level that a namespace is to have, and how far it has come.
 
     Attributes:
-        namespace: its name.
-        level: the level that is wanted.
         why: why that one, in words.
         now: its pod security labels as seen, without the prefix.
         then: those that it has after this run.
@@ -104,9 +102,7 @@ def namespace_levels(
     """Return the level of every namespace that is not going away, by name.
 
     Args:
-        objects: ``namespaces``, ``pods`` and everything with a pod template, as plain dicts.
         version: the version that labels are pinned to, the cluster's own: ``v1.25``.
-        wishes: the levels that somebody asks for.
         default: the level of namespaces in which nothing runs.
         enforce: whether to enforce at once what has not been announced by an earlier run.
         accepted: workloads that may be refused, as ``shop/web`` or ``Deployment shop/web``.

@@ -116,7 +116,6 @@ class PolicySet(_Strict):
     """The pod security that a cluster is to have.
 
     Attributes:
-        policies: the PodSecurityPolicies and who may use them.
         namespaces: levels of Pod Security Admission that are asked for.
         new_namespaces: the level of namespaces without labels, and of those in which nothing runs.
     """
@@ -150,8 +149,7 @@ def read_policies(path: Path) -> PolicySet:
 def policy_objects(policies: PolicySet, static_pods: Collection[str] = ()) -> list[dict[str, Any]]:
     """Return the objects of a policy set in the order in which they must be made: policies, Roles, RoleBindings.
 
-    Args:
-        static_pods: the namespaces with mirror pods of static pods.
+    ``static_pods`` are the namespaces with mirror pods of static pods.
     """
     users = {
         policy.name: [u for u in policy.used_by if not u.if_static_pods or u.namespace in static_pods]

@@ -55,11 +55,7 @@ def also_about_policies(objects: Mapping[str, Iterable[Object]]) -> Iterator[str
 
 
 def mutating_fields(policy: Object, release: Release) -> list[str]:
-    """Return the fields of a policy by which it fills something into pods: without the plugin, nothing does.
-
-    Raises:
-        ParameterError: the policy is wrong.
-    """
+    """Return the fields of a policy by which it fills something into pods: without the plugin, nothing does."""
     try:
         return Provider.of(read_policy(policy), release).mutating_fields
     except UnusableError:  # the API server passes over it

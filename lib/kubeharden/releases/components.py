@@ -15,13 +15,7 @@ ROOT = "root"
 
 
 class FieldParameter(Row):
-    """The parameter of a run that sets a field of a config file.
-
-    Attributes:
-        parameter: its name.
-        list: the field is a list, and gets this one value.
-        needed: the field must not stay empty.
-    """
+    """The parameter of a run that sets a field of a config file."""
 
     parameter: str
     list: bool = False
@@ -37,14 +31,7 @@ class ByHand(Row):
 
 
 class Entry(Row):
-    """The way to authenticate that remains once anonymous access is closed.
-
-    Attributes:
-        closed_by: the fields that close it.
-        by: the field that must be set, so that the API server can authenticate.
-        by_flag: the flag that sets it.
-        client_flag: the flag with which the API server gets the certificate that it logs in with.
-    """
+    """The way to authenticate that remains once anonymous access is closed."""
 
     closed_by: frozenset[str]
     by: str
@@ -53,13 +40,7 @@ class Entry(Row):
 
 
 class ByMode(Row):
-    """Fields that a component does not read in some of its modes.
-
-    Attributes:
-        feature: that says since when (of features.yaml).
-        field: that has the mode.
-        unread: by field, the modes in which it is not read.
-    """
+    """Fields that a component does not read in some of its modes."""
 
     feature: str
     field: str
@@ -67,7 +48,7 @@ class ByMode(Row):
 
 
 class ConfigFile(Row):
-    """The config file of a component, in all releases; the keys are explained in ``components.yaml``."""
+    """The config file of a component, in all releases."""
 
     mode: str
     check_flag: str = ""
@@ -129,13 +110,7 @@ class Healthz(Row):
 
 
 class Certificates(Row):
-    """Where the certificates are that a component may show.
-
-    Attributes:
-        file: the flag and the field that name one.
-        folder: the flag that names a folder, and the folder without it.
-        names: of files in that folder.
-    """
+    """Where the certificates are that a component may show."""
 
     file: tuple[str, str]
     folder: tuple[str, str]
@@ -143,14 +118,7 @@ class Certificates(Row):
 
 
 class OwnPort(Row):
-    """The port of a component over TLS, where it is asked for its effective configuration with a right of its own.
-
-    Attributes:
-        right: the resource with the subresource; the feature of that name says which releases have it.
-        address: the fields of address and port.
-        otherwise: address and port without them.
-        certificates: those that it may show there.
-    """
+    """The port of a component over TLS, where it is asked for its effective configuration with a right of its own."""
 
     right: str
     address: tuple[str, str]
@@ -159,14 +127,7 @@ class OwnPort(Row):
 
 
 class Configz(Row):
-    """Where a component's effective configuration is read: at ``url`` on its node, or through the API server.
-
-    Attributes:
-        own_port: where it serves it itself, in the releases that ask for no more than the right to that.
-        internal_names: it serves the names of its internal types, not those of its file.
-        own_names: the feature (of features.yaml) with which it serves those of its file all the same.
-        only_with: the feature (of features.yaml) with which it is served there.
-    """
+    """Where a component's effective configuration is read: at ``url`` on its node, or through the API server."""
 
     url: str = ""
     through_api: bool = False
@@ -186,12 +147,7 @@ class Configz(Row):
 
 
 class Component(Row):
-    """One component, in all releases; the keys are explained in ``components.yaml``.
-
-    Attributes:
-        config: how it reads its config file; None for a component with flags only.
-        sources: where that is known from, by key.
-    """
+    """One component, in all releases."""
 
     name: str
     sources: Mapping[str, str]

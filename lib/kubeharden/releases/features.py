@@ -20,14 +20,8 @@ NOT_YET = Release(LAST.major, LAST.minor + 1)
 class Feature(Row):
     """Something that some releases have.
 
-    Attributes:
-        name: as ``features.yaml`` has it.
-        source: where that is known from.
-        since: the first release that has it by default; the first of the tables where it is older.
-        until: the first release that does not have it any more; ``NOT_YET`` where the newest has it.
-        partly: the release of which only the later patch releases have it; None without one.
-        alpha: the first release that has it, be it behind a feature gate that is off by default.
-        note: what else there is to know.
+    Where it is older than the tables, ``since`` is their first release; where the newest has it, ``until`` is
+    ``NOT_YET``.
     """
 
     name: str
@@ -49,11 +43,7 @@ class Feature(Row):
 
 
 def feature(name: str) -> Feature:
-    """Return a row of the table.
-
-    Raises:
-        KeyError: the table has no row of that name.
-    """
+    """Return a row of the table; a KeyError where there is none of that name."""
     return _table()[name]
 
 

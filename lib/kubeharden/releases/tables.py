@@ -30,7 +30,6 @@ class Flag:
     """A command-line flag as one release has it.
 
     Attributes:
-        name: with its dashes, ``--address``.
         type: ``bool``, ``int32``, ``duration``, ``list(string)``, ``map(string,string)`` …
         fields: the config fields that took its place, by path; empty where the release has none.
         part: ``host`` or ``port`` where the flag is only that part of the field.
@@ -171,11 +170,7 @@ class AdmissionPlugins:
 
 
 def config_file(component: str) -> ConfigFile:
-    """Return how a component reads its config file, in all releases.
-
-    Raises:
-        UnknownReleaseError: it has none, or there is no such component; the message says which have one.
-    """
+    """Return how a component reads its config file, in all releases; an UnknownReleaseError says which have one."""
     rules = {row.name: row.config for row in known_components() if row.config is not None}
     if component not in rules:
         raise UnknownReleaseError(f"no table for {component!r}; there are tables for {', '.join(rules)}")
@@ -185,11 +180,6 @@ def config_file(component: str) -> ConfigFile:
 @cache
 def release_table(component: str, release: str | Release, api_version: str = "") -> ReleaseTable:
     """Return what ``component`` accepts in ``release``.
-
-    Args:
-        component: one with a config file, such as ``kube-proxy``.
-        release: ``1.20``, ``v1.20.2`` …
-        api_version: of the config file; the newest that the release accepts where empty.
 
     Raises:
         UnknownReleaseError: no table covers it; the message says which are covered.
@@ -216,11 +206,7 @@ def is_covered(component: str) -> bool:
 
 @cache
 def known_types(component: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """Return the types of all flags (with dashes) and of all fields (dotted paths) that any release of a component has.
-
-    Raises:
-        UnknownReleaseError: there is no table for the component.
-    """
+    """Return the types of all flags (with dashes) and all fields (dotted paths) that any release of a component has."""
     config_file(component)
     raw = _raw(component)
     flags = {name: str(spans[-1]["type"]) for name, spans in raw["flags"].items()}

@@ -11,24 +11,7 @@ from kubeharden.releases.release import Release, ReleaseName
 
 
 class UpgradeRule(Row):
-    """One rule, with the conditions under which it concerns a node; all that are given must hold.
-
-    Attributes:
-        component: the component that it concerns.
-        release: the first release in which it holds.
-        setting: the flag or field that it is about.
-        effect: ``stops``, ``changes`` or ``warns``.
-        why: what changes.
-        todo: what to do about it.
-        source: where that is known from.
-        fields: values of the effective configuration by path; ``any`` is every value.
-        unless: values of the effective configuration by path; one that holds spares the node.
-        flags: the values that concern the node, by flag; None is a flag that is not given.
-        unless_flags: flags that spare the node.
-        unsaid: fields that neither the config file nor the command line gives a value.
-        ports: fields of the config file that name a port other than 0.
-        cgroup: ``v1`` or ``v2``.
-    """
+    """One rule, with the conditions under which it concerns a node; all that are given must hold."""
 
     component: str
     release: ReleaseName

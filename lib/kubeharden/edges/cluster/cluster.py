@@ -41,7 +41,7 @@ class Cluster(Objects):
     ) -> ConfigMapPorts:
         """Return which ports ConfigMaps name, the most important first. Some of many are not read.
 
-        What else they hold may be secret: nothing of it is kept, shown or told. One that is not there counts for nothing.
+        What else they hold may be secret: nothing of it is kept, shown or told. One that is not there counts as none.
         The first one that cannot be read ends it.
         """
         found: dict[tuple[str, str], frozenset[int]] = {}

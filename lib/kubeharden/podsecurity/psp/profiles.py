@@ -86,9 +86,7 @@ class SeccompStrategy:
     def of(cls, notes: Mapping[str, str], same_defaults: bool) -> SeccompStrategy:
         """Return the strategy of a policy with these annotations.
 
-        Args:
-            notes: the policy's annotations.
-            same_defaults: whether docker/default and runtime/default allow one another, as from 1.19 on.
+        With ``same_defaults``, docker/default and runtime/default allow one another, as from 1.19 on.
         """
         names = _list(notes, SECCOMP_ALLOWED) or frozenset()
         allowed = names - {_ANY}

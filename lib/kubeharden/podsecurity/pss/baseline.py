@@ -15,14 +15,7 @@ from kubeharden.podsecurity.pss.pod import Pod
 
 
 class Fault(NamedTuple):
-    """One field that a rule does not allow.
-
-    Attributes:
-        field: its path in the pod.
-        found: its value as text, or ``unset``.
-        allowed: what may stand there.
-        change: what a person would do about it.
-    """
+    """One field that a rule does not allow: see ``Violation``."""
 
     field: str
     found: str

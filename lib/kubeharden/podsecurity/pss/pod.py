@@ -95,13 +95,7 @@ class Container(NamedTuple):
 
 
 class Pod:
-    """A Pod object, an item of a list of pods, or a pod template.
-
-    Attributes:
-        annotations: those of its metadata.
-        spec: its spec; empty where there is none.
-        security: its securityContext; empty where it has none.
-        containers: init containers, containers and ephemeral containers.
+    """A Pod object, an item of a list of pods, or a pod template; what it does not have is empty.
 
     Raises:
         ParameterError: it is something else, or something in it has a type that Kubernetes does not accept.

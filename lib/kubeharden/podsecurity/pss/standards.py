@@ -55,7 +55,6 @@ class Check:
     """A check of the Standards.
 
     Attributes:
-        id: its name in Kubernetes.
         level: the level that it belongs to; those of ``baseline`` hold at ``restricted`` too.
         rules: the minor version from which on a rule holds, and the rule; oldest first.
         overrides: the check of ``baseline`` in whose place this one stands at ``restricted``, from its first
