@@ -6,33 +6,8 @@ config file and what must stay a flag.
 
 import typing as _typing
 
-from kubeharden.errors import (
-    ApprovalError,
-    ClusterError,
-    ExpiredError,
-    ForwardingError,
-    HostKeyError,
-    KubehardenError,
-    LockedError,
-    MigrationRefusedError,
-    NodeError,
-    NotFoundError,
-    ParameterError,
-    ProofError,
-    RecordError,
-    RehearsalError,
-    RetryableError,
-    RevertedError,
-    StaleError,
-    StepError,
-    StoppedError,
-    TooManyRequestsError,
-    UnexpectedError,
-    UnitError,
-    UnknownApiVersionError,
-    UnknownReleaseError,
-    WindowError,
-)
+from kubeharden import errors as _errors
+from kubeharden.errors import *  # noqa: F403 - its list of errors is the only one
 
 if _typing.TYPE_CHECKING:
     from kubeharden.components import Effect, Finding, Migration, Profile, Setting, migrate, readiness
@@ -40,40 +15,16 @@ if _typing.TYPE_CHECKING:
 __version__ = "0.2.0"
 
 __all__ = [
-    "ApprovalError",
-    "ClusterError",
     "Effect",
-    "ExpiredError",
     "Finding",
-    "ForwardingError",
-    "HostKeyError",
-    "KubehardenError",
-    "LockedError",
     "Migration",
-    "MigrationRefusedError",
-    "NodeError",
-    "NotFoundError",
-    "ParameterError",
     "Profile",
-    "ProofError",
-    "RecordError",
-    "RehearsalError",
-    "RetryableError",
-    "RevertedError",
     "Setting",
-    "StaleError",
-    "StepError",
-    "StoppedError",
-    "TooManyRequestsError",
-    "UnexpectedError",
-    "UnitError",
-    "UnknownApiVersionError",
-    "UnknownReleaseError",
-    "WindowError",
     "__version__",
     "migrate",
     "readiness",
 ]
+__all__ += _errors.__all__
 
 
 def __getattr__(name: str) -> _typing.Any:
