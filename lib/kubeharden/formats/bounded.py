@@ -294,10 +294,10 @@ def read_file(
         raise raises(f"{source}: {shown} cannot be a path{hint}") from None
 
 
-def is_shallow(content: Any) -> bool:
-    """Check that data is nested no deeper than ``DEEPEST``."""
+def is_shallow(content: Any, deepest: int = DEEPEST) -> bool:
+    """Check that no collection in data is below more than ``deepest`` others."""
     level = [content]
-    for _ in range(DEEPEST + 1):
+    for _ in range(deepest + 1):
         level = [
             part
             for item in level

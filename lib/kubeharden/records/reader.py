@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import RecordError
+from kubeharden.formats import is_shallow
 
 MIB = 1 << 20
 LIMIT = 64 * MIB  # of a document that is parsed; a run on 500 nodes makes one of 10 MiB
@@ -102,7 +103,7 @@ def parse_json(data: bytes) -> Any:
         content = _DECODER.decode(data.decode("utf-8"))
     except RecursionError:
         raise ValueError("it nests too deep") from None
-    if data.count(b"[") + data.count(b"{") > DEEPEST_JSON and _is_deeper(content, DEEPEST_JSON):
+    if data.count(b"[") + data.count(b"{") > DEEPEST_JSON and not is_shallow(content, DEEPEST_JSON):
         raise ValueError("it nests too deep")
     return content
 
@@ -119,9 +120,11 @@ def on_lines(text: str) -> str:
     return "\n".join("\t".join(map(one_line, line.split("\t"))) for line in text.split("\n"))
 
 
-def name_list(names: Iterable[str]) -> str:
-    """Return names for a sentence, each as ``one_line`` gives it."""
-    return ", ".join(map(one_line, names))
+def name_list(names: Iterable[str], most: int | None = None) -> str:
+    """Return names for a sentence, each as ``one_line`` gives it; beyond ``most``, how many more there are."""
+    found = list(map(one_line, names))
+    more = f" and {len(found) - most} more" if most and len(found) > most else ""
+    return ", ".join(found[:most]) + more
 
 
 def open_file(folder: Path, name: str) -> int:
@@ -150,18 +153,6 @@ def _no_number(text: str) -> Any:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_no_number)
-
-
-def _is_deeper(content: Any, most: int) -> bool:
-    level = [content]
-    for _ in range(most):
-        level = [
-            inner
-            for item in level
-            if isinstance(item, (dict, list))
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]
-    return bool(level)
 
 
 def _walk(handle: int, prefix: str, numbers: Iterator[int]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kubeharden.podsecurity.impact import Impact, Judged
+from kubeharden.show.amounts import count_words
 from kubeharden.show.display import BAD, GOOD, NOTE, Bars, Block, Listing, Message, Table, View
 
 ROWS = 200  # of admitted workloads; every refused one is shown
@@ -40,19 +41,17 @@ def headline(impact: Impact) -> Message:
         return Message(f"Everything that is in use would be admitted again, {impact.when}.", GOOD)
     words = []
     if running:
-        pods = sum(judged.pods for judged in running)
+        pods = count_words(sum(judged.pods for judged in running), "pod")
         words.append(
-            f"{_count(running)} with {pods} pod{'s' if pods > 1 else ''} KEEP RUNNING and WILL NOT START AGAIN, "
+            f"{count_words(len(running), 'workload')} with {pods} KEEP RUNNING and WILL NOT START AGAIN, "
             f"{impact.when}: {_names(running)}. Admission does not touch pods that run; they are refused when they "
             "are made again, after they end, are evicted or are updated."
         )
     if waiting:
-        words.append(f"{_count(waiting)} without a pod now will not get one: {_names(waiting)}.")
+        words.append(
+            f"{count_words(len(waiting), 'workload')} without a pod now will not get one: {_names(waiting)}."
+        )
     return Message("\n".join(words), BAD)
-
-
-def _count(judged: Sequence[Judged]) -> str:
-    return f"{len(judged)} workload{'s' if len(judged) > 1 else ''}"
 
 
 def _names(judged: Sequence[Judged], most: int = 20) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kubeharden.plan.timeline import Timeline
 from kubeharden.records.front import front_of
-from kubeharden.records.reader import one_line
+from kubeharden.records.reader import name_list, one_line
 from kubeharden.records.register import Comparison, Entry, FileDifference
 from kubeharden.records.verify import Verdict
 from kubeharden.records.vouched import seal_rows
@@ -129,8 +129,8 @@ def _row(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> tuple[str, ...
         entry.cluster,
         entry.change_id or "–",
         entry.mode,
-        _names(entry.nodes),
-        f"{entry.result}; failed: {_names(entry.failed)}" if entry.failed else entry.result,
+        name_list(entry.nodes, NAMES_SHOWN),
+        f"{entry.result}; failed: {name_list(entry.failed, NAMES_SHOWN)}" if entry.failed else entry.result,
         _seal(entry, verdicts),
     )
 
@@ -142,11 +142,6 @@ def _seal(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> str:
     if verdict is None:
         return "sealed, not verified"
     return f"verified: {verdict.signer}" if verdict.good else "WRONG, see below"
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:NAMES_SHOWN])
-    return shown if len(names) <= NAMES_SHOWN else f"{shown} and {len(names) - NAMES_SHOWN} more"
 
 
 def _seconds(value: float | None) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from kubeharden.records.front import BAD, RESULT_SIGNS, RESULTS
 from kubeharden.records.pages.markup import Markup, document, table, tag
+from kubeharden.records.reader import name_list
 from kubeharden.records.register import Entry
 from kubeharden.records.verify import Verdict
 
@@ -58,13 +59,13 @@ def _table(rows: Sequence[Row]) -> Markup:
 def _cells(row: Row) -> Iterator[str]:
     entry = row.entry
     kind = RESULTS.get(entry.result, BAD)
-    failed = f"; failed: {_few(entry.failed)}" if entry.failed else ""
+    failed = f"; failed: {name_list(entry.failed, NODES_SHOWN)}" if entry.failed else ""
     yield tag("td", _link(row.page, entry.run))
     yield entry.started[:16].replace("T", " ")
     yield entry.who
     yield entry.change_id or "–"
     yield entry.mode
-    yield _few(entry.nodes)
+    yield name_list(entry.nodes, NODES_SHOWN)
     yield tag("td", f"{RESULT_SIGNS[kind]} {entry.result}{failed}", class_=f"khf-{kind}")
     yield _seal(row)
     yield tag("td", *(tag("div", _link(path, name)) for name, path in row.links.items()))
@@ -72,11 +73,6 @@ def _cells(row: Row) -> Iterator[str]:
 
 def _link(path: str, text: str) -> Markup:
     return tag("a", text, href=quote(path))
-
-
-def _few(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:NODES_SHOWN])
-    return shown if len(names) <= NODES_SHOWN else f"{shown} and {len(names) - NODES_SHOWN} more"
 
 
 def _seal(row: Row) -> Markup:
