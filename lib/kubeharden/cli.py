@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,7 +25,7 @@ from kubeharden.records.push import push
 from kubeharden.records.reader import is_there, on_lines, one_line
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register
 from kubeharden.records.sign_off import sign_off
-from kubeharden.records.signature import Signers, chosen_signers
+from kubeharden.records.signature import Signers, chosen_signers, if_known
 from kubeharden.records.timestamp import find_authority, find_certificates
 from kubeharden.records.verify import Verdict, verify, verify_folder
 from kubeharden.redaction import Redactor
@@ -322,10 +322,11 @@ def _show(given: argparse.Namespace) -> int:
     if given.json:
         _print_json(record_of(folder))
         return WELL
-    verdict, words = _verdict_if_possible(folder, given)
-    counts = [Message(f"Signatures that count: {one_line(words)}")] if words else []
+    with _signers_if_known(given) as signers:
+        verdict = verify(folder, signers, ca=find_certificates()) if signers else None
+        counts = [Message(f"Signatures that count: {one_line(signers.words)}")] if signers else []
     if given.html or given.output:
-        _put_page(given, run_page(folder, verdict, View(list(counts)), given.redactor))
+        _put_page(given, run_page(folder, verdict, View([*counts]), given.redactor))
     else:
         _print_view(given, run_view(record_of(folder), verdict).add(*counts))
     return WELL if verdict is None or verdict.good or not verdict.sealed else WRONG
@@ -354,17 +355,6 @@ def _put_page(given: argparse.Namespace, page: str) -> None:
         raise ParameterError(f"{output}: cannot be written ({error.strerror})") from None
 
 
-def _verdict_if_possible(folder: Path, given: argparse.Namespace) -> tuple[Verdict | None, str]:
-    """Return the result of verification and whose signatures counted; neither if nobody's is known to count."""
-    try:
-        with _signers(given) as signers:
-            return verify(folder, signers, ca=find_certificates()), signers.words
-    except ParameterError:
-        if given.key or given.allowed_signers:
-            raise
-        return None, ""
-
-
 def _diff(given: argparse.Namespace) -> int:
     one, other = (run_named(text, only=False) for text in (given.run, given.other))
     if given.html or given.output:
@@ -377,13 +367,7 @@ def _diff(given: argparse.Namespace) -> int:
 def _register(given: argparse.Namespace) -> int:
     parent = place(given.folder) if given.folder else runs_folder().absolute()
     ca = find_certificates(given.timestamp_ca)
-    with ExitStack() as stack:
-        try:
-            signers = stack.enter_context(_signers(given))
-        except ParameterError:
-            if given.key or given.allowed_signers:
-                raise
-            signers = None
+    with _signers_if_known(given) as signers:
         index = write_register(parent, signers, ca, given.redactor)
     _say(given, f"Wrote {index}.")
     return WELL
@@ -453,3 +437,7 @@ def _verdicts(text: str, signers: Signers, oldest: str, ca: bytes | None) -> lis
 
 def _signers(given: argparse.Namespace) -> AbstractContextManager[Signers]:
     return chosen_signers(given.allowed_signers, given.key)
+
+
+def _signers_if_known(given: argparse.Namespace) -> AbstractContextManager[Signers | None]:
+    return if_known(_signers(given), named=bool(given.key or given.allowed_signers))

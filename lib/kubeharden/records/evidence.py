@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
 
-from kubeharden.errors import ParameterError, RecordError
+from kubeharden.errors import RecordError
 from kubeharden.records.archive import SIGNATURE, is_sealed
 from kubeharden.records.folder import DOCUMENTS, PastRun
 from kubeharden.records.origin import strangers
 from kubeharden.records.reader import name_list, read
-from kubeharden.records.signature import named_signers, signer_within
+from kubeharden.records.signature import if_known, named_signers, signer_within
 from kubeharden.records.verify import verify
 
 
@@ -41,15 +41,11 @@ def evidence_of(past: PastRun, signers: str = "") -> Evidence:
         raise RecordError(f"{past.run} was altered, and nothing in it counts: {'; '.join(wrong)}")
     if not is_sealed(past.folder):
         return Evidence(vouched=False, words="is not sealed: nothing vouches for what is in it")
-    with ExitStack() as stack:
-        try:
-            chosen = stack.enter_context(named_signers(signers))
-        except ParameterError:
-            if signers:
-                raise
-            chosen = None
+    with (
+        if_known(named_signers(signers), named=bool(signers)) as chosen,
         # Without a key to compare with, the seal must hold all the same, by the key that it brings.
-        known = chosen or stack.enter_context(signer_within(read(past.folder, SIGNATURE), SIGNATURE))
+        nullcontext(chosen) if chosen else signer_within(read(past.folder, SIGNATURE), SIGNATURE) as known,
+    ):
         verdict = verify(past.folder, known, oldest=past.run)
     if verdict.wrong:
         raise RecordError(

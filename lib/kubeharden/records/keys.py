@@ -17,7 +17,7 @@ import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def locate_key(given: str = "") -> KeyFile:
             raise RecordError(f"signing key: there is no file {str(path)!r}")
         return KeyFile(path, "--key" if given else f"${KEY_VARIABLE}")
     home = Path("~/.ssh").expanduser()
-    named = _git("user.signingkey") if _git("gpg.format") == "ssh" else ""
+    named = _of_git("user.signingkey") if _of_git("gpg.format") == "ssh" else ""
     of_git = Path() if wrong_path(named) else Path(named).expanduser()
     if of_git.is_absolute() and of_git.is_file():
         return KeyFile(of_git, "git's user.signingkey")
@@ -160,12 +160,19 @@ def keys_at_hand(identity_file: str | None) -> frozenset[str]:
     return _fingerprints(lines)
 
 
+@contextmanager
+def copy_of(content: bytes, suffix: str = "") -> Iterator[Path]:
+    """Give a program a file to read, which nobody else can exchange."""
+    with tempfile.NamedTemporaryFile(prefix="kubeharden-", suffix=suffix) as file:
+        file.write(content)
+        file.flush()
+        yield Path(file.name)
+
+
 def _fingerprints(lines: Iterable[str]) -> frozenset[str]:
     """Return the fingerprints of public keys; a certificate has that of its key."""
-    with tempfile.NamedTemporaryFile("w", prefix="kubeharden-", suffix=".pub", encoding="utf-8") as file:
-        file.write("".join(f"{line}\n" for line in lines))
-        file.flush()
-        return frozenset(_FINGERPRINT.findall(_run(["ssh-keygen", "-l", "-f", file.name])))
+    with copy_of("".join(f"{line}\n" for line in lines).encode(), ".pub") as path:
+        return frozenset(_FINGERPRINT.findall(_run(["ssh-keygen", "-l", "-f", str(path)])))
 
 
 def _own_lines(path: Path) -> list[str]:
@@ -222,11 +229,8 @@ def _derived_lines(content: bytes) -> list[str]:
 
     ssh-keygen before 9.6 does not read PKCS#8 of Ed25519, which a later one signs with.
     """
-    # For its owner only, and no .pub beside it.
-    with tempfile.NamedTemporaryFile(prefix="kubeharden-") as file:
-        file.write(content)
-        file.flush()
-        made = _run(["ssh-keygen", "-y", "-P", "", "-f", file.name])
+    with copy_of(content) as path:  # for its owner only, and no .pub beside it
+        made = _run(["ssh-keygen", "-y", "-P", "", "-f", str(path)])
     if not made:
         with suppress(ValueError, TypeError, UnsupportedAlgorithm):
             public = load_pem_private_key(content, None).public_key()
@@ -304,35 +308,26 @@ def _paths_of(text: str, home: Path, base: Path) -> Iterator[str]:
 
 def _all_of_git(name: str) -> list[str]:
     """Return every value that git's configuration of this person or this machine has: for some repositories, too."""
-    aside = {"GIT_DIR": os.devnull}
-    found = _run(["git", "config", "--includes", "--get-all", name], aside, "/").splitlines()
+    found = _git("--includes", "--get-all", name).splitlines()
     for scope in ("--global", "--system"):
-        found += _run(["git", "config", scope, "--includes", "--get-all", name], aside, "/").splitlines()
-        places = _run(
-            ["git", "config", scope, "--show-origin", "--null", "--get-regexp", r"^includeif\..*\.path$"],
-            aside,
-            "/",
-        ).split("\0")
+        found += _git(scope, "--includes", "--get-all", name).splitlines()
+        places = _git(scope, "--show-origin", "--null", "--get-regexp", r"^includeif\..*\.path$").split("\0")
         for origin, entry in zip(places[::2], places[1::2], strict=False):
             path = Path(origin.removeprefix("file:")).parent / Path(entry.partition("\n")[2]).expanduser()
-            found += _run(
-                ["git", "config", "--file", str(path), "--includes", "--get-all", name], aside, "/"
-            ).splitlines()
+            found += _git("--file", str(path), "--includes", "--get-all", name).splitlines()
     return list(dict.fromkeys(found))
 
 
-def _git(name: str) -> str:
+def _of_git(name: str) -> str:
     """Return a value of git's configuration of this person, or else of this machine; empty where there is none."""
-    for scope in ("--global", "--system"):
-        if scope == "--system" and os.environ.get("GIT_CONFIG_NOSYSTEM"):
-            continue
-        # Elsewhere than in the working folder: an include may be made to depend on it.
-        found = _run(
-            ["git", "config", scope, "--includes", "--get", name], {"GIT_DIR": os.devnull}, "/"
-        ).strip()
-        if found:
-            return found
-    return ""
+    scopes = ["--global", *([] if os.environ.get("GIT_CONFIG_NOSYSTEM") else ["--system"])]
+    values = (_git(scope, "--includes", "--get", name).strip() for scope in scopes)
+    return next(filter(None, values), "")
+
+
+def _git(*words: str) -> str:
+    """Return what ``git config`` prints, elsewhere than in the working folder: an include may depend on it."""
+    return _run(["git", "config", *words], {"GIT_DIR": os.devnull}, "/")
 
 
 def _run(words: list[str], env: dict[str, str] | None = None, folder: str | None = None) -> str:

@@ -14,13 +14,13 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from kubeharden.errors import ParameterError, RecordError
 from kubeharden.inputs.project import wrong_path
-from kubeharden.records.keys import fingerprint, is_public_key, locate_key, public_part, wire_string
+from kubeharden.records.keys import copy_of, fingerprint, is_public_key, locate_key, public_part, wire_string
 from kubeharden.records.reader import MIB, name_list, read_path
 
 # What a signature is for: a seal, the time stamp of one, the result of a run.
@@ -89,7 +89,7 @@ def try_key(key: Path) -> None:
 def only_signer(line: str, source: str = "as it was given") -> Iterator[Signers]:
     """Allow the one public key of this line as the only one whose signatures count."""
     spaces = ",".join((NAMESPACE, STAMP_NAMESPACE, SIGN_OFF_NAMESPACE))
-    with _copy_of(f'{_ONLY} namespaces="{spaces}" {line}\n'.encode()) as path:
+    with copy_of(f'{_ONLY} namespaces="{spaces}" {line}\n'.encode()) as path:
         yield Signers(path, _ONLY, f"those of the key {fingerprint(line)} ({source})")
 
 
@@ -113,7 +113,7 @@ def signers_in(path: Path, source: str) -> Iterator[Signers]:
         content = read_path(path.resolve(), MIB)
     except (OSError, RecordError):
         raise ParameterError(f"allowed signers: there is no file {str(path)!r}") from None
-    with _copy_of(content) as copy:
+    with copy_of(content) as copy:
         yield Signers(copy, words=f"those that {path} allows ({source})")
 
 
@@ -147,16 +147,31 @@ def chosen_signers(allowed: str = "", key: str = "") -> Iterator[Signers]:
         yield signers
 
 
-@contextmanager
-def named_signers(text: str) -> Iterator[Signers]:
+def named_signers(text: str) -> AbstractContextManager[Signers]:
     """Open the signers that a parameter names: one public key, or allowed signers; empty as for ``chosen_signers``.
 
     Raises:
         ParameterError: there is no such file, or nothing was given and the operator has no key.
     """
     is_key = bool(text) and not wrong_path(text) and is_public_key(Path(text).expanduser())
-    with chosen_signers("" if is_key else text, text if is_key else "") as signers:
-        yield signers
+    return chosen_signers("" if is_key else text, text if is_key else "")
+
+
+@contextmanager
+def if_known(signers: AbstractContextManager[Signers], *, named: bool) -> Iterator[Signers | None]:
+    """Open signers; None where nobody named any, and the operator has no key either.
+
+    Raises:
+        ParameterError: there are none, although somebody ``named`` them.
+    """
+    with ExitStack() as stack:
+        opened = None
+        try:
+            opened = stack.enter_context(signers)
+        except ParameterError:
+            if named:
+                raise
+        yield opened
 
 
 def signer_of(
@@ -176,7 +191,7 @@ def signer_of(
     """
     check_form(signature, f"{name}.sig")
     at = ("-O", f"verify-time={when}") if when else ()
-    with _copy_of(signature) as path:
+    with copy_of(signature) as path:
         common = ("-f", str(signers.path), "-s", str(path), *at)
         found = _keygen("find-principals", *common) if not signers.principal else None
         if found is not None and found.returncode:
@@ -195,7 +210,7 @@ def ssh_time(time: str) -> str:
 
 def fingerprint_in(content: bytes, signature: bytes, namespace: str = NAMESPACE) -> str:
     """``ED25519 key SHA256:…`` of the key that made a signature, whosever it is; empty if it is not of this content."""
-    with _copy_of(signature) as path:
+    with copy_of(signature) as path:
         return _maker(content, path, namespace)
 
 
@@ -240,15 +255,6 @@ def check_form(signature: bytes, name: str) -> bytes:
     if signature != begin + body + end or not blob.startswith(_MAGIC):
         raise RecordError(f"{name}: is not a signature as ssh-keygen writes it")
     return blob
-
-
-@contextmanager
-def _copy_of(content: bytes) -> Iterator[Path]:
-    """Give ssh-keygen a file to read, which nobody else can exchange."""
-    with tempfile.NamedTemporaryFile(prefix="kubeharden-") as file:
-        file.write(content)
-        file.flush()
-        yield Path(file.name)
 
 
 def _person(name: str, principals: bytes) -> str:

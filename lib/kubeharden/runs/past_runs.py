@@ -16,7 +16,7 @@ from kubeharden.inputs.project import find, runs_folder
 from kubeharden.plan.timeline import Timeline
 from kubeharden.records.folder import read_run
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register, since_run
-from kubeharden.records.signature import named_signers
+from kubeharden.records.signature import if_known, named_signers
 from kubeharden.records.verify import Verdict, verify
 from kubeharden.redaction import Redactor
 from kubeharden.runs.verb import verb
@@ -136,17 +136,13 @@ class Records:
 
     def _verdicts(self, entries: Sequence[Entry]) -> dict[str, Verdict]:
         """Return the verdict on each sealed run; none where it is not known whose signatures count."""
-        try:
-            with named_signers(self.query.signers) as signers:
-                return {
-                    entry.run: verify(entry.folder, signers, self.query.oldest, alone=False)
-                    for entry in entries
-                    if entry.sealed
-                }
-        except ParameterError:
-            if self.query.signers:
-                raise
-            return {}
+        signers = self.query.signers
+        with if_known(named_signers(signers), named=bool(signers)) as known:
+            return {
+                entry.run: verify(entry.folder, known, self.query.oldest, alone=False)
+                for entry in entries
+                if entry.sealed and known
+            }
 
 
 def _contents(node: NodeFacts) -> dict[str, str]:
