@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kubeharden.facts import NodeFacts
 from kubeharden.inputs.batch_size import BatchSize
-from kubeharden.rollout.order import Place, batches
+from kubeharden.rollout.order import batches
 
-WORKERS = [Place(f"w{number}", control_plane=False) for number in range(1, 8)]
-MASTERS = [Place(f"m{number}", control_plane=True) for number in range(1, 4)]
+WORKERS = [NodeFacts(f"w{number}", control_plane=False) for number in range(1, 8)]
+MASTERS = [NodeFacts(f"m{number}", control_plane=True) for number in range(1, 4)]
 
 
 def shown(found: list[list[str]]) -> str:
@@ -32,7 +33,7 @@ def shown(found: list[list[str]]) -> str:
         (WORKERS, "", 2, ""),
     ],
 )
-def test_the_order(places: list[Place], wanted: str, size: int, expected: str) -> None:
+def test_the_order(places: list[NodeFacts], wanted: str, size: int, expected: str) -> None:
     assert shown(batches(places, wanted.split(), size)) == expected
 
 
@@ -44,7 +45,7 @@ def test_the_order(places: list[Place], wanted: str, size: int, expected: str) -
 def test_every_node_once_and_never_two_of_the_control_plane(
     roles: list[bool], chosen: set[int], size: int
 ) -> None:
-    places = [Place(f"n{number}", control_plane) for number, control_plane in enumerate(roles)]
+    places = [NodeFacts(f"n{number}", control_plane) for number, control_plane in enumerate(roles)]
     wanted = [place.name for number, place in enumerate(places) if number in chosen]
     found = batches(places, wanted, size)
     assert sorted(name for batch in found for name in batch) == sorted(wanted)

@@ -43,7 +43,7 @@ from kubeharden.rollout.failures import Failures
 from kubeharden.rollout.health import Health, Readiness
 from kubeharden.rollout.interrupts import Stop, interrupts
 from kubeharden.rollout.lock import Lock
-from kubeharden.rollout.order import Place, batches
+from kubeharden.rollout.order import batches
 
 READINESS_SECONDS = 0.2  # between two looks at whether a node is Ready, for each node of a batch
 CONFIRM_SHARE = 0.8  # of confirm_timeout; what is not proved by then would be put back while it is confirmed
@@ -95,9 +95,8 @@ class Rollout:
 
     def batches(self, plan: Plan, seen: Facts) -> list[list[str]]:
         """Return the nodes that a plan changes, batch after batch."""
-        places = [Place(node.name, node.control_plane) for node in seen.nodes]
-        size = min(MAX_THREADS, self.pace.batch_size.of(len(places)))
-        return batches(places, [change.node for change in plan.node_changes if change.needed], size)
+        size = min(MAX_THREADS, self.pace.batch_size.of(len(seen.nodes)))
+        return batches(seen.nodes, [change.node for change in plan.node_changes if change.needed], size)
 
     def drain(self, stop: Stop) -> Drain:
         """Return what cordons, drains and uncordons nodes for this run, until ``stop`` is set."""

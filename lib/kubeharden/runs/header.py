@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from kubeharden.inputs.inventory import Inventory
-from kubeharden.inputs.sources import OpenCluster, source
-from kubeharden.records.folder import Record
-from kubeharden.runs.kind import AnyKind
-from kubeharden.show.display import Message, View
-from kubeharden.show.run_views import header_view, tracked_words
+from kubeharden.inputs.sources import source
+from kubeharden.show.display import Message, Table, View
+from kubeharden.show.run_views import tracked_words
+
+if TYPE_CHECKING:
+    from kubeharden.runs.run import Run
 
 
-def header_of(
-    kind: AnyKind,
-    inventory: Inventory,
-    record: Record,
-    user: str,
-    rehearsal: OpenCluster | None,
-    left_out: Sequence[str],
-    *,
-    tracked: bool,
-) -> View:
-    """Show what a run is: its change, mode, steps, cluster, nodes and record.
-
-    Args:
-        user: of the API.
-        left_out: the nodes of the inventory that the run leaves alone.
-        tracked: whether somebody works in the project's own notebook.
-    """
-    p, mode, target = kind.parameters, kind.mode, getattr(kind.parameters, "target_release", "")
+def header_of(run: Run) -> View:
+    """Show what a run is: its change, mode, steps, cluster, nodes and record."""
+    kind, p, inventory, rehearsal = run.kind, run.parameters, run.inventory, run.rehearsal
+    mode, target, user = kind.mode, getattr(p, "target_release", ""), run.cluster.user
     rows = [
         ("Change", p.change_id or "– (none given)"),
         ("Reason", p.reason or "– (none given)"),
@@ -41,17 +27,18 @@ def header_of(
         *([("Target release", target)] if target else []),
         ("Cluster", f"{inventory.cluster}, API user {user or '(unnamed)'}"),
         ("Nodes", ", ".join(node.name for node in inventory.nodes)),
-        *([("Nodes left out", ", ".join(left_out))] if left_out else []),
-        ("Record", str(record.folder)),
+        *([("Nodes left out", ", ".join(run.left_out))] if run.left_out else []),
+        ("Record", str(run.record.folder)),
     ]
-    clusters: list[tuple[str, ...]] = []
+    view = View([Table("This run", ("", ""), rows)])
     if rehearsal is not None:
         clusters = [
             (name, text, "this one" if name == p.rehearsal else "")
             for name, text in source().available().items()
         ]
-    view = header_view(rows, clusters, str(rehearsal.directory) if rehearsal else "")
-    if tracked:
+        view.add(Table("Rehearsal clusters", ("Name", "What it is", ""), clusters))
+        view.add(Message(f"This is a rehearsal: its nodes live in {rehearsal.directory} and nowhere else."))
+    if run.notebook.is_tracked and run.person.is_there:
         view.add(Message(tracked_words(kind.name)))
-    view.redactor = record.redactor
+    view.redactor = run.redactor
     return view

@@ -443,18 +443,12 @@ class Run:
         self.emit(Approved(self.approval.plan, self.approval.how, self.approval.approver, self.approval.key))
         self._is_approved = True
 
-    def _header(self) -> View:
-        user, tracked = self.cluster.user, self.notebook.is_tracked and self.person.is_there
-        return header_of(
-            self.kind, self.inventory, self.record, user, self.rehearsal, self.left_out, tracked=tracked
-        )
-
     def _repr_html_(self) -> str:
-        return self._header()._repr_html_()
+        return header_of(self)._repr_html_()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:  # noqa: ARG002 - IPython's signature
         """Return which run this notebook is of, beside what is shown, for the seal."""
         return {RUN_TYPE: {"run": self.record.run, "folder": str(self.record.folder.absolute())}}
 
     def __repr__(self) -> str:
-        return str(self._header())
+        return str(header_of(self))

@@ -10,30 +10,13 @@ from kubeharden.plan import Plan, Remark
 from kubeharden.plan.events import AS_IT_SHOULD_BE, Completed, Result
 from kubeharden.plan.proof import Proof
 from kubeharden.show import views
-from kubeharden.show.display import BAD, GOOD, NOTE, Block, Message, Table, View
+from kubeharden.show.display import BAD, GOOD, NOTE, Block, Message, View
 from kubeharden.show.impact_views import headline
 from kubeharden.show.views import left_as_it_is
 
 SEALED_LATER = (
     "This notebook is written once all cells are over: papermill --engine kubeharden seals it then."
 )
-
-
-def header_view(
-    rows: Sequence[tuple[str, str]], rehearsals: Sequence[tuple[str, ...]], directory: str
-) -> View:
-    """Show the parameters of a run.
-
-    Args:
-        rows: names and values, such as the change, the mode and the nodes.
-        rehearsals: the available rehearsal clusters, one in a row; empty for a real cluster.
-        directory: the folder of the rehearsal cluster.
-    """
-    view = View([Table("This run", ("", ""), rows)])
-    if rehearsals:
-        view.add(Table("Rehearsal clusters", ("Name", "What it is", ""), rehearsals))
-        view.add(Message(f"This is a rehearsal: its nodes live in {directory} and nowhere else."))
-    return view
 
 
 def approval_message(approver: str, *, same: bool) -> Message:
