@@ -106,9 +106,9 @@ class Record:
     def _keep_plan(self, plan: Plan) -> None:
         """Write the plan, and the one before it aside: what a run has begun stands in one of its plans."""
         if self._plan and self._plan[0] != plan.digest:
-            self._write(f"{PLANS}/{self._plan[0]}.json", self._plan[1])
+            write_aside(self.folder, f"{PLANS}/{self._plan[0]}.json", self._plan[1])
         data = json_file(self.redactor.redact_data({"digest": plan.digest, **plan.as_json()}))
-        self._write(PLAN, data)
+        write_aside(self.folder, PLAN, data)
         self._plan = plan.digest, data
 
     def _keep_contents(self, change: NodeChange | ObjectChange) -> None:
@@ -119,10 +119,10 @@ class Record:
             else:
                 name, (kept, contents) = FILES, self._of_node(change)
             for path, data in contents.items():
-                self._write(path, data)
+                write_aside(self.folder, path, data)
             if kept:
                 self._entries[name] += kept
-                self._write(name, json_file([asdict(entry) for entry in self._entries[name]]))
+                write_aside(self.folder, name, json_file([asdict(entry) for entry in self._entries[name]]))
 
     def _of_node(self, change: NodeChange) -> tuple[list[Entry], dict[str, bytes]]:
         """Return the entries of ``files.json`` for a change, and the contents that they name."""
@@ -162,7 +162,7 @@ class Record:
         for side, content in (("before", change.before), ("after", after)):
             if content is not None:
                 harmless = self.redactor.redact_data(content)
-                redacted |= harmless != _plain(content)
+                redacted |= harmless != json.loads(json.dumps(content))
                 contents[f"objects/{number}-{side}.json"] = json_file(harmless)
         kept = KeptObject(
             number=number,
@@ -174,9 +174,6 @@ class Record:
             redacted=redacted,
         )
         return [kept], contents
-
-    def _write(self, name: str, data: bytes) -> None:
-        write_aside(self.folder, name, data)
 
     def close(self) -> None:
         """Close the journal; more than once does no harm."""
@@ -373,10 +370,6 @@ def _make_folder(folder: Path) -> None:
         _make_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
         sync_folder(folder.parent)
-
-
-def _plain(content: Mapping[str, Any]) -> Any:
-    return json.loads(json.dumps(content))
 
 
 def _read_all(folder: Path) -> tuple[dict[str, bytes], list[str]]:

@@ -44,6 +44,11 @@ class KeptFile:
     before_owner: str = ""
     before_group: str = ""
 
+    @property
+    def subject(self) -> str:
+        """What events and plans call the change."""
+        return f"{self.service} on {self.node}"
+
     def mistake(self) -> str:
         """Return what is wrong with it as read from a record; empty where nothing is."""
         there = (self.before_mode, self.before_owner, self.before_group)
@@ -80,6 +85,11 @@ class KeptObject:
     before: str
     after: str
     redacted: bool
+
+    @property
+    def subject(self) -> str:
+        """What events and plans call the change."""
+        return self.name
 
     def mistake(self) -> str:
         """Return what is wrong with it as read from a record; empty where nothing is."""

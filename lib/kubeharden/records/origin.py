@@ -29,13 +29,15 @@ def strangers(past: PastRun) -> list[str]:
     begun = {event.subject for event in past.of(Started)}
     entries: list[Entry] = [*past.files, *past.objects]
     for kept in entries:
-        subject, name = _subject(kept), FILES if isinstance(kept, KeptFile) else OBJECTS
+        name, label = OBJECTS, kept.subject
+        if isinstance(kept, KeptFile):
+            name, label = FILES, f"{kept.path} on {kept.node}"
         try:
-            planned = (kept.step, subject) in earlier or _key_of(past, kept) in known
-            why = "" if planned and subject in begun else "is not in the plan of this run"
+            planned = (kept.step, kept.subject) in earlier or _key_of(past, kept) in known
+            why = "" if planned and kept.subject in begun else "is not in the plan of this run"
         except RecordError as error:
             why = str(error)
-        odd += [f"{name}: {_label(kept)} {why}"] if why else []
+        odd += [f"{name}: {label} {why}"] if why else []
     return odd
 
 
@@ -43,14 +45,6 @@ def _is_whole(plan: Mapping[str, Any], digests: Sequence[str]) -> bool:
     """Return whether a plan is one that the run made, as far as redaction has left that to be told."""
     body = {key: value for key, value in plan.items() if key != "digest"}
     return plan.get("digest") in digests and (digest_of(body) == plan["digest"] or not is_whole(str(body)))
-
-
-def _label(kept: Entry) -> str:
-    return f"{kept.path} on {kept.node}" if isinstance(kept, KeptFile) else kept.name
-
-
-def _subject(kept: Entry) -> str:
-    return f"{kept.service} on {kept.node}" if isinstance(kept, KeptFile) else kept.name
 
 
 def _keys(plan: Mapping[str, Any]) -> Iterator[Key]:

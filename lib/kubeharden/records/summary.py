@@ -33,7 +33,7 @@ from kubeharden.plan.events import (
     Started,
 )
 from kubeharden.records.folder import PastRun
-from kubeharden.records.kept import ABSENT, KeptFile, KeptObject
+from kubeharden.records.kept import ABSENT, Entry, KeptFile, KeptObject
 from kubeharden.records.reader import one_line
 
 Outcome = Completed | Failed | Reverted
@@ -182,6 +182,7 @@ def check_form(record: Mapping[str, Any]) -> None:
 
 def _changes(past: PastRun) -> list[dict[str, Any]]:
     """Return everything that was started, in its order, with its outcome and what it changed."""
+    entries: list[Entry] = [*past.files, *past.objects]
     changes = []
     for begun, end in _pairs(past):
         change = {
@@ -195,15 +196,11 @@ def _changes(past: PastRun) -> list[dict[str, Any]]:
             "words": "" if end is None else end.words if isinstance(end, Completed) else end.error,
             "not_ready": end.not_ready if isinstance(end, Completed) else None,
         }
-        files_of = [file for file in past.files if _about(file, change)]
-        objects_of = [item for item in past.objects if _same_object(item, change)]
-        changes.append(
-            {
-                **change,
-                "files": [_file(past, file) for file in files_of],
-                "objects": [_object(past, item) for item in objects_of],
-            }
-        )
+        kept_of = (kept for kept in entries if kept.subject == begun.subject)
+        mine = [kept for kept in kept_of if begun.step in ("", kept.step)]
+        kept_files = [_file(past, kept) for kept in mine if isinstance(kept, KeptFile)]
+        kept_objects = [_object(past, kept) for kept in mine if isinstance(kept, KeptObject)]
+        changes.append({**change, "files": kept_files, "objects": kept_objects})
     return changes
 
 
@@ -222,15 +219,6 @@ def _pairs(past: PastRun) -> list[tuple[Started, Outcome | None]]:
             place = open_at[event.subject]
             pairs[place] = (pairs[place][0], event)
     return pairs
-
-
-def _about(file: KeptFile, change: Mapping[str, Any]) -> bool:
-    same_step = change["step"] in ("", file.step)
-    return same_step and change["subject"] == f"{file.service} on {file.node}"
-
-
-def _same_object(item: KeptObject, change: Mapping[str, Any]) -> bool:
-    return change["step"] in ("", item.step) and change["subject"] == item.name
 
 
 def _file(past: PastRun, file: KeptFile) -> dict[str, Any]:

@@ -82,8 +82,9 @@ def verify(
         RecordError: ssh-keygen cannot be run.
     """
     if not is_folder(folder):
-        there = is_there(folder.parent, folder.name)
-        return Verdict(folder, sealed="?" if there else "", wrong=(_no_folder(there=there),))
+        if is_there(folder.parent, folder.name):
+            return Verdict(folder, sealed="?", wrong=("is a link, and not the folder of a run itself",))
+        return Verdict(folder, wrong=("there is no such folder",))
     if not is_sealed(folder):
         return _unsealed(folder)
     try:
@@ -182,10 +183,6 @@ def _links(runs: Sequence[Path]) -> dict[str, Seal]:
         except RecordError:
             continue  # verify says of that run what is wrong
     return links
-
-
-def _no_folder(*, there: bool) -> str:
-    return "is a link, and not the folder of a run itself" if there else "there is no such folder"
 
 
 def _unsealed(folder: Path) -> Verdict:

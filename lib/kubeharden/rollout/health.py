@@ -97,10 +97,10 @@ class Health:
         )
         if not component.runs_pods:
             return served
-        self._wait(lambda: self._pods_missing(change.node, before), end)
-        return (
-            f"Ready for {self.settle:g} s with a new heartbeat, {_count(before, change.node)} pods as before"
-        )
+        node, pods = change.node, before.pods
+        self._wait(lambda: "; ".join(not_again(node, pods, self._pods(node, pods))), end)
+        there = sum(node_of(pod) == node for pod in pods)
+        return f"Ready for {self.settle:g} s with a new heartbeat, {there} pods as before"
 
     def _wait(self, problem: Callable[[], str], end: float) -> None:
         """Wait until there is no problem; what cannot be asked now is one."""
@@ -181,10 +181,6 @@ class Health:
             problems += _old_process(found, old)
         return "; ".join(problems)
 
-    def _pods_missing(self, node: str, before: Before) -> str:
-        missing = not_again(node, before.pods, self._pods(node, before.pods))
-        return "; ".join(missing)
-
     def _pods(self, node: str, known: Iterable[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
         """Return the pods of a node, and those elsewhere that have the same controllers."""
         there = self.cluster.pods_on(node)
@@ -221,10 +217,6 @@ class Readiness:
         now = self._clock.monotonic()
         self.seconds += 0 if ready else now - self._last
         self._last = now
-
-
-def _count(before: Before, node: str) -> int:
-    return sum(node_of(pod) == node for pod in before.pods)
 
 
 def _old_process(found: ServiceFacts, old: ServiceFacts) -> list[str]:

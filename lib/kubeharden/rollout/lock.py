@@ -123,7 +123,8 @@ class Lock:
         self._since = self._now()
         at = self._timestamp()
         try:
-            written = self.cluster.replace(self._object(there)) if there else self._create()
+            lock = self._object(there)
+            written = self.cluster.replace(lock) if there else self.cluster.create(lock)
         except StaleError as error:
             raise self._refusal(self._read()) from error
         self._mine, self._renewed = {"kind": self._kind(), **written}, at
@@ -223,10 +224,11 @@ class Lock:
                 self._renewed = at
             except StaleError:
                 there = self._read()
-                if there is not None and self._is_mine(_holder(there)):
+                holder = _holder(there) if there else None
+                if holder and (holder.who, holder.process) == (self._who, self._process):
                     self._mine = there  # a renewal whose answer was lost; the next one goes over it
                 else:
-                    self._taken_over = _holder(there).who if there else "somebody who deleted its lock"
+                    self._taken_over = holder.who if holder else "somebody who deleted its lock"
 
     def _is_younger(self, seconds: float) -> bool:
         """Return True where it was renewed less than ``seconds`` ago; not where the clock was set back meanwhile."""
@@ -239,14 +241,8 @@ class Lock:
         """Return the time now as metav1.MicroTime has it."""
         return self.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
-    def _is_mine(self, holder: Holder) -> bool:
-        return (holder.who, holder.process) == (self._who, self._process)
-
     def _read(self) -> dict[str, Any] | None:
         return self.cluster.get(self._kind(), NAME, NAMESPACE)
-
-    def _create(self) -> dict[str, Any]:
-        return self.cluster.create(self._object(None))
 
     def _kind(self) -> str:
         return lock_kind(self.cluster)

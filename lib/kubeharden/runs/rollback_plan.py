@@ -93,12 +93,6 @@ def _other_cluster(past: PastRun, facts: Facts) -> Iterator[Remark]:
         yield Remark(f"cluster {facts.cluster.name}", why)
 
 
-def parts(plan: Plan) -> Iterator[Plan]:
-    """Yield the parts of one step, in the order in which they are carried out: what used the objects goes first."""
-    yield replace(plan, object_changes=())
-    yield replace(plan, node_changes=())
-
-
 class _Builder:
     def __init__(
         self,

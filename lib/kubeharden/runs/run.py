@@ -160,7 +160,10 @@ class Run:
         """
         check_parameters(self.parameters, self._given())
         plan = self.kind.make_plan(self.facts, self.nodes.backup)
-        plan = replace(plan, rollout=self._rollout_data())
+        # A rehearsal that was started for this run has other ports each time.
+        ports = self.rehearsal is None
+        rollout = rollout_data(self.rollout.pace, self.inventory, self.facts, ports=ports)
+        plan = replace(plan, rollout=rollout)
         if self._plan is not None:
             self.rollout.failures.repair(self._plan.subjects - plan.subjects)
         self._plan = plan
@@ -374,10 +377,6 @@ class Run:
             digest = self._plan.digest if self._plan else "none"
             line = f"kubeharden: {result}; plan {digest}; record {self.record.folder}"
             tell_terminal(one_line(self.redactor.redact(line)))
-
-    def _rollout_data(self) -> dict[str, Any]:
-        """Return how the plan is carried out; a rehearsal that was started for this run has other ports each time."""
-        return rollout_data(self.rollout.pace, self.inventory, self.facts, ports=self.rehearsal is None)
 
     def _observe(self) -> Facts:
         return replace(observe(self.ports, Reading()), left_out=self.left_out)

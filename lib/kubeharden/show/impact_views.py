@@ -77,22 +77,13 @@ def _table(impact: Impact) -> Table:
     )
     admitted = [judged for judged in order if judged.admitted]
     shown = [judged for judged in order if not judged.admitted] + admitted[:ROWS]
-    rows = [_row(judged) for judged in shown]
+    rows = [
+        (str(j), str(j.pods), j.identity, _fate(j), "\n".join(j.reasons), j.smallest_change) for j in shown
+    ]
     if len(admitted) > ROWS:
         rows.append(("…", "", "", f"{len(admitted) - ROWS} more are admitted", "", ""))
     headings = ("Workload", "Pods", "As", "What becomes of it", "Why", "Smallest change that would admit it")
     return Table(f"Who breaks, {impact.when}", headings, rows)
-
-
-def _row(judged: Judged) -> tuple[str, ...]:
-    return (
-        str(judged),
-        str(judged.pods),
-        judged.identity,
-        _fate(judged),
-        "\n".join(judged.reasons),
-        judged.smallest_change,
-    )
 
 
 def _fate(judged: Judged) -> str:

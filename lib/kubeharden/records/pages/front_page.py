@@ -44,7 +44,7 @@ def _grid(front: Front) -> Iterator[Markup]:
             (
                 tag("th", row.name, scope="row"),
                 *(
-                    tag("td", text, class_=f"khf-{_class(state)}")
+                    tag("td", text, class_=f"khf-{state.replace(' ', '-')}")
                     for state, text in zip(row.states, row.cells(), strict=True)
                 ),
                 *([_seconds(row)] if counted else []),
@@ -63,10 +63,6 @@ def _course(course: Timeline) -> Iterator[Markup]:
         yield tag("div", Markup(told.svg()), class_="khf-course")
         numbers = table(HEADINGS, told.rows(), class_="khf-numbers")
         yield tag("details", tag("summary", "The same in numbers"), numbers)
-
-
-def _class(state: str) -> str:
-    return state.replace(" ", "-")
 
 
 def _seconds(row: Row) -> str:

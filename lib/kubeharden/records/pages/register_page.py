@@ -39,7 +39,12 @@ def register_html(rows: Sequence[Row], now: str) -> str:
     for row in rows:
         clusters.setdefault(row.entry.cluster or "unknown cluster", []).append(row)
     sections = (
-        tag("section", tag("h2", f"{name}: {_count(len(its))}"), _table(its), class_="khf")
+        tag(
+            "section",
+            tag("h2", f"{name}: {_count(len(its))}"),
+            table(HEADINGS, map(_cells, its), class_="khf-register"),
+            class_="khf",
+        )
         for name, its in clusters.items()
     )
     head = tag(
@@ -50,10 +55,6 @@ def register_html(rows: Sequence[Row], now: str) -> str:
 
 def _count(runs: int) -> str:
     return "1 run" if runs == 1 else f"{runs} runs"
-
-
-def _table(rows: Sequence[Row]) -> Markup:
-    return table(HEADINGS, map(_cells, rows), class_="khf-register")
 
 
 def _cells(row: Row) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -23,7 +24,7 @@ from kubeharden.records.later import runs_after
 from kubeharden.records.names import run_named
 from kubeharden.runs.kind import Backup, ChangeKind
 from kubeharden.runs.rollback_objects import WRITTEN
-from kubeharden.runs.rollback_plan import parts, rollback_plan
+from kubeharden.runs.rollback_plan import rollback_plan
 from kubeharden.runs.verb import verb
 from kubeharden.show import views
 from kubeharden.show.display import GOOD, Message, View
@@ -106,7 +107,7 @@ class Rollback(ChangeKind[RollbackParameters]):
 
     def pieces(self, part: Plan) -> Iterable[Plan]:
         """Return the nodes of a step, then its objects: what used the objects goes first."""
-        return parts(part)
+        return replace(part, object_changes=()), replace(part, node_changes=())
 
 
 def _folder(p: RollbackParameters) -> Path:
