@@ -46,7 +46,7 @@ class KeptFile:
 
     @property
     def subject(self) -> str:
-        """What events and plans call the change."""
+        """The name of the change in events and plans."""
         return f"{self.service} on {self.node}"
 
     def mistake(self) -> str:
@@ -88,7 +88,7 @@ class KeptObject:
 
     @property
     def subject(self) -> str:
-        """What events and plans call the change."""
+        """The name of the change in events and plans."""
         return self.name
 
     def mistake(self) -> str:
