@@ -69,10 +69,6 @@ class Rehearsal:
     def start(cls, name: str, directory: Path | None = None) -> Rehearsal:
         """Start a rehearsal cluster and wait until it can be used.
 
-        Args:
-            name: one of ``available()``, or the path of a folder with a scenario.
-            directory: where it is to live; None for a fresh temporary folder, which stays afterwards.
-
         Raises:
             RehearsalError: there is no such cluster, the directory holds something else or is in use,
                 or the cluster does not start; the message has the reason.

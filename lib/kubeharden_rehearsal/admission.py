@@ -33,11 +33,7 @@ def is_privileged(container: Mapping[str, Any]) -> bool:
 
 
 def refuse_privileged(store: ObjectStore, pod: Object) -> None:
-    """Refuse privileged containers, as an API server without ``--allow-privileged`` does.
-
-    Raises:
-        ApiError: a container is privileged.
-    """
+    """Refuse privileged containers, as an API server without ``--allow-privileged`` does, with an ApiError."""
     problems = [
         f"{path}.securityContext.privileged: Forbidden: disallowed by cluster policy"
         for path, container in containers(pod)
@@ -48,11 +44,7 @@ def refuse_privileged(store: ObjectStore, pod: Object) -> None:
 
 
 def give_service_account(store: ObjectStore, pod: Object) -> None:
-    """Put the service account and the volume with its token into a new pod: the ServiceAccount plugin.
-
-    Raises:
-        Forbidden: the service account does not exist.
-    """
+    """Put the service account, which must exist, and the volume with its token into a new pod (ServiceAccount plugin)."""
     if is_mirror(pod):
         return
     namespace, name = pod["metadata"]["namespace"], service_account_of(pod)
@@ -96,11 +88,7 @@ def apply_pod_security_policy(store: ObjectStore, user: Identity, pod: Object) -
 
 
 def check_policy(policy: Object) -> None:
-    """Refuse a PodSecurityPolicy that the API server would not store.
-
-    Raises:
-        ApiError: it is not a policy.
-    """
+    """Refuse a PodSecurityPolicy that the API server would not store, with an ApiError."""
     try:
         read_policy(policy)
     except ParameterError as error:

@@ -29,11 +29,7 @@ _OVERLAP = "[{}] in enable-admission-plugins and disable-admission-plugins overl
 
 
 def start_apiserver(argv: Sequence[str], around: Surroundings) -> Started:
-    """Start a kube-apiserver; its ``config`` is that of ``configuration``.
-
-    Raises:
-        RefusedError: it does not start.
-    """
+    """Start a kube-apiserver, or raise a RefusedError; its ``config`` is that of ``configuration``."""
     known = flag_table("kube-apiserver", around.release)
     flag = known.flag(OLD) if known else None
     uses = [word for word in argv if word.partition("=")[0] == OLD]

@@ -54,10 +54,8 @@ class Surroundings:
 
     Attributes:
         version: of its binary, ``v1.10.0``.
-        node: the node's name.
         read: the content of a file, by its path on the node, as that user may see it; raises
             FileNotFoundError and PermissionError.
-        cgroup_driver: the container runtime's.
         running: the other services that run on the node.
     """
 
@@ -80,7 +78,6 @@ class Started:
     """A component that serves.
 
     Attributes:
-        config: its effective configuration; empty for those without one.
         seconds: how long it takes until it serves.
     """
 
@@ -98,11 +95,7 @@ class RefusedError(Exception):
 
 
 def read_or_refuse(around: Surroundings, path: str, refuse: Callable[[str], RefusedError]) -> bytes:
-    """Read a file that a component cannot do without.
-
-    Raises:
-        RefusedError: it is not there or may not be read, in Go's words.
-    """
+    """Read a file that a component cannot do without; where it cannot be read, refuse in Go's words."""
     try:
         return around.read(path)
     except FileNotFoundError:

@@ -35,11 +35,7 @@ SCHEDULER_PORT = 10251
 
 
 def start_kubelet(argv: Sequence[str], around: Surroundings) -> Started:
-    """Start a kubelet.
-
-    Raises:
-        RefusedError: it does not start.
-    """
+    """Start a kubelet, or raise a RefusedError."""
     line = read_command_line("kubelet", argv, around)
     refuse = refusal("kubelet", around, line.lines)
     config = effective(line, read_config(line, around, refuse))
@@ -107,11 +103,7 @@ def _begin(
 
 
 def start_proxy(argv: Sequence[str], around: Surroundings) -> Started:
-    """Start a kube-proxy.
-
-    Raises:
-        RefusedError: it does not start.
-    """
+    """Start a kube-proxy, or raise a RefusedError."""
     line, config, refuse = _begin("kube-proxy", argv, around, "server.go:191", _PROXY_WARNING)
     _check_proxy(config, refuse)
     _check_client(config, around, refuse)
@@ -149,11 +141,7 @@ def _check_client(config: dict[str, Any], around: Surroundings, refuse: Refuse) 
 
 
 def start_scheduler(argv: Sequence[str], around: Surroundings) -> Started:
-    """Start a kube-scheduler.
-
-    Raises:
-        RefusedError: it does not start.
-    """
+    """Start a kube-scheduler, or raise a RefusedError."""
     line, config, refuse = _begin("kube-scheduler", argv, around, "server.go:158", _SCHEDULER_WARNING)
     _settle_addresses(line, around, config, refuse)
     _check_client(config, around, refuse)

@@ -73,9 +73,7 @@ class ControlPlane:
     def admit(self, user: Identity, operation: str, obj: dict[str, Any]) -> list[str]:
         """Ask the admission plugins that are on, in the API server's order, and return their warnings.
 
-        Raises:
-            Forbidden: a plugin refuses the object.
-            ApiError: the object is invalid.
+        A plugin that refuses the object raises Forbidden, one that finds it invalid an ApiError.
         """
         if self._api is None:
             return []

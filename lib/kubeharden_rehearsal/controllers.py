@@ -31,7 +31,6 @@ class Controllers:
 
     Args:
         create: stores an object as a user; raises ``Forbidden`` or ``ApiError``.
-        node_names: the nodes that there are, for DaemonSets.
         seed: names of pods follow from it, so that a scenario's first ones are always the same.
     """
 

@@ -21,10 +21,8 @@ class LoadedUnit:
     """The text of a unit and its drop-ins.
 
     Attributes:
-        fragment: the path of the unit file, ``/etc/systemd/system/kubelet.service``.
         files: path, text and stamp of every file, the fragment first. The stamp tells whether the file
             was changed after it was loaded.
-        masked: it is a link to /dev/null.
     """
 
     fragment: str

@@ -61,8 +61,6 @@ class Machine:
     Attributes:
         root: the folder that is its ``/``.
         running: the components that serve, by unit.
-        on_serving: called when a component serves.
-        on_ended: called when one that served is gone.
         on_off: called when its power goes: all logins end.
     """
 
@@ -191,11 +189,7 @@ class Machine:
         return Outcome(started.seconds)
 
     def begin(self, name: str, launch: Launch) -> Started:
-        """Let a component read its command line and files.
-
-        Raises:
-            RefusedError: it does not start.
-        """
+        """Let a component read its command line and files; a RefusedError where it does not start."""
         around = Surroundings(
             version=self.scenario.release,
             node=self.name,
@@ -245,12 +239,7 @@ class Machine:
         return next((c for c in self.running.values() if c.name == name), None)
 
     def read(self, path: str, user: str = "root") -> bytes:
-        """Read a file as a user of the node.
-
-        Raises:
-            FileNotFoundError: there is none.
-            PermissionError: the user may not read it.
-        """
+        """Read a file as a user of the node; a FileNotFoundError or PermissionError as open() has it."""
         account = self.accounts.get(user, ROOT)
         self.owners.check_readable(path, user, account.groups)
         return (self.root / path.lstrip("/")).read_bytes()

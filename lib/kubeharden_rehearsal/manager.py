@@ -175,11 +175,7 @@ class Manager:
             )
 
     async def stop(self, name: str) -> list[str]:
-        """Stop a service and those that require it; returns the ones that ran.
-
-        Raises:
-            JobError: there is no such unit.
-        """
+        """Stop a service and those that require it, and return the ones that ran. A JobError without such a unit."""
         unit = self.find(name)
         if unit is None:
             raise JobError(f"Failed to stop {name}: Unit {name} not loaded.", 5)
@@ -199,11 +195,7 @@ class Manager:
         return stopped
 
     async def restart(self, name: str) -> None:
-        """Stop a service if it runs, and start it and those that were stopped with it.
-
-        Raises:
-            JobError: as of ``start``.
-        """
+        """Stop a service if it runs, and start it and those that were stopped with it; errors as of ``start``."""
         self._startable(name, "restart")
         stopped = await self.stop(name)
         for unit in dict.fromkeys([name, *reversed(stopped)]):

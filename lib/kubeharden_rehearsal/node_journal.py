@@ -15,10 +15,8 @@ class JournalEntry:
     """One message.
 
     Attributes:
-        time: seconds since the epoch.
         unit: the service that it is about, with ``.service``.
         pid: the process that wrote it; 1 is systemd.
-        identifier: ``kubelet``, ``systemd``.
         invocation: the invocation of the unit that wrote it; empty for systemd's own messages.
         boot: the boot it belongs to, without dashes.
     """
@@ -77,11 +75,7 @@ def _read(path: Path) -> Iterator[JournalEntry]:
 def matching(
     entries: Iterable[JournalEntry], units: Iterable[str], matches: Iterable[str]
 ) -> list[JournalEntry]:
-    """Return the entries about any of the units that match every ``FIELD=value``; values of a field are alternatives.
-
-    Raises:
-        ValueError: a match has no value.
-    """
+    """Return the entries about any of the units that match every ``FIELD=value``; of a field, any value counts."""
     wanted, by_field = set(units), dict[str, set[str]]()
     for match in matches:
         name, equals, value = match.partition("=")
@@ -97,11 +91,7 @@ def matching(
 
 
 def format_entry(entry: JournalEntry, style: str, hostname: str) -> str:
-    """Return one message as ``journalctl -o STYLE`` prints it.
-
-    Raises:
-        ValueError: the style is neither cat nor short.
-    """
+    """Return one message as ``journalctl -o STYLE`` prints it; a ValueError for another style than cat and short."""
     if style == "cat":
         return entry.message
     if style != "short":

@@ -38,11 +38,7 @@ class Owners:
             self._rows = {int(inode): _Row(*row) for inode, row in rows.items()}
 
     def get(self, path: Path) -> tuple[str, str]:
-        """Return owner and group of a file or folder, by its path on the host.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-        """
+        """Return owner and group of a file or folder, by its path on the host; a FileNotFoundError without one."""
         status = path.stat()
         row = self._rows.get(status.st_ino)
         if row is None or (row.path != str(path) and row.modified != status.st_mtime_ns):
@@ -50,11 +46,7 @@ class Owners:
         return row.owner, row.group
 
     def set(self, path: Path, owner: str, group: str) -> None:
-        """Set owner and group.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-        """
+        """Set owner and group; a FileNotFoundError where there is no such file."""
         status = path.stat()
         if (owner, group) == ROOT:
             self._rows.pop(status.st_ino, None)

@@ -55,8 +55,7 @@ def read_configuration(
 ) -> dict[str, Any]:
     """Return the plugin's part of an AdmissionConfiguration; empty where it has none.
 
-    Raises:
-        RefusedError: the release does not take the file, or that part of it.
+    Where the release does not take the file, or that part of it, it raises what ``refuse`` makes.
     """
     try:
         content = yaml.safe_load(text)
@@ -94,9 +93,7 @@ class PodSecurity:
     def admit(self, user: Identity, operation: str, obj: Object) -> list[str]:
         """Judge an object that is created or updated, and return the warnings for the user.
 
-        Raises:
-            Forbidden: a pod violates what its namespace enforces.
-            ApiError: a namespace has wrong labels.
+        A pod that violates what its namespace enforces is Forbidden; a namespace with wrong labels is an ApiError.
         """
         kind, namespace = obj["kind"], obj["metadata"].get("namespace", "")
         if kind == "Namespace":

@@ -55,7 +55,6 @@ class Scripts:
     """The script units of one node, by name; names are with ``.service`` or ``.timer``.
 
     Args:
-        shims: the folder with the commands that are the node's own.
         say: called with unit, process and text for each line that a script prints.
     """
 
@@ -82,11 +81,7 @@ class Scripts:
         return loaded_units.load(self._root, f"{template}@.service") if at else None
 
     async def start(self, name: str) -> None:
-        """Start an instance of a template, unless it runs.
-
-        Raises:
-            ScriptError: there is no such template.
-        """
+        """Start an instance of a template, unless it runs; a ScriptError where there is no such template."""
         unit = self._unit(name)
         if unit is None:
             raise ScriptError(f"Unit {name} not found.")
@@ -134,8 +129,7 @@ class Scripts:
     def set_timer(self, name: str, seconds: float) -> None:
         """Do ``systemd-run --unit=NAME --on-active=…``: a timer that starts the service of its name, once.
 
-        Raises:
-            ScriptError: there is such a timer, or no such service.
+        A ScriptError where there is such a timer, or no such service.
         """
         timer = f"{name.removesuffix('.service')}.timer"
         if timer in self._timers:

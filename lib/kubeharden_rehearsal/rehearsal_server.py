@@ -152,11 +152,7 @@ class RehearsalServer:
         self._control_plane.component_ended(machine, component)
 
     async def proxy(self, node: str, path: str) -> tuple[int, str, bytes]:
-        """Answer the API server as a node's kubelet.
-
-        Raises:
-            ConnectionError: the kubelet does not run.
-        """
+        """Answer the API server as a node's kubelet; a ConnectionError where that does not run."""
         machine = self.machines.get(node)
         kubelet = machine.component("kubelet") if machine is not None else None
         if machine is None or kubelet is None:

@@ -97,11 +97,7 @@ class Scenario(Row):
 
 
 def load_scenario(name: str) -> Scenario:
-    """Load a scenario by its name, or by the path of a folder.
-
-    Raises:
-        RehearsalError: there is no scenario of that name, or it cannot be read.
-    """
+    """Load a scenario by its name, or by the path of a folder; a RehearsalError where it cannot be read."""
     folder = Path(name) if "/" in name else SCENARIOS / name
     try:
         raw = yaml.load((folder / "scenario.yaml").read_text(encoding="utf-8"), Loader=LOADER)  # noqa: S506

@@ -59,9 +59,6 @@ class _Login(asyncssh.SSHServer):
 class NodeServer:
     """The SSH server of one node, which one key opens.
 
-    Args:
-        shims: the folder with the commands that are the node's own.
-
     Attributes:
         kubelet_port: where its kubelet listens in truth; 0 where nobody asks it there.
     """

@@ -66,11 +66,7 @@ class Catalog:
         return any(place[0] == group for place in self._by_path)
 
     def by_kind(self, kind: str) -> Resource:
-        """Return the resource of a kind in the version that the release prefers.
-
-        Raises:
-            RehearsalError: the release does not serve that kind.
-        """
+        """Return the resource of a kind in the version that the release prefers; a RehearsalError without one."""
         if kind not in self._by_kind:
             raise RehearsalError(
                 f"Kubernetes {self.release} does not serve the kind {kind}; see api/resources.yaml"
@@ -78,11 +74,7 @@ class Catalog:
         return self._by_kind[kind][0]
 
     def of(self, obj: Mapping[str, Any]) -> Resource:
-        """Return the resource that an object's apiVersion and kind name.
-
-        Raises:
-            RehearsalError: the release does not serve that kind in that version.
-        """
+        """Return the resource that an object's apiVersion and kind name; a RehearsalError where it is not served."""
         api_version, kind = obj.get("apiVersion", ""), obj.get("kind", "")
         for resource in self._by_kind.get(kind, []):
             if resource.api_version == api_version:

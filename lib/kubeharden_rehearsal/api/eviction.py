@@ -17,9 +17,6 @@ def evict(store: ObjectStore, name: str, namespace: str, eviction: Object) -> No
     budget without status allows nothing.
 
     Source: pkg/registry/core/pod/rest/eviction.go.
-
-    Raises:
-        ApiError: 400, 404, 409 (preconditions), 429 (the budget is used up), or 500 (several budgets).
     """
     versions = store.catalog.eviction_versions()
     kind, version = eviction.get("kind", "Eviction"), eviction.get("apiVersion", versions[0])

@@ -53,11 +53,7 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def check_type(resource: Resource, obj: Object) -> None:
-    """Give an object the apiVersion and kind of its resource, or refuse other ones.
-
-    Raises:
-        ApiError: 400.
-    """
+    """Give an object the apiVersion and kind of its resource, or refuse other ones (400)."""
     if not isinstance(obj.get("metadata"), dict):
         raise bad_request("json: cannot unmarshal the body into a Go struct: metadata must be an object")
     found = obj.setdefault("apiVersion", resource.api_version), obj.setdefault("kind", resource.kind)
@@ -69,12 +65,9 @@ def check_type(resource: Resource, obj: Object) -> None:
 
 
 def check_preconditions(resource: Resource, obj: Object, wanted: Mapping[str, Any]) -> None:
-    """Refuse to touch an object with another uid or resourceVersion than the given ones.
+    """Refuse (409) to touch an object with another uid or resourceVersion than the given ones.
 
     Source: Preconditions.Check in k8s.io/apiserver/pkg/storage.
-
-    Raises:
-        ApiError: 409.
     """
     for field, name in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
         value, found = wanted.get(field), obj["metadata"][field]

@@ -17,8 +17,7 @@ _UNSET = {"spec.unschedulable": "false"}
 def matcher(labels: str, fields: str) -> Matcher | None:
     """Return a predicate for both selectors together; None when both are empty and all objects match.
 
-    Raises:
-        ApiError: 400, the selector does not only compare for equality.
+    One that does not only compare for equality is refused (400).
     """
     by_label, by_field = _requirements(labels), _requirements(fields)
     if not by_label and not by_field:

@@ -80,8 +80,6 @@ class ApiServer:
     """A kube-apiserver of the store's release.
 
     Args:
-        store: the objects; it outlives the server.
-        users: who is who, by bearer token.
         admit: called as ``admit(user, operation, object)`` before an object is created or updated, but not for the
             status subresource. The operation is ``CREATE`` or ``UPDATE``, the object has apiVersion, kind and
             namespace and may be changed; ``Forbidden`` refuses it. What it returns are warnings for the user.
@@ -115,12 +113,7 @@ class ApiServer:
         }
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
-        """Listen, and return the port; 0 asks for a free one.
-
-        Raises:
-            RehearsalError: the server runs already.
-            OSError: the port cannot be had.
-        """
+        """Listen, and return the port; 0 asks for a free one. An OSError where it cannot be had."""
         if self._runner is not None:
             raise RehearsalError("the API server runs already; stop() it before start()")
         server = web.Server(self._handle, access_log=None, handler_cancellation=True)
@@ -302,8 +295,7 @@ def _target(raw_path: str) -> Target | None:
 def _body(data: bytes, content_type: str, verb: str, resource: Resource) -> Object:
     """Read a body, which must be an object in JSON; it may be absent where nothing is written.
 
-    Raises:
-        ApiError: 415 for another media type, 400 for something else.
+    Another media type is refused with 415, something else with 400.
     """
     accepted = MERGE_PATCH if verb == "patch" else "application/json"
     if not data and verb not in {"create", "update", "patch"}:

@@ -13,7 +13,6 @@ class ApiError(RehearsalError):
     """A request that the API server refuses.
 
     Attributes:
-        code: the HTTP status code.
         reason: a machine-readable word, such as ``NotFound``.
         message: the sentence that clients show.
     """
@@ -28,11 +27,7 @@ class ApiError(RehearsalError):
 
 
 class Forbidden(RehearsalError):  # noqa: N818 - the word of Kubernetes for it
-    """An object that admission refuses.
-
-    Args:
-        reason: what comes after ``<resource> "<name>" is forbidden: ``.
-    """
+    """An object that admission refuses; the reason comes after ``<resource> "<name>" is forbidden: ``."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

@@ -35,7 +35,6 @@ class Stored:
     """One object as it is stored: without apiVersion and kind, and never changed, only replaced.
 
     Attributes:
-        resource: its kind, in the release's preferred version.
         data: the object; nobody may write to it.
     """
 
@@ -69,7 +68,6 @@ class Page:
     """A part of a list.
 
     Attributes:
-        items: the objects, in order of namespace and name.
         resource_version: the state of the store.
         continue_token: for the next page; empty on the last one.
         remaining: how many objects follow; None where selectors keep from counting them.
@@ -90,9 +88,6 @@ class ObjectStore:
     Attributes:
         changed: callbacks, called without arguments after every write.
         generation: the number of the latest write, which is the resourceVersion of what it wrote.
-
-    Raises:
-        UnknownReleaseError: kubeharden does not know the release.
     """
 
     def __init__(self, release: str) -> None:
@@ -137,11 +132,7 @@ class ObjectStore:
         ]
 
     def get(self, resource: Resource | str, name: str, namespace: str = "") -> Object:
-        """Return one object.
-
-        Raises:
-            ApiError: 404.
-        """
+        """Return one object; 404 where there is none."""
         resource = self._resource(resource)
         return self._find(resource, name, namespace).copy_as(resource)
 
@@ -165,11 +156,7 @@ class ObjectStore:
         limit: int = 0,
         token: str = "",
     ) -> Page:
-        """Return at most ``limit`` objects (0: all), those after the page that gave the token.
-
-        Raises:
-            ApiError: 400, the token is not one.
-        """
+        """Return at most ``limit`` objects (0: all), those after the page that gave the token; 400 for another token."""
         keys, objects = self._keys[resource.kind], self._objects[resource.kind]
         at = bisect_left(keys, _start(token) if token else (namespace, ""))
         # No namespace is longer than 63 letters of ASCII, so this key comes after all of its names.
@@ -193,7 +180,6 @@ class ObjectStore:
         """Store a new object and return it.
 
         Args:
-            obj: the object; apiVersion and kind may be left out.
             namespace: as in the URL; empty: the object's own.
             admit: sees the object, with apiVersion and kind, before it is stored; may change it or raise.
 
@@ -257,7 +243,6 @@ class ObjectStore:
             change: gets a copy with apiVersion and kind, and may change it. A resourceVersion in what it returns must
                 be the current one.
             subresource: with ``status`` only .status is written and nothing is admitted; without, everything else.
-            admit: as for ``create``.
 
         Raises:
             ApiError: 400, 404, 409 (changed meanwhile) or 422.
@@ -317,12 +302,6 @@ class ObjectStore:
 
         An object with finalizers only gets a deletionTimestamp and goes when the last finalizer goes. A namespace
         takes all that is in it along at once.
-
-        Args:
-            preconditions: the uid and the resourceVersion that the object must have; what is absent may be any.
-
-        Raises:
-            ApiError: 404 or 409.
         """
         resource = self._resource(resource)
         last = self._find(resource, name, namespace).copy_as(resource)
