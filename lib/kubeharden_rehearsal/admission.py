@@ -44,7 +44,7 @@ def refuse_privileged(store: ObjectStore, pod: Object) -> None:
 
 
 def give_service_account(store: ObjectStore, pod: Object) -> None:
-    """Put the service account, which must exist, and the volume with its token into a new pod (ServiceAccount plugin)."""
+    """Put the service account, which must exist, and the volume with its token into a new pod, as the plugin does."""
     if is_mirror(pod):
         return
     namespace, name = pod["metadata"]["namespace"], service_account_of(pod)

@@ -156,7 +156,7 @@ class ObjectStore:
         limit: int = 0,
         token: str = "",
     ) -> Page:
-        """Return at most ``limit`` objects (0: all), those after the page that gave the token; 400 for another token."""
+        """Return at most ``limit`` objects (0: all), those after the page that gave the token; else 400."""
         keys, objects = self._keys[resource.kind], self._objects[resource.kind]
         at = bisect_left(keys, _start(token) if token else (namespace, ""))
         # No namespace is longer than 63 letters of ASCII, so this key comes after all of its names.
