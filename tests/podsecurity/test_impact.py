@@ -34,7 +34,7 @@ def judged(name: str, *, admitted: bool = False, in_use: bool = True, pods: int 
     kind, _, place = name.partition(" ")
     namespace, _, own = place.partition("/")
     return Judged(
-        kind, namespace, own, "service account x:default", pods > 0, admitted, pods=pods, in_use=in_use,
+        kind, namespace, own, "default", pods=pods, in_use=in_use,
         policy="p" if admitted else "", reasons=() if admitted else ("may use no policy",),
     )  # fmt: skip
 

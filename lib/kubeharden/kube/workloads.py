@@ -85,15 +85,15 @@ def workloads(objects: Mapping[str, Iterable[Object]]) -> list[Workload]:
     """Return everything that makes pods and is made by nothing else, by namespace and name."""
     items = _templates(objects)
     pods = _by_maker(objects.get("pods", ()), items)
-    makers = _Makers(objects)
+    accounts = {_place(item) for item in objects.get("serviceaccounts", ())}
     found = [
-        makers.of_template(key, item, pods.get(key, ()))
+        _of_template(key, item, pods.get(key, ()), accounts)
         for key, item in items.items()
         if _root(key, items) == key
     ]
     for key, own in pods.items():
         if key not in items:
-            found += makers.of_pods(key, own)
+            found += _of_pods(key, own)
     return sorted(found, key=lambda w: (w.namespace, w.name, w.kind))
 
 
@@ -132,53 +132,46 @@ def controller_identity(kind: str, accounts: Collection[tuple[str, str]]) -> Ide
     return Identity.of_user(CONTROLLER_MANAGER)
 
 
-class _Makers:
-    """Makes workloads of objects, and knows the user that each controller acts as."""
+def _of_template(key: Key, item: Object, pods: Iterable[Object], accounts: set[tuple[str, str]]) -> Workload:
+    kind, namespace, name = key
+    template = template_of(kind, item)
+    account, running = service_account_of(template), sum(map(runs, pods))
+    return Workload(
+        kind=kind,
+        namespace=namespace,
+        name=name,
+        service_account=account,
+        pods=running,
+        in_use=bool(running) or _makes_pods(kind, item),
+        template=template,
+        askers=(Identity.of_service_account(namespace, account), controller_identity(kind, accounts)),
+    )
 
-    def __init__(self, objects: Mapping[str, Iterable[Object]]) -> None:
-        self._accounts = {_place(item) for item in objects.get("serviceaccounts", ())}
 
-    def of_template(self, key: Key, item: Object, pods: Iterable[Object]) -> Workload:
-        kind, namespace, name = key
-        template = template_of(kind, item)
-        running = sum(map(runs, pods))
-        return Workload(
-            kind=kind,
-            namespace=namespace,
-            name=name,
-            service_account=service_account_of(template),
-            pods=running,
-            in_use=bool(running) or _makes_pods(kind, item),
-            template=template,
-            askers=(
-                Identity.of_service_account(namespace, service_account_of(template)),
-                controller_identity(kind, self._accounts),
-            ),
-        )
+def _of_pods(key: Key, pods: Iterable[Object]) -> list[Workload]:
+    """Return pods whose maker has no template to look at: as many workloads as there are different pods."""
+    alike: dict[str, list[Object]] = {}
+    for pod in pods:
+        alike.setdefault(likeness(pod), []).append(pod)
+    return [_of_pod(key, same) for same in alike.values()]
 
-    def of_pods(self, key: Key, pods: Iterable[Object]) -> list[Workload]:
-        """Return pods whose maker has no template to look at: as many workloads as there are different pods."""
-        kind, namespace, name = key
-        alike: dict[str, list[Object]] = {}
-        for pod in pods:
-            alike.setdefault(likeness(pod), []).append(pod)
-        return [self._of_pod(kind, namespace, name, same) for same in alike.values()]
 
-    def _of_pod(self, kind: str, namespace: str, name: str, same: list[Object]) -> Workload:
-        pod, running = same[0], sum(map(runs, same))
-        mirror = is_mirror(pod)
-        node = Identity.of_node(node_of(pod))
-        return Workload(
-            kind=kind,
-            namespace=namespace,
-            name=name,
-            service_account="" if mirror else service_account_of(pod),
-            mirror=mirror,
-            pods=running,
-            in_use=bool(running),
-            template=pod,
-            askers=(node,) if mirror else (Identity.of_service_account(namespace, service_account_of(pod)),),
-        )
+def _of_pod(key: Key, same: list[Object]) -> Workload:
+    kind, namespace, name = key
+    pod, running = same[0], sum(map(runs, same))
+    mirror, account = is_mirror(pod), service_account_of(pod)
+    asker = Identity.of_node(node_of(pod)) if mirror else Identity.of_service_account(namespace, account)
+    return Workload(
+        kind=kind,
+        namespace=namespace,
+        name=name,
+        service_account="" if mirror else account,
+        mirror=mirror,
+        pods=running,
+        in_use=bool(running),
+        template=pod,
+        askers=(asker,),
+    )
 
 
 def _templates(objects: Mapping[str, Iterable[Object]]) -> dict[Key, Object]:

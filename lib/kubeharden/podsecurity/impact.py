@@ -30,40 +30,36 @@ _HOST = ("hostNetwork", "hostPID", "hostIPC")
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The judgement of one workload's pods.
+class Judged(Workload):
+    """A workload, and the judgement of its pods.
 
     Attributes:
-        kind, namespace, name: what a person calls it.
-        identity: the subject that a binding must name: ``service account shop:default``, ``node k8s-node1``.
-        admitted: whether its pods would be admitted when they are made again.
         policy: what admits them: the name of a PodSecurityPolicy, or a level such as ``baseline``; empty if refused.
+        reasons: why they are refused.
         smallest_change: what would admit them; empty if they are.
-        pods: how many run now.
-        in_use: whether pods of it run, or will be made without anybody changing it (a CronJob between two runs).
-        service_account: of its pods; empty for the mirror pod of a static pod.
         filled_in: what the policy that admits them puts into them. An image that runs as root, say, is admitted with
             ``runAsNonRoot`` filled in, and does not start.
         preset: the strictest ``default_policy`` that would admit them as they are, where they are refused.
     """
 
-    kind: str
-    namespace: str
-    name: str
-    identity: str
-    runs: bool
-    admitted: bool
     policy: str = ""
     reasons: tuple[str, ...] = ()
     smallest_change: str = ""
-    pods: int = 0
-    in_use: bool = True
-    service_account: str = ""
     filled_in: tuple[str, ...] = ()
     preset: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
+
+    @property
+    def runs(self) -> bool:
+        """True if it has pods now."""
+        return self.pods > 0
+
+    @property
+    def admitted(self) -> bool:
+        """True if its pods would be admitted when they are made again."""
+        return not self.reasons
 
     @property
     def names(self) -> frozenset[str]:
@@ -160,7 +156,7 @@ def pss_impact(
             answers[key] = tuple(reasons), smallest_change(pod, level, version) if reasons else ""
         reasons_found, change = answers[key]
         policy = "" if reasons_found else level
-        result.append(_judge(workload, policy, reasons=reasons_found, change=change))
+        result.append(Judged(**vars(workload), policy=policy, reasons=reasons_found, smallest_change=change))
     return result
 
 
@@ -215,13 +211,14 @@ class _PspJudge:
         )
         decision = self._decide(pod, usable)
         if decision.admitted:
-            return _judge(
-                workload, decision.policy or "", filled_in=_filled_in(with_defaults(pod), decision.pod)
-            )
+            filled_in = _filled_in(with_defaults(pod), decision.pod)
+            return Judged(**vars(workload), policy=decision.policy or "", filled_in=filled_in)
         reasons = [f"{policy}: {why}" for policy, refusals in decision.refusals.items() for why in refusals]
         preset = "" if workload.mirror else self._preset(pod)
         change = self._smallest_change(workload, pod, usable, preset)
-        return _judge(workload, reasons=tuple(reasons) or (NO_POLICY,), change=change, preset=preset)
+        return Judged(
+            **vars(workload), reasons=tuple(reasons) or (NO_POLICY,), smallest_change=change, preset=preset
+        )
 
     def _decide(self, pod: dict[str, Any], usable: frozenset[str]) -> PspDecision:
         key = usable, _digest(pod)
@@ -273,33 +270,6 @@ class _PspJudge:
         role = roles[0] if roles else f"a Role there that lets {policy} be used"
         who = "group system:nodes" if workload.mirror else workload.identity
         return f"let {who} use {policy}: a RoleBinding in {workload.namespace} to {role}"
-
-
-def _judge(
-    workload: Workload,
-    policy: str = "",
-    *,
-    reasons: tuple[str, ...] = (),
-    change: str = "",
-    filled_in: tuple[str, ...] = (),
-    preset: str = "",
-) -> Judged:
-    return Judged(
-        kind=workload.kind,
-        namespace=workload.namespace,
-        name=workload.name,
-        identity=workload.identity,
-        runs=workload.pods > 0,
-        admitted=not reasons,
-        policy=policy,
-        reasons=reasons,
-        smallest_change=change,
-        pods=workload.pods,
-        in_use=workload.in_use,
-        service_account=workload.service_account,
-        filled_in=filled_in,
-        preset=preset,
-    )
 
 
 def _filled_in(before: Any, after: Any, path: str = "") -> tuple[str, ...]:
