@@ -172,7 +172,6 @@ class Scalar:
             has no name.
         value: as text; empty for null.
         start: where it begins, with its quotes.
-        end: where it ends.
         is_key: whether it is the name of a field.
     """
 
@@ -267,7 +266,6 @@ def read_file(
 
     Args:
         source: what it is, for messages.
-        raises: the error.
         largest: how many bytes it may have.
         hint: what to do about it, for messages.
 
@@ -319,11 +317,7 @@ def _first_of(loader: Any, method: str) -> Any:
 
 
 def _check_events(text: str, *, aliases: bool, first: bool) -> None:
-    """Go through a text once, before anything is made of it.
-
-    Raises:
-        yaml.YAMLError: it is not YAML, or goes beyond a bound.
-    """
+    """Go through a text once, before anything is made of it; raise yaml.YAMLError where it goes beyond a bound."""
     bounds = _Bounds(aliases=aliases)
     for event in yaml.parse(text, Loader=_SAFE):
         if first and isinstance(event, yaml.DocumentEndEvent):

@@ -95,8 +95,6 @@ def check_approved(plan: Plan, approval: Approval, runs: Path) -> None:
     """Hold a plan against the one that was approved.
 
     Args:
-        plan: what is about to be carried out.
-        approval: what was approved.
         runs: the folder of all runs, in which the approved plan is looked for, so as to show what differs.
 
     Raises:
@@ -134,11 +132,7 @@ def plan_difference(approved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def check_signer(approval: Approval, own_keys: Collection[str]) -> None:
-    """Refuse what somebody approves for themselves.
-
-    Raises:
-        ApprovalError: the key that signed is one of ``own_keys``.
-    """
+    """Refuse, with an ApprovalError, what somebody approves for themselves: with one of ``own_keys``."""
     if approval.key and approval.key in own_keys:
         raise ApprovalError(
             f"the approval by {approval.approver} was signed with {approval.key}, a key of the person who runs this; "

@@ -98,29 +98,17 @@ def is_sealed(folder: Path) -> bool:
 
 
 def files_in(folder: Path) -> list[str]:
-    """Return path of everything in the folder that is not a folder, except for the record and its signature.
-
-    Raises:
-        RecordError: the folder, or one in it, cannot be read.
-    """
+    """Return the path of every file but the record and its signature; a RecordError names what cannot be read."""
     return [name for name in names_below(folder) if name not in {RECORD, SIGNATURE}]
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Return what ``record.json`` holds.
-
-    Raises:
-        RecordError: it is not there, or is not a record.
-    """
+    """Return what ``record.json`` holds; a RecordError where it is not there, or is not a record."""
     return parse_record(read(folder, RECORD))
 
 
 def parse_record(data: bytes) -> dict[str, Any]:
-    """Return what the bytes of a ``record.json`` hold.
-
-    Raises:
-        RecordError: they are not a record.
-    """
+    """Return what the bytes of a ``record.json`` hold; a RecordError where they are not a record."""
     try:
         content = parse_json(data)
     except ValueError:
@@ -131,11 +119,7 @@ def parse_record(data: bytes) -> dict[str, Any]:
 
 
 def read_seal(record: Mapping[str, Any]) -> Seal:
-    """Return the seal in a record.
-
-    Raises:
-        RecordError: there is none, or it is in no form that this version knows.
-    """
+    """Return the seal in a record; a RecordError where it has none, or one in a form that is not known here."""
     found = record.get("seal")
     if isinstance(found, dict):
         found = {"authority": "", **found}
@@ -228,7 +212,6 @@ def own_approval(record: Mapping[str, Any], key: str) -> str:
     """Return what is wrong with the approval of a run that this key sealed: nobody approves their own plan.
 
     Args:
-        record: the content of ``record.json``.
         key: ``ssh-ed25519 SHA256:…``.
     """
     approval = record.get("approval")
@@ -238,11 +221,7 @@ def own_approval(record: Mapping[str, Any], key: str) -> str:
 
 
 def journal_lines(folder: Path) -> list[bytes]:
-    """Return the whole lines of a run's journal.
-
-    Raises:
-        RecordError: it cannot be read.
-    """
+    """Return the whole lines of a run's journal; a RecordError where it cannot be read."""
     return read(folder, JOURNAL).split(b"\n")[:-1]
 
 

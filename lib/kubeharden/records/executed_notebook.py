@@ -19,11 +19,7 @@ RUN_TYPE = "application/vnd.kubeharden.run+json"
 
 
 def read_notebook(path: Path) -> Any:
-    """Return a notebook file, as nbformat 4.
-
-    Raises:
-        RecordError: there is none, or it is not a notebook.
-    """
+    """Return a notebook file, as nbformat 4; a RecordError where there is none, or it is not a notebook."""
     import nbformat  # noqa: PLC0415 - verifying needs no Jupyter
 
     try:
@@ -49,11 +45,7 @@ def runs_of(notebook: Any) -> list[dict[str, str]]:
 
 
 def check_notebook(notebook: Any, run: str) -> None:
-    """Refuse a notebook that cannot be the one that made a run.
-
-    Raises:
-        RecordError: it was not executed, or belongs to another run.
-    """
+    """Refuse, with a RecordError, a notebook that was not executed, or not by this run."""
     if not any(cell.get("execution_count") for cell in notebook.cells):
         raise RecordError("notebook: it was not executed; expected the executed one, with its outputs")
     names = [said["run"] for said in runs_of(notebook)]

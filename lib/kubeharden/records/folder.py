@@ -57,10 +57,7 @@ class Record:
     """The folder of one run, made when the run starts: a listener that writes events to it; threads may share it.
 
     Args:
-        parent: where runs are kept.
-        cluster: the cluster's name.
         label: the change id, or what else tells this run from others.
-        redactor: the run's; takes the secrets out of what is written.
 
     Raises:
         ParameterError: the folder cannot be made.
@@ -185,9 +182,6 @@ class PastRun:
     """A run as its folder tells it.
 
     Attributes:
-        folder: where it is.
-        run: its name, which is the folder's.
-        journal: what happened.
         plan: the content of ``plan.json``; None where no plan was made.
         files: what is kept of the nodes' files, in the order in which they were to be changed.
         objects: what is kept of API objects, in that order.

@@ -66,11 +66,8 @@ class Front:
     """The first page of a record.
 
     Attributes:
-        run: its name.
         result: as ``summary.result_of`` says it, and ``kind``, which is ``good``, ``bad`` or ``open``.
         rows: name and value of everything that takes one line.
-        steps: the columns of the grid.
-        grid: its rows.
     """
 
     run: str

@@ -39,8 +39,6 @@ def render(notebook: Any, title: str, front: Markup = NO_FRONT) -> str:
 
     Args:
         notebook: an nbformat 4 notebook that has passed the redaction.
-        title: what a browser calls it.
-        front: what stands before the notebook.
 
     Raises:
         RecordError: nbconvert cannot make a page of it.

@@ -115,11 +115,7 @@ def is_public_key(path: Path) -> bool:
 
 
 def fingerprint(line: str) -> str:
-    """``ssh-ed25519 SHA256:…`` of a public key's line, as ``ssh-keygen -l`` shows it.
-
-    Raises:
-        RecordError: it is not one.
-    """
+    """``ssh-ed25519 SHA256:…`` of a public key's line, as ``ssh-keygen -l`` shows it; a RecordError for any other."""
     try:
         kind, blob = line.split()[:2]
         sha = hashlib.sha256(base64.b64decode(blob, validate=True)).digest()
@@ -176,11 +172,7 @@ def _fingerprints(lines: Iterable[str]) -> frozenset[str]:
 
 
 def _own_lines(path: Path) -> list[str]:
-    """Return the public keys of a file that belongs to the person.
-
-    Raises:
-        ApprovalError: it is a private key, and nothing tells its public part.
-    """
+    """Return the public keys of a person's file; an ApprovalError for a private key that does not say which."""
     content = _content(path)
     lines = _lines_of(content)
     beside = path.with_name(f"{path.name}.pub")

@@ -37,7 +37,6 @@ def push(folder: Path, url: str) -> Pushed:
     """Put a sealed run below a place in S3, and read back every byte of it.
 
     Args:
-        folder: the run's folder.
         url: ``s3://bucket/prefix``; the run's name comes after it.
 
     Raises:

@@ -108,11 +108,7 @@ class Wanted:
 
 
 def register(parent: Path, wanted: Wanted | None = None) -> list[Entry]:
-    """Return the runs in a folder, the newest first; those that were cut off are there like the others.
-
-    Raises:
-        RecordError: there is no such folder.
-    """
+    """Return the runs in a folder, the newest first, also those that were cut off; a RecordError without it."""
     entries = map(read_entry, reversed(runs_in(parent)))
     return [entry for entry in entries if (wanted or Wanted()).matches(entry)]
 

@@ -82,7 +82,6 @@ def seal(
     """Seal a run.
 
     Args:
-        folder: the run's folder.
         notebook: the executed notebook; None for a run whose notebook is lost.
         key: the operator's SSH key, see ``signature.find_key``.
         may_ask: whether ssh-keygen may ask for the key's passphrase at the terminal.
@@ -166,11 +165,7 @@ def _seal(past: PastRun, notebook: Any, key: Path, may_ask: bool, authority: Aut
 
 
 def _check(made: Seal, past: PastRun, last: Seal | None, record: Mapping[str, Any]) -> None:
-    """Refuse to make a seal that verification would find wrong.
-
-    Raises:
-        RecordError: it is one.
-    """
+    """Refuse, with a RecordError, to make a seal that verification would find wrong."""
     if wrong := time_problem(made, past.journal, last):
         raise RecordError(f"{past.run}: {wrong}: the clock of this machine is behind; set it first")
     if wrong := own_approval(record, made.key):
@@ -236,11 +231,7 @@ def _counts(folder: Path, key: Path) -> bool:
 
 
 def _again(folder: Path, notebook: Any) -> Sealed:
-    """Return the seal that is there, if nothing has changed.
-
-    Raises:
-        RecordError: something has.
-    """
+    """Return the seal that is there; a RecordError where something has changed since."""
     made = read_seal(read_record(folder))
     wrong = alterations(folder, made)
     if wrong:

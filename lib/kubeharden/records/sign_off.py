@@ -35,9 +35,7 @@ def sign_off(
     """Sign off the result of a sealed run.
 
     Args:
-        folder: the run's folder.
         key: the SSH key of the person who has seen the result.
-        words: what they say of it.
         signers: whose seals count: a public key or a file of allowed signers; empty: the seal must hold by its own key.
         may_ask: whether ssh-keygen may ask for the key's passphrase at the terminal.
 

@@ -74,11 +74,7 @@ def sign(path: Path, key: Path, *, may_ask: bool = False, namespace: str = NAMES
 
 
 def try_key(key: Path) -> None:
-    """Sign something that nobody keeps, to know now whether the key can be used later.
-
-    Raises:
-        RecordError: it cannot.
-    """
+    """Sign something that nobody keeps: a RecordError says now that the key cannot be used later."""
     with tempfile.TemporaryDirectory(prefix="kubeharden-") as folder:
         trial = Path(folder) / "trial"
         trial.write_bytes(b"")
@@ -104,11 +100,7 @@ def signer_within(signature: bytes, name: str) -> AbstractContextManager[Signers
 
 @contextmanager
 def signers_in(path: Path, source: str) -> Iterator[Signers]:
-    """Open a file of allowed signers, as it is now.
-
-    Raises:
-        ParameterError: there is no such file.
-    """
+    """Open a file of allowed signers, as it is now; a ParameterError says that there is none."""
     try:
         content = read_path(path.resolve(), MIB)
     except (OSError, RecordError):
@@ -181,8 +173,6 @@ def signer_of(
 
     Args:
         name: what the content is called, for messages; its signature is called ``<name>.sig``.
-        content: what was signed.
-        signature: the signature, as ssh-keygen writes it.
         when: the time of signing, ``YYYYmmddHHMMSSZ``: the signer's key must have been valid then; empty: now.
         namespace: what the signature is for.
 
@@ -225,9 +215,6 @@ def line_in(signature: bytes, name: str) -> str:
     It is the first field after the version, and its first field is its type: PROTOCOL.sshsig, section 3, and RFC 4253,
     section 6.6. That it made the signature is for ``signer_of`` to say.
 
-    Args:
-        name: what it is called, for messages.
-
     Raises:
         RecordError: the signature is not in the form that ssh-keygen writes.
     """
@@ -258,11 +245,7 @@ def check_form(signature: bytes, name: str) -> bytes:
 
 
 def _person(name: str, principals: bytes) -> str:
-    """Return the first principal that is a name: a pattern matches anyone, and is not who signed.
-
-    Raises:
-        RecordError: there is none.
-    """
+    """Return the first principal that is a name, or raise a RecordError: a pattern names nobody."""
     found = principals.decode(errors="replace").splitlines()
     person = next((name for name in found if name.isprintable() and not set("*?!") & set(name)), None)
     if person is None:

@@ -69,7 +69,6 @@ def judge_sign_off(folder: Path, content: bytes, seal: Seal, signers: Signers) -
     """Verify the sign-off of a sealed run, if it has one.
 
     Args:
-        folder: the run's folder.
         content: its ``record.json``.
     """
     there = [name for name in (SIGN_OFF, SIGN_OFF_SIGNATURE) if is_there(folder, name)]

@@ -44,7 +44,6 @@ def judge_stamp(folder: Path, seal: Seal, signature: bytes, ca: bytes | None) ->
     """Verify the time stamp of a sealed run, if its seal says that there is one.
 
     Args:
-        folder: the run's folder.
         signature: the signature of the seal, which the time stamp is over.
         ca: the certificates that count; None: those that lie in the record.
     """

@@ -168,11 +168,7 @@ def record_schema() -> dict[str, Any]:
 
 
 def check_form(record: Mapping[str, Any]) -> None:
-    """Check that a record has the form of the schema, so that what reads it need not ask at every step.
-
-    Raises:
-        RecordError: it has another one.
-    """
+    """Refuse, with a RecordError, a record without the form of the schema, so that its readers need not ask."""
     from jsonschema import Draft202012Validator  # noqa: PLC0415 - a list of runs needs no schema
 
     wrong = next(Draft202012Validator(record_schema()).iter_errors(record), None)

@@ -122,7 +122,6 @@ def stamped_at(stamp: bytes, content: bytes, ca: bytes) -> datetime:
     """Return the time that an authority has vouched for: at it, the content was there.
 
     Args:
-        stamp: the authority's answer.
         content: what it is a time stamp of.
         ca: the certificates that count, valid at that time (PEM).
 

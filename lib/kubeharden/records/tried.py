@@ -46,7 +46,6 @@ def evidence(text: str, runs: Path, parameter: str, *, back_out: bool = False) -
 
     Args:
         text: its folder, or its name in the folder of runs.
-        runs: that folder.
         parameter: which names it, for messages.
         back_out: whether it must be a run that put another one back.
 

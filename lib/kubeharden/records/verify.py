@@ -38,7 +38,6 @@ class Verdict:
     """The verdict on one run.
 
     Attributes:
-        folder: the run's folder.
         sealed: when it was sealed, UTC; empty if it was not.
         signer: whose signature it bears, as the allowed signers call them; empty if nobody's that counts.
         key: the key that the record says it was signed with.
@@ -73,7 +72,6 @@ def verify(
     """Hold one run against its seal, and against the run that was sealed before it, where that is here.
 
     Args:
-        folder: the run's folder.
         oldest: name of the oldest run that is kept; that those before it are gone is not fault then.
         alone: the run before it may be somewhere else, if no run lies beside it: somebody was handed this one.
         ca: the certificates of time-stamp authorities that count (PEM); None: those that lie in the record.

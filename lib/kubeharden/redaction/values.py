@@ -49,8 +49,6 @@ class Value:
     """A place in a text.
 
     Attributes:
-        start: where it begins.
-        end: where it ends.
         resume: where the text goes on: after the quote that ends it.
         is_open: whether more of it may come, if the text goes on.
         name: where the name begins.
@@ -76,7 +74,6 @@ def replace_values(
 
     Args:
         names: what stands before the values.
-        mark: what stands for a value.
         but: names (without what stands between them and the value) whose values stay.
         word: whether a value is one word, as on a command line.
         cell: whether a value ends at the next tag or cell.

@@ -39,10 +39,7 @@ class Drain:
     """Cordons, drains and uncordons nodes for one run.
 
     Args:
-        run: the run's id.
         timeout: how many seconds draining one node may take.
-        stop: set when the run is to end.
-        emit: called with what happens to a node.
 
     Attributes:
         stuck: by node, why it could not be uncordoned after it was drained.

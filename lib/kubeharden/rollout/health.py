@@ -30,7 +30,6 @@ class Before:
     """A node before its change.
 
     Attributes:
-        facts: what was seen on it.
         pods: those that ran there, and the others of the same controllers.
     """
 
@@ -42,7 +41,6 @@ class Health:
     """Proves changed nodes from outside.
 
     Args:
-        ports: the nodes, the API server and the clock.
         settle: how many seconds a node must stay as it should be.
         stop: set when the run is to end; whatever is waited for then is given up.
     """

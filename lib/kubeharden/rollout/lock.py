@@ -63,8 +63,6 @@ class Lock:
     """The lock of one cluster, for one run.
 
     Args:
-        run: the run's id.
-        emit: called when the lock is acquired.
         duration: how many seconds it holds without being renewed.
         renew: every how many seconds it is renewed.
     """
@@ -179,11 +177,7 @@ class Lock:
                 return  # somebody took it over meanwhile: it is theirs now
 
     def _check_left_over(self, there: Mapping[str, Any], holder: Holder) -> None:
-        """Return where nobody renews it any more.
-
-        Raises:
-            LockedError: somebody does.
-        """
+        """Return where nobody renews it any more; a LockedError says who does."""
         if holder.is_gone:
             return
         if not holder.is_late(self.clock.now()):

@@ -16,7 +16,6 @@ def batches(nodes: Sequence[NodeFacts], wanted: Sequence[str], size: int) -> lis
 
     Args:
         nodes: all of them, in the inventory's order.
-        wanted: the names of those to change.
         size: how many workers at a time.
     """
     chosen = [node for node in nodes if node.name in set(wanted)]

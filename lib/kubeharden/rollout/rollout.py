@@ -70,7 +70,6 @@ class Rollout:
     """Applies plans to one cluster, as one run.
 
     Args:
-        ports: the nodes, the API server and the clock.
         emit: called with what happens, from the threads of the nodes too.
     """
 

@@ -61,11 +61,7 @@ class Kind(Generic[R]):
         return self.name
 
     def check(self, inventory: Inventory) -> None:
-        """Check the parameters against the inventory.
-
-        Raises:
-            ParameterError: they do not fit.
-        """
+        """Check the parameters against the inventory; those that do not fit are a ParameterError."""
 
     def choose(self, inventory: Inventory) -> tuple[str, ...]:  # noqa: ARG002 - the signature of a kind
         """Return the names of the nodes of the inventory that the run leaves alone.
@@ -91,19 +87,11 @@ class Kind(Generic[R]):
         return Pace(settle=inventory.settle_seconds)
 
     def rights(self, version: str) -> Sequence[Right]:  # noqa: ARG002 - the signature of a kind
-        """Return the rights on the API that it may need in mode apply, besides reading and those of a rollout.
-
-        Args:
-            version: of the API server.
-        """
+        """Return the rights on an API of this version that it may need in mode apply, besides those of every run."""
         return ()
 
     def make_plan(self, facts: Facts, backup: Backup) -> Plan:  # noqa: ARG002 - the signature of a kind
-        """Return the plan for the cluster as it is.
-
-        Raises:
-            KubehardenError: there is none.
-        """
+        """Return the plan for the cluster as it is; where there is none, raise a KubehardenError."""
         raise KubehardenError(f"{self.name} plans nothing: it only looks")
 
     def pieces(self, part: Plan) -> Iterable[Plan]:
@@ -171,11 +159,7 @@ AnyKind = Kind[Any]
 
 
 def check_step(step: str, kind: AnyKind) -> None:
-    """Refuse the name of a step that there is in no run.
-
-    Raises:
-        ParameterError: it is one.
-    """
+    """Refuse the name of a step that there is in no run, with a ParameterError."""
     known = list(dict.fromkeys((*kind.steps, *names())))
     if step not in known:
         close = difflib.get_close_matches(str(step), known, 1)
@@ -184,11 +168,7 @@ def check_step(step: str, kind: AnyKind) -> None:
 
 
 def check_parameters(began: RunParameters, now: RunParameters) -> None:
-    """Refuse to go on where a parameter was changed after the run began: the record says with which it did.
-
-    Raises:
-        ParameterError: one was.
-    """
+    """Refuse (ParameterError) to go on with other parameters than those the run began with, which its record says."""
     if changed := changed_parameters(began, now):
         lines = "\n".join(f"  {line}" for line in changed)
         raise ParameterError(
@@ -198,11 +178,7 @@ def check_parameters(began: RunParameters, now: RunParameters) -> None:
 
 
 def check_window(parameters: ChangeParameters, now: datetime) -> None:
-    """Refuse to change anything outside the planned window.
-
-    Raises:
-        WindowError: it is not in the window.
-    """
+    """Refuse, with a WindowError, to change anything outside the planned window."""
     if not parameters.window or parameters.outside_window:
         return
     window = Window.parse(parameters.window)

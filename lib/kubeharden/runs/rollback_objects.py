@@ -42,13 +42,9 @@ class ObjectsBack:
     """Plans what puts objects back.
 
     Args:
-        vouched: whether somebody vouches for the record.
         accepted: the objects that may be changed although nobody does.
         later: returns the runs after this one, the newest first.
         refused: gets those that are not put back, with the reason.
-
-    Attributes:
-        changes: what puts them back.
     """
 
     def __init__(
@@ -223,11 +219,7 @@ def _restore(
 
 
 def _whole(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return what is to be written, if the redaction took nothing out of it.
-
-    Raises:
-        ChangedSinceError: it did.
-    """
+    """Return what is to be written; ChangedSinceError where the redaction took something out of it."""
     if not is_whole(json.dumps(manifest, ensure_ascii=False)):
         raise ChangedSinceError("the record has it without its secrets: put it back by hand")
     return manifest

@@ -58,7 +58,6 @@ def rollback_plan(
     the use of policies. What else it asks for, somebody must have named: nothing but the record says how it was.
 
     Args:
-        facts: how everything is now.
         backup: for contents that the record has redacted, or that nobody vouches for.
         steps: those to put back, in the order in which that is done.
         accepted: the objects that may be changed although nobody vouches for the record.

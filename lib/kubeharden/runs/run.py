@@ -245,11 +245,7 @@ class Run:
         return plan, words
 
     def _ask(self, plan: Plan, step: str) -> None:
-        """Ask the person who is there whether a step is to be carried out; where nobody is, it is.
-
-        Raises:
-            StoppedError: they did not agree.
-        """
+        """Ask the person who is there whether a step is to be carried out: StoppedError where they do not agree."""
         if not self.person.is_there:
             return
         part = plan.of(step)
@@ -266,12 +262,7 @@ class Run:
             )
 
     def show_again(self, verb: str, *steps: str) -> None:
-        """Show the results of this run again, where a verb that changes something is called and refused.
-
-        Args:
-            verb: its name.
-            steps: those that it was called for; none for all.
-        """
+        """Show the results of this run, or of these steps, again, where a verb that changes is refused."""
         view = self._results.view(*steps)
         if verb in CHANGING and view.blocks:
             show(view, self.redactor)
@@ -398,22 +389,14 @@ class Run:
 
     @property
     def facts(self) -> Facts:
-        """The facts of the last look.
-
-        Raises:
-            KubehardenError: nothing has been looked at yet.
-        """
+        """The facts of the last look; a KubehardenError before the first."""
         if self._facts is None:
             raise KubehardenError("nothing has been looked at yet: run the cell with run.look() first")
         return self._facts
 
     @property
     def current_plan(self) -> Plan:
-        """The last plan.
-
-        Raises:
-            KubehardenError: there is none yet.
-        """
+        """The last plan; a KubehardenError before the first."""
         if self._plan is None:
             raise KubehardenError("there is no plan yet: run the cell with run.plan() first")
         return self._plan

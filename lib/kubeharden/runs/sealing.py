@@ -21,11 +21,7 @@ SAVE_SECONDS, POLL_SECONDS = 180, 0.5  # JupyterLab saves by itself every two mi
 
 
 class OpenNotebook:
-    """The notebook that a run is made in, as far as Jupyter says which file that is; papermill does not.
-
-    Args:
-        folder: the run's folder.
-    """
+    """The notebook that a run is made in, as far as Jupyter says which file that is; papermill does not."""
 
     def __init__(self, run: str, folder: Path) -> None:
         self.run, self.folder = run, folder
@@ -61,9 +57,6 @@ class OpenNotebook:
 
     def seal(self, wait: Callable[[float], None]) -> Sealed:
         """Seal the run with this notebook once it is saved.
-
-        Args:
-            wait: lets some seconds pass.
 
         Raises:
             RecordError: the run is not finished, the notebook is not saved in time, there is no key to sign with, or

@@ -112,7 +112,6 @@ def _open(kind: AnyKind, *, watched: bool) -> Iterator[tuple[Inventory, OpenClus
     """Open the inventory; a rehearsal that was started for it ends again if what follows fails.
 
     Args:
-        kind: the run, with its parameters.
         watched: whether a person is there, who goes on with their rehearsal after a restart.
     """
     p, rehearsal = kind.parameters, None
@@ -185,11 +184,7 @@ def records(namespace: Mapping[str, Any]) -> Records:
 
 
 def _approval(kind: AnyKind, inventory: Inventory) -> Approval | None:
-    """Return the approval that this run has; None in mode plan without one.
-
-    Raises:
-        ApprovalError: it is missing, or does not count.
-    """
+    """Return the approval that this run has; None in mode plan without one, else an ApprovalError."""
     p = kind.parameters
     if not isinstance(p, ChangeParameters):
         return None

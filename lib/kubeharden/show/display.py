@@ -87,8 +87,6 @@ class Bars:
     The numbers are the text alternative of the bars, and the parts of a bar differ in shape as well as in colour.
 
     Attributes:
-        title: what is counted.
-        label: heading of the first column.
         parts: name of each part of a bar, three at the most.
         rows: label of each bar, and the size of its parts.
     """
@@ -132,7 +130,6 @@ class View:
     """The output of a verb of the runbook. A notebook displays it, ``print`` shows it as text.
 
     Attributes:
-        blocks: its parts, from the top.
         redactor: takes secrets out of the blocks; without the run's redactor, only those that it knows by their form.
         watched: whether a person looks at it while the run goes on: then its first diffs are open.
     """

@@ -27,12 +27,6 @@ class Progress:
     Where a person watches, it is one table with the state of each change, and the picture of the step. Anywhere else,
     as under papermill, it is a line for each state and result, and the table at the end: ``papermill --log-output``
     logs a line when it comes, and nothing that replaces an output. Nodes tell their states from threads of their own.
-
-    Args:
-        redactor: takes the secrets out.
-        watched: whether a person watches.
-        total: how many changes there are to carry out.
-        clock: says when what happens does.
     """
 
     def __init__(self, redactor: Redactor, *, watched: bool, total: int, clock: Clock) -> None:

@@ -33,10 +33,8 @@ def run_page(folder: Path, verdict: Verdict | None, more: View, redactor: Redact
     """Return the page of one run: its first page, and all that it did.
 
     Args:
-        folder: the run's folder.
         verdict: the verdict on it; None where it was not verified.
         more: what comes after the verdict.
-        redactor: takes the secrets out.
 
     Raises:
         RecordError: it cannot be read.
@@ -49,11 +47,7 @@ def run_page(folder: Path, verdict: Verdict | None, more: View, redactor: Redact
 
 
 def comparison_page(one: Path, other: Path, redactor: Redactor) -> str:
-    """Return the page of two runs side by side.
-
-    Raises:
-        RecordError: one of them cannot be read.
-    """
+    """Return the page of two runs side by side; a RecordError names one that cannot be read."""
     view = names_on_lines(comparison_view(one.name, other.name, compare_runs(one, other)))
     head = tag("h1", "Two runs side by side"), tag("p", f"{one.name}, and {other.name}")
     return document(f"{one.name}, {other.name}", *head, _html(view, redactor))
@@ -65,7 +59,6 @@ def write_register(parent: Path, signers: Signers | None, ca: bytes | None, reda
     Args:
         signers: whose signatures count; None where that is not known.
         ca: the certificates of time-stamp authorities that count, as for ``verify``.
-        redactor: takes the secrets out.
 
     Raises:
         ParameterError: there is an ``index.html`` of somebody else.

@@ -58,8 +58,6 @@ def ending_view(
     """Sum up the run, with the diffs of what was changed (in mode plan: of what would be).
 
     Args:
-        plan: the whole plan, the last one of the run.
-        mode: ``apply`` or ``plan``.
         changed: the parts of plans that the run carried out, of this plan or an earlier one.
         left: the steps with changes that were not, or not all, carried out.
         failed: the subjects that failed and are not repaired: objects, services on nodes.
@@ -79,7 +77,6 @@ def record_message(folder: Path, notebook: Path | None) -> Message:
     """Name the folder of the record, and what seals it.
 
     Args:
-        folder: of the run.
         notebook: the file of the notebook; None where it is not known, as under papermill.
     """
     command = shlex.join(["kubeharden", "seal", str(folder), str(notebook or "NOTEBOOK")])

@@ -14,11 +14,7 @@ from kubeharden.plan.events import (
 
 
 class States:
-    """The changes of one step that are not over, and how many are.
-
-    Args:
-        total: how many changes the step has.
-    """
+    """The changes of one step that are not over, and how many are."""
 
     def __init__(self, total: int) -> None:
         self.total, self.over = total, 0
@@ -30,7 +26,6 @@ class States:
         """Take an event; return the subjects that it changes, each with its new state.
 
         Args:
-            event: any event of a run.
             at: when, in seconds of any clock.
         """
         if isinstance(event, Started) and event.node:

@@ -21,9 +21,7 @@ class Row:
     """A run in the register.
 
     Attributes:
-        entry: the run.
         verdict: the verdict on it; None where nobody says whose signatures count.
-        page: the path of its page.
         links: other pages about it: what they are called, and their paths.
     """
 

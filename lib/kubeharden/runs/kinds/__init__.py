@@ -14,11 +14,7 @@ KINDS: tuple[type[Kind[Any]], ...] = (Harden, Rollback, UpgradeReadiness)
 
 
 def kind_named(name: str) -> type[Kind[Any]]:
-    """Return the kind of run with this name.
-
-    Raises:
-        ParameterError: there is none.
-    """
+    """Return the kind of run with this name; a ParameterError says that there is none."""
     for kind in KINDS:
         if kind.name == name:
             return kind

@@ -100,11 +100,7 @@ class Harden(ChangeKind[Parameters]):
 
 
 def _own_profile(text: str) -> Profile | None:
-    """Return the profile that a path names; None for the name of one that is shipped.
-
-    Raises:
-        ParameterError: it cannot be read, or is wrong.
-    """
+    """Return the profile that a path names, or raise a ParameterError; None for the name of one that is shipped."""
     if not is_own_profile(text):
         return None
     path = find(text)
