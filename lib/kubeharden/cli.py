@@ -29,7 +29,7 @@ from kubeharden.records.signature import Signers, chosen_signers, if_known
 from kubeharden.records.timestamp import find_authority, find_certificates
 from kubeharden.records.verify import Verdict, verify, verify_folder
 from kubeharden.redaction import Redactor
-from kubeharden.show.display import BAD, Message, View
+from kubeharden.show.display import Message, View
 from kubeharden.show.records_view import (
     comparison_view,
     names_on_lines,
@@ -298,7 +298,6 @@ def _records(given: argparse.Namespace) -> int:
         _print_json([_entry_json(entry, verdicts) for entry in entries])
     else:
         view = register_view(entries, verdicts)
-        view.add(*(Message(f"{entry.run}: {text}", BAD) for entry in entries for text in entry.wrong))
         if verdicts is not None:
             view.add(Message(f"Signatures that count: {one_line(words)}"))
         _print_view(given, view)

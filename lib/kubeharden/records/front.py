@@ -90,7 +90,7 @@ def front_of(record: Mapping[str, Any]) -> Front:
         run=record["run"],
         result=record["result"],
         kind=RESULTS.get(record["result"], BAD),
-        rows=tuple(_rows(record)),
+        rows=_rows(record),
         steps=steps,
         grid=tuple(_few(_grid(record, steps))),
     )
@@ -104,35 +104,30 @@ def not_ready_of(change: Mapping[str, Any]) -> float | None:
     return seconds
 
 
-def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    change, who, plan = record["change"], record["who"] or {}, record["plan"]
-    yield "Change", " · ".join(filter(None, (change["id"], change.get("kind")))) or NOTHING
-    yield "Reason", change["reason"] or NOTHING
-    if change.get("risk"):
-        yield "Risk", change["risk"]
-    if change.get("requester"):
-        yield "Requested by", change["requester"]
-    yield "Carried out by", _who(who)
-    if record["kubernetes_user"]:
-        yield "Kubernetes user", record["kubernetes_user"]
+def _rows(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    change, plan = record["change"], record["plan"]
     keys = sorted({login["key"] for login in record["logins"].values() if login["key"]})
-    yield "SSH keys used", ", ".join(keys) or "–"
-    yield "Approved by", _approval(record)
-    yield "From, to (UTC)", f"{_second(record['started'])} to {_second(record['ended'])}"
-    if change.get("window"):
-        yield "Planned window", _window(change["window"], record["changes"])
-    if change.get("test"):
-        yield "Tried before", evidence_words(change["test"])
-    if change.get("back_out"):
-        yield "Back-out", _back_out(change["back_out"])
-    yield "Cluster", f"{record['cluster']}, API server {record['api_server'] or '?'}"
-    yield "Mode, steps", f"{record['mode']}: {', '.join(record['steps']) or '–'}"
-    yield "Plan", plan["digest"] or "–"
-    if plan["refused"]:
-        yield "Refused", "; ".join(plan["refused"])
-    if record["errors"]:
-        yield "Error", record["errors"][-1]["message"]
-    yield "kubeharden", _versions(record["versions"] or {})
+    rows = (
+        ("Change", " · ".join(filter(None, (change["id"], change.get("kind")))) or NOTHING),
+        ("Reason", change["reason"] or NOTHING),
+        ("Risk", change.get("risk")),
+        ("Requested by", change.get("requester")),
+        ("Carried out by", _who(record["who"] or {})),
+        ("Kubernetes user", record["kubernetes_user"]),
+        ("SSH keys used", ", ".join(keys) or "–"),
+        ("Approved by", _approval(record)),
+        ("From, to (UTC)", f"{_second(record['started'])} to {_second(record['ended'])}"),
+        ("Planned window", change.get("window") and _window(change["window"], record["changes"])),
+        ("Tried before", change.get("test") and evidence_words(change["test"])),
+        ("Back-out", change.get("back_out") and _back_out(change["back_out"])),
+        ("Cluster", f"{record['cluster']}, API server {record['api_server'] or '?'}"),
+        ("Mode, steps", f"{record['mode']}: {', '.join(record['steps']) or '–'}"),
+        ("Plan", plan["digest"] or "–"),
+        ("Refused", "; ".join(plan["refused"])),
+        ("Error", record["errors"][-1]["message"] if record["errors"] else ""),
+        ("kubeharden", _versions(record["versions"] or {})),
+    )
+    return tuple((name, text) for name, text in rows if text)
 
 
 def _who(who: Mapping[str, Any]) -> str:

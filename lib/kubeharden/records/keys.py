@@ -24,6 +24,7 @@ from pathlib import Path
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from kubeharden.edges.programs import run
 from kubeharden.errors import ApprovalError, RecordError
 from kubeharden.inputs.project import wrong_path
 from kubeharden.records.reader import MIB, one_line, read_path
@@ -319,22 +320,13 @@ def _of_git(name: str) -> str:
 
 def _git(*words: str) -> str:
     """Return what ``git config`` prints, elsewhere than in the working folder: an include may depend on it."""
-    return _run(["git", "config", *words], {"GIT_DIR": os.devnull}, "/")
+    return _run(["git", "config", *words], {"GIT_DIR": os.devnull}, Path("/"))
 
 
-def _run(words: list[str], env: dict[str, str] | None = None, folder: str | None = None) -> str:
+def _run(words: list[str], env: dict[str, str] | None = None, folder: Path | None = None) -> str:
     """Return what a program prints; nothing where it fails, is not there, or does not answer."""
     try:
-        done = subprocess.run(
-            words,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=SECONDS,
-            check=False,
-            cwd=folder,
-            start_new_session=True,
-            env={**os.environ, **(env or {})},
-        )
+        done = run(words, SECONDS, folder=folder, environment={**os.environ, **(env or {})})
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.decode(errors="replace") if done.returncode == 0 else ""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden import __version__
+from kubeharden.edges.programs import run
 
 # What a run goes through, besides kubeharden itself and Python.
 PACKAGES = ("papermill", "fabric", "paramiko", "kubernetes", "ipykernel", "jupyterlab")
@@ -85,9 +86,7 @@ def _checkout(folder: Path) -> tuple[str, bool | None]:
 
 def _git(folder: Path, *words: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", folder, *words], capture_output=True, text=True, timeout=GIT_SECONDS, check=False
-        )
+        done = run(["git", "-C", str(folder), *words], GIT_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout if done.returncode == 0 else None
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None

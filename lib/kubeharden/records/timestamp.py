@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from kubeharden.edges.http_post import post
+from kubeharden.edges.programs import run
 from kubeharden.errors import KubehardenError, ParameterError, RecordError
 from kubeharden.inputs.project import wrong_path
 from kubeharden.records.reader import MIB, SIGNATURE_LIMIT, one_line, read_path
@@ -158,13 +159,10 @@ def _folder(contents: dict[str, bytes]) -> Iterator[Path]:
 
 def _openssl(*words: str | Path) -> subprocess.CompletedProcess[bytes]:
     try:
-        return subprocess.run(
-            ["openssl", *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=PROGRAM_SECONDS,
-            env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
+        return run(
+            ["openssl", *map(str, words)],
+            PROGRAM_SECONDS,
+            environment={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
         )
     except subprocess.TimeoutExpired:
         raise RecordError(f"openssl has not answered within {PROGRAM_SECONDS} s") from None

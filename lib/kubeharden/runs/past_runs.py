@@ -20,7 +20,7 @@ from kubeharden.records.signature import if_known, named_signers
 from kubeharden.records.verify import Verdict, verify
 from kubeharden.redaction import Redactor
 from kubeharden.runs.verb import verb
-from kubeharden.show.display import BAD, GOOD, Message, View
+from kubeharden.show.display import GOOD, Message, View
 from kubeharden.show.records_view import comparison_view, files_view, names_on_lines, register_view, run_view
 
 VERIFIED_AT_MOST = 200  # runs of one list; each costs some 10 ms
@@ -66,7 +66,6 @@ class Records:
     def list(self) -> View:
         """Show the runs that match, the newest first, each with the verdict on its seal."""
         view = register_view(self.entries, self._verdicts(self.entries[:VERIFIED_AT_MOST]))
-        view.add(*(Message(f"{entry.run}: {text}", BAD) for entry in self.entries for text in entry.wrong))
         if len(self.entries) > VERIFIED_AT_MOST:
             view.add(
                 Message(f"The newest {VERIFIED_AT_MOST} were verified; kubeharden verify takes them all.")

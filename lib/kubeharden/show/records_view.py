@@ -45,7 +45,7 @@ def register_view(entries: Sequence[Entry], verdicts: Mapping[str, Verdict] | No
         view.add(
             *(Message(f"{verdict.folder.name}: {text}", BAD) for text in verdict.wrong if verdict.sealed)
         )
-    return view
+    return view.add(*(Message(f"{entry.run}: {text}", BAD) for entry in entries for text in entry.wrong))
 
 
 def run_view(
