@@ -165,21 +165,15 @@ def end_of_document(text: str, source: str, raises: type[KubehardenError]) -> in
 
 @dataclass(frozen=True)
 class Scalar:
-    """A scalar in a YAML text, and where it stands.
+    """A scalar in a YAML text, and where it stands."""
 
-    Attributes:
-        path: the names of the mappings that it is in, with dots; one that has a dot of its own stands in quotes. A list
-            has no name.
-        value: as text; empty for null.
-        start: where it begins, with its quotes.
-        is_key: whether it is the name of a field.
-    """
-
+    # The names of the mappings that it is in, with dots; one that has a dot of its own stands in quotes. A
+    # list has no name.
     path: str
-    value: str
-    start: int
+    value: str  # as text; empty for null
+    start: int  # where it begins, with its quotes
     end: int
-    is_key: bool = False
+    is_key: bool = False  # whether it is the name of a field
 
 
 def scalars_of(text: str, source: str, raises: type[KubehardenError]) -> list[Scalar]:

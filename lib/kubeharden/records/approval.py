@@ -28,21 +28,14 @@ _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
 @dataclass(frozen=True)
 class Approval:
-    """An approval as it was given, before any plan is held against it.
+    """An approval as it was given, before any plan is held against it."""
 
-    Attributes:
-        plan: the digest of the plan that was approved.
-        how: ``approved_plan``, or ``signature``.
-        approver: as the file of approvers calls them; without a signature, as the run was told, or empty.
-        key: ``SHA256:…`` of the key that signed; empty without a signature.
-        content: the plan that was approved, where it is known.
-    """
-
-    plan: str
-    how: str
+    plan: str  # the digest of the plan that was approved
+    how: str  # ``approved_plan``, or ``signature``
+    # As the file of approvers calls them; without a signature, as the run was told, or empty.
     approver: str = ""
-    key: str = ""
-    content: Mapping[str, Any] | None = None
+    key: str = ""  # ``SHA256:…`` of the key that signed; empty without a signature
+    content: Mapping[str, Any] | None = None  # the plan that was approved, where it is known
 
 
 def find_approval(

@@ -35,35 +35,20 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 @dataclass(frozen=True)
 class Seal:
-    """The seal of a run; the signature covers it.
+    """The seal of a run; the signature covers it."""
 
-    Attributes:
-        run: the name of the run.
-        sealed: when, UTC, ``2026-11-24T13:18:42Z``.
-        number: its place in the chain of the folder that it was sealed in, from 1 on.
-        previous: name of the run sealed before it there; empty for the first.
-        previous_digest: SHA-256 of that run's ``record.json``.
-        unsealed: the runs that lay there unsealed at that time.
-        files: SHA-256 of every other file of the folder, by path.
-        lines: how many whole lines the journal had.
-        last_line: SHA-256 of the last of them.
-        notebook: whether the executed notebook is among the files.
-        key: the key that signed, ``ssh-ed25519 SHA256:…``.
-        authority: the URL of the authority whose time stamp lies beside the seal; empty without one.
-    """
-
-    run: str
-    sealed: str
-    number: int
-    previous: str
-    previous_digest: str
-    unsealed: tuple[str, ...]
-    files: Mapping[str, str]
-    lines: int
-    last_line: str
-    notebook: bool
-    key: str
-    authority: str = ""
+    run: str  # the name of the run
+    sealed: str  # when, UTC, ``2026-11-24T13:18:42Z``
+    number: int  # its place in the chain of the folder that it was sealed in, from 1 on
+    previous: str  # name of the run sealed before it there; empty for the first
+    previous_digest: str  # SHA-256 of that run's ``record.json``
+    unsealed: tuple[str, ...]  # the runs that lay there unsealed at that time
+    files: Mapping[str, str]  # SHA-256 of every other file of the folder, by path
+    lines: int  # how many whole lines the journal had
+    last_line: str  # SHA-256 of the last of them
+    notebook: bool  # whether the executed notebook is among the files
+    key: str  # the key that signed, ``ssh-ed25519 SHA256:…``
+    authority: str = ""  # the URL of the authority whose time stamp lies beside the seal; empty without one
 
     def as_json(self) -> dict[str, Any]:
         """As it stands in ``record.json``, under ``seal``; without a time stamp, in the form of earlier versions."""

@@ -16,15 +16,10 @@ from kubeharden.records.verify import verify
 
 @dataclass(frozen=True)
 class Evidence:
-    """The evidence for a record.
+    """The evidence for a record."""
 
-    Attributes:
-        vouched: somebody whose signature counts has sealed it, and it is as it was then.
-        words: what is known of it, as a sentence without its subject.
-    """
-
-    vouched: bool
-    words: str
+    vouched: bool  # somebody whose signature counts has sealed it, and it is as it was then
+    words: str  # what is known of it, as a sentence without its subject
 
 
 def evidence_of(past: PastRun, signers: str = "") -> Evidence:

@@ -179,25 +179,18 @@ class Record:
 
 @dataclass(frozen=True)
 class PastRun:
-    """A run as its folder tells it.
-
-    Attributes:
-        plan: the content of ``plan.json``; None where no plan was made.
-        files: what is kept of the nodes' files, in the order in which they were to be changed.
-        objects: what is kept of API objects, in that order.
-        problems: what is wrong with the folder, one sentence each; nothing, if all can be read.
-        running: whether the process that writes it has it open, on this machine.
-        digests: the SHA-256 of each file that this was read from, by name.
-    """
+    """A run as its folder tells it."""
 
     folder: Path
     run: str
     journal: Journal
-    plan: Mapping[str, Any] | None
+    plan: Mapping[str, Any] | None  # the content of ``plan.json``; None where no plan was made
+    # What is kept of the nodes' files, in the order in which they were to be changed.
     files: tuple[KeptFile, ...]
-    objects: tuple[KeptObject, ...]
-    problems: tuple[str, ...]
-    running: bool = False
+    objects: tuple[KeptObject, ...]  # what is kept of API objects, in that order
+    problems: tuple[str, ...]  # what is wrong with the folder, one sentence each; nothing, if all can be read
+    running: bool = False  # whether the process that writes it has it open, on this machine
+    # The SHA-256 of each file that this was read from, by name.
     digests: Mapping[str, str] = field(default_factory=dict)
 
     @property

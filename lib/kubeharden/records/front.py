@@ -37,21 +37,14 @@ _OBJECTS = "API objects"
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the grid.
+    """One row of the grid."""
 
-    Attributes:
-        name: the node, or the nodes that share the row.
-        states: what became of each step there; a key of ``SIGNS``.
-        counts: how many services or objects that is the state of.
-        not_ready: the seconds that the node was not Ready, the longest of several; None where nobody counted them.
-        nodes: how many nodes share this row.
-    """
-
-    name: str
-    states: tuple[str, ...]
-    counts: tuple[int, ...]
+    name: str  # the node, or the nodes that share the row
+    states: tuple[str, ...]  # what became of each step there; a key of ``SIGNS``
+    counts: tuple[int, ...]  # how many services or objects that is the state of
+    # The seconds that the node was not Ready, the longest of several; None where nobody counted them.
     not_ready: float | None = None
-    nodes: int = 1
+    nodes: int = 1  # how many nodes share this row
 
     def cells(self) -> list[str]:
         """Return the states in words, each with its sign, and with its number where several have it."""
@@ -63,17 +56,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Front:
-    """The first page of a record.
-
-    Attributes:
-        result: as ``summary.result_of`` says it, and ``kind``, which is ``good``, ``bad`` or ``open``.
-        rows: name and value of everything that takes one line.
-    """
+    """The first page of a record."""
 
     run: str
-    result: str
+    result: str  # as ``summary.result_of`` says it, and ``kind``, which is ``good``, ``bad`` or ``open``
     kind: str
-    rows: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[str, str], ...]  # name and value of everything that takes one line
     steps: tuple[str, ...]
     grid: tuple[Row, ...]
 

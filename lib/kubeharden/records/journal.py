@@ -105,18 +105,13 @@ class JournalWriter:
 
 @dataclass(frozen=True)
 class Journal:
-    """The content of a journal.
+    """The content of a journal."""
 
-    Attributes:
-        lines: the whole ones, each as it was written, in their order.
-        events: those of them that this version knows.
-        problems: what is wrong with it, one sentence each: lines changed, dropped, swapped, or not readable.
-        torn: the text after the last newline; a run that was killed while it wrote leaves it. Empty as a rule.
-    """
-
-    lines: tuple[dict[str, Any], ...]
-    events: tuple[Event, ...] = ()
+    lines: tuple[dict[str, Any], ...]  # the whole ones, each as it was written, in their order
+    events: tuple[Event, ...] = ()  # those of them that this version knows
+    # What is wrong with it, one sentence each: lines changed, dropped, swapped, or not readable.
     problems: tuple[str, ...] = ()
+    # The text after the last newline; a run that was killed while it wrote leaves it. Empty as a rule.
     torn: str = ""
 
 

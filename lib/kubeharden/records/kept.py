@@ -20,26 +20,19 @@ _MODE, _OWNER = re.compile(r"[0-7]{1,4}"), re.compile(r"[^\s:-][^\s:]*")
 
 @dataclass(frozen=True)
 class KeptFile:
-    """A file on a node that a run meant to change.
-
-    Attributes:
-        mode: octal text such as ``644``, as it was to be; with ``owner`` and ``group``.
-        before: SHA-256 of the content that it had, or ``absent``.
-        after: SHA-256 of the content that it was to have.
-        redacted: a secret was taken out of what is kept of it, before or after.
-        before_mode: what it was before, like ``before_owner`` and ``before_group``; empty where there was no file.
-    """
+    """A file on a node that a run meant to change."""
 
     node: str
     service: str
     step: str
     path: str
-    mode: str
+    mode: str  # octal text such as ``644``, as it was to be; with ``owner`` and ``group``
     owner: str
     group: str
-    before: str
-    after: str
-    redacted: bool
+    before: str  # SHA-256 of the content that it had, or ``absent``
+    after: str  # SHA-256 of the content that it was to have
+    redacted: bool  # a secret was taken out of what is kept of it, before or after
+    # What it was before, like ``before_owner`` and ``before_group``; empty where there was no file.
     before_mode: str = ""
     before_owner: str = ""
     before_group: str = ""

@@ -31,35 +31,24 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d(T\d\d(:\d\d(:\d\d)?)?)?")
 
 @dataclass(frozen=True)
 class Entry:
-    """One run in the register.
+    """One run in the register."""
 
-    Attributes:
-        folder: where it is.
-        started: UTC, like ``ended``, the time of its last event.
-        who: ``login@host``, and who they were before they became root.
-        users: every name that the run knows its operator by: login, ``SUDO_USER``, the Kubernetes user.
-        nodes: those that something was done to; in a run that did nothing, those that it looked at.
-        subjects: what was begun: ``kubelet on n1``, ``PodSecurityPolicy privileged``.
-        result: as ``summary.result_of`` says it.
-        failed: what failed or was put back, and was not repaired in the same run.
-        sealed: whether it bears a seal; whether the seal holds is another question.
-        wrong: what is wrong with its journal, one sentence each.
-    """
-
-    folder: Path
-    started: str
+    folder: Path  # where it is
+    started: str  # UTC, like ``ended``, the time of its last event
     ended: str
-    who: str
+    who: str  # ``login@host``, and who they were before they became root
+    # Every name that the run knows its operator by: login, ``SUDO_USER``, the Kubernetes user.
     users: tuple[str, ...]
     cluster: str
     change_id: str
     mode: str
+    # Those that something was done to; in a run that did nothing, those that it looked at.
     nodes: tuple[str, ...]
-    subjects: tuple[str, ...]
-    result: str
-    failed: tuple[str, ...]
-    sealed: bool
-    wrong: tuple[str, ...] = ()
+    subjects: tuple[str, ...]  # what was begun: ``kubelet on n1``, ``PodSecurityPolicy privileged``
+    result: str  # as ``summary.result_of`` says it
+    failed: tuple[str, ...]  # what failed or was put back, and was not repaired in the same run
+    sealed: bool  # whether it bears a seal; whether the seal holds is another question
+    wrong: tuple[str, ...] = ()  # what is wrong with its journal, one sentence each
 
     @property
     def run(self) -> str:
@@ -71,22 +60,15 @@ class Entry:
 class Wanted:
     """A filter of runs; what is empty matches every run.
 
-    Attributes:
-        node: a node that something was done to, or was looked at by a run that did nothing.
-        about: part of what was begun, such as ``PodSecurityPolicy`` or ``kubelet on n1``.
-        user: a login, a ``SUDO_USER`` or a Kubernetes user.
-        since: the first day, or time, UTC: ``2026-11-01`` or ``2026-11-01T08:30``.
-        until: the last one, itself included.
-
     Raises:
         ParameterError: ``since`` or ``until`` is not such a time.
     """
 
-    node: str = ""
-    about: str = ""
-    user: str = ""
-    since: str = ""
-    until: str = ""
+    node: str = ""  # a node that something was done to, or was looked at by a run that did nothing
+    about: str = ""  # part of what was begun, such as ``PodSecurityPolicy`` or ``kubelet on n1``
+    user: str = ""  # a login, a ``SUDO_USER`` or a Kubernetes user
+    since: str = ""  # the first day, or time, UTC: ``2026-11-01`` or ``2026-11-01T08:30``
+    until: str = ""  # the last one, itself included
 
     def __post_init__(self) -> None:
         for name in ("since", "until"):
@@ -162,19 +144,14 @@ class FileDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The differences between two runs; of runs on two clusters, neither changes nor files are compared.
+    """The differences between two runs; of runs on two clusters, neither changes nor files are compared."""
 
-    Attributes:
-        clusters: the names of the clusters, where they are two.
-        facts: name, in the one, in the other: whatever differs of who, how and with what they ran.
-        changes: subject, what became of it in the one and in the other; empty where it was not begun.
-        files: what the one left on the nodes, against what the other did.
-    """
-
-    clusters: tuple[str, ...]
+    clusters: tuple[str, ...]  # the names of the clusters, where they are two
+    # Name, in the one, in the other: whatever differs of who, how and with what they ran.
     facts: tuple[tuple[str, str, str], ...]
+    # Subject, what became of it in the one and in the other; empty where it was not begun.
     changes: tuple[tuple[str, str, str], ...]
-    files: tuple[FileDifference, ...]
+    files: tuple[FileDifference, ...]  # what the one left on the nodes, against what the other did
 
 
 def compare_runs(one: Path, other: Path) -> Comparison:

@@ -40,17 +40,11 @@ _MAGIC = b"SSHSIG\x00\x00\x00\x01"  # and version 1: PROTOCOL.sshsig, section 3
 
 @dataclass(frozen=True)
 class Signers:
-    """The signers whose signatures count.
+    """The signers whose signatures count."""
 
-    Attributes:
-        path: a file in the format of allowed signers.
-        principal: the one principal in it, where that is known already; it saves a look for it.
-        words: whose signatures those are, and who says so.
-    """
-
-    path: Path
-    principal: str = ""
-    words: str = ""
+    path: Path  # a file in the format of allowed signers
+    principal: str = ""  # the one principal in it, where that is known already; it saves a look for it
+    words: str = ""  # whose signatures those are, and who says so
 
 
 def sign(path: Path, key: Path, *, may_ask: bool = False, namespace: str = NAMESPACE) -> Path:

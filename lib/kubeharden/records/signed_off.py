@@ -28,23 +28,14 @@ from kubeharden.records.signature import (
 
 @dataclass(frozen=True)
 class SignOff:
-    """A sign-off as it lies in a record.
+    """A sign-off as it lies in a record."""
 
-    Attributes:
-        run: the name of the run.
-        record: SHA-256 of its ``record.json``.
-        result: the result that was seen, as the record has it.
-        words: what the person says of it.
-        time: when, UTC, ``2026-11-24T13:18:42Z``.
-        key: the key that signs, ``ssh-ed25519 SHA256:…``.
-    """
-
-    run: str
-    record: str
-    result: str
-    words: str
-    time: str
-    key: str
+    run: str  # the name of the run
+    record: str  # SHA-256 of its ``record.json``
+    result: str  # the result that was seen, as the record has it
+    words: str  # what the person says of it
+    time: str  # when, UTC, ``2026-11-24T13:18:42Z``
+    key: str  # the key that signs, ``ssh-ed25519 SHA256:…``
 
 
 @dataclass(frozen=True)

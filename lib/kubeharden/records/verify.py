@@ -35,29 +35,20 @@ from kubeharden.records.stamp import judge_stamp
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on one run.
-
-    Attributes:
-        sealed: when it was sealed, UTC; empty if it was not.
-        signer: whose signature it bears, as the allowed signers call them; empty if nobody's that counts.
-        key: the key that the record says it was signed with.
-        wrong: what is wrong, one sentence each.
-        notes: what could not be looked at, and why.
-        files: the SHA-256 of each file as its seal has it, by path.
-        stamped: the time that a time-stamp authority vouches for, UTC; empty without one.
-        signed_off: who has signed off its result, and what they said; empty if nobody has.
-        rehearsal: it is a rehearsal that nobody has sealed: there is nothing to vouch for, and nothing wrong.
-    """
+    """The verdict on one run."""
 
     folder: Path
-    sealed: str = ""
+    sealed: str = ""  # when it was sealed, UTC; empty if it was not
+    # Whose signature it bears, as the allowed signers call them; empty if nobody's that counts.
     signer: str = ""
-    key: str = ""
-    wrong: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    key: str = ""  # the key that the record says it was signed with
+    wrong: tuple[str, ...] = ()  # what is wrong, one sentence each
+    notes: tuple[str, ...] = ()  # what could not be looked at, and why
+    # The SHA-256 of each file as its seal has it, by path.
     files: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
-    stamped: str = ""
-    signed_off: str = ""
+    stamped: str = ""  # the time that a time-stamp authority vouches for, UTC; empty without one
+    signed_off: str = ""  # who has signed off its result, and what they said; empty if nobody has
+    # It is a rehearsal that nobody has sealed: there is nothing to vouch for, and nothing wrong.
     rehearsal: bool = False
 
     @property

@@ -12,14 +12,11 @@ Span = tuple[int, int]
 
 @dataclass
 class Secrets:
-    """The values that may be secret in something that was read.
+    """The values that may be secret in something that was read."""
 
-    Attributes:
-        values: texts that are withheld wherever they stand; short ones where they are words of their own.
-        harmless: words that are known to be harmless; a value that is one of them stays.
-    """
-
+    # Texts that are withheld wherever they stand; short ones where they are words of their own.
     values: set[str] = field(default_factory=set)
+    # Words that are known to be harmless; a value that is one of them stays.
     harmless: set[str] = field(default_factory=set)
 
     def allow(self, text: str) -> None:

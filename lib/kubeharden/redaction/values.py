@@ -46,19 +46,13 @@ LONGEST_REFERENCE = 4096  # characters
 
 @dataclass(frozen=True)
 class Value:
-    """A place in a text.
-
-    Attributes:
-        resume: where the text goes on: after the quote that ends it.
-        is_open: whether more of it may come, if the text goes on.
-        name: where the name begins.
-    """
+    """A place in a text."""
 
     start: int
     end: int
-    resume: int
-    is_open: bool = False
-    name: int = 0
+    resume: int  # where the text goes on: after the quote that ends it
+    is_open: bool = False  # whether more of it may come, if the text goes on
+    name: int = 0  # where the name begins
 
 
 def replace_values(

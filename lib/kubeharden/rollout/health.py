@@ -27,14 +27,10 @@ SERVE_SECONDS = 15  # how long a component may take until it serves its effectiv
 
 @dataclass(frozen=True)
 class Before:
-    """A node before its change.
-
-    Attributes:
-        pods: those that ran there, and the others of the same controllers.
-    """
+    """A node before its change."""
 
     facts: NodeFacts
-    pods: tuple[Mapping[str, Any], ...] = ()
+    pods: tuple[Mapping[str, Any], ...] = ()  # those that ran there, and the others of the same controllers
 
 
 class Health:

@@ -32,21 +32,13 @@ PROCESS = "kubeharden/process"  # the annotation that tells a run of this very m
 
 @dataclass(frozen=True)
 class Holder:
-    """The holder of the lock.
+    """The holder of the lock."""
 
-    Attributes:
-        who: ``user@host`` and the run.
-        since: when they took it (RFC 3339).
-        renewed: when they renewed it last.
-        seconds: how long it holds without being renewed.
-        process: which process of which machine it is; empty where that is not known.
-    """
-
-    who: str
-    since: str
-    renewed: str
-    seconds: int
-    process: str = ""
+    who: str  # ``user@host`` and the run
+    since: str  # when they took it (RFC 3339)
+    renewed: str  # when they renewed it last
+    seconds: int  # how long it holds without being renewed
+    process: str = ""  # which process of which machine it is; empty where that is not known
 
     def is_late(self, now: datetime) -> bool:
         """Return True where it should have been renewed before ``now``, by that clock."""

@@ -52,18 +52,14 @@ AGAIN = "Mend it and run again: what is done is found done."
 
 @dataclass(frozen=True)
 class Pace:
-    """The care with which a plan is carried out; see the parameters of these names.
-
-    Attributes:
-        settle: how many seconds a service, and its node, must stay as they should be.
-    """
+    """The care with which a plan is carried out; see the parameters of these names."""
 
     batch_size: BatchSize = field(default_factory=BatchSize)
     max_failures: int = 0
     confirm_timeout: float = 120.0
     drain: bool = False
     drain_timeout: float = 300.0
-    settle: float = 3.0
+    settle: float = 3.0  # how many seconds a service, and its node, must stay as they should be
 
 
 class Rollout:

@@ -27,19 +27,16 @@ _MARKS = "X.="  # the parts of a bar in a terminal
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings; columns in ``mono`` are set in the font of code.
-
-    Attributes:
-        most: how many characters of a cell in ``mono`` are shown, if not all: it is cut without its secrets.
-        kinds: ``good``, ``bad`` or ``note`` for each row, or nothing; the cell in column ``kinds_in`` has its colour
-            and its sign.
-    """
+    """Rows under headings; columns in ``mono`` are set in the font of code."""
 
     title: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     mono: frozenset[int] = frozenset()
+    # How many characters of a cell in ``mono`` are shown, if not all: it is cut without its secrets.
     most: int = 0
+    # ``good``, ``bad`` or ``note`` for each row, or nothing; the cell in column ``kinds_in`` has its colour
+    # and its sign.
     kinds: Sequence[str] = ()
     kinds_in: int = 0
 
@@ -85,16 +82,12 @@ class Bars:
     """Counts as a table, with a stacked bar beside each row.
 
     The numbers are the text alternative of the bars, and the parts of a bar differ in shape as well as in colour.
-
-    Attributes:
-        parts: name of each part of a bar, three at the most.
-        rows: label of each bar, and the size of its parts.
     """
 
     title: str
     label: str
-    parts: Sequence[str]
-    rows: Mapping[str, Sequence[int]]
+    parts: Sequence[str]  # name of each part of a bar, three at the most
+    rows: Mapping[str, Sequence[int]]  # label of each bar, and the size of its parts
 
     def lengths(self, most: int) -> list[list[int]]:
         """Return the length of each part, in units of which the longest bar has about ``most``."""
@@ -106,15 +99,11 @@ class Bars:
 
 @dataclass(frozen=True)
 class Course:
-    """The changes of a run as a picture over time, with the same numbers as a table, folded.
-
-    Attributes:
-        in_words: whether the table is also shown as text, where there are no pictures.
-    """
+    """The changes of a run as a picture over time, with the same numbers as a table, folded."""
 
     title: str
     timeline: Timeline
-    in_words: bool = True
+    in_words: bool = True  # whether the table is also shown as text, where there are no pictures
 
     @property
     def numbers(self) -> Table:
@@ -127,16 +116,12 @@ Block = Table | Diff | Message | Listing | Bars | Course
 
 @dataclass
 class View:
-    """The output of a verb of the runbook. A notebook displays it, ``print`` shows it as text.
-
-    Attributes:
-        redactor: takes secrets out of the blocks; without the run's redactor, only those that it knows by their form.
-        watched: whether a person looks at it while the run goes on: then its first diffs are open.
-    """
+    """The output of a verb of the runbook. A notebook displays it, ``print`` shows it as text."""
 
     blocks: list[Block] = field(default_factory=list)
+    # Takes secrets out of the blocks; without the run's redactor, only those that it knows by their form.
     redactor: Redactor = field(default_factory=Redactor)
-    watched: bool = False
+    watched: bool = False  # whether a person looks at it while the run goes on: then its first diffs are open
 
     def add(self, *blocks: Block) -> View:
         """Append blocks and return the view itself."""

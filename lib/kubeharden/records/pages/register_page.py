@@ -18,17 +18,12 @@ NODES_SHOWN = 4
 
 @dataclass(frozen=True)
 class Row:
-    """A run in the register.
-
-    Attributes:
-        verdict: the verdict on it; None where nobody says whose signatures count.
-        links: other pages about it: what they are called, and their paths.
-    """
+    """A run in the register."""
 
     entry: Entry
-    verdict: Verdict | None
+    verdict: Verdict | None  # the verdict on it; None where nobody says whose signatures count
     page: str
-    links: Mapping[str, str]
+    links: Mapping[str, str]  # other pages about it: what they are called, and their paths
 
 
 def register_html(rows: Sequence[Row], now: str) -> str:
