@@ -48,11 +48,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code.
-
-    Args:
-        words: the command line without the program's name; None takes that of the process.
-    """
+    """Run one command, of these words or of the command line of the process; return its exit code."""
     given = _parser().parse_args(words)
     command: Callable[[argparse.Namespace], int] = given.command
     try:

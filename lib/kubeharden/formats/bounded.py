@@ -210,11 +210,7 @@ def _scalar(node: Any, path: str, text: str, *, is_key: bool) -> Scalar:
 
 
 def comments_of(text: str, scalars: Sequence[Scalar]) -> Iterator[tuple[int, int]]:
-    """Yield where each comment of a YAML text begins and ends, without its line's end.
-
-    Args:
-        scalars: those in it, as ``scalars_of`` returns them.
-    """
+    """Yield where each comment of a YAML text that has these scalars begins and ends, without its line's end."""
     starts = [scalar.start for scalar in scalars]
     for found in re.finditer(r"(?m)(?:^|(?<=[ \t\ufeff]))#[^\r\n]*", text):
         before = bisect_right(starts, found.start()) - 1

@@ -64,11 +64,7 @@ class Manager(NotebookExecutionManager):  # type: ignore[misc]
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]
-    """Reaches the kernel by files of the person's own, and logs what cells print (``--log-output``) without secrets.
-
-    Args:
-        sockets: the folder for the kernel's sockets.
-    """
+    """Reaches the kernel by sockets in a folder of the person's own, and logs what cells print without secrets."""
 
     def __init__(self, manager: Any, sockets: str, **options: Any) -> None:
         super().__init__(manager, **options)

@@ -22,11 +22,7 @@ def relied_on(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def judge_evidence(folder: Path, record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Hold the runs that a record names as evidence against what lies beside it.
-
-    Returns:
-        what is wrong, and what cannot be known, one sentence each.
-    """
+    """Return what is wrong with the runs that a record names as evidence, and what cannot be known: a sentence each."""
     wrong, notes = [], []
     for found in relied_on(record):
         name, sha = str(found.get("run", "")), found.get("record")

@@ -57,11 +57,7 @@ class Judged:
 
 
 def judge_sign_off(folder: Path, content: bytes, seal: Seal, signers: Signers) -> Judged:
-    """Verify the sign-off of a sealed run, if it has one.
-
-    Args:
-        content: its ``record.json``.
-    """
+    """Verify the sign-off of a sealed run, if it has one; ``content`` is its ``record.json``."""
     there = [name for name in (SIGN_OFF, SIGN_OFF_SIGNATURE) if is_there(folder, name)]
     if not there:
         return Judged()

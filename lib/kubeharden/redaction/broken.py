@@ -12,11 +12,7 @@ Span = tuple[int, int]
 
 
 class Unbroken:
-    """A text without the breaks in it, which knows where each character was.
-
-    Attributes:
-        text: what is left.
-    """
+    """A text without the breaks in it, ``text``, which knows where each character was."""
 
     def __init__(self, text: str) -> None:
         pieces, self._starts, self._places, count, at = [], [], [], 0, 0

@@ -23,11 +23,7 @@ _CODE = re.compile(
 
 
 def decoded_words(text: str, depth: int = DEEPEST) -> Iterator[tuple[int, int, str]]:
-    """Yield each word that may be written in a code: its beginning and end, and what it may say.
-
-    Args:
-        depth: how many codes may be in each other.
-    """
+    """Yield the beginning and end of each word that may be in a code, or in ``depth`` of them, and what it may say."""
     for word in _WORD.finditer(text):
         if _ESCAPE.search(word[0]) and len(word[0]) <= LONGEST:
             yield from _with_inner(*word.span(), _unescape(word[0]), depth)

@@ -104,11 +104,7 @@ def lines_of(text: str) -> list[str]:
 
 
 def join(parts: Iterable[str], *sources: str) -> str:
-    """Return one text of several, with what may be secret in each.
-
-    Args:
-        sources: texts that they were made from: what may be secret in those is known of the result as well.
-    """
+    """Return one text of several, with what may be secret in each, and in the ``sources`` that they were made from."""
     found, spans, at, plain = Secrets(), list[Span](), 0, list[str]()
     for part in parts:
         if isinstance(part, Sensitive):

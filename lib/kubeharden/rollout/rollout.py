@@ -63,11 +63,7 @@ class Pace:
 
 
 class Rollout:
-    """Applies plans to one cluster, as one run.
-
-    Args:
-        emit: called with what happens, from the threads of the nodes too.
-    """
+    """Applies plans to one cluster, as one run; ``emit`` is called from the threads of the nodes, too."""
 
     def __init__(self, ports: Ports, emit: Listener, lock: Lock, pace: Pace) -> None:
         self.ports, self.emit, self.lock, self.pace = ports, emit, lock, pace

@@ -34,11 +34,7 @@ def names_on_lines(view: View) -> View:
 
 
 def register_view(entries: Sequence[Entry], verdicts: Mapping[str, Verdict] | None = None) -> View:
-    """Show the runs, one in a row.
-
-    Args:
-        verdicts: the results of verification, by run; None if the runs were not verified.
-    """
+    """Show the runs, one in a row, with the verdict on each by its name; None where they were not verified."""
     headings = ("Run", "When (UTC)", "Who", "Cluster", "Change", "Mode", "Nodes", "Result", "Seal")
     view = View([Table(_runs(len(entries)), headings, [_row(e, verdicts) for e in entries], frozenset({0}))])
     for verdict in (verdicts or {}).values():

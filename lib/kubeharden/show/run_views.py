@@ -74,11 +74,7 @@ def steps_of(parts: Iterable[Plan]) -> list[str]:
 
 
 def record_message(folder: Path, notebook: Path | None) -> Message:
-    """Name the folder of the record, and what seals it.
-
-    Args:
-        notebook: the file of the notebook; None where it is not known, as under papermill.
-    """
+    """Name the folder of the record, and what seals it, with its notebook where that is known (not to papermill)."""
     command = shlex.join(["kubeharden", "seal", str(folder), str(notebook or "NOTEBOOK")])
     here = "run.seal() does it here, or on the command line" if notebook else "on the command line"
     return Message(

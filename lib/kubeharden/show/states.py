@@ -23,11 +23,7 @@ class States:
         self._since: dict[str, float] = {}  # when it was restarted
 
     def take(self, event: Event, at: float) -> list[tuple[str, str]]:
-        """Take an event; return the subjects that it changes, each with its new state.
-
-        Args:
-            at: when, in seconds of any clock.
-        """
+        """Take an event at a time in seconds, of any clock; return the subjects that it changes and their states."""
         if isinstance(event, Started) and event.node:
             self._nodes[event.subject] = event.node
             self._words[event.subject] = ["staging"]

@@ -11,11 +11,7 @@ from kubeharden.records.reader import on_lines
 
 
 def front_html(front: Front, vouched: Sequence[tuple[str, str]], course: Timeline) -> Markup:
-    """Return the first page, one ``section``.
-
-    Args:
-        vouched: what vouches for the record, as name and words: its seal, its trusted time, its sign-off.
-    """
+    """Return the first page, one ``section``; ``vouched`` are seal, trusted time and sign-off, as name and words."""
     rows = [(tag("th", name, scope="row"), text) for name, text in (*front.rows, *vouched)]
     return tag(
         "section",
