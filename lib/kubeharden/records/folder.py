@@ -30,16 +30,7 @@ from kubeharden.errors import ParameterError, RecordError
 from kubeharden.plan import NodeChange, ObjectChange, Plan, digest_of, sha256
 from kubeharden.plan.events import Event, Planned, Started
 from kubeharden.records.journal import Journal, JournalWriter, parse_journal, sync_folder
-from kubeharden.records.kept import (
-    ABSENT,
-    FILES,
-    OBJECTS,
-    Entry,
-    KeptFile,
-    KeptObject,
-    mistake_in,
-    name_of,
-)
+from kubeharden.records.kept import ABSENT, FILES, OBJECTS, Entry, KeptFile, KeptObject, mistake_in, name_of
 from kubeharden.records.reader import MissingError, limit_of, one_line, open_file, parse_json, read
 from kubeharden.redaction import Redactor, is_whole
 

@@ -178,10 +178,7 @@ def _grid(record: Mapping[str, Any], steps: Sequence[str]) -> Iterator[Row]:
     for node in (*nodes, *([_OBJECTS] if any(place == _OBJECTS for place, _ in found) else [])):
         states = [_worst(found.get((node, step), ())) for step in steps]
         yield Row(
-            node,
-            tuple(state for state, _ in states),
-            tuple(count for _, count in states),
-            seconds.get(node),
+            node, tuple(state for state, _ in states), tuple(count for _, count in states), seconds.get(node)
         )
 
 

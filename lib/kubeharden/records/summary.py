@@ -111,11 +111,7 @@ def _change_sample(change: Mapping[str, Any], changes: list[dict[str, Any]]) -> 
             raise RecordError(
                 "journal.jsonl: the planned window, or the time of a change, is not one"
             ) from None
-        window = {
-            "start": planned.start.isoformat(),
-            "end": planned.end.isoformat(),
-            "outside": len(outside),
-        }
+        window = {"start": planned.start.isoformat(), "end": planned.end.isoformat(), "outside": len(outside)}
     return {
         "requester": change.get("requester", ""),
         "kind": change.get("kind", ""),

@@ -239,11 +239,7 @@ class Lock:
         meta: dict[str, Any] = {"name": NAME, "namespace": NAMESPACE, "annotations": {PROCESS: self._process}}
         if there is not None:
             meta["resourceVersion"] = there["metadata"]["resourceVersion"]
-        body: dict[str, Any] = {
-            "apiVersion": self.cluster.api_version(kind),
-            "kind": kind,
-            "metadata": meta,
-        }
+        body: dict[str, Any] = {"apiVersion": self.cluster.api_version(kind), "kind": kind, "metadata": meta}
         spec = {
             "holderIdentity": self._who,
             "acquireTime": self._since,

@@ -14,15 +14,7 @@ from kubeharden.components import changed_fields
 from kubeharden.errors import RecordError, UnitError
 from kubeharden.facts import Facts, FileFact, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import sensitive_file
-from kubeharden.plan import (
-    FileChange,
-    NodeChange,
-    Plan,
-    Remark,
-    machines,
-    sha256,
-    unified_diff,
-)
+from kubeharden.plan import FileChange, NodeChange, Plan, Remark, machines, sha256, unified_diff
 from kubeharden.plan.service_files import own_places
 from kubeharden.records.evidence import Evidence
 from kubeharden.records.folder import PastRun

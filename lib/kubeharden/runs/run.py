@@ -9,13 +9,7 @@ from typing import Any
 
 from kubeharden.edges.observe import observe
 from kubeharden.edges.ports import Ports
-from kubeharden.errors import (
-    ClusterError,
-    KubehardenError,
-    MigrationRefusedError,
-    ProofError,
-    StoppedError,
-)
+from kubeharden.errors import ClusterError, KubehardenError, MigrationRefusedError, ProofError, StoppedError
 from kubeharden.facts import Facts
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.inputs.parameters import RunParameters

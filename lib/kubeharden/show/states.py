@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from kubeharden.plan.events import (
-    OUTCOMES,
-    Cordoned,
-    Drained,
-    Event,
-    ReadyAgain,
-    Restarted,
-    Started,
-)
+from kubeharden.plan.events import OUTCOMES, Cordoned, Drained, Event, ReadyAgain, Restarted, Started
 
 
 class States:
