@@ -1,5 +1,6 @@
-"""The one reader of YAML and JSON from outside: what goes beyond a bound, or is not plain data, is an error.
+"""Private. The one reader of YAML and JSON from outside. Pure.
 
+What goes beyond a bound, or is not plain data, is an error.
 Time grows with the text, which has a bound. An error names its source, and never says what stands in the text.
 """
 
