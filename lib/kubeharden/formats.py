@@ -178,11 +178,7 @@ class Scalar:
 
 
 def scalars_of(text: str, source: str, raises: type[KubehardenError]) -> list[Scalar]:
-    """Return the scalars of a config file that holds a mapping, in their order; the arguments are those of ``as_yaml``.
-
-    Raises:
-        KubehardenError: of the given kind: it holds something else.
-    """
+    """Return the scalars of a config file, a mapping, in their order; arguments and errors are those of ``as_yaml``."""
     mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""  # libyaml does not count it
     bare = str(text).removeprefix(mark)
     found = _scalars_in(tree_of(bare, source, raises), "", bare)
@@ -337,11 +333,7 @@ class _Bounds:
         }
 
     def check(self, event: Any) -> None:
-        """Take the next event.
-
-        Raises:
-            yaml.YAMLError: it goes beyond a bound.
-        """
+        """Take the next event; raise yaml.YAMLError where it goes beyond a bound."""
         depth = self._kinds.get(type(event), lambda _: 0)(event)
         if len(self._open) + depth > DEEPEST:
             raise _wrong("it is nested too deeply", event)

@@ -217,11 +217,7 @@ def last_line(lines: list[bytes]) -> str:
 
 @contextmanager
 def one_seal_at_a_time(parent: Path) -> Iterator[None]:
-    """One seal at a time in a folder of runs, or the chain would fork.
-
-    Raises:
-        RecordError: another process has the folder, and does not give it back.
-    """
+    """One seal at a time in a folder of runs, or the chain would fork; a RecordError where another process has it."""
     handle = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
     end = time.monotonic() + LOCK_SECONDS
     try:

@@ -46,11 +46,7 @@ class Health:
         self.settle, self.stop = settle, stop
 
     def before(self, change: NodeChange, facts: NodeFacts) -> Before:
-        """Return what a node is like now, before a change.
-
-        Raises:
-            ClusterError: the API server cannot be reached, or refuses.
-        """
+        """Return what a node is like now, before a change; a ClusterError where the API server does not say."""
         return Before(
             facts, tuple(self._pods(change.node)) if find_component(change.service).runs_pods else ()
         )

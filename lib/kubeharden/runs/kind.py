@@ -48,11 +48,7 @@ class Kind(Generic[R]):
     steps: tuple[str, ...] = ()
 
     def __init__(self, parameters: R) -> None:
-        """Read what the parameters name, before anything is contacted.
-
-        Raises:
-            KubehardenError: it cannot be read.
-        """
+        """Read what the parameters name, before anything is contacted; a KubehardenError says what cannot be read."""
         self.parameters = parameters
 
     @property
@@ -64,11 +60,7 @@ class Kind(Generic[R]):
         """Check the parameters against the inventory; those that do not fit are a ParameterError."""
 
     def choose(self, inventory: Inventory) -> tuple[str, ...]:  # noqa: ARG002 - the signature of a kind
-        """Return the names of the nodes of the inventory that the run leaves alone.
-
-        Raises:
-            ParameterError: the parameters name others than it has.
-        """
+        """Return the nodes of the inventory that the run leaves alone; a ParameterError says which it does not have."""
         return ()
 
     def check_network(self, ranges: Sequence[Network], source: str) -> None:

@@ -126,11 +126,7 @@ def _folder(p: RollbackParameters) -> Path:
 
 
 def check_past(past: PastRun, cluster: str) -> None:
-    """Check that a run can be put back on a cluster.
-
-    Raises:
-        ParameterError: it is a run on another one, or goes on.
-    """
+    """Check that a run can be put back on a cluster; a ParameterError says that it ran on another, or goes on."""
     ran_on = (past.last(RunStarted) or RunStarted()).cluster
     if ran_on != cluster:
         raise ParameterError(
