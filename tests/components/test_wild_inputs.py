@@ -278,3 +278,91 @@ def test_a_key_that_is_no_text_is_the_text_that_json_has_for_it(key: Any, name: 
     assert name.strip('"') not in {*made.config, *made.config["authentication"]}
     found = readiness("kubelet", "1.16", "1.20", [*SECURE, "--config=/c"], config)
     assert name in [f.setting for f in found]
+
+
+EMPTY = [  # flags that are empty, as of an empty variable
+    *((release, "kube-proxy", flag, "dropped") for release in ("1.10", "1.20", "1.30", "1.36") for flag in
+      ("--bind-address", "--healthz-bind-address", "--metrics-bind-address")),
+    ("1.30", "kube-proxy", "--proxy-mode", "dropped"),
+    ("1.36", "kube-proxy", "--detect-local-mode", "dropped"),
+    ("1.20", "kube-scheduler", "--address", "dropped"),
+    ("1.20", "kube-scheduler", "--kube-api-content-type", "refused"),
+    ("1.20", "kubelet", "--address", "dropped"),
+    ("1.20", "kubelet", "--healthz-bind-address", "dropped"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("release", "component", "flag", "verdict"), EMPTY)
+def test_an_empty_flag_is_what_the_component_takes_it_for(
+    release: str, component: str, flag: str, verdict: str
+) -> None:
+    """Checked with kube-proxy and kube-scheduler, 1.20.2 to 1.37.2: --write-config-to."""
+    start = SECURE if component == "kubelet" else [component]
+    made = migrate(component, release, [*start, f"{flag}="], profile="none")
+    assert [s.flag for s in getattr(made, verdict) if s.flag == flag] == [flag]
+    if verdict != "refused":
+        assert made.after == migrate(component, release, start, profile="none").after
+        assert not made.refused
+
+
+@pytest.mark.parametrize("component", ["kube-proxy", "kube-scheduler"])
+@pytest.mark.parametrize("release", ["1.10", "1.20", "1.36"])
+def test_a_client_without_a_rate_has_the_default_one(component: str, release: str) -> None:
+    """Checked with 1.20.2 to 1.37.2: --write-config-to."""
+    table = release_table(component, release)
+    config = {"apiVersion": table.api_version, "clientConnection": {"qps": 0, "burst": 0}}
+    made = migrate(component, release, [component, "--config=/c"], config, profile="none")
+    assert made.after["clientConnection"]["qps"] == table.fields["clientConnection.qps"].default
+    served = {"ClientConnection": {"QPS": 5, "Burst": 10}}
+    assert mismatches(table, config, served) == []
+    [refused] = migrate(component, release, [component, "--kube-api-burst=0"]).refused
+    assert refused.why.endswith("Write the value that is to hold, or take the flag out")
+
+
+@pytest.mark.parametrize(
+    ("release", "words", "period"),
+    [
+        ("1.30", [], None),
+        ("1.31", [], "1s"),
+        ("1.36", [], "1s"),
+        ("1.36", ["--ipvs-min-sync-period=7s"], "7s"),
+        ("1.36", ["--iptables-min-sync-period=5s"], "1s"),
+        ("1.36", ["--ipvs-min-sync-period=0s"], "0s"),
+    ],
+)
+def test_ipvs_without_a_file_has_the_period_of_iptables(
+    release: str, words: list[str], period: str | None
+) -> None:
+    """Checked with kube-proxy 1.30.14 to 1.37.2: --write-config-to, before and after."""
+    made = migrate("kube-proxy", release, ["kube-proxy", "--proxy-mode=ipvs", *words], profile="none")
+    assert not made.refused
+    assert made.config.get("ipvs", {}).get("minSyncPeriod") == period
+    other = migrate("kube-proxy", release, ["kube-proxy", "--proxy-mode=iptables"], profile="none")
+    assert "ipvs" not in other.config
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "--algorithm-provider=DefaultProvider",
+        "--hard-pod-affinity-symmetric-weight=1",
+        "--policy-config-file=",
+        "--policy-configmap=",
+        "--use-legacy-policy-config=false",
+        "--policy-configmap-namespace=kube-system",
+    ],
+)
+@pytest.mark.parametrize("release", ["1.19", "1.20", "1.21"])
+def test_a_policy_that_says_nothing_has_nothing_to_be_rewritten(release: str, word: str) -> None:
+    made = migrate("kube-scheduler", release, ["kube-scheduler", word], profile="none")
+    assert not made.refused
+    assert [s.flag for s in made.dropped] == [word.partition("=")[0]]
+    name, _, value = word.partition("=")
+    other = {"false": "true", "1": "5"}.get(value, "/etc/kubernetes/other")
+    assert migrate("kube-scheduler", release, ["kube-scheduler", f"{name}={other}"]).refused
+
+
+def test_lists_of_objects_that_are_empty_are_filled_with_defaults_too() -> None:
+    table = release_table("kube-scheduler", "1.20")
+    config = {"apiVersion": table.api_version, "profiles": []}
+    assert mismatches(table, config, {"Profiles": [{"SchedulerName": "default-scheduler"}]}) == []

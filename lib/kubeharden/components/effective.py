@@ -11,7 +11,7 @@ from kubeharden.components import paths
 from kubeharden.components.flags import FlagUse, value_of
 from kubeharden.components.values import check_value, duration_ns, merge
 from kubeharden.errors import UnitError
-from kubeharden.releases import ReleaseTable, feature
+from kubeharden.releases import Flag, ReleaseTable, feature
 
 # What a config file says about itself; /configz does not show it.
 TYPE_META = ("kind", "apiVersion")
@@ -39,8 +39,8 @@ def from_flags(table: ReleaseTable, flags: Sequence[FlagUse]) -> dict[str, Any]:
         if flag is None or not flag.fields or flag.stays:
             continue
         value = value_of(use, flag)
-        if value == "" and flag.type in ("ip", "address"):
-            continue  # an empty one changes nothing, see values
+        if says_nothing(table, flag, value):
+            continue
         for path in flag.fields:
             if path in table.rules.addresses:
                 addresses.setdefault(path, {})[flag.part] = value
@@ -48,6 +48,14 @@ def from_flags(table: ReleaseTable, flags: Sequence[FlagUse]) -> dict[str, Any]:
             else:
                 paths.put(config, path, merge(flag.type, paths.get(config, path), value))
     return config
+
+
+def says_nothing(table: ReleaseTable, flag: Flag, value: Any) -> bool:
+    """Return whether a flag is empty and changes nothing: an address (see ``values``), or the default holds then."""
+    known = table.field(flag.fields[0])
+    has_default = known is not None and known.default is not None
+    by_rule = has_default and flag.fields[0] in table.rules.unset_when_empty
+    return value == "" and (flag.type in ("ip", "address") or by_rule)
 
 
 def address(table: ReleaseTable, path: str, given: Mapping[str | None, Any]) -> str:
@@ -202,7 +210,12 @@ def caseless(table: ReleaseTable, path: str) -> str:
 
 # Plain ints that SetDefaults tests with "== 0": an explicit 0 in the file counts as unset
 # (pkg/kubelet/apis/config/v1beta1/defaults.go; pointers such as registryPullQPS take an explicit 0).
-ZERO_IS_UNSET = {"port", "registryBurst", "eventBurst", "maxPods", "maxOpenFiles", "kubeAPIBurst"}
+# So does RecommendedDefaultClientConnectionConfiguration for kube-proxy and kube-scheduler, and
+# SetDefaults_KubeSchedulerConfiguration (checked with 1.20.2 to 1.37.2).
+ZERO_IS_UNSET = {
+    *("port", "registryBurst", "eventBurst", "maxPods", "maxOpenFiles", "kubeAPIBurst"),
+    *("clientConnection.qps", "clientConnection.burst"),
+}
 # Durations that are pointers, so that an explicit 0 counts (conntrack: "0 to leave as-is"):
 # pkg/proxy/apis/config/v1alpha1 and pkg/kubelet/apis/config/v1beta1 types.go; checked with kube-proxy 1.20.2.
 ZERO_DURATION_COUNTS = {

@@ -19,6 +19,7 @@ INTERNAL_NAMES = {"clientconnection.kubeconfig": "clientconnection.kubeconfigfil
 # With reservedSystemCPUs, the kubelet puts the number of those CPUs in the place of their cpu
 # (cmd/kubelet/app/server.go, 1.17-1.36).
 RESERVED = {"systemReserved", "kubeReserved"}
+LISTS_OF_OBJECTS = ("list(object)", "list({")
 
 
 def mismatches(
@@ -51,7 +52,7 @@ def mismatches(
         if table.rules.is_unread(path, mode, table.release):
             continue  # another field says it in this mode
         name = _name_in(actual, path.lower())
-        if internal and (name is None or _holds_objects(wanted)):
+        if internal and (name is None or table.fields[path].type.startswith(LISTS_OF_OBJECTS)):
             continue
         got = paths.get(actual, name or path.lower())
         by_name = path in RESERVED and paths.get(config, "reservedSystemCPUs")
@@ -78,10 +79,6 @@ def same_field(path: str, served: str) -> bool:
 
 def _name_in(actual: Mapping[str, Any], path: str) -> str | None:
     return next((name for name in (path, INTERNAL_NAMES.get(path)) if name and paths.has(actual, name)), None)
-
-
-def _holds_objects(value: Any) -> bool:
-    return isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
 
 
 def _fold(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from kubeharden.components.effective import counts
+from kubeharden.components.effective import counts, says_nothing
 from kubeharden.components.flags import FlagUse, FlagValueError, value_of
 from kubeharden.releases import Flag, Release, ReleaseTable, feature, release_table, releases
 
@@ -76,6 +76,8 @@ def _unknown(table: ReleaseTable, use: FlagUse) -> Verdict:
 
 
 def _with_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
+    if says_nothing(table, flag, value):
+        return Verdict("dropped", value, "is empty, and changes nothing")
     if flag.part == "port" and value == 0:
         # kube-scheduler 1.20.2 refuses 0.0.0.0:0 and takes "" for the default address, as kube-proxy does.
         why = (
@@ -93,7 +95,8 @@ def _with_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
         return Verdict("moved", value)
     if table.flags_beside_config_win:
         return Verdict("kept", value, f"{value!r} in the file would count as unset")
-    return Verdict("refused", value, f"{value!r} cannot be said in the file: there it counts as unset")
+    why = f"{value!r} cannot be said in the file: there it counts as unset"
+    return Verdict("refused", value, f"{why}. Write the value that is to hold, or take the flag out")
 
 
 def _later(table: ReleaseTable, flag: Flag) -> str:
@@ -122,6 +125,8 @@ def _without_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
             "dropped", value, f"remote is the default from {docker.until} on, and the flag goes in {gone}"
         )
     if flag.name in table.rules.by_hand.flags:
+        if not value or value == table.rules.by_hand.defaults.get(flag.name):
+            return Verdict("dropped", value, "says what holds without it")
         return Verdict("refused", value, f"{table.api_version} {table.rules.by_hand.why}")
     if not table.flags_beside_config_win:
         return Verdict("dropped", value, f"has no effect in {release} beside --config, and no field")

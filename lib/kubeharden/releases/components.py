@@ -23,9 +23,14 @@ class FieldParameter(Row):
 
 
 class ByHand(Row):
-    """Flags and fields that must be rewritten by hand; ``why`` is the reason for the flags."""
+    """Flags and fields that must be rewritten by hand; ``why`` is the reason for the flags.
+
+    Attributes:
+        defaults: values of flags that hold without them.
+    """
 
     flags: tuple[str, ...] = ()
+    defaults: Mapping[str, str | int] = {}
     why: str = ""
     fields: tuple[str, ...] = ()
 
@@ -67,6 +72,8 @@ class ConfigFile(Row):
     by_mode: ByMode | None = None
     says: Mapping[str, str] = {}
     takes_empty_arguments: bool = False
+    unset_when_empty: tuple[str, ...] = ()
+    without_file: Mapping[str, str] = {}
     syntax: Mapping[str, Literal["labels", "pair", "thresholds"]] = {}
 
     def is_honoured(self, flag: str, release: Release) -> bool:

@@ -93,6 +93,7 @@ class FlagTable:
 
     def _flag(self, name: str, row: Mapping[str, Any], rules: ConfigFile | None) -> Flag:
         deprecated = row.get("deprecated")
+        without_file = rules.without_file.get(name) if rules and "with" in row else None
         return Flag(
             name=name,
             type=row["type"],
@@ -100,7 +101,7 @@ class FlagTable:
             part=row.get("part"),
             deprecated=rules.deprecation if rules and deprecated is True else deprecated,
             stays=row.get("stays", False),
-            legacy_default=row.get("legacy_default"),
+            legacy_default=row.get("legacy_default", without_file),
             enum=tuple(row["enum"]) if "enum" in row else None,
             syntax=rules.syntax.get(name, "") if rules else "",
             beside=row.get("with", {}),
