@@ -1,12 +1,14 @@
 """papermill for the tests of one process of pytest: it is imported once, and each call is a fork of that process.
 
 So a call has a process of its own, with its own folder, environment and output, as a user's has, but does not spend
-most of a second on imports.
+most of a second on imports, nor does its kernel (``spare.py``).
 """
 
 from __future__ import annotations
 
 import atexit
+import gc
+import importlib
 import json
 import os
 import socket
@@ -18,7 +20,16 @@ from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
-MOST = 1 << 20  # bytes of a request
+from spare import MOST, exit_status, have_spare
+
+# What papermill, a kernel and a rehearsal cluster import.
+IMPORTED = (
+    "papermill.cli",
+    "ipykernel.kernelapp",
+    "kubeharden.runbook",
+    "kubeharden_rehearsal.__main__",
+    "kubeharden_rehearsal.rehearsal_server",
+)
 
 
 class PapermillServer:
@@ -73,8 +84,10 @@ def papermill_server() -> PapermillServer:
 
 def serve(requests: socket.socket) -> None:
     """Answer one request after the other, until there is nobody to ask."""
-    import papermill.cli  # noqa: F401
-
+    for name in IMPORTED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # which forks need not look through, nor copy
     while True:
         data, descriptors, _, _ = socket.recv_fds(requests, MOST, 1)
         if not data:
@@ -96,17 +109,13 @@ def _become_papermill(request: Mapping, output: int, requests: socket.socket) ->
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv = ["papermill", *request["words"]]
-    status = 1
-    try:
-        papermill()
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
+    have_spare()
+    status = exit_status(papermill)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
 if __name__ == "__main__":
+    del sys.path[0]  # what a user's papermill does not find either
     serve(socket.socket(fileno=os.dup(0)))
