@@ -158,7 +158,7 @@ def test_scripts_are_read_by_every_shell_and_pass_shellcheck(tmp_path: Path) -> 
     of_nodes = [tmp_path / name for name in SCRIPTS]
     for path in of_nodes:
         path.write_text(script_text(path.name))
-    of_nodes += [ROOT / "lib/kubeharden/edges/nodes/loader.sh", ROOT / "lib/kubeharden_rehearsal/ask.sh"]
+    of_nodes += [ROOT / "lib/kubeharden/edges/nodes/loader.sh", *ROOT.glob("lib/kubeharden_rehearsal/*.sh")]
     for shell in (["dash"], ["bash"], ["busybox", "sh"]):
         for script in of_nodes if shutil.which(shell[0]) else ():
             subprocess.run([*shell, "-n", script], check=True)

@@ -1,4 +1,4 @@
-"""The commands of a rehearsal node that are not the host's own: see ``shim``."""
+"""The commands of a rehearsal node that are not the host's own: see ``ask.sh``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from kubeharden_rehearsal.behaviour import RefusedError
 from kubeharden_rehearsal.journalctl import journalctl
 from kubeharden_rehearsal.machine import ROOT, STARTERS, Machine, shown_config
 from kubeharden_rehearsal.manager import Launch
+from kubeharden_rehearsal.sudo import sudo
 from kubeharden_rehearsal.systemctl import Reply, reboot, systemctl
 from kubeharden_rehearsal.systemd_tools import systemd_analyze, systemd_run
 
@@ -199,10 +200,7 @@ _COMMANDS: dict[str, Callable[[Machine, str, Path, list[str]], Reply]] = {
     "install": _install,
     "curl": _curl,
     "wget": _wget,
-    "sudo-mode": lambda machine, *_: Reply(machine.scenario.sudo),
-    "sudo-check": lambda machine, _user, _here, words: Reply(
-        status=0 if words[0] == machine.scenario.sudo_password else 1
-    ),
+    "sudo": lambda machine, user, _here, words: sudo(machine, user, words),
 }
 
 

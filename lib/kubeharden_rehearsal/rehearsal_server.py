@@ -24,7 +24,7 @@ from kubeharden_rehearsal.directory import Directory
 from kubeharden_rehearsal.kubelet_port import kept_certificate, serve
 from kubeharden_rehearsal.machine import Component, Machine, shown_config
 from kubeharden_rehearsal.scenario import Scenario, lay_out
-from kubeharden_rehearsal.shim_server import ShimServer
+from kubeharden_rehearsal.shim_server import Pipes
 from kubeharden_rehearsal.sshd import HOST, NodeServer, kept_key, public_line
 
 # A new cluster has been up for three days, and its files are older than that.
@@ -48,7 +48,7 @@ class RehearsalServer:
             node_proxy=self.proxy,
             version=scenario.release,
         )
-        self._shims = ShimServer(self._state, self.machines)
+        self._pipes = Pipes(self._state / "pipes", partial(shim_server.reply, self.machines))
         self._servers: dict[str, NodeServer] = {}
         self._runners: list[web.ServerRunner] = []
         self._host_keys: dict[str, asyncssh.SSHKey] = {}
@@ -58,7 +58,7 @@ class RehearsalServer:
 
     async def start(self) -> Path:
         """Start everything, and return the path of the inventory."""
-        await self._shims.start()
+        self._pipes.open()
         for machine in self.machines.values():
             machine.on_serving, machine.on_ended = self._serving, self._end_component
         if self._directory.resumed:
@@ -84,7 +84,7 @@ class RehearsalServer:
             await server.stop()
         for runner in self._runners:
             await runner.cleanup()
-        await self._shims.stop()
+        self._pipes.close()
         if self._save is not None:
             self._save.cancel()
         for machine in self.machines.values():

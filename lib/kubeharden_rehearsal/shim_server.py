@@ -1,4 +1,4 @@
-"""The server's end of the shims: named pipes (see ``ask.sh``) and a Unix socket in the rehearsal's state folder."""
+"""The server's end of the commands of nodes: named pipes in the rehearsal's state folder (see ``ask.sh``)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import contextlib
 import os
 import re
 import shlex
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
 from kubeharden.releases import known_components
-from kubeharden_rehearsal import commands, shim
+from kubeharden_rehearsal import commands
 from kubeharden_rehearsal.machine import STARTERS, Machine
 from kubeharden_rehearsal.systemctl import Reply
 
@@ -21,53 +20,18 @@ from kubeharden_rehearsal.systemctl import Reply
 ETCD_VERSION = "etcd Version: 3.2.24"
 
 ASK = "ask.sh"
-PIPES = 16  # as many may ask at once before the socket is used
+PIPES = 16  # as many may ask at once
 PIPE_HOLDS = 4096  # bytes at least, without anybody who reads: pipe(7)
 PLAIN = frozenset(range(ord(" "), ord("~") + 1)) - {ord("\\")} | {ord("\n")}
 
 
-class ShimServer:
-    """Answers the shims of all nodes."""
-
-    def __init__(self, state: Path, machines: dict[str, Machine]) -> None:
-        self._state, self._machines = state, machines
-        self._server: asyncio.Server | None = None
-        self._pipes = Pipes(state / "pipes", self._reply)
-
-    async def start(self) -> None:
-        """Listen. The server works in its state folder, so that the socket's path is short."""
-        os.chdir(self._state)
-        self._pipes.open()
-        Path(shim.NODE_ADDRESS).unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, shim.NODE_ADDRESS)
-        Path(shim.NODE_ADDRESS).chmod(0o600)
-
-    async def stop(self) -> None:
-        """Stop listening."""
-        self._pipes.close()
-        if self._server is not None:
-            self._server.close()
-            Path(shim.NODE_ADDRESS).unlink(missing_ok=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            length = int.from_bytes(await reader.readexactly(4), "big")
-            fields = (await reader.readexactly(length)).split(b"\0")
-            node, user, here, *words = (field.decode(errors="surrogateescape") for field in fields)
-            self._pipes.take_back()
-            writer.write(_frame(await self._reply(node, user, Path(here), words)))
-            await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return  # the shim was killed
-        finally:
-            writer.close()
-
-    async def _reply(self, node: str, user: str, here: Path, words: list[str]) -> Reply:
-        try:
-            return await commands.run(self._machines[node], user, here, words)
-        except Exception as error:
-            words_ = f"{words[0]}: the rehearsal cannot do this: {type(error).__name__}: {error}"
-            return Reply(error=f"{words_}\n", status=125)
+async def reply(machines: Mapping[str, Machine], node: str, user: str, here: Path, words: list[str]) -> Reply:
+    """Do a command of a node."""
+    try:
+        return await commands.run(machines[node], user, here, words)
+    except Exception as error:
+        said = f"{words[0]}: the rehearsal cannot do this: {type(error).__name__}: {error}"
+        return Reply(error=f"{said}\n", status=125)
 
 
 class Pipes:
@@ -107,7 +71,7 @@ class Pipes:
         for path in self._folder.iterdir():
             path.unlink()
 
-    def take_back(self) -> None:
+    def _take_back(self) -> None:
         """Free the pipes of those who were killed before they asked."""
         for number in self._free.keys() - self._working.keys():
             taken = self._folder / f"{number}.taken"
@@ -131,6 +95,12 @@ class Pipes:
             if not found or len(fields) <= int(count):
                 return
             self._said = fields.pop()
+            if not fields:
+                self._take_back()
+                continue
+            if len(fields) == 1:  # too many words for a pipe
+                words = self._folder / f"{int(fields[0])}.words"
+                fields += words.read_bytes().split(b"\0")[:-1]
             slot, *asked = (field.decode(errors="surrogateescape") for field in fields)
             self._working[int(slot)] = asyncio.ensure_future(self._answer(int(slot), *asked))
 
@@ -170,7 +140,7 @@ def _script_of(reply: Reply) -> bytes:
     """Return the script that says what a command says."""
     said = ((reply.output, ""), (reply.error, " >&2"))
     lines = [f"printf %b {shlex.quote(_escape(text))}{to}" for text, to in said if text]
-    return "\n".join([*lines, f"exit {reply.status}", ""]).encode("ascii")
+    return "\n".join([*lines, reply.script or f"exit {reply.status}", ""]).encode(errors="surrogateescape")
 
 
 def _escape(text: str) -> str:
@@ -180,24 +150,15 @@ def _escape(text: str) -> str:
     )
 
 
-def _frame(reply: Reply) -> bytes:
-    """Return an answer over the socket: see ``shim.HEAD``."""
-    output, error = (text.encode(errors="surrogateescape") for text in (reply.output, reply.error))
-    numbers = (reply.status, len(output), len(error))
-    return b"".join(number.to_bytes(4, "big") for number in numbers) + output + error
-
-
 def install(machine: Machine, state: Path) -> Path:
     """Put a node's shims in place, and its components' binaries; returns the folder for its PATH."""
     folder = state / "nodes" / machine.name / "bin"
     folder.mkdir(parents=True, exist_ok=True)
-    python = shlex.quote(str(Path(sys.executable).resolve()))
-    call = f"{python} -I -S -E {shlex.quote(shim.__file__)} {shlex.quote(str(state))} {machine.name}"
-    asking = f"state={shlex.quote(str(state))} node={machine.name} server={os.getpid()} python={shlex.quote(call)}\n"
+    asking = f"state={shlex.quote(str(state))} node={machine.name} server={os.getpid()}\n"
     asking = f"{asking}. {shlex.quote(str(state / ASK))}\n"
     (state / ASK).write_bytes((files(__package__) / ASK).read_bytes())
     for name in f"{commands.NAMES} {commands.REFUSED}".split():
-        _script(folder / name, f'exec {call} {name} "$@"\n' if name == "sudo" else f"name={name} {asking}")
+        _script(folder / name, f"name={name} {asking}")
     binaries = machine.root / "usr/bin"
     binaries.mkdir(parents=True, exist_ok=True)
     known = {row.name for row in known_components()}

@@ -17,11 +17,12 @@ from kubeharden_rehearsal.node_journal import format_entry, matching
 
 @dataclass(frozen=True)
 class Reply:
-    """The output of a command, and its exit status."""
+    """The output of a command, and its exit status; or what the shell that asks does then, as a script."""
 
     output: str = ""
     error: str = ""
     status: int = 0
+    script: str = ""
 
 
 _PARSER = argparse.ArgumentParser(add_help=False, exit_on_error=False)

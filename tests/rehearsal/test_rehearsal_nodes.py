@@ -319,7 +319,7 @@ class TestCommands:
 
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
 def test_what_a_command_says_arrives_as_it_is_whatever_shell_asks(article_lab, shell, tmp_path):
-    """They are scripts, which ask over pipes, or over a socket where a request is too long for one write."""
+    """They are scripts, which ask over pipes, with a file where a request is too long for one write."""
     path = shutil.which(shell)
     if path is None:
         pytest.skip(f"there is no {shell} on this machine")
@@ -371,7 +371,7 @@ def test_a_command_that_a_power_cut_ends_is_not_waited_for(tmp_path):
         pipes = Pipes(tmp_path / "pipes", cut_off)
         pipes.open()
         asked = (
-            f"node=n state={tmp_path} server={os.getpid()} name=reboot python=false",
+            f"node=n state={tmp_path} server={os.getpid()} name=reboot",
             f". {files('kubeharden_rehearsal') / 'ask.sh'}",
         )
         process = await asyncio.create_subprocess_exec(
