@@ -156,7 +156,8 @@ def test_a_window_that_a_record_of_others_names_is_shown_as_it_is(audited: Path)
 
 def test_outside_its_window_a_change_is_not_applied(tmp_path: Path) -> None:
     world = World()
-    later = f"{FIRST_MOMENT + timedelta(hours=1):%Y-%m-%dT%H:%MZ}/{FIRST_MOMENT + timedelta(hours=2):%Y-%m-%dT%H:%MZ}"
+    opens, closes = FIRST_MOMENT + timedelta(minutes=10), FIRST_MOMENT + timedelta(minutes=20)
+    later = f"{opens:%Y-%m-%dT%H:%MZ}/{closes:%Y-%m-%dT%H:%MZ}"
     run = planned(world, tmp_path / "early", window=later, steps=["kubelet"])
     with pytest.raises(WindowError, match="and this change is planned for"):
         run.apply("kubelet")
@@ -166,13 +167,14 @@ def test_outside_its_window_a_change_is_not_applied(tmp_path: Path) -> None:
     told.apply("kubelet")
     told.close()
     in_time = planned(World(), tmp_path / "in time", window=later, steps=["kubelet"])
-    in_time.ports.clock.sleep(3600 * 1.5)
+    in_time.ports.clock.sleep(60 * 15)  # in each second of which the fakes do something
     in_time.apply("kubelet")
     in_time.close()
     record = build_record(read_run(told.record.folder))
     assert record["changes"]
     assert (
-        record["change"]["window"]["start"] == f"{FIRST_MOMENT + timedelta(hours=1):%Y-%m-%dT%H:%M}:00+00:00"
+        record["change"]["window"]["start"]
+        == f"{FIRST_MOMENT + timedelta(minutes=10):%Y-%m-%dT%H:%M}:00+00:00"
     )
     assert record["change"]["window"]["outside"] == len(record["changes"])
     assert record["parameters"]["outside_window"] is True
