@@ -112,25 +112,17 @@ def _parser() -> argparse.ArgumentParser:
     what = sub.add_mutually_exclusive_group(required=True)
     what.add_argument("notebook", nargs="?", type=Path, help="the executed notebook")
     what.add_argument("--no-notebook", action="store_true", help="for a run whose notebook is lost")
-    sub.add_argument("--key", default="", help=f"SSH key to sign with; {ELSE_KEY}")
-    sub.add_argument(
-        "--timestamp-url",
-        default="",
-        metavar="URL",
-        help="a time-stamp authority (RFC 3161), whose time is kept; else $KUBEHARDEN_TIMESTAMP_URL, or none",
-    )
+    _option(sub, "--key", f"SSH key to sign with; {ELSE_KEY}")
+    words = "a time-stamp authority (RFC 3161), whose time is kept; else $KUBEHARDEN_TIMESTAMP_URL, or none"
+    _option(sub, "--timestamp-url", words, "URL")
     _add_certificates(sub)
 
     words = "sign the result of a sealed run, as a second person who has seen it"
     sub = _add(commands, "sign-off", _sign_off, words, ONE_RUN)
-    sub.add_argument("--words", default="", help="what you say of the result")
-    sub.add_argument("--key", default="", help=f"your SSH key; {ELSE_KEY}")
-    sub.add_argument(
-        "--signers",
-        default="",
-        metavar="FILE",
-        help="whose seals count: a public key or allowed signers; else the seal must hold by its own key",
-    )
+    _option(sub, "--words", "what you say of the result")
+    _option(sub, "--key", f"your SSH key; {ELSE_KEY}")
+    words = "whose seals count: a public key or allowed signers; else the seal must hold by its own key"
+    _option(sub, "--signers", words, "FILE")
 
     words = "check that runs are as they were sealed; without a cluster and without Jupyter"
     sub = _add(commands, "verify", _verify, words)
@@ -166,19 +158,12 @@ def _add_lists(commands: Commands) -> None:
     """Add the commands that show runs."""
     sub = _add(commands, "records", _records, "list the runs and their results")
     sub.add_argument("folder", nargs="?", default="", help=RUNS)
-    sub.add_argument("--node", default="", help="only runs that changed this node")
-    sub.add_argument(
-        "--object",
-        default="",
-        dest="about",
-        metavar="TEXT",
-        help="only runs that changed an object or service whose name has this text",
-    )
-    sub.add_argument("--user", default="", help="only runs by this login or Kubernetes user")
-    since = "only runs from this day or time on (UTC): 2026-11-01T08:30"
-    sub.add_argument("--since", default="", metavar="TIME", help=since)
-    until = "only runs up to this day or time, itself included"
-    sub.add_argument("--until", default="", metavar="TIME", help=until)
+    _option(sub, "--node", "only runs that changed this node")
+    words = "only runs that changed an object or service whose name has this text"
+    sub.add_argument("--object", default="", dest="about", metavar="TEXT", help=words)
+    _option(sub, "--user", "only runs by this login or Kubernetes user")
+    _option(sub, "--since", "only runs from this day or time on (UTC): 2026-11-01T08:30", "TIME")
+    _option(sub, "--until", "only runs up to this day or time, itself included", "TIME")
     sub.add_argument("--verify", action="store_true", help="verify each run; about 10 ms a run")
     sub.add_argument("--json", action="store_true", help="as JSON")
     _add_signers(sub)
@@ -210,21 +195,22 @@ def _add_page(parser: argparse.ArgumentParser, form: argparse._ActionsContainer)
 
 
 def _add_oldest(parser: argparse.ArgumentParser) -> None:
-    words = "the oldest run that is kept: those before it were removed on purpose"
-    parser.add_argument("--oldest", default="", metavar="RUN", help=words)
+    _option(parser, "--oldest", "the oldest run that is kept: those before it were removed on purpose", "RUN")
 
 
 def _add_certificates(parser: argparse.ArgumentParser) -> None:
     words = "the certificates of time-stamp authorities that count (PEM); else $KUBEHARDEN_TIMESTAMP_CA"
-    parser.add_argument("--timestamp-ca", default="", metavar="FILE", help=words)
+    _option(parser, "--timestamp-ca", words, "FILE")
 
 
 def _add_signers(parser: argparse.ArgumentParser) -> None:
     whose = parser.add_mutually_exclusive_group()
-    words = "whose signatures count: allowed signers, see ssh-keygen(1)"
-    whose.add_argument("--allowed-signers", default="", metavar="FILE", help=words)
-    words = "the one public key whose signatures count"
-    whose.add_argument("--key", default="", metavar="PUBKEY", help=words)
+    _option(whose, "--allowed-signers", "whose signatures count: allowed signers, see ssh-keygen(1)", "FILE")
+    _option(whose, "--key", "the one public key whose signatures count", "PUBKEY")
+
+
+def _option(parser: argparse._ActionsContainer, name: str, words: str, metavar: str | None = None) -> None:
+    parser.add_argument(name, default="", metavar=metavar, help=words)
 
 
 def _init(given: argparse.Namespace) -> int:

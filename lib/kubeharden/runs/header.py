@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from kubeharden.inputs.sources import source
 from kubeharden.show.display import Message, Table, View
-from kubeharden.show.run_views import tracked_words
 
 if TYPE_CHECKING:
     from kubeharden.runs.run import Run
@@ -39,6 +38,8 @@ def header_of(run: Run) -> View:
         view.add(Table("Rehearsal clusters", ("Name", "What it is", ""), clusters))
         view.add(Message(f"This is a rehearsal: its nodes live in {rehearsal.directory} and nowhere else."))
     if run.notebook.is_tracked and run.person.is_there:
-        view.add(Message(tracked_words(kind.name)))
+        words = "This is the project's own notebook, which git tracks: saved with its outputs, it counts as changed."
+        command = f"kubeharden notebook {kind.name} CHG-4711"
+        view.add(Message(f"{words} For a copy in outputs/, named after the change: {command}"))
     view.redactor = run.redactor
     return view

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from kubeharden.components.paths import walk
@@ -38,28 +39,17 @@ def seal_command(past: PastRun) -> str:
     return f"kubeharden seal {past.folder} --no-notebook"
 
 
+@dataclass
 class ObjectsBack:
-    """Plans what puts objects back.
+    """Plans what puts objects back."""
 
-    Args:
-        accepted: the objects that may be changed although nobody does.
-        later: returns the runs after this one, the newest first.
-        refused: gets those that are not put back, with the reason.
-    """
-
-    def __init__(
-        self,
-        past: PastRun,
-        facts: Facts,
-        *,
-        vouched: bool,
-        accepted: Collection[str],
-        later: Callable[[], Sequence[PastRun]],
-        refused: list[Remark],
-    ) -> None:
-        self.past, self.facts, self.vouched = past, facts, vouched
-        self.accepted, self.later, self.refused = accepted, later, refused
-        self.changes: list[ObjectChange] = []
+    past: PastRun
+    facts: Facts
+    vouched: bool
+    accepted: Collection[str]  # the objects that may be changed although nobody vouches for the record
+    later: Callable[[], Sequence[PastRun]]  # returns the runs after this one, the newest first
+    refused: list[Remark]  # gets those that are not put back, with the reason
+    changes: list[ObjectChange] = field(default_factory=list)
 
     def add(self, step: str) -> None:
         """Plan for the objects of one step, the last one first."""

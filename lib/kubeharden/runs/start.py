@@ -34,7 +34,7 @@ from kubeharden.runs.run import Run
 from kubeharden.runs.sealing import notebook_path
 from kubeharden.runs.verb import verb
 from kubeharden.show import output_guard
-from kubeharden.show.person import AtKernel, Person
+from kubeharden.show.person import Person
 
 IN_WORDS = {"reason", "change_id", "requester", "risk", "back_out"}  # parameters that are people's own words
 
@@ -77,7 +77,7 @@ def start(
         return read_parameters(chosen.parameters_model, namespace, rehearsals=rehearsals, steps=names())
 
     made = chosen(parameters())
-    change, person = _change(made), person or AtKernel()
+    change, person = _change(made), person or Person()
     with _open(made, watched=person.is_there) as (inventory, rehearsal):
         made.check(inventory)
         left_out = made.choose(inventory)

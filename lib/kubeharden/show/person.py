@@ -1,27 +1,12 @@
-"""The person at the notebook, who may be asked, where there is one."""
+"""The person at the notebook, who may be asked, where there is one; tests put another in their place."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any, Protocol
+from typing import Any
 
 
-class Person(Protocol):
-    """Somebody who runs the cells, or nobody."""
-
-    @property
-    def is_there(self) -> bool:
-        """Return whether somebody sees what is shown and can be asked."""
-
-    @property
-    def cell(self) -> int:
-        """Return the number of the cell that runs, as it stands beside it; 0 where there are no cells."""
-
-    def ask(self, question: str) -> str:
-        """Ask, and return the answer; only where somebody is there."""
-
-
-class AtKernel:
+class Person:
     """The person who runs the cells of this process, if it is a kernel.
 
     A client of a kernel says with each cell whether it takes questions (``allow_stdin`` of Jupyter's protocol, 5.4).
@@ -35,13 +20,13 @@ class AtKernel:
 
     @property
     def cell(self) -> int:
-        """Return the number of the cell that runs."""
+        """Return the number of the cell that runs, as it stands beside it; 0 where there are no cells."""
         # Whose execution_count may be that of the next cell already.
         shell = getattr(_kernel(), "shell", None)
         return len(shell.user_ns.get("In", [""])) - 1 if shell is not None else 0
 
     def ask(self, question: str) -> str:
-        """Ask in the cell's output, and wait for the answer."""
+        """Ask in the cell's output, and wait for the answer; only where somebody is there."""
         return input(question)
 
 

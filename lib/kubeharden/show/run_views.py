@@ -89,14 +89,6 @@ def sealed_words(folder: Path, files: int, key: str) -> str:
     return f"Sealed {folder.name}: {files} files, signed with {key}. Check it with: {check}"
 
 
-def tracked_words(name: str) -> str:
-    """Say that a notebook is the project's own, and how to work in a copy."""
-    return (
-        "This is the project's own notebook, which git tracks: saved with its outputs, it counts as changed. "
-        f"For a copy in outputs/, named after the change: kubeharden notebook {name} CHG-4711"
-    )
-
-
 def _ending(
     plan: Plan, mode: str, done: Sequence[str], left: Sequence[str], failed: Sequence[str]
 ) -> list[Block]:
