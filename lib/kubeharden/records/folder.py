@@ -267,19 +267,15 @@ def read_run(folder: Path) -> PastRun:
     found, wrong = _read_all(folder)
     journal = parse_journal(found.get(JOURNAL, b""))
     plan, files, objects = (_parse(name, found, wrong) for name in (PLAN, FILES, OBJECTS))
-    kept_files, kept_objects = (
-        _entries(FILES, files, KeptFile, wrong),
-        _entries(OBJECTS, objects, KeptObject, wrong),
-    )
-    plan = plan if isinstance(plan, dict) else None
-    wrong += (
-        [f"{JOURNAL}: is of another run"] if {line["run"] for line in journal.lines} - {folder.name} else []
-    )
+    kept_files = _entries(FILES, files, KeptFile, wrong)
+    kept_objects = _entries(OBJECTS, objects, KeptObject, wrong)
+    if {line["run"] for line in journal.lines} - {folder.name}:
+        wrong.append(f"{JOURNAL}: is of another run")
     return PastRun(
         folder=folder,
         run=folder.name,
         journal=journal,
-        plan=plan,
+        plan=plan if isinstance(plan, dict) else None,
         files=tuple(kept_files),
         objects=tuple(kept_objects),
         problems=(*journal.problems, *wrong),

@@ -7,7 +7,7 @@ what is as it was before the run needs nothing, and anything else is somebody el
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from kubeharden.components import changed_fields
@@ -58,15 +58,19 @@ def rollback_plan(
     Raises:
         RecordError: what the record has of a content cannot be read.
     """
-    builder = _Builder(past, evidence, facts, backup, accepted, later)
+    refused: list[Remark] = []
+    later = cache(later)  # read once, and only where something was changed since
+    objects = ObjectsBack(past, facts, evidence.vouched, accepted, later, refused)
+    builder = _Builder(past, evidence.vouched, facts, backup, later, refused)
     for step in steps:
         builder.add(step)
+        objects.add(step)
     return Plan(
         steps=tuple(steps),
         node_changes=tuple(builder.node_changes),
-        object_changes=tuple(builder.objects.changes),
+        object_changes=tuple(objects.changes),
         remarks=(*machines.remarks(facts), Remark(f"record {past.run}", evidence.words)),
-        refused=(*_other_cluster(past, facts), *machines.refusals(facts), *builder.refused),
+        refused=(*_other_cluster(past, facts), *machines.refusals(facts), *refused),
         cluster=facts.cluster.name,
         cluster_uid=facts.cluster.uid,
     )
@@ -84,23 +88,15 @@ def _other_cluster(past: PastRun, facts: Facts) -> Iterator[Remark]:
         yield Remark(f"cluster {facts.cluster.name}", why)
 
 
+@dataclass
 class _Builder:
-    def __init__(
-        self,
-        past: PastRun,
-        evidence: Evidence,
-        facts: Facts,
-        backup: Backup,
-        accepted: Collection[str],
-        later: Callable[[], Sequence[PastRun]],
-    ) -> None:
-        self.past, self.vouched, self.facts, self.backup = past, evidence.vouched, facts, backup
-        self.later = cache(later)  # read once, and only where something was changed since
-        self.node_changes: list[NodeChange] = []
-        self.refused: list[Remark] = []
-        self.objects = ObjectsBack(
-            past, facts, vouched=self.vouched, accepted=accepted, later=self.later, refused=self.refused
-        )
+    past: PastRun
+    vouched: bool
+    facts: Facts
+    backup: Backup
+    later: Callable[[], Sequence[PastRun]]
+    refused: list[Remark]
+    node_changes: list[NodeChange] = field(default_factory=list)
 
     def add(self, step: str) -> None:
         touched: dict[tuple[str, str], dict[str, _History]] = {}
@@ -110,7 +106,6 @@ class _Builder:
                 files[kept.path] = _join(files.get(kept.path), kept)
         for (node, service), files in touched.items():
             self._service(step, node, service, list(files.values()))
-        self.objects.add(step)
 
     def _service(self, step: str, name: str, service_name: str, touched: list[_History]) -> None:
         subject = f"{service_name} on {name}"
