@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from kubeharden.components.effective import decode, effective_config
+from kubeharden.components.effective import decode
 from kubeharden.components.flags import FlagUse, FlagValueError, UnknownFlagError, parse_flags
 from kubeharden.components.validate import problems
 from kubeharden.errors import UnitError
@@ -94,16 +94,24 @@ class RefusedError(Exception):
         self.lines, self.status = lines, status
 
 
+def unreadable(around: Surroundings, path: str) -> str:
+    """Return in Go's words why a file cannot be read; empty where it can."""
+    try:
+        around.read(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return f"open {path}: no such file or directory"
+    except IsADirectoryError:
+        return f"read {path}: is a directory"
+    except PermissionError:
+        return f"open {path}: permission denied"
+    return ""
+
+
 def read_or_refuse(around: Surroundings, path: str, refuse: Callable[[str], RefusedError]) -> bytes:
     """Read a file that a component cannot do without; where it cannot be read, refuse in Go's words."""
-    try:
-        return around.read(path)
-    except FileNotFoundError:
-        raise refuse(f"open {path}: no such file or directory") from None
-    except IsADirectoryError:
-        raise refuse(f"read {path}: is a directory") from None
-    except PermissionError:
-        raise refuse(f"open {path}: permission denied") from None
+    if why := unreadable(around, path):
+        raise refuse(why)
+    return around.read(path)
 
 
 @dataclass
@@ -269,8 +277,3 @@ def _check_content(
         raise refuse(words)
     lenient = f"using lenient decoding as strict decoding failed: {words}"
     line.lines.append(around.log.line("W", "codec.go:82", lenient))
-
-
-def effective(line: CommandLine, config: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the configuration that the component runs with, nested, with the keys of the file."""
-    return effective_config(line.table, line.uses, config)

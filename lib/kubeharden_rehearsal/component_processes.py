@@ -6,17 +6,18 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from kubeharden.components.effective import effective_config
 from kubeharden.releases import Release, feature
 from kubeharden_rehearsal.behaviour import (
     CommandLine,
     RefusedError,
     Started,
     Surroundings,
-    effective,
     read_command_line,
     read_config,
     read_or_refuse,
     refusal,
+    unreadable,
 )
 
 Refuse = Callable[[str], RefusedError]
@@ -38,7 +39,7 @@ def start_kubelet(argv: Sequence[str], around: Surroundings) -> Started:
     """Start a kubelet, or raise a RefusedError."""
     line = read_command_line("kubelet", argv, around)
     refuse = refusal("kubelet", around, line.lines)
-    config = effective(line, read_config(line, around, refuse))
+    config = effective_config(line.table, line.uses, read_config(line, around, refuse))
     log = around.log.line
     line.lines.append(log("I", "server.go:182", f"Version: {around.version}"))
     failed = _kubelet_failure(line, around, config)
@@ -62,14 +63,14 @@ def _allow_privileged(line: CommandLine) -> dict[str, Any]:
 def _kubelet_failure(line: CommandLine, around: Surroundings, config: dict[str, Any]) -> str:
     ca_file = config.get("authentication", {}).get("x509", {}).get("clientCAFile")
     if ca_file:
-        problem = _unreadable(around, ca_file)
+        problem = unreadable(around, ca_file)
         if problem:
             return f"unable to load client CA file {ca_file}: {problem}"
     kubeconfig, bootstrap = line.value("--kubeconfig"), line.value("--bootstrap-kubeconfig")
-    if kubeconfig and _unreadable(around, kubeconfig):
+    if kubeconfig and unreadable(around, kubeconfig):
         if not bootstrap:
             return f"invalid kubeconfig: stat {kubeconfig}: no such file or directory"
-        if _unreadable(around, bootstrap):
+        if unreadable(around, bootstrap):
             return f"unable to load bootstrap kubeconfig: stat {bootstrap}: no such file or directory"
     driver, theirs = config.get("cgroupDriver"), around.cgroup_driver
     remote = line.value("--container-runtime") == "remote"
@@ -81,16 +82,6 @@ def _kubelet_failure(line: CommandLine, around: Surroundings, config: dict[str, 
     return ""
 
 
-def _unreadable(around: Surroundings, path: str) -> str:
-    try:
-        around.read(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return f"open {path}: no such file or directory"
-    except PermissionError:
-        return f"open {path}: permission denied"
-    return ""
-
-
 def _begin(
     component: str, argv: Sequence[str], around: Surroundings, source: str, warning: str
 ) -> tuple[CommandLine, dict[str, Any], Refuse]:
@@ -99,7 +90,7 @@ def _begin(
     refuse = refusal(component, around, line.lines)
     if not line.value("--config") and feature(f"{_CONFIG_ONLY} ({component})").in_release(around.release):
         line.lines.append(around.log.line("W", source, warning))
-    return line, effective(line, read_config(line, around, refuse)), refuse
+    return line, effective_config(line.table, line.uses, read_config(line, around, refuse)), refuse
 
 
 def start_proxy(argv: Sequence[str], around: Surroundings) -> Started:

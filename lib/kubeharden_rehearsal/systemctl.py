@@ -11,8 +11,9 @@ from functools import partial
 from kubeharden_rehearsal import loaded_units
 from kubeharden_rehearsal.loaded_units import LoadedUnit
 from kubeharden_rehearsal.machine import Machine
-from kubeharden_rehearsal.manager import JobError
+from kubeharden_rehearsal.manager import JobError, Manager
 from kubeharden_rehearsal.node_journal import format_entry, matching
+from kubeharden_rehearsal.processes import Scripts
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ async def _jobs(machine: Machine, verb: str, names: list[str]) -> Reply:
     error = ""
     for name in names:
         if machine.scripts.knows(name):
-            await _script_job(machine, verb, name)
+            await _job(machine.scripts, verb, name)
             continue
         loaded = machine.manager.loaded.get(name)
         if loaded is not None and verb != "stop" and loaded_units.changed_on_disk(machine.root, name, loaded):
@@ -86,31 +87,21 @@ async def _jobs(machine: Machine, verb: str, names: list[str]) -> Reply:
                 "Run 'systemctl daemon-reload' to reload units.\n"
             )
         try:
-            await _job(machine, verb, name)
+            await _job(machine.manager, verb, name)
         except JobError as failure:
             return Reply(error=f"{error}{failure}\n", status=failure.status)
     return Reply(error=error)
 
 
-async def _script_job(machine: Machine, verb: str, name: str) -> None:
-    if verb in ("start", "restart"):
-        await machine.scripts.start(name)
+async def _job(units: Manager | Scripts, verb: str, name: str) -> None:
+    if verb == "reset-failed":
+        units.reset_failed(name)
     elif verb == "stop":
-        await machine.scripts.stop(name)
-    elif verb == "reset-failed":
-        machine.scripts.reset_failed(name)
-
-
-async def _job(machine: Machine, verb: str, name: str) -> None:
-    manager = machine.manager
-    if verb == "start":
-        await manager.start(name)
-    elif verb == "stop":
-        await manager.stop(name)
-    elif verb == "restart":
-        await manager.restart(name)
-    elif verb == "reset-failed":
-        manager.reset_failed(name)
+        await units.stop(name)
+    elif verb == "restart" and isinstance(units, Manager):
+        await units.restart(name)
+    else:
+        await units.start(name)
 
 
 def _join(replies: Iterable[Reply]) -> Reply:

@@ -10,8 +10,7 @@ import pytest
 from impact_cases import FOLDERS, objects_in, what_would_become_of_them
 from kubeharden.kube.admitted_pod import TOKEN_PATH, as_created, without_token
 from kubeharden.kube.workloads import KINDS
-from kubeharden.podsecurity.default_policy import default_policies
-from kubeharden.podsecurity.impact import Impact, Judged, breaking, idle_names, psp_impact
+from kubeharden.podsecurity.impact import Impact, Judged, breaking, idle_names
 from kubeharden.releases import Release
 from kubeharden.show.impact_views import impact_view
 
@@ -153,15 +152,3 @@ def test_what_admission_put_into_a_pod_comes_off_and_goes_on_again() -> None:
         assert bare["spec"]["volumes"] == []
         assert bare["spec"]["containers"] == [{"name": "a"}]
     assert "volumes" not in template["spec"]
-
-
-def test_progress_is_told_of_every_workload() -> None:
-    objects = objects_in(CASES / "rbac-forms" / "objects.yaml")
-    counted: list[int] = []
-
-    def each(found):
-        counted.append(len(found))
-        return found
-
-    result = psp_impact(objects, Release.parse("1.20"), default_policies("1.20"), each)
-    assert counted == [len(result)] == [20]

@@ -12,8 +12,8 @@ from typing import Any
 
 from kubeharden.errors import ParameterError
 from kubeharden.inputs.parameters import NONE, STRENGTHS
-from kubeharden.kube.names import AUTHENTICATED, PSP_API_VERSION, RBAC_API_VERSION, RBAC_GROUP
-from kubeharden.podsecurity.policies import use_rule
+from kubeharden.kube.names import AUTHENTICATED, PSP_API_VERSION, RBAC_GROUP
+from kubeharden.podsecurity.policies import binding_object, role_object
 from kubeharden.releases import FIRST, Release, features_of
 from kubeharden.releases.files import read
 
@@ -62,17 +62,5 @@ def default_policy_objects(strength: str, release: str | Release | None = None) 
         raise ParameterError(f"default_policy: {strength!r} is not one of {', '.join((*STRENGTHS, NONE))}")
     policy = default_policies(release)[strength]
     name = policy["metadata"]["name"]
-    role = {
-        "apiVersion": RBAC_API_VERSION,
-        "kind": "ClusterRole",
-        "metadata": {"name": f"psp:{name}"},
-        "rules": [use_rule(name)],
-    }
-    binding = {
-        "apiVersion": RBAC_API_VERSION,
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": f"authenticated:psp:{name}"},
-        "roleRef": {"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": f"psp:{name}"},
-        "subjects": [{"apiGroup": RBAC_GROUP, "kind": "Group", "name": AUTHENTICATED}],
-    }
-    return [policy, role, binding]
+    everybody = {"apiGroup": RBAC_GROUP, "kind": "Group", "name": AUTHENTICATED}
+    return [policy, role_object(name), binding_object(name, "authenticated", everybody)]

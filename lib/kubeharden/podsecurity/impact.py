@@ -7,7 +7,7 @@ drained or a roll-out begins, unless somebody asks first.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,6 @@ from kubeharden.releases import LAST, Release
 
 Object = Mapping[str, Any]
 Objects = Mapping[str, Iterable[Object]]
-Each = Callable[[Sequence[Workload]], Iterable[Workload]]
 NO_POLICY = "may use no policy"
 _HOST = ("hostNetwork", "hostPID", "hostIPC")
 
@@ -78,7 +77,7 @@ class Judged(Workload):
 
 
 def psp_impact(
-    objects: Objects, release: Release, presets: Mapping[str, Object] | None = None, each: Each = iter
+    objects: Objects, release: Release, presets: Mapping[str, Object] | None = None
 ) -> list[Judged]:
     """Judge every workload by PodSecurityPolicies; sorted by namespace and name.
 
@@ -89,13 +88,12 @@ def psp_impact(
         release: of the API server.
         presets: policies that are not there and could be, by the word that asks for them (``baseline``), the
             strictest first.
-        each: called once with all workloads; it may count them as they are judged.
 
     Raises:
         ParameterError: a policy is wrong.
     """
     judge = _PspJudge(objects, release, presets or {})
-    return [judge.of(workload) for workload in each(workloads(objects))]
+    return [judge.of(workload) for workload in workloads(objects)]
 
 
 def proposals(objects: Objects, release: Release, judged: Iterable[Judged]) -> tuple[tuple[str, str], ...]:
@@ -131,7 +129,6 @@ def pss_impact(
     levels: Mapping[str, str],
     version: str,
     release: Release = LAST,
-    each: Each = iter,
 ) -> list[Judged]:
     """Judge every workload by Pod Security Admission; sorted by namespace and name.
 
@@ -146,7 +143,7 @@ def pss_impact(
     accounts = _accounts(objects)
     answers: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {}
     result = []
-    for workload in each(workloads(objects)):
+    for workload in workloads(objects):
         level = levels.get(workload.namespace, "privileged")
         pod = _create(workload, accounts, release)
         key = level, _digest(pod)
@@ -189,7 +186,7 @@ class Impact:
     @property
     def breaking(self) -> tuple[Judged, ...]:
         """Return what is in use and would be refused."""
-        return tuple(judged for judged in self.judged if judged.breaks)
+        return tuple(breaking(self.judged))
 
 
 class _PspJudge:

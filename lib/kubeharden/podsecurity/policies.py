@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -95,11 +95,6 @@ class Policy(_Strict):
                 raise ValueError(f"{SECCOMP_ALLOWED} names the profile {name!r}; expected {expected}")
         return annotations
 
-    @property
-    def role_name(self) -> str:
-        """The name of the Role that allows its use."""
-        return f"psp:{self.name}"
-
 
 Level = Literal["privileged", "baseline", "restricted"]
 
@@ -157,9 +152,15 @@ def policy_objects(policies: PolicySet, static_pods: Collection[str] = ()) -> li
     }
     made = [*map(_policy, policies.policies)]
     for policy in policies.policies:
-        made += [_role(policy, ns) for ns in dict.fromkeys(user.namespace for user in users[policy.name])]
+        made += [
+            role_object(policy.name, ns)
+            for ns in dict.fromkeys(user.namespace for user in users[policy.name])
+        ]
     for policy in policies.policies:
-        made += [_binding(policy, user) for user in users[policy.name]]
+        made += [
+            binding_object(policy.name, user.binding_name, user.subject, user.namespace)
+            for user in users[policy.name]
+        ]
     return made
 
 
@@ -175,30 +176,33 @@ def _policy(policy: Policy) -> dict[str, Any]:
     }
 
 
-def _role(policy: Policy, namespace: str) -> dict[str, Any]:
-    return {
-        "apiVersion": RBAC_API_VERSION,
-        "kind": "Role",
-        "metadata": {"name": policy.role_name, "namespace": namespace},
-        "rules": [use_rule(policy.name)],
-    }
-
-
-def use_rule(policy: str) -> dict[str, Any]:
-    """Return the rule of a Role that allows the use of a policy."""
-    return {
+def role_object(policy: str, namespace: str = "") -> dict[str, Any]:
+    """Return the Role that lets a policy be used in a namespace; without one, a ClusterRole."""
+    rule = {
         "apiGroups": [PSP_GROUP],
         "resources": [PSP_RESOURCE],
         "resourceNames": [policy],
         "verbs": ["use"],
     }
-
-
-def _binding(policy: Policy, user: PolicyUser) -> dict[str, Any]:
     return {
         "apiVersion": RBAC_API_VERSION,
-        "kind": "RoleBinding",
-        "metadata": {"name": f"{user.binding_name}:{policy.role_name}", "namespace": user.namespace},
-        "roleRef": {"apiGroup": RBAC_GROUP, "kind": "Role", "name": policy.role_name},
-        "subjects": [user.subject],
+        "kind": "Role" if namespace else "ClusterRole",
+        "metadata": _metadata(f"psp:{policy}", namespace),
+        "rules": [rule],
     }
+
+
+def binding_object(policy: str, who: str, subject: Mapping[str, str], namespace: str = "") -> dict[str, Any]:
+    """Return the binding of a subject to the role of ``role_object``; ``who`` begins its name."""
+    kind = "Role" if namespace else "ClusterRole"
+    return {
+        "apiVersion": RBAC_API_VERSION,
+        "kind": f"{kind}Binding",
+        "metadata": _metadata(f"{who}:psp:{policy}", namespace),
+        "roleRef": {"apiGroup": RBAC_GROUP, "kind": kind, "name": f"psp:{policy}"},
+        "subjects": [dict(subject)],
+    }
+
+
+def _metadata(name: str, namespace: str) -> dict[str, str]:
+    return {"name": name, "namespace": namespace} if namespace else {"name": name}
