@@ -115,7 +115,7 @@ def test_what_was_edited_needs_no_second_edit() -> None:
         ),
         ("a:\n- n: 1 # first\n  v: 2\n", {"a": [{"v": 2}]}, "FRESH", (2,)),
         ("a: [x, y] # both\n", {"a": ["x"]}, 'a: ["x"] # both\n', ()),
-        ("a: {b: 1} # flow\n", {"a": {"b": 2}}, "a:\n  b: 2\n", (1,)),
+        ("a: {b: 1} # flow\n", {"a": {"b": 2}}, 'a: {"b": 2} # flow\n', ()),
         ("a: |\n  # text\n  x\n# end\n", {"a": "y"}, 'a: "y"\n# end\n', ()),
         ("a: 1 # one\r\nb: 2\r\n", {"a": 3, "b": 2, "c": 4}, "a: 3 # one\r\nb: 2\r\nc: 4\r\n", ()),
         ("\ufeffa: 1 # one\n", {"a": 2}, "\ufeffa: 2 # one\n", ()),
@@ -217,3 +217,28 @@ def test_no_comment_goes_without_a_word() -> None:
 def lines_of_comments(text: str) -> list[tuple[int, str]]:
     places = comments_of(text, scalars_of(text, "a file", KubehardenError))
     return [(text.count("\n", 0, start) + 1, text[start:end].strip()) for start, end in places]
+
+
+IN_PLACE = 'authentication: {"x509": {"clientCAFile": "/ca.crt"}, "anonymous": {"enabled": false}}'
+BESIDE = {
+    "authentication: {x509: {clientCAFile: /ca.crt}} # of 2019\n": f"{IN_PLACE} # of 2019\n",
+    "authentication: # nothing yet\n# more\n": f"{IN_PLACE} # nothing yet\n# more\n",
+    "authentication: {} # nothing yet\n": f"{IN_PLACE} # nothing yet\n",
+    "authentication:\n  x509: {clientCAFile: /ca.crt}\n    # of x509\n\n  # of it\n# end\n": (
+        "authentication:\n  x509: {clientCAFile: /ca.crt}\n    # of x509\n"
+        "  anonymous:\n    enabled: false\n\n  # of it\n# end\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", BESIDE)
+def test_a_comment_beside_what_changes_stays(text: str) -> None:
+    wanted = {"authentication": {"x509": {"clientCAFile": "/ca.crt"}, "anonymous": {"enabled": False}}}
+    made = edit(text, wanted, "fresh", frozenset())
+    assert (made.text, made.lost) == (BESIDE[text], ())
+
+
+def test_what_is_added_stands_behind_the_comments_that_are_deeper() -> None:
+    text = "logging:\n  format: text\n    # why text\n  # of logging\n# end"
+    made = edit(text, {"logging": {"format": "text"}, "maxPods": 7}, "fresh", frozenset())
+    assert made.text == "logging:\n  format: text\n    # why text\n  # of logging\nmaxPods: 7\n# end"

@@ -28,6 +28,7 @@ from kubeharden.formats import (
 
 _ALIAS = re.compile(r"[ \t]*:[ \t]+(\*[^\s,\[\]{}]+)")
 MERGE = "tag:yaml.org,2002:merge"
+_COMMENT = re.compile(r"(?:[ \t]*\r?\n)*( *)#[^\n]*\n?")
 _INDENT = re.compile(r'\n([ \t]+)"')
 
 
@@ -142,7 +143,7 @@ class _Changes:
         added = {name: value for name, value in new.items() if name not in old}
         if added:
             last = node.value[-1]
-            yield self._insertion(self._end(last[1], last[0]), _lines_at(added, node.start_mark.column))
+            yield self._insertion(self._end(last[1], last[0]), added, node.start_mark.column)
 
     def _of_value(self, key: yaml.Node, value: yaml.Node, old: Any, new: Any) -> Iterator[Change]:
         if alias := self._alias(key, value):
@@ -158,8 +159,10 @@ class _Changes:
                     yield from self.within(item, one, other)
             yield from self._rest(value.value, value.start_mark.column, new, kept)
             return
-        if key.start_mark.line == value.end_mark.line and not (isinstance(new, dict) and new):
-            start, end = value.start_mark.index, self._end(value)
+        start, end = value.start_mark.index, self._end(value)
+        has_comment = "#" in self._text[end : self._line_end(end)]
+        is_line = key.start_mark.line == value.end_mark.line
+        if is_line and (has_comment or not (isinstance(new, dict) and new)):
             blank = "" if self._text[start - 1 : start].isspace() else " "
             yield start, end, f"{blank}{json.dumps(new, ensure_ascii=False)}"
             return
@@ -172,10 +175,13 @@ class _Changes:
         for item in items[kept:]:
             yield self._line_start(item), self._line_end(self._end(item)), ""
         if new[kept:]:
-            yield self._insertion(self._end(items[-1]), _lines_at(list(new[kept:]), column))
+            yield self._insertion(self._end(items[-1]), list(new[kept:]), column)
 
-    def _insertion(self, end: int, words: str) -> Change:
-        at = self._line_end(end)
+    def _insertion(self, end: int, added: Any, column: int) -> Change:
+        """Return the change that adds lines of a column behind a value, and behind the comments that stand deeper."""
+        at, words = self._line_end(end), _lines_at(added, column)
+        while (deeper := _COMMENT.match(self._text, at)) and len(deeper[1]) > column:
+            at = deeper.end()
         return at, at, words if self._text[at - 1 : at] == "\n" else f"\n{words}"
 
     def _alias(self, key: yaml.Node, value: yaml.Node) -> re.Match[str] | None:

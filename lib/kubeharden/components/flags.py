@@ -16,6 +16,10 @@ from kubeharden.releases import Component, Flag, FlagTable
 SHORTHANDS = {"v": "--v", "h": "--help"}
 
 
+DOLLAR = (
+    "systemd fills in $NAME where it is a word of its own, and ${NAME} in any word; but no default (${NAME:-VALUE}), "
+    "and nothing in the value of another variable, and $$ stands for a dollar sign"
+)
 # What a word begins with that is not an argument, and how it may have come there.
 _CAUSES = (
     (re.compile(r"[\\\n]"), "does a backslash at the end of a line stand there twice, or before a blank?"),
@@ -23,11 +27,7 @@ _CAUSES = (
         re.compile(r"[0-9]?[<>]|[|&;#]"),
         "systemd is not a shell: redirections, pipes and comments are words for it",
     ),
-    (
-        re.compile(r"\$\{\w+[^\w}]"),
-        "systemd has no defaults for variables (${NAME:-VALUE}): set it in Environment=, and write ${NAME}",
-    ),
-    (re.compile(r"\$"), "is a variable written with $$, which stands for a dollar sign?"),
+    (re.compile(r"\$"), DOLLAR),
     (re.compile("[\u2010-\u2015\u2212]"), "is its dash another character than -?"),
     (re.compile("[\u2018-\u201f]"), "is a quote another character than ' and \"?"),
     (re.compile(r"[A-Z][A-Za-z]+="), "does the line before this directive end with a backslash?"),
@@ -182,7 +182,8 @@ def value_of(use: FlagUse, flag: Flag) -> object:
         else:
             value = parse_text(flag.type, use.value, separator)
     except ValueError as error:
-        raise FlagValueError(use.name, use.value, str(error)) from None
+        cause = f"; {DOLLAR}" if "$" in use.value else ""
+        raise FlagValueError(use.name, use.value, f"{error}{cause}") from None
     if flag.enum and value not in (*flag.enum, ""):
         raise FlagValueError(use.name, use.value, f"expected one of {', '.join(flag.enum)}")
     return value

@@ -104,12 +104,12 @@ class Program:
     Attributes:
         starters: the words before the program, such as ``nice -n 5``.
         argv: the program and its arguments.
-        in_shell: whether they stood in a shell line, which is left out.
+        shell_line: in which they stood, and which is left out; empty for none.
     """
 
     starters: tuple[str, ...]
     argv: tuple[str, ...]
-    in_shell: bool = False
+    shell_line: str = ""
 
 
 def program_words(component: str, argv: Sequence[str]) -> int:
@@ -168,14 +168,14 @@ def find_program(component: str, words: Sequence[str], running: Sequence[str] = 
     Raises:
         UnitError: it is a shell line of more than one command, or runs something else; the sentence names it.
     """
-    starters, rest, in_shell = list[str](), list(words), False
+    starters, rest, in_shell = list[str](), list(words), ""
     while rest and len(starters) < MOST_BEFORE:
         if is_program(component, rest) or _is_by_what_runs(component, rest, running):
             return Program(tuple(starters), tuple(rest), in_shell)
         if (line := shell_line(rest)) is not None:
             if other := _other_in_shell(component, line):
                 raise UnitError(_other_program(component, [other]))
-            rest, in_shell = unwrapped(rest), True
+            rest, in_shell = unwrapped(rest), line
             continue
         is_known = _base(rest[0]) in STARTERS
         at = (

@@ -14,6 +14,8 @@ _OPTIONS_WITH_VALUES = ("--rcfile", "--init-file")  # besides "-o NAME" and bash
 _QUOTED = re.compile(r"""'[^']*'|"((?:[^"\\]|\\[\s\S])*)"|\\.""")
 # Operators, expansions and comments.
 _MORE = re.compile(r"\$\(|`|\$|&&|\|\||[;&|<>()\n]|(?:^|\s)#")
+_REPLACED = re.compile(r"(?:^|[\s=:])~|\{[^{}\s]*(?:,|\.\.)[^{}\s]*\}|[*?\[]")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _PIECE = re.compile(
     r"""(?P<blank>[ \t\r\n]+)|'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)"""
     r"""|(?P<plain>[^ \t\r\n'"\\]+)""",
@@ -74,7 +76,7 @@ def shell_line(argv: Sequence[str]) -> str | None:
 
 
 def unwrapped(argv: list[str]) -> list[str]:
-    """``/bin/sh -c 'exec kubelet --a=b'`` as ``kubelet --a=b``; any other command as it is.
+    """``/bin/sh -c 'A=b exec kubelet --a=b'`` as ``env A=b kubelet --a=b``; any other command as it is.
 
     Raises:
         UnitError: the shell line is more than one simple command.
@@ -82,15 +84,27 @@ def unwrapped(argv: list[str]) -> list[str]:
     line = shell_line(argv)
     if line is None:
         return argv
-    bare = _QUOTED.sub(lambda quoted: re.sub(r"[^$`\n]", "", quoted[1] or ""), line)
     words = shell_words(line, "the shell line in ExecStart=")
+    count = next((at for at, word in enumerate(words) if not _ASSIGNMENT.match(word)), 0)
+    variables, words = words[:count], words[count:]
     words = words[1:] if words[:1] == ["exec"] else words
-    more = _MORE.search(bare)
-    # Options of exec, and variables set for the command alone.
+    more = _MORE.search(_bare(line))
     if more or not words or "=" in words[0] or words[0].startswith("-"):
-        found = f" ({more[0].strip() or 'a line break'} in it)" if more else ""
+        odd = more[0].strip() or "a line break" if more else f"exec {words[0]}" if words else ""
+        found = f" ({odd} in it)" if odd else ""
         raise UnitError(
             f"the shell line in ExecStart= is more than one simple command{found}; write the program and its flags "
             "into ExecStart= by themselves (a variable is ${NAME} there, the host name %H)"
         )
-    return words
+    return ["/usr/bin/env", *variables, *words] if variables else words
+
+
+def replaced_in(line: str) -> str:
+    """Return what a shell may replace in a line of one command: a pattern, braces or a tilde; empty for nothing."""
+    found = _REPLACED.search(_bare(line))
+    return found[0].strip(" \t=:") if found else ""
+
+
+def _bare(line: str) -> str:
+    """Return a line without what is quoted in it."""
+    return _QUOTED.sub(lambda quoted: re.sub(r"[^$`\n]", "", quoted[1] or ""), line)

@@ -12,7 +12,7 @@ from kubeharden.components import units
 from kubeharden.components.admission_plugins import flag_value
 from kubeharden.components.commands import MARK, MARKED, Command, specifiers_of, with_values
 from kubeharden.components.programs import Program, find_program
-from kubeharden.components.shells import unwrapped
+from kubeharden.components.shells import replaced_in, unwrapped
 from kubeharden.errors import UnitError
 from kubeharden.formats import as_document, as_json
 from kubeharden.releases import Component, Release, find_component, is_covered
@@ -145,9 +145,16 @@ class ServiceFacts:
             UnitError: they cannot be read, or run another program.
         """
         command = self.service.command()
-        argv = self._with_specifiers(self._program(command.words).argv)
-        if command.unset and self.cmdline and argv != self.running_argv:
-            self._check_unset(command)
+        found = self._program(command.words)
+        argv = self._with_specifiers(found.argv)
+        if self.cmdline and argv != self.running_argv:
+            if command.unset:
+                self._check_unset(command)
+            if odd := replaced_in(found.shell_line):
+                raise UnitError(
+                    f"the shell line in ExecStart= has {odd}, which a shell replaces, and the service runs with other "
+                    "words: write out what it stands for, restart the service, and look again"
+                )
         return argv
 
     def exec_start(self, argv: Sequence[str]) -> list[str]:
@@ -158,11 +165,11 @@ class ServiceFacts:
         """
         command = self.service.command()
         found = self._program(command.words)
-        if found.in_shell:
+        if found.shell_line:
             command = replace(command, prefix=command.prefix.replace("@", ""))
         sources = _sources(found.argv, self._with_specifiers(found.argv))
         words = [*found.starters, *(sources.get(word, word) for word in argv)]
-        if found.in_shell and "/" not in words[0]:  # which systemd before 239 does not look for
+        if found.shell_line and "/" not in words[0]:  # which systemd before 239 does not look for
             words.insert(0, "/usr/bin/env")
         return command.line(words)
 
@@ -212,8 +219,8 @@ class ServiceFacts:
             names = ", ".join(f"${name}" for name in command.unset)
             raise UnitError(
                 f"its command has {names}, which the process got from systemd itself: neither Environment= nor "
-                "EnvironmentFile= sets it (systemctl set-environment, PassEnvironment=). Set it in the unit, restart "
-                "the service, and look again"
+                "EnvironmentFile= sets it (systemctl set-environment, PassEnvironment=, User=, StateDirectory= and the "
+                "like). Set it there, or write it out, restart the service, and look again"
             )
 
     def config(self, argv: list[str]) -> tuple[str, dict[str, Any] | None]:
