@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kubeharden.records.archive import is_sealed, read_record, runs_in, try_lock
+from kubeharden.records.archive import is_sealed, runs_in, try_lock
 from kubeharden.records.folder import is_open
 from kubeharden_fleet.fleet import Fleet
 
@@ -23,7 +23,6 @@ NOTEBOOKS, LOCK = "notebooks", ".lock"  # in the folder of a cluster's runs
 POLL_SECONDS = 0.5
 END_SECONDS = 50  # of a run that was interrupted: it ends what it has in hand, or puts it back
 LAST_LINES = 15
-REVERT_SECONDS = 60  # beyond confirm_timeout, in which a node puts back what nobody confirmed
 # As ``python -m papermill``, but jsonschema (4.26) does not find this package, of which it would compile a grammar when
 # it is imported: 1.5 s of CPU for each run, to judge internationalized links, which no notebook is judged by.
 PAPERMILL = (
@@ -53,7 +52,6 @@ class Runner:
         (self.folder / NOTEBOOKS).mkdir(parents=True, exist_ok=True)
         with self._only_one() as lock:
             self._seal_left_overs()
-            self._wait_for_nodes()
             before = set(runs_in(self.folder))
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
             notebook = self.folder / NOTEBOOKS / f"{stamp}-{mode}.ipynb"
@@ -123,21 +121,6 @@ class Runner:
                 if notebook and done.returncode == 0:
                     notebook.unlink(missing_ok=True)
                     notebook.with_suffix(".log").unlink(missing_ok=True)
-
-    def _wait_for_nodes(self) -> None:
-        """Wait until nodes have put back what a run that was cut off left open: until then, a plan finds it done."""
-        newest = next(iter(runs_in(self.folder)[-1:]), None)
-        record = read_record(newest) if newest is not None and is_sealed(newest) else {}
-        if record.get("result") != "cut off" or record["mode"] == "plan" or not record["changes"]:
-            return
-        seconds = float(record["parameters"].get("confirm_timeout", 0)) + REVERT_SECONDS
-        over = datetime.fromisoformat(record["ended"]) + timedelta(seconds=seconds)
-        left = (over - datetime.now(UTC)).total_seconds()
-        if left > 0:
-            self.say(
-                f"{record['run']} was cut off: for {left:.0f} s nodes may still put back what it left open"
-            )
-            time.sleep(left)
 
     def _notebook_of(self, run: str) -> Path | None:
         """Return the executed notebook that names a run."""

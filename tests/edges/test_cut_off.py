@@ -92,7 +92,7 @@ def test_the_next_run_finds_a_free_node(
         site.run("reboot -f")
         assert eventually(site.answers)
 
-    wait_for_open_changes(site.nodes, SystemClock(), 30, lambda words: None)
+    assert wait_for_open_changes(site.nodes, SystemClock(), 30, lambda words: None)[1] == ()
     assert site.files() == before
     assert "--v=1" in site.command_line()
     site.carry_out(site.change(3), "next")
@@ -113,7 +113,7 @@ def test_work_that_a_person_stops_before_it_is_armed_is_put_back(
         kill_group(int((site.path(f"/var/lib/kubeharden/{run}") / "session").read_text()))
         site.run(f"systemctl stop kubeharden-apply@{run}.service")
         doing.result()
-    wait_for_open_changes(site.nodes, SystemClock(), 30, lambda words: None)
+    assert wait_for_open_changes(site.nodes, SystemClock(), 30, lambda words: None)[1] == ()
     assert site.files() == before
     assert eventually(site.is_clean)
     site.nodes.close()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,8 @@ def test_a_second_run_is_told_who_holds_the_node(site: Site, run: str) -> None:
     assert busy.outcome == "busy"
     [transaction] = [t for t in site.nodes.state([NODE])[NODE] if t.open]
     assert transaction.run == run
+    open_for = datetime.fromisoformat(transaction.until) - datetime.fromisoformat(transaction.since)
+    assert abs(open_for.total_seconds() - 60 - site.inventory.settle_seconds) <= 1
     assert transaction.state == "waiting"
     assert f"this node is held by {transaction.holder} since {transaction.since}" in busy.words
     assert f"sudo sh /var/lib/kubeharden/transaction.sh undo {run}" in busy.words

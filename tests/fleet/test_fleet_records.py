@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,6 @@ from kubeharden.records.signature import only_signer
 from kubeharden_fleet.fleet import Fleet, read_fleet
 from kubeharden_fleet.judge import APPLIED, CUT_OFF, NONE, NOT_NOW, TO_DO, UNSOUND, halted_by, state_of
 from kubeharden_fleet.records import read, states
-from kubeharden_fleet.runs import Runner
 from record_support import make_key, make_notebook, make_run
 
 
@@ -132,25 +131,3 @@ def test_a_window_that_closes_between_two_steps_holds_up_nothing_and_the_rest_is
     assert halted_by(fleet(tmp_path), {"a": closed}, "b") == []
     assert (rest.word, rest.why) == (TO_DO, "1 to do: kube-scheduler on k8s-master")
     assert rest.seen.digest != digest
-
-
-def test_after_a_run_that_was_cut_off_nodes_are_waited_for(
-    sealed: tuple[Fleet, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Until a node has put back what nobody confirmed, a plan finds it done."""
-    made, run = sealed
-    slept: list[float] = []
-    monkeypatch.setattr("kubeharden_fleet.runs.time.sleep", slept.append)
-    record = json.loads((run / "record.json").read_text())
-    (run / "record.json").chmod(0o600)
-    for changes, wanted in (
-        ({}, 0),  # it came to its end
-        ({"result": "cut off", "parameters": {"confirm_timeout": 30}}, 90),
-        ({"result": "cut off", "parameters": {"confirm_timeout": 30}, "mode": "plan"}, 0),
-        ({"result": "cut off", "parameters": {}, "ended": "2026-01-01T00:00:00.000+00:00"}, 0),
-    ):
-        slept.clear()
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        (run / "record.json").write_text(json.dumps({**record, "ended": now, **changes}))
-        Runner(made, "a", print)._wait_for_nodes()
-        assert sum(slept) == pytest.approx(wanted, abs=5)

@@ -49,7 +49,7 @@ def path(tmp_path: Path, article: Rehearsal) -> Path:
         "fleet": "europe",
         "notebook": str(ROOT / "notebooks" / "harden.ipynb"),
         "records": "records",
-        # Who comes after a killed run waits so long until a node has put back what was open there.
+        # A plan after a run that was killed waits so long until a node has put back what was open there.
         "parameters": {"steps": ["kube-proxy", "kube-scheduler"], "confirm_timeout": 30},
         "clusters": [{"name": "a", "inventory": str(article.inventory)}],
         "waves": [{"name": "all", "clusters": ["a"]}],

@@ -124,6 +124,7 @@ class Change:
     change: NodeChange
     before: ServiceFacts
     since: str
+    until: str
     result: TransactionResult
     is_open: bool = False
 
@@ -453,7 +454,8 @@ class FakeNodes:
             found = "absent" if there is None else sha256(there.content)
             if found != file.before_digest:
                 return TransactionResult("stale", f"{file.path} is another one than the plan was made for")
-        made = Change(run, change, service, self._time(), TransactionResult("failed", ""), is_open=True)
+        times = self._time(), self._time(self.inventory.settle_seconds + confirm_timeout)
+        made = Change(run, change, service, *times, TransactionResult("failed", ""), is_open=True)
         machine.changes[run] = made
         made.result = self._restart(machine, made)
         made.is_open = made.result.outcome == "waiting"
@@ -510,6 +512,7 @@ class FakeNodes:
                     made.result.outcome or "begun",
                     made.change.service,
                     made.since,
+                    made.until,
                     "a test",
                 )
                 for made in self._reach("state", name).changes.values()
@@ -539,8 +542,8 @@ class FakeNodes:
         if errors:
             raise errors.pop(0)
 
-    def _time(self) -> str:
-        return f"{self._world.clock.now():%Y-%m-%dT%H:%M:%SZ}"
+    def _time(self, later: float = 0.0) -> str:
+        return f"{self._world.clock.now() + timedelta(seconds=later):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def planned(world: World, folder: Path, inventory: Path | None = None, **given: Any) -> runbook.Run:

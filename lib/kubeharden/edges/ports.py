@@ -51,6 +51,7 @@ class Transaction:
         state: in the words of ``transaction.sh``.
         service: the service that it is about.
         since: when it began, by the node's own clock (RFC 3339, UTC).
+        until: about when the node puts it back unless it is confirmed, by the same clock; empty where it does not say.
     """
 
     run: str
@@ -58,6 +59,7 @@ class Transaction:
     state: str
     service: str
     since: str
+    until: str
     holder: str
 
 

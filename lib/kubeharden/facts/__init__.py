@@ -6,6 +6,7 @@ from kubeharden.facts.model import (
     Facts,
     FileFact,
     NodeFacts,
+    OpenChange,
     ServiceFacts,
     read_config,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "Facts",
     "FileFact",
     "NodeFacts",
+    "OpenChange",
     "ServiceFacts",
     "observation_request",
     "parse_observation",

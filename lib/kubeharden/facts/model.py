@@ -344,12 +344,35 @@ class ClusterFacts:
 
 
 @dataclass(frozen=True)
+class OpenChange:
+    """A change of a service on a node that a run began, and that is neither confirmed nor put back.
+
+    Attributes:
+        run, state, since, until: as in ``edges.ports.Transaction``.
+    """
+
+    node: str
+    service: str
+    run: str
+    state: str
+    since: str
+    until: str
+    holder: str
+
+
+@dataclass(frozen=True)
 class Facts:
-    """Everything that a plan is made from."""
+    """Everything that a plan is made from.
+
+    Attributes:
+        left_out: the nodes of the inventory that the run leaves alone.
+        open_changes: those that were open while the nodes were read, so that what was seen there may not last.
+    """
 
     nodes: tuple[NodeFacts, ...]
     cluster: ClusterFacts
     left_out: tuple[str, ...] = ()
+    open_changes: tuple[OpenChange, ...] = ()
 
     def node(self, name: str) -> NodeFacts:
         """Return the node of that name."""

@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Protocol, Self, dataclass_transform
 
 from kubeharden.facts import Facts
 from kubeharden.plan.forms import fits
-from kubeharden.plan.model import NodeChange, ObjectChange, Plan
+from kubeharden.plan.model import NodeChange, ObjectChange, Plan, Remark
 from kubeharden.plan.proof import Proof
+from kubeharden.plan.unconfirmed import refusals
 
 UNWRITTEN = {"unwritten": True}  # the field is not in the journal
 OPTIONAL = {"optional": True}  # the field is not in the journal where it has its default
@@ -151,6 +152,7 @@ class Observed(Event, action="observed"):
     Attributes:
         components: the versions by node and component.
         unlisted: the nodes of the API that the inventory leaves out.
+        unconfirmed: the changes that were open meanwhile, in words.
     """
 
     nodes: Sequence[str] = ()
@@ -158,6 +160,7 @@ class Observed(Event, action="observed"):
     components: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     api_server: str = ""
     unlisted: Sequence[str] = field(default=(), metadata=OPTIONAL)
+    unconfirmed: Sequence[str] = field(default=(), metadata=OPTIONAL)
 
     @classmethod
     def of(cls, facts: Facts) -> Observed:
@@ -168,6 +171,7 @@ class Observed(Event, action="observed"):
             components=_versions(facts),
             api_server=facts.cluster.version,
             unlisted=facts.unlisted,
+            unconfirmed=tuple(f"{remark.subject}: {remark.text}" for remark in refusals(facts)),
         )
 
 
@@ -176,6 +180,7 @@ class Planned(Event, action="planned"):
 
     Attributes:
         left_out: what is refused and left as it is, while the changes are carried out: ``step``, ``subject``, ``why``.
+        stopping: what is refused so that nothing is carried out, in the same form.
         next_run: as in ``Plan``.
     """
 
@@ -186,6 +191,7 @@ class Planned(Event, action="planned"):
     breaking: Sequence[str] = ()
     changes: Sequence[Mapping[str, str]] = ()
     left_out: Sequence[Mapping[str, str]] = field(default=(), metadata=OPTIONAL)
+    stopping: Sequence[Mapping[str, str]] = field(default=(), metadata=OPTIONAL)
     next_run: Sequence[str] = field(default=(), metadata=OPTIONAL)
     plan: Plan | None = field(default=None, compare=False, metadata=UNWRITTEN)
 
@@ -199,7 +205,8 @@ class Planned(Event, action="planned"):
             remarks=[f"{remark.subject}: {remark.text}" for remark in plan.remarks],
             breaking=[str(judged) for impact in plan.impacts for judged in impact.breaking],
             changes=[change for step in plan.steps for change in _changes(plan.of(step))],
-            left_out=tuple({"step": r.step, "subject": r.subject, "why": r.text} for r in plan.left_out),
+            left_out=tuple(map(_row, plan.left_out)),
+            stopping=tuple(map(_row, plan.stopping)),
             next_run=plan.next_run,
             plan=plan,
         )
@@ -461,6 +468,10 @@ def _changes(part: Plan) -> list[dict[str, str]]:
             if c.needed
         ),
     ]
+
+
+def _row(remark: Remark) -> dict[str, str]:
+    return {"step": remark.step, "subject": remark.subject, "why": remark.text}
 
 
 def _versions(facts: Facts) -> dict[str, dict[str, str]]:

@@ -171,7 +171,9 @@ def _grid(record: Mapping[str, Any], steps: Sequence[str]) -> Iterator[Row]:
         found.setdefault((node or _OBJECTS, change["step"]), []).append(_state(change["result"]))
         if (not_ready := not_ready_of(change)) is not None:
             seconds[node] = seconds.get(node, 0.0) + not_ready
-    for left in record["not_done"]:
+    for left in (
+        row for row in record["not_done"] if row["step"]
+    ):  # else it is the whole plan that is refused
         node = left["subject"].partition(" on ")[2]
         found.setdefault((node or _OBJECTS, left["step"]), []).append(LEFT)
     nodes = dict.fromkeys((*record["systems"], *(node for node, _ in found if node != _OBJECTS)))

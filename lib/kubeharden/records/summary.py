@@ -246,7 +246,7 @@ def _text(content: Mapping[str, Any] | None) -> str:
 
 
 def _not_done(past: PastRun, changes: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return what was planned last and not started since, and why."""
+    """Return what was planned last and not started since, and what was refused, and why."""
     plan = past.last(Planned)
     if plan is None:
         return []
@@ -258,8 +258,9 @@ def _not_done(past: PastRun, changes: list[dict[str, Any]]) -> list[dict[str, st
         for step, subject in planned
         if not {(step, subject), ("", subject)} & begun
     ]
-    refused = [{name: row.get(name, "") for name in ("step", "subject", "why")} for row in plan.left_out]
-    return [*left, *refused]
+    names = ("step", "subject", "why")
+    refused = [{name: row.get(name, "") for name in names} for row in (*plan.left_out, *plan.stopping)]
+    return [*left, *(row for number, row in enumerate(refused) if row not in refused[:number])]
 
 
 def _why(past: PastRun) -> str:

@@ -2,60 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from kubeharden.edges.ports import Clock, NodePort
-from kubeharden.errors import NodeError
+from kubeharden.facts import OpenChange
 from kubeharden.rollout.drain import Drain
 
 POLL_SECONDS = 1.0
 
 
-def open_changes(nodes: NodePort) -> dict[str, str]:
-    """Return the changes that wait to be confirmed or put back, in words, by node; log in to every node for it.
+def open_changes(nodes: NodePort) -> tuple[OpenChange, ...]:
+    """Return the changes that wait to be confirmed or put back; log in to every node for it.
 
     Raises:
         NodeError: a node cannot be reached, or does not let the user become root.
     """
-    return {
-        node: f"{found.service}, {found.state}, begun at {found.since} by {found.holder} (run {found.run})"
+    return tuple(
+        OpenChange(node, found.service, found.run, found.state, found.since, found.until, found.holder)
         for node, transactions in nodes.state().items()
         for found in transactions
         if found.open
-    }
+    )
+
+
+def open_lines(changes: Iterable[OpenChange]) -> str:
+    """Return open changes in words, a line each."""
+    return "\n".join(
+        f"  {c.node}: {c.service}, {c.state}, begun at {c.since} by {c.holder} (run {c.run})" for c in changes
+    )
 
 
 def wait_for_open_changes(
     nodes: NodePort, clock: Clock, seconds: float, say: Callable[[str], None]
-) -> list[str]:
-    """Wait until no node has a change that is open: each puts itself back when nobody confirms it.
+) -> tuple[tuple[OpenChange, ...], tuple[OpenChange, ...]]:
+    """Wait until the changes that are open now are over: each node puts its own back when nobody confirms it.
 
     Args:
         seconds: how long to wait at the most.
         say: called once, with what is waited for.
 
     Returns:
-        The nodes that were waited for.
+        Those that were waited for, and those of them that are open after that time.
 
     Raises:
-        NodeError: a node cannot be reached, or its change is still open after that time.
+        NodeError: a node cannot be reached.
     """
     end = clock.monotonic() + seconds
-    waited: list[str] = []
-    while found := open_changes(nodes):
-        lines = "\n".join(f"  {node}: {words}" for node, words in found.items())
-        if not waited:
-            say(
-                f"A change is still open; it is waited for until it is over (at most {seconds:g} s):\n{lines}"
-            )
-        waited += [node for node in found if node not in waited]
-        if clock.monotonic() > end:
-            raise NodeError(
-                f"a change that another run began is still open:\n{lines}\nIs that run still going on? If not, "
-                "put its change back on the node, and run again: sudo sh /var/lib/kubeharden/transaction.sh undo RUN"
-            )
+    left = found = open_changes(nodes)
+    if found:
+        say(
+            f"A change is still open; it is waited for until it is over (at most {seconds:g} s):\n{open_lines(found)}"
+        )
+    known = {(change.node, change.run) for change in found}
+    while left and clock.monotonic() <= end:
         clock.sleep(POLL_SECONDS)
-    return waited
+        left = tuple(change for change in open_changes(nodes) if (change.node, change.run) in known)
+    return found, left
 
 
 def uncordon_left_overs(drain: Drain, say: Callable[[str], None]) -> list[str]:

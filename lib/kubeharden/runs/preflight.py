@@ -9,6 +9,7 @@ from kubeharden.inputs.inventory import Inventory
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.plan.events import Check
 from kubeharden.plan.step import Right
+from kubeharden.plan.unconfirmed import open_words
 from kubeharden.releases import Release, feature
 from kubeharden.rollout.leftovers import open_changes
 from kubeharden.rollout.lock import NAMESPACE, lock_kind
@@ -44,10 +45,7 @@ def preflight(kind: AnyKind, inventory: Inventory, nodes: NodePort, cluster: Api
         Check(f"SSH to {names}", "host keys known, logged in"),
         *_client_configuration(inventory),
         Check(f"sudo on {names}", "becomes root"),
-        *(
-            Check(node, f"a change is open, what is seen may be in between: {words}", good=False)
-            for node, words in changes.items()
-        ),
+        *(Check(change.node, f"a change is open: {open_words(change)}", good=False) for change in changes),
         Check("API server", f"{version}, answers"),
         Check(
             f"API user {cluster.user or '(unnamed)'}",

@@ -9,12 +9,19 @@ from typing import Any
 
 from kubeharden.edges.observe import observe
 from kubeharden.edges.ports import Ports
-from kubeharden.errors import ClusterError, KubehardenError, MigrationRefusedError, ProofError, StoppedError
-from kubeharden.facts import Facts
+from kubeharden.errors import (
+    ClusterError,
+    KubehardenError,
+    MigrationRefusedError,
+    NodeError,
+    ProofError,
+    StoppedError,
+)
+from kubeharden.facts import Facts, OpenChange
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.inputs.parameters import RunParameters
 from kubeharden.inputs.sources import OpenCluster
-from kubeharden.plan import Plan
+from kubeharden.plan import Plan, unconfirmed
 from kubeharden.plan.events import (
     Abandoned,
     Approved,
@@ -36,7 +43,12 @@ from kubeharden.records.folder import Record, read_run
 from kubeharden.records.reader import one_line
 from kubeharden.records.summary import result_of
 from kubeharden.rollout.interrupts import Stop
-from kubeharden.rollout.leftovers import uncordon_left_overs, wait_for_open_changes
+from kubeharden.rollout.leftovers import (
+    open_changes,
+    open_lines,
+    uncordon_left_overs,
+    wait_for_open_changes,
+)
 from kubeharden.rollout.lock import Lock
 from kubeharden.rollout.rollout import Rollout
 from kubeharden.runs.header import header_of
@@ -127,21 +139,21 @@ class Run:
         """
         if self.kind.mode == "apply":
             self.lock.check_free()
-            seconds = self.rollout.pace.confirm_timeout + OVER_SECONDS
-            waited = wait_for_open_changes(self.nodes, self.ports.clock, seconds, self.say)
-            self.emit(Waited(waited))
         found = preflight(self.kind, self.inventory, self.nodes, self.cluster)
         self.emit(Checked.of(found, self.nodes.logins()))
         return views.checks_view(found)
 
     @verb
     def look(self) -> View:
-        """Read every node and the cluster; nothing is changed.
+        """Read every node and the cluster, once the changes that a run left open there are over; nothing is changed.
 
         Raises:
-            KubehardenError: a node or the API server cannot be reached.
+            KubehardenError: a node or the API server cannot be reached; in ``apply`` mode, a change is not over.
         """
-        self._facts = self._observe()
+        left = self._wait_for_open_changes()
+        facts = self._observe()
+        seen = {(change.node, change.run): change for change in (*left, *open_changes(self.nodes))}
+        self._facts = replace(facts, open_changes=tuple(seen.values()))
         self.emit(Observed.of(self._facts))
         return views.facts_view(self._facts)
 
@@ -157,7 +169,8 @@ class Run:
         # A rehearsal that was started for this run has other ports each time.
         ports = self.rehearsal is None
         rollout = rollout_data(self.rollout.pace, self.inventory, self.facts, ports=ports)
-        plan = replace(plan, rollout=rollout)
+        refused = (*unconfirmed.refusals(self.facts), *plan.refused)
+        plan = replace(plan, rollout=rollout, refused=refused)
         if self._plan is not None:
             self.rollout.failures.repair(self._plan.subjects - plan.subjects)
         self._plan = plan
@@ -362,6 +375,24 @@ class Run:
             digest = self._plan.digest if self._plan else "none"
             line = f"kubeharden: {result}; plan {digest}; record {self.record.folder}"
             tell_terminal(one_line(self.redactor.redact(line)))
+
+    def _wait_for_open_changes(self) -> tuple[OpenChange, ...]:
+        """Wait for what a run left open on nodes; return what is not over then.
+
+        Raises:
+            NodeError: a node cannot be reached; or, in ``apply`` mode, something is not over.
+        """
+        seconds = self.rollout.pace.confirm_timeout + OVER_SECONDS
+        found, left = wait_for_open_changes(self.nodes, self.ports.clock, seconds, self.say)
+        if found:
+            self.emit(Waited(sorted({change.node for change in found} - {change.node for change in left})))
+        if left and self.kind.mode == "apply":
+            raise NodeError(
+                f"a change that another run began is still open:\n{open_lines(left)}\nIs that run still going on? If "
+                "not, put its change back on the node, and run again: sudo sh "
+                "/var/lib/kubeharden/transaction.sh undo RUN"
+            )
+        return left
 
     def _observe(self) -> Facts:
         return replace(observe(self.ports, Reading()), left_out=self.left_out)

@@ -13,7 +13,7 @@ from kubeharden.facts.sensitive import sensitive_command, sensitive_value
 from kubeharden.facts.warnings import group, node_words
 from kubeharden.kube.rbac import Authorization
 from kubeharden.kube.workloads import workloads
-from kubeharden.plan import FileChange, NodeChange, Plan, Remark, machines
+from kubeharden.plan import FileChange, NodeChange, Plan, Remark, machines, unconfirmed
 from kubeharden.plan.callers import ANONYMOUS, MODE, PORT, losses, open_kubelets
 from kubeharden.plan.events import AS_IT_SHOULD_BE, Check, Completed, Result
 from kubeharden.plan.step import POD_SECURITY
@@ -38,7 +38,8 @@ def checks_view(checks: Sequence[Check]) -> View:
 def facts_view(facts: Facts) -> View:
     """Show nodes, services, warnings, and the workloads of the cluster."""
     view = View()
-    view.add(*(Message(f"{r.subject}: {r.text}", BAD) for r in machines.refusals(facts)))
+    stopping = (*unconfirmed.refusals(facts), *machines.refusals(facts))
+    view.add(*(Message(f"{r.subject}: {r.text}", BAD) for r in stopping))
     view.add(*(Message(f"{r.subject}: {r.text}", NOTE) for r in machines.remarks(facts)))
     for node in facts.nodes:
         for service in node.present:

@@ -174,7 +174,7 @@ state() { # a run asks for it before all else, so it is here that a node is refu
     recall
     open=closed since=-
     is_free || open=open since=$(began)
-    printf '@transaction %s %s %s %s %s %s\n' "$run" "$open" "$now" "$service" "$since" "$holder"
+    printf '@transaction %s %s %s %s %s %s %s\n' "$run" "$open" "$now" "$service" "$since" "${deadline:--}" "$holder"
   done
   printf '@end\n'
 }

@@ -7,6 +7,7 @@ import io
 import re
 import tarfile
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 from kubeharden.edges.nodes.units import node_files
 from kubeharden.edges.ports import Transaction, TransactionResult
@@ -19,6 +20,7 @@ from kubeharden.releases import find_component, release_table
 UNITS = "/systemd/system/"
 SECURE_PORT = "--secure-port"
 JOURNAL = "\nIts journal says:\n"  # what transaction.sh has between its words and the journal of the service
+TIME = "%Y-%m-%dT%H:%M:%SZ"  # of a node
 _RUN = re.compile(r"(?a:[A-Za-z0-9_-][A-Za-z0-9._-]*)")
 OUTCOMES = ("waiting", "stale", "busy", "failed", "reverted", "unchanged", "confirmed")
 
@@ -99,9 +101,19 @@ def read_transactions(node: str, text: str, redactor: Redactor) -> tuple[Transac
     found = []
     for line in text.splitlines():
         if line.startswith("@transaction "):
-            run, is_open, state, service, since, holder = line.split(" ", 6)[1:]
-            found.append(Transaction(run, is_open == "open", state, service, since, redactor.redact(holder)))
+            run, is_open, state, service, since, seconds, holder = line.split(" ", 7)[1:]
+            until, holder = _later(since, seconds), redactor.redact(holder)
+            found.append(Transaction(run, is_open == "open", state, service, since, until, holder))
     return tuple(found)
+
+
+def _later(since: str, seconds: str) -> str:
+    """Return the time that many seconds after another one, in the same form; empty where one of the two is unknown."""
+    try:
+        later = datetime.strptime(since, TIME).replace(tzinfo=UTC) + timedelta(seconds=float(seconds))
+        return later.strftime(TIME)
+    except (ValueError, OverflowError):
+        return ""
 
 
 def read_removed(node: str, text: str, redactor: Redactor) -> tuple[str, ...]:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from kubeharden.inputs.parameters import RunParameters, TargetRelease
 from kubeharden.plan.events import Judged
+from kubeharden.plan.unconfirmed import refusals
 from kubeharden.plan.upgrade import upgrade_findings
 from kubeharden.releases import LAST, Release
 from kubeharden.runs.kind import Kind
 from kubeharden.runs.verb import verb
 from kubeharden.show import views
-from kubeharden.show.display import View
+from kubeharden.show.display import BAD, Message, View
 
 if TYPE_CHECKING:
     from kubeharden.runs.run import Run
@@ -33,7 +34,8 @@ def readiness(run: Run) -> View:
     target = Release.parse(run.kind.parameters.target_release or str(LAST))
     findings = upgrade_findings(run.facts, str(target))
     run.emit(Judged(str(target), len(findings)))
-    view = views.findings_view(findings, str(target))
+    view = View([Message(f"{r.subject}: {r.text}", BAD) for r in refusals(run.facts)])
+    view.add(*views.findings_view(findings, str(target)).blocks)
     return view.add(*views.releases_view(run.facts, findings, target).blocks)
 
 
