@@ -118,6 +118,24 @@ def test_a_profile_of_ones_own_is_named_with_its_digest_and_is_part_of_the_plan(
             "kubelet: {require: {tlsMinVersion: TLS12}}",
             "kubelet: tlsMinVersion: expected one of VersionTLS10",
         ),
+        ("kubelet: {require: {readOnlyPort: zero}}", "kubelet: readOnlyPort: 'zero' is not of type int32"),
+        ("kubelet: {require: {maxPods: 1.5}}", "kubelet: maxPods: 1.5 is not of type int32"),
+        (
+            "kubelet: {require: {maxPods: }}",
+            "kubelet: maxPods: has no value, which would leave the release's",
+        ),
+        (
+            "kubelet: {require: {streamingConnectionIdleTimeout: 5x}}",
+            "kubelet: streamingConnectionIdleTimeout: '5x' is not a duration",
+        ),
+        (
+            "kubelet: {require: {authentication: {anonymous: {enabled: false}}}}",
+            "kubelet: authentication holds other fields; name those that are meant: authentication.x509.clientCAFile",
+        ),
+        (
+            "kubelet: {spell_out: [authentication.webhook]}",
+            "kubelet: authentication.webhook holds other fields",
+        ),
         ("kubelet: [a]", "kubelet: is not as in the profiles that are shipped"),
         ("[]", "holds no mapping; expected a file like parameters/profile.example.yaml"),
     ],

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from kubeharden.components.values import check_value
 from kubeharden.errors import ParameterError
 from kubeharden.releases import known_components, known_types
 from kubeharden.releases.files import Row, read
@@ -103,14 +104,31 @@ class Profile(Row):
 
 
 def _mistakes(component: str, part: ComponentProfile) -> Iterator[str]:
-    """Yield what cannot be right: fields that no release has, and a TLS version that there is not."""
+    """Yield what cannot be right: fields of no release, values of another type, no such TLS version."""
     _, fields = known_types(component)
     for path in dict.fromkeys((*part.require, *part.spell_out, *part.comment)):
-        if path not in fields:
+        kind = fields.get(path)
+        if kind is None:
             yield f"{component}: no release has the field {path}"
+        elif kind == "object":
+            below = ", ".join(name for name in fields if name.startswith(f"{path}.") and fields[name] != kind)
+            yield f"{component}: {path} holds other fields; name those that are meant: {below}"
+        elif path in part.require:
+            yield from (f"{component}: {path}: {why}" for why in _wrong_value(kind, part.require[path]))
     version = part.require.get("tlsMinVersion", TLS_VERSIONS[-1])
     if version not in TLS_VERSIONS[1:]:
         yield f"{component}: tlsMinVersion: expected one of {', '.join(TLS_VERSIONS[1:])}"
+
+
+def _wrong_value(kind: str, value: Any) -> Iterator[str]:
+    """Yield why a field cannot be required to have a value; whether each release takes it is told by the plan."""
+    if value is None:
+        yield "has no value, which would leave the release's default"
+        return
+    try:
+        check_value(kind, value)
+    except ValueError as error:
+        yield str(error)
 
 
 def strict_enough(path: str, value: Any, required: Any) -> bool:
