@@ -21,6 +21,8 @@ from kubeharden.records.seal import seal
 from kubeharden.records.sign_off import sign_off
 from kubeharden.records.signature import SIGN_OFF_NAMESPACE, Signers, only_signer, sign
 from kubeharden.records.verify import verify
+from kubeharden.records.vouched import seal_rows
+from kubeharden.show.records_view import verdict_text
 from record_support import make_key, make_run
 
 
@@ -78,6 +80,9 @@ def test_a_second_person_signs_off_the_result(
         alone = verify(run, anns)
     assert alone.wrong == ()
     assert any("nobody says whether that key counts" in note for note in alone.notes)
+    assert "    • result signed off by ? on" in verdict_text(alone)
+    assert dict(seal_rows(alone))["Signed off"].endswith("of which nobody says whether it counts")
+    assert dict(seal_rows(verdict))["Signed off"] == verdict.signed_off
     with pytest.raises(RecordError, match="has a sign-off already"):
         sign_off(run, bob)
 
@@ -160,8 +165,11 @@ def test_the_sealers_own_sign_off_does_not_count(run: Path, ann: Path, team: Sig
 
 def test_a_stranger_does_not_sign_off(run: Path, team: Signers, tmp_path: Path) -> None:
     forge(run, make_key(tmp_path, "eve"), {})
-    [wrong] = verify(run, team).wrong
+    verdict = verify(run, team)
+    [wrong] = verdict.wrong
     assert "a foreign signature" in wrong
+    assert "result signed off" not in verdict_text(verdict)
+    assert dict(seal_rows(verdict))["Signed off"] == "– (by nobody)"
 
 
 @pytest.mark.parametrize("name", [SIGN_OFF, SIGN_OFF_SIGNATURE])

@@ -49,8 +49,8 @@ class Judged:
 
     @property
     def words(self) -> str:
-        """The person who signed off, when, and what they said."""
-        if self.made is None:
+        """The person who signed off, when, and what they said; nothing of what is wrong."""
+        if self.made is None or self.wrong:
             return ""
         said = f": {one_line(self.made.words)}" if self.made.words else ""
         return f"by {self.signer or '?'} on {self.made.time} ({one_line(self.made.key)}){said}"

@@ -48,6 +48,7 @@ class Verdict:
     files: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     stamped: str = ""  # the time that a time-stamp authority vouches for, UTC; empty without one
     signed_off: str = ""  # who has signed off its result, and what they said; empty if nobody has
+    second: str = ""  # the signer of that, as the allowed signers call them; empty if nobody's that counts
     # It is a rehearsal that nobody has sealed: there is nothing to vouch for, and nothing wrong.
     rehearsal: bool = False
 
@@ -111,6 +112,7 @@ def verify(
         files=seal.files,
         stamped=stamp.at,
         signed_off=signed.words,
+        second=signed.signer,
     )
 
 

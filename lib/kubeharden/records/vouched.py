@@ -24,7 +24,10 @@ def seal_rows(verdict: Verdict | None) -> list[tuple[str, str]]:
     stamped = (
         f"{verdict.stamped}, by a time-stamp authority" if verdict.stamped else "– (of the controller alone)"
     )
-    return [*rows, ("Trusted time", stamped), ("Signed off", verdict.signed_off or "– (by nobody)")]
+    signed = verdict.signed_off or "– (by nobody)"
+    if verdict.signed_off and not verdict.second:
+        signed = f"{signed}, with a key of which nobody says whether it counts"
+    return [*rows, ("Trusted time", stamped), ("Signed off", signed)]
 
 
 def _seal_words(verdict: Verdict | None) -> str:

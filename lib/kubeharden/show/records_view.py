@@ -159,6 +159,7 @@ def verdict_text(verdict: Verdict) -> str:
     if verdict.stamped:
         lines.append(f"    ✔ trusted time: {verdict.stamped}")
     if verdict.signed_off:
-        lines.append(f"    ✔ result signed off {one_line(verdict.signed_off)}")
+        sign = "✔" if verdict.second else "•"
+        lines.append(f"    {sign} result signed off {one_line(verdict.signed_off)}")
     wrong, notes = map(one_line, verdict.wrong), map(one_line, verdict.notes)
     return "\n".join((*lines, *(f"    ✘ {text}" for text in wrong), *(f"    • {text}" for text in notes)))
