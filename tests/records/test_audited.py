@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fakes import FIRST_MOMENT, World, planned
+from kubeharden import runbook
 from kubeharden.cli import main
 from kubeharden.errors import ParameterError, RecordError, WindowError
 from kubeharden.inputs.parameters import ChangeParameters
@@ -152,6 +153,41 @@ def test_a_window_that_a_record_of_others_names_is_shown_as_it_is(audited: Path)
     record["change"]["window"] |= {"start": "2020-13-45T00:00:00+00:00"}
     check_form(record)
     assert dict(front_of(record).rows)["Planned window"].startswith("2020-13-45T00:00:00+00:00/2020-01-01")
+
+
+class Hesitant:
+    """A person who agrees, half an hour after the question."""
+
+    is_there, cell = True, 1
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def ask(self, question: str) -> str:
+        self.world.clock.sleep(1800)
+        return "apply"
+
+
+def test_an_answer_after_the_window_has_closed_changes_nothing(tmp_path: Path) -> None:
+    """The window crosses midnight, by another clock than UTC."""
+    world = World()
+    zone = timezone(timedelta(hours=12))
+    start, end = ((FIRST_MOMENT + timedelta(minutes=m)).astimezone(zone).isoformat() for m in (-60, 10))
+    assert start[:10] != end[:10]
+    given = {
+        "In": [""],
+        "inventory": str(world.inventory(tmp_path)),
+        "output_dir": str(tmp_path / "records"),
+        "steps": ["kubelet"],
+        "window": f"{start}/{end}",
+    }
+    run = runbook.start(given, connect=world.ports, person=Hesitant(world))
+    run.look()
+    run.plan()
+    with pytest.raises(WindowError, match="and this change is planned for"):
+        run.apply("kubelet")
+    run.close()
+    assert build_record(read_run(run.record.folder))["changes"] == []
 
 
 def test_outside_its_window_a_change_is_not_applied(tmp_path: Path) -> None:

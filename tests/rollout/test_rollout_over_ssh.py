@@ -67,7 +67,9 @@ def test_a_healthy_node_costs_four_round_trips_and_one_that_is_done_costs_one(
     """
     run = begin(batch_size="100%")
     start = dict(run.nodes.round_trips)
-    assert start == dict.fromkeys(NODES, 4)  # the check: log in; then observe, and what is open before and after
+    assert start == dict.fromkeys(
+        NODES, 4
+    )  # the check: log in; then observe, and what is open before and after
     run.apply("kubelet")
     # Begin, look at what runs now, confirm.
     assert spent(run, start) == dict.fromkeys(NODES, 3)

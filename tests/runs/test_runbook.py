@@ -50,6 +50,23 @@ def test_verbs_out_of_order_are_refused_with_a_sentence(run: runbook.Run) -> Non
         run.prove()
 
 
+def test_nothing_is_planned_from_what_was_seen_before_a_step(run: runbook.Run) -> None:
+    run.look()
+    run.plan()
+    run.apply("kube-proxy")
+    digest = run.current_plan.digest
+    with pytest.raises(
+        KubehardenError, match=r"from before kube-proxy: run the cell with run\.look\(\) first"
+    ):
+        run.plan()
+    assert run.current_plan.digest == digest
+    assert "carried out in this run already" in str(run.apply("kube-proxy"))
+    run.apply("kube-scheduler")
+    run.look()
+    run.plan()
+    assert "kube-proxy" not in {change.service for change in run.current_plan.node_changes if change.needed}
+
+
 def test_a_reason_with_a_password_of_the_run_is_refused(world: World, tmp_path: Path) -> None:
     def connect(inventory: Inventory, redactor: Redactor) -> Ports:
         redactor.remember("correct-horse-7")

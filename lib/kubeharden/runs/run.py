@@ -111,6 +111,7 @@ class Run:
         self.rollout = Rollout(ports, self.emit, self.lock, kind.pace(inventory))
         self._facts: Facts | None = None
         self._plan: Plan | None = None
+        self._since_look: list[str] = []  # the steps that were begun since the last look
         self._done: set[str] = set()  # the steps that were carried out since the last plan
         self._carried_out: set[str] = set()  # subjects of changes, since the last plan
         self._results = Results()
@@ -154,6 +155,7 @@ class Run:
         facts = self._observe()
         seen = {(change.node, change.run): change for change in (*left, *open_changes(self.nodes))}
         self._facts = replace(facts, open_changes=tuple(seen.values()))
+        self._since_look.clear()
         self.emit(Observed.of(self._facts))
         return views.facts_view(self._facts)
 
@@ -163,8 +165,14 @@ class Run:
 
         Raises:
             ParameterError: a parameter does not fit this cluster, or was changed since the run began.
+            KubehardenError: nothing has been looked at since a step was begun.
         """
         check_parameters(self.parameters, self._given())
+        if self._since_look:
+            raise KubehardenError(
+                f"what was looked at is from before {', '.join(self._since_look)}: run the cell with run.look() first, "
+                "then this one"
+            )
         plan = self.kind.make_plan(self.facts, self.nodes.backup)
         # A rehearsal that was started for this run has other ports each time.
         ports = self.rehearsal is None
@@ -219,6 +227,7 @@ class Run:
         part = plan.of(step)
         if part.needed:
             self._take_lock()
+            self._since_look.append(step)
         total = len(part.subjects)
         watched, clock = self.person.is_there, self.ports.clock
         progress = Progress(self.redactor, watched=watched, total=total, clock=clock)
@@ -245,11 +254,15 @@ class Run:
         plan = self.current_plan
         words = self._why_not(plan, step)
         if not words and plan.of(step).needed:
-            if self.rehearsal is None:  # which may be practised at any time
-                check_window(self.parameters, self.ports.clock.now())
+            self._check_window()
             self._check_approval(plan)
             self._ask(plan, step)
+            self._check_window()  # the answer may have taken its time
         return plan, words
+
+    def _check_window(self) -> None:
+        if self.rehearsal is None:  # which may be practised at any time
+            check_window(self.parameters, self.ports.clock.now())
 
     def _ask(self, plan: Plan, step: str) -> None:
         """Ask the person who is there whether a step is to be carried out: StoppedError where they do not agree."""
