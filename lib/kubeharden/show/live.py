@@ -15,6 +15,7 @@ from kubeharden.records.reader import one_line
 from kubeharden.redaction import Redactor
 from kubeharden.show import views
 from kubeharden.show.display import BAD, Course, Message, View
+from kubeharden.show.person import kernel
 from kubeharden.show.states import States
 
 # Good results, and bars, that are shown while a step goes on: it is all drawn anew at each event. At its end, all are.
@@ -140,11 +141,8 @@ class _Output(io.StringIO):
 
 
 def _place_for_bars() -> IO[str] | None:
-    if "ipykernel" in sys.modules:
-        from IPython import get_ipython  # noqa: PLC0415 - is there already
-
-        if getattr(get_ipython(), "kernel", None) is not None:
-            return _Output()
+    if kernel() is not None:
+        return _Output()
     return sys.stderr if sys.stderr.isatty() else None
 
 

@@ -16,13 +16,13 @@ class Person:
     @property
     def is_there(self) -> bool:
         """Return whether the cell that runs was sent by a client that takes questions."""
-        return bool(getattr(_kernel(), "_allow_stdin", False))
+        return bool(getattr(kernel(), "_allow_stdin", False))
 
     @property
     def cell(self) -> int:
         """Return the number of the cell that runs, as it stands beside it; 0 where there are no cells."""
         # Whose execution_count may be that of the next cell already.
-        shell = getattr(_kernel(), "shell", None)
+        shell = getattr(kernel(), "shell", None)
         return len(shell.user_ns.get("In", [""])) - 1 if shell is not None else 0
 
     def ask(self, question: str) -> str:
@@ -30,7 +30,8 @@ class Person:
         return input(question)
 
 
-def _kernel() -> Any:
+def kernel() -> Any:
+    """Return the kernel that this process is; None for another process."""
     if "ipykernel" not in sys.modules:
         return None
     from IPython import get_ipython  # noqa: PLC0415 - is there already
