@@ -327,7 +327,7 @@ def test_answers_are_read_in_the_order_of_the_nodes_by_the_thread_that_asked_for
         time.sleep(random.Random(node.name).random() / 50)
         return node.name, threading.get_ident()
 
-    found = _all(ask, nodes, lambda node, answer: (node.name, *answer, threading.get_ident()))
-    assert [row[:2] for row in found] == [(node.name, node.name) for node in nodes]
-    assert {row[3] for row in found} == {threading.get_ident()}
-    assert threading.get_ident() not in {row[2] for row in found}
+    found = _all(ask, nodes, lambda _node, answer: (*answer, threading.get_ident()))
+    assert [(name, row[0]) for name, row in found.items()] == [(node.name, node.name) for node in nodes]
+    assert {row[2] for row in found.values()} == {threading.get_ident()}
+    assert threading.get_ident() not in {row[1] for row in found.values()}

@@ -49,7 +49,7 @@ def observe_nodes(
     looked = nodes.observe(names, services)
     with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(looked)) or 1) as pool:
         asked = list(pool.map(partial(_asked_itself, nodes, cluster), looked))
-    seen = tuple(_asked_through(cluster, node) if _is_unread(node) else node for node in asked)
+    seen = tuple(_asked_through(cluster, node) for node in asked)
     for node in seen:
         nodes.redactor.withhold(secrets_on(node))
     return seen
@@ -69,12 +69,10 @@ def _asked_itself(nodes: NodePort, cluster: ApiPort, node: NodeFacts) -> NodeFac
     return node
 
 
-def _is_unread(node: NodeFacts) -> bool:
-    return any(service.configz is None for service in node.read_through_api)
-
-
 def _asked_through(cluster: ApiPort, node: NodeFacts) -> NodeFacts:
-    """Return a node with what its kubelet serves through the API server, where this user may ask for it."""
+    """Return a node with what its kubelet serves through the API server, where it did not say it itself."""
+    if all(service.configz is not None for service in node.read_through_api):
+        return node
     found = cluster.kubelet_config(node.name)
     return node if found is None else node.with_configz(found)
 

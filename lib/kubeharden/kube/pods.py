@@ -110,7 +110,12 @@ def not_again(node: str, before: Sequence[Pod], now: Sequence[Pod]) -> list[str]
 
 def singles(objects: Objects) -> dict[str, list[str]]:
     """Return by node the workloads that run a single pod, and run it there: nothing replaces it meanwhile."""
-    by_uid = {item["metadata"]["uid"]: item for items in objects.values() for item in items if _uid(item)}
+    by_uid = {
+        item["metadata"]["uid"]: item
+        for items in objects.values()
+        for item in items
+        if item["metadata"].get("uid")
+    }
     found: dict[str, list[str]] = {}
     for pod in objects.get("pods", ()):
         reference, node = controller_of(pod), node_of(pod)
@@ -121,10 +126,6 @@ def singles(objects: Objects) -> dict[str, list[str]]:
             meta = owner["metadata"]
             found.setdefault(node, []).append(f"{meta['namespace']}/{meta['name']} ({owner['kind']})")
     return found
-
-
-def _uid(item: Mapping[str, Any]) -> str:
-    return str(item["metadata"].get("uid") or "")
 
 
 def _ready_by_owner(pods: Iterable[Pod]) -> dict[str, int]:

@@ -30,7 +30,9 @@ class Local:
         command = [*self._sudo, *(["-n", "--"] if self._sudo else []), "sh", "-c"]
         text = ":" if name == "check" else script_text(name)
         if self._sudo and self._password is not None:
-            self._ask_sudo(node, seconds)
+            # It remembers the password for this process.
+            ask = [*self._sudo, "-S", "-v", "-p", ""]
+            self._execute(node, ask, f"{self._password}\n".encode(), seconds)
         return self._execute(node, [*command, text, f"kubeharden-{name}", *arguments], payload, seconds)
 
     def reach(self, node: Node, host: str, port: int) -> socket.socket:
@@ -50,10 +52,6 @@ class Local:
         """Let sudo forget the password."""
         if self._sudo and self._password is not None:
             subprocess.run([*self._sudo, "-k"], check=False, stdin=subprocess.DEVNULL)
-
-    def _ask_sudo(self, node: Node, seconds: float) -> None:
-        """Give sudo the password; it remembers it for this process."""
-        self._execute(node, [*self._sudo, "-S", "-v", "-p", ""], f"{self._password}\n".encode(), seconds)
 
     def _execute(self, node: Node, command: Sequence[str], payload: bytes, seconds: float) -> bytes:
         try:

@@ -109,7 +109,7 @@ class Nodes:
             text = answer.decode("utf-8", errors="surrogateescape")  # files are written back as they were
             return parse_observation(node.name, node.control_plane, text)
 
-        return _all(ask, self._select(names), read)
+        return list(_all(ask, self._select(names), read).values())
 
     def reach(self, node: str, host: str, port: int) -> Stream:
         """Connect to a port as from the node itself, over the connection to it; nothing runs there for that."""
@@ -128,11 +128,8 @@ class Nodes:
                 return ""
             return ""
 
-        return {
-            name: why
-            for name, why in _all(ask, self._select(None), lambda node, why: (node.name, why))
-            if why
-        }
+        found = _all(ask, self._select(None), lambda _node, why: why)
+        return {name: why for name, why in found.items() if why}
 
     def begin(
         self, change: NodeChange, run: str, confirm_timeout: float = CONFIRM_SECONDS
@@ -165,14 +162,11 @@ class Nodes:
 
     def state(self, names: Iterable[str] | None = None) -> dict[str, tuple[Transaction, ...]]:
         """Return the transactions that each node knows, those of long ago left out; one round trip each."""
-
-        def ask(node: Node) -> str:
-            return self._transaction(node, ["state"], b"", OBSERVE_SECONDS)
-
-        def read(node: Node, answer: str) -> tuple[str, tuple[Transaction, ...]]:
-            return node.name, read_transactions(node.name, answer, self.redactor)
-
-        return dict(_all(ask, self._select(names), read))
+        return _all(
+            lambda node: self._transaction(node, ["state"], b"", OBSERVE_SECONDS),
+            self._select(names),
+            lambda node, answer: read_transactions(node.name, answer, self.redactor),
+        )
 
     def backup(self, node: str, run: str, digest: str) -> str | None:
         """Return what a transaction backed up on its node, by the SHA-256 of the content; None where there is none."""
@@ -182,14 +176,11 @@ class Nodes:
 
     def clean(self, names: Iterable[str] | None = None) -> dict[str, tuple[str, ...]]:
         """Remove all that kubeharden keeps on the nodes between runs, backups included; one round trip each."""
-
-        def remove(node: Node) -> str:
-            return self._transaction(node, ["clean"], b"", OBSERVE_SECONDS)
-
-        def read(node: Node, answer: str) -> tuple[str, tuple[str, ...]]:
-            return node.name, read_removed(node.name, answer, self.redactor)
-
-        return dict(_all(remove, self._select(names), read))
+        return _all(
+            lambda node: self._transaction(node, ["clean"], b"", OBSERVE_SECONDS),
+            self._select(names),
+            lambda node, answer: read_removed(node.name, answer, self.redactor),
+        )
 
     def _verdict(self, node: str, verb: str, run: str) -> TransactionResult:
         seconds = self.inventory.settle_seconds + TRANSACTION_SECONDS
@@ -226,8 +217,8 @@ def _holder() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
 
 
-def _all(ask: Callable[[Node], A], nodes: list[Node], read: Callable[[Node, A], T]) -> list[T]:
-    """Ask all nodes at once, and return what their answers say, in their order.
+def _all(ask: Callable[[Node], A], nodes: list[Node], read: Callable[[Node, A], T]) -> dict[str, T]:
+    """Ask all nodes at once, and return what their answers say, by the names of the nodes in their order.
 
     Answers are read in this thread, as they come in: threads that compute take turns, and those that need a table first
     would each make their own.
@@ -251,4 +242,4 @@ def _all(ask: Callable[[Node], A], nodes: list[Node], read: Callable[[Node, A], 
             (e for e in failures.values() if isinstance(e, HostKeyError)), next(iter(failures.values()))
         )
         raise type(first)("\n".join(map(str, failures.values())), failures) from first
-    return [results[node.name] for node in nodes]
+    return {node.name: results[node.name] for node in nodes}
