@@ -112,6 +112,7 @@ def test_runs_have_short_names(runs: Path, tmp_path: Path, capsys: pytest.Captur
     assert main(["seal", "CHG-1", "--no-notebook", "--key", str(key)]) == 0
     assert main(["verify", "CHG-1", *whose]) == 0
     assert main(["show", "CHG-9", *whose]) == 2
+    assert f"no run of that name or change in {runs}" in capsys.readouterr().err
 
 
 def test_runs_on_two_clusters_are_not_compared_as_if_they_were_on_one(

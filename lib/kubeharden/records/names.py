@@ -32,7 +32,7 @@ def place(text: str, *, only: bool = True, parent: Path | None = None, begun: bo
     path = Path(text).expanduser()
     found = next((p for p in (path, runs / text) if p.is_dir() or p.is_symlink()), None)
     if found is None:
-        raise ParameterError(f"{text}: there is no such folder")
+        raise ParameterError(f"{text}: there is no such folder, and no run of that name or change in {runs}")
     return found.absolute()
 
 
