@@ -22,12 +22,21 @@ from typing import NoReturn
 
 from spare import MOST, exit_status, have_spare
 
-# What papermill, a kernel and a rehearsal cluster import.
+# What papermill, a kernel and a rehearsal cluster import, but for ipykernel.kernelapp, which takes its parent process
+# from the environment when it is imported, and for what is run itself.
 IMPORTED = (
     "papermill.cli",
-    "ipykernel.kernelapp",
+    "ipykernel.control",
+    "ipykernel.heartbeat",
+    "ipykernel.ipkernel",
+    "ipykernel.parentpoller",
+    "ipykernel.shellchannel",
+    "ipykernel.zmqshell",
+    "IPython.core.application",
+    "IPython.core.crashhandler",
+    "IPython.core.shellapp",
     "kubeharden.runbook",
-    "kubeharden_rehearsal.__main__",
+    "kubeharden_rehearsal.directory",
     "kubeharden_rehearsal.rehearsal_server",
 )
 
@@ -82,12 +91,17 @@ def papermill_server() -> PapermillServer:
     return PapermillServer(environment())
 
 
-def serve(requests: socket.socket) -> None:
-    """Answer one request after the other, until there is nobody to ask."""
+def import_all() -> None:
+    """Import what forks of this process will need."""
     for name in IMPORTED:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # which forks need not look through, nor copy
+
+
+def serve(requests: socket.socket) -> None:
+    """Answer one request after the other, until there is nobody to ask."""
+    import_all()
     while True:
         data, descriptors, _, _ = socket.recv_fds(requests, MOST, 1)
         if not data:
