@@ -151,7 +151,7 @@ def test_what_a_shell_leaves_alone_in_quotes_is_no_second_command() -> None:
         "kubelet --a=\\\n--b",
         "exec",
         "kubelet\nkubelet",
-        "GOGC=50 exec kubelet",
+        "exec -a k kubelet",
         "kubelet --v=2 # more later",
         "",
     ],

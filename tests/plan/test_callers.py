@@ -89,6 +89,17 @@ def test_an_annotation_names_the_port_and_another_number_does_not() -> None:
         ("newrelic/nri-kubernetes:3.5.0", "nri-kubernetes"),
         ("datadog/agent:7", "datadog/agent"),
         ("otel/opentelemetry-collector-contrib:0.90", "opentelemetry-collector-contrib"),
+        ("lachlanevenson/k8s-heapster:v1.5", "heapster"),
+        ("registry.example.com/lib/k8s-metrics-server:0.3", "metrics-server"),
+        ("quay.io/openshift/origin-prometheus:v3.11", "prometheus"),
+        ("registry.redhat.io/openshift3/metrics-heapster:v3.9", "heapster"),
+        ("newrelic/infrastructure-k8s:2.8", "infrastructure-k8s"),
+        ("datadog/docker-dd-agent:latest", "docker-dd-agent"),
+        ("quay.io/signalfx/signalfx-agent:5", "signalfx-agent"),
+        ("victoriametrics/victoria-metrics:v1.93", "victoria-metrics"),
+        ("docker.io/weaveworks/scope:1.13.2", "weaveworks/scope"),
+        ("netdata/netdata:v1.40", "netdata"),
+        ("instana/agent", "instana/agent"),
     ],
 )
 def test_a_program_that_reads_metrics_is_named_with_what_its_token_gets(image: str, name: str) -> None:

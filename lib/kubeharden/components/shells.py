@@ -94,7 +94,8 @@ def unwrapped(argv: list[str]) -> list[str]:
         found = f" ({odd} in it)" if odd else ""
         raise UnitError(
             f"the shell line in ExecStart= is more than one simple command{found}; write the program and its flags "
-            "into ExecStart= by themselves (a variable is ${NAME} there, the host name %H)"
+            "into ExecStart= by themselves (a variable is ${NAME} there, the host name %H, and a log is "
+            "StandardOutput=append:FILE)"
         )
     return ["/usr/bin/env", *variables, *words] if variables else words
 

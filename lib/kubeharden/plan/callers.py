@@ -33,9 +33,11 @@ _REFERENCES = ("configMap", "configMapRef", "configMapKeyRef")
 NOTHING_READ = ConfigMapPorts()
 # Programs that read metrics from kubelets, by the last word of their images' names.
 _SCRAPERS = re.compile(
-    r"(?:^|/)(?:mirrored-|prom-|prometheus-)*(metrics-server|heapster|prometheus|vmagent|telegraf|metricbeat|elastic-agent"
+    r"(?:^|/)(?:mirrored-|prom-|prometheus-|k8s-|origin-|metrics-)*"  # as those who tag them anew name them
+    r"(metrics-server|heapster|prometheus|vmagent|victoria-metrics|telegraf|metricbeat|elastic-agent|netdata"
     r"|grafana-agent|alloy|(?:opentelemetry|splunk-otel|aws-otel)-collector(?:-contrib|-k8s)?|cloudwatch-agent"
-    r"|newrelic-infrastructure|nri-kubernetes|(?:datadog|datadoghq|grafana|sysdig)/agent)"
+    r"|newrelic-infrastructure|infrastructure-k8s|nri-kubernetes|docker-dd-agent|signalfx-agent|kubernetes-collector"
+    r"|wavefront-kubernetes-collector|(?:datadog|datadoghq|grafana|sysdig|instana)/agent|weaveworks/scope)"
     r"(?:-(?:amd64|arm64|arm|ppc64le|s390x))?(?:[:@]|$)"
 )
 
