@@ -89,6 +89,9 @@ def test_a_step_is_carried_out_once(run: runbook.Run) -> None:
     assert "nothing was changed, nothing restarted" in str(run.apply("kube-proxy"))
 
 
+INTERRUPT = "the button that interrupts the kernel"
+
+
 class Somebody:
     """A person who is there, and answers what the test says."""
 
@@ -100,7 +103,10 @@ class Somebody:
     def ask(self, question: str) -> str:
         self.asked += 1
         assert "Type apply" in question
-        return self.answers.pop(0)
+        answer = self.answers.pop(0)
+        if answer == INTERRUPT:
+            raise KeyboardInterrupt("Interrupted by user")
+        return answer
 
 
 def planned(world: World, folder: Path, person: Somebody | None = None, **given: object) -> runbook.Run:
@@ -141,10 +147,11 @@ def test_a_parameter_that_is_edited_after_the_start_is_refused_by_name(world: Wo
 def test_a_person_is_asked_before_each_step_and_may_leave_it(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    person = Somebody("no", " Apply ", "")
+    person = Somebody("no", INTERRUPT, " Apply ", "")
     run = planned(world, tmp_path, person)
-    with pytest.raises(StoppedError, match="kubelet was not carried out, and nothing was changed"):
-        run.apply("kubelet")
+    for _ in range(2):
+        with pytest.raises(StoppedError, match="kubelet was not carried out, and nothing was changed"):
+            run.apply("kubelet")
     assert not read_run(run.record.folder).of(Started)
     assert "kubelet: 2 restarts, 4 files on 2 nodes; k8s-node1, then k8s-master" in capsys.readouterr().out
     assert "carried out, proved and confirmed" in str(run.apply("kubelet"))
@@ -157,8 +164,8 @@ def test_a_person_is_asked_before_each_step_and_may_leave_it(
     run.look()
     run.plan()
     run.apply("kubelet")  # there is nothing to do, and nobody is asked
-    assert person.asked == 3
-    assert [event.agreed for event in read_run(run.record.folder).of(Asked)] == [False, True, False]
+    assert person.asked == 4
+    assert [event.agreed for event in read_run(run.record.folder).of(Asked)] == [False, False, True, False]
     run.close()
 
 

@@ -272,7 +272,10 @@ class Run:
         order = order_words(part, self.rollout.batches(part, self.facts))
         question = f"{step}: {amount_words(part)}; {order}"
         self.say(question)
-        answer = self.person.ask(f"Type {WORD} to carry this out, anything else to leave it: ")
+        try:
+            answer = self.person.ask(f"Type {WORD} to carry this out, anything else to leave it: ")
+        except KeyboardInterrupt:  # nothing has begun, so that is an answer, too
+            answer = ""
         agreed = answer.strip().lower() == WORD
         self.emit(Asked(step, question, agreed))
         if not agreed:
