@@ -97,7 +97,6 @@ def test_an_annotation_names_the_port_and_another_number_does_not() -> None:
         ("datadog/docker-dd-agent:latest", "docker-dd-agent"),
         ("quay.io/signalfx/signalfx-agent:5", "signalfx-agent"),
         ("victoriametrics/victoria-metrics:v1.93", "victoria-metrics"),
-        ("docker.io/weaveworks/scope:1.13.2", "weaveworks/scope"),
         ("netdata/netdata:v1.40", "netdata"),
         ("instana/agent", "instana/agent"),
     ],

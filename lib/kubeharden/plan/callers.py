@@ -37,7 +37,7 @@ _SCRAPERS = re.compile(
     r"(metrics-server|heapster|prometheus|vmagent|victoria-metrics|telegraf|metricbeat|elastic-agent|netdata"
     r"|grafana-agent|alloy|(?:opentelemetry|splunk-otel|aws-otel)-collector(?:-contrib|-k8s)?|cloudwatch-agent"
     r"|newrelic-infrastructure|infrastructure-k8s|nri-kubernetes|docker-dd-agent|signalfx-agent|kubernetes-collector"
-    r"|wavefront-kubernetes-collector|(?:datadog|datadoghq|grafana|sysdig|instana)/agent|weaveworks/scope)"
+    r"|wavefront-kubernetes-collector|(?:datadog|datadoghq|grafana|sysdig|instana)/agent)"
     r"(?:-(?:amd64|arm64|arm|ppc64le|s390x))?(?:[:@]|$)"
 )
 
