@@ -17,7 +17,7 @@ WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearse pages pictures tables release test test-fast coverage lint docs example lock clean
+.PHONY: help setup rehearse pages pictures tables release usage test test-fast coverage lint docs example lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -103,6 +103,13 @@ tables: setup
 ##                 a quarter of an hour on two cores; docs/howto/release.md)
 release: setup
 	PYTHONPATH=tools $(BIN)/python -m release_facts.release $(RELEASE)
+
+## make usage RELEASE=v1.38.0  what --help of the programs of a release says, which the tables are held against; they are
+##                 built first and kept in build/ (needs Go; a quarter of an hour on two cores)
+USED := build/kubernetes-$(RELEASE:v%=%)
+usage: setup
+	[ -e $(USED) ] || PYTHONPATH=tools $(BIN)/python -m release_facts.module $(RELEASE) $(USED)
+	PYTHONPATH=tests/support $(BIN)/python tests/support/usage_records.py $(USED)
 
 ## make lock       requirements.lock anew from pyproject.toml, and those of the site and of the fleet
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -19,6 +19,7 @@ RESULTS = ROOT / "tests" / "lab" / "results"
 TABLE = ROOT / "tests" / "lab" / "releases.yaml"
 OPEN = ROOT / "tests" / "lab" / "open.yaml"
 FACTS = ROOT / "tools" / "release_facts" / "facts"
+USAGE = ROOT / "tests" / "releases" / "usage"
 HEAD = """# Tried on real clusters
 
 Made by `make lab-all`, which boots each release as a hand-built cluster (tests/lab), runs the notebooks on it, and
@@ -55,9 +56,9 @@ SOURCES = """
 ## What the tables rest on
 
 An experiment sets each flag in the release's own packages and looks at what changes; the rest was gathered from the
-release's sources ([where facts come from](howto/release.md)). Where the lab has built a release, every flag, what is
-deprecated and every default is held against the `--help` of its five programs: by the stage of that name above, and by
-`tests/releases/test_help.py` wherever the programs are in the lab's cache.
+release's sources ([where facts come from](howto/release.md)). Every flag, what is deprecated and every default is held
+against the `--help` of the five programs of each release that compiles: `tests/releases/usage` keeps what they said,
+with the digests of the programs, and `tests/releases/test_help.py` compares. The oldest that the lab can build is 1.20.
 
 | Kubernetes | facts of | taken by | held against `--help` of |
 |---|---|---|---|"""
@@ -68,6 +69,7 @@ def page(
     releases: Mapping[str, Mapping[str, Any]],
     facts: Mapping[str, tuple[str, str]],
     known: Mapping[str, str],
+    held: Mapping[str, str],
 ) -> str:
     """Return the page.
 
@@ -76,12 +78,13 @@ def page(
         releases: the releases of the lab.
         facts: of which patch release the facts about each release are, and how they were taken.
         known: why releases are not green, in words.
+        held: of which patch release the programs are that each release's tables are held against.
     """
     parts = (
         _summary(results, releases),
         _reasons(releases, known),
         _details(results, releases),
-        _sources(results, facts),
+        _sources(facts, held),
     )
     return HEAD + "\n".join(line for part in parts for line in part) + "\n"
 
@@ -148,16 +151,11 @@ def _details(
             yield f"| {stage['stage']} | {_plain(stage['outcome'])} | {stage['seconds']} | {saw} |"
 
 
-def _sources(results: Mapping[str, Mapping[str, Any]], facts: Mapping[str, tuple[str, str]]) -> Iterator[str]:
+def _sources(facts: Mapping[str, tuple[str, str]], held: Mapping[str, str]) -> Iterator[str]:
     yield SOURCES
     for name, (version, source) in facts.items():
-        result = results.get(name, {})
-        passed = [
-            stage["outcome"] == "passed" for stage in result.get("stages", ()) if stage["stage"] == HELP
-        ]
-        held = result["version"] if passed and all(passed) else "–"
         taken = source.replace("; sources", "; of the others, from sources")
-        yield f"| {name} | {version.removeprefix('v')} | {taken} | {held} |"
+        yield f"| {name} | {version.removeprefix('v')} | {taken} | {held.get(name, '–')} |"
 
 
 def _plain(text: str) -> str:
@@ -182,13 +180,21 @@ def reasons() -> dict[str, str]:
 
 def facts(folder: Path = FACTS) -> dict[str, tuple[str, str]]:
     """Return by release, oldest first, of which patch release its facts are, and how they were taken."""
-    found = {}
-    for path in sorted(folder.glob("*.yaml"), key=lambda path: int(path.stem.partition(".")[2])):
-        with path.open(encoding="utf-8") as file:  # all of it would take seconds to read
-            version, source = (next(file).partition(": ")[2].strip() for _ in range(2))
-        found[path.stem] = (version, source)
-    return found
+    paths = sorted(folder.glob("*.yaml"), key=lambda path: int(path.stem.partition(".")[2]))
+    tops = {path.stem: _top(path, 2) for path in paths}
+    return {name: (version, source) for name, (version, source) in tops.items()}
+
+
+def programs(folder: Path = USAGE) -> dict[str, str]:
+    """Return by release of which patch release the programs are whose ``--help`` is kept."""
+    return {path.stem: _top(path, 1)[0] for path in folder.glob("*.yaml")}
+
+
+def _top(path: Path, count: int) -> list[str]:
+    """Return the values of the first lines of a file: to read all of it would take seconds."""
+    with path.open(encoding="utf-8") as file:
+        return [next(file).partition(": ")[2].strip() for _ in range(count)]
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(read(), releases(), facts(), reasons()), encoding="utf-8")
+    PAGE.write_text(page(read(), releases(), facts(), reasons(), programs()), encoding="utf-8")

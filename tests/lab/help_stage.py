@@ -11,24 +11,24 @@ from lab_releases import LabRelease, find_release
 from places import binaries
 from stages import Row
 
-from help_text import usage, wrong_defaults, wrong_deprecations, wrong_flags
+from help_text import ask, wrong_defaults, wrong_deprecations, wrong_flags
 from kubeharden.releases import find_component
+from usage_records import PROGRAMS
 
 NODES = 2  # as many as `make lab` boots
-COMPONENTS = ("kubelet", "kube-proxy", "kube-scheduler", "kube-apiserver", "kube-controller-manager")
 
 
 def hold(row: Row, release: LabRelease) -> None:
     """Hold every flag, what is deprecated and every default of five programs against the tables."""
     with row.stage("--help") as saw:
         counts = []
-        for component in COMPONENTS:
-            program = binaries(release) / "usr" / "bin" / component
-            assert wrong_flags(program, release.version) == {}, component
-            assert wrong_deprecations(program, release.version) == set(), component
+        for component in PROGRAMS:
+            said = ask(binaries(release) / "usr" / "bin" / component, release.version)
+            assert wrong_flags(said) == {}, component
+            assert wrong_deprecations(said) == set(), component
             if find_component(component).config:
-                assert wrong_defaults(program, release.version) == {}, component
-            counts.append(f"{component} {len(usage(program))}")
+                assert wrong_defaults(said) == {}, component
+            counts.append(f"{component} {len(said.shown)}")
         saw.append(f"flags in the usage, all as the tables say: {', '.join(counts)}")
 
 

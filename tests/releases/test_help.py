@@ -1,4 +1,4 @@
-"""The tables against the programs themselves: what the --help of each release says that the lab has built."""
+"""The tables against the programs themselves: what --help says of every flag, of every release that compiles."""
 
 from __future__ import annotations
 
@@ -7,39 +7,48 @@ from pathlib import Path
 
 import pytest
 
-from help_text import table_of, wrong_defaults, wrong_deprecations, wrong_flags
-from kubeharden.releases import ReleaseTable
+from help_text import Help, ask, wrong_defaults, wrong_deprecations, wrong_flags
+from kubeharden.releases import find_component
+from usage_records import PROGRAMS, RECORDS, read
 
 CACHE = Path(os.environ.get("KUBEHARDEN_LAB_CACHE") or Path.home() / ".cache" / "kubeharden-lab")
-PROGRAMS = sorted(
-    (path for path in CACHE.glob("kubernetes-1.*[0-9]/usr/bin/kube*") if path.name != "kubectl"),
-    key=lambda path: (path.parts[-4], path.name),
-)
-NOTHING = "no release is built here (make lab-cache)"
+HELPS = [said for path in sorted(RECORDS.iterdir()) for said in read(path)]
+BUILT = [said for said in HELPS if (CACHE / f"kubernetes-{said.release}").exists()]
+NOTHING = pytest.param(None, marks=pytest.mark.skip(reason="no release is built here (make lab-cache)"))
 
 
-def release_of(program: Path) -> str:
-    return program.parts[-4].removeprefix("kubernetes-")
+def label(said: Help | None) -> str:
+    return f"{said.program}-{said.release}" if said else "none"
 
 
-def label(program: Path) -> str:
-    return f"{program.name}-{release_of(program)}"
+each_program = pytest.mark.parametrize("said", HELPS, ids=label)
 
 
-@pytest.fixture(params=PROGRAMS or [pytest.param(None, marks=pytest.mark.skip(reason=NOTHING))], ids=label)
-def program(request: pytest.FixtureRequest) -> Path:
-    return request.param
+@each_program
+def test_the_table_has_the_flags_that_the_program_takes_and_no_other(said: Help) -> None:
+    assert wrong_flags(said) == {}
 
 
-def test_the_table_has_the_flags_that_the_program_takes_and_no_other(program: Path) -> None:
-    assert wrong_flags(program, release_of(program)) == {}
+@each_program
+def test_what_is_deprecated_is_deprecated_in_the_usage(said: Help) -> None:
+    assert wrong_deprecations(said) == set()
 
 
-def test_what_is_deprecated_is_deprecated_in_the_usage(program: Path) -> None:
-    assert wrong_deprecations(program, release_of(program)) == set()
+@pytest.mark.parametrize("said", [s for s in HELPS if find_component(s.program).config], ids=label)
+def test_the_defaults_are_those_of_the_usage(said: Help) -> None:
+    assert wrong_defaults(said) == {}
 
 
-def test_the_defaults_are_those_of_the_usage(program: Path) -> None:
-    if not isinstance(table_of(program, release_of(program)), ReleaseTable):
-        pytest.skip("has no config file: the table has no defaults of its flags")
-    assert wrong_defaults(program, release_of(program)) == {}
+@pytest.mark.parametrize("said", BUILT or [NOTHING], ids=label)
+def test_what_was_kept_is_what_the_program_says(said: Help) -> None:
+    asked = ask(CACHE / f"kubernetes-{said.release}" / "usr" / "bin" / said.program, said.release)
+    assert said.hidden == asked.hidden
+    assert {name: (shown.type, shown.default) for name, shown in said.shown.items()} == {
+        name: (shown.type, shown.default) for name, shown in asked.shown.items()
+    }
+
+
+def test_five_programs_of_each_release_that_compiles_are_kept() -> None:
+    releases = [f"1.{minor}" for minor in range(20, 38)]
+    assert [path.stem for path in sorted(RECORDS.iterdir())] == releases
+    assert len(HELPS) == len(releases) * len(PROGRAMS)

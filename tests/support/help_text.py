@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,63 +26,91 @@ VALUES = {
     "map(string,bool)": "AllAlpha=false",
     "map(string,string)": "a=b",
 }
+# What a program says to a flag: see Help.hidden.
+UNKNOWN, DEPRECATED = "unknown", "deprecated"
 # How many defaults a usage says at least that a table has, too.
 DEFAULTS = {"kubelet": 50, "kube-proxy": 15, "kube-scheduler": 8}
 
 
+@dataclass(frozen=True)
+class Help:
+    """What a program says of its flags.
+
+    Attributes:
+        program: its name.
+        release: such as ``1.37.2``.
+        shown: what ``--help`` says, by flag.
+        hidden: for each flag that the tables have and ``--help`` does not show, what the program says to it: "unknown",
+            "deprecated" (it warns) or "" (it takes it); it reads its flags before it helps.
+    """
+
+    program: str
+    release: str
+    shown: dict[str, Shown]
+    hidden: dict[str, str]
+
+    @property
+    def names(self) -> set[str]:
+        """The flags that are shown, as pflag takes them."""
+        return {name.replace("_", "-") for name in self.shown}
+
+    @property
+    def table(self) -> FlagTable:
+        """The flags that the tables have."""
+        component = find_component(self.program)
+        table = (
+            release_table(component.name, self.release)
+            if component.config
+            else flag_table(component.name, self.release)
+        )
+        assert table is not None
+        return table
+
+
 @cache
-def usage(program: Path) -> dict[str, Shown]:
-    """What ``--help`` says, by flag."""
-    done = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=60, check=True)
-    return usage_of(done.stdout or done.stderr)
+def ask(program: Path, release: str) -> Help:
+    """Ask a program of a release."""
+    said = _run(program)
+    found = Help(program.name, release, usage_of(said.stdout or said.stderr), {})
+    for name in sorted(set(found.table.flags) - found.names):
+        words = _run(program, f"{name}={VALUES.get(found.table.flags[name].type, '1')}").stderr
+        warns = f"Flag {name} has been deprecated" in words
+        found.hidden[name] = UNKNOWN if "unknown flag" in words else DEPRECATED if warns else ""
+    return found
 
 
-def table_of(program: Path, release: str) -> FlagTable:
-    """The flags that the tables have of a program."""
-    component = find_component(program.name)
-    table = (
-        release_table(component.name, release) if component.config else flag_table(component.name, release)
-    )
-    assert table is not None
-    return table
+def _run(program: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [program, *words, "--help"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=not words)
 
 
-def _says(program: Path, word: str) -> str:
-    """What a program says to a flag that its usage may not show: it reads the flags before it helps."""
-    done = subprocess.run([program, word, "--help"], capture_output=True, text=True, timeout=60, check=False)
-    return done.stderr
-
-
-def wrong_flags(program: Path, release: str) -> dict[str, str]:
+def wrong_flags(said: Help) -> dict[str, str]:
     """The flags that the program takes and the table does not have, or the other way round, and why."""
-    shown, table = usage(program), table_of(program, release)
-    assert len(shown) > 50
-    names = {name.replace("_", "-") for name in shown}  # as pflag takes them
-    wrong = dict.fromkeys(names - set(table.flags) - {"--help"}, "the table does not have it")
+    names, flags = said.names, said.table.flags
+    assert len(names) > 50
+    wrong = dict.fromkeys(names - set(flags) - {"--help"}, "the table does not have it")
     # MarkDeprecated and MarkHidden keep flags out of the usage.
-    for name in set(table.flags) - names - LATER.get(f"{program.name}-{release}", set()):
-        said = _says(program, f"{name}={VALUES.get(table.flags[name].type, '1')}")
-        is_unknown, warns = "unknown flag" in said, f"Flag {name} has been deprecated" in said
-        if is_unknown != (name in WINDOWS):
-            wrong[name] = "it is unknown" if is_unknown else "it is not of Windows only"
-        elif warns != bool(table.flags[name].deprecated):
-            wrong[name] = f"it {'warns' if warns else 'does not warn'}: {said[:100]}"
+    for name in set(flags) - names - LATER.get(f"{said.program}-{said.release}", set()):
+        answer = said.hidden.get(name, "not asked: see usage_records.py")
+        expected = UNKNOWN if name in WINDOWS else DEPRECATED if flags[name].deprecated else ""
+        if answer != expected:
+            wrong[name] = f"the program says {answer!r}, the table {expected!r}"
     return wrong
 
 
-def wrong_deprecations(program: Path, release: str) -> set[str]:
+def wrong_deprecations(said: Help) -> set[str]:
     """The flags that are deprecated in the usage or in the table alone: the kubelet's says so, the others hide them."""
-    shown, table = usage(program), table_of(program, release)
-    known = {name for name in shown if name in table.flags and table.flags[name].deprecated}
-    return known ^ {name for name, flag in shown.items() if flag.deprecated}
+    flags = said.table.flags
+    known = {name for name in said.shown if name in flags and flags[name].deprecated}
+    return known ^ {name for name, flag in said.shown.items() if flag.deprecated}
 
 
-def wrong_defaults(program: Path, release: str) -> dict[str, tuple[str, Any]]:
+def wrong_defaults(said: Help) -> dict[str, tuple[str, Any]]:
     """The flags of which usage and table say other defaults: both of them. Only of those with a field."""
-    table = table_of(program, release)
-    assert isinstance(table, ReleaseTable), f"{program.name} has no config file: its table has no defaults"
-    found = list(_defaults(program, table))
-    assert len(found) >= DEFAULTS[program.name]
+    table = said.table
+    assert isinstance(table, ReleaseTable), f"{said.program} has no config file: its table has no defaults"
+    found = list(_defaults(said, table))
+    assert len(found) >= DEFAULTS[said.program]
     return {
         name: (text, default)
         for name, text, default, flag in found
@@ -89,9 +118,9 @@ def wrong_defaults(program: Path, release: str) -> dict[str, tuple[str, Any]]:
     }
 
 
-def _defaults(program: Path, table: ReleaseTable) -> Iterator[tuple[str, str, Any, Flag]]:
+def _defaults(said: Help, table: ReleaseTable) -> Iterator[tuple[str, str, Any, Flag]]:
     """Name, default in the usage, that of the table, and the flag, of those for which both say one."""
-    for name, shown in usage(program).items():
+    for name, shown in said.shown.items():
         flag = table.flags.get(name)
         known = table.field(flag.field) if flag is not None and flag.field else None
         if flag is None or shown.default is None or known is None:
