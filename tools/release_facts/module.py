@@ -17,8 +17,21 @@ from pathlib import Path
 KUBERNETES = "k8s.io/kubernetes"
 # The kubelet first: what it compiles is most of what the others are made of.
 PROGRAMS = ("kubelet", "kube-apiserver", "kube-scheduler", "kube-proxy", "kube-controller-manager", "kubectl")
+# Below 1.24, what describes the API (OpenAPI) was generated while Kubernetes was built, and the module lacks it. No flag
+# hangs on it: an empty one stands for it, in a copy of the module.
+COPY = "kubernetes"
+OPENAPI = Path(COPY) / "pkg" / "generated" / "openapi" / "zz_generated.openapi.go"
+EMPTY_OPENAPI = """package openapi
+
+import "k8s.io/kube-openapi/pkg/common"
+
+func GetOpenAPIDefinitions(common.ReferenceCallback) map[string]common.OpenAPIDefinition {
+	return nil
+}
+"""
 # What releases below a minor release need beside their own pins to compile today: a module, and what stands for it.
 PINS: dict[int, dict[str, str]] = {
+    24: {KUBERNETES: f"./{COPY}"},
     23: {"golang.org/x/sys": "golang.org/x/sys v0.10.0"},
     22: {
         "golang.org/x/net": "golang.org/x/net v0.10.0",
@@ -47,6 +60,11 @@ def workspace(version: str, folder: Path) -> Path:
     empty = folder / "vbom.ml"
     empty.mkdir(exist_ok=True)
     (empty / "go.mod").write_text("module vbom.ml/util\n")
+    if f"./{COPY}\n" in (folder / "go.mod").read_text() and not (folder / OPENAPI).exists():
+        shutil.copytree(source, folder / COPY, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        for place in (folder / COPY, *(folder / COPY).rglob("*/")):
+            place.chmod(0o755)  # folders of the module cache cannot be written to
+        (folder / OPENAPI).write_text(EMPTY_OPENAPI)
     return source
 
 
@@ -122,4 +140,4 @@ def build_programs(version: str, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    build_programs(sys.argv[1], Path(sys.argv[2]))
+    build_programs(sys.argv[1], Path(sys.argv[2]).resolve())
