@@ -17,8 +17,8 @@ from pathlib import Path
 KUBERNETES = "k8s.io/kubernetes"
 # The kubelet first: what it compiles is most of what the others are made of.
 PROGRAMS = ("kubelet", "kube-apiserver", "kube-scheduler", "kube-proxy", "kube-controller-manager", "kubectl")
-# Below 1.24, what describes the API (OpenAPI) was generated while Kubernetes was built, and the module lacks it. An empty
-# one stands for it, in a copy of the module: no flag hangs on it.
+# Below 1.24, what describes the API (OpenAPI) was made while Kubernetes was built: the module does not have it. In a
+# copy of the module, an empty one stands for it: no flag hangs on it.
 COPY = "kubernetes"
 OPENAPI = Path(COPY) / "pkg" / "generated" / "openapi" / "zz_generated.openapi.go"
 EMPTY_OPENAPI = """package openapi
