@@ -266,7 +266,7 @@ def test_a_template_whose_seccomp_profile_is_a_field_is_admitted_too() -> None:
     ("pods", "message"),
     [
         ([], "there are none"),
-        ([{"spec": {"containers": "main"}}], "pod.spec.containers: expected a list"),
+        ([{"spec": {"containers": "main"}}], "pod.spec.containers is not a list"),
         ([{"spec": {"volumes": [{"hostPath": {}}]}}], r"spec.allowedHostPaths.0.pathPrefix"),
     ],
 )
