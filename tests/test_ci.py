@@ -70,7 +70,7 @@ class Ci:
         return (self.folder / "made").read_text().splitlines()
 
     def until_made(self, name: str) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not (self.folder / name).exists():
             assert time.monotonic() < end
             time.sleep(0.05)

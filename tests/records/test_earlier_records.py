@@ -6,7 +6,6 @@ made with ``papermill notebooks/harden.ipynb --engine kubeharden`` on a checkout
 
 from __future__ import annotations
 
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from kubeharden.records.signature import chosen_signers
 from kubeharden.records.verify import verify_folder
 from kubeharden_rehearsal import Rehearsal
 from rehearsals import Rehearsals
-from support import ROOT
+from support import ROOT, unpack
 
 ARCHIVE = ROOT / "tests" / "fixtures" / "records" / "version-0.1.0.tar.xz"
 
@@ -25,8 +24,7 @@ ARCHIVE = ROOT / "tests" / "fixtures" / "records" / "version-0.1.0.tar.xz"
 @pytest.fixture
 def unpacked(tmp_path: Path) -> Path:
     """The archive, unpacked."""
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(ARCHIVE, tmp_path)
     return tmp_path
 
 

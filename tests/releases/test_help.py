@@ -39,6 +39,7 @@ def test_the_defaults_are_those_of_the_usage(said: Help) -> None:
     assert wrong_defaults(said) == {}
 
 
+@pytest.mark.sample(3, of="said")
 @pytest.mark.parametrize("said", BUILT or [NOTHING], ids=label)
 def test_what_was_kept_is_what_the_program_says(said: Help) -> None:
     asked = ask(CACHE / f"kubernetes-{said.release}" / "usr" / "bin" / said.program, said.release)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from kubeharden.records.folder import read_run
 from kubeharden.records.origin import strangers
 from kubeharden.records.seal import seal
 from record_support import make_key
-from support import ROOT
+from support import ROOT, unpack
 
 EVIL = "[Service]\nExecStart=/usr/bin/kubelet --evil\n"
 UNIT = "/etc/systemd/system/kubelet.service"
@@ -558,8 +557,7 @@ def test_a_content_of_a_sealed_record_is_held_against_its_digest(hardened: Harde
 def test_entries_of_an_earlier_version_are_held_against_its_plan(
     tmp_path: Path, change: Callable[[list[dict[str, Any]]], object]
 ) -> None:
-    with tarfile.open(ROOT / "tests/fixtures/records/version-0.1.0.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(ROOT / "tests/fixtures/records/version-0.1.0.tar.xz", tmp_path)
     [record] = tmp_path.glob("*-article-1.10-CHG-1")
     past = read_run(record)
     assert (past.problems, strangers(past)) == ((), [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -123,6 +124,13 @@ def on_node(rehearsal: Rehearsal, node: str, command: str) -> str:
     printed = out.read().decode() + err.read().decode()
     client.close()
     return printed
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack an archive of tar; Python before 3.11.4, such as that of Debian 12, has no filters for that."""
+    filters = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder, **filters)
 
 
 def eventually(check: Callable[[], Any], seconds: float = 15) -> Any:
