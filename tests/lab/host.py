@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from lab_releases import LabRelease
-from places import BUILD_GROUP, CACHE, CONTROLLERS, HERE, LAB_RELEASE, NUMBER, ROOTFS, binaries
+from places import BUILD_GROUP, CACHE, CONTROLLERS, HERE, LAB, LAB_RELEASE, NUMBER, ROOTFS, binaries
 from steps import LabError, in_parallel, run, run_long, say, step
 
 # program (or file) that shows it is there → package
@@ -31,6 +31,7 @@ NEEDED = {
 
 # With which every release of the list was tried; an older one refuses the newest.
 MODULE_GO = (1, 26)
+NEEDED_SHARE = 0.15  # of the disk that must be free
 
 
 def unfit() -> str:
@@ -69,6 +70,23 @@ def install_packages() -> None:
     with step("installing packages"):
         run_long("apt-get", "-q", "update")
         run_long("apt-get", "-q", "-y", "install", "--no-install-recommends", *missing)
+
+
+def check_disk() -> None:
+    """Look whether kubelets would let pods run on this disk.
+
+    They evict pods where less than 15 % of the disk of the images is free (``imagefs.available<15%``):
+    https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/.
+
+    Raises:
+        LabError: less is free.
+    """
+    disk = shutil.disk_usage(LAB.parent)
+    if disk.free < disk.total * NEEDED_SHARE:
+        raise LabError(
+            f"{disk.free / 1e9:.0f} of {disk.total / 1e9:.0f} GB are free below {LAB.parent}: kubelets would evict the "
+            f"lab's pods. Make room, until {disk.total * NEEDED_SHARE / 1e9:.0f} GB are free"
+        )
 
 
 def make_kept_things() -> None:

@@ -59,6 +59,7 @@ def up(count: int) -> None:
     host.install_packages()
     leftovers.clear()
     host.make_kept_things()
+    host.check_disk()
     lab = nodes(count)
     with step("writing certificates and the nodes' files"):
         pki.make_all()
