@@ -82,6 +82,7 @@ def run(commands: str, project: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", ["check", "connection", "kind-of-run", "step"])
 def test_a_how_to_is_followed(name: str, project: Path) -> None:
     assert " passed" in follow(HOWTOS / f"{name}.md", project)

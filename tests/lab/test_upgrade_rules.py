@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from places import CACHE
@@ -19,7 +23,10 @@ from kubeharden.releases import Release
 FIRST = Release(1, 20)  # where the command lines are from
 BUILT = sorted(CACHE.glob("kubernetes-1.*[0-9]/usr/bin/kubelet"))
 SECONDS = 60  # in which a program has refused its flags, or goes on
-GOES_ON = ("127.0.0.1:1", "acquire leader lease")  # it asks the API server, which is not there
+# It asks the API server, which is not there, or has what it needs of it.
+GOES_ON = ("127.0.0.1:1/", "127.0.0.1:1:", "acquire leader lease", "Unable to get any supported resources")
+# Releases whose kube-controller-manager waits for the API server before it makes its cloud provider, and refuses some.
+ASK_FIRST = (Release.parse("1.26"), Release.parse("1.31"))
 REFUSALS = (
     "lock is removed",
     "resourceLock value must be",
@@ -40,9 +47,44 @@ CASES = [
 ]
 
 
+class Healthy(BaseHTTPRequestHandler):
+    """An API server of which no more is known than that it is there."""
+
+    def do_GET(self) -> None:
+        body = b"ok" if "healthz" in self.path else b"{}"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def healthy() -> Iterator[str]:
+    """Its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 def last_words(program: Path, words: list[str], path: Path) -> str:
     """What a program says until it ends, or goes on."""
     command = ["unshare", "--net", str(program), *words, "--master=http://127.0.0.1:1", "--secure-port=0"]
+    return said_by(command, path)
+
+
+def last_words_to_a_healthy_server(program: Path, words: list[str], path: Path) -> str:
+    """The same, where there is an API server: some ask for it before they look at their provider."""
+    with healthy() as master:
+        return said_by(
+            [str(program), *words, f"--master={master}", "--secure-port=0", "--leader-elect=false"], path
+        )
+
+
+def said_by(command: list[str], path: Path) -> str:
     with (
         path.open("wb") as file,
         subprocess.Popen(command, cwd=path.parent, stderr=file, stdout=file) as process,
@@ -65,7 +107,9 @@ def test_a_program_is_stopped_by_what_the_rules_say(
 ) -> None:
     release = Release.parse(kubelet.parts[-4].removeprefix("kubernetes-"))
     found = readiness(component, FIRST, release, [component, *words])
-    said = last_words(kubelet.with_name(component), words, tmp_path / "said")
+    asks_first = "cloud-provider" in words[0] and ASK_FIRST[0] <= release < ASK_FIRST[1]
+    ask = last_words_to_a_healthy_server if asks_first else last_words
+    said = ask(kubelet.with_name(component), words, tmp_path / "said")
     is_refused = any(word in line for line in said.splitlines() if line[:1] in "EF" for word in REFUSALS)
     settings = ("resource", "cloud-provider")
     stops = [
