@@ -181,8 +181,7 @@ def reasons() -> dict[str, str]:
 def facts(folder: Path = FACTS) -> dict[str, tuple[str, str]]:
     """Return by release, oldest first, of which patch release its facts are, and how they were taken."""
     paths = sorted(folder.glob("*.yaml"), key=lambda path: int(path.stem.partition(".")[2]))
-    tops = {path.stem: _top(path, 2) for path in paths}
-    return {name: (version, source) for name, (version, source) in tops.items()}
+    return {path.stem: (version, source) for path in paths for version, source in [_top(path, 2)]}
 
 
 def programs(folder: Path = USAGE) -> dict[str, str]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import copy
-import http.server
 import json
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from http_servers import Quiet, listening
 from kubeharden.edges.cluster import Cluster, plugin
 from kubeharden.errors import ClusterError
 from kubeharden.redaction import Redactor
@@ -25,32 +24,22 @@ from kubeharden.redaction import Redactor
 V1 = "client.authentication.k8s.io/v1"
 
 
-class Api(http.server.BaseHTTPRequestHandler):
+class Api(Quiet):
     """Says its version, and remembers the headers of each request."""
 
     seen: list[list[tuple[str, str]]]
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the name that the base looks for
         self.seen.append(self.headers.items())
-        body = b'{"gitVersion": "v1.30.0"}'
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        self.answer(200, b'{"gitVersion": "v1.30.0"}')
 
 
 @pytest.fixture
 def api() -> Iterator[tuple[str, list[list[tuple[str, str]]]]]:
     """The address of a server, and the headers of each request to it."""
     seen: list[list[tuple[str, str]]] = []
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Api,), {"seen": seen}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", seen
-    server.shutdown()
-    server.server_close()
+    with listening(type("Handler", (Api,), {"seen": seen})) as address:
+        yield address, seen
 
 
 def config(server: str = "https://127.0.0.1:1", cluster: Any = None, **user: Any) -> dict[str, Any]:

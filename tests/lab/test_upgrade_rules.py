@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from places import CACHE
 
+from http_servers import Quiet, listening
 from kubeharden import readiness
 from kubeharden.components.readiness import Effect
 from kubeharden.releases import Release
@@ -47,27 +44,11 @@ CASES = [
 ]
 
 
-class Healthy(BaseHTTPRequestHandler):
+class Healthy(Quiet):
     """An API server of which no more is known than that it is there."""
 
-    def do_GET(self) -> None:
-        body = b"ok" if "healthz" in self.path else b"{}"
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def healthy() -> Iterator[str]:
-    """Its address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    def do_GET(self) -> None:  # noqa: N802 - the name that the base looks for
+        self.answer(200, b"ok" if "healthz" in self.path else b"{}")
 
 
 def last_words(program: Path, words: list[str], path: Path) -> str:
@@ -78,7 +59,7 @@ def last_words(program: Path, words: list[str], path: Path) -> str:
 
 def last_words_to_a_healthy_server(program: Path, words: list[str], path: Path) -> str:
     """The same, where there is an API server: some ask for it before they look at their provider."""
-    with healthy() as master:
+    with listening(Healthy) as master:
         return said_by(
             [str(program), *words, f"--master={master}", "--secure-port=0", "--leader-elect=false"], path
         )

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import http.client
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
+
+from http_servers import Quiet, listening
 
 CUT = -1  # the request is carried out, and the connection ends without an answer
 HANG = -2  # the request is carried out, and the answer does not come in time
@@ -85,14 +85,14 @@ def between(kubeconfig: Path, hang_seconds: float = 1.0) -> Iterator[Faults]:
     target = urlsplit(config["clusters"][0]["cluster"]["server"])
     faults = Faults(kubeconfig.with_name("faults.kubeconfig"))
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         protocol_version = "HTTP/1.1"
 
         def pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             fault = faults.take(self.command, self.path)
             if fault is not None and fault.status > 0:
-                self.answer(fault.status, fault.body, fault.headers)
+                self.answer(fault.status, fault.body, **fault.headers)
                 return
             link = http.client.HTTPConnection(target.hostname or "", target.port, timeout=30)
             kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
@@ -109,30 +109,11 @@ def between(kubeconfig: Path, hang_seconds: float = 1.0) -> Iterator[Faults]:
                 time.sleep(hang_seconds if fault.status == HANG else 0)
                 self.close_connection = True
                 return
-            self.answer(answer.status, text, {"Content-Type": answer.getheader("Content-Type") or ""})
-
-        def answer(self, status: int, text: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
+            self.answer(answer.status, text, **{"Content-Type": answer.getheader("Content-Type") or ""})
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = pass_on  # noqa: N815 - the names that the base looks for
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    config["clusters"][0]["cluster"]["server"] = f"http://127.0.0.1:{server.server_address[1]}"
-    faults.kubeconfig.write_text(yaml.safe_dump(config))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with listening(Handler) as address:
+        config["clusters"][0]["cluster"]["server"] = address
+        faults.kubeconfig.write_text(yaml.safe_dump(config))
         yield faults
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

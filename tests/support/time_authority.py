@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from http_servers import Quiet, Server, listening
 
 _CONFIG = """
 [tsa]
@@ -89,8 +89,8 @@ class TimeAuthority:
 def serving(answer: Callable[[bytes], Answer | bytes]) -> Iterator[str]:
     """Serve answers on this machine; the URL. Bytes are sent as they are, in place of an answer of HTTP."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(Quiet):
+        def do_POST(self) -> None:  # noqa: N802 - the name that the base looks for
             query = self.rfile.read(int(self.headers["Content-Length"]))
             made = answer(query)
             if isinstance(made, bytes):
@@ -104,19 +104,9 @@ def serving(answer: Callable[[bytes], Answer | bytes]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
+    class Patient(Server):
         def handle_error(self, *_: Any) -> None:
             """A client that goes away before its answer is what some tests are about."""
 
-    server = Server(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/tsa"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with listening(Handler, Patient) as address:
+        yield f"{address}/tsa"
