@@ -48,7 +48,8 @@ class Ci:
         if unfit:
             (self.folder / "unfit").write_text(unfit)
         return subprocess.Popen(
-            ["bash", self.folder / ".ci" / "run"],
+            # A shell cannot trap what its caller ignores, as a shell's job in the background does with SIGINT.
+            ["env", "--default-signal=INT", "bash", self.folder / ".ci" / "run"],
             env={
                 "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
                 "VENV": str(self.folder / "venv"),
