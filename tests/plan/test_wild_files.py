@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -28,14 +29,24 @@ def decide(facts: Facts, **given: object) -> Plan:
 
 
 def planned(facts: Facts, **given: object) -> NodeChange:
-    [change] = [change for change in decide(facts, **given).node_changes if change.node == NODE]
+    return on_node(decide(facts, **given))
+
+
+def on_node(plan: Plan) -> NodeChange:
+    [change] = [change for change in plan.node_changes if change.node == NODE]
     return change
+
+
+@cache
+def before(name: str) -> tuple[Facts, NodeChange]:
+    """A cluster, and what its first worker would have of a run."""
+    facts = read_facts(PLANS / name)
+    return facts, planned(facts)
 
 
 def with_config(text: str, name: str = "handbuilt-1.20") -> Facts:
     """A cluster whose first worker has a kubelet with that file, in effect."""
-    facts = read_facts(PLANS / name)
-    change = planned(facts)
+    facts, change = before(name)
 
     def of(node: NodeFacts) -> NodeFacts:
         if node.name != NODE:
@@ -52,7 +63,7 @@ def with_config(text: str, name: str = "handbuilt-1.20") -> Facts:
 
 
 def own_text(name: str = "handbuilt-1.20") -> str:
-    [text] = [f.after for f in planned(read_facts(PLANS / name)).files if f.path == PATH]
+    [text] = [f.after for f in before(name)[1].files if f.path == PATH]
     return str(text)
 
 
@@ -148,15 +159,15 @@ def test_what_follows_the_first_document_stays_and_is_said(lead: str, more: str,
     own = own_text()
     assert planned(with_config(lead + own + more)).files == ()
     text = f"{lead}{own}maxpods: 50\n{more}"
-    facts = with_config(text)
-    [file] = planned(facts).files
+    plan = decide(with_config(text))
+    [file] = on_node(plan).files
     assert file.after == (lead if "#" in lead else "") + own + more
     line = text[: -len(more)].count("\n") + 1
     words = (
         f"{PATH} has more than one document: kubelet reads the first one alone, and what stands from line {line} on "
         "is not in effect"
     )
-    assert (words in remarks(decide(facts))) is is_said
+    assert (words in remarks(plan)) is is_said
 
 
 def test_what_no_component_reads_is_not_shown() -> None:

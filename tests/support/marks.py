@@ -11,7 +11,19 @@ import pytest
 
 MARKS = ("papermill", "node", "lab", "fleet", "wide", "fast")
 # Folders and files of tests with shells, servers and processes, whatever their fixtures.
-NODE = ("crash", "edges", "rehearsal", "records/test_record_kills.py", "releases/test_help.py")
+NODE = (
+    "crash",
+    "edges",
+    "rehearsal",
+    "records/test_print.py",
+    "records/test_record_html.py",
+    "records/test_record_kills.py",
+    "records/test_record_push.py",
+    "records/test_timestamp.py",
+    "releases/test_help.py",
+    "test_ci.py",
+    "test_spare.py",
+)
 # Likewise of tests with whole runs on a cluster in this process, or with hundreds of cases each.
 WIDE = (
     "rollout",
@@ -21,6 +33,7 @@ WIDE = (
     "releases/test_every_flag.py",
     "releases/test_release_facts.py",
     "plan/test_random_units.py",
+    "plan/test_wild_files.py",
     "components/test_fuzz_files.py",
     "components/test_properties.py",
     "components/test_systemd_itself.py",
