@@ -168,6 +168,7 @@ def _add_lists(commands: Commands) -> None:
     sub.add_argument("--json", action="store_true", help="as JSON")
     _add_signers(sub)
     _add_oldest(sub)
+    _add_certificates(sub)
 
     words = "show one run: who ran it, its changes and results, and whether its seal holds"
     sub = _add(commands, "show", _show, words, ONE_RUN)
@@ -175,6 +176,7 @@ def _add_lists(commands: Commands) -> None:
     form.add_argument("--json", action="store_true", help="the record itself")
     _add_page(sub, form)
     _add_signers(sub)
+    _add_certificates(sub)
 
     sub = _add(commands, "diff", _diff, "show the differences between two runs", "one run's folder or name")
     sub.add_argument("other", help="the other run's folder or name")
@@ -269,9 +271,10 @@ def _records(given: argparse.Namespace) -> int:
     entries = register(parent, wanted)
     verdicts, words = None, ""
     if given.verify:
+        ca = find_certificates(given.timestamp_ca)
         with _signers(given) as signers:
             verdicts = {
-                entry.run: verify(entry.folder, signers, given.oldest, alone=False, ca=find_certificates())
+                entry.run: verify(entry.folder, signers, given.oldest, alone=False, ca=ca)
                 for entry in entries
                 if entry.sealed
             }
@@ -304,7 +307,7 @@ def _show(given: argparse.Namespace) -> int:
         _print_json(record_of(folder))
         return WELL
     with _signers_if_known(given) as signers:
-        verdict = verify(folder, signers, ca=find_certificates()) if signers else None
+        verdict = verify(folder, signers, ca=find_certificates(given.timestamp_ca)) if signers else None
         counts = [Message(f"Signatures that count: {one_line(signers.words)}")] if signers else []
     if given.html or given.output:
         _put_page(given, run_page(folder, verdict, View([*counts]), given.redactor))

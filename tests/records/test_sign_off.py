@@ -82,7 +82,10 @@ def test_a_second_person_signs_off_the_result(
     assert any("nobody says whether that key counts" in note for note in alone.notes)
     assert "    • result signed off by ? on" in verdict_text(alone)
     assert dict(seal_rows(alone))["Signed off"].endswith("of which nobody says whether it counts")
-    assert dict(seal_rows(verdict))["Signed off"] == verdict.signed_off
+    assert dict(seal_rows(verdict))["Signed off"] == f"✔ {verdict.signed_off}"
+    for counts, shown in ((["--allowed-signers", str(team.path)], "✔"), (["--key", f"{ann}.pub"], "•")):
+        assert main(["register", str(run.parent), *counts]) == 0
+        assert f"signed off: {shown} by " in (run.parent / "index.html").read_text()
     with pytest.raises(RecordError, match="has a sign-off already"):
         sign_off(run, bob)
 

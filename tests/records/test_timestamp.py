@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import shutil
 import time
 from datetime import UTC, datetime, timedelta
@@ -210,5 +212,30 @@ def test_the_command_line_seals_with_a_time_and_verifies_it(
         assert main([*words, *ca]) == 0
     assert main(["verify", str(run), "--key", f"{key}.pub", *ca]) == 0
     assert "✔ trusted time: 20" in capsys.readouterr().out
-    assert main(["show", str(run), "--key", f"{key}.pub"]) == 0
+    assert main(["show", str(run), "--key", f"{key}.pub", *ca]) == 0
     assert "by a time-stamp authority" in capsys.readouterr().out
+
+
+def test_a_time_has_a_tick_only_where_its_certificates_are_those_of_the_reader(
+    stamped: Path,
+    signers: Signers,
+    authority: TimeAuthority,
+    key: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Those that lie in the record are of whoever made it: no page and no line may call such a time trusted."""
+    monkeypatch.delenv(timestamp.CA_VARIABLE, raising=False)
+    at = verify(stamped, signers).stamped
+    own, words = ["--key", f"{key}.pub"], "by the record's own certificates alone"
+    register, page = stamped.parent / "index.html", stamped.parent / f"register/{stamped.name}.html"
+    for named in ([], ["--timestamp-ca", str(authority.ca)]):
+        told = []
+        for command in (["verify"], ["show"], ["show", "--html"]):
+            assert main([*command, str(stamped), *own, *named]) == 0
+            told.append(html.unescape(capsys.readouterr().out))
+        assert main(["register", str(stamped.parent), *own, *named]) == 0
+        told += [html.unescape(path.read_text()) for path in (register, page)]
+        for text in told:
+            assert (f"{at}, {words}" in text) != bool(named)
+            assert bool(re.search("trusted time", text, re.IGNORECASE)) == bool(named)

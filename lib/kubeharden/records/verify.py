@@ -47,6 +47,7 @@ class Verdict:
     # The SHA-256 of each file as its seal has it, by path.
     files: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     stamped: str = ""  # the time that a time-stamp authority vouches for, UTC; empty without one
+    trusted: bool = False  # the person who verifies has named the certificates that this time is held against
     signed_off: str = ""  # who has signed off its result, and what they said; empty if nobody has
     second: str = ""  # the signer of that, as the allowed signers call them; empty if nobody's that counts
     # It is a rehearsal that nobody has sealed: there is nothing to vouch for, and nothing wrong.
@@ -111,6 +112,7 @@ def verify(
         notes=(*notes, *stamp.notes, *signed.notes, *evidence_notes),
         files=seal.files,
         stamped=stamp.at,
+        trusted=bool(stamp.at) and ca is not None,
         signed_off=signed.words,
         second=signed.signer,
     )

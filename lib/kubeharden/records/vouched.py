@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kubeharden.records.reader import one_line
 from kubeharden.records.verify import Verdict
 
 
@@ -21,13 +22,30 @@ def seal_rows(verdict: Verdict | None) -> list[tuple[str, str]]:
     rows = [("Seal", _seal_words(verdict))]
     if verdict is None or not verdict.sealed:
         return rows
-    stamped = (
-        f"{verdict.stamped}, by a time-stamp authority" if verdict.stamped else "– (of the controller alone)"
-    )
-    signed = verdict.signed_off or "– (by nobody)"
-    if verdict.signed_off and not verdict.second:
-        signed = f"{signed}, with a key of which nobody says whether it counts"
-    return [*rows, ("Trusted time", stamped), ("Signed off", signed)]
+    return [*rows, time_row(verdict), ("Signed off", sign_off_words(verdict))]
+
+
+def time_row(verdict: Verdict) -> tuple[str, str]:
+    """Return what vouches for the time of a seal, as name and words.
+
+    A time stamp has a tick only where the person who verifies has named the certificates: those in the record are of
+    the person who made it.
+    """
+    if not verdict.stamped:
+        return "Trusted time", "– (of the controller alone)"
+    if not verdict.trusted:
+        return "Time stamp", f"• {verdict.stamped}, by the record's own certificates alone"
+    return "Trusted time", f"✔ {verdict.stamped}, by a time-stamp authority"
+
+
+def sign_off_words(verdict: Verdict) -> str:
+    """Return who has signed off the result; a tick only where the allowed signers name them."""
+    if not verdict.signed_off:
+        return "– (by nobody)"
+    signed = one_line(verdict.signed_off)
+    if not verdict.second:
+        return f"• {signed}, with a key of which nobody says whether it counts"
+    return f"✔ {signed}"
 
 
 def _seal_words(verdict: Verdict | None) -> str:

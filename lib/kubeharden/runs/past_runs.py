@@ -17,6 +17,7 @@ from kubeharden.plan.timeline import Timeline
 from kubeharden.records.folder import read_run
 from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register, since_run
 from kubeharden.records.signature import if_known, named_signers
+from kubeharden.records.timestamp import find_certificates
 from kubeharden.records.verify import Verdict, verify
 from kubeharden.redaction import Redactor
 from kubeharden.runs.verb import verb
@@ -135,10 +136,10 @@ class Records:
 
     def _verdicts(self, entries: Sequence[Entry]) -> dict[str, Verdict]:
         """Return the verdict on each sealed run; none where it is not known whose signatures count."""
-        signers = self.query.signers
+        signers, ca = self.query.signers, find_certificates()
         with if_known(named_signers(signers), named=bool(signers)) as known:
             return {
-                entry.run: verify(entry.folder, known, self.query.oldest, alone=False)
+                entry.run: verify(entry.folder, known, self.query.oldest, alone=False, ca=ca)
                 for entry in entries
                 if entry.sealed and known
             }

@@ -11,7 +11,7 @@ from kubeharden.records.front import front_of
 from kubeharden.records.reader import name_list, one_line
 from kubeharden.records.register import Comparison, Entry, FileDifference
 from kubeharden.records.verify import Verdict
-from kubeharden.records.vouched import seal_rows
+from kubeharden.records.vouched import seal_rows, sign_off_words, time_row
 from kubeharden.show.display import BAD, GOOD, Block, Course, Diff, Message, Table, View
 from kubeharden.show.views import outcome_kind
 
@@ -157,9 +157,11 @@ def verdict_text(verdict: Verdict) -> str:
     elif verdict.good:
         lines = [f"✔ {name}: as sealed on {verdict.sealed}, by {verdict.signer} ({verdict.key})"]
     if verdict.stamped:
-        lines.append(f"    ✔ trusted time: {verdict.stamped}")
+        name, words = time_row(verdict)
+        sign, _, time = words.partition(" ")
+        lines.append(f"    {sign} {name.lower()}: {time}")
     if verdict.signed_off:
-        sign = "✔" if verdict.second else "•"
-        lines.append(f"    {sign} result signed off {one_line(verdict.signed_off)}")
+        sign, _, signed = sign_off_words(verdict).partition(" ")
+        lines.append(f"    {sign} result signed off {signed}")
     wrong, notes = map(one_line, verdict.wrong), map(one_line, verdict.notes)
     return "\n".join((*lines, *(f"    ✘ {text}" for text in wrong), *(f"    • {text}" for text in notes)))

@@ -11,6 +11,7 @@ from kubeharden.records.pages.markup import Markup, document, table, tag
 from kubeharden.records.reader import name_list
 from kubeharden.records.register import Entry
 from kubeharden.records.verify import Verdict
+from kubeharden.records.vouched import sign_off_words, time_row
 
 HEADINGS = ("Run", "When (UTC)", "Who", "Change", "Mode", "Nodes", "Result", "Seal", "See also")
 NODES_SHOWN = 4
@@ -77,6 +78,10 @@ def _seal(row: Row) -> Markup:
         return tag("td", "· rehearsal, not sealed")
     if verdict.wrong:
         return tag("td", f"✘ {'; '.join(verdict.wrong)}", class_="khf-bad")
-    signed = f"; ✔ signed off {verdict.signed_off}" if verdict.signed_off else ""
-    at = verdict.stamped or verdict.sealed
-    return tag("td", f"✔ {verdict.signer}, {at}{signed}", class_="khf-good")
+    words = [f"✔ {verdict.signer}, {verdict.sealed}"]
+    if verdict.stamped:
+        name, time = time_row(verdict)
+        words.append(f"{name.lower()}: {time}")
+    if verdict.signed_off:
+        words.append(f"signed off: {sign_off_words(verdict)}")
+    return tag("td", *(tag("div", line) for line in words), class_="khf-good")
