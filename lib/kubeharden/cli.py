@@ -18,12 +18,13 @@ from kubeharden import __version__
 from kubeharden.errors import KubehardenError, ParameterError
 from kubeharden.inputs.inventory import read_inventory
 from kubeharden.inputs.project import notebooks, runs_folder, shipped_files, wrong_path
-from kubeharden.records.archive import JOURNAL, RECORD, RUN_NAME, is_sealed, runs_in
+from kubeharden.records.archive import RECORD, RUN_NAME, is_sealed, runs_in
+from kubeharden.records.journal import JOURNAL
 from kubeharden.records.keys import find_key
-from kubeharden.records.names import place, run_named
+from kubeharden.records.names import find_folder, find_run
 from kubeharden.records.push import push
 from kubeharden.records.reader import is_there, on_lines, one_line
-from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register
+from kubeharden.records.register import RegisterEntry, RunFilter, compare_runs, record_of, register
 from kubeharden.records.sign_off import sign_off
 from kubeharden.records.signature import Signers, chosen_signers, if_known
 from kubeharden.records.timestamp import find_authority, find_certificates
@@ -234,7 +235,7 @@ def _init(given: argparse.Namespace) -> int:
 def _seal(given: argparse.Namespace) -> int:
     from kubeharden.records.seal import seal  # noqa: PLC0415 - Jupyter is for sealing only
 
-    folder, key = run_named(given.run), find_key(given.key)
+    folder, key = find_run(given.run), find_key(given.key).path
     authority = find_authority(given.timestamp_url, given.timestamp_ca)
     done = seal(folder, given.notebook, key, may_ask=sys.stdin.isatty(), authority=authority)
     if done.again:
@@ -249,7 +250,7 @@ def _seal(given: argparse.Namespace) -> int:
 
 
 def _sign_off(given: argparse.Namespace) -> int:
-    folder, key = run_named(given.run), find_key(given.key)
+    folder, key = find_run(given.run), find_key(given.key).path
     made = sign_off(folder, key, given.words, given.signers, may_ask=sys.stdin.isatty())
     _say(given, f"Signed off {made.run}: {made.result}, with {made.key}.")
     return WELL
@@ -266,8 +267,8 @@ def _verify(given: argparse.Namespace) -> int:
 
 
 def _records(given: argparse.Namespace) -> int:
-    parent = place(given.folder) if given.folder else runs_folder()
-    wanted = Wanted(given.node, given.about, given.user, given.since, given.until)
+    parent = find_folder(given.folder) if given.folder else runs_folder()
+    wanted = RunFilter(given.node, given.about, given.user, given.since, given.until)
     entries = register(parent, wanted)
     verdicts, words = None, ""
     if given.verify:
@@ -289,7 +290,7 @@ def _records(given: argparse.Namespace) -> int:
     return WRONG if any(verdict.wrong for verdict in (verdicts or {}).values()) else WELL
 
 
-def _entry_json(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> dict[str, object]:
+def _entry_json(entry: RegisterEntry, verdicts: Mapping[str, Verdict] | None) -> dict[str, object]:
     """Return a row of the register; ``verified`` is null for a run that was not verified."""
     verdict = (verdicts or {}).get(entry.run)
     return {
@@ -302,7 +303,7 @@ def _entry_json(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> dict[st
 
 
 def _show(given: argparse.Namespace) -> int:
-    folder = run_named(given.run, only=False)
+    folder = find_run(given.run, unique=False)
     if given.json:
         _print_json(record_of(folder))
         return WELL
@@ -340,7 +341,7 @@ def _put_page(given: argparse.Namespace, page: str) -> None:
 
 
 def _diff(given: argparse.Namespace) -> int:
-    one, other = (run_named(text, only=False) for text in (given.run, given.other))
+    one, other = (find_run(text, unique=False) for text in (given.run, given.other))
     if given.html or given.output:
         _put_page(given, comparison_page(one, other, given.redactor))
     else:
@@ -349,7 +350,7 @@ def _diff(given: argparse.Namespace) -> int:
 
 
 def _register(given: argparse.Namespace) -> int:
-    parent = place(given.folder) if given.folder else runs_folder().absolute()
+    parent = find_folder(given.folder) if given.folder else runs_folder().absolute()
     ca = find_certificates(given.timestamp_ca)
     with _signers_if_known(given) as signers:
         index = write_register(parent, signers, ca, given.redactor)
@@ -358,7 +359,7 @@ def _register(given: argparse.Namespace) -> int:
 
 
 def _push(given: argparse.Namespace) -> int:
-    done = push(run_named(given.run), given.url)
+    done = push(find_run(given.run), given.url)
     were = f", {done.there} of which it had before" if done.there else ""
     _say(
         given,
@@ -399,7 +400,7 @@ def _clean_nodes(given: argparse.Namespace) -> int:
 
 def _signers_if_needed(given: argparse.Namespace) -> AbstractContextManager[Signers]:
     """Return the signers that count; nobody where no run bears a seal, and nobody was named."""
-    folders = [place(text, only=False) for text in given.runs]
+    folders = [find_folder(text, unique=False) for text in given.runs]
     runs = [run for folder in folders for run in ([folder] if _is_run(folder) else runs_in(folder))]
     if given.key or given.allowed_signers or any(map(is_sealed, runs)):
         return _signers(given)
@@ -411,7 +412,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _verdicts(text: str, signers: Signers, oldest: str, ca: bytes | None) -> list[Verdict]:
-    folder = place(text, only=False)
+    folder = find_folder(text, unique=False)
     if _is_run(folder):
         return [verify(folder, signers, oldest, ca=ca)]
     if not runs_in(folder):

@@ -16,12 +16,12 @@ from kubeharden.cli import main
 from kubeharden.errors import ParameterError, RecordError, WindowError
 from kubeharden.inputs.parameters import ChangeParameters
 from kubeharden.plan.events import Completed, Finished, RunStarted, Started
+from kubeharden.records.change_sample import change_of
 from kubeharden.records.folder import Record, read_run
 from kubeharden.records.front import front_of
 from kubeharden.records.seal import seal
 from kubeharden.records.signature import Signers
 from kubeharden.records.summary import build_record, check_form
-from kubeharden.records.tried import change_of
 from kubeharden.records.verify import verify
 from record_support import make_run
 

@@ -23,11 +23,10 @@ from kubeharden.plan.forms import fits
 from kubeharden.records import keys, reader
 from kubeharden.records.approval import find_approval, parse_plan
 from kubeharden.records.archive import parse_record, read_seal
-from kubeharden.records.evidence import evidence_of
+from kubeharden.records.evidence import evidence_of, foreign_parts
 from kubeharden.records.folder import Record, json_file, read_run
 from kubeharden.records.journal import parse_journal
 from kubeharden.records.keys import public_part
-from kubeharden.records.origin import strangers
 from kubeharden.records.register import compare_runs, record_of, register, since_run
 from kubeharden.records.seal import seal
 from kubeharden.records.signature import Signers, line_in
@@ -121,7 +120,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     record(Finished("apply", ["kubelet"], ["pod-security"], "x", []))
     record.close()
     past = read_run(record.folder)
-    assert (past.problems, strangers(past)) == ((), [])
+    assert (past.problems, foreign_parts(past)) == ((), [])
     return record.folder
 
 
@@ -155,7 +154,7 @@ def read_all(folder: Path, signers: Signers) -> None:
         past = read_run(folder)
         works: tuple[Callable[[], object], ...] = (
             lambda: build_record(past),
-            lambda: strangers(past),
+            lambda: foreign_parts(past),
             lambda: evidence_of(past),
             lambda: record_of(folder),
             lambda: compare_runs(folder, folder),

@@ -21,7 +21,7 @@ from kubeharden.facts import FileFact
 from kubeharden.plan import FileChange, NodeChange
 from kubeharden.plan.events import Completed, Finished, Planned, RunStarted, Started
 from kubeharden.records.folder import Record, read_run
-from kubeharden.records.register import Wanted, register, since_run
+from kubeharden.records.register import RunFilter, register, since_run
 from kubeharden.records.seal import seal
 from kubeharden.redaction import Redactor
 from record_support import make_key, make_run
@@ -33,7 +33,7 @@ CONFIG = "/etc/kubernetes/kubelet.conf"
 
 def names(parent: Path, **wanted: str) -> list[str]:
     """The change ids of the runs that match, the newest first."""
-    return [entry.change_id for entry in register(parent, Wanted(**wanted))]
+    return [entry.change_id for entry in register(parent, RunFilter(**wanted))]
 
 
 def changed(parent: Path, label: str, before: str, after: str, *, gone: bool = False) -> Record:
@@ -88,7 +88,7 @@ def test_runs_are_found_by_node_object_user_and_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["yesterday", "2026-1-1", "2026-11-01 08:30", "2026-11-01T08:30+01:00"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ParameterError, match=r"since: .* is not a time; expected one like 2026-11-01"):
-        Wanted(since=text)
+        RunFilter(since=text)
 
 
 def test_a_run_that_was_killed_is_there_with_what_was_and_was_not_done(

@@ -209,15 +209,15 @@ def test_keys_are_looked_for_where_git_and_ssh_have_them(
         find_key()
     (tmp_path / ".ssh").mkdir()
     usual = make_key(tmp_path / ".ssh", "id_ed25519")
-    assert find_key() == usual
+    assert find_key().path == usual
     of_git = make_key(tmp_path, "git")
     (tmp_path / ".gitconfig").write_text(f"[user]\n\tsigningkey = {of_git}.pub\n")
-    assert find_key() == usual, "git signs with OpenPGP here"
+    assert find_key().path == usual, "git signs with OpenPGP here"
     (tmp_path / ".gitconfig").write_text(f"[user]\n\tsigningkey = {of_git}.pub\n[gpg]\n\tformat = ssh\n")
-    assert find_key() == of_git.with_suffix(".pub")
+    assert find_key().path == of_git.with_suffix(".pub")
     monkeypatch.setenv("KUBEHARDEN_SIGNING_KEY", str(usual))
-    assert find_key() == usual
-    assert find_key(str(of_git)) == of_git
+    assert find_key().path == usual
+    assert find_key(str(of_git)).path == of_git
     with pytest.raises(RecordError, match="there is no file"):
         find_key(str(tmp_path / "nowhere"))
 

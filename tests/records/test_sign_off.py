@@ -18,10 +18,10 @@ from kubeharden.records.archive import SIGN_OFF, SIGN_OFF_SIGNATURE
 from kubeharden.records.folder import Record, json_file
 from kubeharden.records.keys import fingerprint, public_part
 from kubeharden.records.seal import seal
+from kubeharden.records.seal_rows import seal_rows
 from kubeharden.records.sign_off import sign_off
 from kubeharden.records.signature import SIGN_OFF_NAMESPACE, Signers, only_signer, sign
 from kubeharden.records.verify import verify
-from kubeharden.records.vouched import seal_rows
 from kubeharden.show.records_view import verdict_text
 from record_support import make_key, make_run
 

@@ -18,9 +18,8 @@ from kubeharden.errors import KubehardenError, MigrationRefusedError, RecordErro
 from kubeharden.kube.manifests import without_server_parts
 from kubeharden.plan import digest_of, sha256
 from kubeharden.plan.events import Planned
-from kubeharden.records.evidence import evidence_of
+from kubeharden.records.evidence import evidence_of, foreign_parts
 from kubeharden.records.folder import read_run
-from kubeharden.records.origin import strangers
 from kubeharden.records.seal import seal
 from record_support import make_key
 from support import ROOT, unpack
@@ -164,7 +163,7 @@ def forge(
         previous = hashlib.sha256(raw[-1]).hexdigest()
     (record / "journal.jsonl").write_bytes(b"".join(line + b"\n" for line in raw))
     past = read_run(record)
-    assert (past.problems, strangers(past)) == ((), [])
+    assert (past.problems, foreign_parts(past)) == ((), [])
 
 
 def planned_object(record: Path, one: dict[str, Any]) -> dict[str, Any]:
@@ -560,13 +559,13 @@ def test_entries_of_an_earlier_version_are_held_against_its_plan(
     unpack(ROOT / "tests/fixtures/records/version-0.1.0.tar.xz", tmp_path)
     [record] = tmp_path.glob("*-article-1.10-CHG-1")
     past = read_run(record)
-    assert (past.problems, strangers(past)) == ((), [])
+    assert (past.problems, foreign_parts(past)) == ((), [])
     assert not evidence_of(past).vouched
     assert evidence_of(past, str(tmp_path / "key.pub")).vouched
     for name in ("record.json", "record.json.sig"):
         (record / name).unlink()
     rewritten(record / "files.json", change)
-    [problem] = strangers(read_run(record))
+    [problem] = foreign_parts(read_run(record))
     assert problem.startswith("files.json: /etc/")
     assert problem.endswith("is not in the plan of this run")
 

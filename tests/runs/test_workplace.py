@@ -15,6 +15,7 @@ from kubeharden.inputs import project
 from kubeharden.plan.events import Finished, RunStarted
 from kubeharden.records.executed_notebook import RUN_TYPE
 from kubeharden.records.folder import Record
+from kubeharden.records.keys import KeyFile
 from kubeharden.runs.practice import note_end, practice_folder
 from kubeharden.runs.sealing import OpenNotebook
 from support import ROOT
@@ -84,7 +85,7 @@ def test_a_notebook_counts_as_saved_once_its_last_cell_is_there(opened: OpenNote
 def test_sealing_waits_for_the_notebook_and_gives_up_in_a_sentence(
     opened: OpenNotebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kubeharden.runs.sealing.find_key", lambda: tmp_path / "key")
+    monkeypatch.setattr("kubeharden.runs.sealing.find_key", lambda: KeyFile(tmp_path / "key", "the test"))
     with pytest.raises(RecordError, match="not finished yet"):
         opened.seal(lambda _: None)
     opened.last_cell = 1

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from kubeharden.records.archive import JOURNAL, runs_in
+from kubeharden.records.archive import runs_in
+from kubeharden.records.journal import JOURNAL
 from kubeharden_fleet.fleet import Fleet, read_fleet
 from kubeharden_fleet.judge import Seen
 

@@ -106,7 +106,7 @@ class RunStarted(Event, action="run started"):
     """A run started: who runs what, with which versions and parameters.
 
     Attributes:
-        change: what those who audit it sample, see ``records.tried.change_of``; None where nothing of it was given.
+        change: what those who audit it sample (``records.change_sample``); None where nothing of it was given.
     """
 
     cluster: str = ""

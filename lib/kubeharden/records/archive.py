@@ -15,10 +15,10 @@ from typing import Any
 
 from kubeharden.errors import RecordError
 from kubeharden.plan.forms import fits
-from kubeharden.records.journal import Journal, is_time, last_time, read_journal
+from kubeharden.records.journal import JOURNAL, Journal, is_time, last_time, read_journal
 from kubeharden.records.reader import digest, is_there, names_below, one_line, parse_json, read
 
-JOURNAL, NOTEBOOK, PAGE = "journal.jsonl", "notebook.ipynb", "notebook.html"
+NOTEBOOK, PAGE = "notebook.ipynb", "notebook.html"
 RECORD, SIGNATURE = "record.json", "record.json.sig"
 # What comes after the seal or with it, and vouches for itself: a time stamp over the signature, which the sealing key
 # signs, and a sign-off by somebody else. The certificates of the authority are among the sealed files.

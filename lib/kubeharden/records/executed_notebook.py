@@ -36,11 +36,11 @@ def runs_of(notebook: Any) -> list[dict[str, str]]:
     """Return the runs that a notebook's outputs belong to, each ``{"run": name, "folder": path}``, in their order."""
     found: list[dict[str, str]] = []
     for output in _outputs(notebook):
-        said = output.get("data", {}).get(RUN_TYPE)
-        if isinstance(said, dict):
-            named = {key: said[key] for key in ("run", "folder") if isinstance(said.get(key), str)}
-            if len(named) > 1 and named not in found:
-                found.append(named)
+        data = output.get("data", {}).get(RUN_TYPE)
+        if isinstance(data, dict):
+            run = {key: data[key] for key in ("run", "folder") if isinstance(data.get(key), str)}
+            if len(run) > 1 and run not in found:
+                found.append(run)
     return found
 
 
@@ -48,7 +48,7 @@ def check_notebook(notebook: Any, run: str) -> None:
     """Refuse, with a RecordError, a notebook that was not executed, or not by this run."""
     if not any(cell.get("execution_count") for cell in notebook.cells):
         raise RecordError("notebook: it was not executed; expected the executed one, with its outputs")
-    names = [said["run"] for said in runs_of(notebook)]
+    names = [found["run"] for found in runs_of(notebook)]
     if run not in names:
         of = f"it is of {', '.join(names)}" if names else "it shows no run"
         raise RecordError(f"notebook: {of}, not of {run}")
@@ -63,12 +63,12 @@ def check_parameters(notebook: Any, began_with: Mapping[str, Any]) -> None:
     Raises:
         RecordError: it says others; each is named.
     """
-    told = _assignments(notebook, began_with)
+    assigned = _assignments(notebook, began_with)
     # rehearsal:NAME is both.
-    named = {"inventory", "rehearsal"} if ":" in str(told.get("inventory", "")) else set()
+    named = {"inventory", "rehearsal"} if ":" in str(assigned.get("inventory", "")) else set()
     wrong = [
         f"{name} is {value!r} in the notebook, and was {began_with[name]!r}"
-        for name, value in told.items()
+        for name, value in assigned.items()
         if name not in named and not _is_same(name, value, began_with[name])
     ]
     if wrong:
@@ -80,7 +80,7 @@ def check_parameters(notebook: Any, began_with: Mapping[str, Any]) -> None:
 
 def _assignments(notebook: Any, names: Container[str]) -> dict[str, Any]:
     """Return the values that the cells which ran give these names, the last one each; only what is plain data."""
-    told: dict[str, Any] = {}
+    assigned: dict[str, Any] = {}
     for cell in notebook.cells:
         if cell.cell_type != "code" or not cell.get("execution_count"):
             continue
@@ -94,19 +94,19 @@ def _assignments(notebook: Any, names: Container[str]) -> dict[str, Any]:
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             for target in targets:
                 if isinstance(target, ast.Name) and target.id in names:
-                    told.pop(target.id, None)
+                    assigned.pop(target.id, None)
                     with suppress(ValueError):
-                        told[target.id] = ast.literal_eval(statement.value)
-    return told
+                        assigned[target.id] = ast.literal_eval(statement.value)
+    return assigned
 
 
-def _is_same(name: str, told: Any, began_with: Any) -> bool:
+def _is_same(name: str, assigned: Any, began_with: Any) -> bool:
     """Return whether a value is the one that it was read as: ``[a, b]`` as text is a list, and 3 may be text."""
     if isinstance(began_with, (list, tuple)):
-        words = told.strip().strip("[]").split(",") if isinstance(told, str) else told
+        words = assigned.strip().strip("[]").split(",") if isinstance(assigned, str) else assigned
         given = {str(word).strip(" '\"") for word in words} - {""}
         return given == set(began_with) or (name == "steps" and not given)  # none are all
-    return str(told).strip().lower() == str(began_with).lower()
+    return str(assigned).strip().lower() == str(began_with).lower()
 
 
 def clean(notebook: Any, redactor: Redactor) -> None:

@@ -100,7 +100,7 @@ class Execution(NBClientEngine):  # type: ignore[misc]
         Raises:
             RecordError: there is no key to sign with, and nothing was executed; or a run could not be sealed.
         """
-        key = find_key()
+        key = find_key().path
         try_key(key)
         authority = find_authority()
         manager = Manager(

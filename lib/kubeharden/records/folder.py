@@ -29,13 +29,22 @@ from typing import Any, TypeVar
 from kubeharden.errors import ParameterError, RecordError
 from kubeharden.plan import NodeChange, ObjectChange, Plan, digest_of, sha256
 from kubeharden.plan.events import Event, Planned, Started
-from kubeharden.records.journal import Journal, JournalWriter, parse_journal, sync_folder
-from kubeharden.records.kept import ABSENT, FILES, OBJECTS, Entry, KeptFile, KeptObject, mistake_in, name_of
+from kubeharden.records.entries import (
+    ABSENT,
+    FILES,
+    OBJECTS,
+    Entry,
+    FileEntry,
+    ObjectEntry,
+    entry_mistake,
+    name_of,
+)
+from kubeharden.records.journal import JOURNAL, Journal, JournalWriter, parse_journal, sync_folder
 from kubeharden.records.reader import MissingError, limit_of, one_line, open_file, parse_json, read
 from kubeharden.redaction import Redactor, is_whole
 
 E = TypeVar("E", bound=Event)
-JOURNAL, PLAN, PLANS = "journal.jsonl", "plan.json", "plans"
+PLAN, PLANS = "plan.json", "plans"
 DOCUMENTS = (JOURNAL, PLAN, FILES, OBJECTS)  # of which a run is read
 
 
@@ -87,11 +96,11 @@ class Record:
         if event.action:
             self._journal.write(event.action, event.content())
         if isinstance(event, Planned) and event.plan is not None:
-            self._keep_plan(event.plan)
+            self._write_plan(event.plan)
         if isinstance(event, Started) and event.change is not None:
-            self._keep_contents(event.change)
+            self._write_contents(event.change)
 
-    def _keep_plan(self, plan: Plan) -> None:
+    def _write_plan(self, plan: Plan) -> None:
         """Write the plan, and the one before it aside: what a run has begun stands in one of its plans."""
         if self._plan and self._plan[0] != plan.digest:
             write_aside(self.folder, f"{PLANS}/{self._plan[0]}.json", self._plan[1])
@@ -99,22 +108,22 @@ class Record:
         write_aside(self.folder, PLAN, data)
         self._plan = plan.digest, data
 
-    def _keep_contents(self, change: NodeChange | ObjectChange) -> None:
+    def _write_contents(self, change: NodeChange | ObjectChange) -> None:
         """Write the contents before and after, and then the list of them."""
         with self._lock:
             if isinstance(change, ObjectChange):
-                name, (kept, contents) = OBJECTS, self._of_object(change)
+                name, (entries, contents) = OBJECTS, self._of_object(change)
             else:
-                name, (kept, contents) = FILES, self._of_node(change)
+                name, (entries, contents) = FILES, self._of_node(change)
             for path, data in contents.items():
                 write_aside(self.folder, path, data)
-            if kept:
-                self._entries[name] += kept
+            if entries:
+                self._entries[name] += entries
                 write_aside(self.folder, name, json_file([asdict(entry) for entry in self._entries[name]]))
 
     def _of_node(self, change: NodeChange) -> tuple[list[Entry], dict[str, bytes]]:
         """Return the entries of ``files.json`` for a change, and the contents that they name."""
-        kept: list[Entry] = []
+        entries: list[Entry] = []
         contents: dict[str, bytes] = {}
         for file in change.files:
             was, redacted = file.before, False
@@ -123,8 +132,8 @@ class Record:
                 redacted |= harmless != text
                 data = harmless.encode("utf-8", errors="surrogateescape")
                 contents[f"files/{change.node}/{sha256(text)}"] = data
-            kept.append(
-                KeptFile(
+            entries.append(
+                FileEntry(
                     node=change.node,
                     service=change.service,
                     step=change.step,
@@ -140,7 +149,7 @@ class Record:
                     before_group=was.group if was else "",
                 )
             )
-        return kept, contents
+        return entries, contents
 
     def _of_object(self, change: ObjectChange) -> tuple[list[Entry], dict[str, bytes]]:
         """Return the entry of ``objects.json`` for a change, and the contents that it names."""
@@ -152,7 +161,7 @@ class Record:
                 harmless = self.redactor.redact_data(content)
                 redacted |= harmless != json.loads(json.dumps(content))
                 contents[f"objects/{number}-{side}.json"] = json_file(harmless)
-        kept = KeptObject(
+        entry = ObjectEntry(
             number=number,
             step=change.step,
             action=change.action,
@@ -161,7 +170,7 @@ class Record:
             after=ABSENT if after is None else digest_of(after),
             redacted=redacted,
         )
-        return [kept], contents
+        return [entry], contents
 
     def close(self) -> None:
         """Close the journal; more than once does no harm."""
@@ -176,9 +185,8 @@ class PastRun:
     run: str
     journal: Journal
     plan: Mapping[str, Any] | None  # the content of ``plan.json``; None where no plan was made
-    # What is kept of the nodes' files, in the order in which they were to be changed.
-    files: tuple[KeptFile, ...]
-    objects: tuple[KeptObject, ...]  # what is kept of API objects, in that order
+    files: tuple[FileEntry, ...]  # of the nodes, in the order in which they were to be changed
+    objects: tuple[ObjectEntry, ...]  # of the API, in that order
     problems: tuple[str, ...]  # what is wrong with the folder, one sentence each; nothing, if all can be read
     running: bool = False  # whether the process that writes it has it open, on this machine
     # The SHA-256 of each file that this was read from, by name.
@@ -228,22 +236,22 @@ class PastRun:
             raise RecordError(f"{one_line(self.run)}: {one_line(name)} is another content than its name says")
         return text
 
-    def object_content(self, kept: KeptObject, side: str) -> dict[str, Any] | None:
+    def object_content(self, entry: ObjectEntry, side: str) -> dict[str, Any] | None:
         """Return what is kept of an API object: its ``side`` ``before`` or ``after``; None where there was none.
 
         Raises:
             RecordError: it is not there, or is another object than the one of that digest.
         """
-        digest = getattr(kept, side)
+        digest = getattr(entry, side)
         if digest == ABSENT:
             return None
-        name = f"objects/{kept.number}-{side}.json"
+        name = f"objects/{entry.number}-{side}.json"
         try:
             content = parse_json(read(self.folder, name))
         except ValueError as error:
             raise RecordError(f"{one_line(self.run)}: {name} cannot be read: {error}") from None
-        if name_of(content) != kept.name:
-            raise RecordError(f"{one_line(self.run)}: {name} is not {kept.name}")
+        if name_of(content) != entry.name:
+            raise RecordError(f"{one_line(self.run)}: {name} is not {entry.name}")
         if digest_of(content) != digest and is_whole(json.dumps(content, ensure_ascii=False)):
             raise RecordError(f"{one_line(self.run)}: {name} is another object than its digest says")
         return dict(content)
@@ -267,8 +275,8 @@ def read_run(folder: Path) -> PastRun:
     found, wrong = _read_all(folder)
     journal = parse_journal(found.get(JOURNAL, b""))
     plan, files, objects = (_parse(name, found, wrong) for name in (PLAN, FILES, OBJECTS))
-    kept_files = _entries(FILES, files, KeptFile, wrong)
-    kept_objects = _entries(OBJECTS, objects, KeptObject, wrong)
+    file_entries = _entries(FILES, files, FileEntry, wrong)
+    object_entries = _entries(OBJECTS, objects, ObjectEntry, wrong)
     if {line["run"] for line in journal.lines} - {folder.name}:
         wrong.append(f"{JOURNAL}: is of another run")
     return PastRun(
@@ -276,8 +284,8 @@ def read_run(folder: Path) -> PastRun:
         run=folder.name,
         journal=journal,
         plan=plan if isinstance(plan, dict) else None,
-        files=tuple(kept_files),
-        objects=tuple(kept_objects),
+        files=tuple(file_entries),
+        objects=tuple(object_entries),
         problems=(*journal.problems, *wrong),
         running=is_open(folder),
         digests={name: hashlib.sha256(data).hexdigest() for name, data in found.items()},
@@ -367,16 +375,16 @@ def _parse(name: str, found: Mapping[str, bytes], wrong: list[str]) -> Any:
         return None
 
 
-K = TypeVar("K", KeptFile, KeptObject)
+K = TypeVar("K", FileEntry, ObjectEntry)
 
 
 def _entries(name: str, content: Any, kind: type[K], wrong: list[str]) -> list[K]:
     """Return the entries that a document lists; none where one of them is not what a run writes."""
     try:
-        kept = [kind(**item) for item in content or ()]
+        entries = [kind(**item) for item in content or ()]
     except TypeError as error:
         wrong.append(f"{name} is not a list of what a run kept: {error}")
         return []
-    mistake = next(filter(None, map(mistake_in, kept)), "")
+    mistake = next(filter(None, map(entry_mistake, entries)), "")
     wrong += [f"{name} {mistake}"] if mistake else []
-    return [] if mistake else kept
+    return [] if mistake else entries

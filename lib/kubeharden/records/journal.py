@@ -28,6 +28,7 @@ from kubeharden.plan.events import Event, event_of
 from kubeharden.records.reader import LIMIT, name_list, parse_json, read
 from kubeharden.redaction import Redactor
 
+JOURNAL = "journal.jsonl"
 OWN_KEYS = ("seq", "time", "action", "run", "previous")
 # A line has a hundred bytes at the least; a journal with so much is damaged.
 MOST_LINES, MOST_PROBLEMS = 1_000_000, 100
@@ -123,7 +124,7 @@ def read_journal(path: Path) -> Journal:
         return Journal((), problems=(str(error),))
 
 
-def parse_journal(data: bytes, name: str = "journal.jsonl") -> Journal:
+def parse_journal(data: bytes, name: str = JOURNAL) -> Journal:
     """Return what the bytes of a journal hold; what is wrong with them is named in ``problems``, never raised."""
     *whole, torn = data.split(b"\n", MOST_LINES)
     lines: list[dict[str, Any]] = []

@@ -57,12 +57,7 @@ class KeyFile:
     source: str
 
 
-def find_key(given: str = "") -> Path:
-    """Return the path of ``locate_key``."""
-    return locate_key(given).path
-
-
-def locate_key(given: str = "") -> KeyFile:
+def find_key(given: str = "") -> KeyFile:
     """Return the operator's key: the one given, else ``KUBEHARDEN_SIGNING_KEY``, git's, or a usual one of ``~/.ssh``.
 
     Git's counts where ``gpg.format`` is ``ssh`` and ``user.signingkey`` names a file by its whole path. A ``.pub`` file

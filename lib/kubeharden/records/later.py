@@ -10,8 +10,8 @@ from kubeharden.errors import RecordError
 from kubeharden.plan import state_digest
 from kubeharden.plan.events import Completed, RunStarted
 from kubeharden.records.archive import runs_in
+from kubeharden.records.entries import ABSENT
 from kubeharden.records.folder import PastRun, read_run
-from kubeharden.records.kept import ABSENT
 from kubeharden.records.reader import name_list
 
 
@@ -37,9 +37,9 @@ def words_of_file(later: Sequence[PastRun], node: str, path: str, digest: str) -
     """
 
     def digests_of(run: PastRun) -> set[str]:
-        return {kept.after for kept in run.files if (kept.node, kept.path) == (node, path)}
+        return {entry.after for entry in run.files if (entry.node, entry.path) == (node, path)}
 
-    return _words(later, digests_of, digest)
+    return _sentence(later, digests_of, digest)
 
 
 def words_of_object(later: Sequence[PastRun], name: str, now: Mapping[str, Any] | None) -> str:
@@ -54,16 +54,14 @@ def words_of_object(later: Sequence[PastRun], name: str, now: Mapping[str, Any] 
     def digests_of(run: PastRun) -> set[str]:
         return {event.state for event in run.of(Completed) if event.subject == name and event.state}
 
-    return _words(later, digests_of, ABSENT if now is None else state_digest(now))
+    return _sentence(later, digests_of, ABSENT if now is None else state_digest(now))
 
 
-def _words(later: Sequence[PastRun], digests_of: Callable[[PastRun], set[str]], digest: str) -> str:
-    touched = [(run.run, digests_of(run)) for run in later]
-    touched = [(name, digests) for name, digests in touched if digests]
-    names = [name for name, _ in touched]
-    for place, (_, digests) in enumerate(touched):
+def _sentence(later: Sequence[PastRun], digests_of: Callable[[PastRun], set[str]], digest: str) -> str:
+    left = {run.run: digests for run in later if (digests := digests_of(run))}
+    for place, digests in enumerate(left.values()):
         if digest in digests:
-            since = names[place:]
+            since = list(left)[place:]
             if len(since) == 1:
                 return f"was changed since by run {name_list(since)}; roll that back first"
             return f"was changed since by the runs {name_list(since)}; roll those back first, in this order"

@@ -172,11 +172,11 @@ def _chunks(folder: Path, name: str, limit: int | None = None) -> Iterator[bytes
     """Yield the content of a regular file, piece by piece."""
     most, size = limit_of(name) if limit is None else limit, 0
     with _closing(open_file(folder, name)) as handle:
-        said = os.fstat(handle).st_size
-        while max(size, said) <= most and (chunk := _next(handle, name)):
+        expected = os.fstat(handle).st_size
+        while max(size, expected) <= most and (chunk := _next(handle, name)):
             size += len(chunk)
             yield chunk
-    if max(size, said) > most:
+    if max(size, expected) > most:
         raise RecordError(f"{one_line(name)}: is bigger than {most} bytes")
 
 

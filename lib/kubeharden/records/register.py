@@ -11,10 +11,10 @@ from typing import Any
 from kubeharden.errors import ParameterError
 from kubeharden.plan import sha256, unified_diff
 from kubeharden.plan.events import RunStarted, Started
-from kubeharden.records.archive import JOURNAL, is_sealed, read_record, runs_in
+from kubeharden.records.archive import is_sealed, read_record, runs_in
+from kubeharden.records.entries import ABSENT, FileEntry
 from kubeharden.records.folder import PastRun, is_open, read_run
-from kubeharden.records.journal import is_time, read_journal
-from kubeharden.records.kept import ABSENT, KeptFile
+from kubeharden.records.journal import JOURNAL, is_time, read_journal
 from kubeharden.records.later import is_same_cluster
 from kubeharden.records.reader import one_line
 from kubeharden.records.summary import build_record, check_form, result_of, unrepaired
@@ -30,7 +30,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d(T\d\d(:\d\d(:\d\d)?)?)?")
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegisterEntry:
     """One run in the register."""
 
     folder: Path  # where it is
@@ -44,7 +44,7 @@ class Entry:
     mode: str
     # Those that something was done to; in a run that did nothing, those that it looked at.
     nodes: tuple[str, ...]
-    subjects: tuple[str, ...]  # what was begun: ``kubelet on n1``, ``PodSecurityPolicy privileged``
+    subjects: tuple[str, ...]  # what was started: ``kubelet on n1``, ``PodSecurityPolicy privileged``
     result: str  # as ``summary.result_of`` says it
     failed: tuple[str, ...]  # what failed or was put back, and was not repaired in the same run
     sealed: bool  # whether it bears a seal; whether the seal holds is another question
@@ -57,7 +57,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RunFilter:
     """A filter of runs; what is empty matches every run.
 
     Raises:
@@ -65,7 +65,7 @@ class Wanted:
     """
 
     node: str = ""  # a node that something was done to, or was looked at by a run that did nothing
-    about: str = ""  # part of what was begun, such as ``PodSecurityPolicy`` or ``kubelet on n1``
+    about: str = ""  # part of what was started, such as ``PodSecurityPolicy`` or ``kubelet on n1``
     user: str = ""  # a login, a ``SUDO_USER`` or a Kubernetes user
     since: str = ""  # the first day, or time, UTC: ``2026-11-01`` or ``2026-11-01T08:30``
     until: str = ""  # the last one, itself included
@@ -78,7 +78,7 @@ class Wanted:
                     f"{name}: {text!r} is not a time; expected one like 2026-11-01 or 2026-11-01T08:30"
                 )
 
-    def matches(self, entry: Entry) -> bool:
+    def matches(self, entry: RegisterEntry) -> bool:
         """Return True where a run is wanted."""
         return (
             (not self.node or self.node in entry.nodes)
@@ -89,21 +89,21 @@ class Wanted:
         )
 
 
-def register(parent: Path, wanted: Wanted | None = None) -> list[Entry]:
+def register(parent: Path, chosen: RunFilter | None = None) -> list[RegisterEntry]:
     """Return the runs in a folder, the newest first, also those that were cut off; a RecordError without it."""
     entries = map(read_entry, reversed(runs_in(parent)))
-    return [entry for entry in entries if (wanted or Wanted()).matches(entry)]
+    return [entry for entry in entries if (chosen or RunFilter()).matches(entry)]
 
 
-def read_entry(folder: Path) -> Entry:
+def read_entry(folder: Path) -> RegisterEntry:
     """Return a run as its journal tells it, whatever state it was left in."""
     journal = read_journal(folder / JOURNAL)
     past = PastRun(folder, folder.name, journal, None, (), (), (), running=is_open(folder))
     start = past.last(RunStarted) or RunStarted()
-    begun = past.of(Started)
-    touched = tuple(dict.fromkeys(filter(None, map(_node_of, begun))))
+    started = past.of(Started)
+    changed = tuple(dict.fromkeys(filter(None, map(_node_of, started))))
     users = (start.who.get("login"), start.who.get("sudo_user"), start.kubernetes_user)
-    return Entry(
+    return RegisterEntry(
         folder=folder,
         started=one_line(past.started),
         ended=one_line(past.ended),
@@ -112,8 +112,8 @@ def read_entry(folder: Path) -> Entry:
         cluster=one_line(start.cluster),
         change_id=one_line(start.change_id),
         mode=one_line(start.mode),
-        nodes=tuple(map(one_line, touched if begun else start.nodes)),
-        subjects=tuple(dict.fromkeys(one_line(event.subject) for event in begun)),
+        nodes=tuple(map(one_line, changed if started else start.nodes)),
+        subjects=tuple(dict.fromkeys(one_line(event.subject) for event in started)),
         result=result_of(past),
         failed=tuple(dict.fromkeys(map(one_line, unrepaired(past)))),
         sealed=is_sealed(folder),
@@ -149,7 +149,7 @@ class Comparison:
     clusters: tuple[str, ...]  # the names of the clusters, where they are two
     # Name, in the one, in the other: whatever differs of who, how and with what they ran.
     facts: tuple[tuple[str, str, str], ...]
-    # Subject, what became of it in the one and in the other; empty where it was not begun.
+    # Subject, what became of it in the one and in the other; empty where it was not started.
     changes: tuple[tuple[str, str, str], ...]
     files: tuple[FileDifference, ...]  # what the one left on the nodes, against what the other did
 
@@ -197,38 +197,38 @@ def since_run(past: PastRun, node: str, now: Mapping[str, str], redactor: Redact
         RecordError: a content that the run's folder names is missing.
     """
     return [
-        _since(past, kept, now.get(kept.path), redactor)
-        for kept in _left_by(past).values()
-        if kept.node == node
+        _since(past, entry, now.get(entry.path), redactor)
+        for entry in _left_by(past).values()
+        if entry.node == node
     ]
 
 
-def _since(past: PastRun, kept: KeptFile, now: str | None, redactor: Redactor) -> FileDifference:
+def _since(past: PastRun, entry: FileEntry, now: str | None, redactor: Redactor) -> FileDifference:
     if now is None:
-        return FileDifference(kept.node, kept.path, "is used by no service now, or is gone")
-    if sha256(now) == kept.after:
-        return FileDifference(kept.node, kept.path, "is as the run left it")
-    words = "is as it was before the run" if sha256(now) == kept.before else "has changed since"
-    left = _text_left(past, kept)
-    return FileDifference(kept.node, kept.path, words, unified_diff(kept.path, left, redactor.redact(now)))
+        return FileDifference(entry.node, entry.path, "is used by no service now, or is gone")
+    if sha256(now) == entry.after:
+        return FileDifference(entry.node, entry.path, "is as the run left it")
+    words = "is as it was before the run" if sha256(now) == entry.before else "has changed since"
+    left = _text_left(past, entry)
+    return FileDifference(entry.node, entry.path, words, unified_diff(entry.path, left, redactor.redact(now)))
 
 
-def _between(one: PastRun, kept: KeptFile, other: PastRun, again: KeptFile) -> FileDifference:
+def _between(one: PastRun, entry: FileEntry, other: PastRun, again: FileEntry) -> FileDifference:
     """Return the difference between what two runs left in the same place of a node."""
-    if kept.after == again.after:
-        return FileDifference(kept.node, kept.path, "the same")
-    texts = _text_left(one, kept), _text_left(other, again)
-    return FileDifference(kept.node, kept.path, "different", unified_diff(kept.path, *texts))
+    if entry.after == again.after:
+        return FileDifference(entry.node, entry.path, "the same")
+    texts = _text_left(one, entry), _text_left(other, again)
+    return FileDifference(entry.node, entry.path, "different", unified_diff(entry.path, *texts))
 
 
-def _text_left(past: PastRun, kept: KeptFile) -> str:
+def _text_left(past: PastRun, entry: FileEntry) -> str:
     """Return what a run left in a place; nothing where it removed the file."""
-    return "" if kept.after == ABSENT else past.content(kept.node, kept.after)
+    return "" if entry.after == ABSENT else past.content(entry.node, entry.after)
 
 
-def _left_by(past: PastRun) -> dict[tuple[str, str], KeptFile]:
+def _left_by(past: PastRun) -> dict[tuple[str, str], FileEntry]:
     """Return the last thing that a run meant to leave in each place: node and path."""
-    return {(kept.node, kept.path): kept for kept in past.files}
+    return {(entry.node, entry.path): entry for entry in past.files}
 
 
 def _results(record: Mapping[str, Any]) -> dict[str, str]:

@@ -52,11 +52,11 @@ from kubeharden.records.journal import sync_folder
 from kubeharden.records.keys import fingerprint, public_part
 from kubeharden.records.pages.front_page import front_html
 from kubeharden.records.reader import digest, is_folder, open_file, read
+from kubeharden.records.seal_rows import when_sealed
 from kubeharden.records.signature import chosen_signers, only_signer, sign, signer_of
 from kubeharden.records.stamp import put_stamp
 from kubeharden.records.summary import build_record
 from kubeharden.records.timestamp import Authority
-from kubeharden.records.vouched import when_sealed
 from kubeharden.redaction import Redactor
 
 READ_ONLY = 0o400  # what is sealed is not written again; its folders stay writable, so that it can be moved or removed
@@ -83,7 +83,7 @@ def seal(
 
     Args:
         notebook: the executed notebook; None for a run whose notebook is lost.
-        key: the operator's SSH key, see ``signature.find_key``.
+        key: the operator's SSH key, see ``keys.find_key``.
         may_ask: whether ssh-keygen may ask for the key's passphrase at the terminal.
         authority: whose time stamp lies beside the seal.
 
@@ -126,10 +126,10 @@ def _seal(past: PastRun, notebook: Any, key: Path, may_ask: bool, authority: Aut
         contents: dict[str, bytes] = {STAMP_CA: authority.ca} if authority else {}
         url = authority.url if authority else ""
         if notebook is not None:
-            said = when_sealed(now, number, signer, url)
+            rows = when_sealed(now, number, signer, url)
             redactor = Redactor()
             course = Timeline.of(past.events).rename(redactor.redact)
-            front = front_html(front_of(redactor.redact_data(record)), said, course)
+            front = front_html(front_of(redactor.redact_data(record)), rows, course)
             page = render(notebook, past.run, front)
             contents[NOTEBOOK] = executed_notebook.text_of(notebook).encode()
             contents[PAGE] = page.encode()

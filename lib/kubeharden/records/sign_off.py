@@ -22,8 +22,8 @@ from kubeharden.records.archive import (
 from kubeharden.records.folder import json_file, write_aside
 from kubeharden.records.keys import fingerprint, keys_at_hand, public_part
 from kubeharden.records.reader import is_there, read
+from kubeharden.records.sign_off_form import SignOff, may_not
 from kubeharden.records.signature import SIGN_OFF_NAMESPACE, named_signers, sign, signer_within
-from kubeharden.records.signed_off import SignOff, may_not
 from kubeharden.records.verify import verify
 
 LONGEST = 2000  # characters of the words

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from kubeharden.errors import ParameterError, RecordError
 from kubeharden.inputs.project import wrong_path
-from kubeharden.records.keys import copy_of, fingerprint, is_public_key, locate_key, public_part, wire_string
+from kubeharden.records.keys import copy_of, find_key, fingerprint, is_public_key, public_part, wire_string
 from kubeharden.records.reader import MIB, name_list, read_path
 
 # What a signature is for: a seal, the time stamp of one, the result of a run.
@@ -61,8 +61,8 @@ def sign(path: Path, key: Path, *, may_ask: bool = False, namespace: str = NAMES
     made = path.with_name(f"{path.name}.sig")
     if done.returncode or not made.is_file():
         raise RecordError(
-            f"signing key: cannot sign with {str(key)!r}: {_words(done)}; expected a private key that this user can "
-            "read, or a key that the agent holds (ssh-add)"
+            f"signing key: cannot sign with {str(key)!r}: {_complaint(done)}; expected a private key that this user "
+            "can read, or a key that the agent holds (ssh-add)"
         )
     return made
 
@@ -123,7 +123,7 @@ def chosen_signers(allowed: str = "", key: str = "") -> Iterator[Signers]:
             yield signers
         return
     try:
-        found = locate_key(key)
+        found = find_key(key)
         line = public_part(found.path)
     except RecordError as error:
         raise ParameterError(
@@ -286,5 +286,5 @@ def _keygen(
         raise RecordError(f"ssh-keygen cannot be run ({error.strerror}): install OpenSSH's client") from None
 
 
-def _words(done: subprocess.CompletedProcess[bytes]) -> str:
+def _complaint(done: subprocess.CompletedProcess[bytes]) -> str:
     return " ".join(done.stderr.decode(errors="replace").split()) or "ssh-keygen said nothing"

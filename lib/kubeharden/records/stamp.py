@@ -15,7 +15,7 @@ from kubeharden.records.timestamp import MOST_APART, Authority, ask, stamped_at
 
 
 @dataclass(frozen=True)
-class Stamped:
+class StampVerdict:
     """The verdict on a time stamp: the time that its authority vouches for, what is wrong, and what is not known."""
 
     at: str = ""
@@ -40,7 +40,7 @@ def put_stamp(folder: Path, authority: Authority, sealed: str, key: Path, *, may
     sign(folder / STAMP, key, may_ask=may_ask, namespace=STAMP_NAMESPACE)
 
 
-def judge_stamp(folder: Path, seal: Seal, signature: bytes, ca: bytes | None) -> Stamped:
+def judge_stamp(folder: Path, seal: Seal, signature: bytes, ca: bytes | None) -> StampVerdict:
     """Verify the time stamp of a sealed run, if its seal says that there is one.
 
     Args:
@@ -48,7 +48,7 @@ def judge_stamp(folder: Path, seal: Seal, signature: bytes, ca: bytes | None) ->
         ca: the certificates that count; None: those that lie in the record.
     """
     if not seal.authority:
-        return Stamped()
+        return StampVerdict()
     try:
         stamp, signed = read(folder, STAMP), read(folder, STAMP_SIGNATURE)
         own = read(folder, STAMP_CA) if STAMP_CA in seal.files else b""
@@ -56,19 +56,19 @@ def judge_stamp(folder: Path, seal: Seal, signature: bytes, ca: bytes | None) ->
         with signer_within(signed, STAMP_SIGNATURE) as sealer:
             signer_of(STAMP, stamp, signed, sealer, namespace=STAMP_NAMESPACE)
     except RecordError as error:
-        return Stamped(wrong=(str(error),))
+        return StampVerdict(wrong=(str(error),))
     if by != seal.key:
-        return Stamped(wrong=(f"{STAMP_SIGNATURE}: was made with {by}, not with the key of the seal",))
+        return StampVerdict(wrong=(f"{STAMP_SIGNATURE}: was made with {by}, not with the key of the seal",))
     try:
         at = stamped_at(stamp, signature, own if ca is None else ca)
     except RecordError as error:
-        return Stamped(wrong=(f"{STAMP}: {error}",))
+        return StampVerdict(wrong=(f"{STAMP}: {error}",))
     wrong = _apart(at, seal.sealed)
     whose = (
         f"its time is that of {one_line(seal.authority)} by the certificates that lie in the record: name those that "
         "you trust (--timestamp-ca)"
     )
-    return Stamped(
+    return StampVerdict(
         f"{at:%Y-%m-%dT%H:%M:%SZ}", (f"{STAMP}: {wrong}",) if wrong else (), (whose,) if ca is None else ()
     )
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from importlib.resources import files
+from importlib.resources import files as resources
 from typing import Any
 
 from kubeharden.errors import RecordError
@@ -32,8 +32,8 @@ from kubeharden.plan.events import (
     RunStarted,
     Started,
 )
+from kubeharden.records.entries import ABSENT, Entry, FileEntry, ObjectEntry
 from kubeharden.records.folder import PastRun
-from kubeharden.records.kept import ABSENT, Entry, KeptFile, KeptObject
 from kubeharden.records.reader import one_line
 
 Outcome = Completed | Failed | Reverted
@@ -158,7 +158,7 @@ def _unfinished(past: PastRun) -> str:
 def record_schema() -> dict[str, Any]:
     """Return the JSON Schema (Draft 2020-12) of ``record.json``."""
     schema: dict[str, Any] = json.loads(
-        (files(__package__) / "record.schema.json").read_text(encoding="utf-8")
+        (resources(__package__) / "record.schema.json").read_text(encoding="utf-8")
     )
     return schema
 
@@ -176,23 +176,22 @@ def _changes(past: PastRun) -> list[dict[str, Any]]:
     """Return everything that was started, in its order, with its outcome and what it changed."""
     entries: list[Entry] = [*past.files, *past.objects]
     changes = []
-    for begun, end in _pairs(past):
+    for start, end in _pairs(past):
         change = {
-            "subject": begun.subject,
-            "node": begun.node,
-            "service": begun.service,
-            "step": begun.step,
-            "started": begun.time,
+            "subject": start.subject,
+            "node": start.node,
+            "service": start.service,
+            "step": start.step,
+            "started": start.time,
             "result": end.action if end else ("running" if past.running else CUT_OFF),
             "seconds": end.seconds if end else None,
             "words": "" if end is None else end.words if isinstance(end, Completed) else end.error,
             "not_ready": end.not_ready if isinstance(end, Completed) else None,
         }
-        kept_of = (kept for kept in entries if kept.subject == begun.subject)
-        mine = [kept for kept in kept_of if begun.step in ("", kept.step)]
-        kept_files = [_file(past, kept) for kept in mine if isinstance(kept, KeptFile)]
-        kept_objects = [_object(past, kept) for kept in mine if isinstance(kept, KeptObject)]
-        changes.append({**change, "files": kept_files, "objects": kept_objects})
+        own = [e for e in entries if e.subject == start.subject and start.step in ("", e.step)]
+        files = [_file(past, entry) for entry in own if isinstance(entry, FileEntry)]
+        objects = [_object(past, entry) for entry in own if isinstance(entry, ObjectEntry)]
+        changes.append({**change, "files": files, "objects": objects})
     return changes
 
 
@@ -213,7 +212,7 @@ def _pairs(past: PastRun) -> list[tuple[Started, Outcome | None]]:
     return pairs
 
 
-def _file(past: PastRun, file: KeptFile) -> dict[str, Any]:
+def _file(past: PastRun, file: FileEntry) -> dict[str, Any]:
     before, after = (
         "" if digest == ABSENT else past.content(file.node, digest) for digest in (file.before, file.after)
     )
@@ -229,7 +228,7 @@ def _file(past: PastRun, file: KeptFile) -> dict[str, Any]:
     }
 
 
-def _object(past: PastRun, item: KeptObject) -> dict[str, Any]:
+def _object(past: PastRun, item: ObjectEntry) -> dict[str, Any]:
     return {
         "action": item.action,
         "before": item.before,
@@ -250,13 +249,13 @@ def _not_done(past: PastRun, changes: list[dict[str, Any]]) -> list[dict[str, st
     plan = past.last(Planned)
     if plan is None:
         return []
-    begun = {(change["step"], change["subject"]) for change in changes if change["started"] >= plan.time}
+    started = {(change["step"], change["subject"]) for change in changes if change["started"] >= plan.time}
     why = _why(past)
     planned = [(change.get("step", ""), change.get("subject", "")) for change in plan.changes]
     left = [
         {"step": step, "subject": subject, "why": why}
         for step, subject in planned
-        if not {(step, subject), ("", subject)} & begun
+        if not {(step, subject), ("", subject)} & started
     ]
     names = ("step", "subject", "why")
     refused = [{name: row.get(name, "") for name in names} for row in (*plan.left_out, *plan.stopping)]

@@ -101,7 +101,7 @@ def ask(authority: Authority, content: bytes) -> bytes:
         query = folder / "query"
         made = _openssl("ts", "-query", "-data", folder / "content", "-sha256", "-cert", "-out", query)
         if made.returncode:
-            raise RecordError(f"openssl makes no request for a time stamp: {_words(made)}")
+            raise RecordError(f"openssl makes no request for a time stamp: {_complaint(made)}")
         types = (_QUERY_TYPE, _REPLY_TYPE)
         try:
             answer = post(authority.url, query.read_bytes(), types, ANSWER_SECONDS, SIGNATURE_LIMIT)
@@ -114,7 +114,7 @@ def ask(authority: Authority, content: bytes) -> bytes:
         if done.returncode:
             raise RecordError(
                 f"{authority.url}: does not answer with a time stamp of this request by an authority whose "
-                f"certificates count: {_words(done)}"
+                f"certificates count: {_complaint(done)}"
             )
     return answer
 
@@ -143,7 +143,7 @@ def stamped_at(stamp: bytes, content: bytes, ca: bytes) -> datetime:
         )  # fmt: skip
     if done.returncode:
         raise RecordError(
-            f"is not a time stamp of this seal by an authority whose certificates count ({_words(done)})"
+            f"is not a time stamp of this seal by an authority whose certificates count ({_complaint(done)})"
         )
     return at
 
@@ -173,7 +173,7 @@ def _openssl(*words: str | Path) -> subprocess.CompletedProcess[bytes]:
         ) from None
 
 
-def _words(done: subprocess.CompletedProcess[bytes]) -> str:
+def _complaint(done: subprocess.CompletedProcess[bytes]) -> str:
     lines = (done.stderr or done.stdout).decode(errors="replace").split("\n")
     return (
         one_line(next((line for line in lines if ":error:" in line), " ".join(lines)).strip()[:300])

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from kubeharden.errors import RecordError
 from kubeharden.inputs.sources import REHEARSAL
 from kubeharden.plan.events import RunStarted
 from kubeharden.records.archive import (
-    JOURNAL,
     RECORD,
     RUN_NAME,
     SIGNATURE,
@@ -25,11 +25,10 @@ from kubeharden.records.archive import (
     runs_in,
     time_problem,
 )
-from kubeharden.records.journal import read_journal
-from kubeharden.records.reader import is_folder, is_there, name_list, one_line, read
-from kubeharden.records.relied import judge_evidence
+from kubeharden.records.journal import JOURNAL, read_journal
+from kubeharden.records.reader import digest, is_folder, is_there, name_list, one_line, read
+from kubeharden.records.sign_off_form import judge_sign_off
 from kubeharden.records.signature import Signers, key_in, signer_of, ssh_time
-from kubeharden.records.signed_off import judge_sign_off
 from kubeharden.records.stamp import judge_stamp
 
 
@@ -102,7 +101,7 @@ def verify(
         notes.append("it was sealed without its notebook")
     stamp = judge_stamp(folder, seal, signature, ca)
     signed = judge_sign_off(folder, record, seal, signers)
-    evidence_wrong, evidence_notes = judge_evidence(folder, content)
+    evidence_wrong, evidence_notes = _judge_evidence(folder, content)
     return Verdict(
         folder=folder,
         sealed=seal.sealed,
@@ -191,3 +190,32 @@ def _unsealed(folder: Path) -> Verdict:
     ):
         return Verdict(folder, rehearsal=True)
     return Verdict(folder, wrong=("it is not sealed: nothing vouches for what is in it", *journal.problems))
+
+
+def _runs_as_evidence(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the runs that a record names as evidence."""
+    change = record.get("change")
+    change = change if isinstance(change, Mapping) else {}
+    back_out = change.get("back_out")
+    for found in (change.get("test"), back_out.get("tried") if isinstance(back_out, Mapping) else None):
+        if isinstance(found, Mapping):
+            yield found
+
+
+def _judge_evidence(folder: Path, record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return what is wrong with the runs that a record names as evidence, and what cannot be known: a sentence each."""
+    wrong, notes = [], []
+    for found in _runs_as_evidence(record):
+        name, sha = str(found.get("run", "")), found.get("record")
+        if not RUN_NAME.fullmatch(name) or "/" in name:
+            wrong.append(f"{RECORD}: names {one_line(name)} as evidence, which is not the name of a run")
+        elif not is_folder(folder.parent / name):
+            notes.append(f"its evidence {one_line(name)} is not here; its record has the digest {sha}")
+        else:
+            try:
+                same = digest(folder.parent / name, RECORD) == sha
+            except RecordError:
+                same = False
+            if not same:
+                wrong.append(f"{one_line(name)}: is another record than the one that served as evidence")
+    return wrong, notes

@@ -15,7 +15,7 @@ from kubeharden.inputs.parameters import PathText, Text, read_parameters
 from kubeharden.inputs.project import find, runs_folder
 from kubeharden.plan.timeline import Timeline
 from kubeharden.records.folder import read_run
-from kubeharden.records.register import Entry, Wanted, compare_runs, record_of, register, since_run
+from kubeharden.records.register import RegisterEntry, RunFilter, compare_runs, record_of, register, since_run
 from kubeharden.records.signature import if_known, named_signers
 from kubeharden.records.timestamp import find_certificates
 from kubeharden.records.verify import Verdict, verify
@@ -60,8 +60,8 @@ class Records:
     def __init__(self, namespace: Mapping[str, Any], redactor: Redactor) -> None:
         self.redactor = redactor
         self.query = query = read_parameters(Query, namespace)
-        wanted = Wanted(query.node, query.about, query.user, query.since, query.until)
-        self.entries = register(runs_folder(query.output_dir).absolute(), wanted)
+        chosen = RunFilter(query.node, query.about, query.user, query.since, query.until)
+        self.entries = register(runs_folder(query.output_dir).absolute(), chosen)
 
     @verb
     def list(self) -> View:
@@ -109,7 +109,7 @@ class Records:
         if not self.query.inventory:
             return View([Message("No inventory was given: the nodes were not looked at.")])
         past = read_run(self._entry(self.query.run, 0).folder)
-        changed = {kept.node for kept in past.files if self.query.node in ("", kept.node)}
+        changed = {entry.node for entry in past.files if self.query.node in ("", entry.node)}
         inventory = read_inventory(find(self.query.inventory))
         there = [node for node in inventory.nodes if node.name in changed]
         if not there:
@@ -125,7 +125,7 @@ class Records:
         view = View([Message("Every file is as the run left it.", GOOD)] if same else [])
         return names_on_lines(view.add(*files_view(found).blocks))
 
-    def _entry(self, name: str, otherwise: int) -> Entry:
+    def _entry(self, name: str, otherwise: int) -> RegisterEntry:
         """Return the run of that name, or the one in that place of the list where none is named."""
         if not name:
             return self.entries[otherwise]
@@ -134,7 +134,7 @@ class Records:
                 return entry
         raise ParameterError(f"there is no run {name!r} among those listed; expected one of the first column")
 
-    def _verdicts(self, entries: Sequence[Entry]) -> dict[str, Verdict]:
+    def _verdicts(self, entries: Sequence[RegisterEntry]) -> dict[str, Verdict]:
         """Return the verdict on each sealed run; none where it is not known whose signatures count."""
         signers, ca = self.query.signers, find_certificates()
         with if_known(named_signers(signers), named=bool(signers)) as known:

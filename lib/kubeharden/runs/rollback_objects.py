@@ -17,8 +17,8 @@ from kubeharden.plan import ObjectChange, Remark, digest_of, state_digest
 from kubeharden.plan.events import OUTCOMES, Completed, Failed
 from kubeharden.plan.steps.pod_security import RETIRED
 from kubeharden.podsecurity.retirement import leftovers, only_about_policies
+from kubeharden.records.entries import ObjectEntry
 from kubeharden.records.folder import PastRun
-from kubeharden.records.kept import KeptObject
 from kubeharden.records.later import words_of_object
 from kubeharden.redaction import is_whole
 
@@ -53,24 +53,26 @@ class ObjectsBack:
 
     def add(self, step: str) -> None:
         """Plan for the objects of one step, the last one first."""
-        for kept in reversed([kept for kept in self.past.objects if kept.step == step]):
-            self._object(step, kept)
+        for entry in reversed([entry for entry in self.past.objects if entry.step == step]):
+            self._object(step, entry)
 
-    def _object(self, step: str, kept: KeptObject) -> None:
-        before, after = (self.past.object_content(kept, side) for side in ("before", "after"))
+    def _object(self, step: str, entry: ObjectEntry) -> None:
+        before, after = (self.past.object_content(entry, side) for side in ("before", "after"))
         try:
             for content in filter(None, (before, after)):
-                self._check_shape(kept, content)
+                self._check_shape(entry, content)
             now = self._there(before or after or {})
             try:
-                self._put_back(step, kept, before, after, now)
+                self._put_back(step, entry, before, after, now)
             except ByOthersError as error:
-                raise ChangedSinceError(words_of_object(self.later(), kept.name, now) or str(error)) from None
+                raise ChangedSinceError(
+                    words_of_object(self.later(), entry.name, now) or str(error)
+                ) from None
         except ChangedSinceError as error:
-            self.refused.append(Remark(kept.name, str(error)))
+            self.refused.append(Remark(entry.name, str(error)))
 
-    def _check_shape(self, kept: KeptObject, content: Mapping[str, Any]) -> None:
-        kind = kept.name.partition(" ")[0]
+    def _check_shape(self, entry: ObjectEntry, content: Mapping[str, Any]) -> None:
+        kind = entry.name.partition(" ")[0]
         mistake = "" if kind in WRITTEN else f"no run writes a {kind}"
         mistake = mistake or mistake_in(content, kind)
         if mistake:
@@ -110,8 +112,8 @@ class ObjectsBack:
         there = self.facts.cluster.of
         roles, cluster_roles = list(there("roles")), list(there("clusterroles"))
         known = {(role["kind"], key_of(role)) for role in (*roles, *cluster_roles)}
-        for kept in self.past.objects:  # one that is put back as well
-            role = self.past.object_content(kept, "before") or {}
+        for entry in self.past.objects:  # one that is put back as well
+            role = self.past.object_content(entry, "before") or {}
             kind = role.get("kind", "")
             if (
                 kind in {"Role", "ClusterRole"}
@@ -125,7 +127,7 @@ class ObjectsBack:
     def _put_back(
         self,
         step: str,
-        kept: KeptObject,
+        entry: ObjectEntry,
         before: Mapping[str, Any] | None,
         after: Mapping[str, Any] | None,
         now: Mapping[str, Any] | None,
@@ -133,11 +135,11 @@ class ObjectsBack:
         if (
             (before is None and now is None)
             or (before and now and digest_of(before) == digest_of(now))
-            or self._was_refused(kept)
+            or self._was_refused(entry)
         ):
             return
         if before is None and now is not None and after is not None:
-            if not self._is_ours(kept, now, after):
+            if not self._is_ours(entry, now, after):
                 raise ByOthersError(_difference(after, now))
             self._add(ObjectChange.deletion(step, now))
         elif before is not None and now is None:
@@ -149,12 +151,12 @@ class ObjectsBack:
             if manifest is not None:
                 self._add(ObjectChange(step, _whole(manifest), now))
 
-    def _was_refused(self, kept: KeptObject) -> bool:
+    def _was_refused(self, entry: ObjectEntry) -> bool:
         """Return True where the run never got it written: what is there now is somebody else's, even if it is equal."""
         kinds = {
             type(event)
             for event in self.past.events
-            if isinstance(event, OUTCOMES) and event.subject == kept.name
+            if isinstance(event, OUTCOMES) and event.subject == entry.name
         }
         return Failed in kinds and Completed not in kinds
 
@@ -166,10 +168,10 @@ class ObjectsBack:
             (i for i in items if (i["metadata"].get("namespace", ""), i["metadata"]["name"]) == key), None
         )
 
-    def _is_ours(self, kept: KeptObject, now: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    def _is_ours(self, entry: ObjectEntry, now: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
         """Return True where an object is as the run left it, as the run itself saw it then."""
         states = {
-            event.state for event in self.past.of(Completed) if event.subject == kept.name and event.state
+            event.state for event in self.past.of(Completed) if event.subject == entry.name and event.state
         }
         if states:
             return state_digest(now) in states

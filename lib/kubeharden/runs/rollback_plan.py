@@ -16,9 +16,9 @@ from kubeharden.facts import Facts, FileFact, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import sensitive_file
 from kubeharden.plan import FileChange, NodeChange, Plan, Remark, machines, sha256, unified_diff
 from kubeharden.plan.service_files import own_places
+from kubeharden.records.entries import ABSENT, FileEntry
 from kubeharden.records.evidence import Evidence
 from kubeharden.records.folder import PastRun
-from kubeharden.records.kept import ABSENT, KeptFile
 from kubeharden.records.later import words_of_file
 from kubeharden.redaction import mask
 from kubeharden.runs.kind import Backup
@@ -29,8 +29,8 @@ from kubeharden.runs.rollback_objects import UNVOUCHED, ChangedSinceError, Objec
 class _History:
     """A file that the run changed, once or more often: its first and last change, and all contents that it got."""
 
-    first: KeptFile
-    last: KeptFile
+    first: FileEntry
+    last: FileEntry
     ours: frozenset[str]
 
 
@@ -100,10 +100,10 @@ class _Builder:
 
     def add(self, step: str) -> None:
         touched: dict[tuple[str, str], dict[str, _History]] = {}
-        for kept in self.past.files:
-            if kept.step == step:
-                files = touched.setdefault((kept.node, kept.service), {})
-                files[kept.path] = _join(files.get(kept.path), kept)
+        for entry in self.past.files:
+            if entry.step == step:
+                files = touched.setdefault((entry.node, entry.service), {})
+                files[entry.path] = _join(files.get(entry.path), entry)
         for (node, service), files in touched.items():
             self._service(step, node, service, list(files.values()))
 
@@ -168,31 +168,31 @@ class _Builder:
             else f"was to be of {change.owner}:{change.group} with {change.mode}, and {UNVOUCHED}"
         )
 
-    def _content(self, service: ServiceFacts, kept: KeptFile) -> str:
+    def _content(self, service: ServiceFacts, entry: FileEntry) -> str:
         """Return the exact content that a file had.
 
         It comes from the record where somebody vouches for that and no secret was taken out of it, and else from the
         backup on the node.
         """
-        if self.vouched and not kept.redacted:
-            text = self.past.content(kept.node, kept.before)
+        if self.vouched and not entry.redacted:
+            text = self.past.content(entry.node, entry.before)
         else:
-            found = self.backup(kept.node, f"{self.past.run}-{kept.step}", kept.before)
+            found = self.backup(entry.node, f"{self.past.run}-{entry.step}", entry.before)
             if found is None:
                 why = "the record has it without its secrets" if self.vouched else UNVOUCHED
                 raise RecordError(
-                    f"{kept.path} on {kept.node}: {why}, and the node has no backup of {self.past.run} any more. "
-                    f"{self._way_out(kept)}"
+                    f"{entry.path} on {entry.node}: {why}, and the node has no backup of {self.past.run} any more. "
+                    f"{self._way_out(entry)}"
                 )
             text = sensitive_file(service.name, found)
-        if sha256(text) != kept.before:
+        if sha256(text) != entry.before:
             raise RecordError(
-                f"{kept.path} on {kept.node}: its content has another digest than the record says"
+                f"{entry.path} on {entry.node}: its content has another digest than the record says"
             )
         return text
 
-    def _way_out(self, kept: KeptFile) -> str:
-        if kept.redacted:
+    def _way_out(self, entry: FileEntry) -> str:
+        if entry.redacted:
             return "Put it back by hand"
         seal = seal_command(self.past)
         return (
@@ -200,10 +200,10 @@ class _Builder:
         )
 
 
-def _join(known: _History | None, kept: KeptFile) -> _History:
+def _join(known: _History | None, entry: FileEntry) -> _History:
     if known is None:
-        return _History(kept, kept, frozenset({kept.after}))
-    return _History(known.first, kept, known.ours | {kept.after, kept.before})
+        return _History(entry, entry, frozenset({entry.after}))
+    return _History(known.first, entry, known.ours | {entry.after, entry.before})
 
 
 def _node_change(

@@ -64,7 +64,7 @@ class OpenNotebook:
         """
         if not self.last_cell:
             raise RecordError("this run is not finished yet: run the cell with run.finish() first")
-        key, authority, left = find_key(), find_authority(), SAVE_SECONDS / POLL_SECONDS
+        key, authority, left = find_key().path, find_authority(), SAVE_SECONDS / POLL_SECONDS
         while not self.is_saved():
             if left <= 0:
                 raise RecordError("the notebook was not saved: save it (Ctrl-S), and run this cell again")

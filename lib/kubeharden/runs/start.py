@@ -21,10 +21,10 @@ from kubeharden.plan.events import RunStarted
 from kubeharden.plan.steps import names
 from kubeharden.plan.written import written_words
 from kubeharden.records.approval import Approval, find_approval
+from kubeharden.records.change_sample import change_of
 from kubeharden.records.folder import Record
 from kubeharden.records.keys import keys_at_hand
 from kubeharden.records.provenance import file_digest, versions, who
-from kubeharden.records.tried import change_of
 from kubeharden.redaction import Redactor
 from kubeharden.runs.kind import AnyKind
 from kubeharden.runs.kinds import kind_named

@@ -9,9 +9,9 @@ from typing import Any
 from kubeharden.plan.timeline import Timeline
 from kubeharden.records.front import front_of
 from kubeharden.records.reader import name_list, one_line
-from kubeharden.records.register import Comparison, Entry, FileDifference
+from kubeharden.records.register import Comparison, FileDifference, RegisterEntry
+from kubeharden.records.seal_rows import seal_rows, sign_off_words, time_row
 from kubeharden.records.verify import Verdict
-from kubeharden.records.vouched import seal_rows, sign_off_words, time_row
 from kubeharden.show.display import BAD, GOOD, Block, Course, Diff, Message, Table, View
 from kubeharden.show.views import outcome_kind
 
@@ -33,7 +33,7 @@ def names_on_lines(view: View) -> View:
     return replace(view, blocks=blocks)
 
 
-def register_view(entries: Sequence[Entry], verdicts: Mapping[str, Verdict] | None = None) -> View:
+def register_view(entries: Sequence[RegisterEntry], verdicts: Mapping[str, Verdict] | None = None) -> View:
     """Show the runs, one in a row, with the verdict on each by its name; None where they were not verified."""
     headings = ("Run", "When (UTC)", "Who", "Cluster", "Change", "Mode", "Nodes", "Result", "Seal")
     view = View([Table(_runs(len(entries)), headings, [_row(e, verdicts) for e in entries], frozenset({0}))])
@@ -117,7 +117,7 @@ def _runs(count: int) -> str:
     return {0: "No run", 1: "1 run"}.get(count, f"{count} runs")
 
 
-def _row(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> tuple[str, ...]:
+def _row(entry: RegisterEntry, verdicts: Mapping[str, Verdict] | None) -> tuple[str, ...]:
     return (
         entry.run,
         _minutes(entry.started),
@@ -131,7 +131,7 @@ def _row(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> tuple[str, ...
     )
 
 
-def _seal(entry: Entry, verdicts: Mapping[str, Verdict] | None) -> str:
+def _seal(entry: RegisterEntry, verdicts: Mapping[str, Verdict] | None) -> str:
     if not entry.sealed:
         return "not sealed"
     verdict = None if verdicts is None else verdicts.get(entry.run)

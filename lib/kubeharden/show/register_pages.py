@@ -10,18 +10,18 @@ from pathlib import Path
 
 from kubeharden.errors import ParameterError, RecordError
 from kubeharden.plan.timeline import Timeline
-from kubeharden.records.archive import JOURNAL, PAGE
+from kubeharden.records.archive import PAGE
 from kubeharden.records.folder import write_aside
 from kubeharden.records.front import front_of
-from kubeharden.records.journal import read_journal
+from kubeharden.records.journal import JOURNAL, read_journal
 from kubeharden.records.pages.front_page import front_html
 from kubeharden.records.pages.markup import GENERATOR, Markup, document, tag
 from kubeharden.records.pages.register_page import Row, register_html
 from kubeharden.records.reader import MIB, is_there, read_path
-from kubeharden.records.register import Entry, compare_runs, record_of, register
+from kubeharden.records.register import RegisterEntry, compare_runs, record_of, register
+from kubeharden.records.seal_rows import seal_rows
 from kubeharden.records.signature import Signers
 from kubeharden.records.verify import Verdict, verify_folder
-from kubeharden.records.vouched import seal_rows
 from kubeharden.redaction import Redactor
 from kubeharden.show.display import View
 from kubeharden.show.records_view import comparison_view, details_view, names_on_lines
@@ -76,7 +76,7 @@ def write_register(parent: Path, signers: Signers | None, ca: bytes | None, reda
 
 
 def _rows(
-    parent: Path, entries: list[Entry], verdicts: dict[str, Verdict], redactor: Redactor
+    parent: Path, entries: list[RegisterEntry], verdicts: dict[str, Verdict], redactor: Redactor
 ) -> Iterator[Row]:
     """Write the page of each run, and yield its row."""
     for place, entry in enumerate(entries):

@@ -54,10 +54,10 @@ def _grid(front: Front) -> Iterator[Markup]:
 def _course(course: Timeline) -> Iterator[Markup]:
     """Yield the picture of a run over time, and the same numbers as a table."""
     if course.bars:
-        told = course.rename(on_lines)
+        printable = course.rename(on_lines)
         yield tag("h2", "The course of the run")
-        yield tag("div", Markup(told.svg()), class_="khf-course")
-        numbers = table(HEADINGS, told.rows(), class_="khf-numbers")
+        yield tag("div", Markup(printable.svg()), class_="khf-course")
+        numbers = table(HEADINGS, printable.rows(), class_="khf-numbers")
         yield tag("details", tag("summary", "The same in numbers"), numbers)
 
 

@@ -9,9 +9,9 @@ from urllib.parse import quote
 from kubeharden.records.front import BAD, RESULT_SIGNS, RESULTS
 from kubeharden.records.pages.markup import Markup, document, table, tag
 from kubeharden.records.reader import name_list
-from kubeharden.records.register import Entry
+from kubeharden.records.register import RegisterEntry
+from kubeharden.records.seal_rows import sign_off_words, time_row
 from kubeharden.records.verify import Verdict
-from kubeharden.records.vouched import sign_off_words, time_row
 
 HEADINGS = ("Run", "When (UTC)", "Who", "Change", "Mode", "Nodes", "Result", "Seal", "See also")
 NODES_SHOWN = 4
@@ -21,7 +21,7 @@ NODES_SHOWN = 4
 class Row:
     """A run in the register."""
 
-    entry: Entry
+    entry: RegisterEntry
     verdict: Verdict | None  # the verdict on it; None where nobody says whose signatures count
     page: str
     links: Mapping[str, str]  # other pages about it: what they are called, and their paths

@@ -21,7 +21,7 @@ from kubeharden.plan.steps import names
 from kubeharden.records.evidence import evidence_of
 from kubeharden.records.folder import PastRun, read_run
 from kubeharden.records.later import runs_after
-from kubeharden.records.names import run_named
+from kubeharden.records.names import find_run
 from kubeharden.runs.kind import Backup, ChangeKind
 from kubeharden.runs.rollback_objects import WRITTEN
 from kubeharden.runs.rollback_plan import rollback_plan
@@ -120,7 +120,7 @@ def _folder(p: RollbackParameters) -> Path:
     if path.exists() or path.is_symlink():
         return path
     try:
-        return run_named(p.record, parent=runs_folder(p.output_dir), begun=True)
+        return find_run(p.record, parent=runs_folder(p.output_dir), changing=True)
     except ParameterError as error:
         raise ParameterError(f"record: {error}") from None
 

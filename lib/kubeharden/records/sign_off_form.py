@@ -39,7 +39,7 @@ class SignOff:
 
 
 @dataclass(frozen=True)
-class Judged:
+class SignOffVerdict:
     """The verdict on a sign-off: its signer, where that counts; what is wrong; and what cannot be known."""
 
     made: SignOff | None = None
@@ -52,17 +52,19 @@ class Judged:
         """The person who signed off, when, and what they said; nothing of what is wrong."""
         if self.made is None or self.wrong:
             return ""
-        said = f": {one_line(self.made.words)}" if self.made.words else ""
-        return f"by {self.signer or '?'} on {self.made.time} ({one_line(self.made.key)}){said}"
+        quote = f": {one_line(self.made.words)}" if self.made.words else ""
+        return f"by {self.signer or '?'} on {self.made.time} ({one_line(self.made.key)}){quote}"
 
 
-def judge_sign_off(folder: Path, content: bytes, seal: Seal, signers: Signers) -> Judged:
+def judge_sign_off(folder: Path, content: bytes, seal: Seal, signers: Signers) -> SignOffVerdict:
     """Verify the sign-off of a sealed run, if it has one; ``content`` is its ``record.json``."""
     there = [name for name in (SIGN_OFF, SIGN_OFF_SIGNATURE) if is_there(folder, name)]
     if not there:
-        return Judged()
+        return SignOffVerdict()
     if len(there) == 1:
-        return Judged(wrong=(f"{there[0]}: has nothing beside it that it belongs to; sign off again",))
+        return SignOffVerdict(
+            wrong=(f"{there[0]}: has nothing beside it that it belongs to; sign off again",)
+        )
     try:
         data, signature = read(folder, SIGN_OFF), read(folder, SIGN_OFF_SIGNATURE)
         made = _parse(data)
@@ -70,7 +72,7 @@ def judge_sign_off(folder: Path, content: bytes, seal: Seal, signers: Signers) -
         with signer_within(signature, SIGN_OFF_SIGNATURE) as own:
             signer_of(SIGN_OFF, data, signature, own, namespace=SIGN_OFF_NAMESPACE)
     except RecordError as error:
-        return Judged(wrong=(str(error),))
+        return SignOffVerdict(wrong=(str(error),))
     wrong = [f"{SIGN_OFF}: {why}" for why in _mistakes(made, by, folder, content, seal)]
     try:
         signer = signer_of(
@@ -78,11 +80,11 @@ def judge_sign_off(folder: Path, content: bytes, seal: Seal, signers: Signers) -
         )
     except RecordError as error:
         if signers.principal:  # one key is known to count, and it is that of the sealer
-            return Judged(
+            return SignOffVerdict(
                 made, "", tuple(wrong), (f"signed off with {by}: nobody says whether that key counts",)
             )
-        return Judged(made, "", (*wrong, str(error)))
-    return Judged(made, signer, tuple(wrong))
+        return SignOffVerdict(made, "", (*wrong, str(error)))
+    return SignOffVerdict(made, signer, tuple(wrong))
 
 
 def _parse(data: bytes) -> SignOff:

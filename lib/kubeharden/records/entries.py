@@ -19,7 +19,7 @@ _MODE, _OWNER = re.compile(r"[0-7]{1,4}"), re.compile(r"[^\s:-][^\s:]*")
 
 
 @dataclass(frozen=True)
-class KeptFile:
+class FileEntry:
     """A file on a node that a run meant to change."""
 
     node: str
@@ -31,7 +31,7 @@ class KeptFile:
     group: str
     before: str  # SHA-256 of the content that it had, or ``absent``
     after: str  # SHA-256 of the content that it was to have
-    redacted: bool  # a secret was taken out of what is kept of it, before or after
+    redacted: bool  # a secret was taken out of what is entry of it, before or after
     # What it was before, like ``before_owner`` and ``before_group``; empty where there was no file.
     before_mode: str = ""
     before_owner: str = ""
@@ -65,7 +65,7 @@ class KeptFile:
 
 
 @dataclass(frozen=True)
-class KeptObject:
+class ObjectEntry:
     """An API object that a run meant to change: ``action`` is ``create``, ``update`` or ``delete``.
 
     ``before`` and ``after`` are the SHA-256 of the object as JSON with sorted keys; ``absent`` for none.
@@ -96,12 +96,14 @@ class KeptObject:
         )
 
 
-Entry = KeptFile | KeptObject
+Entry = FileEntry | ObjectEntry
 
 
-def mistake_in(kept: Entry) -> str:
+def entry_mistake(entry: Entry) -> str:
     """Return what is wrong with an entry as read from a record; empty where nothing is."""
-    return kept.mistake() if fits(type(kept), vars(kept)) else "has a value of another type than it can have"
+    return (
+        entry.mistake() if fits(type(entry), vars(entry)) else "has a value of another type than it can have"
+    )
 
 
 def name_of(item: Any) -> str:
