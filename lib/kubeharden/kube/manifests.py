@@ -129,6 +129,11 @@ def key_of(item: Object) -> tuple[str, str]:
     return item["metadata"].get("namespace", ""), item["metadata"]["name"]
 
 
+def title_of(item: Object) -> str:
+    """Return what an object is called in plans, events and records: ``Role weave/psp:privileged``."""
+    return f"{item['kind']} {'/'.join(filter(None, key_of(item)))}"
+
+
 def annotations_of(item: Object) -> Mapping[str, str]:
     """Return the annotations of an object; empty without any."""
     return (item.get("metadata") or {}).get("annotations") or {}

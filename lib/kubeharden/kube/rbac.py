@@ -103,14 +103,6 @@ class Authorization:
             self._bound.setdefault((namespace, subject), set()).update(names or ())
 
 
-def usable_policies(
-    objects: Mapping[str, Iterable[Object]], namespace: str, service_account: str
-) -> frozenset[str]:
-    """Return the names of the policies that pods of this service account may use, no matter who creates them."""
-    identity = Identity.of_service_account(namespace, service_account)
-    return Authorization(objects).usable(identity, namespace)
-
-
 def _subjects(binding: Object, namespace: str) -> Iterator[Subject]:
     for subject in binding.get("subjects") or ():
         kind, name = subject.get("kind"), subject.get("name", "")

@@ -7,8 +7,10 @@ from kubeharden.plan.model import (
     Plan,
     Remark,
     digest_of,
+    node_of_subject,
     sha256,
     state_digest,
+    subject_of,
     unified_diff,
 )
 
@@ -19,7 +21,9 @@ __all__ = [
     "Plan",
     "Remark",
     "digest_of",
+    "node_of_subject",
     "sha256",
     "state_digest",
+    "subject_of",
     "unified_diff",
 ]

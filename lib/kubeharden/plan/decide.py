@@ -13,7 +13,7 @@ from kubeharden.inputs.inventory import Network, networks
 from kubeharden.inputs.parameters import Parameters, check_dns_ip
 from kubeharden.plan import machines
 from kubeharden.plan.draft import Draft
-from kubeharden.plan.model import NodeChange, Plan, Remark
+from kubeharden.plan.model import NodeChange, Plan, Remark, subject_of
 from kubeharden.plan.steps import select_steps
 from kubeharden.plan.upgrade import upgrade_findings
 from kubeharden.podsecurity.policies import PolicySet
@@ -109,7 +109,7 @@ def _missing_services(facts: Facts) -> Iterator[Remark]:
         for name, group in node.elsewhere.items():
             if find_component(name).is_judged:
                 why = f"runs in {group}, which is not a service of systemd, and is not changed"
-                yield Remark(f"{name} on {node.name}", why)
+                yield Remark(subject_of(name, node.name), why)
         for service in node.services.values():
             state = service.show.get("LoadState")
             if state in UNREADABLE and service.component.is_judged:
@@ -117,13 +117,13 @@ def _missing_services(facts: Facts) -> Iterator[Remark]:
                     f"systemd cannot read its unit (LoadState={state}), so that it is not changed: systemctl status "
                     f"{service.unit} says why"
                 )
-                yield Remark(f"{service.name} on {node.name}", why)
+                yield Remark(subject_of(service.name, node.name), why)
             named = service.other_unit and not service.loaded
             if named and not any(other.service(service.name) for other in facts.nodes if other != node):
                 why = (
                     f"the inventory names its unit {service.unit}, and the node has no {service.unit}.service"
                 )
-                yield Remark(f"{service.name} on {node.name}", why)
+                yield Remark(subject_of(service.name, node.name), why)
 
 
 def _check_missing(parts: Sequence[Draft]) -> None:

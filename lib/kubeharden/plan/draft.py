@@ -9,7 +9,7 @@ from kubeharden.errors import MigrationRefusedError, UnitError, UnknownReleaseEr
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import managers
-from kubeharden.plan.model import FileChange, NodeChange, ObjectChange, Remark
+from kubeharden.plan.model import FileChange, NodeChange, ObjectChange, Remark, subject_of
 from kubeharden.plan.service_files import hindrance, pending_fields, pending_restart, transience
 from kubeharden.podsecurity.impact import Impact
 from kubeharden.podsecurity.levels import NamespaceLevel
@@ -47,6 +47,10 @@ class Draft:
         self.missing: dict[str, list[str]] = {}
         self._node_objects = {item["metadata"]["name"]: item for item in facts.cluster.of("nodes")}
 
+    def remark(self, subject: str, text: str) -> None:
+        """Add something that a person must know."""
+        self.remarks.append(Remark(subject, text))
+
     def add_changes(
         self,
         services: Iterable[tuple[NodeFacts, ServiceFacts]],
@@ -59,7 +63,7 @@ class Draft:
                 self.node_changes.append(change(node, service))
             except (UnitError, UnknownReleaseError, MigrationRefusedError) as error:
                 why = UNREAD_UNIT if service.needs_reload and isinstance(error, UnitError) else str(error)
-                self.refused.append(Remark(f"{service.name} on {node.name}", why, step))
+                self.refused.append(Remark(subject_of(service.name, node.name), why, step))
 
     def node_change(
         self,
@@ -78,7 +82,7 @@ class Draft:
         """
         pending = pending_fields(node, service)
         running = service.running_argv
-        subject = f"{service.name} on {node.name}"
+        subject = subject_of(service.name, node.name)
         restart = "its files change" if files else pending_restart(node, service, argv)
         item = self._node_objects.get(node.name, {})
         if restart and (why := managers.refusal(node, item) or transience(service)):
@@ -103,10 +107,10 @@ class Draft:
                 "it is not running; mend it first, so that its new configuration can be proved"
             )
         if restart and not files:
-            self.remarks.append(Remark(subject, restart))
+            self.remark(subject, restart)
         elif files and pending:
             why = f"its config file was edited and not put in effect; the restart does that: {', '.join(pending)}"
-            self.remarks.append(Remark(subject, why))
+            self.remark(subject, why)
         self.remarks += [Remark(subject, why) for why in managers.warnings(node, item, service, files)]
         return NodeChange(
             step,

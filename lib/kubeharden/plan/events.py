@@ -171,7 +171,7 @@ class Observed(Event, action="observed"):
             components=_versions(facts),
             api_server=facts.cluster.version,
             unlisted=facts.unlisted,
-            unconfirmed=tuple(f"{remark.subject}: {remark.text}" for remark in refusals(facts)),
+            unconfirmed=tuple(map(str, refusals(facts))),
         )
 
 
@@ -201,8 +201,8 @@ class Planned(Event, action="planned"):
         return cls(
             digest=plan.digest,
             needed=plan.needed,
-            refused=[f"{remark.subject}: {remark.text}" for remark in plan.refused],
-            remarks=[f"{remark.subject}: {remark.text}" for remark in plan.remarks],
+            refused=list(map(str, plan.refused)),
+            remarks=list(map(str, plan.remarks)),
             breaking=[str(judged) for impact in plan.impacts for judged in impact.breaking],
             changes=[change for step in plan.steps for change in _changes(plan.of(step))],
             left_out=tuple(map(_row, plan.left_out)),
@@ -484,7 +484,7 @@ def _versions(facts: Facts) -> dict[str, dict[str, str]]:
 
 def _why_left(plan: Plan, mode: str, failed: Sequence[str]) -> str:
     if plan.stopping:
-        return "the plan is refused: " + "; ".join(f"{r.subject}: {r.text}" for r in plan.stopping)
+        return "the plan is refused: " + "; ".join(map(str, plan.stopping))
     if failed:
         return f"{', '.join(failed)} failed before"
     return "mode is plan" if mode == "plan" else "nobody ran these steps"

@@ -15,7 +15,7 @@ import yaml
 from kubeharden.components import Finding, Migration
 from kubeharden.facts import FileFact
 from kubeharden.facts.sensitive import sensitive_file
-from kubeharden.kube.manifests import own_state, parts_like, without_server_parts
+from kubeharden.kube.manifests import own_state, parts_like, title_of, without_server_parts
 from kubeharden.redaction import Sensitive, join, lines_of
 
 if TYPE_CHECKING:  # a process that only changes nodes need not read the rules of pod security
@@ -101,8 +101,8 @@ class NodeChange:
 
     @property
     def subject(self) -> str:
-        """``kubelet on k8s-node1``: its name in messages, events and records."""
-        return f"{self.service} on {self.node}"
+        """Its name, see ``subject_of``."""
+        return subject_of(self.service, self.node)
 
     @property
     def needed(self) -> bool:
@@ -143,10 +143,8 @@ class ObjectChange:
 
     @property
     def name(self) -> str:
-        """``Role weave/psp:privileged``."""
-        meta = self.manifest["metadata"]
-        namespace = f"{meta['namespace']}/" if "namespace" in meta else ""
-        return f"{self.manifest['kind']} {namespace}{meta['name']}"
+        """``Role weave/psp:privileged``: its name in messages, events and records."""
+        return title_of(self.manifest)
 
     @property
     def before_digest(self) -> str:
@@ -173,6 +171,9 @@ class Remark:
     subject: str
     text: str
     step: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.text}"
 
 
 @dataclass(frozen=True)
@@ -305,6 +306,16 @@ class Plan:
                 for change in self.object_changes
             ],
         }
+
+
+def subject_of(service: str, node: str) -> str:
+    """Return what the change of a service is called in messages, events and records: ``kubelet on k8s-node1``."""
+    return f"{service} on {node}"
+
+
+def node_of_subject(subject: str) -> str:
+    """Return the node in the name of a change; empty for an object of the API."""
+    return subject.partition(" on ")[2]
 
 
 def state_digest(item: Mapping[str, Any]) -> str:

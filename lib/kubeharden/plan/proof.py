@@ -12,9 +12,10 @@ from kubeharden.components.paths import walk
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import sensitive_command, sensitive_value
 from kubeharden.facts.warnings import flag_and_message, group
-from kubeharden.kube.rbac import usable_policies
+from kubeharden.kube.manifests import title_of
+from kubeharden.kube.rbac import Authorization, Identity
 from kubeharden.plan.machines import left_out_words, unlisted_words
-from kubeharden.plan.model import NodeChange, Plan
+from kubeharden.plan.model import NodeChange, Plan, subject_of
 from kubeharden.plan.step import POD_SECURITY
 from kubeharden.podsecurity.levels import label_text, labels_of
 from kubeharden.redaction import mask
@@ -103,17 +104,12 @@ def _avoidable(after: Facts, plan: Plan) -> Iterator[str]:
         for warning in _warnings(change, after.node(change.node))[0]
     )
     for service, names, flags, message in group(found):
-        yield f"{service} on {', '.join(names)} still warns{_of_flags(flags)}: {message}"
+        yield f"{service} on {', '.join(names)} still warns{_list(flags, ' of {}')}: {message}"
 
 
-def _of_flags(flags: Sequence[str]) -> str:
+def _list(flags: Sequence[str], form: str) -> str:
     names = ", ".join(filter(None, flags))
-    return f" of {names}" if names else ""
-
-
-def _in_brackets(flags: Sequence[str]) -> str:
-    names = ", ".join(filter(None, flags))
-    return f" ({names})" if names else ""
+    return form.format(names) if names else ""
 
 
 def _not_yet(plan: Plan, undone: Collection[str]) -> Iterator[str]:
@@ -151,7 +147,7 @@ def _unavoidable(before: Facts, after: Facts, plan: Plan) -> Iterator[str]:
         ("warns again, as it did before its flags went", again),
     ):
         for service, nodes_of, flags, message in group(found):
-            yield f"{service} on {', '.join(nodes_of)} {words}{_in_brackets(flags)}: {message}"
+            yield f"{service} on {', '.join(nodes_of)} {words}{_list(flags, ' ({})')}: {message}"
 
 
 def _verifiable(change: NodeChange, after: Facts) -> bool:
@@ -259,7 +255,7 @@ def _text(value: Any) -> str:
 
 def _stops(before: Facts, after: Facts) -> list[str]:
     return [
-        f"{service.name} on {node.name} ran before and does not run now"
+        f"{subject_of(service.name, node.name)} ran before and does not run now"
         for node, service in _services_that_ended(before, after)
     ]
 
@@ -270,7 +266,7 @@ def started_again(before: Facts, after: Facts) -> list[str]:
     Source: org.freedesktop.systemd1(5), ``ActiveState``: a unit that waits for that is ``activating``.
     """
     return [
-        f"{service.name} on {node.name}"
+        subject_of(service.name, node.name)
         for node, service in _services_that_ended(before, after)
         if service.show.get("ActiveState") == "activating"
     ]
@@ -301,18 +297,12 @@ def _warnings(change: NodeChange, node: NodeFacts) -> tuple[list[str], list[str]
 
 
 def _missing_objects(after: Facts, plan: Plan) -> list[str]:
-    names = {
-        (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"])
-        for items in after.cluster.objects.values()
-        for item in items
-    }
-    problems = []
-    for change in plan.object_changes:
-        meta = change.manifest["metadata"]
-        there = (change.manifest["kind"], meta.get("namespace", ""), meta["name"]) in names
-        if there == change.delete:
-            problems.append(f"{change.name} is {'still' if there else 'not'} there")
-    return problems
+    names = {title_of(item) for items in after.cluster.objects.values() for item in items}
+    return [
+        f"{change.name} is {'still' if change.delete else 'not'} there"
+        for change in plan.object_changes
+        if (change.name in names) == change.delete
+    ]
 
 
 def _other_labels(after: Facts, plan: Plan) -> Iterator[str]:
@@ -366,8 +356,9 @@ def _confirmations(
         for subject in binding.get("subjects") or ()
         if subject["kind"] == "ServiceAccount"
     ]
+    authorization = Authorization(after.cluster.objects)
     allowed = {
-        f"{namespace}:{name}": usable_policies(after.cluster.objects, namespace, name)
+        f"{namespace}:{name}": authorization.usable(Identity.of_service_account(namespace, name), namespace)
         for namespace, name in (dict.fromkeys(accounts) if POD_SECURITY in plan.steps else ())
     }
     if any(allowed.values()):

@@ -212,9 +212,9 @@ def written_anew(service: ServiceFacts, path: str) -> str:
 
 
 def comments_go(path: str, lines: Iterable[int]) -> str:
-    """Return the sentence about comments of people that are not in a file any more once it is written."""
+    """Return the sentence about comments of people that a file does not have once it is written; empty for none."""
     where = ", ".join(map(str, lines))
-    return f"comments in {path} go with what they stand in or beside, in line {where}: see the diff"
+    return where and f"comments in {path} go with what they stand in or beside, in line {where}: see the diff"
 
 
 def other_documents(service: ServiceFacts, path: str) -> str:

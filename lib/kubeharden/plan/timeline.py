@@ -26,6 +26,7 @@ from kubeharden.plan.events import (
     Restarted,
     Started,
 )
+from kubeharden.plan.model import node_of_subject
 
 DRAINING, STAGING, RESTARTING, PROVING, CHANGING = (
     "draining",
@@ -235,7 +236,7 @@ def _with_objects_as_one(bars: Iterable[Bar]) -> list[Bar]:
     """Return the bars with those of API objects that follow one another as one."""
     made: list[Bar] = []
     for (step, is_object, outcome), found in groupby(
-        bars, key=lambda bar: (bar.step, " on " not in bar.subject, bar.outcome)
+        bars, key=lambda bar: (bar.step, not node_of_subject(bar.subject), bar.outcome)
     ):
         group = list(found)
         if is_object and len(group) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kubeharden.facts import Facts, OpenChange
-from kubeharden.plan.model import Remark
+from kubeharden.plan.model import Remark, subject_of
 
 STUCK = "stuck"  # the state of transaction.sh
 
@@ -13,7 +13,7 @@ STUCK = "stuck"  # the state of transaction.sh
 def refusals(facts: Facts) -> Iterator[Remark]:
     """Yield each change that was open while nodes were read: which run began it, until when it lasts, what to do."""
     for change in facts.open_changes:
-        yield Remark(f"{change.service} on {change.node}", open_words(change))
+        yield Remark(subject_of(change.service, change.node), open_words(change))
 
 
 def open_words(change: OpenChange) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kubeharden.kube.manifests import key_of
+from kubeharden.kube.manifests import key_of, title_of
 from kubeharden.kube.names import BOOTSTRAPPING, PSP_RESOURCE, PSP_USE_GROUPS
 from kubeharden.podsecurity.psp.policy import read_policy
 from kubeharden.podsecurity.psp.provider import Provider, UnusableError
@@ -51,7 +51,7 @@ def also_about_policies(objects: Mapping[str, Iterable[Object]]) -> Iterator[str
     for resource in ("roles", "clusterroles"):
         for role in objects.get(resource, ()):
             if not only_about_policies(role) and any(map(_is_use, role.get("rules") or ())):
-                yield f"{role['kind']} {'/'.join(filter(None, key_of(role)))}"
+                yield title_of(role)
 
 
 def mutating_fields(policy: Object, release: Release) -> list[str]:

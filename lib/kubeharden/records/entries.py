@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kubeharden.plan import subject_of
 from kubeharden.plan.forms import fits
 from kubeharden.records.reader import one_line
 
@@ -40,7 +41,7 @@ class FileEntry:
     @property
     def subject(self) -> str:
         """The name of the change in events and plans."""
-        return f"{self.service} on {self.node}"
+        return subject_of(self.service, self.node)
 
     def mistake(self) -> str:
         """Return what is wrong with it as read from a record; empty where nothing is."""

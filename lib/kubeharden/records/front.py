@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubeharden.inputs.window import Window
+from kubeharden.plan import node_of_subject
 
 NOTHING = "– (none given)"
 # What became of a step on a node, the worst first, with a sign for who cannot tell colours.
@@ -167,14 +168,14 @@ def _grid(record: Mapping[str, Any], steps: Sequence[str]) -> Iterator[Row]:
     found: dict[tuple[str, str], list[str]] = {}
     seconds: dict[str, float] = {}
     for change in record["changes"]:
-        node = change["node"] or change["subject"].partition(" on ")[2]
+        node = change["node"] or node_of_subject(change["subject"])
         found.setdefault((node or _OBJECTS, change["step"]), []).append(_state(change["result"]))
         if (not_ready := not_ready_of(change)) is not None:
             seconds[node] = seconds.get(node, 0.0) + not_ready
     for left in (
         row for row in record["not_done"] if row["step"]
     ):  # else it is the whole plan that is refused
-        node = left["subject"].partition(" on ")[2]
+        node = node_of_subject(left["subject"])
         found.setdefault((node or _OBJECTS, left["step"]), []).append(LEFT)
     nodes = dict.fromkeys((*record["systems"], *(node for node, _ in found if node != _OBJECTS)))
     for node in (*nodes, *([_OBJECTS] if any(place == _OBJECTS for place, _ in found) else [])):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import ParameterError
-from kubeharden.plan import sha256, unified_diff
+from kubeharden.plan import node_of_subject, sha256, unified_diff
 from kubeharden.plan.events import RunStarted, Started
 from kubeharden.records.archive import is_sealed, read_record, runs_in
 from kubeharden.records.entries import ABSENT, FileEntry
@@ -101,7 +101,8 @@ def read_entry(folder: Path) -> RegisterEntry:
     past = PastRun(folder, folder.name, journal, None, (), (), (), running=is_open(folder))
     start = past.last(RunStarted) or RunStarted()
     started = past.of(Started)
-    changed = tuple(dict.fromkeys(filter(None, map(_node_of, started))))
+    nodes = [event.node or node_of_subject(event.subject) for event in started]
+    changed = tuple(dict.fromkeys(filter(None, nodes)))
     users = (start.who.get("login"), start.who.get("sudo_user"), start.kubernetes_user)
     return RegisterEntry(
         folder=folder,
@@ -244,11 +245,6 @@ def _flat(value: Any, names: Iterable[str] = (), prefix: str = "") -> Iterator[t
         yield prefix, ", ".join(map(str, value))
     else:
         yield prefix, "" if value is None else str(value)
-
-
-def _node_of(event: Started) -> str:
-    """Return the node of a change, by the event or its subject (``kubelet on n1``); empty for objects."""
-    return event.node or event.subject.partition(" on ")[2]
 
 
 def _who(who: Mapping[str, Any]) -> str:

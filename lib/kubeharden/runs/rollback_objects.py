@@ -161,12 +161,8 @@ class ObjectsBack:
         return Failed in kinds and Completed not in kinds
 
     def _there(self, like: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        meta = like["metadata"]
         items = self.facts.cluster.of(RESOURCES[like["kind"]].plural)
-        key = (meta.get("namespace", ""), meta["name"])
-        return next(
-            (i for i in items if (i["metadata"].get("namespace", ""), i["metadata"]["name"]) == key), None
-        )
+        return next((item for item in items if key_of(item) == key_of(like)), None)
 
     def _is_ours(self, entry: ObjectEntry, now: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
         """Return True where an object is as the run left it, as the run itself saw it then."""

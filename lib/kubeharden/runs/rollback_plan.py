@@ -14,7 +14,7 @@ from kubeharden.components import changed_fields
 from kubeharden.errors import RecordError, UnitError
 from kubeharden.facts import Facts, FileFact, NodeFacts, ServiceFacts
 from kubeharden.facts.sensitive import sensitive_file
-from kubeharden.plan import FileChange, NodeChange, Plan, Remark, machines, sha256, unified_diff
+from kubeharden.plan import FileChange, NodeChange, Plan, Remark, machines, sha256, subject_of, unified_diff
 from kubeharden.plan.service_files import own_places
 from kubeharden.records.entries import ABSENT, FileEntry
 from kubeharden.records.evidence import Evidence
@@ -108,7 +108,7 @@ class _Builder:
             self._service(step, node, service, list(files.values()))
 
     def _service(self, step: str, name: str, service_name: str, touched: list[_History]) -> None:
-        subject = f"{service_name} on {name}"
+        subject = subject_of(service_name, name)
         node = next((node for node in self.facts.nodes if node.name == name), None)
         service = node.service(service_name) if node else None
         if node is None or service is None:

@@ -302,7 +302,7 @@ class Run:
         if self.kind.mode == "plan":
             return f"mode is plan: {step} was not carried out, and nothing was changed anywhere."
         if plan.stopping:
-            reasons = "\n".join(f"  {r.subject}: {r.text}" for r in plan.refused)
+            reasons = "\n".join(f"  {remark}" for remark in plan.refused)
             raise MigrationRefusedError(
                 f"this plan cannot be carried out, and nothing was changed:\n{reasons}"
             )

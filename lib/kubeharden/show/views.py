@@ -13,7 +13,7 @@ from kubeharden.facts.sensitive import sensitive_command, sensitive_value
 from kubeharden.facts.warnings import group, node_words
 from kubeharden.kube.rbac import Authorization
 from kubeharden.kube.workloads import workloads
-from kubeharden.plan import FileChange, NodeChange, Plan, Remark, machines, unconfirmed
+from kubeharden.plan import FileChange, NodeChange, Plan, Remark, machines, subject_of, unconfirmed
 from kubeharden.plan.callers import ANONYMOUS, MODE, PORT, losses, open_kubelets
 from kubeharden.plan.events import AS_IT_SHOULD_BE, Check, Completed, Result
 from kubeharden.plan.step import POD_SECURITY
@@ -39,12 +39,12 @@ def facts_view(facts: Facts) -> View:
     """Show nodes, services, warnings, and the workloads of the cluster."""
     view = View()
     stopping = (*unconfirmed.refusals(facts), *machines.refusals(facts))
-    view.add(*(Message(f"{r.subject}: {r.text}", BAD) for r in stopping))
-    view.add(*(Message(f"{r.subject}: {r.text}", NOTE) for r in machines.remarks(facts)))
+    view.add(*(Message(str(r), BAD) for r in stopping))
+    view.add(*(Message(str(r), NOTE) for r in machines.remarks(facts)))
     for node in facts.nodes:
         for service in node.present:
             if differs := _not_in_effect(service):
-                view.add(Message(f"{service.name} on {node.name}: {differs}", BAD))
+                view.add(Message(f"{subject_of(service.name, node.name)}: {differs}", BAD))
     view.add(
         Table(
             f"Nodes ({facts.cluster.version} API server, as {facts.cluster.user or 'an unnamed user'})",
@@ -70,9 +70,9 @@ def plan_view(plan: Plan) -> View:
     """Show the whole plan: refusals and remarks first, then every change, the digest, and at last the verdict."""
     view = View()
     stopping = plan.stopping
-    view.add(*(Message(f"{r.subject}: {r.text}", BAD) for r in stopping))
+    view.add(*(Message(str(r), BAD) for r in stopping))
     view.add(*(Message(left_as_it_is(r), BAD) for r in plan.left_out if r not in stopping))
-    view.add(*(Message(f"{r.subject}: {r.text}", NOTE) for r in plan.remarks))
+    view.add(*(Message(str(r), NOTE) for r in plan.remarks))
     servers = [c for c in plan.node_changes if c.restart and find_component(c.service).serves_api]
     view.add(*(Message(f"{change.subject}: {_leaders_end()}", NOTE) for change in servers))
     if not plan.needed and not plan.refused:

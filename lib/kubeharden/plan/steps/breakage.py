@@ -72,7 +72,7 @@ def judge_levels(draft: Draft, objects: Objects, levels: Sequence[NamespaceLevel
 def _say_what_is_idle(draft: Draft, judged: Sequence[Judged]) -> None:
     for name in idle_names(judged, draft.parameters.accept_breaking):
         why = "is named by accept_breaking, and nothing of that name would break"
-        draft.remarks.append(Remark(name, why))
+        draft.remark(name, why)
 
 
 def describe(judged: Judged) -> str:
@@ -90,4 +90,4 @@ def _propose(draft: Draft, found: Sequence[Judged]) -> None:
             f"the policies cover what they name and nothing else. default_policy={strength} would add one that "
             f"everybody may use, and admit {len(ordinary)} of the {len(found)} workloads that would break: {names}"
         )
-        draft.remarks.append(Remark(POD_SECURITY, why))
+        draft.remark(POD_SECURITY, why)

@@ -14,7 +14,7 @@ from kubeharden.facts import NodeFacts, ServiceFacts
 from kubeharden.kube.pods import singles
 from kubeharden.plan.callers import losses
 from kubeharden.plan.draft import Draft
-from kubeharden.plan.model import FileChange, NodeChange, Remark
+from kubeharden.plan.model import NodeChange, subject_of
 from kubeharden.plan.service_files import (
     comments_go,
     config_changes,
@@ -33,7 +33,7 @@ ALIKE = 0.8  # how alike two names are, from 0 to 1, so that one may be the othe
 
 def plan_component(row: Component, rules: ConfigFile, draft: Draft) -> None:
     """Plan one component on every node that has it."""
-    lonely = singles(draft.facts.cluster.objects) if row.runs_pods else {}
+    singles_of = singles(draft.facts.cluster.objects) if row.runs_pods else {}
     services = [(node, found) for node in draft.facts.nodes if (found := node.service(row.name))]
     draft.add_changes(services, _Planner(draft, row, rules).change, row.name)
     if row.runs_pods:
@@ -42,8 +42,8 @@ def plan_component(row: Component, rules: ConfigFile, draft: Draft) -> None:
         cluster, before = draft.facts.cluster, (migration.before for migration in made)
         draft.remarks += losses(cluster.objects, before, closed, cluster.config_maps)
     for change in draft.node_changes:
-        if change.needed and change.node in lonely:
-            draft.remarks.append(Remark(change.subject, _alone(lonely[change.node])))
+        if change.needed and change.node in singles_of:
+            draft.remark(change.subject, _single_pods(singles_of[change.node]))
 
 
 STEPS = tuple(
@@ -53,7 +53,7 @@ STEPS = tuple(
 )
 
 
-def _alone(workloads: Sequence[str]) -> str:
+def _single_pods(workloads: Sequence[str]) -> str:
     return (
         f"these workloads run one pod only, and it runs there: {', '.join(workloads)}. While the node is not Ready, "
         "their Services may have no endpoint (kubernetes/kubernetes issue 78733)"
@@ -95,14 +95,11 @@ class _Planner:
             *config_changes(service, path, config, migration),
             *unit_changes(service, argv, migration.argv, self._users(node, service, migration)),
         ]
-        written = next((file for file in files if file.path == path), None)
-        if written is not None and (why := written_anew(service, path)):
-            self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
-        self._comments(node, service, migration, written)
-        if named and written is not None and (why := ends_by_itself(service)):
-            self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
-        if named and (why := other_documents(service, named)):
-            self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
+        if any(file.path == path for file in files):
+            self._remark(node, written_anew(service, path))
+            self._remark(node, comments_go(path, migration.lost))
+            self._remark(node, ends_by_itself(service) if named else "")
+        self._remark(node, other_documents(service, named) if named else "")
         self._unknown_fields(node, service, migration, path)
         self._closing(node, service, migration)
         if migration.argv != argv:
@@ -141,9 +138,7 @@ class _Planner:
         if any(settings.values()) or not user or is_dynamic:
             return {}
         if self.row.own_user and (why := unreadable(node, service, migration)):
-            self.draft.remarks.append(
-                Remark(f"{service.name} on {node.name}", f"keeps running as root: {why}")
-            )
+            self._remark(node, f"keeps running as root: {why}")
             return {}
         return {"User": user, "Group": user}
 
@@ -164,15 +159,7 @@ class _Planner:
                 f"anonymous access is switched off: {name}, which is not a service on these nodes, must have {flag}, "
                 "or logs, exec and metrics stop"
             )
-            self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
-
-    def _comments(
-        self, node: NodeFacts, service: ServiceFacts, migration: Migration, file: FileChange | None
-    ) -> None:
-        """Say which comments of people go with the lines that they are in."""
-        if file is not None and migration.lost:
-            why = comments_go(file.path, migration.lost)
-            self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
+            self._remark(node, why)
 
     def _unknown_fields(
         self, node: NodeFacts, service: ServiceFacts, migration: Migration, path: str
@@ -185,14 +172,13 @@ class _Planner:
             meant = f". Did somebody mean {fields[close[0]]}?" if close else ""
             unknown = f"{service.name} {service.release} does not know"
             why = f"{path} has {name}, which {unknown}: it was never in effect{meant}"
-            self.draft.remarks.append(Remark(f"{service.name} on {node.name}", why))
+            self._remark(node, why)
 
     def _unused_variables(self, node: NodeFacts, service: ServiceFacts, migration: Migration) -> None:
         """Say that variables and specifiers which the command was made from do not count any more."""
-        subject = f"{service.name} on {node.name}"
         if lost := service.lost_specifiers(migration.argv):
             why = f"what {', '.join(lost)} in its command is on this node is written to its config file"
-            self.draft.remarks.append(Remark(subject, why))
+            self._remark(node, why)
         paths = [p.removeprefix("-") for p in service.service.values("Service", "EnvironmentFile")]
         if service.service.command().has_variables:
             source = f" from {', '.join(paths)}" if paths else ""
@@ -200,4 +186,9 @@ class _Planner:
                 f"its command is made from variables{source}; they are now written out, and changing "
                 "them there later has no effect"
             )
-            self.draft.remarks.append(Remark(subject, why))
+            self._remark(node, why)
+
+    def _remark(self, node: NodeFacts, text: str) -> None:
+        """Add a remark about the service on a node; an empty text says that there is none."""
+        if text:
+            self.draft.remark(subject_of(self.row.name, node.name), text)

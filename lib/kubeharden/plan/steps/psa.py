@@ -25,7 +25,7 @@ from kubeharden.components.edit import rewrite
 from kubeharden.errors import MigrationRefusedError, UnitError
 from kubeharden.facts import NodeFacts, ServiceFacts, read_config
 from kubeharden.plan.draft import Draft
-from kubeharden.plan.model import FileChange, NodeChange, ObjectChange, Remark
+from kubeharden.plan.model import FileChange, NodeChange, ObjectChange, subject_of
 from kubeharden.plan.service_files import comments_go, unit_changes
 from kubeharden.plan.step import POD_SECURITY
 from kubeharden.plan.steps.breakage import judge_levels
@@ -81,9 +81,9 @@ class _Planner:
                 change = ObjectChange(POD_SECURITY, with_labels(item, level.then), item)
                 self.draft.object_changes.append(change)
             for remark in level.remarks:
-                self._remark(f"namespace {level.namespace}", remark)
+                self.draft.remark(f"namespace {level.namespace}", remark)
         for name in unwanted(levels, self.policies.namespaces):
-            self._remark(f"namespace {name}", "is left out: there is none of that name")
+            self.draft.remark(f"namespace {name}", "is left out: there is none of that name")
         enforced = all(level.enforced for level in levels)
         enforced_before = all(level.enforced_before for level in levels)
         self.draft.next_run += self._next_run(levels, enforced_before=enforced_before, enforced=enforced)
@@ -99,7 +99,7 @@ class _Planner:
         to_enforce = [level for level in levels if level.pending and not level.offenders]
         yield from (f"Namespace {level.namespace}" for level in to_enforce)
         if not enforced and all(level.enforced or level in to_enforce for level in levels):
-            yield from (f"{service.name} on {node.name}" for node, service in self.servers)
+            yield from (subject_of(service.name, node.name) for node, service in self.servers)
         is_on = any(_may_enforce_policies(service) for _, service in self.servers)
         if self.servers and enforced and (is_on or not enforced_before):
             gone = (ObjectChange.deletion(POD_SECURITY, item) for item in leftovers(self.objects))
@@ -130,8 +130,7 @@ class _Planner:
         notes = [note for change in changes for note in change.notes]
         if files and files[0].path == path:
             notes.append(f"namespaces without labels: {_words(defaults)}, by the rules of {self.version}")
-        if lost:
-            notes.append(comments_go(path, lost))
+        notes += filter(None, [comments_go(path, lost)])
         return self.draft.node_change(POD_SECURITY, node, service, tuple(files), wanted, notes=tuple(notes))
 
     def _configuration(
@@ -154,13 +153,13 @@ class _Planner:
         return [FileChange(path, fact, written.text, mode, owner, group)], written.lost
 
     def _static_pods(self, defaults: Mapping[str, str]) -> None:
-        self._remark(
+        self.draft.remark(
             POD_SECURITY,
             "no node has a kube-apiserver.service (a static pod?): the namespaces are labelled, and the default of "
             f"new namespaces is not set. By hand: {CONFIG_FILE} with {_words(defaults)}, version {self.version}",
         )
         if self.objects.get("podsecuritypolicies"):
-            self._remark(
+            self.draft.remark(
                 POD_SECURITY,
                 f"whether the admission plugin {PSP_PLUGIN} is on cannot be seen, so the policies stay. Once every "
                 "namespace enforces its level: take the plugin out by hand, then the policies. "
@@ -176,11 +175,11 @@ class _Planner:
             self.draft.object_changes += [ObjectChange.deletion(POD_SECURITY, item) for item in gone]
             if gone:
                 for role in also_about_policies(self.objects):
-                    self._remark(
+                    self.draft.remark(
                         role, "allows more than the use of policies: it stays, and that rule does nothing"
                     )
         elif self.servers and gone:
-            self._remark(POD_SECURITY, self._what_is_next(len(gone), enforced=enforced, is_on=is_on))
+            self.draft.remark(POD_SECURITY, self._what_is_next(len(gone), enforced=enforced, is_on=is_on))
         if is_on:
             self._mutations(policies)
 
@@ -200,7 +199,4 @@ class _Planner:
                     f"may change pods ({', '.join(fields)}), and Pod Security Admission never does: put what a pod "
                     "needs of that into its template before the plugin goes"
                 )
-                self._remark(name, why)
-
-    def _remark(self, subject: str, text: str) -> None:
-        self.draft.remarks.append(Remark(subject, text))
+                self.draft.remark(name, why)

@@ -8,7 +8,7 @@ from typing import Any
 from kubeharden.components.admission_plugins import enable_admission_plugin, flag_value, switches_on
 from kubeharden.errors import MigrationRefusedError
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
-from kubeharden.kube.manifests import key_of, merge, unknown_reference, without_zero_values
+from kubeharden.kube.manifests import key_of, merge, title_of, unknown_reference, without_zero_values
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.kube.workloads import static_pod_namespaces
 from kubeharden.plan.draft import Draft
@@ -46,7 +46,7 @@ class _Planner:
                 "no node has a kube-apiserver.service (a static pod?): the policies are put in place, and "
                 f"the admission plugin {PSP_PLUGIN} must be switched on by hand"
             )
-            self.draft.remarks.append(Remark(POD_SECURITY, why))
+            self.draft.remark(POD_SECURITY, why)
         judge_policies(self.draft, after, PSP_PLUGIN, switched_on=self._switched_on())
 
     def _policy_changes(self) -> dict[str, list[Mapping[str, Any]]]:
@@ -61,7 +61,7 @@ class _Planner:
         for manifest in wanted:
             unknown = unknown_reference(manifest, namespaces, accounts)
             if unknown:
-                self.draft.remarks.append(Remark(ObjectChange("", manifest).name, f"is left out: {unknown}"))
+                self.draft.remark(title_of(manifest), f"is left out: {unknown}")
                 continue
             items = objects.setdefault(RESOURCES[manifest["kind"]].plural, [])
             existing = next((item for item in items if key_of(item) == key_of(manifest)), None)
@@ -77,10 +77,9 @@ class _Planner:
             self.draft.object_changes.append(ObjectChange(POD_SECURITY, manifest))
             return manifest
         if "roleRef" in manifest and existing.get("roleRef") != manifest["roleRef"]:
-            name = ObjectChange("", manifest).name
             role = existing.get("roleRef", {}).get("name")
             why = f"exists and binds {role}; a roleRef cannot be changed. Rename or delete it by hand first"
-            self.draft.refused.append(Remark(name, why))
+            self.draft.refused.append(Remark(title_of(manifest), why))
             return existing
         wanted = merge(existing, manifest)
         if without_zero_values(wanted) != without_zero_values(existing):
