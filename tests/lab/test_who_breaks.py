@@ -10,7 +10,7 @@ from cluster import get, kubectl
 from runs import Runbook
 from steps import wait
 
-from kubeharden.inputs.parameters import STRENGTHS
+from kubeharden.inputs.parameter_types import STRENGTHS
 from kubeharden.podsecurity.default_policy import default_policies
 from support import MINER
 

@@ -64,7 +64,7 @@ def test_the_control_plane_alone_gets_pod_security_too(tmp_path: Path) -> None:
             "'nobody' is not in the inventory; it has k8s-master, k8s-node1",
         ),
         ({"nodes": ["k8s-node1"], "steps": ["pod-security"]}, "there is nothing to do"),
-        ({"nodes": 5}, "nodes: 5 is 5; expected a list of names of nodes"),
+        ({"nodes": 5}, "nodes: 5 is a value of type int; expected a list of names of nodes"),
         ({"profile": "articel"}, "is not known; expected one of article, none, or the path of a file"),
         ({"profile": "no/such.yaml"}, "profile: cannot read 'no/such.yaml'"),
     ],

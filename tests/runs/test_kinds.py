@@ -11,7 +11,8 @@ from fakes import World
 from kubeharden import runbook
 from kubeharden.errors import KubehardenError, ParameterError
 from kubeharden.facts import Facts
-from kubeharden.inputs.parameters import RunParameters, Text
+from kubeharden.inputs.parameter_types import Text
+from kubeharden.inputs.parameters import RunParameters
 from kubeharden.plan import ObjectChange, Plan
 from kubeharden.plan.events import Observed, RunStarted
 from kubeharden.records.folder import read_run

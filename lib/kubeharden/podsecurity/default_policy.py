@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from kubeharden.errors import ParameterError
-from kubeharden.inputs.parameters import NONE, STRENGTHS
+from kubeharden.inputs.parameter_types import NONE, STRENGTHS
 from kubeharden.kube.names import AUTHENTICATED, PSP_API_VERSION, RBAC_GROUP
 from kubeharden.podsecurity.policies import binding_object, role_object
 from kubeharden.releases import FIRST, Release, features_of

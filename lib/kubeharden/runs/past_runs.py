@@ -11,7 +11,8 @@ from kubeharden.edges.connect import connect_nodes
 from kubeharden.errors import ParameterError
 from kubeharden.facts import NodeFacts
 from kubeharden.inputs.inventory import read_inventory
-from kubeharden.inputs.parameters import PathText, Text, read_parameters
+from kubeharden.inputs.parameter_types import PathText, Text
+from kubeharden.inputs.parameters import read_parameters
 from kubeharden.inputs.project import find, runs_folder
 from kubeharden.plan.timeline import Timeline
 from kubeharden.records.folder import read_run

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kubeharden.errors import ParameterError
-from kubeharden.inputs.parameters import NONE, Parameters
+from kubeharden.inputs.parameter_types import NONE
+from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan.draft import Draft
 from kubeharden.plan.step import POD_SECURITY, Right, Step
 from kubeharden.plan.steps.psa import plan_admission

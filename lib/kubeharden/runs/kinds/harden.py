@@ -11,7 +11,8 @@ from kubeharden.errors import ParameterError
 from kubeharden.facts import Facts
 from kubeharden.inputs.documents import read_document
 from kubeharden.inputs.inventory import Inventory, Network
-from kubeharden.inputs.parameters import Parameters, check_dns_ip, is_own_profile
+from kubeharden.inputs.parameter_types import is_own_profile
+from kubeharden.inputs.parameters import Parameters, check_dns_ip
 from kubeharden.inputs.project import POLICIES, find, project_folder
 from kubeharden.plan import Plan
 from kubeharden.plan.decide import make_plan

@@ -12,7 +12,8 @@ from pydantic import Field
 from kubeharden.errors import ParameterError
 from kubeharden.facts import Facts
 from kubeharden.inputs.inventory import Inventory
-from kubeharden.inputs.parameters import ChangeParameters, Objects, RecordFolder, Text
+from kubeharden.inputs.parameter_types import Objects, RecordFolder, Text
+from kubeharden.inputs.parameters import ChangeParameters
 from kubeharden.inputs.project import find, runs_folder
 from kubeharden.plan import Plan
 from kubeharden.plan.events import RunStarted

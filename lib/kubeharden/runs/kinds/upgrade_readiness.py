@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kubeharden.inputs.parameters import RunParameters, TargetRelease
+from kubeharden.inputs.parameter_types import TargetRelease
+from kubeharden.inputs.parameters import RunParameters
 from kubeharden.plan.events import Judged
 from kubeharden.plan.unconfirmed import refusals
 from kubeharden.plan.upgrade import upgrade_findings
