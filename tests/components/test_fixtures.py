@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # as a script, t
 
 from flag_values import flag_value
 from kubeharden import migrate
-from kubeharden.components.migration import Migration, Setting
+from kubeharden.components.settings import Migration, Setting
 from kubeharden.components.units import Unit
 from kubeharden.errors import KubehardenError
 from kubeharden.facts import FileFact, ServiceFacts

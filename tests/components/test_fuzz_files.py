@@ -14,10 +14,10 @@ import sampling
 from config_files import command_line, content, spell
 from facts_fixtures import PLANS, read_facts
 from kubeharden import KubehardenError, migrate, readiness
+from kubeharden.components.differences import changes
 from kubeharden.components.edit import is_json
 from kubeharden.components.effective import effective_config
 from kubeharden.components.flags import split_flags
-from kubeharden.components.migration import changes
 from kubeharden.errors import UnitError
 from kubeharden.facts import FileFact, NodeFacts, read_config
 from kubeharden.facts.sensitive import with_sensitive_files

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import sampling
 from flag_values import BESIDE, flag_value
 from kubeharden import migrate
-from kubeharden.components.migration import Migration
+from kubeharden.components.settings import Migration
 from kubeharden.releases import (
     FIRST,
     LAST,

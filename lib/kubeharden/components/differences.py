@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kubeharden.components import paths
 from kubeharden.components.effective import effective_config
 from kubeharden.components.flags import split_flags
-from kubeharden.components.migration import changes
 from kubeharden.components.programs import arguments
-from kubeharden.releases import Release, find_component, release_table
+from kubeharden.releases import Release, ReleaseTable, find_component, release_table
 
 Start = tuple[Sequence[str], Mapping[str, Any] | None]  # a command line, and the content of its config file
 
@@ -28,3 +28,15 @@ def changed_fields(component: str, release: Release, before: Start, after: Start
         for argv, config in (before, after)
     )
     return tuple(changes(table, old, new))
+
+
+def changes(
+    table: ReleaseTable, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """Return where two effective configurations differ: old and new value by path. Unset and empty are the same."""
+    old, new = dict(paths.leaves(before, table.fields)), dict(paths.leaves(after, table.fields))
+    return {
+        path: (old.get(path), new.get(path))
+        for path in {**old, **new}
+        if old.get(path) != new.get(path) and (old.get(path) or new.get(path))
+    }

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from kubeharden.components import paths, render
+from kubeharden.components.differences import changes
 from kubeharden.components.edit import rewrite
 from kubeharden.components.effective import (
     DEPENDENT_DEFAULTS,
@@ -30,62 +31,13 @@ from kubeharden.components.flags import FlagUse, free_path, names_file, split_fl
 from kubeharden.components.profile import ComponentProfile, Profile, strict_enough
 from kubeharden.components.programs import program_words
 from kubeharden.components.readiness import speakable
+from kubeharden.components.settings import Migration, Setting
 from kubeharden.components.validate import problems
 from kubeharden.components.values import same_value
 from kubeharden.components.verdicts import GROWING, Verdict, judge
 from kubeharden.components.versions import Versions
 from kubeharden.errors import UnitError
-from kubeharden.releases import Decoding, Flag, Release, ReleaseTable, find_component, release_table
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting and what became of it.
-
-    Attributes:
-        flag: the flag it came from; empty for a value that the profile adds.
-        field: the path in the config file; empty for a flag without one.
-        value: its value afterwards.
-        why: the reason, in a sentence.
-        old: its value before, for a hardened setting.
-    """
-
-    flag: str
-    field: str
-    value: Any
-    why: str = ""
-    old: Any = None
-
-
-@dataclass
-class Migration:
-    """The result of ``migrate``.
-
-    Attributes:
-        config: the config file's content.
-        yaml: the config file's text: with the profile's commented defaults, or as people wrote it where they have
-            comments in it; JSON where it was JSON.
-        lost: the lines of the present text, from 1 on, whose comments are not in ``yaml`` any more.
-        argv: what remains of the command line, program first, ``--config`` included.
-        before: what the component runs with now, as ``/configz`` shows it.
-        after: what it will run with.
-        defaults: fields that are written although they have the value that holds anyway.
-    """
-
-    component: str
-    release: Release
-    config: dict[str, Any] = field(default_factory=dict)
-    yaml: str = ""
-    lost: tuple[int, ...] = ()
-    argv: list[str] = field(default_factory=list)
-    moved: list[Setting] = field(default_factory=list)
-    kept: list[Setting] = field(default_factory=list)
-    dropped: list[Setting] = field(default_factory=list)
-    hardened: list[Setting] = field(default_factory=list)
-    refused: list[Setting] = field(default_factory=list)
-    defaults: list[Setting] = field(default_factory=list)
-    before: dict[str, Any] = field(default_factory=dict)
-    after: dict[str, Any] = field(default_factory=dict)
+from kubeharden.releases import Decoding, Flag, Release, find_component, release_table
 
 
 def migrate(
@@ -132,8 +84,8 @@ def migrate(
     wanted, kind = release_table(component, result.release).kind, (config or {}).get("kind")
     if kind not in (None, wanted):
         why = f"{kind!r}: it is the configuration of something else; expected {wanted}"
-        result.refused.append(Setting("", "kind", kind, why))
-        return _with_reservation(result)
+        result.refuse("", "kind", kind, why)
+        return result.with_reservation()
     try:
         versions = Versions.choose(component, result.release, config, target_release)
         result.refused += [
@@ -142,41 +94,23 @@ def migrate(
         ]
         existing = None if result.refused or config is None else versions.convert(paths.without_nulls(config))
     except UnitError as error:
-        result.refused.append(Setting("", "apiVersion", (config or {}).get("apiVersion"), str(error)))
+        result.refuse("", "apiVersion", (config or {}).get("apiVersion"), str(error))
     if result.refused:
-        return _with_reservation(result)
+        return result.with_reservation()
     work = _Work(versions, chosen.of(component), result, existing)
     program = list(argv[: program_words(component, argv)])
     try:
         uses = split_flags(argv[len(program) :], work.table)
     except UnitError as error:
-        work.result.refused.append(Setting("", "", " ".join(argv), str(error)))
-        return _with_reservation(work.result)
+        work.result.refuse("", "", " ".join(argv), str(error))
+        return work.result.with_reservation()
     work.table = work.table.with_flags({use.name: use.value for use in uses})
     work.sort_flags(uses)
     if not work.result.refused:
         work.set_flags(flags or {})
         work.fill(uses, fields or {})
         work.finish(program, uses, config_path, text)
-    return _with_reservation(work.result)
-
-
-def _with_reservation(result: Migration) -> Migration:
-    """Say with every verdict on a release that is newer than the tables what it rests on."""
-    if said := result.release.reservation:
-        for verdict in (
-            result.moved,
-            result.kept,
-            result.dropped,
-            result.hardened,
-            result.refused,
-            result.defaults,
-        ):
-            verdict[:] = [
-                replace(setting, why=f"{setting.why} ({said})" if setting.why else said)
-                for setting in verdict
-            ]
-    return result
+    return work.result.with_reservation()
 
 
 class _Work:
@@ -204,9 +138,9 @@ class _Work:
             verdict = judge(self.table, use, beside_file=self.existing is not None)
             counting = last[use.name] == index or (flag is not None and flag.type.startswith(GROWING))
             if counting or verdict.unreadable:  # the component reads them all
-                self._follow(use, flag, verdict)
+                self._note(use, flag, verdict)
 
-    def _follow(self, use: FlagUse, flag: Flag | None, verdict: Verdict) -> None:
+    def _note(self, use: FlagUse, flag: Flag | None, verdict: Verdict) -> None:
         where = flag.fields[0] if flag is not None and verdict.word == "moved" else ""
         setting = Setting(use.name, where, verdict.value, verdict.why)
         getattr(self.result, verdict.word).append(setting)
@@ -223,7 +157,7 @@ class _Work:
                 why = (
                     f"{self.table.component} {self.table.release} has no such flag: leave the parameter empty"
                 )
-                self.result.refused.append(Setting(name, "", value, why))
+                self.result.refuse(name, "", value, why)
                 continue
             self.staying = [use for use in self.staying if use.name != name] + [FlagUse(name, value)]
             self.result.kept = [s for s in self.result.kept if s.flag != name]
@@ -240,19 +174,19 @@ class _Work:
             paths.put(config, path, {**(paths.get(config, path) or {}), **value} if gates else value)
         if self.existing is None:
             self._write_legacy_defaults(config)
-        self._hold_dependent_defaults(config)
-        self._hold_for_the_target(config)
-        self._say_what_is_asked_for(config)
+        self._write_dependent_defaults(config)
+        self._write_defaults_that_change(config)
+        self._write_required_defaults(config)
         for path, value in self._required_fields(uses):
             self._harden(config, path, value, "hardened by the profile")
         for path, value in fields.items():
             if table.field(path) is None:
                 why = f"{table.api_version} of {table.release} has no such field"
-                result.refused.append(Setting("", path, value, why))
+                result.refuse("", path, value, why)
             elif paths.get(result.before, path) != value:
                 self._harden(config, path, value, "asked for by a parameter")
-        self._spell_out(config)
-        self._leave_unsaid(config)
+        self._write_profile_defaults(config)
+        self._remove_defaults(config)
         result.config = render.order_keys(table, self.profile, config)
         result.refused += [
             Setting("", path, paths.get(config, path), why) for path, why in problems(table, config)
@@ -277,7 +211,7 @@ class _Work:
             verdict.append(Setting("", path, paths.get(self.existing, path), why))
             paths.remove(self.existing, path)
 
-    def _hold_dependent_defaults(self, config: dict[str, Any]) -> None:
+    def _write_dependent_defaults(self, config: dict[str, Any]) -> None:
         """Write down defaults that would change only because another field now stands in the file."""
         rules = self.table.rules
         followed = paths.get(config, rules.addresses_follow) if rules.addresses_follow else None
@@ -286,15 +220,15 @@ class _Work:
         candidates = [*DEPENDENT_DEFAULTS, *(rules.addresses if ipv6 else ())]
         after = effective_config(self.table, self.staying, config)
         for path in candidates:
-            held = paths.get(self.result.before, path)
+            value = paths.get(self.result.before, path)
             if (
                 path in self.table.fields
                 and not paths.has(config, path)
-                and (ipv6 or paths.get(after, path) != held)
+                and (ipv6 or paths.get(after, path) != value)
             ):
-                paths.put(config, path, held)
+                paths.put(config, path, value)
                 why = "its default would change because of another field that moves to the file"
-                self.result.moved.append(Setting("", path, held, why))
+                self.result.moved.append(Setting("", path, value, why))
 
     def _write_legacy_defaults(self, config: dict[str, Any]) -> None:
         for path, value in legacy_defaults(self.table).items():
@@ -308,7 +242,7 @@ class _Work:
         """Return the fields that flags which stay decide, whatever the file says."""
         return {path for use in self.staying if (flag := self.table.flag(use.name)) for path in flag.fields}
 
-    def _hold_for_the_target(self, config: dict[str, Any]) -> None:
+    def _write_defaults_that_change(self, config: dict[str, Any]) -> None:
         """Write down defaults that would be others in the target release."""
         if self.target is None:
             return
@@ -323,26 +257,26 @@ class _Work:
                 or same_value(known.type, known.default, then.default)
             ):
                 continue
-            held = paths.get(self.result.before, path)
-            if counts(self.table, path, held):
-                paths.put(config, path, held)
+            value = paths.get(self.result.before, path)
+            if counts(self.table, path, value):
+                paths.put(config, path, value)
                 why = f"its default is {then.default!r} in {self.target.release}; written down, so that it stays"
-                self.result.defaults.append(Setting("", path, held, why))
+                self.result.defaults.append(Setting("", path, value, why))
 
-    def _say_what_is_asked_for(self, config: dict[str, Any]) -> None:
+    def _write_required_defaults(self, config: dict[str, Any]) -> None:
         """Write down defaults that the release, or the target, wants to be named."""
         table = self.target or self.table
         for path in table.rules.has_to_say(table.release):
-            held = paths.get(self.result.before, path)
-            if path in self._set_by_flags() or paths.get(config, path) or not counts(self.table, path, held):
+            value = paths.get(self.result.before, path)
+            if path in self._set_by_flags() or paths.get(config, path) or not counts(self.table, path, value):
                 continue
-            paths.put(config, path, held)
+            paths.put(config, path, value)
             why = (
                 f"holds anyway; {table.release} wants it to be named, and a later release has another default"
             )
-            self.result.defaults.append(Setting("", path, held, why))
+            self.result.defaults.append(Setting("", path, value, why))
 
-    def _leave_unsaid(self, config: dict[str, Any]) -> None:
+    def _remove_defaults(self, config: dict[str, Any]) -> None:
         """Take out what holds anyway and would stop the target release."""
         if self.target is None:
             return
@@ -362,8 +296,8 @@ class _Work:
         if "authorization.mode" in required and not value_in(uses, "--kubeconfig"):
             required.pop("authorization.mode")
             why = "is left as it is: without --kubeconfig it has no API server to ask, and does not start with Webhook"
-            held = paths.get(holds, "authorization.mode")
-            self.result.kept.append(Setting("", "authorization.mode", held, why))
+            value = paths.get(holds, "authorization.mode")
+            self.result.kept.append(Setting("", "authorization.mode", value, why))
         if paths.get(holds, "tlsMinVersion") == "VersionTLS13":
             required.pop("tlsCipherSuites", None)  # TLS 1.3 does not use them
         entry = self.table.rules.entry
@@ -376,7 +310,7 @@ class _Work:
                 f"nobody could authenticate to this {self.table.component} any more, the API server included, "
                 f"which logs in with a client certificate: it has no {entry.by_flag}; set it first"
             )
-            self.result.refused.append(Setting(entry.by_flag, entry.by, "", why))
+            self.result.refuse(entry.by_flag, entry.by, "", why)
         return list(required.items())
 
     def _harden(self, config: dict[str, Any], path: str, value: Any, why: str) -> None:
@@ -388,7 +322,7 @@ class _Work:
         self.result.moved = [s for s in self.result.moved if s.field != path]
         self.result.hardened.append(Setting(source, path, value, why, old))
 
-    def _spell_out(self, config: dict[str, Any]) -> None:
+    def _write_profile_defaults(self, config: dict[str, Any]) -> None:
         set_by_flag = self._set_by_flags()
         for path in self.profile.spell_out:
             value = paths.get(self.result.before, path)
@@ -399,14 +333,14 @@ class _Work:
             self.result.defaults.append(Setting("", path, value, "the release's default, written down"))
 
     def finish(self, program: list[str], uses: Sequence[FlagUse], config_path: str | None, text: str) -> None:
-        """Text, remaining command line, and the check of the result against itself."""
+        """Make the text and the remaining command line, and check the result against itself."""
         result = self.result
         path = (
             config_path or value_in(uses, "--config") or free_path(find_component(self.table.component), uses)
         )
         if user := names_file(uses, path):
             why = f"names {path}, where the config file would be; give one of the two another place"
-            result.refused.append(Setting(user, "", path, why))
+            result.refuse(user, "", path, why)
         result.argv = [*program, *_arguments(uses, self.staying, path)]
         # A flag that is only the host or the port of its field is shown with what became of it.
         result.moved = [replace(s, value=paths.get(result.config, s.field)) for s in result.moved]
@@ -419,19 +353,7 @@ class _Work:
         for where, (old, new) in changes(self.table, result.before, result.after).items():
             if where not in hardened:
                 why = f"would change from {old!r} to {new!r} without anybody asking for it"
-                result.refused.append(Setting("", where, new, why, old))
-
-
-def changes(
-    table: ReleaseTable, before: Mapping[str, Any], after: Mapping[str, Any]
-) -> dict[str, tuple[Any, Any]]:
-    """Return where two effective configurations differ: old and new value by path. Unset and empty are the same."""
-    old, new = dict(paths.leaves(before, table.fields)), dict(paths.leaves(after, table.fields))
-    return {
-        path: (old.get(path), new.get(path))
-        for path in {**old, **new}
-        if old.get(path) != new.get(path) and (old.get(path) or new.get(path))
-    }
+                result.refuse("", where, new, why, old)
 
 
 def _arguments(uses: Sequence[FlagUse], staying: Sequence[FlagUse], path: str) -> list[str]:
