@@ -12,7 +12,6 @@ from kubeharden.edges.ports import Ports
 from kubeharden.errors import (
     ClusterError,
     KubehardenError,
-    MigrationRefusedError,
     NodeError,
     ProofError,
     StoppedError,
@@ -53,6 +52,7 @@ from kubeharden.rollout.lock import Lock
 from kubeharden.rollout.rollout import Rollout
 from kubeharden.runs.header import header_of
 from kubeharden.runs.kind import AnyKind, check_parameters, check_step, check_window, rollout_data
+from kubeharden.runs.plan_state import PlanState
 from kubeharden.runs.practice import note_end
 from kubeharden.runs.preflight import preflight
 from kubeharden.runs.results import CHANGING, Results
@@ -110,15 +110,12 @@ class Run:
         self.lock = Lock(ports.cluster, ports.clock, record.run, self.emit)
         self.rollout = Rollout(ports, self.emit, self.lock, kind.pace(inventory))
         self._facts: Facts | None = None
-        self._plan: Plan | None = None
+        self._last_plan: PlanState | None = None
         self._since_look: list[str] = []  # the steps that were begun since the last look
-        self._done: set[str] = set()  # the steps that were carried out since the last plan
-        self._carried_out: set[str] = set()  # subjects of changes, since the last plan
         self._results = Results()
         self.notebook = OpenNotebook(record.run, record.folder)
         self._changes: list[Plan] = []  # the parts of plans that were carried out in this run
-        self._failed_step = ""  # the step that ended with an error since the last plan
-        self._is_approved = self._is_finished = False
+        self._is_finished = False
         self.is_over = False  # finish or close has been called
 
     def __getattr__(self, name: str) -> Any:
@@ -179,17 +176,13 @@ class Run:
         rollout = rollout_data(self.rollout.pace, self.inventory, self.facts, ports=ports)
         refused = (*unconfirmed.refusals(self.facts), *plan.refused)
         plan = replace(plan, rollout=rollout, refused=refused)
-        if self._plan is not None:
-            self.rollout.failures.repair(self._plan.subjects - plan.subjects)
-        self._plan = plan
-        self._done.clear()
-        self._carried_out.clear()
-        self._is_approved = False
-        self._failed_step = ""
-        self.emit(Planned.of(self._plan))
-        view = views.plan_view(self._plan)
-        if self.approval is not None and self._plan.needed:
-            view.add(approval_message(self.approval.approver, same=self.approval.plan == self._plan.digest))
+        if self._last_plan is not None:
+            self.rollout.failures.repair(self._last_plan.plan.subjects - plan.subjects)
+        self._last_plan = PlanState(plan)
+        self.emit(Planned.of(plan))
+        view = views.plan_view(plan)
+        if self.approval is not None and plan.needed:
+            view.add(approval_message(self.approval.approver, same=self.approval.plan == plan.digest))
         return view
 
     @verb
@@ -218,13 +211,14 @@ class Run:
             LockedError: another run has the cluster.
         """
         try:
-            plan, words = self._may_apply(step)
+            why_not = self._may_apply(step)
         except (KubehardenError, KeyboardInterrupt):
             self.show_again("apply", step)
             raise
-        if words:
-            return self._results.view(step).add(Message(words))
-        part = plan.of(step)
+        if why_not:
+            return self._results.view(step).add(Message(why_not))
+        state = self._state
+        part = state.plan.of(step)
         if part.needed:
             self._take_lock()
             self._since_look.append(step)
@@ -236,29 +230,28 @@ class Run:
                 for piece in self.kind.pieces(part):
                     self.rollout.apply(piece, self.facts)
         except KubehardenError:
-            self._failed_step = step
+            state.failed_step = step
             raise
         finally:
             progress.end()
             done = {result.subject for result in progress.results if result.outcome == Completed.action}
             self._changes.append(part.about(done))
-            self._carried_out |= done
+            state.subjects |= done
             self._results.add(step, progress.results)
-        self._done.add(step)
-        return applied_view(step, progress.results, [r for r in plan.left_out if r.step == step])
+        state.done.add(step)
+        return applied_view(step, progress.results, [r for r in state.plan.left_out if r.step == step])
 
-    def _may_apply(self, step: str) -> tuple[Plan, str]:
-        """Return the plan, and why a step of it is not carried out now; that is empty where it is."""
+    def _may_apply(self, step: str) -> str:
+        """Return why a step of the plan is not carried out now; empty where it is."""
         check_step(step, self.kind)
         check_parameters(self.parameters, self._given())
-        plan = self.current_plan
-        words = self._why_not(plan, step)
-        if not words and plan.of(step).needed:
+        why_not = self._state.why_not(step, self.kind.mode, self.kind.steps)
+        if not why_not and self.current_plan.of(step).needed:
             self._check_window()
-            self._check_approval(plan)
-            self._ask(plan, step)
+            self._check_approval(self._state)
+            self._ask(self.current_plan, step)
             self._check_window()  # the answer may have taken its time
-        return plan, words
+        return why_not
 
     def _check_window(self) -> None:
         if self.rehearsal is None:  # which may be practised at any time
@@ -290,30 +283,6 @@ class Run:
         if verb in CHANGING and view.blocks:
             show(view, self.redactor)
 
-    def _why_not(self, plan: Plan, step: str) -> str:
-        """Return why a step is not carried out now; empty where it is.
-
-        Raises:
-            MigrationRefusedError: the plan cannot be carried out.
-            KubehardenError: the plan is from before an error.
-        """
-        if step not in self.kind.steps:
-            return f"{step} is not among the steps of this run: not touched."
-        if self.kind.mode == "plan":
-            return f"mode is plan: {step} was not carried out, and nothing was changed anywhere."
-        if plan.stopping:
-            reasons = "\n".join(f"  {remark}" for remark in plan.refused)
-            raise MigrationRefusedError(
-                f"this plan cannot be carried out, and nothing was changed:\n{reasons}"
-            )
-        if step in self._done:
-            return f"{step} was carried out in this run already; look and plan again to see what is left."
-        if self._failed_step:
-            raise KubehardenError(
-                f"{self._failed_step} ended with an error, and the plan is from before it: look and plan again first"
-            )
-        return ""
-
     @verb
     def prove(self) -> View:
         """Look again and compare with what the plan promised; in ``plan`` mode, with what was there.
@@ -322,8 +291,8 @@ class Run:
             ProofError: something is not as promised. What was found is shown first.
         """
         after = self._observe_settled()
-        applied, plan = self.kind.mode == "apply", self.current_plan
-        proof = compare(self.facts, after, plan, applied=applied, carried_out=self._carried_out)
+        applied, state = self.kind.mode == "apply", self._state
+        proof = compare(self.facts, after, state.plan, applied=applied, carried_out=state.subjects)
         self.emit(Proved.of(proof, after))
         view = proof_view(proof)
         if proof.problems:
@@ -365,7 +334,7 @@ class Run:
     def _ending(self) -> tuple[Finished, View]:
         plan, mode = self.current_plan, self.kind.mode
         changes = [part for part in self._changes if part.needed]
-        left = [step for step in plan.steps if step not in self._done and plan.of(step).needed]
+        left = self._state.steps_left()
         failed = tuple(self.rollout.failures.left)
         event = Finished.of(plan, mode, steps_of(changes), left, failed)
         return event, ending_view(plan, mode, changes, left, failed)
@@ -388,7 +357,7 @@ class Run:
     def tell_end(self, result: str) -> None:
         """Print how the run ended, its plan and its record, where nobody is there to see it in the notebook."""
         if not self.person.is_there:
-            digest = self._plan.digest if self._plan else "none"
+            digest = self._last_plan.plan.digest if self._last_plan else "none"
             line = f"kubeharden: {result}; plan {digest}; record {self.record.folder}"
             tell_terminal(one_line(self.redactor.redact(line)))
 
@@ -438,9 +407,13 @@ class Run:
     @property
     def current_plan(self) -> Plan:
         """The last plan; a KubehardenError before the first."""
-        if self._plan is None:
+        return self._state.plan
+
+    @property
+    def _state(self) -> PlanState:
+        if self._last_plan is None:
             raise KubehardenError("there is no plan yet: run the cell with run.plan() first")
-        return self._plan
+        return self._last_plan
 
     def _take_lock(self) -> None:
         if self.lock.held:
@@ -456,15 +429,15 @@ class Run:
         except ClusterError as error:
             self.say(f"The lock of this run could not be given back, and is void a minute from now: {error}")
 
-    def _check_approval(self, plan: Plan) -> None:
+    def _check_approval(self, state: PlanState) -> None:
         """Refuse a plan that is not the approved one, and what somebody approved for themselves."""
-        if self.approval is None or self._is_approved:
+        if self.approval is None or state.is_approved:
             return
-        check_approved(plan, self.approval, self.record.folder.parent)
+        check_approved(state.plan, self.approval, self.record.folder.parent)
         logins = {login["key"] for login in self.nodes.logins().values()}
         check_signer(self.approval, logins)
         self.emit(Approved(self.approval.plan, self.approval.how, self.approval.approver, self.approval.key))
-        self._is_approved = True
+        state.is_approved = True
 
     def _repr_html_(self) -> str:
         return header_of(self)._repr_html_()
