@@ -545,3 +545,26 @@ def test_signers_that_are_exchanged_while_they_are_asked_do_not_count(
         allowed.write_text(f"ann {public_part(foreign)}\n")
         assert not verify(run, signers).good
     assert verify(run, Signers(allowed)).good
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+def test_a_certificate_has_the_fingerprint_of_its_key(tmp_path: Path, kind: str) -> None:
+    made, ca = tmp_path / "made", make_key(tmp_path, "ca")
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", made], check=True)
+    own = fingerprint(public_part(made))
+    shown = subprocess.run(
+        ["ssh-keygen", "-l", "-f", made], capture_output=True, text=True, check=True
+    ).stdout
+    assert own.split()[1] == shown.split()[1]
+    for name in ("ann", "bob"):
+        words = ["ssh-keygen", "-q", "-s", ca, "-I", name, "-n", name, made.with_suffix(".pub")]
+        subprocess.run(words, check=True, capture_output=True)
+        assert fingerprint(public_part(made.with_name("made-cert.pub"))) == own
+
+
+@pytest.mark.parametrize(
+    "line", ["", "ssh-rsa", "ssh-rsa AAAA", "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIA==", "x é"]
+)
+def test_what_is_not_the_line_of_a_key_is_named(line: str) -> None:
+    with pytest.raises(RecordError, match="is not a public key"):
+        fingerprint(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from kubeharden.records.sign_off import sign_off
 from kubeharden.records.signature import SIGN_OFF_NAMESPACE, Signers, only_signer, sign
 from kubeharden.records.verify import verify
 from kubeharden.show.records_view import verdict_text
-from record_support import make_key, make_run
+from record_support import in_agent, make_key, make_run
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +120,47 @@ def test_neither_the_approver_nor_who_logged_in_is_a_second_person(
         sign_off(record.folder, bob)
     forge(record.folder, bob, {"run": record.run, "result": "nothing to do"})
     assert any(role in wrong for wrong in verify(record.folder, team).wrong)
+
+
+def certificate_of(key: Path, name: str) -> Path:
+    """A certificate of a key, by the authority ``ca`` beside it."""
+    ca = key.with_name("ca")
+    if not ca.exists():
+        make_key(key.parent, "ca")
+    words = ["ssh-keygen", "-q", "-s", ca, "-I", name, "-n", name, key.with_suffix(".pub")]
+    subprocess.run(words, check=True, capture_output=True)
+    return key.with_name(f"{key.name}-cert.pub")
+
+
+def test_a_key_stays_one_persons_in_every_certificate(
+    run: Path, ann: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Certificates of one key are as many as an authority makes, with the names that it is told."""
+    certificate = certificate_of(ann, "bob")
+    allowed = ann.with_name("authorities")
+    allowed.write_text(
+        f"ann {public_part(ann)}\nbob,carl cert-authority {public_part(ann.with_name('ca'))}\n"
+    )
+    assert fingerprint(public_part(certificate)) == fingerprint(public_part(ann))
+    with in_agent(ann) as socket, monkeypatch.context() as patch:
+        patch.setenv("SSH_AUTH_SOCK", socket)
+        forge(run, certificate, {})
+        [wrong] = verify(run, Signers(allowed)).wrong
+        assert "is the one that sealed it" in wrong
+        with pytest.raises(RecordError, match="is the one that sealed it"):
+            sign_off_anew(run, certificate)
+        other = make_run(run.parent, "CHG-2")
+        seal(other, None, certificate)
+    certificate_of(ann, "carl")
+    assert verify(other, Signers(allowed)).good
+    with pytest.raises(RecordError, match="is the one that sealed it"):
+        sign_off(other, ann)
+
+
+def sign_off_anew(run: Path, key: Path) -> None:
+    for name in (SIGN_OFF, SIGN_OFF_SIGNATURE):
+        (run / name).unlink()
+    sign_off(run, key)
 
 
 def forge(run: Path, key: Path, content: dict[str, Any]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from nbformat import v4
 from kubeharden.plan.events import Completed, Finished, RunStarted, Started
 from kubeharden.records.executed_notebook import RUN_TYPE
 from kubeharden.records.folder import Record
+from support import wait_until
 
 
 def make_key(folder: Path, name: str = "key", passphrase: str = "") -> Path:
@@ -22,6 +26,21 @@ def make_key(folder: Path, name: str = "key", passphrase: str = "") -> Path:
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", f"{name}@test", "-f", path], check=True
     )
     return path
+
+
+@contextmanager
+def in_agent(key: Path) -> Iterator[str]:
+    """The socket of an agent that holds a key, and the certificate beside it."""
+    with tempfile.TemporaryDirectory(prefix="agent-") as folder:  # a socket has a short path
+        socket = f"{folder}/agent"
+        with subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL) as process:
+            try:
+                wait_until(lambda: Path(socket).exists())
+                words = ["ssh-add", "-q", key]
+                subprocess.run(words, check=True, env={**os.environ, "SSH_AUTH_SOCK": socket})
+                yield socket
+            finally:
+                process.terminate()
 
 
 def make_run(

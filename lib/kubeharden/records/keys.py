@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import glob
-import hashlib
 import os
 import pwd
 import re
@@ -27,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from kubeharden.edges.programs import run
 from kubeharden.errors import ApprovalError, RecordError
 from kubeharden.inputs.project import wrong_path
+from kubeharden.records.public_keys import fingerprint_of, wire_string
 from kubeharden.records.reader import MIB, one_line, read_path
 
 KEY_VARIABLE = "KUBEHARDEN_SIGNING_KEY"
@@ -111,13 +111,19 @@ def is_public_key(path: Path) -> bool:
 
 
 def fingerprint(line: str) -> str:
-    """``ssh-ed25519 SHA256:…`` of a public key's line, as ``ssh-keygen -l`` shows it; a RecordError for any other."""
+    """``ssh-ed25519 SHA256:…`` of a public key's line, of a certificate that of its key.
+
+    Raises:
+        RecordError: it is not such a line.
+    """
     try:
-        kind, blob = line.split()[:2]
-        sha = hashlib.sha256(base64.b64decode(blob, validate=True)).digest()
+        kind, text = line.split()[:2]
+        blob = base64.b64decode(text, validate=True)
+        if wire_string(blob) != kind.encode():
+            raise ValueError  # noqa: TRY301 - it is the same mistake
     except ValueError:
         raise RecordError(f"key: {one_line(line)} is not a public key") from None
-    return f"{kind} SHA256:{base64.b64encode(sha).decode().rstrip('=')}"
+    return " ".join(fingerprint_of(blob))
 
 
 def keys_at_hand(identity_file: str | None) -> frozenset[str]:
@@ -224,11 +230,6 @@ def _derived_lines(content: bytes) -> list[str]:
             public = load_pem_private_key(content, None).public_key()
             made = public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode("ascii")
     return [match[0] for match in map(_PUBLIC.match, made.splitlines()) if match]
-
-
-def wire_string(data: bytes) -> bytes:
-    """Return the first string of SSH's wire format: four bytes of length, then the bytes (RFC 4251, section 5)."""
-    return data[4 : 4 + int.from_bytes(data[:4], "big")]
 
 
 def _content(path: Path) -> bytes:

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from kubeharden.errors import ParameterError, RecordError
 from kubeharden.inputs.project import wrong_path
-from kubeharden.records.keys import copy_of, find_key, fingerprint, is_public_key, public_part, wire_string
+from kubeharden.records.keys import copy_of, find_key, fingerprint, is_public_key, public_part
+from kubeharden.records.public_keys import wire_string
 from kubeharden.records.reader import MIB, name_list, read_path
 
 # What a signature is for: a seal, the time stamp of one, the result of a run.
