@@ -10,14 +10,13 @@ import pytest
 from kubeharden.facts import ClusterFacts, Facts
 from kubeharden.plan import NodeChange, ObjectChange, Plan
 from kubeharden.plan import events as room
+from kubeharden.plan.event import Event, Listeners
 from kubeharden.plan.events import (
     Checked,
     Completed,
     Drained,
-    Event,
     Failed,
     Finished,
-    Listeners,
     Observed,
     Planned,
     Proved,

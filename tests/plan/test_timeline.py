@@ -5,10 +5,10 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
+from kubeharden.plan.event import Event
 from kubeharden.plan.events import (
     Completed,
     Drained,
-    Event,
     Failed,
     Finished,
     ReadyAgain,

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import sampling
 from kubeharden.errors import ApprovalError, RecordError
 from kubeharden.plan import FileChange, NodeChange, ObjectChange, Plan
-from kubeharden.plan.events import Event, Finished, Planned, RunStarted, Started
+from kubeharden.plan.event import Event
+from kubeharden.plan.events import Finished, Planned, RunStarted, Started
 from kubeharden.plan.forms import fits
 from kubeharden.records import keys, reader
 from kubeharden.records.approval import find_approval, parse_plan

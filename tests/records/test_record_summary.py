@@ -17,7 +17,8 @@ import pytest
 
 from kubeharden import runbook
 from kubeharden.errors import KubehardenError
-from kubeharden.plan.events import Completed, Event, Finished, Planned, Proved, RunStarted, Started
+from kubeharden.plan.event import Event
+from kubeharden.plan.events import Completed, Finished, Planned, Proved, RunStarted, Started
 from kubeharden.records.folder import Record, read_run
 from kubeharden.records.provenance import file_digest, versions, who
 from kubeharden.records.summary import build_record, record_schema

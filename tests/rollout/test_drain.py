@@ -12,7 +12,8 @@ from fakes import CUT, HANG, FakeCluster, World, planned
 from kubeharden.edges.cluster import client
 from kubeharden.edges.ports import ApiPort
 from kubeharden.errors import ClusterError, StoppedError
-from kubeharden.plan.events import Cordoned, Drained, Event, LeftCordoned, Uncordoned
+from kubeharden.plan.event import Event
+from kubeharden.plan.events import Cordoned, Drained, LeftCordoned, Uncordoned
 from kubeharden.redaction import Redactor
 from kubeharden.rollout.drain import CORDONED_AT, CORDONED_BY, Drain
 from kubeharden.rollout.interrupts import Stop

@@ -23,7 +23,7 @@ from kubeharden.errors import (
     StoppedError,
     UnexpectedError,
 )
-from kubeharden.plan.events import Event
+from kubeharden.plan.event import Event
 from kubeharden.records.folder import read_run
 from kubeharden.records.register import register
 from kubeharden.records.summary import build_record

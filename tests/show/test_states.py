@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from fakes import FakeClock
+from kubeharden.plan.event import Event
 from kubeharden.plan.events import (
     Completed,
     Cordoned,
     Drained,
-    Event,
     Locked,
     ReadyAgain,
     Restarted,

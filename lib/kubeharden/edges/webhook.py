@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from kubeharden.edges.http_post import post
 from kubeharden.errors import KubehardenError, ParameterError
-from kubeharden.plan.events import Abandoned, Error, Event, Finished
+from kubeharden.plan.event import Event
+from kubeharden.plan.events import Abandoned, Error, Finished
 from kubeharden.redaction import Redactor, Secrets
 
 VARIABLE = "KUBEHARDEN_WEBHOOK"

@@ -17,15 +17,8 @@ from datetime import UTC, datetime
 from html import escape
 from itertools import groupby
 
-from kubeharden.plan.events import (
-    OUTCOMES,
-    Completed,
-    Drained,
-    Event,
-    ReadyAgain,
-    Restarted,
-    Started,
-)
+from kubeharden.plan.event import Event
+from kubeharden.plan.events import OUTCOMES, Completed, Drained, ReadyAgain, Restarted, Started
 from kubeharden.plan.model import node_of_subject
 
 DRAINING, STAGING, RESTARTING, PROVING, CHANGING = (

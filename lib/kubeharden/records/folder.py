@@ -28,7 +28,8 @@ from typing import Any, TypeVar
 
 from kubeharden.errors import ParameterError, RecordError
 from kubeharden.plan import NodeChange, ObjectChange, Plan, digest_of, sha256
-from kubeharden.plan.events import Event, Planned, Started
+from kubeharden.plan.event import Event
+from kubeharden.plan.events import Planned, Started
 from kubeharden.records.entries import (
     ABSENT,
     FILES,

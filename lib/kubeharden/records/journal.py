@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import RecordError
-from kubeharden.plan.events import Event, event_of
+from kubeharden.plan.event import Event
+from kubeharden.plan.events import event_of
 from kubeharden.records.reader import LIMIT, name_list, parse_json, read
 from kubeharden.redaction import Redactor
 

@@ -15,6 +15,7 @@ from typing import Any
 from kubeharden.errors import RecordError
 from kubeharden.inputs.window import Window
 from kubeharden.plan import unified_diff
+from kubeharden.plan.event import Event
 from kubeharden.plan.events import (
     OUTCOMES,
     Abandoned,
@@ -22,7 +23,6 @@ from kubeharden.plan.events import (
     Checked,
     Completed,
     Error,
-    Event,
     Failed,
     Finished,
     Observed,

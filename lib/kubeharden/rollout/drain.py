@@ -21,7 +21,8 @@ from kubeharden.edges.ports import ApiPort, Clock
 from kubeharden.errors import ClusterError, StaleError, StoppedError
 from kubeharden.kube.manifests import annotations_of, controller_of
 from kubeharden.kube.pods import is_daemons, is_ending, is_mirror, is_over, name_of
-from kubeharden.plan.events import Cordoned, Drained, LeftCordoned, Listener, Uncordoned
+from kubeharden.plan.event import Listener
+from kubeharden.plan.events import Cordoned, Drained, LeftCordoned, Uncordoned
 from kubeharden.releases import Release, feature
 from kubeharden.rollout.interrupts import Stop
 

@@ -21,7 +21,8 @@ from typing import Any
 
 from kubeharden.edges.ports import ApiPort, Clock, Repetition
 from kubeharden.errors import ClusterError, LockedError, StaleError
-from kubeharden.plan.events import Listener, Locked, ignore
+from kubeharden.plan.event import Listener, ignore
+from kubeharden.plan.events import Locked
 
 NAMESPACE, NAME = "kube-system", "kubeharden"
 DURATION_SECONDS = 60

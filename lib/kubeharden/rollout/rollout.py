@@ -24,12 +24,12 @@ from kubeharden.errors import (
 from kubeharden.facts import Facts
 from kubeharden.inputs.batch_size import BatchSize
 from kubeharden.plan import NodeChange, ObjectChange, Plan, state_digest
+from kubeharden.plan.event import Listener
 from kubeharden.plan.events import (
     AS_IT_SHOULD_BE,
     Batch,
     Completed,
     Failed,
-    Listener,
     ReadyAgain,
     Restarted,
     Result,

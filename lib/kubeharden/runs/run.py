@@ -21,6 +21,7 @@ from kubeharden.inputs.inventory import Inventory
 from kubeharden.inputs.parameters import RunParameters
 from kubeharden.inputs.sources import OpenCluster
 from kubeharden.plan import Plan, unconfirmed
+from kubeharden.plan.event import Listeners
 from kubeharden.plan.events import (
     Abandoned,
     Approved,
@@ -28,7 +29,6 @@ from kubeharden.plan.events import (
     Checked,
     Completed,
     Finished,
-    Listeners,
     Observed,
     Planned,
     Proved,

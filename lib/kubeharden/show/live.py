@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import IO, Any
 
 from kubeharden.edges.ports import Clock
-from kubeharden.plan.events import AS_IT_SHOULD_BE, Event, Result
+from kubeharden.plan.event import Event
+from kubeharden.plan.events import AS_IT_SHOULD_BE, Result
 from kubeharden.plan.timeline import TimelineMaker
 from kubeharden.records.reader import one_line
 from kubeharden.redaction import Redactor

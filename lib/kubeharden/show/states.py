@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kubeharden.plan.events import OUTCOMES, Cordoned, Drained, Event, ReadyAgain, Restarted, Started
+from kubeharden.plan.event import Event
+from kubeharden.plan.events import OUTCOMES, Cordoned, Drained, ReadyAgain, Restarted, Started
 
 
 class States:
