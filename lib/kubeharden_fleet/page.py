@@ -99,7 +99,11 @@ def _approver(applied: Sequence[Seen]) -> str:
 def _link(fleet: Fleet, name: str, run: Seen, folder: Path) -> Markup:
     page = "notebook.html" if run.record.get("seal", {}).get("notebook") else ""
     target = fleet.runs_of(name) / run.run / page
-    place = quote(target.relative_to(folder).as_posix()) if target.is_relative_to(folder) else target.as_uri()
+    place = (
+        quote(target.relative_to(folder).as_posix(), errors="surrogateescape")
+        if target.is_relative_to(folder)
+        else target.as_uri()
+    )
     return tag(
         "a", f"{run.mode or 'run'}: {run.record.get('result', 'unreadable')}", href=place, title=run.run
     )

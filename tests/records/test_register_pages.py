@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import pytest
 
@@ -90,6 +91,25 @@ def test_a_run_that_cannot_be_read_has_a_page_that_says_so(runs: Path) -> None:
     (run / "record.json.sig").write_text("no signature")
     assert main(["register"]) == 0
     assert "✘ record.json" in (runs / f"register/{run.name}.html").read_text()
+
+
+def test_a_run_with_any_name_has_a_page(runs: Path) -> None:
+    run = make_run(runs)
+    odd = run.rename(os.fsdecode(os.fsencode(run) + b"\xed\xa0\x80\xff<svg>"))
+    assert main(["register"]) == 0
+    text = (runs / "index.html").read_text()
+    assert "<svg>" not in text
+    assert [os.fsencode(odd.name)] == [
+        unquote_to_bytes(link)[9:-5] for link in re.findall(r'href="([^"]*)"', text)
+    ]
+
+
+def test_a_link_in_the_place_of_its_pages_is_not_followed(runs: Path, tmp_path: Path) -> None:
+    make_run(runs)
+    (tmp_path / "elsewhere").mkdir()
+    (runs / "register").symlink_to(tmp_path / "elsewhere")
+    assert main(["register"]) == 1
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_runs_have_short_names(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ from kubeharden.errors import KubehardenError, RecordError
 from kubeharden.records import archive, reader
 from kubeharden.records.evidence import evidence_of
 from kubeharden.records.folder import read_run
-from kubeharden.records.keys import fingerprint, public_part
+from kubeharden.records.keys import public_part
 from kubeharden.records.register import compare_runs, record_of, register
 from kubeharden.records.seal import seal
 from kubeharden.records.signature import Signers, only_signer, sign
@@ -237,6 +238,51 @@ def test_times_of_seals_do_not_go_back(
     assert not (third / ".sealing").exists()
 
 
+def at_times(run: Path, change: Callable[[str], str]) -> dict[str, str]:
+    """A journal with other times, whose chain holds; what the seal must say of it."""
+    path, raw, previous = run / "journal.jsonl", list[bytes](), ""
+    for line in map(json.loads, path.read_bytes().splitlines()):
+        line |= {"previous": previous, "time": change(line["time"])}
+        raw.append(json.dumps(line, sort_keys=True).encode())
+        previous = hashlib.sha256(raw[-1]).hexdigest()
+    path.chmod(0o600)
+    path.write_bytes(b"".join(line + b"\n" for line in raw))
+    return {"last_line": previous, "journal.jsonl": reader.digest(run, "journal.jsonl")}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda _: "", "has an event at '', which is not a time"),
+        (lambda _: "0", "has an event at '0', which is not a time"),
+        (lambda time: time.replace("+00:00", "-14:00"), "which is not a time as a run writes it"),
+        (lambda time: time.replace("T", " "), "which is not a time as a run writes it"),
+        (lambda _: "2020-01-01T00:00:00.000+00:00", "before the run began, at 20"),
+    ],
+)
+def test_a_journal_of_other_times_does_not_make_a_seal_older(
+    run: Path, key: Path, signers: Signers, change: Callable[[str], str], words: str
+) -> None:
+    content = json.loads((run / "record.json").read_text())["seal"]
+    more = at_times(run, change)
+    content["files"]["journal.jsonl"] = more.pop("journal.jsonl")
+    early = {"sealed": "2020-06-01T00:00:00Z"} if "began" in words else {}
+    sealed_anew(run, key, files=content["files"], **more, **early)
+    wrong = verify(run, signers).wrong
+    assert words in "\n".join(wrong)
+
+
+def test_a_seal_of_a_time_to_come_is_wrong(run: Path, key: Path, tmp_path: Path) -> None:
+    """A key that counts from then on would count now."""
+    allowed = tmp_path / "allowed"
+    allowed.write_text(f'ann valid-after="20980101" {public_part(key)}\n')
+    sealed_anew(run, key, sealed="2999-01-01T00:00:00Z")
+    [wrong] = verify(run, Signers(allowed)).wrong
+    assert wrong.startswith(
+        "record.json: was sealed at 2999-01-01T00:00:00Z, and by the clock of this machine"
+    )
+
+
 def forge_journal(run: Path, change: Callable[[dict[str, object]], object]) -> None:
     """Each line with other content; what it says of the line before is not mended."""
     path = run / "journal.jsonl"
@@ -406,6 +452,42 @@ def test_a_link_in_the_place_of_a_file_that_is_written_is_replaced(tmp_path: Pat
     assert (tmp_path / "plan.json").read_text() == "{}"
 
 
+@pytest.mark.parametrize("name", ["plans/a.json", "files/n1/a", "a/b/c"])
+def test_a_link_in_the_place_of_a_folder_that_is_written_into_is_an_error(tmp_path: Path, name: str) -> None:
+    from kubeharden.records.folder import write_aside
+
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    run.mkdir()
+    elsewhere.mkdir()
+    inner = run / Path(name).parent
+    inner.parent.mkdir(parents=True, exist_ok=True)
+    inner.symlink_to(elsewhere)
+    handles = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(RecordError, match="cannot write"):
+        write_aside(run, name, b"{}")
+    assert list(elsewhere.iterdir()) == []
+    assert len(list(Path("/proc/self/fd").iterdir())) == handles
+    inner.unlink()
+    write_aside(run, name, b"{}")
+    assert (run / name).read_bytes() == b"{}"
+    assert (run / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_with_a_name_elsewhere_is_not_sealed(tmp_path: Path, key: Path, signers: Signers) -> None:
+    """It could change there, and would be for its owner only everywhere."""
+    made, other = make_run(tmp_path / "outputs"), tmp_path / "others"
+    other.write_text("of somebody")
+    other.chmod(0o644)
+    os.link(other, made / "note")
+    with pytest.raises(RecordError, match=r"note has 2 names \(hard links\)"):
+        seal(made, None, key)
+    assert other.stat().st_mode & 0o777 == 0o644
+    (made / "note").unlink()
+    seal(made, None, key)
+    os.link(made / "journal.jsonl", tmp_path / "a backup that saves room")
+    assert verify(made, signers).good
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -434,7 +516,6 @@ def test_nothing_but_the_librarys_own_errors_comes_out_of_comparing(run: Path, t
         with suppress(KubehardenError):
             compare_runs(*two)
     assert archive.is_sealed(run)
-    assert fingerprint("ssh-ed25519 AAAA").startswith("ssh-ed25519 SHA256:")
 
 
 @pytest.mark.parametrize("text", ["a\0b", "x" * 5000, "~nobody-at-all/x", "a\nb", "\ud800"])

@@ -15,7 +15,7 @@ from typing import Any
 
 from kubeharden.errors import RecordError
 from kubeharden.plan.forms import fits
-from kubeharden.records.journal import JOURNAL, Journal, is_time, last_time, read_journal
+from kubeharden.records.journal import JOURNAL, Journal, is_time, is_written, last_time, read_journal
 from kubeharden.records.reader import digest, is_there, names_below, one_line, parse_json, read
 
 NOTEBOOK, PAGE = "notebook.ipynb", "notebook.html"
@@ -27,7 +27,7 @@ SIGN_OFF, SIGN_OFF_SIGNATURE = "sign-off.json", "sign-off.json.sig"
 # Where a seal is prepared; nothing of it is left once a run is sealed.
 STAGING = ".sealing"
 # <UTC time>-<cluster>-<change id or step>
-RUN_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-.+", re.DOTALL)
+RUN_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-.+", re.DOTALL | re.ASCII)
 LOCK_SECONDS, POLL_SECONDS = 60, 0.1  # a seal takes seconds
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -182,15 +182,26 @@ def time_problem(seal: Seal, journal: Journal, previous: Seal | None) -> str:
     Args:
         previous: the seal that it follows, where that is known.
     """
+    odd = [one_line(line["time"]) for line in journal.lines if not is_written(line["time"])]
+    if odd:
+        return f"{JOURNAL}: has an event at '{odd[0]}', which is not a time as a run writes it"
     last = last_time(journal)[:19]  # to the second, as a seal has it
     if last > seal.sealed[: len(last)]:
         return f"{RECORD}: was sealed at {seal.sealed}, before the last event of the run, at {one_line(last)}"
+    if (begun := _time_in(seal.run)) > seal.sealed:
+        return f"{RECORD}: was sealed at {seal.sealed}, before the run began, at {begun} by its name"
     if previous is not None and previous.sealed > seal.sealed:
         return (
             f"{RECORD}: was sealed at {seal.sealed}, before the run that it follows, {one_line(previous.run)}, at "
             f"{previous.sealed}"
         )
     return ""
+
+
+def _time_in(run: str) -> str:
+    """Return when a run began, as its name has it, to the second: ``2026-11-24T13:18:42Z``; empty for another name."""
+    found = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)\.", run, re.ASCII)
+    return "{}-{}-{}T{}:{}:{}Z".format(*found.groups()) if found else ""
 
 
 def own_approval(record: Mapping[str, Any], key: str) -> str:

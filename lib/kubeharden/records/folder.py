@@ -20,7 +20,7 @@ import os
 import re
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +46,8 @@ from kubeharden.redaction import Redactor, is_whole
 
 E = TypeVar("E", bound=Event)
 PLAN, PLANS = "plan.json", "plans"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 DOCUMENTS = (JOURNAL, PLAN, FILES, OBJECTS)  # of which a run is read
 
 
@@ -303,25 +305,46 @@ def write_aside(folder: Path, name: str, data: bytes) -> None:
         RecordError: it cannot be written, or is bigger than what is read again.
     """
     path = folder / name
-    aside = path.with_name(f".{path.name}.new")
     if len(data) > limit_of(name):
         raise RecordError(
             f"{path}: has more than {limit_of(name)} bytes. What cannot be recorded is not done"
         )
+    *folders, last = name.split("/")
     try:
-        _make_folder(path.parent)
-        # A run that was cut off left it; or it is a link that somebody put there.
-        aside.unlink(missing_ok=True)
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-        sync_folder(path.parent)
+        with ExitStack() as stack:
+            handle = os.open(folder, _FOLDER)
+            stack.callback(os.close, handle)
+            for part in folders:
+                handle = _folder_in(handle, part)
+                stack.callback(os.close, handle)
+            _put(handle, last, data)
     except OSError as error:
         raise RecordError(
             f"{path}: cannot write ({error.strerror}). What cannot be recorded is not done; make room and run again"
         ) from None
+
+
+def _folder_in(handle: int, name: str) -> int:
+    """Open a folder in an open folder, and make it for its owner only where it is not there; a link is an error."""
+    with suppress(FileExistsError):
+        os.mkdir(name, mode=0o700, dir_fd=handle)
+        os.fsync(handle)
+    return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=handle)
+
+
+def _put(handle: int, name: str, data: bytes) -> None:
+    """Write a file in an open folder aside, and put it in its place."""
+    aside = f".{name}.new"
+    with suppress(
+        FileNotFoundError
+    ):  # a run that was cut off left it; or it is a link that somebody put there
+        os.unlink(aside, dir_fd=handle)
+    with os.fdopen(os.open(aside, _NEW_FILE, 0o600, dir_fd=handle), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(aside, name, src_dir_fd=handle, dst_dir_fd=handle)
+    os.fsync(handle)
 
 
 def json_file(content: Any) -> bytes:
@@ -345,14 +368,6 @@ def is_open(folder: Path) -> bool:
     finally:
         os.close(file)
     return False
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder for its owner only, and those above it that are not there yet."""
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        sync_folder(folder.parent)
 
 
 def _read_all(folder: Path) -> tuple[dict[str, bytes], list[str]]:

@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ from kubeharden.redaction import Redactor
 JOURNAL = "journal.jsonl"
 OWN_KEYS = ("seq", "time", "action", "run", "previous")
 # A line has a hundred bytes at the least; a journal with so much is damaged.
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", re.ASCII)
 MOST_LINES, MOST_PROBLEMS = 1_000_000, 100
 
 
@@ -160,6 +162,11 @@ def parse_journal(data: bytes, name: str = JOURNAL) -> Journal:
 def last_time(journal: Journal) -> str:
     """Return the latest time in a journal; empty where it has no line."""
     return max((line["time"] for line in journal.lines), default="")
+
+
+def is_written(text: str) -> bool:
+    """Check that a text is a time as a journal has it: UTC, to the millisecond."""
+    return _TIME.fullmatch(text) is not None and is_time(text)
 
 
 def is_time(text: str) -> bool:

@@ -51,7 +51,7 @@ from kubeharden.records.html import render
 from kubeharden.records.journal import sync_folder
 from kubeharden.records.keys import fingerprint, public_part
 from kubeharden.records.pages.front_page import front_html
-from kubeharden.records.reader import digest, is_folder, open_file, read
+from kubeharden.records.reader import digest, is_folder, one_line, open_file, read
 from kubeharden.records.seal_rows import when_sealed
 from kubeharden.records.signature import chosen_signers, only_signer, sign, signer_of
 from kubeharden.records.stamp import put_stamp
@@ -176,16 +176,31 @@ def _digests(folder: Path, staging: Path, contents: dict[str, bytes]) -> dict[st
     """Digests of all that will lie in the folder; of what an earlier attempt put there, only what comes again."""
     own = {NOTEBOOK, PAGE, STAMP, STAMP_SIGNATURE, STAMP_CA, SIGN_OFF, SIGN_OFF_SIGNATURE}
     names = [name for name in files_in(folder) if not name.startswith(f"{STAGING}/") and name not in own]
+    for name in names:
+        _refuse_links(folder, name)
     for name in own - contents.keys():
         (folder / name).unlink(missing_ok=True)
     return {name: digest(folder, name) for name in names} | {n: digest(staging, n) for n in contents}
+
+
+def _refuse_links(folder: Path, name: str) -> None:
+    """Refuse, with a RecordError, a file that has a name elsewhere: it would change under the seal."""
+    handle = open_file(folder, name)
+    names = os.fstat(handle).st_nlink
+    os.close(handle)
+    if names > 1:
+        raise RecordError(
+            f"{folder.name}: {one_line(name)} has {names} names (hard links), of which others may lie elsewhere; copy "
+            "the folder of the run, and seal the copy"
+        )
 
 
 def _put_in_place(folder: Path, staging: Path, names: tuple[str, ...]) -> None:
     """Rename what was prepared into the folder, in this order; nothing in it is writable any more."""
     for name in files_in(folder):
         handle = open_file(folder, name)
-        os.fchmod(handle, READ_ONLY)
+        if os.fstat(handle).st_nlink == 1:  # or the file would be one elsewhere, too
+            os.fchmod(handle, READ_ONLY)
         os.close(handle)
     for name in names:
         if name == names[-1]:

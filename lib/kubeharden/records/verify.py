@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from kubeharden.records.reader import digest, is_folder, is_there, name_list, on
 from kubeharden.records.sign_off_form import judge_sign_off
 from kubeharden.records.signature import Signers, key_in, signer_of, ssh_time
 from kubeharden.records.stamp import judge_stamp
+from kubeharden.records.timestamp import MOST_APART
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def verify(
         (None, [], []) if seal.run == oldest else _predecessor(folder, seal, alone=alone)
     )
     wrong.append(time_problem(seal, read_journal(folder / JOURNAL), previous))
+    wrong.append(_in_future(seal))
     wrong.append(own_approval(content, seal.key))
     if not seal.notebook:
         notes.append("it was sealed without its notebook")
@@ -129,6 +132,14 @@ def verify_folder(
     runs = runs_in(parent)
     links = _links(runs)
     return [_with_chain(verify(run, signers, oldest, alone=False, ca=ca), links, oldest) for run in runs]
+
+
+def _in_future(seal: Seal) -> str:
+    """Return what is wrong with a seal of a time to come: a key would count that does not count yet."""
+    now = datetime.now(UTC)
+    if datetime.fromisoformat(seal.sealed) <= now + MOST_APART:
+        return ""
+    return f"{RECORD}: was sealed at {seal.sealed}, and by the clock of this machine it is {now:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _with_chain(verdict: Verdict, links: dict[str, Seal], oldest: str) -> Verdict:

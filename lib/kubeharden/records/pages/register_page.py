@@ -67,7 +67,7 @@ def _cells(row: Row) -> Iterator[str]:
 
 
 def _link(path: str, text: str) -> Markup:
-    return tag("a", text, href=quote(path))
+    return tag("a", text, href=quote(path, errors="surrogateescape"))
 
 
 def _seal(row: Row) -> Markup:
