@@ -18,7 +18,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from big_cluster import serving
 from faults import Faults, between
 from kubeharden.edges.cluster import Cluster
-from kubeharden.edges.cluster.compact import Keeper
+from kubeharden.edges.cluster.compact import Compactor
 from kubeharden.edges.cluster.objects import PAGE
 from kubeharden.kube.admitted_pod import ONE_PROJECTED_NAME
 from kubeharden.show import live
@@ -79,9 +79,11 @@ def test_a_pod_is_kept_with_what_it_is_judged_by(cluster: Cluster) -> None:
 
 
 def test_equal_parts_are_kept_once_and_a_number_is_no_truth_value() -> None:
-    keeper = Keeper()
+    compactor = Compactor()
     first, second, other = (
-        keeper.keep("Pod", {"metadata": {"name": name}, "spec": {"nodeName": name, "containers": [{"x": x}]}})
+        compactor.compact(
+            "Pod", {"metadata": {"name": name}, "spec": {"nodeName": name, "containers": [{"x": x}]}}
+        )
         for name, x in (("a", 1), ("b", 1), ("c", True))
     )
     assert first["spec"]["containers"] is second["spec"]["containers"]

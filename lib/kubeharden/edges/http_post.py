@@ -40,9 +40,9 @@ def post(url: str, data: bytes, types: tuple[str, str], seconds: float, limit: i
 
 
 def _answer(url: str, data: bytes, types: tuple[str, str], seconds: float, limit: int) -> bytes:
-    sent, wanted = types
-    asked = urllib.request.Request(url, data, {"Content-Type": sent})  # noqa: S310 - http or https
-    with urllib.request.build_opener(_NoRedirect).open(asked, timeout=seconds) as response:
+    content_type, wanted = types
+    request = urllib.request.Request(url, data, {"Content-Type": content_type})  # noqa: S310 - http or https
+    with urllib.request.build_opener(_NoRedirect).open(request, timeout=seconds) as response:
         kind = response.headers.get_content_type()
         answer = bytes(response.read(limit + 1))
     if wanted and kind != wanted:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from kubeharden.edges.ports import MAX_THREADS, ApiPort, NodePort, Ports, Told
+from kubeharden.edges.ports import MAX_THREADS, ApiPort, NodePort, OnPage, Ports
 from kubeharden.errors import (
     ClusterError,
     ForwardingError,
@@ -23,13 +23,13 @@ from kubeharden.plan.callers import asked_of_config_maps
 from kubeharden.releases import feature
 
 
-def observe(ports: Ports, told: Told | None = None) -> Facts:
+def observe(ports: Ports, on_page: OnPage | None = None) -> Facts:
     """Read every node and the cluster; nothing is changed.
 
     Raises:
         KubehardenError: a node or the API server cannot be reached.
     """
-    found = replace(ports.cluster.observe(told=told), name=ports.nodes.inventory.cluster)
+    found = replace(ports.cluster.observe(on_page=on_page), name=ports.nodes.inventory.cluster)
     facts = Facts(nodes=observe_nodes(ports.nodes, ports.cluster), cluster=found)
     names, wanted = asked_of_config_maps(facts)
     if not names:
@@ -48,14 +48,14 @@ def observe_nodes(
     """Read nodes, with what their kubelets serve as their configuration, as ``NodePort.observe`` does."""
     looked = nodes.observe(names, services)
     with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(looked)) or 1) as pool:
-        asked = list(pool.map(partial(_asked_itself, nodes, cluster), looked))
-    seen = tuple(_asked_through(cluster, node) for node in asked)
-    for node in seen:
+        from_nodes = list(pool.map(partial(_with_own_answer, nodes, cluster), looked))
+    observed = tuple(_with_api_answer(cluster, node) for node in from_nodes)
+    for node in observed:
         nodes.redactor.withhold(secrets_on(node))
-    return seen
+    return observed
 
 
-def _asked_itself(nodes: NodePort, cluster: ApiPort, node: NodeFacts) -> NodeFacts:
+def _with_own_answer(nodes: NodePort, cluster: ApiPort, node: NodeFacts) -> NodeFacts:
     """Return a node with what its kubelet serves as its configuration at its own port, or with why it does not.
 
     It is asked there where its release has a right for no more than that. The right to ask through the API server is
@@ -69,7 +69,7 @@ def _asked_itself(nodes: NodePort, cluster: ApiPort, node: NodeFacts) -> NodeFac
     return node
 
 
-def _asked_through(cluster: ApiPort, node: NodeFacts) -> NodeFacts:
+def _with_api_answer(cluster: ApiPort, node: NodeFacts) -> NodeFacts:
     """Return a node with what its kubelet serves through the API server, where it did not say it itself."""
     if all(service.configz is not None for service in node.read_through_api):
         return node
@@ -90,8 +90,8 @@ def kubelet_health(nodes: NodePort, cluster: ApiPort, node: NodeFacts) -> str:
             continue
         try:
             stream = nodes.reach(node.name, *own_address(service, port))
-            if said := cluster.kubelet_health_at(stream, service.certificates):
-                return said
+            if answer := cluster.kubelet_health_at(stream, service.certificates):
+                return answer
         except RetryableError:
             raise
         except (ForwardingError, ClusterError):  # a certificate may have been renewed since it was read

@@ -17,8 +17,8 @@ from kubeharden.plan import NodeChange, ObjectChange
 from kubeharden.redaction import Redactor
 
 MAX_THREADS = 32  # how many nodes are worked on at the same time
-# Told after each page: what is read, how many of it there are so far, and how many in all (None: not known yet).
-Told = Callable[[str, int, int | None], None]
+# Called after each page: what is read, how many of it there are so far, and how many in all (None: not known yet).
+OnPage = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class ApiPort(Protocol):
     def version(self) -> str:
         """Return the server's version, such as ``v1.10.0``."""
 
-    def observe(self, kinds: Iterable[str] | None = None, told: Told | None = None) -> ClusterFacts:
+    def observe(self, kinds: Iterable[str] | None = None, on_page: OnPage | None = None) -> ClusterFacts:
         """Return all objects of these kinds; by default of every kind that a plan is made from."""
 
     def may(self, verb: str, kind: str, namespace: str = "", subresource: str = "") -> bool:

@@ -167,8 +167,8 @@ class Client:
         text = self.text(path, method, body, query=query, what=what, again=again, warnings=warnings)
         answer = _mapping(text)
         if answer is None:
-            said = self._redactor.redact(text[:MOST_WORDS])[:200]
-            raise ClusterError(f"{what or path}: the server's answer is not an object in JSON: {said}")
+            answer_text = self._redactor.redact(text[:MOST_WORDS])[:200]
+            raise ClusterError(f"{what or path}: the server's answer is not an object in JSON: {answer_text}")
         return answer
 
     def text(
@@ -203,9 +203,9 @@ class Client:
     def _own_write(self, method: str, path: str, body: Mapping[str, Any], answer: Response, what: str) -> str:
         """Return the object that an earlier write of ours left, where its answer was lost and this one met 409."""
         place = f"{path}/{segment(body['metadata']['name'])}" if method == "POST" else path
-        there = self._send("GET", place, None, [])
-        if there.good and _carries(_mapping(there.text), without_server_parts(body)):
-            return there.text
+        current = self._send("GET", place, None, [])
+        if current.good and _carries(_mapping(current.text), without_server_parts(body)):
+            return current.text
         raise self._refusal(answer, what or path)
 
     def _send(
@@ -245,8 +245,8 @@ class Client:
     def _refusal(self, answer: Response, what: str) -> ClusterError | StaleError:
         if answer.status == 0:
             return RetryableError(f"cannot reach the API server: {answer.text}")
-        said = (_mapping(answer.text) or {}).get("message") or answer.text
-        message = self._redactor.redact(str(said)[:MOST_WORDS].strip())[:500]
+        words = (_mapping(answer.text) or {}).get("message") or answer.text
+        message = self._redactor.redact(str(words)[:MOST_WORDS].strip())[:500]
         match answer.status:
             case 401:
                 return ClusterError(
@@ -303,13 +303,13 @@ def _pauses(count: int) -> list[float]:
     return [FIRST_PAUSE_SECONDS * 2**n * random.uniform(0.8, 1.2) for n in range(count)]  # noqa: S311
 
 
-def _carries(there: Any, sent: Any) -> bool:
+def _carries(current: Any, wanted: Any) -> bool:
     """Return whether all that was sent is there; the server may have added to it."""
-    if isinstance(sent, Mapping) and isinstance(there, Mapping):
-        return all(key in there and _carries(there[key], value) for key, value in sent.items())
-    if isinstance(sent, (list, tuple)) and isinstance(there, list):
-        return len(sent) == len(there) and all(map(_carries, there, sent))
-    return bool(there == sent)
+    if isinstance(wanted, Mapping) and isinstance(current, Mapping):
+        return all(key in current and _carries(current[key], value) for key, value in wanted.items())
+    if isinstance(wanted, (list, tuple)) and isinstance(current, list):
+        return len(wanted) == len(current) and all(map(_carries, current, wanted))
+    return bool(current == wanted)
 
 
 def _reason(error: Exception) -> str:

@@ -59,8 +59,8 @@ class Cluster(Objects):
         """Return the effective configuration that a kubelet serves at its own port, asked with a client certificate."""
         status, text = self._client.ask(stream, CONFIGZ, certificates)
         if status in (UNAUTHORIZED, FORBIDDEN):
-            said = self._redactor.redact(excerpt(text.strip(), 300))
-            raise ClusterError(f"it refuses {CONFIGZ} ({status}): {said}")
+            answer = self._redactor.redact(excerpt(text.strip(), 300))
+            raise ClusterError(f"it refuses {CONFIGZ} ({status}): {answer}")
         content = as_json(text, CONFIGZ, ClusterError) if status == OK else None
         found = content.get("kubeletconfig") if isinstance(content, dict) else None
         if not isinstance(found, dict):

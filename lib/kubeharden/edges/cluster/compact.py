@@ -25,14 +25,14 @@ POD_METADATA = (
 POD_STATUS = ("phase",)
 
 
-class Keeper:
-    """Keeps objects with their equal parts in common. Nobody may write to what it returns."""
+class Compactor:
+    """Makes objects small: equal parts are held once. Nobody may write to what it returns."""
 
     def __init__(self) -> None:
         self._plain: dict[Any, Any] = {}
         self._parts: dict[tuple[Any, ...], Any] = {}
 
-    def keep(self, kind: str, item: dict[str, Any]) -> dict[str, Any]:
+    def compact(self, kind: str, item: dict[str, Any]) -> dict[str, Any]:
         """Return what is to be kept of an object."""
         pruned = _of_pod(item) if kind == "Pod" else without_managed_fields(item)
         return {key: self._within(value) for key, value in pruned.items()}
@@ -51,8 +51,8 @@ class Keeper:
         """
         if isinstance(value, str):
             # The token's volume has a name that ends at random in every single pod: no two of them would be equal.
-            kept = ONE_PROJECTED_NAME if PROJECTED_NAME.fullmatch(value) else value
-            return self._plain.setdefault(value, kept)
+            shared_text = ONE_PROJECTED_NAME if PROJECTED_NAME.fullmatch(value) else value
+            return self._plain.setdefault(value, shared_text)
         if isinstance(value, dict):
             made = {key: self._share(part) for key, part in value.items()}
             return self._parts.setdefault((dict, *made, *map(id, made.values())), made)

@@ -8,8 +8,8 @@ from typing import Any
 
 from kubeharden.edges.clock import SystemClock
 from kubeharden.edges.cluster.client import Client, segment
-from kubeharden.edges.cluster.compact import Keeper
-from kubeharden.edges.ports import Clock, Told, Written
+from kubeharden.edges.cluster.compact import Compactor
+from kubeharden.edges.ports import Clock, OnPage, Written
 from kubeharden.errors import (
     ClusterError,
     ExpiredError,
@@ -28,7 +28,7 @@ from kubeharden.redaction import Redactor, excerpt
 
 PAGE = 500
 MOST_PAGES = 10_000  # five million objects
-Keep = Callable[[dict[str, Any]], dict[str, Any]]
+Shrink = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Objects:
@@ -60,7 +60,7 @@ class Objects:
             raise ClusterError("GET /version: the answer has no gitVersion. Is this an API server?")
         return found
 
-    def observe(self, kinds: Iterable[str] | None = None, told: Told | None = None) -> ClusterFacts:
+    def observe(self, kinds: Iterable[str] | None = None, on_page: OnPage | None = None) -> ClusterFacts:
         """Return all objects of the given kinds, in pages; by default of every kind that a plan is made from.
 
         Of pods, what they are judged by is kept (see ``compact``). Parts that are equal are one part: nobody may write
@@ -68,12 +68,14 @@ class Objects:
         """
         version = self.version()
         objects = {}
-        keeper = Keeper()
+        compactor = Compactor()
         for kind in kinds or (resource.kind for resource in RESOURCES.values() if resource.observed):
             resource = RESOURCES[kind]
             path = self._path(resource)
             if path is not None:
-                objects[resource.plural] = tuple(self._list(path, kind, partial(keeper.keep, kind), told))
+                objects[resource.plural] = tuple(
+                    self._list(path, kind, partial(compactor.compact, kind), on_page)
+                )
         self._redactor.withhold(secrets_in(objects))
         return ClusterFacts(version=version, user=self.user, objects=objects)
 
@@ -236,21 +238,21 @@ class Objects:
         return self._served[base]
 
     def _list(
-        self, path: str, kind: str, keep: Keep = without_managed_fields, told: Told | None = None
+        self, path: str, kind: str, shrink: Shrink = without_managed_fields, on_page: OnPage | None = None
     ) -> list[dict[str, Any]]:
         """Return every object there, in pages; from the beginning again if the pages outlive the server's memory."""
         try:
-            return list(self._pages(path, kind, keep=keep, told=told))
+            return list(self._pages(path, kind, shrink=shrink, on_page=on_page))
         except ExpiredError:
-            return list(self._pages(path, kind, keep=keep, told=told))
+            return list(self._pages(path, kind, shrink=shrink, on_page=on_page))
 
     def _pages(
         self,
         path: str,
         kind: str,
         query: Iterable[tuple[str, str]] = (),
-        keep: Keep = without_managed_fields,
-        told: Told | None = None,
+        shrink: Shrink = without_managed_fields,
+        on_page: OnPage | None = None,
     ) -> Iterator[dict[str, Any]]:
         token, done = "", 0
         tokens: set[str] = set()
@@ -259,17 +261,17 @@ class Objects:
             page = _check_list(self._client.call("GET", path, query=words), kind, path)
             items = page.get("items") or ()
             for item in items:
-                yield {"apiVersion": page.get("apiVersion"), "kind": kind, **keep(item)}
+                yield {"apiVersion": page.get("apiVersion"), "kind": kind, **shrink(item)}
             metadata = page.get("metadata") or {}
             token = metadata.get("continue") or ""
             if token in tokens or len(tokens) > MOST_PAGES:
                 raise ClusterError(f"GET {path}: the list does not end: it goes on after {len(tokens)} pages")
             tokens.add(token)
             done += len(items)
-            if told is not None:
+            if on_page is not None:
                 # The server says from 1.16 on how many remain (1.15: where a gate is on; ListMeta.remainingItemCount).
                 more = metadata.get("remainingItemCount") if token else 0
-                told(RESOURCES[kind].plural, done, None if more is None else done + more)
+                on_page(RESOURCES[kind].plural, done, None if more is None else done + more)
             if not token:
                 return
 

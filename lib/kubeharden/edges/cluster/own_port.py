@@ -50,10 +50,10 @@ def ask(stream: Stream, path: str, context: ssl.SSLContext, certificates: Collec
                 "who answers there shows a certificate that is not in the kubelet's files on its node"
             )
         tls.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n".encode())
-        said = bytearray()
-        while len(said) <= MOST_BYTES and (piece := bytes(tls.recv(_CHUNK))):
-            said += piece
-        received = SimpleNamespace(makefile=lambda _mode: io.BytesIO(said))
+        answer = bytearray()
+        while len(answer) <= MOST_BYTES and (piece := bytes(tls.recv(_CHUNK))):
+            answer += piece
+        received = SimpleNamespace(makefile=lambda _mode: io.BytesIO(answer))
         response = http.client.HTTPResponse(received)  # type: ignore[arg-type] # it needs makefile() alone
         response.begin()
         body = response.read()
@@ -63,7 +63,7 @@ def ask(stream: Stream, path: str, context: ssl.SSLContext, certificates: Collec
     finally:
         patience.cancel()
         stream.close()
-    if len(said) > MOST_BYTES:
+    if len(answer) > MOST_BYTES:
         raise ClusterError(f"the answer there is longer than {MOST_BYTES // 1024**2} MiB")
     return response.status, body.decode("utf-8", errors="replace")
 

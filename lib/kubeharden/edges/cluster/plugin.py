@@ -64,22 +64,24 @@ class Plugin:
             hint = str(self._spec.get("installHint") or "").strip()
             raise self._wrong(f"cannot be run: {error}. {hint[:_MOST_WORDS]}".rstrip()) from None
         except subprocess.TimeoutExpired as error:
-            said = self._words(error.stderr or b"")
+            complaint = self._complaint(error.stderr or b"")
             raise self._wrong(
                 f"did not end within {PLUGIN_SECONDS:g} s and was stopped. Does it wait for somebody to log in? Run it "
-                f"once by hand{said}"
+                f"once by hand{complaint}"
             ) from None
         if done.returncode != 0:
-            raise self._wrong(f"ended with status {done.returncode}{self._words(done.stderr or done.stdout)}")
+            raise self._wrong(
+                f"ended with status {done.returncode}{self._complaint(done.stderr or done.stdout)}"
+            )
         return done.stdout.decode("utf-8", errors="replace")
 
     def _environment(self) -> dict[str, str]:
-        given = {one["name"]: str(one.get("value") or "") for one in self._spec.get("env") or ()}
+        settings = {one["name"]: str(one.get("value") or "") for one in self._spec.get("env") or ()}
         spec: dict[str, Any] = {"interactive": False}
         if self._spec.get("provideClusterInfo"):
             spec["cluster"] = dict(self._choice.cluster)
-        told = {"apiVersion": self._spec.get("apiVersion"), "kind": "ExecCredential", "spec": spec}
-        return {**os.environ, **given, "KUBERNETES_EXEC_INFO": json.dumps(told)}
+        exec_info = {"apiVersion": self._spec.get("apiVersion"), "kind": "ExecCredential", "spec": spec}
+        return {**os.environ, **settings, "KUBERNETES_EXEC_INFO": json.dumps(exec_info)}
 
     def _read(self, text: str) -> Mapping[str, Any]:
         content = as_json(text, f"cannot use {self._source}: what {self._name} printed", ClusterError)
@@ -108,8 +110,8 @@ class Plugin:
     def _name(self) -> str:
         return f"the credential plugin {self._spec.get('command')!r} of the user {self._choice.user_name!r}"
 
-    def _words(self, said: bytes) -> str:
-        words = self._redactor.redact(said.decode("utf-8", errors="replace").strip())[-_MOST_WORDS:]
+    def _complaint(self, output: bytes) -> str:
+        words = self._redactor.redact(output.decode("utf-8", errors="replace").strip())[-_MOST_WORDS:]
         return f". It says: {words}" if words else ", without a word"
 
     def _wrong(self, why: str) -> ClusterError:

@@ -129,8 +129,10 @@ def resolve(
             "a Match exec in it hang?"
         ) from None
     if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip()[-500:]
-        raise NodeError(f"OpenSSH cannot resolve its client configuration for {host} (ssh -G {host}): {said}")
+        complaint = done.stderr.decode(errors="replace").strip()[-500:]
+        raise NodeError(
+            f"OpenSSH cannot resolve its client configuration for {host} (ssh -G {host}): {complaint}"
+        )
     found = target_of(host, done.stdout.decode(errors="surrogateescape"), os.environ)
     return replace(found, known_hosts=known, known_command=()) if known else found
 

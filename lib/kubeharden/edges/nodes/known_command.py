@@ -61,7 +61,7 @@ def ask(command: Sequence[str], name: str, seconds: float) -> tuple[Entry, ...]:
     except (OSError, ValueError) as error:
         raise NodeError(f"{SOURCE} {words[0]} cannot be run: {error}") from None
     if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip()[-500:] or "nothing"
-        raise NodeError(f"{SOURCE} {words[0]} ended with status {done.returncode}. It says: {said}")
+        complaint = done.stderr.decode(errors="replace").strip()[-500:] or "nothing"
+        raise NodeError(f"{SOURCE} {words[0]} ended with status {done.returncode}. It says: {complaint}")
     found = entries_in(done.stdout.decode(errors="replace"), SOURCE)
     return tuple(entry for entry in found if entry.matches(name))

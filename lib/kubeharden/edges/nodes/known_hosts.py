@@ -196,8 +196,8 @@ class HostKeys:
         """Return the certificate that comes with a key, if any, and why it does not count."""
         places = [entry.place for entry in self._everywhere if entry.marker == AUTHORITY]
         if key.public_blob is None:
-            told = f"It shows no certificate, which {AUTHORITY} ({', '.join(places)}) is for"
-            return None, told if places else ""
+            missing = f"It shows no certificate, which {AUTHORITY} ({', '.join(places)}) is for"
+            return None, missing if places else ""
         try:
             found = HostCertificate.parse(key.public_blob.key_blob)
         except ValueError as error:
@@ -254,8 +254,8 @@ def _in_krl(path: str, key: Any) -> str:
         return ""
     if b"REVOKED" in done.stdout:
         return f"is revoked (RevokedHostKeys {path})"
-    said = done.stderr.decode(errors="replace").strip()[-200:]
-    return f"cannot be looked for in RevokedHostKeys ({path}): {said}"
+    complaint = done.stderr.decode(errors="replace").strip()[-200:]
+    return f"cannot be looked for in RevokedHostKeys ({path}): {complaint}"
 
 
 class Verify(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]

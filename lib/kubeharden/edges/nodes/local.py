@@ -59,6 +59,8 @@ class Local:
         except subprocess.TimeoutExpired as error:
             raise NodeError(f"{node.name}: no answer within {seconds:.0f} s") from error
         if done.returncode != 0:
-            said = self._redactor.redact((done.stderr or done.stdout).decode(errors="replace").strip())[-500:]
-            raise NodeError(refusal(node.name, getpass.getuser(), done.returncode, said))
+            complaint = self._redactor.redact((done.stderr or done.stdout).decode(errors="replace").strip())[
+                -500:
+            ]
+            raise NodeError(refusal(node.name, getpass.getuser(), done.returncode, complaint))
         return done.stdout

@@ -229,9 +229,9 @@ def _all(ask: Callable[[Node], A], nodes: list[Node], read: Callable[[Node, A], 
     results: dict[str, T] = {}
     failures: dict[str, NodeError] = {}
     with ThreadPoolExecutor(max_workers=min(MAX_THREADS, len(nodes)) or 1) as pool:
-        asked = {pool.submit(ask, node): node for node in nodes}
-        for future in as_completed(asked):
-            node = asked.pop(future)  # an answer that was read is not kept
+        futures = {pool.submit(ask, node): node for node in nodes}
+        for future in as_completed(futures):
+            node = futures.pop(future)  # an answer that was read is not kept
             try:
                 results[node.name] = read(node, future.result())
             except NodeError as error:

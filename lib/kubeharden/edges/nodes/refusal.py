@@ -50,21 +50,19 @@ _REASONS = (
 )
 
 
-def refusal(node: str, user: str, status: int, said: str, *, of_script: bool = False) -> str:
+def refusal(node: str, user: str, status: int, output: str, *, of_script: bool = False) -> str:
     """Return why a script ended with an error.
 
     Args:
         status: of the script, or of what ran in its place; 0 where that ended well.
-        said: what it complained of, without secrets.
+        output: what it complained of, without secrets.
         of_script: whether the script itself said so.
     """
-    words = said or "without a word"
+    words = output or "without a word"
     if not of_script:
         for pattern, what, way_out in _REASONS:
-            if re.search(pattern, said):
-                return (
-                    f"{node}: {what.format(user=user)}: {said.removesuffix('.')}. {way_out.format(user=user)}"
-                )
+            if re.search(pattern, output):
+                return f"{node}: {what.format(user=user)}: {output.removesuffix('.')}. {way_out.format(user=user)}"
     if not of_script and status == 0:
         return (
             f"{node}: the login of {user} ran something else than it was told to, which ended well and said: {words}. "

@@ -107,16 +107,16 @@ class Session:
         self._send(self._first + f"{request}\n".encode() + payload)
         self._first = b""
         last = f"\n{mark} end\n".encode()
-        said = bytearray()
-        while not said.endswith(last):
+        received = bytearray()
+        while not received.endswith(last):
             data = self._receive(end, seconds)
             if not data:
-                return self._end(bytes(said), end)
-            said += data
-            if len(said) > MOST_BYTES:
+                return self._end(bytes(received), end)
+            received += data
+            if len(received) > MOST_BYTES:
                 self._channel.close()
                 raise OverflowError(f"its answer is longer than {MOST_BYTES // 1024**2} MiB")
-        output, _, rest = bytes(said.removesuffix(last)).rpartition(f"\n{mark} ".encode())
+        output, _, rest = bytes(received.removesuffix(last)).rpartition(f"\n{mark} ".encode())
         status, _, complaints = rest.decode(errors="replace").partition("\n")
         return Answer(int(status) if re.fullmatch(r"[0-9]{1,3}", status) else _NO_STATUS, output, complaints)
 
@@ -127,15 +127,15 @@ class Session:
         """
         if self._password is None:
             return None
-        end, said = time.monotonic() + _SUDO_SECONDS, bytearray()
+        end, received = time.monotonic() + _SUDO_SECONDS, bytearray()
         self._channel.set_combine_stderr(True)
         self._send(f"{self._password}\n".encode())
-        while not said.endswith(b"ready\n"):
+        while not received.endswith(b"ready\n"):
             data = self._receive(end, _SUDO_SECONDS)
             if not data:
-                return self._end(bytes(said), end)
-            said += data
-            if b"try again" in said:
+                return self._end(bytes(received), end)
+            received += data
+            if b"try again" in received:
                 self._channel.close()
                 return Answer(1, b"", "sudo: the password is wrong", is_of_script=False)
         self._channel.set_combine_stderr(False)
@@ -154,7 +154,7 @@ class Session:
             raise TimeoutError(f"no answer within {seconds:.0f} s") from None
         return data
 
-    def _end(self, said: bytes, end: float) -> Answer:
+    def _end(self, received: bytes, end: float) -> Answer:
         """Return why there will be no answer: sudo refused, or there is no shell, or something else ran.
 
         Raises:
@@ -167,7 +167,7 @@ class Session:
         status = self._channel.exit_status
         if status < 0:  # none is known
             raise EOFError("the session ended without an answer")
-        return Answer(status, b"", (said + complaints).decode(errors="replace"), is_of_script=False)
+        return Answer(status, b"", (received + complaints).decode(errors="replace"), is_of_script=False)
 
 
 def scripts() -> bytes:

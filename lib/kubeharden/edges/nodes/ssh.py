@@ -73,8 +73,8 @@ class Ssh:
         with self._lock:
             connections = [*self._connections.values(), *reversed(self._jumps.values())]
             proxies = list(self._proxies)
-            for kept in (self._connections, self._idle, self._jumps, self._proxies):
-                kept.clear()
+            for collection in (self._connections, self._idle, self._jumps, self._proxies):
+                collection.clear()
         for connection in connections:
             connection.close()
         for process in proxies:
@@ -105,9 +105,9 @@ class Ssh:
             raise NodeError(f"{node.name}: the connection broke while it worked: {_short(error)}") from error
         self._keep(node, connection, session)
         if not answer.is_good:
-            words = answer.complaints or answer.output.decode(errors="replace")
-            said = self._redactor.redact(words.strip())[-500:]
-            why = refusal(node.name, connection.user, answer.status, said, of_script=answer.is_of_script)
+            complaints = answer.complaints or answer.output.decode(errors="replace")
+            output = self._redactor.redact(complaints.strip())[-500:]
+            why = refusal(node.name, connection.user, answer.status, output, of_script=answer.is_of_script)
             raise NodeError(why)
         return answer.output
 
@@ -139,8 +139,8 @@ class Ssh:
         sudo: list[str] = []
         if connection.user != "root":
             # In the C locale: a refusal is told by its words.
-            asked = ["-S", "-k", "-p", ""] if self._password else ["-n"]
-            sudo = ["env", "LC_ALL=C", "sudo", *asked, "--"]
+            options = ["-S", "-k", "-p", ""] if self._password else ["-n"]
+            sudo = ["env", "LC_ALL=C", "sudo", *options, "--"]
         seconds = self.inventory.ssh.connect_timeout
         channel = connection.transport.open_session(timeout=seconds)
         return Session(channel, self._scripts, seconds, sudo, self._password if sudo else None)
@@ -289,19 +289,19 @@ class Ssh:
 
     def _proxy(self, command: str) -> socket.socket:
         """Return a socket whose other end is a program."""
-        ours, theirs = socket.socketpair()
+        our_end, their_end = socket.socketpair()
         shell = os.environ.get("SHELL") or "/bin/sh"
-        with theirs:
+        with their_end:
             process = subprocess.Popen(
                 [shell, "-c", f"exec {command}"],
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
+                stdin=their_end.fileno(),
+                stdout=their_end.fileno(),
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
         with self._lock:
             self._proxies.append(process)
-        return ours
+        return our_end
 
 
 class _Transport(paramiko.Transport):  # type: ignore[misc]
@@ -348,11 +348,11 @@ def _login_refused(name: str, target: Target, keys: LoginKeys, connection: Conne
     """Return why a login was refused, with the server's own words."""
     transport = connection.client.get_transport()
     banner = transport.get_banner() if transport is not None else None
-    said = f". It says: {banner.decode(errors='replace').strip()[-500:]}" if banner else ""
+    banner_text = f". It says: {banner.decode(errors='replace').strip()[-500:]}" if banner else ""
     trouble = "".join(f"; {words}" for words in keys.trouble)
     return (
         f"{name}: {target.host} refuses the login as {target.user} ({keys.offered} keys offered{trouble}); check "
-        f"ssh.user and ssh.identity_file in the inventory, and the agent{said}"
+        f"ssh.user and ssh.identity_file in the inventory, and the agent{banner_text}"
     )
 
 

@@ -35,7 +35,7 @@ def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: 
         script: the text of the script, which the node keeps for its units.
     """
     unit = change.unit or change.service
-    kept = node_files(script, unit)
+    scripts = node_files(script, unit)
     settings = {
         "run": run,
         "holder": " ".join(holder.split()),
@@ -49,8 +49,8 @@ def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: 
         "settings": _lines(f"{name} {value}" for name, value in settings.items()),
         "files": _lines(rows),
         "reversed": _lines(reversed(rows)),
-        **{f"node/{path.rpartition('/')[2]}": text for path, text in kept.items()},
-        "installed": _lines(f"{sha256(text)}  {path}" for path, text in kept.items()),
+        **{f"node/{path.rpartition('/')[2]}": text for path, text in scripts.items()},
+        "installed": _lines(f"{sha256(text)}  {path}" for path, text in scripts.items()),
     }
     for number, file in enumerate(change.files, start=1):
         if not file.gone:
