@@ -258,7 +258,8 @@ class StaleError(KubehardenError):
 class LockedError(KubehardenError):
     """Somebody else's run has the cluster, or has taken it over; nothing more is written.
 
-    Causes: another run has the cluster; or a run that was cut off elsewhere still holds its lock.
+    Causes: another run has the cluster, or a change open on a node; or a run that was cut off elsewhere still holds its
+        lock.
 
     Way out: the message says who has it, since when, and how to end that. A lock that is left over is
         taken over by itself after a minute.

@@ -133,6 +133,17 @@ class _Work(BaseOperator):  # type: ignore[misc]
         )
         return found
 
+    def _plan(self, context: Any) -> State:
+        """Run the notebook in mode plan; return what its record says.
+
+        Raises:
+            AirflowException: nothing can be planned now, since another run has a change open: the next try may do it.
+        """
+        found = self._run(context, self._fleet(), "plan")
+        if found.word == NOT_NOW:
+            raise AirflowException(f"{self.cluster}: {found.why}")
+        return found
+
     def _runner_of(self, fleet: Fleet) -> Runner:
         self._runner = Runner(fleet, self.cluster, self.log.info)
         return self._runner
@@ -148,7 +159,7 @@ class Plan(_Work):
 
     def execute(self, context: Any) -> str:
         """Run the notebook in mode plan."""
-        found = self._run(context, self._fleet(), "plan")
+        found = self._plan(context)
         if found.word not in (TO_DO, *WELL):
             raise AirflowFailException(f"{self.cluster}: {found.word}: {found.why}")
         return found.seen.digest if found.seen else ""
@@ -293,7 +304,7 @@ class Check(_Work):
 
     def execute(self, context: Any) -> None:
         """Run the notebook in mode plan."""
-        found = self._run(context, self._fleet(), "plan")
+        found = self._plan(context)
         if found.word not in WELL:
             raise AirflowFailException(
                 f"{self.cluster}: {found.word}: {found.why}; begin a new run of the DAG"

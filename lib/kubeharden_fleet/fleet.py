@@ -217,7 +217,7 @@ def read_fleet(path: Path) -> Fleet:
     try:
         fleet = Fleet.model_validate(raw)
     except ValidationError as error:
-        raise ParameterError(f"fleet: {path} is wrong:\n{mistakes(error)}") from None
+        raise ParameterError(f"fleet: {path} is wrong:\n{mistakes(error, Fleet)}") from None
     fleet = _with_absolute_paths(fleet, path.resolve().parent)
     wrong = [line for cluster in fleet.clusters for line in _wrong_in(fleet, cluster)]
     if wrong := [*wrong, *_same_clusters(fleet)]:

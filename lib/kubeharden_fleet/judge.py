@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ WELL = (DONE, SO_FAR)  # the next wave may begin
 HALTING = (UNSOUND, REFUSED, FAILED, PARTLY)
 # Errors that say nothing of the cluster: another run has it, or the window has closed.
 NO_FAULT = ("LockedError", "WindowError")
+_NEXT_LINE = re.compile(r"(?<=[^\s.:;,])\s*\n")  # behind a line that has no end of its own
 LONGEST_WHY = 300  # characters of what stands in a line of a table
 
 
@@ -85,7 +87,8 @@ def _state_by_plan(record: Mapping[str, Any], older: Iterable[Seen]) -> tuple[st
     if record["result"] != "planned":
         return FAILED, _error(record) or f"the run in mode plan is {record['result']}"
     if refused := record["plan"]["refused"]:
-        return REFUSED, "; ".join(refused)
+        passes = set(refused) <= set(record["plan"].get("not_yet", ()))
+        return NOT_NOW if passes else REFUSED, "; ".join(refused)
     left = record["not_done"]
     if not left:
         return DONE, ""
@@ -132,7 +135,7 @@ def _first(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    line = " ".join(_NEXT_LINE.sub(". ", text.strip()).split())
     return line if len(line) <= LONGEST_WHY else f"{line[:LONGEST_WHY]} …"
 
 

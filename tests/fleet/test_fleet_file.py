@@ -25,7 +25,7 @@ def clusters(**first: Any) -> list[dict[str, Any]]:
     ("changes", "words"),
     [
         ({"notebook": None}, "notebook: is missing"),
-        ({"wavse": []}, "wavse: there is no such key"),
+        ({"wavse": []}, "wavse: there is no such key; did you mean waves?"),
         ({"waves": []}, "waves: List should have at least 1 item"),
         ({"max_failures": "1"}, "max_failures: Input should be a valid integer"),
         ({"max_failures": -1}, "max_failures: Input should be greater than or equal to 0"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ def plan(**changes: Any) -> dict[str, Any]:
         (seen(left=["kubelet on n1"]), TO_DO, "1 to do: kubelet on n1"),
         (seen(left=["a", "b", "c", "d"]), TO_DO, "4 to do: a, b, c and 1 more"),
         (seen(plan=plan(refused=["kubelet on n1: no"]), left=["x"]), REFUSED, "kubelet on n1: no"),
+        # Another run has a change open, which is over by itself; with a reason of its own the plan is refused.
+        (seen(plan=plan(refused=["kubelet on n1: open"], not_yet=["kubelet on n1: open"])), NOT_NOW, "open"),
+        (seen(plan=plan(refused=["a: open", "b: no"], not_yet=["a: open"]), left=["b"]), REFUSED, "b: no"),
         (seen("failed", mode="plan", kind="NodeError"), FAILED, "NodeError: a sentence"),
         (seen("abandoned", mode="plan"), FAILED, "the run in mode plan is abandoned"),
         (seen("done"), APPLIED, ""),
@@ -74,6 +78,15 @@ def test_the_newest_run_says_what_a_cluster_is(newest: Seen | None, word: str, w
     state = state_of(newest)
     assert (state.word, state.seen) == (word, newest)
     assert why in state.why
+
+
+def test_an_error_of_several_lines_is_read_as_sentences() -> None:
+    made = seen("failed", kind="StepError")
+    errors = [{**made.record["errors"][0], "message": "n1: no; nothing was changed\nUntouched:\n  n2\n"}]
+    assert (
+        state_of(replace(made, record={**made.record, "errors": errors})).why
+        == "n1: no; nothing was changed. Untouched: n2"
+    )
 
 
 ANNOUNCED = seen("done", plan=plan(next_run=["Namespace shop", "Namespace web"]))

@@ -107,6 +107,19 @@ def test_units_have_names_for_all_nodes_and_for_one(folder: Path) -> None:
             "control-plane: true",
             r"control-plane: there is no such key; did you mean control_plane",
         ),
+        # Of the keys of the same place one is meant, or the same key in another place: never a key that is wrong, too.
+        ("user: ops", "usr: ops", r"ssh.usr: there is no such key; did you mean user\?"),
+        ("user: ops", "hostt: x", r"ssh.hostt: there is no such key$"),
+        (
+            "host: 10.88.0.11",
+            "user: ops, host: 10.88.0.11",
+            r"nodes.1.user: there is no such key here; there is one of ssh$",
+        ),
+        (
+            "user: ops",
+            "cluster: x",
+            r"ssh.cluster: there is no such key here; there is one of the file itself$",
+        ),
         (
             "host: 10.88.0.11",
             "host: ssh://ops@10.88.0.11",

@@ -63,6 +63,7 @@ def test_steps_as_papermill_passes_them_on_the_command_line(steps: str) -> None:
         ("pause_image", "$(reboot)", "not an image"),
         ("mode", "dry-run", "expected one of apply, plan"),
         ("mode", "", "expected one of apply, plan"),
+        ("inventory", "", "is empty; expected a file like parameters/inventory.example.yaml"),
         ("rehearsal", "article-1.11", "expected one of article-1.10, containerd-1.24"),
         ("steps", ["kubelet", "etcd"], "names the step 'etcd'; expected some of kubelet"),
         ("steps", 3, "type int; expected a list of kubelet"),

@@ -23,7 +23,9 @@ from kubeharden.records.folder import Record, read_run
 from kubeharden.records.front import MOST_ROWS, front_of, not_ready_of
 from kubeharden.records.pages.front_page import front_html
 from kubeharden.records.pages.markup import document, tag
+from kubeharden.records.register import record_of
 from kubeharden.records.summary import build_record
+from kubeharden.show.records_view import run_view
 from record_support import make_key, make_run
 
 
@@ -122,8 +124,11 @@ def test_show_html_goes_to_a_file_and_never_into_a_record(
     printed = capsys.readouterr().out
     assert printed.startswith("<!DOCTYPE html>")
     assert "<h2>The course of the run</h2>" in printed
-    assert "Time line of 1 changes" in printed
+    assert "Time line of 1 change;" in printed
     assert "– (not sealed)" in printed
+    assert "– (not sealed)" in str(run_view(record_of(run))), (
+        "also where nobody is named whose signatures count"
+    )
     assert main([*words, "-o", str(tmp_path / "page.html")]) == 0
     assert (tmp_path / "page.html").read_text() == printed
     assert main([*words, "-o", str(run / "page.html")]) == 2

@@ -82,8 +82,10 @@ def test_a_second_person_signs_off_the_result(
     assert alone.wrong == ()
     assert any("nobody says whether that key counts" in note for note in alone.notes)
     assert "    • result signed off by ? on" in verdict_text(alone)
-    assert dict(seal_rows(alone))["Signed off"].endswith("of which nobody says whether it counts")
-    assert dict(seal_rows(verdict))["Signed off"] == f"✔ {verdict.signed_off}"
+    assert dict(seal_rows({"seal": {}}, alone))["Signed off"].endswith(
+        "of which nobody says whether it counts"
+    )
+    assert dict(seal_rows({"seal": {}}, verdict))["Signed off"] == f"✔ {verdict.signed_off}"
     for counts, shown in ((["--allowed-signers", str(team.path)], "✔"), (["--key", f"{ann}.pub"], "•")):
         assert main(["register", str(run.parent), *counts]) == 0
         assert f"signed off: {shown} by " in (run.parent / "index.html").read_text()
@@ -214,7 +216,7 @@ def test_a_stranger_does_not_sign_off(run: Path, team: Signers, tmp_path: Path) 
     [wrong] = verdict.wrong
     assert "a foreign signature" in wrong
     assert "result signed off" not in verdict_text(verdict)
-    assert dict(seal_rows(verdict))["Signed off"] == "– (by nobody)"
+    assert dict(seal_rows({"seal": {}}, verdict))["Signed off"] == "– (by nobody)"
 
 
 @pytest.mark.parametrize("name", [SIGN_OFF, SIGN_OFF_SIGNATURE])

@@ -363,7 +363,7 @@ def test_a_change_that_is_open_is_waited_for_and_no_longer_than_it_may_last(
     assert 20 <= world.clock.monotonic() - start < 25
     assert events_of(again, "waited")[0]["nodes"] == ["k8s-node1"]
     again.nodes.begin(change, "long-run", 10_000)
-    with pytest.raises(NodeError, match=r"(?s)still open.*run long-run.*transaction.sh undo RUN"):
+    with pytest.raises(LockedError, match=r"(?s)still open.*run long-run.*transaction.sh undo long-run"):
         begin(confirm_timeout=10)
 
 

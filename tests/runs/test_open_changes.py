@@ -12,13 +12,13 @@ from facts_fixtures import PLANS, read_facts
 from fakes import World
 from fleet_support import fleet
 from kubeharden import runbook
-from kubeharden.errors import MigrationRefusedError, NodeError
+from kubeharden.errors import LockedError, MigrationRefusedError
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan.decide import make_plan
 from kubeharden.podsecurity.policies import read_policies
 from kubeharden.records.folder import read_run
 from kubeharden.records.summary import build_record, check_form
-from kubeharden_fleet.judge import REFUSED, Seen, judge_wave, state_of
+from kubeharden_fleet.judge import NOT_NOW, Seen, judge_wave, state_of
 from rolling import events_of
 from support import ROOT
 
@@ -64,8 +64,10 @@ def leave_open(world: World, seconds: float) -> None:
 
 
 def test_a_plan_waits_until_nodes_have_put_back_what_was_left_open(
-    world: World, look: Start, capsys: pytest.CaptureFixture[str]
+    world: World, look: Start, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("kubeharden.runs.run.tell_terminal", told.append)
     before = look(mode="plan")
     before.plan()
     leave_open(world, 20)
@@ -77,11 +79,15 @@ def test_a_plan_waits_until_nodes_have_put_back_what_was_left_open(
     run.plan()
     assert run.current_plan.refused == ()
     assert run.current_plan.digest == before.current_plan.digest
+    run.finish()
+    assert told[-1].startswith("kubeharden: planned: 2 restarts, 4 files on 2 nodes; plan ")
 
 
 def test_what_stays_open_is_said_in_the_plan_which_nobody_takes_for_nothing_to_do(
-    world: World, look: Start, tmp_path: Path
+    world: World, look: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("kubeharden.runs.run.tell_terminal", told.append)
     leave_open(world, LONG)
     master = look(mode="apply", nodes=["k8s-master"])
     master.plan()
@@ -95,6 +101,7 @@ def test_what_stays_open_is_said_in_the_plan_which_nobody_takes_for_nothing_to_d
     run.apply("kubelet")
     run.prove()
     assert "would be refused" in str(run.finish())
+    assert told[-1].startswith("kubeharden: planned: REFUSED, 1 reason; plan ")
     record = build_record(read_run(run.record.folder))
     check_form(record)
     assert record["result"] == "planned"
@@ -105,13 +112,14 @@ def test_what_stays_open_is_said_in_the_plan_which_nobody_takes_for_nothing_to_d
     for part in ("run dead-run (a test)", "the node puts it back at 2026-03-01T14:46:", "undo dead-run"):
         assert part in words
     state = state_of(Seen(run.record.run, record))
-    assert state.word == REFUSED
+    assert record["plan"]["not_yet"] == [words]
+    assert state.word == NOT_NOW, "it is over by itself: tried again, it may be planned"
     assert not judge_wave(fleet(tmp_path), "canary", {"a": state}).good
 
 
 def test_a_run_that_is_to_change_something_ends_there(world: World, look: Start) -> None:
     leave_open(world, LONG)
-    with pytest.raises(NodeError, match=r"(?s)still open.*run dead-run.*transaction.sh undo RUN"):
+    with pytest.raises(LockedError, match=r"(?s)still open.*run dead-run.*transaction.sh undo dead-run"):
         look(mode="apply")
 
 

@@ -52,7 +52,7 @@ def test_the_verdict_on_a_plan_comes_last() -> None:
     good = Plan(("kubelet",), (RESTART,))
     assert str(plan_view(good)).endswith("✔ 1 restart on 1 node, in the order of the table above.")
     part = Plan(("kubelet",), (RESTART,), refused=(Remark("kubelet on n2", "why", "kubelet"),))
-    assert "1 service left as it is, see above; 1 restart on 1 node" in str(plan_view(part)).splitlines()[-1]
+    assert "1 service left as it is; 1 restart on 1 node" in str(plan_view(part)).splitlines()[-1]
     assert "Digest of this plan" in str(plan_view(Plan(("kubelet",)))).splitlines()[-1]
 
 

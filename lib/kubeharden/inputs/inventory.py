@@ -180,10 +180,6 @@ def _is_host(text: str) -> bool:
     return True
 
 
-def _all_keys() -> list[str]:
-    return [*Inventory.model_fields, *Node.model_fields, *Ssh.model_fields]
-
-
 class Inventory(_Strict):
     """A cluster: its nodes, and the kubeconfig to talk to its API server with.
 
@@ -246,9 +242,7 @@ def read_inventory(path: Path) -> Inventory:
     try:
         inventory = Inventory.model_validate(raw)
     except ValidationError as error:
-        raise ParameterError(
-            f"inventory: {path} is wrong:\n{mistakes(error, _all_keys(), EXPECTED)}"
-        ) from None
+        raise ParameterError(f"inventory: {path} is wrong:\n{mistakes(error, Inventory, EXPECTED)}") from None
     return _with_absolute_paths(inventory, path.resolve().parent)
 
 

@@ -207,6 +207,11 @@ def _check_digest(text: str) -> None:
         raise ValueError("is not the digest of a plan; expected the 64 digits that a run in mode plan shows")
 
 
+def _check_inventory(text: str) -> None:
+    if not text:
+        raise ValueError("is empty; expected a file like parameters/inventory.example.yaml (or 'rehearsal')")
+
+
 def _check_record(text: str) -> None:
     if not text:
         raise ValueError(
@@ -234,6 +239,7 @@ Digest = Annotated[Text, _check_with(_check_digest)]
 ChangeKind = Annotated[Text, _check_with(lambda text: _check_one_of(text, CHANGE_KINDS))]
 PlannedWindow = Annotated[Text, _check_with(Window.parse)]
 PathText = Annotated[Text, _check_with(_check_path)]
+InventoryText = Annotated[PathText, _check_with(_check_inventory, empty=False)]
 ProfileText = Annotated[Text, _check_with(_check_profile, empty=False)]
 RecordFolder = Annotated[PathText, _check_with(_check_record, empty=False)]
 RehearsalName = Annotated[Text, AfterValidator(_check_rehearsal)]

@@ -29,6 +29,7 @@ from kubeharden.inputs.parameter_types import (
     Digest,
     Domain,
     Image,
+    InventoryText,
     Ip,
     Mode,
     NodeNames,
@@ -58,7 +59,7 @@ class RunParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    inventory: PathText = "rehearsal"
+    inventory: InventoryText = "rehearsal"
     rehearsal: RehearsalName = "article-1.10"
     rehearsal_dir: PathText = ""
     change_id: ChangeId = ""

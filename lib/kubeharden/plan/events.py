@@ -17,7 +17,7 @@ from kubeharden.plan.event import OPTIONAL, UNWRITTEN, Event
 from kubeharden.plan.forms import fits
 from kubeharden.plan.model import NodeChange, ObjectChange, Plan, Remark
 from kubeharden.plan.proof import Proof
-from kubeharden.plan.unconfirmed import refusals
+from kubeharden.plan.unconfirmed import refusals, refused_for_now
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class Observed(Event, action="observed"):
         components: the versions by node and component.
         unlisted: the nodes of the API that the inventory leaves out.
         unconfirmed: the changes that were open meanwhile, in words.
+        not_yet: those of them that are over by themselves.
     """
 
     nodes: Sequence[str] = ()
@@ -88,6 +89,7 @@ class Observed(Event, action="observed"):
     api_server: str = ""
     unlisted: Sequence[str] = field(default=(), metadata=OPTIONAL)
     unconfirmed: Sequence[str] = field(default=(), metadata=OPTIONAL)
+    not_yet: Sequence[str] = field(default=(), metadata=OPTIONAL)
 
     @classmethod
     def of(cls, facts: Facts) -> Observed:
@@ -99,6 +101,7 @@ class Observed(Event, action="observed"):
             api_server=facts.cluster.version,
             unlisted=facts.unlisted,
             unconfirmed=tuple(map(str, refusals(facts))),
+            not_yet=tuple(map(str, refused_for_now(facts))),
         )
 
 

@@ -127,11 +127,12 @@ class Timeline:
         drawn += _axis(longest, scale, y)
         drawn += _legend(y + 34)
         width, height = _LABEL + _WIDTH + _END, y + 44
+        changes = "1 change" if len(self.bars) == 1 else f"{len(self.bars)} changes"
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {width} {height}" width="{width}" '
             'style="max-width:100%;height:auto;background:none;font:12px system-ui,sans-serif;'
             'print-color-adjust:exact;-webkit-print-color-adjust:exact">'
-            f"<title>Time line of {len(self.bars)} changes; the table has the same numbers</title>"
+            f"<title>Time line of {changes}; the table has the same numbers</title>"
             f"{''.join(drawn)}</svg>"
         )
 

@@ -1,8 +1,8 @@
-"""Changes that are open while a plan is made: what was seen there may not last, so no plan is made of it. Pure."""
+"""Changes that are open: their words, and why no plan is made of what was seen meanwhile. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from kubeharden.facts import Facts, OpenChange
 from kubeharden.plan.model import Remark, subject_of
@@ -12,8 +12,17 @@ STUCK = "stuck"  # the state of transaction.sh
 
 def refusals(facts: Facts) -> Iterator[Remark]:
     """Yield each change that was open while nodes were read: which run began it, until when it lasts, what to do."""
-    for change in facts.open_changes:
-        yield Remark(subject_of(change.service, change.node), open_words(change))
+    return map(_refusal, facts.open_changes)
+
+
+def refused_for_now(facts: Facts) -> Iterator[Remark]:
+    """Yield those of ``refusals`` that are over by themselves: the node puts them back, or their run confirms them."""
+    return (_refusal(change) for change in facts.open_changes if change.state != STUCK)
+
+
+def open_lines(changes: Iterable[OpenChange]) -> str:
+    """Return open changes in words, a line each."""
+    return "\n".join(f"  {subject_of(c.service, c.node)}: {open_words(c)}" for c in changes)
 
 
 def open_words(change: OpenChange) -> str:
@@ -21,12 +30,14 @@ def open_words(change: OpenChange) -> str:
     undo = f"sudo sh /var/lib/kubeharden/transaction.sh undo {change.run}"
     begun = f"run {change.run} ({change.holder}) began a change of it at {change.since}"
     if change.state == STUCK:
-        return (
-            f"{begun}, and not every file of it could be put back. Mend that, then, on the node: {undo}. Then look and "
-            "plan again"
-        )
+        return f"{begun}, and not every file of it could be put back. Mend that, then, on the node: {undo}"
     by_itself = f"at {change.until} or soon after" if change.until else "by itself"
     return (
-        f"{begun}, which nobody has confirmed ({change.state}): what was seen there may not last. Unless that run "
-        f"confirms it, the node puts it back {by_itself}; at once with: {undo}. Look and plan again once it is over"
+        f"{begun}, which nobody has confirmed ({change.state}). Unless that run confirms it, the node puts it back "
+        f"{by_itself}; at once with: {undo}"
     )
+
+
+def _refusal(change: OpenChange) -> Remark:
+    after = "What was seen there may not last: look and plan again once it is over"
+    return Remark(subject_of(change.service, change.node), f"{open_words(change)}. {after}")

@@ -81,7 +81,7 @@ class Policy(_Strict):
         try:
             PolicySpec.model_validate(spec)
         except ValidationError as error:
-            raise ValueError("; ".join(mistakes(error).split("\n")).replace("  ", "")) from None
+            raise ValueError("; ".join(mistakes(error, PolicySpec).split("\n")).replace("  ", "")) from None
         return spec
 
     @field_validator("annotations")
@@ -138,7 +138,7 @@ def read_policies(path: Path) -> PolicySet:
     try:
         return PolicySet.model_validate(raw)
     except ValidationError as error:
-        raise ParameterError(f"policies: {path} is wrong:\n{mistakes(error)}") from None
+        raise ParameterError(f"policies: {path} is wrong:\n{mistakes(error, PolicySet)}") from None
 
 
 def policy_objects(policies: PolicySet, static_pods: Collection[str] = ()) -> list[dict[str, Any]]:

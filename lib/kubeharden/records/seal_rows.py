@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from kubeharden.records.reader import one_line
 from kubeharden.records.verify import Verdict
+
+NOT_SEALED = "– (not sealed)"
 
 
 def when_sealed(time: str, number: int, key: str, authority: str) -> list[tuple[str, str]]:
@@ -17,9 +22,9 @@ def when_sealed(time: str, number: int, key: str, authority: str) -> list[tuple[
     ]
 
 
-def seal_rows(verdict: Verdict | None) -> list[tuple[str, str]]:
+def seal_rows(record: Mapping[str, Any], verdict: Verdict | None) -> list[tuple[str, str]]:
     """Return what vouches for a record, as verification found it; None where it was not verified."""
-    rows = [("Seal", _seal_words(verdict))]
+    rows = [("Seal", _seal_words(verdict) if "seal" in record else NOT_SEALED)]
     if verdict is None or not verdict.sealed:
         return rows
     return [*rows, time_row(verdict), ("Signed off", sign_off_words(verdict))]
@@ -52,7 +57,7 @@ def _seal_words(verdict: Verdict | None) -> str:
     if verdict is None:
         return "not verified: nobody says whose signatures count"
     if not verdict.sealed:
-        return "– (not sealed)"
+        return NOT_SEALED
     if not verdict.good:
         return "✘ WRONG, see below"
     return f"✔ as sealed on {verdict.sealed}, by {verdict.signer} ({verdict.key})"

@@ -80,6 +80,7 @@ def build_record(past: PastRun) -> dict[str, Any]:
         "plan": {
             "digest": plan.digest,
             "refused": list(plan.refused),
+            "not_yet": [text for text in plan.refused if text in observed.not_yet],
             "remarks": list(plan.remarks),
             "breaking": list(plan.breaking),
             "next_run": list(plan.next_run),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from kubeharden.edges.ports import Clock, NodePort
 from kubeharden.facts import OpenChange
+from kubeharden.plan.unconfirmed import open_lines
 from kubeharden.rollout.drain import Drain
 
 POLL_SECONDS = 1.0
@@ -22,13 +23,6 @@ def open_changes(nodes: NodePort) -> tuple[OpenChange, ...]:
         for node, transactions in nodes.state().items()
         for found in transactions
         if found.open
-    )
-
-
-def open_lines(changes: Iterable[OpenChange]) -> str:
-    """Return open changes in words, a line each."""
-    return "\n".join(
-        f"  {c.node}: {c.service}, {c.state}, begun at {c.since} by {c.holder} (run {c.run})" for c in changes
     )
 
 

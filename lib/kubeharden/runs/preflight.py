@@ -45,7 +45,10 @@ def preflight(kind: AnyKind, inventory: Inventory, nodes: NodePort, cluster: Api
         Check(f"SSH to {names}", "host keys known, logged in"),
         *_client_configuration(inventory),
         Check(f"sudo on {names}", "becomes root"),
-        *(Check(change.node, f"a change is open: {open_words(change)}", good=False) for change in changes),
+        *(
+            Check(f"{change.service} on {change.node}", f"is open: {open_words(change)}", good=False)
+            for change in changes
+        ),
         Check("API server", f"{version}, answers"),
         Check(
             f"API user {cluster.user or '(unnamed)'}",

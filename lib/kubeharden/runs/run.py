@@ -12,6 +12,7 @@ from kubeharden.edges.ports import Ports
 from kubeharden.errors import (
     ClusterError,
     KubehardenError,
+    LockedError,
     NodeError,
     ProofError,
     StoppedError,
@@ -44,7 +45,6 @@ from kubeharden.records.summary import result_of
 from kubeharden.rollout.interrupts import Stop
 from kubeharden.rollout.leftovers import (
     open_changes,
-    open_lines,
     uncordon_left_overs,
     wait_for_open_changes,
 )
@@ -312,7 +312,10 @@ class Run:
             note_end(self.rehearsal.directory)
         self.close()
         past = read_run(self.record.folder)
-        self.tell_end(result_of(past))
+        planned = (
+            self._last_plan and self.kind.mode == "plan" and f": {views.verdict_words(self.current_plan)}"
+        )
+        self.tell_end(f"{result_of(past)}{planned or ''}")
         if (course := Timeline.of(past.events)).bars:
             view.add(Course("The course of this run", course))
         return view.add(record_message(self.record.folder, self.notebook.path))
@@ -365,17 +368,18 @@ class Run:
         """Wait for what a run left open on nodes; return what is not over then.
 
         Raises:
-            NodeError: a node cannot be reached; or, in ``apply`` mode, something is not over.
+            NodeError: a node cannot be reached; or, in ``apply`` mode, a change could not be put back.
+            LockedError: in ``apply`` mode, a change is not over.
         """
         seconds = self.rollout.pace.confirm_timeout + OVER_SECONDS
         found, left = wait_for_open_changes(self.nodes, self.ports.clock, seconds, self.say)
         if found:
             self.emit(Waited(sorted({change.node for change in found} - {change.node for change in left})))
         if left and self.kind.mode == "apply":
-            raise NodeError(
-                f"a change that another run began is still open:\n{open_lines(left)}\nIs that run still going on? If "
-                "not, put its change back on the node, and run again: sudo sh "
-                "/var/lib/kubeharden/transaction.sh undo RUN"
+            raises = NodeError if any(change.state == unconfirmed.STUCK for change in left) else LockedError
+            raise raises(
+                f"a change that another run began is still open:\n{unconfirmed.open_lines(left)}\nRun again once it is "
+                "over"
             )
         return left
 

@@ -49,7 +49,8 @@ def run_view(
 ) -> View:
     """Show one run: its first page, its course over time where that is given, and then all of it."""
     front = front_of(record)
-    view = View([Table(front.run, ("", ""), [("Result", front.headline), *front.rows, *seal_rows(verdict)])])
+    told = [("Result", front.headline), *front.rows, *seal_rows(record, verdict)]
+    view = View([Table(front.run, ("", ""), told)])
     if front.grid:
         rows = [
             (row.name, *row.cells(), "" if row.not_ready is None else f"{row.not_ready:.1f} s")

@@ -41,7 +41,7 @@ def run_page(folder: Path, verdict: Verdict | None, more: View, redactor: Redact
     """
     record = record_of(folder)
     course = Timeline.of(read_journal(folder / JOURNAL).events).rename(redactor.redact)
-    front = front_html(front_of(redactor.redact_data(record)), seal_rows(verdict), course)
+    front = front_html(front_of(redactor.redact_data(record)), seal_rows(record, verdict), course)
     details = names_on_lines(details_view(record, verdict).add(*more.blocks))
     return document(record["run"], front, _html(details, redactor))
 

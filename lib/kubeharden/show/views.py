@@ -92,11 +92,17 @@ def plan_view(plan: Plan) -> View:
 def _verdict(plan: Plan) -> Message:
     """Say in a line whether the plan would be carried out, and how much that is."""
     if plan.stopping:
-        reasons = count_words(len(plan.stopping), "reason")
-        return Message(f"REFUSED, {reasons}: nothing is carried out. What is red above says why.", BAD)
-    left = count_words(len(plan.left_out), "service") + " left as it is, see above; "
-    words = f"{amount_words(plan) or 'nothing to do'}, in the order of the table above"
-    return Message(f"{left if plan.left_out else ''}{words}.", BAD if plan.left_out else GOOD)
+        return Message(f"{verdict_words(plan)}: nothing is carried out. What is red above says why.", BAD)
+    words = f"{verdict_words(plan)}, in the order of the table above"
+    return Message(f"{words}.", BAD if plan.left_out else GOOD)
+
+
+def verdict_words(plan: Plan) -> str:
+    """Return whether a plan is carried out, and how much it is: ``REFUSED, 1 reason``, or ``4 files on 1 node``."""
+    if plan.stopping:
+        return f"REFUSED, {count_words(len(plan.stopping), 'reason')}"
+    left = f"{count_words(len(plan.left_out), 'service')} left as it is; " if plan.left_out else ""
+    return f"{left}{amount_words(plan) or 'nothing to do'}"
 
 
 def left_as_it_is(refused: Remark) -> str:
