@@ -24,13 +24,14 @@ from kubeharden.rollout.rollout import Pace, Rollout
 class Hands:
     """What a run has: facts, nodes, the cluster, a record."""
 
-    def __init__(self, folder: Path, settle: float, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, settle: float, confirm_timeout: float) -> None:
         self.inventory = read_inventory(INVENTORY).model_copy(update={"settle_seconds": settle})
         self.nodes = stack.enter_context(Nodes(self.inventory))
         self.cluster = Cluster(self.inventory.kubeconfig)
         self.ports = Ports(self.nodes, self.cluster, SystemClock())
         stack.callback(self.cluster.close)
         self._folder, self._stack = folder, stack
+        self._pace = Pace(confirm_timeout=confirm_timeout, settle=settle)
         self.facts: Facts = observe(self.ports)
 
     def edited(self, node: Node, service: str, edit: Callable[[str], str]) -> NodeChange:
@@ -77,8 +78,7 @@ class Hands:
             stack.callback(record.close)
             lock.acquire()
             stack.callback(lock.release)
-            pace = Pace(settle=self.inventory.settle_seconds)
-            rollout = Rollout(self.ports, record, lock, pace)
+            rollout = Rollout(self.ports, record, lock, self._pace)
             rollout.apply(Plan((change.step,), (change,)), self.facts)
 
 
@@ -86,4 +86,4 @@ class Hands:
 def hands(folder: Path) -> Iterator[Callable[..., Hands]]:
     """Make hands, of which everything is closed in the end."""
     with ExitStack() as stack:
-        yield lambda settle=3: Hands(folder, settle, stack)
+        yield lambda settle=3, confirm_timeout=120: Hands(folder, stack, settle, confirm_timeout)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from changes import Hands, hands
-from cluster import kubectl
+from cluster import forget_leaders, kubectl
 from machines import ssh
 from places import MASTER, Node, existing
 from poison import poisoned
@@ -62,7 +62,7 @@ def test_a_kubelet_that_runs_and_whose_node_is_not_ready(worker: Node, at: Calla
         '-keyout /dev/null -out wrong-ca.crt 2>/dev/null && sed "s#certificate-authority-data:.*#'
         "certificate-authority: /etc/kubernetes/wrong-ca.crt#\" kubelet.kubeconfig >wrong.kubeconfig'",
     )
-    hand = at()
+    hand = at(confirm_timeout=30)
 
     def misled(unit: str) -> str:
         return unit.replace("kubernetes/kubelet.kubeconfig", "kubernetes/wrong.kubeconfig")
@@ -131,13 +131,19 @@ def test_who_lost_a_lease_is_told_from_who_was_killed(fresh_lab: None) -> None:
         wait(
             "the API server", lambda: "" if kubectl("get", "--raw", "/readyz", check=False) == "ok" else "no"
         )
+        forget_leaders()
         came_back = datetime.now(UTC)
         wait("the leaders", lambda: leaders_missing(came_back), seconds=90)
         wait("every service", lambda: services_missing(before), seconds=60)
         return before, look()
 
     leaders = {(MASTER, name) for name in LEADERS}
-    before, after = restarts("systemctl stop kube-apiserver", "sleep 20", "systemctl start kube-apiserver")
+    before, after = restarts(
+        "systemctl kill -s KILL kube-apiserver",  # it waits a minute for its watches where it may
+        "systemctl stop kube-apiserver",
+        "sleep 15",
+        "systemctl start kube-apiserver",
+    )
     assert restarted(before, after) == leaders | {(MASTER, "kube-apiserver")}
     assert unexplained(before, after, leaders) == {}
     assert set(unexplained(before, after, {(MASTER, "kube-apiserver")})) == {(MASTER, "kube-apiserver")}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from cluster import get, kubectl
 from machines import ssh
 from places import LAB_RELEASE, PKI, Node, existing
-from steps import run
+from steps import in_parallel, run
 
 from last_words import LEADERS, end_of, lost_its_lease, processes_since
 
@@ -22,12 +23,11 @@ LIVING = {"events", "leases", "nodes", "componentstatuses", "endpoints", "endpoi
 
 SERVICE_SCRIPT = """
 for name in kubelet kube-proxy kube-scheduler kube-apiserver kube-controller-manager etcd docker containerd; do
-  [ "$(systemctl show -p LoadState --value $name)" = loaded ] || continue
-  pid=$(systemctl show -p MainPID --value $name)
-  echo "service $name $pid $(awk '{ print $22 }' /proc/$pid/stat) $(systemctl show -p NRestarts --value $name)"
-  id=$(systemctl show -p InvocationID --value $name)
-  echo "invocation $name $id"
-  sudo journalctl -q --no-pager -o cat _SYSTEMD_INVOCATION_ID=$id |
+  eval "$(systemctl show -p LoadState -p MainPID -p NRestarts -p InvocationID $name)"
+  [ "$LoadState" = loaded ] || continue
+  echo "service $name $MainPID $(awk '{ print $22 }' /proc/$MainPID/stat) $NRestarts"
+  echo "invocation $name $InvocationID"
+  sudo journalctl -q --no-pager -o cat _SYSTEMD_INVOCATION_ID=$InvocationID |
     grep -E 'has been deprecated|are deprecated' | sed "s/^/warning $name /"
 done
 """
@@ -65,16 +65,22 @@ class Truth:
 
 def look() -> Truth:
     truth = Truth()
-    for node in existing():
-        _services(node, truth)
-        raw = json.loads(kubectl("get", "--raw", f"/api/v1/nodes/{node.name}/proxy/configz"))
-        truth.configz[node.name, "kubelet"] = flat(raw["kubeletconfig"])
-        for line in ssh(node, FILES_SCRIPT).splitlines():
-            digest, _, path = line.partition("  ")
-            truth.files[node.name, path] = digest
-    truth.versions = versions()
-    truth.containers = containers()
+
+    def look_at_objects() -> None:
+        truth.versions = versions()
+        truth.containers = containers()
+
+    in_parallel([look_at_objects, *(partial(_look_at, node, truth) for node in existing())])
     return truth
+
+
+def _look_at(node: Node, truth: Truth) -> None:
+    _services(node, truth)
+    raw = json.loads(kubectl("get", "--raw", f"/api/v1/nodes/{node.name}/proxy/configz"))
+    truth.configz[node.name, "kubelet"] = flat(raw["kubeletconfig"])
+    for line in ssh(node, FILES_SCRIPT).splitlines():
+        digest, _, path = line.partition("  ")
+        truth.files[node.name, path] = digest
 
 
 def _services(node: Node, truth: Truth) -> None:
@@ -107,8 +113,7 @@ def as_admin(url: str) -> str:
 def services_missing(before: Truth) -> str:
     """Which services of an earlier look do not run now, or do not serve their configuration."""
     now = Truth()
-    for node in existing():
-        _services(node, now)
+    in_parallel([partial(_services, node, now) for node in existing()])
     ran = {
         key for key, start in before.starts.items() if start.split()[0] != "0"
     }  # a worker has an idle etcd, too
