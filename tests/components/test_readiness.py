@@ -6,7 +6,7 @@ import pytest
 
 from kubeharden import Effect, KubehardenError, ParameterError, UnknownReleaseError, migrate, readiness
 from kubeharden.components import Finding
-from kubeharden.releases import LAST, Release
+from kubeharden.releases import LAST, Release, feature_gates
 
 SCHEDULER = "kubescheduler.config.k8s.io"
 KIND = {"kind": "KubeSchedulerConfiguration"}
@@ -390,3 +390,86 @@ def test_a_lock_that_goes_is_named(lock: str, gone: str) -> None:
             assert ("STOPS", setting) not in [row[1:] for row in named(alone)]
         both = readiness(component, "1.22", "1.28", [component, "--leader-elect=T", flag])
         assert (("STOPS", setting) in [row[1:] for row in named(both)]) is bool(gone)
+
+
+@pytest.mark.parametrize(
+    ("component", "release", "words", "setting"),
+    [
+        ("kube-apiserver", "1.17", ["--runtime-config=api/all"], "--runtime-config: api/all"),
+        ("kube-apiserver", "1.20", ["--runtime-config", "settings.k8s.io/v1alpha1=true"],
+         "--runtime-config: settings.k8s.io/v1alpha1"),
+        ("kube-apiserver", "1.21", ["--runtime-config=api/all=true,batch/v2alpha1=false"],
+         "--runtime-config: batch/v2alpha1"),
+        ("kube-apiserver", "1.21", ["--runtime-config=batch/v2alpha1/cronjobs=true", "--runtime-config=api/all=true"],
+         "--runtime-config: batch/v2alpha1"),
+        ("kube-apiserver", "1.36", ["--runtime-config=autoscaling/v2beta2=true"],
+         "--runtime-config: autoscaling/v2beta2"),
+        ("kube-apiserver", "1.24", ["--audit-log-path=-", "--audit-log-version=audit.k8s.io/v1beta1"],
+         "--audit-log-version"),
+        ("kube-apiserver", "1.31", ["--cors-allowed-origins=//a$,.*"], "--cors-allowed-origins"),
+        ("kube-controller-manager", "1.32", ["--cidr-allocator-type=CloudAllocator"], "--cidr-allocator-type"),
+        ("kube-controller-manager", "1.37", ["--controllers=*,-route,bootstrapsigner"], "--controllers: route"),
+    ],
+)  # fmt: skip
+def test_an_item_of_a_list_that_is_gone_is_named_in_its_release(
+    component: str, release: str, words: list[str], setting: str
+) -> None:
+    """Held against kube-apiserver and kube-controller-manager, 1.20.2 to 1.37.2."""
+    before = str(Release.parse(release).previous)
+    found = readiness(component, before, release, [component, *words])
+    assert [f.setting for f in found if f.effect is Effect.STOPS and f.setting[:9] == setting[:9]] == [
+        setting
+    ]
+    assert not readiness(component, before, before, [component, *words])
+
+
+@pytest.mark.parametrize(
+    ("component", "words"),
+    [
+        ("kube-apiserver", ["--runtime-config=api/all=true,batch/v1beta1=true,extensions/v1beta1=true,batch/v2=true"]),
+        ("kube-apiserver", ["--audit-log-version=audit.k8s.io/v1beta1"]),  # nothing is written
+        ("kube-apiserver", ["--cors-allowed-origins=^https://a$,//b(:|$)"]),
+        ("kube-controller-manager", ["--controllers=*,-nodeipam,-serviceaccount,-service-cidr-controller"]),
+    ],
+)  # fmt: skip
+def test_items_that_are_still_there_are_not_named(component: str, words: list[str]) -> None:
+    found = readiness(component, "1.20", "1.37", [component, *words])
+    names = {word.partition("=")[0] for word in words}
+    assert not [f for f in found if f.effect is Effect.STOPS and f.setting.partition(":")[0] in names]
+
+
+@pytest.mark.parametrize(
+    ("release", "gates", "named_gate"),
+    [
+        ("1.35", {"GracefulNodeShutdown": False}, "GracefulNodeShutdown"),
+        ("1.36", {"GangScheduling": True}, "GangScheduling"),
+        ("1.37", {"AllAlpha": True}, "AllAlpha"),
+        ("1.37", {"PodLevelResources": False, "InPlacePodLevelResourcesVerticalScaling": True}, "PodLevelResources"),
+        ("1.34", {"GracefulNodeShutdown": False}, ""),
+        ("1.36", {"GangScheduling": True, "GenericWorkload": True}, ""),
+        ("1.36", {"GracefulNodeShutdown": False, "GracefulNodeShutdownBasedOnPodPriority": False,
+                  "WindowsGracefulNodeShutdown": False}, ""),
+        ("1.36", {"AllBeta": False}, ""),
+    ],
+)  # fmt: skip
+def test_a_gate_that_depends_on_one_that_is_off_stops_a_component(
+    release: str, gates: dict[str, bool], named_gate: str
+) -> None:
+    """Held against kube-proxy 1.36.3 and 1.37.2, with each gate by itself."""
+    config = {
+        "kind": "KubeletConfiguration",
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "featureGates": gates,
+    }
+    before = str(Release.parse(release).previous)
+    found = readiness("kubelet", before, release, ["kubelet", "--config=/c"], config, cgroup="v2")
+    stops = [f.setting for f in found if f.effect is Effect.STOPS]
+    assert stops == ([f"featureGates.{named_gate}"] if named_gate else [])
+
+
+def test_each_gate_of_the_dependencies_is_in_the_table_of_its_releases() -> None:
+    for release in ("1.35", "1.36", "1.37"):
+        known = feature_gates(Release.parse(release))
+        needed = {need for gate in known.values() for need in gate.needs}
+        assert needed
+        assert needed <= known.keys(), release

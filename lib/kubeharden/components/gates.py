@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kubeharden.components.values import parse_text
-from kubeharden.releases import SWITCHES, Release, feature_gates, gate_gone
+from kubeharden.releases import SWITCHES, Gate, Release, feature_gates, gate_gone
 
 FLAG = "--feature-gates"
 
@@ -55,7 +55,7 @@ class GateVerdict:
 def judge_gates(gates: Mapping[str, bool], release: Release) -> Iterator[GateVerdict]:
     """Yield the gates with which a component of ``release`` does not start, and those that no table has.
 
-    Source: featureGate.SetFromMap, k8s.io/component-base/featuregate (an unknown name, a locked value).
+    Source: featureGate.SetFromMap, k8s.io/component-base/featuregate (an unknown name, a locked value, a dependency).
     """
     known = feature_gates(release)
     for name, value in gates.items():
@@ -74,3 +74,27 @@ def judge_gates(gates: Mapping[str, bool], release: Release) -> Iterator[GateVer
             word = str(gate.default).lower()
             why, todo = f"the feature gate is locked to {word}", f"take it out, and be content with {word}"
             yield GateVerdict(name, stops=True, why=why, todo=todo)
+    yield from _unmet(gates, known)
+
+
+def _unmet(gates: Mapping[str, bool], known: Mapping[str, Gate]) -> Iterator[GateVerdict]:
+    """Yield the given gates by which one is on, and another that it depends on is off."""
+    found: dict[str, list[str]] = {}
+    for name in (name for name, gate in known.items() if _is_on(name, gates, known)):
+        for need in (need for need in known[name].needs if not _is_on(need, gates, known)):
+            given = next((each for each in (need, name, *SWITCHES) if each in gates), name)
+            found.setdefault(given, []).append(f"{name} is on and depends on {need}, which is off")
+    for name, why in found.items():
+        todo = "take it out, or switch the others so that they fit"
+        yield GateVerdict(name, stops=True, why="; ".join(why), todo=todo)
+
+
+def _is_on(name: str, gates: Mapping[str, bool], known: Mapping[str, Gate]) -> bool:
+    """Return whether a gate is on: as it is given, else by the switch of its stage, else by default."""
+    gate = known.get(name)
+    if gate is None:
+        return False
+    by_stage = next(
+        (gates[s] for s in SWITCHES if s in gates and s.upper() == f"ALL{gate.stage}"), gate.default
+    )
+    return gates.get(name, by_stage)

@@ -7,6 +7,7 @@ cannot say (cgroup v1, dockershim) is in ``releases/upgrades.yaml``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -166,7 +167,7 @@ def _flags_alone(
     given = {use.name: use.value for use in uses}
     for rule in upgrade_rules(component, release):
         spared = any(_holds({"featureGates": gates}, path, value) for path, value in rule.unless.items())
-        if not spared and all(given.get(name) in allowed for name, allowed in rule.flags.items()):
+        if not spared and _flags_hold(rule, given, uses):
             yield Finding(component, release, Effect[rule.effect.upper()], rule.setting, rule.why, rule.todo)
     if serves_api:
         yield from _admission(component, words, release)
@@ -300,11 +301,23 @@ def _concerns(rule: UpgradeRule, step: _Step) -> bool:
     return (
         all(_holds(effective, path, value) for path, value in rule.fields.items())
         and not any(_holds(effective, path, value) for path, value in rule.unless.items())
-        and all(given.get(name) in allowed for name, allowed in rule.flags.items())
-        and not any(name in given for name in rule.unless_flags)
+        and _flags_hold(rule, given, step.uses)
         and not any(step.says(path) for path in rule.unsaid)
         and all(names_port(step.config or {}, path) for path in rule.ports)
         and (not rule.cgroup or rule.cgroup == step.cgroup)
+    )
+
+
+def _flags_hold(rule: UpgradeRule, given: Mapping[str, Any], uses: Sequence[FlagUse]) -> bool:
+    """Return whether a rule's conditions on the command line hold; ``given`` is the value of each flag that counts."""
+    lists = [use for use in uses if use.name in rule.items]
+    items = [(use.name, item.strip()) for use in lists for item in use.value.split(",")]
+    found = {name for name, item in items if re.fullmatch(rule.items[name], item)}
+    return (
+        all(given.get(name) in allowed for name, allowed in rule.flags.items())
+        and all(given.get(name) for name in rule.given)
+        and not any(name in given for name in rule.unless_flags)
+        and found == rule.items.keys()
     )
 
 

@@ -7,8 +7,8 @@
 
 Made by ``make tables`` from the facts about each release (tools/release_facts) are ``releases.yaml``,
 ``feature-gates.yaml`` and a table for each component. Kept by hand are ``components.yaml`` (what holds of a component
-in all releases), ``upgrades.yaml`` (what changes with an upgrade and is neither a flag, a field nor a feature gate) and
-``features.yaml`` (what some releases have and others do not); they name their sources.
+in all releases), ``upgrades.yaml`` (what changes with an upgrade and is neither a flag, a field nor a feature gate),
+``gate-dependencies.yaml`` and ``features.yaml`` (what some releases have and others do not); they name their sources.
 
 A release that is newer than the tables is looked up as the newest one: see ``Release.is_newer_than_tables``.
 """

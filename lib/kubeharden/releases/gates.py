@@ -23,19 +23,22 @@ class Gate:
         default: whether it is on where nobody says anything.
         stage: ``ALPHA``, ``BETA``, ``DEPRECATED``, or ``GA``.
         locked: it cannot be set to anything but its default.
+        needs: gates that must be on where it is.
     """
 
     default: bool
     stage: str = "GA"
     locked: bool = False
+    needs: tuple[str, ...] = ()
 
 
 @cache
 def feature_gates(release: Release) -> Mapping[str, Gate]:
     """Return the gates that the components of a release know, by name."""
-    rows = in_release(_raw(), release).items()
+    needs = {name: tuple(row["needs"]) for name, row in in_release(_dependencies(), release).items()}
     return {
-        name: Gate(row["default"], row.get("stage", "GA"), row.get("locked", False)) for name, row in rows
+        name: Gate(row["default"], row.get("stage", "GA"), row.get("locked", False), needs.get(name, ()))
+        for name, row in in_release(_raw(), release).items()
     }
 
 
@@ -47,4 +50,10 @@ def gate_gone(name: str, release: Release) -> str | None:
 @cache
 def _raw() -> dict[str, Any]:
     table: dict[str, Any] = read("feature-gates")
+    return table
+
+
+@cache
+def _dependencies() -> dict[str, Any]:
+    table: dict[str, Any] = read("gate-dependencies")
     return table

@@ -23,7 +23,9 @@ class UpgradeRule(Row):
     fields: Mapping[str, Any] = {}
     unless: Mapping[str, Any] = {}
     flags: Mapping[str, list[str | None]] = {}
+    given: tuple[str, ...] = ()
     unless_flags: tuple[str, ...] = ()
+    items: Mapping[str, str] = {}
     unsaid: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     cgroup: str = ""
