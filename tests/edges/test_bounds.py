@@ -89,6 +89,25 @@ def headers_without_end(link: socket.socket) -> None:
         time.sleep(0.05)
 
 
+CHUNKED = head("Transfer-Encoding: chunked") + b"2\r\n{}\r\n"
+
+
+def in_pieces(first: bytes, piece: bytes) -> Send:
+    """Send the beginning of an answer, and then the same without end."""
+
+    def send(link: socket.socket) -> None:
+        link.sendall(CHUNKED + first)
+        while True:
+            link.sendall(piece)
+            time.sleep(0.01)
+
+    return send
+
+
+def elsewhere(link: socket.socket) -> None:
+    link.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n")
+
+
 def packed(link: socket.socket) -> None:
     body = gzip.compress(b" " * 10_000_000)
     link.sendall(head("Content-Encoding: gzip", f"Content-Length: {len(body)}") + body)
@@ -107,6 +126,10 @@ def text(body: str) -> Send:
         (endless, "GET /version: its answer is longer than 0 MiB"),
         (a_byte_at_a_time, "GET /version: its answer took longer than 0.5 s"),
         (headers_without_end, "its answer did not begin within 0.5 s"),
+        (in_pieces(b"", b"0"), "GET /version: its answer took longer than 0.5 s"),
+        (in_pieces(b"2;", b"x"), "GET /version: its answer took longer than 0.5 s"),
+        (in_pieces(b"0\r\n", b"X: y\r\n"), "GET /version: its answer took longer than 0.5 s"),
+        (elsewhere, "cannot reach the API server: Invalid IPv6 URL"),
         (packed, r"GET /version: its answer is compressed \(gzip\)"),
         (
             text("<html><body>Sign in</body></html>"),
@@ -117,7 +140,21 @@ def text(body: str) -> Send:
         (text("{}"), "GET /version: the answer has no gitVersion"),
         (text('{"gitVersion": 7}'), "GET /version: the answer has no gitVersion"),
     ],
-    ids=["endless", "slow", "headers", "gzip", "html", "list", "deep", "empty", "number"],
+    ids=[
+        "endless",
+        "slow",
+        "headers",
+        "length",
+        "extension",
+        "trailer",
+        "address",
+        "gzip",
+        "html",
+        "list",
+        "deep",
+        "empty",
+        "number",
+    ],
 )
 def test_an_answer_is_bounded_and_what_it_answers_is_named(
     send: Send, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -151,6 +188,10 @@ def test_a_list_that_goes_on_for_ever_is_ended(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     "body",
     [
+        b"{}",
+        b'{"kind": "Status", "status": "Failure"}',
+        b'{"kind": "NodeList", "items": []}',
+        b'{"kind": "PodList", "items": [{"kind": "Node", "metadata": {"name": "a"}}]}',
         b'{"items": {"a": {}}}',
         b'{"items": [1]}',
         b'{"items": [], "metadata": [1]}',
@@ -166,10 +207,19 @@ def test_a_list_of_another_shape_is_refused(body: bytes) -> None:
         world.ports().cluster.items("Pod")
 
 
-def test_discovery_of_another_shape_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"resources": [{"name": 7}]}', r"resources\[0\].name is not a text"),
+        (b"{}", "resources is not a list"),
+        (b'{"kind": "Status", "code": 500}', "resources is not a list"),
+    ],
+)
+def test_discovery_of_another_shape_is_refused(body: bytes, words: str) -> None:
+    """Or a kind would pass for one that the server does not have, and none of its objects would be looked at."""
     world = World("article-1.10")
-    world.faults.add("GET", "^/apis/apps/v1$", 200, 1, b'{"resources": [{"name": 7}]}')
-    with pytest.raises(ClusterError, match=r"not a list of resources: resources\[0\].name is not a text"):
+    world.faults.add("GET", "^/apis/apps/v1$", 200, 1, body)
+    with pytest.raises(ClusterError, match=f"not a list of resources: {words}"):
         world.ports().cluster.serves("Deployment")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import urllib3
@@ -24,32 +25,48 @@ class UnboundedError(Exception):
 
 
 class _Timed:
-    """A connection whose answers must begin in time."""
+    """A connection whose answers must begin in time, and can be cut off."""
 
     sock: Any
-    _is_cut = False
 
     def getresponse(self) -> Any:
-        """Return the head of the answer.
+        """Return the head of the answer; its ``cut`` ends the connection.
 
         Raises:
             OSError: it did not come in time; the connection is cut then.
         """
-        timer = threading.Timer(MOST_SECONDS, self._cut)
-        timer.daemon = True
-        timer.start()
-        try:
+        sock = self.sock  # the connection forgets it where the server will close it
+        with _Deadline(lambda: _shut(sock)) as deadline:
             answer = super().getresponse()  # type: ignore[misc]
-        finally:
-            timer.cancel()
-        if self._is_cut:  # else a head that was cut off would pass for one without a body
+        if deadline.is_over:  # else a head that was cut off would pass for one without a body
             raise ConnectionAbortedError(f"its answer did not begin within {MOST_SECONDS:g} s")
+        answer.cut = lambda: _shut(sock)
         return answer
 
-    def _cut(self) -> None:
-        self._is_cut = True
-        if self.sock is not None:
-            self.sock.shutdown(2)
+
+class _Deadline:
+    """A time that something may take; it is cut off then, whatever it waits for."""
+
+    def __init__(self, cut: Callable[[], None]) -> None:
+        self.is_over, self._cut = False, cut
+        self._timer = threading.Timer(MOST_SECONDS, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> _Deadline:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def _end(self) -> None:
+        self.is_over = True
+        self._cut()
+
+
+def _shut(sock: Any) -> None:
+    with suppress(OSError):  # it has ended by itself
+        sock.shutdown(2)
 
 
 class _TimedHttp(_Timed, HTTPConnection):
@@ -73,8 +90,8 @@ def bound(manager: urllib3.PoolManager) -> None:
     manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
 
-def body_of(response: urllib3.BaseHTTPResponse, now: Callable[[], float]) -> bytes:
-    """Return the body of an answer.
+def body_of(response: Any) -> bytes:
+    """Return the body of an answer, which came over a connection that is bounded.
 
     Raises:
         UnboundedError: it is too long, takes too long, or is compressed: nobody asked for that.
@@ -83,14 +100,21 @@ def body_of(response: urllib3.BaseHTTPResponse, now: Callable[[], float]) -> byt
     if packed not in {"", "identity"}:
         response.close()
         raise UnboundedError(f"its answer is compressed ({packed[:20]}), which was not asked for")
-    end, found = now() + MOST_SECONDS, bytearray()
-    while piece := response.read1(_CHUNK, decode_content=False):
-        found += piece
-        if len(found) > MOST_BYTES:
+    found = bytearray()
+    try:
+        # One read may take any time: the length of a chunk and what follows the last one come a byte at a time, too.
+        with _Deadline(response.cut) as deadline:
+            while piece := response.read1(_CHUNK, decode_content=False):
+                found += piece
+                if len(found) > MOST_BYTES:
+                    raise UnboundedError(f"its answer is longer than {MOST_BYTES // 1024**2} MiB")
+    except urllib3.exceptions.HTTPError:
+        if not deadline.is_over:
+            raise
+    finally:
+        if deadline.is_over or len(found) > MOST_BYTES:
             response.close()
-            raise UnboundedError(f"its answer is longer than {MOST_BYTES // 1024**2} MiB")
-        if now() > end:
-            response.close()
-            raise UnboundedError(f"its answer took longer than {MOST_SECONDS:g} s")
+    if deadline.is_over:
+        raise UnboundedError(f"its answer took longer than {MOST_SECONDS:g} s")
     response.release_conn()
     return bytes(found)

@@ -225,10 +225,14 @@ class Client:
             request = (verb, address, urllib3.HTTPHeaderDict([*headers.items(), *self._impersonation]), *rest)
         try:
             response = self._api.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
-            text = body_of(response.response, self._clock.monotonic).decode("utf-8", errors="replace")
+            text = body_of(response.response).decode("utf-8", errors="replace")
         except UnboundedError as error:
             raise ClusterError(f"{method} {path}: {error}. Is this an API server?") from error
-        except (urllib3.exceptions.HTTPError, ApiException) as error:
+        except (
+            urllib3.exceptions.HTTPError,
+            ApiException,
+            ValueError,
+        ) as error:  # it leads to what is not a URL
             reason = getattr(error, "reason", None) or error
             unsent = isinstance(
                 reason, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)

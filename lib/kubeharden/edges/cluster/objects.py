@@ -228,13 +228,14 @@ class Objects:
     def _resources(self, base: str) -> Mapping[str, Mapping[str, Any]]:
         if base not in self._served:
             try:
-                found = self._client.call("GET", base).get("resources") or []
+                answer = self._client.call("GET", base)
             except NotFoundError:
-                found = []
+                answer = {"resources": []}
+            found = answer.get("resources", "nothing")
             mistake = mistake_in_resources(found)
             if mistake:
                 raise ClusterError(f"GET {base}: the server's answer is not a list of resources: {mistake}")
-            self._served[base] = {item["name"]: item for item in found}
+            self._served[base] = {item["name"]: item for item in found or ()}
         return self._served[base]
 
     def _list(
@@ -279,7 +280,9 @@ class Objects:
 def _check_list(page: dict[str, Any], kind: str, path: str) -> dict[str, Any]:
     """Return a page of a list of which the items are of their kind's shape; else raise a ClusterError."""
     items, metadata = page.get("items") or [], page.get("metadata") or {}
-    if not isinstance(items, list) or not isinstance(metadata, dict):
+    # A list without objects may have null for them, and has the word.
+    is_list = "items" in page and page.get("kind", f"{kind}List") == f"{kind}List"
+    if not is_list or not isinstance(items, list) or not isinstance(metadata, dict):
         raise ClusterError(f"GET {path}: the server's answer is not a list of {kind} objects")
     for item in items:
         _check_shape(item, kind, path)
@@ -292,6 +295,9 @@ def _check_list(page: dict[str, Any], kind: str, path: str) -> dict[str, Any]:
 def _check_shape(item: Any, kind: str, path: str) -> dict[str, Any]:
     """Return an object that is of its kind's shape; else raise a ClusterError."""
     mistake = mistake_in(item, kind)
+    said = item.get("kind") if isinstance(item, Mapping) else None
+    if said is not None and said != kind:
+        mistake = f"it is of the kind {said}"
     if mistake:
         raise ClusterError(f"GET {path}: the server's answer is not a {kind}: {excerpt(mistake, 200)}")
     return dict(item)
