@@ -360,7 +360,7 @@ def _register(given: argparse.Namespace) -> int:
 
 def _push(given: argparse.Namespace) -> int:
     done = push(find_run(given.run), given.url)
-    were = f", {done.there} of which it had before" if done.there else ""
+    were = f", {done.earlier} of which it had before" if done.earlier else ""
     _say(
         given,
         f"{done.place} has all {done.files} files of this run{were}; every byte was read back and compared.",

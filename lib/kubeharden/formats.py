@@ -50,13 +50,13 @@ class _Loader(_SAFE):  # type: ignore[misc,valid-type]
     }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
+        keys = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise _wrong("a key is a collection", key)
-            if key.value in seen:
+            if key.value in keys:
                 raise _wrong(f"the key {key.value[:80]!r} stands twice", key)
-            seen.add(key.value)
+            keys.add(key.value)
             if key.tag != f"{_TAG}merge":
                 key.tag = f"{_TAG}str"
         made: dict[Hashable, Any] = super().construct_mapping(node, deep)

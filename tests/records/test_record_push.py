@@ -65,7 +65,7 @@ def test_a_copy_is_whole_and_verifies_where_it_is_taken_back(
 ) -> None:
     done = push(run, "s3://records/team/a")
     names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
-    assert (done.place, done.files, done.there) == (f"s3://records/team/a/{run.name}/", len(names), 0)
+    assert (done.place, done.files, done.earlier) == (f"s3://records/team/a/{run.name}/", len(names), 0)
     assert set(keys(s3)) == {f"team/a/{run.name}/{name}" for name in names}
     back = tmp_path / "back" / run.name
     for name in names:
@@ -74,7 +74,7 @@ def test_a_copy_is_whole_and_verifies_where_it_is_taken_back(
     with only_signer(public_part(key)) as signers:
         assert verify(back, signers).good
     again = push(run, "s3://records/team/a/")
-    assert again.there == again.files == done.files
+    assert again.earlier == again.files == done.files
 
 
 def test_the_command_says_what_it_did(s3: Any, run: Path, capsys: pytest.CaptureFixture[str]) -> None:

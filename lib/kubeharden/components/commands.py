@@ -312,14 +312,14 @@ def _values(template: str, word: str) -> dict[str, str] | None:
     letters = list(dict.fromkeys(parts[1::2]))
     if len(letters) > MOST_UNKNOWN or (len(letters) > 1 and len(word) > LONG_WORD):
         return None
-    seen: set[str] = set()
+    grouped: set[str] = set()
     pattern = ""
     for index, part in enumerate(parts):
         if index % 2 == 0:
             pattern += re.escape(part)
         else:
-            pattern += f"(?P={_group(part)})" if part in seen else f"(?P<{_group(part)}>.*)"
-            seen.add(part)
+            pattern += f"(?P={_group(part)})" if part in grouped else f"(?P<{_group(part)}>.*)"
+            grouped.add(part)
     found = re.fullmatch(pattern, word, re.DOTALL)
     return None if found is None else {letter: found[_group(letter)] for letter in letters}
 

@@ -115,8 +115,8 @@ def edit(text: str, config: Mapping[str, Any], fresh: str, own: frozenset[str]) 
     made = "".join([*pieces, text[at:]])
     if not _says(made, config):
         return Edit(fresh, tuple(_line(text, start) for start in comments))
-    gone = [start for start in comments if any(first <= start < last for first, last, _ in changes)]
-    return Edit(made, tuple(_line(text, start) for start in gone))
+    lost = [start for start in comments if any(first <= start < last for first, last, _ in changes)]
+    return Edit(made, tuple(_line(text, start) for start in lost))
 
 
 Change = tuple[int, int, str]  # from where to where, and what takes its place
@@ -153,11 +153,11 @@ class _Changes:
             yield from self.within(value, old, new)
             return
         is_list = isinstance(value, yaml.SequenceNode) and not value.flow_style and isinstance(new, list)
-        if is_list and (kept := _count_kept(value.value, old, new)):
-            for item, one, other in zip(value.value[:kept], old, new, strict=False):
+        if is_list and (count := _count_same_items(value.value, old, new)):
+            for item, one, other in zip(value.value[:count], old, new, strict=False):
                 if not _is_same(one, other):
                     yield from self.within(item, one, other)
-            yield from self._rest(value.value, value.start_mark.column, new, kept)
+            yield from self._rest(value.value, value.start_mark.column, new, count)
             return
         start, end = value.start_mark.index, self._end(value)
         has_comment = "#" in self._text[end : self._line_end(end)]
@@ -170,12 +170,12 @@ class _Changes:
         yield self._line_start(key), self._line_end(self._end(value)), _lines_at(name, key.start_mark.column)
 
     def _rest(
-        self, items: Sequence[yaml.Node], column: int, new: Sequence[Any], kept: int
+        self, items: Sequence[yaml.Node], column: int, new: Sequence[Any], count: int
     ) -> Iterator[Change]:
-        for item in items[kept:]:
+        for item in items[count:]:
             yield self._line_start(item), self._line_end(self._end(item)), ""
-        if new[kept:]:
-            yield self._insertion(self._end(items[-1]), list(new[kept:]), column)
+        if new[count:]:
+            yield self._insertion(self._end(items[-1]), list(new[count:]), column)
 
     def _insertion(self, end: int, added: Any, column: int) -> Change:
         """Return the change that adds lines of a column behind a value, and behind the comments that stand deeper."""
@@ -207,7 +207,7 @@ class _Changes:
         return len(self._text) if end < 0 else end + 1
 
 
-def _count_kept(items: Sequence[yaml.Node], old: Sequence[Any], new: Sequence[Any]) -> int:
+def _count_same_items(items: Sequence[yaml.Node], old: Sequence[Any], new: Sequence[Any]) -> int:
     """Return how many items from the beginning on can stay: the same ones, and mappings in block style."""
     found = zip(items, old, new, strict=False)
     stays = (

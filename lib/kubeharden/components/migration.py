@@ -202,11 +202,11 @@ class _Work:
             why = f"{self.table.kind} of {self.table.release} has no such field: it was never in effect"
             if path == "featureGates":
                 why += "; feature gates of this component belong to --feature-gates"
-            if meant := caseless(self.table, path):
+            if spelling := caseless(self.table, path):
                 verdict = self.result.refused
                 why = (
-                    f"1.10.0 to 1.10.4 take it for {meant}, later ones do not know it: write {meant} if it is to hold, "
-                    "or take it out"
+                    f"1.10.0 to 1.10.4 take it for {spelling}, later ones do not know it: write {spelling} if it "
+                    "is to hold, or take it out"
                 )
             verdict.append(Setting("", path, paths.get(self.existing, path), why))
             paths.remove(self.existing, path)

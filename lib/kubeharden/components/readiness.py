@@ -119,8 +119,8 @@ def readiness(
 
 def _with_reservation(finding: Finding) -> Finding:
     """Say of a verdict on a release that is newer than the tables what it rests on."""
-    said = finding.release.reservation
-    return replace(finding, why=f"{finding.why} ({said})") if said else finding
+    reservation = finding.release.reservation
+    return replace(finding, why=f"{finding.why} ({reservation})") if reservation else finding
 
 
 def _not_judged(component: str, release: Release) -> Iterator[Finding]:
@@ -247,10 +247,10 @@ class _Step:
         stricter = self.after.decoding is not self.before.decoding
         known_before = set(decode(self.before, config))
         for path in decode(self.after, config):
-            if meant := caseless(self.before, path):
+            if spelling := caseless(self.before, path):
                 old = self.before.release
-                why = f"{old}.0 to {old}.4 take it for {meant}, and {self.release} does not"
-                yield self._finding(Effect.CHANGES, path, why, f"write {meant} if it is to hold")
+                why = f"{old}.0 to {old}.4 take it for {spelling}, and {self.release} does not"
+                yield self._finding(Effect.CHANGES, path, why, f"write {spelling} if it is to hold")
                 continue
             if path in known_before and not stricter:
                 continue  # it means nothing now either

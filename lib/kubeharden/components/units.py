@@ -112,8 +112,8 @@ class Unit:
         assigned = [e for e in self.entries if (e.section, e.key) == (section, key)]
         if assigned:
             earlier = {id(entry) for entry in assigned[:-1]}
-            kept = [e for e in self.entries if id(e) not in earlier]
-            return Unit(tuple(new if entry is assigned[-1] else entry for entry in kept))
+            entries = [e for e in self.entries if id(e) not in earlier]
+            return Unit(tuple(new if entry is assigned[-1] else entry for entry in entries))
         for index, entry in enumerate(self.entries):
             header = entry.raw.strip(BLANKS + BYTE_ORDER_MARK) == f"[{section}]"
             if entry.section == section and not entry.key and header:
@@ -144,10 +144,10 @@ def _entries(text: str) -> Iterable[Entry]:
             index += 1
         if _goes_on(pieces[-1]):
             pieces[-1] = pieces[-1][:-1]
-        raw, said = "".join(lines[start:index]), "".join(pieces).strip(BLANKS)
-        key, is_assignment, value = said.partition("=")
-        if said.startswith("["):
-            section = said[1:-1] if said[-1] == "]" else section
+        raw, line = "".join(lines[start:index]), "".join(pieces).strip(BLANKS)
+        key, is_assignment, value = line.partition("=")
+        if line.startswith("["):
+            section = line[1:-1] if line[-1] == "]" else section
             yield Entry(raw, section)
         elif is_assignment:
             yield Entry(raw, section, key.strip(BLANKS), value.strip(BLANKS))
@@ -277,8 +277,8 @@ class Service:
                 )
             found = sorted(name for name in self.environment_files if _matches(name, path))
         if not found and not value.startswith("-"):
-            said = MARKED.sub(r"%\1", path)
-            raise UnitError(f"{self.place}: EnvironmentFile={said} does not exist")
+            path_text = MARKED.sub(r"%\1", path)
+            raise UnitError(f"{self.place}: EnvironmentFile={path_text} does not exist")
         return found
 
 

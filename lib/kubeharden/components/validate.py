@@ -132,7 +132,7 @@ def _taints(value: list[Any]) -> None:
 
 def _reserved_memory(value: list[Any]) -> None:
     """See validateReservedMemoryConfiguration in pkg/kubelet/apis/config/validation, 1.21-1.36."""
-    seen: set[tuple[int, str]] = set()
+    nodes: set[tuple[int, str]] = set()
     for item in value:
         _keys(item, {"numaNode", "limits"}, "reservation")
         node, limits = item.get("numaNode", 0), item.get("limits") or {}
@@ -143,9 +143,9 @@ def _reserved_memory(value: list[Any]) -> None:
                 raise ValueError(f"{kind!r} is not a type of memory; expected memory or hugepages-SIZE")
             if quantity_sign(str(size)) < 1:
                 raise ValueError(f"{kind} of NUMA node {node}: {size!r} must be more than 0")
-            if (node, kind) in seen:
+            if (node, kind) in nodes:
                 raise ValueError(f"{kind} of NUMA node {node} is reserved twice")
-            seen.add((node, kind))
+            nodes.add((node, kind))
 
 
 def _items(kinds: Mapping[str, str], name: str) -> Callable[[list[Any]], None]:

@@ -120,9 +120,9 @@ def _without_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
         return _allow_privileged(release, value)
     docker = feature("dockershim")
     if flag.name == "--container-runtime" and value == "remote" and not docker.in_release(release):
-        gone = feature("kubelet --container-runtime").until
+        until = feature("kubelet --container-runtime").until
         return Verdict(
-            "dropped", value, f"remote is the default from {docker.until} on, and the flag goes in {gone}"
+            "dropped", value, f"remote is the default from {docker.until} on, and the flag goes in {until}"
         )
     if flag.name in table.rules.by_hand.flags:
         if not value or value == table.rules.by_hand.defaults.get(flag.name):
@@ -137,9 +137,9 @@ def _without_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
 def _allow_privileged(release: Release, value: Any) -> Verdict:
     default = feature("kubelet runs privileged pods by default")
     if value is True and default.in_release(release):
-        gone = feature("kubelet --allow-privileged").until
+        until = feature("kubelet --allow-privileged").until
         return Verdict(
-            "dropped", value, f"true is the default from {default.since} on, and the flag goes in {gone}"
+            "dropped", value, f"true is the default from {default.since} on, and the flag goes in {until}"
         )
     why = (
         "the kubelet has no field for it and still needs it: without it, it refuses privileged containers "

@@ -381,9 +381,9 @@ class Facts:
     @property
     def unlisted(self) -> tuple[str, ...]:
         """The nodes that the API has and the inventory does not."""
-        seen = {*(node.name for node in self.nodes), *self.left_out}
+        names_here = {*(node.name for node in self.nodes), *self.left_out}
         names = (item["metadata"]["name"] for item in self.cluster.of("nodes"))
-        return tuple(sorted(name for name in names if name not in seen))
+        return tuple(sorted(name for name in names if name not in names_here))
 
 
 def _sources(templates: Sequence[str], argv: Sequence[str]) -> dict[str, str]:

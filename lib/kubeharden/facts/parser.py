@@ -97,9 +97,11 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
         else:
             values[words[0], " ".join(words[1:])] = body
     host = _properties(values.get(("host", ""), ""))
-    told = {"H": host.get("hostname"), "b": host.get("boot"), "m": host.get("machine")}
+    host_facts = {"H": host.get("hostname"), "b": host.get("boot"), "m": host.get("machine")}
     specifiers = {
-        letter: value.replace("-", "") if letter == "b" else value for letter, value in told.items() if value
+        letter: value.replace("-", "") if letter == "b" else value
+        for letter, value in host_facts.items()
+        if value
     }
     return NodeFacts(
         name=name,

@@ -65,11 +65,13 @@ def sensitive_value(component: str, text: str, *, flag: str = "", field: str = "
     """Judge a value of a flag or a field, as it is shown by itself; one that may be seen is a plain text."""
     names = harmless()
     if flag:
-        seen = flag in names.flags_of(component) and not _has_credentials(text)
+        is_harmless = flag in names.flags_of(component) and not _has_credentials(text)
     else:
         plain = HARMLESS_FORM.fullmatch(text.strip('"')) is not None
-        seen = names.allows_field(component, field) or (plain and not names.withholds_field(component, field))
-    if seen:
+        is_harmless = names.allows_field(component, field) or (
+            plain and not names.withholds_field(component, field)
+        )
+    if is_harmless:
         return text
     return Sensitive(text, Secrets({text} if is_distinct(text) else set()), [(0, len(text))])
 
@@ -287,12 +289,12 @@ class _Judge:
 
     def _comment(self, start: int, end: int) -> None:
         """Withhold a comment, which may say anything, unless everybody has it; also words of it elsewhere."""
-        said = self._text[start:end]
-        text = said.strip()
+        whole = self._text[start:end]
+        text = whole.strip()
         bare = text.lstrip("#; \t")
         if len(bare) < LEAST or text in harmless().comments:
             return
-        begin = start + len(said) - len(said.lstrip()) + len(text) - len(bare)
+        begin = start + len(whole) - len(whole.lstrip()) + len(text) - len(bare)
         self._hide(begin, begin + len(bare))
         for word in bare.split():
             word = word.rpartition("=")[2].strip("\"'().,:;")  # noqa: PLW2901

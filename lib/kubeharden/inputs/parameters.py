@@ -180,11 +180,11 @@ def read_parameters(kind: type[M], namespace: Mapping[str, Any], **known: Iterab
     return made
 
 
-def changed_parameters(began: BaseModel, now: BaseModel) -> list[str]:
+def changed_parameters(first: BaseModel, now: BaseModel) -> list[str]:
     """Return a sentence for each parameter that has another value now than when a run began."""
     return [
         f"{name}: was {shown_value(value)} when this run began, and is {shown_value(getattr(now, name))} now"
-        for name, value in began
+        for name, value in first
         if value != getattr(now, name)
     ]
 

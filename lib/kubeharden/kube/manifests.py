@@ -39,9 +39,9 @@ def own_state(item: Object) -> dict[str, Any]:
     a rollback whether somebody has changed an object since; it stands in journals and must stay as it is.
     """
     meta = item["metadata"]
-    kept = {key: meta[key] for key in ("name", "namespace", "labels", "annotations") if meta.get(key)}
+    metadata = {key: meta[key] for key in ("name", "namespace", "labels", "annotations") if meta.get(key)}
     rest = {key: value for key, value in item.items() if key not in ("apiVersion", "metadata", "status")}
-    return {**rest, "metadata": kept}
+    return {**rest, "metadata": metadata}
 
 
 def parts_like(item: Object, like: Object) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def not_again(node: str, before: Sequence[Pod], now: Sequence[Pod]) -> list[str]
         now: the same, now.
     """
     present = {pod["metadata"]["uid"]: pod for pod in now}
-    wanted, there = _ready_by_owner(before), _ready_by_owner(now)
+    ready_before, present_counts = _ready_by_owner(before), _ready_by_owner(now)
     problems = []
     for pod in before:
         if node_of(pod) != node or not is_ready(pod) or is_over(pod):
@@ -103,7 +103,7 @@ def not_again(node: str, before: Sequence[Pod], now: Sequence[Pod]) -> list[str]
             continue
         if found is None and owner is None and not is_mirror(pod):
             problems.append(f"{name_of(pod)} is gone, and nothing makes it anew")
-        elif owner is None or there.get(owner["uid"], 0) < wanted[owner["uid"]]:
+        elif owner is None or present_counts.get(owner["uid"], 0) < ready_before[owner["uid"]]:
             problems.append(f"{name_of(pod)} was ready before and {'is not now' if found else 'is gone'}")
     return problems
 

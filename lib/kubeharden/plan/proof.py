@@ -65,8 +65,8 @@ def compare(
     notes = [f"the inventory {words}" for words in (unlisted_words(after),) if words]
     notes += [f"the parameter nodes {words}" for words in (left_out_words(after),) if words]
     if applied:
-        undone = plan.subjects - set(plan.subjects if carried_out is None else carried_out)
-        judged = plan.without(undone)
+        missing = plan.subjects - set(plan.subjects if carried_out is None else carried_out)
+        judged = plan.without(missing)
         problems += _grouped_problems(
             (change, problem)
             for change in judged.node_changes
@@ -75,7 +75,7 @@ def compare(
         problems += _avoidable(after, judged)
         problems += _missing_objects(after, judged)
         problems += _other_labels(after, judged)
-        problems += _not_yet(plan, undone)
+        problems += _not_yet(plan, missing)
         left = (f"{r.subject} was left as it is: {r.text}" for r in plan.left_out)
         notes += [*left, *_unavoidable(before, after, judged), *_unverified(after, judged)]
     return Proof(
@@ -112,12 +112,12 @@ def _list(flags: Sequence[str], form: str) -> str:
     return form.format(names) if names else ""
 
 
-def _not_yet(plan: Plan, undone: Collection[str]) -> Iterator[str]:
+def _not_yet(plan: Plan, missing: Collection[str]) -> Iterator[str]:
     """Yield the changes that were planned and not carried out, in one sentence."""
     nodes: dict[str, list[str]] = {}
-    objects = [change for change in plan.object_changes if change.name in undone]
+    objects = [change for change in plan.object_changes if change.name in missing]
     for change in plan.node_changes:
-        if change.subject in undone:
+        if change.subject in missing:
             nodes.setdefault(change.service, []).append(change.node)
     words = [f"{len(objects)} API object{'s' if len(objects) > 1 else ''}"] if objects else []
     words += [f"{service} on {', '.join(names)}" for service, names in nodes.items()]
@@ -284,13 +284,13 @@ def _warnings(change: NodeChange, node: NodeFacts) -> tuple[list[str], list[str]
     """Return the deprecation warnings of the running process: those that could be avoided, and those that cannot."""
     migration = change.migration
     stayed = [*migration.kept, *(s for s in migration.hardened if not s.field)] if migration else []
-    kept = {setting.flag: setting.why for setting in stayed}
+    reasons = {setting.flag: setting.why for setting in stayed}
     service = node.service(change.service)
     avoidable, unavoidable = [], []
     for warning in service.warnings if service and change.migration else ():
-        flag = next((name for name in kept if f"Flag {name} has been deprecated" in warning), None)
+        flag = next((name for name in reasons if f"Flag {name} has been deprecated" in warning), None)
         if flag:
-            unavoidable.append(f"{flag}: {kept[flag]}")
+            unavoidable.append(f"{flag}: {reasons[flag]}")
         else:
             avoidable.append(warning)
     return avoidable, unavoidable

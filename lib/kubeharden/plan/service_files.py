@@ -74,10 +74,10 @@ def config_target(service: ServiceFacts) -> str:
     """
     table = release_table(service.name, service.release)
     path = free_path(service.component, split_flags(arguments(service.name, service.unit_argv()), table))
-    taken = service.files.get(path)
-    if taken is not None:
+    file = service.files.get(path)
+    if file is not None:
         try:
-            kind = read_config(taken).get("kind")
+            kind = read_config(file).get("kind")
         except UnitError:
             kind = None
         if kind != table.kind:
@@ -274,8 +274,8 @@ def unreadable(node: NodeFacts, service: ServiceFacts, migration: Migration) -> 
         word.partition("=")[2] for word in migration.argv if "=/" in word and "--config=" not in word
     ]
     # A config file that is made new can be read by everybody; one that is there keeps its mode.
-    there = [path for path in (service.config(service.unit_argv())[0],) if path]
-    for path in dict.fromkeys([*service.credentials, *flag_files, *there]):
+    config_files = [path for path in (service.config(service.unit_argv())[0],) if path]
+    for path in dict.fromkeys([*service.credentials, *flag_files, *config_files]):
         problem = _cannot_read(node, user, path)
         if problem:
             return problem

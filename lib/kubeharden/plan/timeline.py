@@ -58,7 +58,7 @@ class Bar:
 
     step: str
     subject: str
-    began: float
+    start: float
     parts: tuple[tuple[str, float], ...]
     outcome: str = ""
     not_ready: float | None = None
@@ -95,7 +95,7 @@ class Timeline:
             (
                 bar.step,
                 bar.subject,
-                datetime.fromtimestamp(bar.began, UTC).strftime("%H:%M:%S"),
+                datetime.fromtimestamp(bar.start, UTC).strftime("%H:%M:%S"),
                 *(_words(sum(s for name, s in bar.parts if name == part)) for part in PARTS),
                 "" if bar.not_ready is None else f"{bar.not_ready:.1f} s",
                 bar.outcome or "not over",
@@ -111,21 +111,21 @@ class Timeline:
         bars = _with_objects_as_one(self.bars)
         more, bars = len(bars) - MOST_BARS, bars[:MOST_BARS]
         longest = max(_reach(bars)) or 1.0
-        scale, drawn, y = _WIDTH / longest, list[str](), 20
+        scale, shapes, y = _WIDTH / longest, list[str](), 20
         for step, found in groupby(bars, key=lambda bar: bar.step):
             group = list(found)
-            began = group[0].began
-            time = datetime.fromtimestamp(began, UTC).strftime("%H:%M:%S")
-            drawn.append(_text(0, y, f"{step or 'change'}, from {time} UTC", "font-weight:600"))
+            start = group[0].start
+            time = datetime.fromtimestamp(start, UTC).strftime("%H:%M:%S")
+            shapes.append(_text(0, y, f"{step or 'change'}, from {time} UTC", "font-weight:600"))
             for bar in group:
                 y += _ROW
-                drawn += _draw(bar, bar.began - began, scale, y)
+                shapes += _draw(bar, bar.start - start, scale, y)
             y += _ROW + 8
         if more > 0:
-            drawn.append(_text(8, y, f"… and {more} more, see the table"))
+            shapes.append(_text(8, y, f"… and {more} more, see the table"))
             y += _ROW
-        drawn += _axis(longest, scale, y)
-        drawn += _legend(y + 34)
+        shapes += _axis(longest, scale, y)
+        shapes += _legend(y + 34)
         width, height = _LABEL + _WIDTH + _END, y + 44
         changes = "1 change" if len(self.bars) == 1 else f"{len(self.bars)} changes"
         return (
@@ -133,7 +133,7 @@ class Timeline:
             'style="max-width:100%;height:auto;background:none;font:12px system-ui,sans-serif;'
             'print-color-adjust:exact;-webkit-print-color-adjust:exact">'
             f"<title>Time line of {changes}; the table has the same numbers</title>"
-            f"{''.join(drawn)}</svg>"
+            f"{''.join(shapes)}</svg>"
         )
 
 
@@ -171,8 +171,8 @@ class TimelineMaker:
 class _Change:
     """A change while its events are read."""
 
-    def __init__(self, step: str, subject: str, node: str, began: float) -> None:
-        self.step, self.subject, self.node, self.began = step, subject, node, began
+    def __init__(self, step: str, subject: str, node: str, start: float) -> None:
+        self.step, self.subject, self.node, self.start = step, subject, node, start
         self.drained: float | None = None
         self.restarted: float | None = None  # when the service was restarted
         self.waits: float | None = None  # when it was known to run
@@ -185,9 +185,9 @@ class _Change:
         """Take one event about it."""
         if isinstance(event, Restarted):
             # The node's own clock says when, in whole seconds; it may be another one than that of the journal.
-            said = _seconds(event.at)
-            earliest = self.drained or self.began
-            self.restarted = min(max(said, earliest), at) if said is not None else at
+            by_node = _seconds(event.at)
+            earliest = self.drained or self.start
+            self.restarted = min(max(by_node, earliest), at) if by_node is not None else at
             self.waits = at
         elif isinstance(event, ReadyAgain):
             self.ready = at
@@ -198,8 +198,8 @@ class _Change:
     def bar(self, last: float) -> Bar:
         """Return its bar; one that is not over reaches until ``last``."""
         end = last if self.ended is None else self.ended
-        begin = self.drained or self.began
-        drained = [(DRAINING, self.drained - self.began)] if self.drained else []
+        begin = self.drained or self.start
+        drained = [(DRAINING, self.drained - self.start)] if self.drained else []
         if self.restarted is None or self.waits is None:
             is_told = self.drained is not None or self.outcome != Completed.action
             parts = [(STAGING if is_told else CHANGING, max(end - begin, 0.0))]
@@ -210,7 +210,7 @@ class _Change:
                 (RESTARTING, max(runs - self.restarted, 0.0)),
                 (PROVING, max(end - runs, 0.0)),
             ]
-        return Bar(self.step, self.subject, self.began, (*drained, *parts), self.outcome, self.not_ready)
+        return Bar(self.step, self.subject, self.start, (*drained, *parts), self.outcome, self.not_ready)
 
 
 def _seconds(time: str) -> float | None:
@@ -234,9 +234,9 @@ def _with_objects_as_one(bars: Iterable[Bar]) -> list[Bar]:
     ):
         group = list(found)
         if is_object and len(group) > 1:
-            end = max(bar.began + bar.seconds for bar in group)
-            parts = ((CHANGING, end - group[0].began),)
-            made.append(Bar(step, f"{len(group)} API objects", group[0].began, parts, outcome))
+            end = max(bar.start + bar.seconds for bar in group)
+            parts = ((CHANGING, end - group[0].start),)
+            made.append(Bar(step, f"{len(group)} API objects", group[0].start, parts, outcome))
         else:
             made += group
     return made
@@ -246,20 +246,20 @@ def _reach(bars: Iterable[Bar]) -> Iterator[float]:
     """Yield the seconds from the beginning of a step to the end of each of its bars."""
     for _, found in groupby(bars, key=lambda bar: bar.step):
         group = list(found)
-        yield from (bar.began - group[0].began + bar.seconds for bar in group)
+        yield from (bar.start - group[0].start + bar.seconds for bar in group)
 
 
 def _draw(bar: Bar, offset: float, scale: float, y: int) -> list[str]:
     """Return the drawing of one bar: its name, its parts, and its end in a sign and words."""
     x = _LABEL + offset * scale
-    drawn = [_text(8, y, bar.subject)]
+    shapes = [_text(8, y, bar.subject)]
     for part, seconds in bar.parts:
         width = max(seconds * scale, 1.0 if seconds else 0.0)
-        drawn += [_line(part, x, y - 4, width, f"{part} {seconds:.1f} s")] if width else []
+        shapes += [_line(part, x, y - 4, width, f"{part} {seconds:.1f} s")] if width else []
         x += width
     words = f"{_SIGNS[bar.outcome]} {bar.outcome or 'not over'}, {bar.seconds:.1f} s"
     weight = "" if bar.outcome == Completed.action else "font-weight:600"
-    return [*drawn, _text(x + 6, y, words, weight)]
+    return [*shapes, _text(x + 6, y, words, weight)]
 
 
 def _line(part: str, x: float, y: int, width: float, title: str) -> str:
@@ -288,8 +288,8 @@ def _axis(longest: float, scale: float, y: int) -> list[str]:
 
 
 def _legend(y: int) -> list[str]:
-    drawn, x = list[str](), 8.0
+    shapes, x = list[str](), 8.0
     for part in PARTS:
-        drawn += [_line(part, x, y - 4, 28, part), _text(x + 34, y, part)]
+        shapes += [_line(part, x, y - 4, 28, part), _text(x + 34, y, part)]
         x += 120
-    return drawn
+    return shapes

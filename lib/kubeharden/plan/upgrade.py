@@ -66,9 +66,9 @@ def _of(node: NodeFacts, service: ServiceFacts, target: Release, change: NodeCha
 
 def _of_the_api(facts: Facts, target: Release) -> list[Finding]:
     policies = [item["metadata"]["name"] for item in facts.cluster.of("podsecuritypolicies")]
-    gone = feature("PodSecurityPolicy").until
-    if not policies or not Release.parse(facts.cluster.version) < gone <= target:
+    end = feature("PodSecurityPolicy").until
+    if not policies or not Release.parse(facts.cluster.version) < end <= target:
         return []
     why = f"PodSecurityPolicies are gone, and these with them: {', '.join(policies)}. Pods are admitted without them"
     then = "namespaces enforce levels of Pod Security Admission then, and plugin and policies are gone"
-    return [Finding("API", gone, Effect.CHANGES, "PodSecurityPolicy", why, f"{leave_policies()}: {then}")]
+    return [Finding("API", end, Effect.CHANGES, "PodSecurityPolicy", why, f"{leave_policies()}: {then}")]

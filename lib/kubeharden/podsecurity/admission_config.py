@@ -67,13 +67,13 @@ def with_defaults_set(
         )
     plugins = [*(content.get("plugins") or ())]
     index = next((i for i, plugin in enumerate(plugins) if plugin.get("name") == PLUGIN), None)
-    ours: dict[str, Any] = plugins[index] if index is not None else {"name": PLUGIN}
-    if ours.get("path"):
+    own: dict[str, Any] = plugins[index] if index is not None else {"name": PLUGIN}
+    if own.get("path"):
         raise MigrationRefusedError(
-            f"it keeps {PLUGIN}'s part in another file, {ours['path']}, which is not read here; "
+            f"it keeps {PLUGIN}'s part in another file, {own['path']}, which is not read here; "
             "move that into its key configuration, or leave pod-security out of the steps"
         )
-    before = ours.get("configuration") or {}
+    before = own.get("configuration") or {}
     part = {
         **before,
         "apiVersion": _newest(before.get("apiVersion"), release),
@@ -82,9 +82,9 @@ def with_defaults_set(
         "exemptions": before.get("exemptions") or {"usernames": [], "runtimeClasses": [], "namespaces": []},
     }
     if index is None:
-        plugins.append({**ours, "configuration": part})
+        plugins.append({**own, "configuration": part})
     else:
-        plugins[index] = {**ours, "configuration": part}
+        plugins[index] = {**own, "configuration": part}
     return {**content, "plugins": plugins}
 
 
@@ -93,10 +93,10 @@ def render_config(content: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(content), sort_keys=False, default_flow_style=False)
 
 
-def _newest(there: str | None, release: Release) -> str:
+def _newest(present: str | None, release: Release) -> str:
     """Return the apiVersion to write: one that is there stays as long as the release accepts it."""
     newest = inner_version(release)
-    return there if there in inner_versions(release) else newest
+    return present if present in inner_versions(release) else newest
 
 
 def _defaults(before: Mapping[str, str], wanted: Mapping[str, str], version: str) -> dict[str, str]:

@@ -107,14 +107,14 @@ def namespace_levels(
         enforce: whether to enforce at once what has not been announced by an earlier run.
         accepted: workloads that may be refused, as ``shop/web`` or ``Deployment shop/web``.
     """
-    asked = {wish.name: wish for wish in wishes}
-    there = _what_is_there(objects)
+    wishes_by_name = {wish.name: wish for wish in wishes}
+    pods_by_namespace = _what_is_there(objects)
     result = []
     for item in sorted(objects.get("namespaces", ()), key=lambda n: str(n["metadata"]["name"])):
         name = item["metadata"]["name"]
         if (item.get("status") or {}).get("phase") != "Terminating":
-            planner = _Namespace(item, there.get(name, []), version, accepted)
-            result.append(planner.decide(asked.get(name), default, enforce=enforce))
+            planner = _Namespace(item, pods_by_namespace.get(name, []), version, accepted)
+            result.append(planner.decide(wishes_by_name.get(name), default, enforce=enforce))
     return result
 
 
@@ -148,12 +148,12 @@ class _Namespace:
     """Decides on one namespace."""
 
     def __init__(
-        self, item: Object, there: Sequence[tuple[str, Object]], version: str, accepted: Collection[str]
+        self, item: Object, pods: Sequence[tuple[str, Object]], version: str, accepted: Collection[str]
     ) -> None:
         self.name: str = item["metadata"]["name"]
         self.now = labels_of(item)
         self.version = version
-        self.there = there
+        self.pods = pods
         self.accepted = accepted
         self.remarks: list[str] = []
         self._refused: dict[str, tuple[Offender, ...]] = {}
@@ -191,7 +191,7 @@ class _Namespace:
             return enforced, f"its enforce label says so; {self._needs(enforced)}"
         if announced in LEVELS and announced == self.now.get("audit"):
             return announced, f"its warn and audit labels announce it; {self._needs(announced)}"
-        if not self.there:
+        if not self.pods:
             return default, "nothing runs there: as a new namespace"
         admits = next(level for level in reversed(LEVELS) if not self._offenders(level))
         return admits, self._needs(admits)
@@ -203,13 +203,13 @@ class _Namespace:
         stricter = LEVELS[LEVELS.index(level) + 1]
         offenders = self._offenders(stricter)
         if not offenders:
-            return f"{stricter} would admit what is there" if self.there else "nothing runs there"
+            return f"{stricter} would admit what is there" if self.pods else "nothing runs there"
         return f"{stricter} refuses {_some(offenders, '; ')}"
 
     def _offenders(self, level: str) -> tuple[Offender, ...]:
         if level not in self._refused:
             found: dict[str, tuple[Violation, ...]] = {}
-            for name, pod in self.there if level != "privileged" else ():
+            for name, pod in self.pods if level != "privileged" else ():
                 violations = tuple(evaluate_pss(dict(pod), level, self.version))
                 if violations and name not in found:
                     found[name] = violations

@@ -141,13 +141,13 @@ def alterations(folder: Path, seal: Seal) -> list[str]:
             f"{RECORD}: is the record of {one_line(seal.run)}, and lies in the folder of another run"
         )
     try:
-        there = set(files_in(folder)) - (seal.beside - set(seal.files))
+        present = set(files_in(folder)) - (seal.beside - set(seal.files))
     except RecordError as error:
         return [*wrong, str(error)]
-    for name in sorted({*there, *seal.files}):
+    for name in sorted({*present, *seal.files}):
         if name not in seal.files:
             wrong.append(f"{one_line(name)}: was added")
-        elif name not in there:
+        elif name not in present:
             wrong.append(f"{one_line(name)}: is missing")
         else:
             wrong += _file_altered(folder, name, seal)
@@ -188,8 +188,8 @@ def time_problem(seal: Seal, journal: Journal, previous: Seal | None) -> str:
     last = last_time(journal)[:19]  # to the second, as a seal has it
     if last > seal.sealed[: len(last)]:
         return f"{RECORD}: was sealed at {seal.sealed}, before the last event of the run, at {one_line(last)}"
-    if (begun := _time_in(seal.run)) > seal.sealed:
-        return f"{RECORD}: was sealed at {seal.sealed}, before the run began, at {begun} by its name"
+    if (start := _time_in(seal.run)) > seal.sealed:
+        return f"{RECORD}: was sealed at {seal.sealed}, before the run began, at {start} by its name"
     if previous is not None and previous.sealed > seal.sealed:
         return (
             f"{RECORD}: was sealed at {seal.sealed}, before the run that it follows, {one_line(previous.run)}, at "

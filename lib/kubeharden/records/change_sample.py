@@ -29,14 +29,14 @@ def change_of(parameters: ChangeParameters, runs: Path) -> dict[str, Any]:
     """
     p = parameters
     window = Window.parse(p.window) if p.window else None
-    tried = p.back_out_evidence and evidence(p.back_out_evidence, runs, "back_out_evidence", back_out=True)
+    back_out = p.back_out_evidence and evidence(p.back_out_evidence, runs, "back_out_evidence", back_out=True)
     found = {
         "requester": p.requester,
         "kind": p.change_kind,
         "risk": p.risk,
         "window": window and {"start": window.start.isoformat(), "end": window.end.isoformat()},
         "test": evidence(p.test_evidence, runs, "test_evidence") if p.test_evidence else None,
-        "back_out": {"words": p.back_out, "tried": tried or None} if p.back_out or tried else None,
+        "back_out": {"words": p.back_out, "tried": back_out or None} if p.back_out or back_out else None,
     }
     return {name: value for name, value in found.items() if value}
 

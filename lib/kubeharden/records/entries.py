@@ -45,9 +45,9 @@ class FileEntry:
 
     def mistake(self) -> str:
         """Return what is wrong with it as read from a record; empty where nothing is."""
-        there = (self.before_mode, self.before_owner, self.before_group)
+        earlier = (self.before_mode, self.before_owner, self.before_group)
         modes, owners = [self.mode], [self.owner, self.group]
-        if any(there):
+        if any(earlier):
             modes.append(self.before_mode)
             owners += [self.before_owner, self.before_group]
         if not all(map(_NAME.fullmatch, (self.node, self.service, self.step))):

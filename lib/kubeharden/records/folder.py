@@ -129,8 +129,8 @@ class Record:
         entries: list[Entry] = []
         contents: dict[str, bytes] = {}
         for file in change.files:
-            was, redacted = file.before, False
-            for text in (*([was.content] if was else ()), *(() if file.gone else (file.after,))):
+            before, redacted = file.before, False
+            for text in (*([before.content] if before else ()), *(() if file.gone else (file.after,))):
                 harmless = self.redactor.redact(text)
                 redacted |= harmless != text
                 data = harmless.encode("utf-8", errors="surrogateescape")
@@ -147,9 +147,9 @@ class Record:
                     before=file.before_digest,
                     after=file.after_digest,
                     redacted=redacted,
-                    before_mode=was.mode if was else "",
-                    before_owner=was.owner if was else "",
-                    before_group=was.group if was else "",
+                    before_mode=before.mode if before else "",
+                    before_owner=before.owner if before else "",
+                    before_group=before.group if before else "",
                 )
             )
         return entries, contents

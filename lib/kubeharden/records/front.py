@@ -153,8 +153,8 @@ def evidence_words(evidence: Mapping[str, Any]) -> str:
 
 
 def _back_out(back_out: Mapping[str, Any]) -> str:
-    tried = f"✔ tried: {evidence_words(back_out['tried'])}" if back_out["tried"] else "not tried before"
-    return "; ".join(filter(None, (back_out["words"], tried)))
+    result = f"✔ tried: {evidence_words(back_out['tried'])}" if back_out["tried"] else "not tried before"
+    return "; ".join(filter(None, (back_out["words"], result)))
 
 
 def _versions(versions: Mapping[str, Any]) -> str:

@@ -63,9 +63,9 @@ class JournalWriter:
             ValueError: ``what`` has one of the journal's own keys.
             RecordError: the line cannot be written; the journal ends with the line before.
         """
-        taken = sorted(set(OWN_KEYS) & set(what))
-        if taken:
-            raise ValueError(f"the journal itself says {', '.join(taken)}")
+        names = sorted(set(OWN_KEYS) & set(what))
+        if names:
+            raise ValueError(f"the journal itself says {', '.join(names)}")
         # Values are redacted before they become JSON: a mark put into JSON text could make it invalid.
         content = self._redactor.redact_data(what)
         with self._lock:

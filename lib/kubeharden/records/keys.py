@@ -250,12 +250,12 @@ def _homes() -> Iterator[Path]:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    count, seen = 0, set[str]()
+    count, folders_read = 0, set[str]()
     for where, folders, names in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(where)) in seen:
+        if (real := os.path.realpath(where)) in folders_read:
             folders.clear()
             continue
-        seen.add(real)
+        folders_read.add(real)
         for name in sorted(names):
             count += 1
             if count > MOST_FILES:
@@ -269,12 +269,12 @@ def _ssh_settings(home: Path) -> Iterator[tuple[str, str]]:
     All that any host gets counts; what only SSH can fill in, such as the host's name, stands for anything.
     """
     waiting = [(home / ".ssh/config", home / ".ssh"), (Path("/etc/ssh/ssh_config"), Path("/etc/ssh"))]
-    seen = set()
+    paths_read = set()
     while waiting:
         path, base = waiting.pop()
-        if path in seen:
+        if path in paths_read:
             continue
-        seen.add(path)
+        paths_read.add(path)
         for line in _content(path).decode(errors="replace").splitlines():
             if match := _SETTING.match(line):
                 for found in _paths_of(match[2], home, base):

@@ -30,7 +30,7 @@ class Pushed:
 
     place: str
     files: int
-    there: int
+    earlier: int
 
 
 def push(folder: Path, url: str) -> Pushed:
@@ -50,14 +50,14 @@ def push(folder: Path, url: str) -> Pushed:
     wanted = _digests(folder)
     prefix = "/".join(part for part in (match["prefix"] or "").split("/") if part)
     bucket = _Bucket(match["bucket"], f"{prefix}/{folder.name}/" if prefix else f"{folder.name}/")
-    there = bucket.names(len(wanted))
-    _refuse(bucket, [name for name in there if name not in wanted])
-    _compare(bucket, folder, {name: wanted[name] for name in there})
+    present = bucket.names(len(wanted))
+    _refuse(bucket, [name for name in present if name not in wanted])
+    _compare(bucket, folder, {name: wanted[name] for name in present})
     for name, sha in wanted.items():
-        if name not in there:
+        if name not in present:
             bucket.put(name, _content(folder, name, sha))
     _compare(bucket, folder, wanted)
-    return Pushed(bucket.place, len(wanted), len(there))
+    return Pushed(bucket.place, len(wanted), len(present))
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -81,8 +81,8 @@ def _content(folder: Path, name: str, sha: str) -> bytes:
 
 
 def _compare(bucket: _Bucket, folder: Path, wanted: dict[str, str]) -> None:
-    sent = ((name, _content(folder, name, sha)) for name, sha in wanted.items())
-    _refuse(bucket, [name for name, content in sent if bucket.get(name, len(content)) != content])
+    contents = ((name, _content(folder, name, sha)) for name, sha in wanted.items())
+    _refuse(bucket, [name for name, content in contents if bucket.get(name, len(content)) != content])
 
 
 def _refuse(bucket: _Bucket, wrong: list[str]) -> None:

@@ -58,12 +58,12 @@ class SignOffVerdict:
 
 def judge_sign_off(folder: Path, content: bytes, seal: Seal, signers: Signers) -> SignOffVerdict:
     """Verify the sign-off of a sealed run, if it has one; ``content`` is its ``record.json``."""
-    there = [name for name in (SIGN_OFF, SIGN_OFF_SIGNATURE) if is_there(folder, name)]
-    if not there:
+    present = [name for name in (SIGN_OFF, SIGN_OFF_SIGNATURE) if is_there(folder, name)]
+    if not present:
         return SignOffVerdict()
-    if len(there) == 1:
+    if len(present) == 1:
         return SignOffVerdict(
-            wrong=(f"{there[0]}: has nothing beside it that it belongs to; sign off again",)
+            wrong=(f"{present[0]}: has nothing beside it that it belongs to; sign off again",)
         )
     try:
         data, signature = read(folder, SIGN_OFF), read(folder, SIGN_OFF_SIGNATURE)

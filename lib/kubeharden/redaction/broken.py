@@ -33,12 +33,12 @@ class Unbroken:
 
     def places_of(self, words: Iterable[str]) -> Iterator[list[Span]]:
         """Yield where each of these texts stands in the original one: beginning and end of its pieces."""
-        taken = 0
+        done = 0
         found = (match.span() for word in words for match in re.finditer(re.escape(word), self.text))
         for start, end in sorted(found):
-            if start >= taken:
+            if start >= done:
                 yield self._pieces(start, end)
-                taken = end
+                done = end
 
     def _pieces(self, start: int, end: int) -> list[Span]:
         spans = []

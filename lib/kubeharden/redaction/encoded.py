@@ -42,10 +42,10 @@ def decoded_words(text: str, depth: int = DEEPEST) -> Iterator[tuple[int, int, s
             yield from _with_inner(*run.span(), _as_text(data), depth)
 
 
-def _with_inner(start: int, end: int, said: str, depth: int) -> Iterator[tuple[int, int, str]]:
-    yield start, end, said
-    if depth > 1 and said.isprintable():
-        for _, _, inner in decoded_words(said, depth - 1):
+def _with_inner(start: int, end: int, word: str, depth: int) -> Iterator[tuple[int, int, str]]:
+    yield start, end, word
+    if depth > 1 and word.isprintable():
+        for _, _, inner in decoded_words(word, depth - 1):
             yield start, end, inner
 
 

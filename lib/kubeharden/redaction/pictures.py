@@ -23,7 +23,7 @@ def png_of(text: str) -> str:
         data = base64.b64decode("".join(text.split()), validate=True)
     except ValueError:
         return ""
-    at, kept, kinds = len(_SIGNATURE), [_SIGNATURE], list[bytes]()
+    at, pieces, kinds = len(_SIGNATURE), [_SIGNATURE], list[bytes]()
     while data.startswith(_SIGNATURE) and kinds[-1:] != [b"IEND"]:
         head = data[at : at + 8]
         end = at + 12 + int.from_bytes(head[:4])
@@ -31,10 +31,10 @@ def png_of(text: str) -> str:
         if end > len(data) or data[end - 4 : end] != struct.pack(">I", zlib.crc32(kind + body)):
             return ""
         kinds.append(kind)
-        kept += [data[at:end]] if kind in _DRAWN else []
+        pieces += [data[at:end]] if kind in _DRAWN else []
         at = end
     whole = kinds[:1] == [b"IHDR"] and b"IDAT" in kinds
-    return base64.b64encode(b"".join(kept)).decode("ascii") if whole else ""
+    return base64.b64encode(b"".join(pieces)).decode("ascii") if whole else ""
 
 
 def is_still(svg: str) -> bool:

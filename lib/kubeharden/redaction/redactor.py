@@ -27,7 +27,7 @@ from kubeharden.redaction.values import is_reference, replace_values, values_aft
 LEAST_DECODED = 8  # characters of what a Secret holds; shorter texts are base64 by chance
 LEAST = 3  # characters; anything shorter would tear ordinary words apart
 DEEPEST = 64  # collections in collections
-MOST_KEPT, LONGEST_KEPT = 1024, 8192  # texts, and characters of one, of which the result is kept
+MOST_CACHED, LONGEST_CACHED = 1024, 8192  # texts, and characters of one, of which the result is kept
 LONG = 12  # characters; what is withheld and shorter is taken out only where it is a word of its own
 
 
@@ -50,7 +50,7 @@ class Redactor:
         self._withheld = Spellings()  # of values that are only not known to be harmless
         self._harmless = set(harmless)
         # What is shown is redacted as HTML, as text, and for the record: text → what was known then, and the result.
-        self._kept: dict[str, tuple[tuple[int, int, int], str]] = {}
+        self._cache: dict[str, tuple[tuple[int, int, int], str]] = {}
 
     def remember(self, secret: str | None) -> None:
         """Take this very text out of everything from now on, such as a password or the token of a kubeconfig."""
@@ -68,17 +68,17 @@ class Redactor:
             self.withhold(text.secrets)
             text = replace_spans(text, self._mark)
         known = self._known_so_far()
-        kept = self._kept.get(text)
-        if kept is not None and kept[0] == known:
-            return kept[1]
+        cached = self._cache.get(text)
+        if cached is not None and cached[0] == known:
+            return cached[1]
         shown = plain(text)
         bare = SPELLED.sub("", shown)
         redacted = self._redact_text(bare)
         result = shown if redacted == bare else redacted
-        if len(text) <= LONGEST_KEPT and self._known_so_far() == known:
-            if len(self._kept) >= MOST_KEPT:
-                self._kept.clear()
-            self._kept[text] = known, result
+        if len(text) <= LONGEST_CACHED and self._known_so_far() == known:
+            if len(self._cache) >= MOST_CACHED:
+                self._cache.clear()
+            self._cache[text] = known, result
         return result
 
     def _known_so_far(self) -> tuple[int, int, int]:
@@ -155,8 +155,8 @@ class Redactor:
         if not (self._known or self._withheld):
             return text
         found: dict[tuple[int, int], str] = {}
-        for start, end, said in decoded_words(text):
-            if any(len(value) >= LEAST_DECODED and value in said for value in self._values_in(said)):
+        for start, end, word in decoded_words(text):
+            if any(len(value) >= LEAST_DECODED and value in word for value in self._values_in(word)):
                 found[start, end] = text[start:end]
         return replace_spans(Sensitive(text, spans=found), self._mark) if found else text
 
@@ -170,8 +170,8 @@ class Redactor:
         pieces, at = [], 0
         for spans in bare.places_of(words):
             (start, end), *others = spans
-            said = "".join(text[first:last] for first, last in spans)
-            pieces += [text[at:start], self._mark(found[said])]
+            word = "".join(text[first:last] for first, last in spans)
+            pieces += [text[at:start], self._mark(found[word])]
             for first, last in others:  # what broke it stays
                 pieces.append(text[end:first])
                 end = last
@@ -277,8 +277,8 @@ class Redactor:
         pieces, at = [], 0
         for value in values_after(patterns.SECRET_DATA if is_secret else patterns.STRING_DATA, text):
             before = value.start - text.rfind("\n", 0, value.start) - 1  # items below each other stay so
-            said = " " * before + text[value.start : value.end]
-            shown = replace_values(patterns.SECRET_ITEM, said, self._mark_data)
+            item = " " * before + text[value.start : value.end]
+            shown = replace_values(patterns.SECRET_ITEM, item, self._mark_data)
             pieces += [text[at : value.start], shown[before:]]
             at = value.end
         return "".join([*pieces, text[at:]])
@@ -290,8 +290,8 @@ class Redactor:
                 continue
             value = patterns.CONTINUED.match(text, match.end())
             end = value.end() if value else match.end()
-            said = replace_values(patterns.ASSIGNED, text[match.end() : end], self._mark)
-            pieces += [text[at : match.end()], said]
+            redacted = replace_values(patterns.ASSIGNED, text[match.end() : end], self._mark)
+            pieces += [text[at : match.end()], redacted]
             at = end
         return "".join([*pieces, text[at:]])
 

@@ -34,10 +34,10 @@ def plain(text: str) -> str:
 
 
 def _without_erased(text: str) -> str:
-    kept: list[str] = []
+    chars: list[str] = []
     for char in text:
         if char != "\b":
-            kept.append(char)
-        elif kept and kept[-1] != "\n":
-            kept.pop()
-    return "".join(kept)
+            chars.append(char)
+        elif chars and chars[-1] != "\n":
+            chars.pop()
+    return "".join(chars)

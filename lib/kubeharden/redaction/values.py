@@ -103,7 +103,7 @@ class _Scan:
         self._margin = 1 if _DIFF.search(text) else 0  # before the lines of a diff
         self._last = len(text.rstrip())
         self._line = 0  # where the line begins
-        self._seen = 0  # up to where quotes were followed
+        self._followed = 0  # up to where quotes were followed
         self._open = ""  # the quote that is open there, with its backslashes
         self._open_end: tuple[int, int] | None = (0, 0)  # where it ends, once somebody asked
         self._tag = -1  # the next tag, once somebody asked
@@ -156,32 +156,32 @@ class _Scan:
 
     def is_harmless(self, name: str, value: Value) -> bool:
         """Check whether what stands there is no secret, or only says which Secret holds it."""
-        said = self._text[value.start : value.end]
-        if _NO_SECRET.fullmatch(said):
+        value_text = self._text[value.start : value.end]
+        if _NO_SECRET.fullmatch(value_text):
             return True
         return (
             _REFERENCE_NAME.fullmatch(name) is not None
-            and len(said) < LONGEST_REFERENCE
-            and said[:1] not in ("|", ">")
-            and not re.search(r"[&*]|(?:[\[{][^\]}]*){8}", said)
+            and len(value_text) < LONGEST_REFERENCE
+            and value_text[:1] not in ("|", ">")
+            and not re.search(r"[&*]|(?:[\[{][^\]}]*){8}", value_text)
             and _is_reference(self._data(value))
         )
 
     def _data(self, value: Value) -> object:
         """Return a collection as data; None where it is not one."""
         before = value.start - self._text.rfind("\n", 0, value.start) - 1
-        said = " " * before + self._text[value.start : value.end].replace('\\"', '"')
+        item = " " * before + self._text[value.start : value.end].replace('\\"', '"')
         if self._margin:
-            said = "\n".join(line[1:] for line in said.split("\n"))
+            item = "\n".join(line[1:] for line in item.split("\n"))
         try:
-            return yaml.load(said, Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts only
+            return yaml.load(item, Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts only
         except (yaml.YAMLError, ValueError):
             return None
 
     def _follow(self, to: int) -> None:
         """Follow lines and quotes up to there."""
         text = self._text
-        for token in _TOKEN.finditer(text, min(self._seen, to), to):
+        for token in _TOKEN.finditer(text, min(self._followed, to), to):
             at = token.start()
             if token[0] == "\n":
                 self._line, self._open = at + 1, ""
@@ -191,7 +191,7 @@ class _Scan:
                     self._open = "\\" * _backslashes(text, at, self._line) + token[0]
             elif self._open[-1] == token[0] and _closes(self._open, _backslashes(text, at, self._line)):
                 self._open = ""
-        self._seen = to
+        self._followed = to
 
     def _around(self, name: re.Match[str]) -> tuple[str, int] | None:
         """Return the quote that a name stands in and where its content begins; None where it has its own or none."""
@@ -346,13 +346,13 @@ class _Scan:
 
     def _without_blanks(self, start: int, end: int, resume: int, *, is_open: bool = False) -> Value:
         """Return a place without the blanks at its ends, and without the margin of a diff."""
-        said = self._text[start:end]
-        start += len(said) - len(said.lstrip())
-        if self._margin and "\n" in said[: len(said) - len(said.lstrip()) + 1]:
+        raw = self._text[start:end]
+        start += len(raw) - len(raw.lstrip())
+        if self._margin and "\n" in raw[: len(raw) - len(raw.lstrip()) + 1]:
             first = re.compile(r"[+ -]?\s*").match(self._text, start)
             start = first.end() if first else start
         return Value(
-            min(start, end), max(min(start, end), end - len(said) + len(said.rstrip())), resume, is_open
+            min(start, end), max(min(start, end), end - len(raw) + len(raw.rstrip())), resume, is_open
         )
 
 

@@ -108,8 +108,8 @@ class FlagTable:
         )
 
     def _fields_of(self, row: Mapping[str, Any]) -> tuple[str, ...]:
-        said = row.get("field", row.get("fields", {}).get(self.api_version.rpartition("/")[2], ()))
-        return (said,) if isinstance(said, str) else tuple(said)
+        names = row.get("field", row.get("fields", {}).get(self.api_version.rpartition("/")[2], ()))
+        return (names,) if isinstance(names, str) else tuple(names)
 
 
 class ReleaseTable(FlagTable):
@@ -224,10 +224,10 @@ def admission_plugins(release: str | Release) -> AdmissionPlugins:
     """
     wanted = Release.parse(release)
     raw = _raw(api_server().name)["plugins"]
-    there = in_release(raw, wanted)
+    present = in_release(raw, wanted)
     return AdmissionPlugins(
-        known=frozenset(there),
-        default_on=tuple(name for name, row in there.items() if row["default"]),
+        known=frozenset(present),
+        default_on=tuple(name for name, row in present.items() if row["default"]),
         removed=frozenset(name for name, spans in raw.items() if removal(spans, wanted)),
     )
 

@@ -88,19 +88,19 @@ class Drain:
             ClusterError: the server refuses, or cannot be reached; the message has the command that is left to do.
         """
         end = self.clock.monotonic() + UNCORDON_SECONDS
-        ours = False
+        is_ours = False
         while True:
             try:
                 item = self.cluster.get("Node", node)
                 if item is None or CORDONED_BY not in annotations_of(item):
                     break  # it never was, or only the answer to what was asked is lost
-                ours = _is_cordoned(item) and annotations_of(item).get(CORDONED_AT) in (
+                is_ours = _is_cordoned(item) and annotations_of(item).get(CORDONED_AT) in (
                     None,
                     _tainted_at(item),
                 )
-                wanted = {"unschedulable": None} if ours else {}
+                wanted = {"unschedulable": None} if is_ours else {}
                 if self._patch(item, wanted, {CORDONED_BY: None, CORDONED_AT: None}):
-                    self.recordoned += [node] if _is_cordoned(item) and not ours else []
+                    self.recordoned += [node] if _is_cordoned(item) and not is_ours else []
                     break
                 problem = "it changes too often"
             except ClusterError as error:
@@ -108,11 +108,11 @@ class Drain:
             if self.clock.monotonic() > end:
                 raise ClusterError(f"{node} could not be uncordoned: {problem}. Run: kubectl uncordon {node}")
             self.clock.sleep(RETRY_SECONDS)
-        if ours:
+        if is_ours:
             self.emit(Uncordoned(node))
         elif node in self.recordoned:
             self.emit(LeftCordoned(node))
-        return ours
+        return is_ours
 
     def marks(self) -> list[str]:
         """Return the nodes with the mark of a run: it goes on, or was killed, or could not uncordon them."""
@@ -161,13 +161,13 @@ class Drain:
         return item
 
     def _evict_all(self, node: str) -> None:
-        lonely = [
+        unmanaged = [
             name_of(pod) for pod in self._to_go(node) if controller_of(pod) is None and not is_ending(pod)
         ]
-        if lonely:
+        if unmanaged:
             raise ClusterError(
-                f"{node} is not drained: nothing would recreate these pods: {', '.join(lonely)}. Delete or move them "
-                "first, or run with drain off"
+                f"{node} is not drained: nothing would recreate these pods: {', '.join(unmanaged)}. Delete or move "
+                "them first, or run with drain off"
             )
         end = self.clock.monotonic() + self.timeout
         waiting_for: dict[str, str] = {}  # by uid: why a pod is still there

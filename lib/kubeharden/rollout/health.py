@@ -89,8 +89,8 @@ class Health:
             return served
         node, pods = change.node, before.pods
         self._wait(lambda: "; ".join(not_again(node, pods, self._pods(node, pods))), end)
-        there = sum(node_of(pod) == node for pod in pods)
-        return f"Ready for {self.settle:g} s with a new heartbeat, {there} pods as before"
+        count = sum(node_of(pod) == node for pod in pods)
+        return f"Ready for {self.settle:g} s with a new heartbeat, {count} pods as before"
 
     def _wait(self, problem: Callable[[], str], end: float) -> None:
         """Wait until there is no problem; what cannot be asked now is one."""
@@ -124,8 +124,8 @@ class Health:
         return ""
 
     def _unhealthy(self, node: NodeFacts) -> str:
-        said = kubelet_health(self.nodes, self.cluster, node)
-        return "" if said in {"", "ok"} else f"the kubelet's /healthz says {excerpt(said, 200)}"
+        answer = kubelet_health(self.nodes, self.cluster, node)
+        return "" if answer in {"", "ok"} else f"the kubelet's /healthz says {excerpt(answer, 200)}"
 
     def _stay(self, problem: Callable[[], str], words: str, end: float) -> None:
         """Wait until there is no problem for as long as it must settle; each problem starts the time again."""
@@ -146,22 +146,22 @@ class Health:
 
     def _stay_serving(self, change: NodeChange, end: float) -> str:
         """Return the node's own server serves and goes on to: behind one address, another may answer in its place."""
-        said = ""
+        answer = ""
 
         def problem() -> str:
-            nonlocal said
+            nonlocal answer
             [found] = observe_nodes(self.nodes, self.cluster, [change.node], [change.service])
             server = found.service(change.service)
             if server is None or not server.running:
                 return "it does not run"
-            said = server.healthz
+            answer = server.healthz
             return not_serving(server)
 
         self._wait(problem, end)
-        if not said:
+        if not answer:
             return "the API answers; the node has neither curl nor wget to ask its own server"
         self._stay(problem, "its own server does not stay healthy", end)
-        return f"its own server answered /healthz with {said} for {self.settle:g} s"
+        return f"its own server answered /healthz with {answer} for {self.settle:g} s"
 
     def _not_as_planned(self, change: NodeChange, before: Before) -> str:
         [node] = observe_nodes(self.nodes, self.cluster, [change.node], [change.service])
@@ -173,10 +173,10 @@ class Health:
 
     def _pods(self, node: str, known: Iterable[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
         """Return the pods of a node, and those elsewhere that have the same controllers."""
-        there = self.cluster.pods_on(node)
-        owned = [(pod, owner["uid"]) for pod in (*there, *known) if (owner := controller_of(pod))]
+        pods = self.cluster.pods_on(node)
+        owned = [(pod, owner["uid"]) for pod in (*pods, *known) if (owner := controller_of(pod))]
         owners = {uid for _, uid in owned}
-        found = {pod["metadata"]["uid"]: pod for pod in there}
+        found = {pod["metadata"]["uid"]: pod for pod in pods}
         for namespace in sorted({pod["metadata"]["namespace"] for pod, _ in owned}):
             for pod in self.cluster.items("Pod", namespace):
                 if (controller_of(pod) or {}).get("uid") in owners:

@@ -74,7 +74,7 @@ class Lock:
         self._process = f"{_machine()}/{_process(str(os.getpid()))}"
         self._who = f"{getpass.getuser()}@{socket.gethostname()}, run {run}"
         self._since = ""
-        self._mine: dict[str, Any] | None = None
+        self._own: dict[str, Any] | None = None
         self._taken_over = ""
         self._renewed = 0.0  # by the wall clock: a monotonic one may stand still while the machine sleeps
         self._renewing = threading.Lock()
@@ -83,7 +83,7 @@ class Lock:
     @property
     def held(self) -> bool:
         """True while this run has it."""
-        return self._mine is not None
+        return self._own is not None
 
     def check_free(self) -> None:
         """Check before anything is looked at that no run that goes on has it.
@@ -92,9 +92,13 @@ class Lock:
             LockedError: another run has it; the message says who, since when, and what to do about it.
             ClusterError: the server cannot be reached, or refuses.
         """
-        there = None if self.held else self._read()
-        if there is not None and not _holder(there).is_gone and not _holder(there).is_late(self.clock.now()):
-            raise self._refusal(there)
+        current = None if self.held else self._read()
+        if (
+            current is not None
+            and not _holder(current).is_gone
+            and not _holder(current).is_late(self.clock.now())
+        ):
+            raise self._refusal(current)
 
     def acquire(self) -> str:
         """Take it, and keep renewing it; harmless when this run has it. Return the dead run that had it, or nothing.
@@ -105,20 +109,20 @@ class Lock:
         """
         if self.held:
             return ""
-        there = self._read()
+        current = self._read()
         left_over = ""
-        if there is not None:
-            holder = _holder(there)
-            self._check_left_over(there, holder)
+        if current is not None:
+            holder = _holder(current)
+            self._check_left_over(current, holder)
             left_over = f"{holder.who}, not renewed since {holder.renewed}"
         self._since = self._now()
         at = self._timestamp()
         try:
-            lock = self._object(there)
-            written = self.cluster.replace(lock) if there else self.cluster.create(lock)
+            lock = self._object(current)
+            written = self.cluster.replace(lock) if current else self.cluster.create(lock)
         except StaleError as error:
             raise self._refusal(self._read()) from error
-        self._mine, self._renewed = {"kind": self._kind(), **written}, at
+        self._own, self._renewed = {"kind": self._kind(), **written}, at
         self._renewer = self.clock.repeat(self._renew_again, self._every)
         self.emit(Locked(left_over))
         return left_over
@@ -162,28 +166,31 @@ class Lock:
         if self._renewer is not None:
             self._renewer.stop()
         with self._renewing:
-            mine, self._mine = self._mine, None
-        if mine is not None and not self._taken_over:
+            own, self._own = self._own, None
+        if own is not None and not self._taken_over:
             try:
-                self.cluster.delete(mine)
+                self.cluster.delete(own)
             except StaleError:
                 return  # somebody took it over meanwhile: it is theirs now
 
-    def _check_left_over(self, there: Mapping[str, Any], holder: Holder) -> None:
+    def _check_left_over(self, current: Mapping[str, Any], holder: Holder) -> None:
         """Return where nobody renews it any more; a LockedError says who does."""
         if holder.is_gone:
             return
         if not holder.is_late(self.clock.now()):
-            raise self._refusal(there)
+            raise self._refusal(current)
         self.clock.sleep(1.5 * self._every)  # by our clock it is late; is it renewed by theirs?
         again = self._read()
-        if again is not None and again["metadata"]["resourceVersion"] != there["metadata"]["resourceVersion"]:
+        if (
+            again is not None
+            and again["metadata"]["resourceVersion"] != current["metadata"]["resourceVersion"]
+        ):
             raise self._refusal(again)
 
-    def _refusal(self, there: Mapping[str, Any] | None) -> LockedError:
-        if there is None:
+    def _refusal(self, current: Mapping[str, Any] | None) -> LockedError:
+        if current is None:
             return LockedError("another run had this cluster until a moment ago: run this again")
-        holder, kind = _holder(there), self._kind().lower()
+        holder, kind = _holder(current), self._kind().lower()
         return LockedError(
             f"another run has this cluster: {holder.who}, since {holder.since}, last heard of at {holder.renewed}. "
             f"Nothing was changed by this one. Wait for that run's end. If it is dead, this run may be started again "
@@ -203,17 +210,17 @@ class Lock:
             ClusterError: the server cannot be reached, or refuses: whose it is is not known.
         """
         with self._renewing:
-            if self._mine is None or self._taken_over:
+            if self._own is None or self._taken_over:
                 return
             at = self._timestamp()
             try:
-                self._mine = {"kind": self._kind(), **self.cluster.replace(self._object(self._mine))}
+                self._own = {"kind": self._kind(), **self.cluster.replace(self._object(self._own))}
                 self._renewed = at
             except StaleError:
-                there = self._read()
-                holder = _holder(there) if there else None
+                current = self._read()
+                holder = _holder(current) if current else None
                 if holder and (holder.who, holder.process) == (self._who, self._process):
-                    self._mine = there  # a renewal whose answer was lost; the next one goes over it
+                    self._own = current  # a renewal whose answer was lost; the next one goes over it
                 else:
                     self._taken_over = holder.who if holder else "somebody who deleted its lock"
 
@@ -234,12 +241,12 @@ class Lock:
     def _kind(self) -> str:
         return lock_kind(self.cluster)
 
-    def _object(self, there: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Return the object of the lock as this run's, renewed now; written over ``there``."""
+    def _object(self, current: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the object of the lock as this run's, renewed now; written over ``current``."""
         kind = self._kind()
         meta: dict[str, Any] = {"name": NAME, "namespace": NAMESPACE, "annotations": {PROCESS: self._process}}
-        if there is not None:
-            meta["resourceVersion"] = there["metadata"]["resourceVersion"]
+        if current is not None:
+            meta["resourceVersion"] = current["metadata"]["resourceVersion"]
         body: dict[str, Any] = {"apiVersion": self.cluster.api_version(kind), "kind": kind, "metadata": meta}
         spec = {
             "holderIdentity": self._who,
@@ -257,14 +264,14 @@ def lock_kind(cluster: ApiPort) -> str:
     return "Lease" if cluster.serves("Lease") else "ConfigMap"
 
 
-def _holder(there: Mapping[str, Any]) -> Holder:
-    spec = there.get("spec") or there.get("data") or {}
+def _holder(current: Mapping[str, Any]) -> Holder:
+    spec = current.get("spec") or current.get("data") or {}
     return Holder(
         who=str(spec.get("holderIdentity") or "somebody"),
         since=str(spec.get("acquireTime") or "an unknown time"),
         renewed=str(spec.get("renewTime") or ""),
         seconds=_seconds(spec.get("leaseDurationSeconds")),
-        process=str((there["metadata"].get("annotations") or {}).get(PROCESS, "")),
+        process=str((current["metadata"].get("annotations") or {}).get(PROCESS, "")),
     )
 
 

@@ -69,7 +69,7 @@ class Rollout:
         self.ports, self.emit, self.lock, self.pace = ports, emit, lock, pace
         self.failures = Failures()  # over the whole run, whatever is planned again in it
 
-    def apply(self, plan: Plan, seen: Facts) -> None:
+    def apply(self, plan: Plan, facts: Facts) -> None:
         """Carry out a plan: its API objects first, then its nodes batch after batch.
 
         Args:
@@ -82,12 +82,12 @@ class Rollout:
             LockedError, ClusterError: the run does not have the cluster any more.
             RecordError: what happens cannot be recorded.
         """
-        _Application(self, plan, seen).carry_out()
+        _Application(self, plan, facts).carry_out()
 
-    def batches(self, plan: Plan, seen: Facts) -> list[list[str]]:
+    def batches(self, plan: Plan, facts: Facts) -> list[list[str]]:
         """Return the nodes that a plan changes, batch after batch."""
-        size = min(MAX_THREADS, self.pace.batch_size.of(len(seen.nodes)))
-        return batches(seen.nodes, [change.node for change in plan.node_changes if change.needed], size)
+        size = min(MAX_THREADS, self.pace.batch_size.of(len(facts.nodes)))
+        return batches(facts.nodes, [change.node for change in plan.node_changes if change.needed], size)
 
     def drain(self, stop: Stop) -> Drain:
         """Return what cordons, drains and uncordons nodes for this run, until ``stop`` is set."""
@@ -99,8 +99,8 @@ class Rollout:
 class _Application:
     """One plan that is being carried out."""
 
-    def __init__(self, rollout: Rollout, plan: Plan, seen: Facts) -> None:
-        self.rollout, self.plan, self.seen = rollout, plan, seen
+    def __init__(self, rollout: Rollout, plan: Plan, facts: Facts) -> None:
+        self.rollout, self.plan, self.facts = rollout, plan, facts
         self.ports, self.emit, self.pace = rollout.ports, rollout.emit, rollout.pace
         self.stop = Stop()
         self.health = Health(rollout.ports, rollout.pace.settle, self.stop)
@@ -126,7 +126,7 @@ class _Application:
 
     def _batches(self) -> Iterator[list[NodeChange]]:
         needed = [change for change in self.plan.node_changes if change.needed]
-        for names in self.rollout.batches(self.plan, self.seen):
+        for names in self.rollout.batches(self.plan, self.facts):
             yield [change for change in needed if change.node in names]
 
     def _check(self) -> None:
@@ -266,17 +266,17 @@ class _Application:
         """Begin on the node, prove from outside, and confirm; or put it back. Return what became of it in words."""
         self.rollout.lock.check()  # draining may have taken minutes
         run = f"{self.rollout.lock.run}-{change.step}"
-        before = self.health.before(change, self.seen.node(change.node))
+        before = self.health.before(change, self.facts.node(change.node))
         start = self.ports.clock.monotonic()
-        begun = self._begin(change, run)
-        if begun.outcome != "waiting":
-            return begun.words
-        self.emit(Restarted.of(change, at=begun.restarted))
+        beginning = self._begin(change, run)
+        if beginning.outcome != "waiting":
+            return beginning.words
+        self.emit(Restarted.of(change, at=beginning.restarted))
         try:
-            seen = self.health.prove(
+            proof = self.health.prove(
                 change,
                 before,
-                begun.restarted,
+                beginning.restarted,
                 start + CONFIRM_SHARE * self.pace.confirm_timeout,
                 lambda: self.emit(ReadyAgain.of(change)),
             )
@@ -286,7 +286,7 @@ class _Application:
         if end.outcome != "confirmed":
             kind = RevertedError if end.outcome == "reverted" else NodeError
             raise kind(f"it was proved, but could not be confirmed any more: {end.words}")
-        return f"{begun.words}; {seen}" if seen else begun.words
+        return f"{beginning.words}; {proof}" if proof else beginning.words
 
     def _confirm(self, change: NodeChange, run: str) -> TransactionResult:
         """Confirm; where the answer is lost, ask the node once more."""
@@ -304,29 +304,29 @@ class _Application:
     def _begin(self, change: NodeChange, run: str) -> TransactionResult:
         """Put the change in place; it waits to be confirmed then, or was in place already."""
         try:
-            begun = self.ports.nodes.begin(change, run, self.pace.confirm_timeout)
+            end = self.ports.nodes.begin(change, run, self.pace.confirm_timeout)
         except NodeError as error:
             raise self._put_back(change, run, str(error)) from error
-        if begun.outcome in {"waiting", "unchanged", "confirmed"}:
-            return begun
-        if begun.outcome == "stale":
-            raise StaleError(begun.words)
-        kind = RevertedError if begun.outcome == "reverted" else NodeError
-        cause = cause_in(begun.journal)
-        raise kind("\n".join(filter(None, (begun.words, cause))), journal=begun.journal)
+        if end.outcome in {"waiting", "unchanged", "confirmed"}:
+            return end
+        if end.outcome == "stale":
+            raise StaleError(end.words)
+        kind = RevertedError if end.outcome == "reverted" else NodeError
+        cause = cause_in(end.journal)
+        raise kind("\n".join(filter(None, (end.words, cause))), journal=end.journal)
 
     def _put_back(self, change: NodeChange, run: str, why: str) -> KubehardenError:
         """Put a node back, and return the error that says so; a node that cannot be reached does it by itself."""
         try:
-            undone = self.ports.nodes.undo(change.node, run)
+            end = self.ports.nodes.undo(change.node, run)
         except NodeError as error:
             return NodeError(
                 f"{why}. It cannot be put back from here ({error}); a node that got the change puts itself back "
                 f"within {self.pace.confirm_timeout:g} seconds of it"
             )
-        if undone.outcome == "reverted":
-            return RevertedError(f"{why}. {undone.words}")
-        return NodeError(f"{why}. Putting it back, the node says: {undone.outcome}: {undone.words}")
+        if end.outcome == "reverted":
+            return RevertedError(f"{why}. {end.words}")
+        return NodeError(f"{why}. Putting it back, the node says: {end.outcome}: {end.words}")
 
 
 def _as_completed(futures: Sequence[Future[list[Result]]]) -> Iterator[Future[list[Result]]]:

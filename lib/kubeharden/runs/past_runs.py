@@ -112,14 +112,14 @@ class Records:
         past = read_run(self._entry(self.query.run, 0).folder)
         changed = {entry.node for entry in past.files if self.query.node in ("", entry.node)}
         inventory = read_inventory(find(self.query.inventory))
-        there = [node for node in inventory.nodes if node.name in changed]
-        if not there:
+        nodes_here = [node for node in inventory.nodes if node.name in changed]
+        if not nodes_here:
             return View([Message("This run changed no file on any node of this inventory.")])
-        with connect_nodes(inventory.model_copy(update={"nodes": there}), self.redactor) as nodes:
-            seen = nodes.observe()
+        with connect_nodes(inventory.model_copy(update={"nodes": nodes_here}), self.redactor) as nodes:
+            observed = nodes.observe()
         found = [
             difference
-            for node in seen
+            for node in observed
             for difference in since_run(past, node.name, _contents(node), self.redactor)
         ]
         same = all(difference.words == "is as the run left it" for difference in found)

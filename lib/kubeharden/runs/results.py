@@ -19,10 +19,10 @@ class Results:
 
     def add(self, step: str, results: Iterable[Result]) -> None:
         """Keep results of a step; that a change was as it should be says less than what became of it before."""
-        kept = self._of.setdefault(step, {})
+        results_of = self._of.setdefault(step, {})
         for result in results:
-            if result.outcome != AS_IT_SHOULD_BE or result.subject not in kept:
-                kept[result.subject] = result
+            if result.outcome != AS_IT_SHOULD_BE or result.subject not in results_of:
+                results_of[result.subject] = result
 
     def view(self, *steps: str) -> View:
         """Show the results of these steps, or of all; nothing where there are none."""

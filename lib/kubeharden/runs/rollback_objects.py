@@ -61,7 +61,7 @@ class ObjectsBack:
         try:
             for content in filter(None, (before, after)):
                 self._check_shape(entry, content)
-            now = self._there(before or after or {})
+            now = self._current(before or after or {})
             try:
                 self._put_back(step, entry, before, after, now)
             except ByOthersError as error:
@@ -109,8 +109,8 @@ class ObjectsBack:
             return True
         if "roleRef" not in item:
             return item["kind"] in {"Role", "ClusterRole"} and only_about_policies(item)
-        there = self.facts.cluster.of
-        roles, cluster_roles = list(there("roles")), list(there("clusterroles"))
+        objects = self.facts.cluster.of
+        roles, cluster_roles = list(objects("roles")), list(objects("clusterroles"))
         known = {(role["kind"], key_of(role)) for role in (*roles, *cluster_roles)}
         for entry in self.past.objects:  # one that is put back as well
             role = self.past.object_content(entry, "before") or {}
@@ -160,7 +160,7 @@ class ObjectsBack:
         }
         return Failed in kinds and Completed not in kinds
 
-    def _there(self, like: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def _current(self, like: Mapping[str, Any]) -> Mapping[str, Any] | None:
         items = self.facts.cluster.of(RESOURCES[like["kind"]].plural)
         return next((item for item in items if key_of(item) == key_of(like)), None)
 
@@ -171,8 +171,8 @@ class ObjectsBack:
         }
         if states:
             return state_digest(now) in states
-        mine, theirs = _leaves(after), _leaves(now)  # it was cut off before it could say
-        return all(theirs.get(path) == value for path, value in mine.items())
+        planned, current = _leaves(after), _leaves(now)  # it was cut off before it could say
+        return all(current.get(path) == value for path, value in planned.items())
 
 
 def _changed_paths(change: ObjectChange) -> set[tuple[str, ...]]:
@@ -195,14 +195,14 @@ def _restore(
     Raises:
         ChangedSinceError: somebody has changed the same thing since.
     """
-    was, left, there = _leaves(before), _leaves(after), _leaves(now)
+    old, written, current = _leaves(before), _leaves(after), _leaves(now)
     result: dict[str, Any] | None = None
-    for path in {**was, **left}:
-        if was.get(path) == left.get(path) or there.get(path) == was.get(path):
+    for path in {**old, **written}:
+        if old.get(path) == written.get(path) or current.get(path) == old.get(path):
             continue
-        if there.get(path) != left.get(path):
+        if current.get(path) != written.get(path):
             raise ByOthersError(_difference(after, now))
-        result = _with(result or dict(now), path, was.get(path))
+        result = _with(result or dict(now), path, old.get(path))
     return result
 
 

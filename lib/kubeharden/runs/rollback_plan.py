@@ -31,7 +31,7 @@ class _History:
 
     first: FileEntry
     last: FileEntry
-    ours: frozenset[str]
+    contents: frozenset[str]
 
 
 def rollback_plan(
@@ -99,15 +99,15 @@ class _Builder:
     node_changes: list[NodeChange] = field(default_factory=list)
 
     def add(self, step: str) -> None:
-        touched: dict[tuple[str, str], dict[str, _History]] = {}
+        histories: dict[tuple[str, str], dict[str, _History]] = {}
         for entry in self.past.files:
             if entry.step == step:
-                files = touched.setdefault((entry.node, entry.service), {})
+                files = histories.setdefault((entry.node, entry.service), {})
                 files[entry.path] = _join(files.get(entry.path), entry)
-        for (node, service), files in touched.items():
+        for (node, service), files in histories.items():
             self._service(step, node, service, list(files.values()))
 
-    def _service(self, step: str, name: str, service_name: str, touched: list[_History]) -> None:
+    def _service(self, step: str, name: str, service_name: str, histories: list[_History]) -> None:
         subject = subject_of(service_name, name)
         node = next((node for node in self.facts.nodes if node.name == name), None)
         service = node.service(service_name) if node else None
@@ -115,7 +115,7 @@ class _Builder:
             self.refused.append(Remark(subject, "the service is not there any more"))
             return
         files = []
-        for file in reversed(touched):  # the unit before the config file that it will not name any more
+        for file in reversed(histories):  # the unit before the config file that it will not name any more
             try:
                 change = self._file(service, file)
             except ChangedSinceError as error:
@@ -135,7 +135,7 @@ class _Builder:
         change = FileChange(path, now, "", file.first.mode, file.first.owner, file.first.group, gone=True)
         if change.before_digest == wanted:
             return None
-        if change.before_digest not in file.ours:
+        if change.before_digest not in file.contents:
             if words := words_of_file(self.later(), file.last.node, path, change.before_digest):
                 raise ChangedSinceError(f"{path} {words}")
             left = "" if file.last.after == ABSENT else self.past.content(file.last.node, file.last.after)
@@ -200,10 +200,10 @@ class _Builder:
         )
 
 
-def _join(known: _History | None, entry: FileEntry) -> _History:
-    if known is None:
+def _join(history: _History | None, entry: FileEntry) -> _History:
+    if history is None:
         return _History(entry, entry, frozenset({entry.after}))
-    return _History(known.first, entry, known.ours | {entry.after, entry.before})
+    return _History(history.first, entry, history.contents | {entry.after, entry.before})
 
 
 def _node_change(

@@ -150,8 +150,8 @@ class Run:
         """
         left = self._wait_for_open_changes()
         facts = self._observe()
-        seen = {(change.node, change.run): change for change in (*left, *open_changes(self.nodes))}
-        self._facts = replace(facts, open_changes=tuple(seen.values()))
+        open_by_run = {(change.node, change.run): change for change in (*left, *open_changes(self.nodes))}
+        self._facts = replace(facts, open_changes=tuple(open_by_run.values()))
         self._since_look.clear()
         self.emit(Observed.of(self._facts))
         return views.facts_view(self._facts)

@@ -19,7 +19,7 @@ from typing import Any
 from kubeharden.errors import KubehardenError
 from kubeharden.redaction import Redactor
 
-MOST_HELD = 1 << 20  # characters
+MOST_UNSENT = 1 << 20  # characters
 # What a client waits for, whatever a password is (Jupyter's protocol, 5.4).
 _KEPT = ("execution_state", "status", "name")
 _terminals: dict[str, int] = {}  # descriptors of the kernel's own standard output and error, by name
@@ -97,15 +97,15 @@ class _Messages:
     def __init__(self, send: Any, redactor: Redactor) -> None:
         self._send = send
         self.redactor = redactor
-        self._held: dict[str, _Held] = {}  # by the name of the stream
+        self._unsent: dict[str, _Piece] = {}  # by the name of the stream
         self._lock = threading.RLock()
 
     def __call__(self, stream: Any, message: Any, content: Any = None, *rest: Any, **named: Any) -> Any:
         whole = isinstance(message, Mapping)  # or else its type
         kind = str(message["header"]["msg_type"] if whole else message)
-        said = message.get("content") if whole else content
+        body = message.get("content") if whole else content
         if kind == "input_request" or (
-            kind == "status" and isinstance(said, Mapping) and said.get("execution_state") == "idle"
+            kind == "status" and isinstance(body, Mapping) and body.get("execution_state") == "idle"
         ):
             self._let_go()
         if named.get("metadata"):
@@ -114,11 +114,11 @@ class _Messages:
         if not whole:
             return self._send(stream, message, self._redact(content), *rest[:2], **named)
         redacted = {**message, "metadata": self._redact(message.get("metadata") or {}), "buffers": []}
-        if kind == "stream" and isinstance(said, Mapping):
+        if kind == "stream" and isinstance(body, Mapping):
             return self._send_text(
-                _Held(stream, redacted, str(said.get("text", "")), (content, *rest), named)
+                _Piece(stream, redacted, str(body.get("text", "")), (content, *rest), named)
             )
-        return self._send(stream, {**redacted, "content": self._redact(said)}, content, *rest, **named)
+        return self._send(stream, {**redacted, "content": self._redact(body)}, content, *rest, **named)
 
     def _redact(self, content: Any) -> Any:
         if not isinstance(content, Mapping):
@@ -126,18 +126,18 @@ class _Messages:
         redacted = dict(self.redactor.redact_data(content))
         return redacted | {key: content[key] for key in _KEPT if content.get(key) in _WORDS}
 
-    def _send_text(self, piece: _Held) -> Any:
+    def _send_text(self, piece: _Piece) -> Any:
         """Send what can be judged of a printed text, and hold back the rest."""
         name = str(piece.message["content"].get("name"))
         with self._lock:
-            held = self._held.pop(name, None)
-            text = (held.text if held else "") + piece.text
-            end = self.redactor.length_to_judge(text) if len(text) <= MOST_HELD else len(text)
+            unsent = self._unsent.pop(name, None)
+            text = (unsent.text if unsent else "") + piece.text
+            end = self.redactor.length_to_judge(text) if len(text) <= MOST_UNSENT else len(text)
             if end < len(text):
-                self._held[name] = replace(piece, text=text[end:])
+                self._unsent[name] = replace(piece, text=text[end:])
             return self._send_piece(replace(piece, text=text[:end])) if end else None
 
-    def _send_piece(self, piece: _Held) -> Any:
+    def _send_piece(self, piece: _Piece) -> Any:
         header = {**piece.message["header"], "msg_id": uuid.uuid4().hex}
         content = self._redact({**piece.message["content"], "text": ""}) | {
             "text": self.redactor.redact(piece.text)
@@ -148,12 +148,12 @@ class _Messages:
     def _let_go(self) -> None:
         """Send what is held back: nothing more of it comes."""
         with self._lock:
-            for name in list(self._held):
-                self._send_piece(self._held.pop(name))
+            for name in list(self._unsent):
+                self._send_piece(self._unsent.pop(name))
 
 
 @dataclass(frozen=True)
-class _Held:
+class _Piece:
     """A piece of printed text, and with what it is sent."""
 
     stream: Any

@@ -74,8 +74,8 @@ def details_view(record: Mapping[str, Any], verdict: Verdict | None = None) -> V
         view.add(Table("What was done", ("What", "Result", "Took", "Message"), rows, kinds=kinds, kinds_in=1))
     left = record.get("not_done", ())
     if left:
-        undone = [(item["subject"], item["step"], item["why"]) for item in left]
-        view.add(Table("What was planned and not done", ("What", "Step", "Why"), undone))
+        not_done = [(item["subject"], item["step"], item["why"]) for item in left]
+        view.add(Table("What was planned and not done", ("What", "Step", "Why"), not_done))
     view.add(*(Message(f"{error['kind']}: {error['message']}", BAD) for error in record.get("errors", ())))
     proof = record.get("proof") or {}
     view.add(*(Message(text, BAD) for text in proof.get("problems", ())))

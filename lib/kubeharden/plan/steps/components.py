@@ -169,9 +169,9 @@ class _Planner:
         fields = {name.lower(): name for name in known}
         for name in (s.field for s in migration.dropped if not s.flag and s.field not in known):
             close = get_close_matches(name.lower(), fields, 1, ALIKE)
-            meant = f". Did somebody mean {fields[close[0]]}?" if close else ""
+            hint = f". Did somebody mean {fields[close[0]]}?" if close else ""
             unknown = f"{service.name} {service.release} does not know"
-            why = f"{path} has {name}, which {unknown}: it was never in effect{meant}"
+            why = f"{path} has {name}, which {unknown}: it was never in effect{hint}"
             self._remark(node, why)
 
     def _unused_variables(self, node: NodeFacts, service: ServiceFacts, migration: Migration) -> None:

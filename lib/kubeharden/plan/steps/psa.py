@@ -102,8 +102,8 @@ class _Planner:
             yield from (subject_of(service.name, node.name) for node, service in self.servers)
         is_on = any(_may_enforce_policies(service) for _, service in self.servers)
         if self.servers and enforced and (is_on or not enforced_before):
-            gone = (ObjectChange.deletion(POD_SECURITY, item) for item in leftovers(self.objects))
-            yield from (change.name for change in gone)
+            deletions = (ObjectChange.deletion(POD_SECURITY, item) for item in leftovers(self.objects))
+            yield from (change.name for change in deletions)
 
     def _defaults(self, *, enforced: bool) -> dict[str, str]:
         """Return the levels for namespaces without labels; enforced only once every namespace has its own."""
@@ -169,17 +169,17 @@ class _Planner:
     def _retire(self, *, enforced_before: bool, enforced: bool) -> None:
         """Plan the deletion of the policies that are there, or say what comes before it."""
         policies = [dict(policy) for policy in self.objects.get("podsecuritypolicies", ())]
-        gone = leftovers(self.objects)
+        useless = leftovers(self.objects)
         is_on = any(_may_enforce_policies(service) for _, service in self.servers)
         if self.servers and enforced_before and not is_on:
-            self.draft.object_changes += [ObjectChange.deletion(POD_SECURITY, item) for item in gone]
-            if gone:
+            self.draft.object_changes += [ObjectChange.deletion(POD_SECURITY, item) for item in useless]
+            if useless:
                 for role in also_about_policies(self.objects):
                     self.draft.remark(
                         role, "allows more than the use of policies: it stays, and that rule does nothing"
                     )
-        elif self.servers and gone:
-            self.draft.remark(POD_SECURITY, self._what_is_next(len(gone), enforced=enforced, is_on=is_on))
+        elif self.servers and useless:
+            self.draft.remark(POD_SECURITY, self._what_is_next(len(useless), enforced=enforced, is_on=is_on))
         if is_on:
             self._mutations(policies)
 

@@ -122,15 +122,15 @@ def evaluate_psp(
 
 
 def _create(pod: Object, prepared: PreparedPolicies) -> PspDecision:
-    seen = with_defaults(pod)
+    complete = with_defaults(pod)
     refusals = {name: [reason] for name, reason in prepared.unusable.items()}
     chosen: tuple[str, Object] | None = None
     for provider in prepared.providers:
-        mutated = provider.mutate(seen)
+        mutated = provider.mutate(complete)
         if reasons := provider.refusals(mutated):
             refusals[provider.name] = reasons
-        elif mutated is seen:
-            return PspDecision(admitted=True, policy=provider.name, pod=seen, refusals=refusals)
+        elif mutated is complete:
+            return PspDecision(admitted=True, policy=provider.name, pod=complete, refusals=refusals)
         elif chosen is None:
             chosen = provider.name, mutated
     if chosen is None:
@@ -143,14 +143,14 @@ def _create(pod: Object, prepared: PreparedPolicies) -> PspDecision:
 
 
 def _update(pod: Object, prepared: PreparedPolicies) -> PspDecision:
-    seen = with_defaults(pod)
+    complete = with_defaults(pod)
     refusals = {name: [reason] for name, reason in prepared.unusable.items()}
     hint = annotations_of(pod).get(PSP_ANNOTATION)
     for provider in sorted(prepared.providers, key=lambda p: p.name != hint):
-        mutated = provider.mutate(seen)
+        mutated = provider.mutate(complete)
         reasons = provider.refusals(mutated)
-        if not reasons and mutated is seen:
-            return PspDecision(admitted=True, policy=provider.name, pod=seen, refusals=refusals)
+        if not reasons and mutated is complete:
+            return PspDecision(admitted=True, policy=provider.name, pod=complete, refusals=refusals)
         refusals[provider.name] = reasons or [_MAY_NOT_CHANGE]
     return PspDecision(admitted=False, policy=None, pod=pod, refusals=refusals)
 

@@ -51,15 +51,15 @@ def least_privileged_policy(
         ParameterError: there are no pods, or one is malformed.
         UnknownReleaseError: the release is not known.
     """
-    server, seen = Release.parse(release), []
+    server, complete = Release.parse(release), []
     for pod in pods:
         check_pod(pod)
-        seen.append(with_defaults(pod))
-    if not seen:
+        complete.append(with_defaults(pod))
+    if not complete:
         raise ParameterError("pods: there are none; a policy is made from pods that run")
-    placed = [(container, pod) for pod in seen for _, container in containers(pod)]
-    spec = {**_spec(seen, placed, server), **_volumes(seen, server)}
-    annotations = _annotations(seen, placed, server)
+    placed = [(container, pod) for pod in complete for _, container in containers(pod)]
+    spec = {**_spec(complete, placed, server), **_volumes(complete, server)}
+    annotations = _annotations(complete, placed, server)
     fields = features_of("PodSecurityPolicy.spec.")
     unknown = {key for key, row in fields.items() if not row.in_release(server)}
     policy: Object = {

@@ -68,8 +68,8 @@ class Check:
 
     def rule(self, minor: int) -> Rule | None:
         """Return the rule that holds in this policy version; None before the first."""
-        held = [rule for since, rule in self.rules.items() if since <= minor]
-        return held[-1] if held else None
+        rules = [rule for since, rule in self.rules.items() if since <= minor]
+        return rules[-1] if rules else None
 
 
 CHECKS = (
@@ -177,9 +177,9 @@ def _rules(level: str, version: str) -> tuple[tuple[str, Rule], ...]:
     minor = _minor(version)
     if level == "privileged":
         return ()
-    held = {c.id: rule for c in CHECKS if c.level in ("baseline", level) and (rule := c.rule(minor))}
-    overridden = {c.overrides for c in CHECKS if c.level == "restricted" and c.id in held}
-    return tuple((check, rule) for check, rule in held.items() if check not in overridden)
+    rules = {c.id: rule for c in CHECKS if c.level in ("baseline", level) and (rule := c.rule(minor))}
+    overridden = {c.overrides for c in CHECKS if c.level == "restricted" and c.id in rules}
+    return tuple((check, rule) for check, rule in rules.items() if check not in overridden)
 
 
 def _text(name: str, value: object) -> str:

@@ -84,8 +84,8 @@ class Rollback(ChangeKind[RollbackParameters]):
     def __init__(self, parameters: RollbackParameters) -> None:
         super().__init__(parameters)
         self.past = read_run(_folder(parameters))
-        touched = {file.step for file in self.past.files} | {item.step for item in self.past.objects}
-        self.steps = tuple(step for step in names() if step in touched)
+        steps = {file.step for file in self.past.files} | {item.step for item in self.past.objects}
+        self.steps = tuple(step for step in names() if step in steps)
 
     def check(self, inventory: Inventory) -> None:
         """Check that the run can be put back on this cluster, and what vouches for its record."""
