@@ -140,21 +140,21 @@ def _short(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class WaveVerdict:
     """The verdict on a wave: whether the next one may begin, and a line for each cluster that is not done."""
 
     good: bool
     lines: tuple[str, ...]
 
 
-def judge_wave(fleet: Fleet, wave: str, states: Mapping[str, State]) -> Verdict:
+def judge_wave(fleet: Fleet, wave: str, states: Mapping[str, State]) -> WaveVerdict:
     """Judge a wave, and all before it: all their clusters except ``max_failures`` are done, or done so far."""
     here = {name: states.get(name, State(NONE)) for name in fleet.up_to(wave)}
     left = {name: state for name, state in here.items() if state.word not in WELL}
     lines = tuple(
         f"{name}: {state.word}{f' ({state.why})' if state.why else ''}" for name, state in left.items()
     )
-    return Verdict(len(left) <= fleet.max_failures, lines)
+    return WaveVerdict(len(left) <= fleet.max_failures, lines)
 
 
 def halted_by(fleet: Fleet, states: Mapping[str, State], beside: str) -> list[str]:

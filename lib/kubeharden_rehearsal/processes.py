@@ -96,7 +96,7 @@ class Scripts:
         script.done = asyncio.Event()
         reading, writing = os.pipe()
         script.process = await asyncio.create_subprocess_exec(
-            *self._words(argv),
+            *self._host_command(argv),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=writing,
             stderr=writing,
@@ -165,7 +165,7 @@ class Scripts:
         for name, due in data.items():
             self._arm(name, due)
 
-    def _words(self, argv: list[str]) -> list[str]:
+    def _host_command(self, argv: list[str]) -> list[str]:
         """Return a command line of the node as one of the host: its shell, and paths below its tree."""
         own = self._shims / "sh"
         shell = str(own) if own.exists() else SHELL

@@ -10,7 +10,7 @@ import pytest
 from impact_cases import FOLDERS, objects_in, what_would_become_of_them
 from kubeharden.kube.admitted_pod import TOKEN_PATH, as_created, without_token
 from kubeharden.kube.workloads import KINDS
-from kubeharden.podsecurity.impact import Impact, Judged, breaking, idle_names
+from kubeharden.podsecurity.impact import Impact, WorkloadVerdict, breaking, idle_names
 from kubeharden.releases import Release
 from kubeharden.show.impact_views import impact_view
 
@@ -29,10 +29,10 @@ def test_the_folders_have_every_kind_that_makes_pods() -> None:
     assert made >= KINDS | {"Pod"}
 
 
-def judged(name: str, *, admitted: bool = False, in_use: bool = True, pods: int = 1) -> Judged:
+def judged(name: str, *, admitted: bool = False, in_use: bool = True, pods: int = 1) -> WorkloadVerdict:
     kind, _, place = name.partition(" ")
     namespace, _, own = place.partition("/")
-    return Judged(
+    return WorkloadVerdict(
         kind, namespace, own, "default", pods=pods, in_use=in_use,
         policy="p" if admitted else "", reasons=() if admitted else ("may use no policy",),
     )  # fmt: skip
@@ -70,7 +70,7 @@ def test_a_name_that_would_not_break_is_idle() -> None:
     ]
 
 
-def shown(*found: Judged) -> str:
+def shown(*found: WorkloadVerdict) -> str:
     return str(impact_view([Impact("PodSecurityPolicy", "once it is on", found)]))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kubeharden.kube.resources import RESOURCES
-from kubeharden.podsecurity.impact import Judged, psp_impact
+from kubeharden.podsecurity.impact import WorkloadVerdict, psp_impact
 from kubeharden.releases import Release
 from kubeharden_rehearsal.api.store import ObjectStore
 from kubeharden_rehearsal.control_plane import ControlPlane
@@ -25,7 +25,7 @@ POLICIES, GRANTS, ROUNDS, PODS = 12, 16, 20, 25  # 20 rounds of 25: 500 random p
 CONTROLLER = "replicaset-controller"
 
 
-def words(judged: Judged) -> str:
+def words(judged: WorkloadVerdict) -> str:
     """The event of a refusal, with the reasons of psp_impact: there, each has the name of its policy in front."""
     reasons = " ".join(reason.partition(": ")[2] for reason in judged.reasons if ": " in reason)
     return f'" is forbidden: PodSecurityPolicy: unable to admit pod: [{reasons}]'
@@ -96,7 +96,7 @@ def test_what_is_foretold_of_random_pods_becomes_of_them(first: int) -> None:
     assert 20 < admitted < len(foretold) - 20  # many are refused, and many are not
 
 
-def one_round(seed: int) -> list[Judged]:
+def one_round(seed: int) -> list[WorkloadVerdict]:
     cluster = ControlPlane(load_scenario("psp-1.23"), [ControllerManager()])
     cluster.store.load([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}])
     cluster.store.load(random_objects(random.Random(seed)))

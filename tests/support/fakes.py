@@ -26,7 +26,7 @@ from faults import ALWAYS, CUT, HANG, Faults
 from kubeharden import runbook
 from kubeharden.edges.cluster import Cluster
 from kubeharden.edges.cluster.client import TIMEOUT_SECONDS, Client, Response
-from kubeharden.edges.ports import Flag, Ports, Stream, Transaction, TransactionResult
+from kubeharden.edges.ports import Ports, StopRequest, Stream, Transaction, TransactionResult
 from kubeharden.errors import ForwardingError, NodeError
 from kubeharden.facts import FileFact, NodeFacts, ServiceFacts
 from kubeharden.inputs.inventory import Inventory, Node
@@ -70,9 +70,9 @@ class FakeClock:
     def sleep(self, seconds: float) -> None:
         self._move(self._seconds + seconds, lambda: False)
 
-    def wait(self, flag: Flag, seconds: float) -> bool:
-        self._move(self._seconds + seconds, flag.is_set)
-        return flag.is_set()
+    def wait(self, request: StopRequest, seconds: float) -> bool:
+        self._move(self._seconds + seconds, request.is_set)
+        return request.is_set()
 
     def skip_to(self, seconds: float) -> None:
         """Be at that time; what is due by then is done late."""

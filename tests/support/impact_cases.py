@@ -14,7 +14,7 @@ from kubeharden.kube.rbac import Authorization
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.kube.workloads import workloads
 from kubeharden.podsecurity.default_policy import default_policies
-from kubeharden.podsecurity.impact import Judged, psp_impact, pss_impact
+from kubeharden.podsecurity.impact import WorkloadVerdict, psp_impact, pss_impact
 from kubeharden.releases import Release
 from kubeharden.releases.files import LOADER
 
@@ -64,7 +64,7 @@ def what_would_become_of_them(folder: Path) -> str:
     return tabulate(rows, headers=headings, disable_numparse=True) + "\n"
 
 
-def _fate(judged: Judged) -> str:
+def _fate(judged: WorkloadVerdict) -> str:
     return f"by {judged.policy}" if judged.admitted else "BREAKS" if judged.breaks else "refused"
 
 

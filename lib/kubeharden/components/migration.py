@@ -34,7 +34,7 @@ from kubeharden.components.readiness import speakable
 from kubeharden.components.settings import Migration, Setting
 from kubeharden.components.validate import problems
 from kubeharden.components.values import same_value
-from kubeharden.components.verdicts import GROWING, Verdict, judge
+from kubeharden.components.verdicts import GROWING, FlagVerdict, judge
 from kubeharden.components.versions import Versions
 from kubeharden.errors import UnitError
 from kubeharden.releases import Decoding, Flag, Release, find_component, release_table
@@ -140,7 +140,7 @@ class _Work:
             if counting or verdict.unreadable:  # the component reads them all
                 self._note(use, flag, verdict)
 
-    def _note(self, use: FlagUse, flag: Flag | None, verdict: Verdict) -> None:
+    def _note(self, use: FlagUse, flag: Flag | None, verdict: FlagVerdict) -> None:
         where = flag.fields[0] if flag is not None and verdict.word == "moved" else ""
         setting = Setting(use.name, where, verdict.value, verdict.why)
         getattr(self.result, verdict.word).append(setting)

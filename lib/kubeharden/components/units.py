@@ -37,7 +37,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
-class Entry:
+class UnitLine:
     """One piece of a unit file: an assignment with its continuation lines, or anything else verbatim.
 
     Attributes:
@@ -57,7 +57,7 @@ class Entry:
 class Unit:
     """A unit file or drop-in. ``Unit.parse(text).text == text`` for every text."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[UnitLine, ...]
 
     @classmethod
     def parse(cls, text: str) -> Unit:
@@ -88,11 +88,11 @@ class Unit:
         """
         command = self._command()
         raw = "ExecStart=" + f" \\\n{INDENT}".join(words) + "\n"
-        replaced = Entry(raw, "Service", "ExecStart", " ".join(words))
+        replaced = UnitLine(raw, "Service", "ExecStart", " ".join(words))
         return Unit(tuple(replaced if entry is command else entry for entry in self.entries))
 
-    def _command(self) -> Entry:
-        commands: list[Entry] = []
+    def _command(self) -> UnitLine:
+        commands: list[UnitLine] = []
         for entry in self.entries:
             if (entry.section, entry.key) == ("Service", "ExecStart"):
                 commands = (
@@ -108,7 +108,7 @@ class Unit:
         Raises:
             UnitError: the unit has no such section.
         """
-        new = Entry(f"{key}={value}\n", section, key, value)
+        new = UnitLine(f"{key}={value}\n", section, key, value)
         assigned = [e for e in self.entries if (e.section, e.key) == (section, key)]
         if assigned:
             earlier = {id(entry) for entry in assigned[:-1]}
@@ -121,7 +121,7 @@ class Unit:
         raise UnitError(f"the unit has no [{section}] section in which to set {key}=")
 
 
-def _entries(text: str) -> Iterable[Entry]:
+def _entries(text: str) -> Iterable[UnitLine]:
     section = ""
     lines = _LINES.findall(text)
     index, marked = 0, True
@@ -132,7 +132,7 @@ def _entries(text: str) -> Iterable[Entry]:
         if marked and line.startswith(BYTE_ORDER_MARK):
             line, marked = line[1:], False
         if line.lstrip(BLANKS)[:1] in ("", "#", ";"):
-            yield Entry(lines[start], section)
+            yield UnitLine(lines[start], section)
             continue
         pieces = [line.rstrip("\r\n")]
         while _goes_on(pieces[-1]) and index < len(lines):
@@ -148,11 +148,11 @@ def _entries(text: str) -> Iterable[Entry]:
         key, is_assignment, value = line.partition("=")
         if line.startswith("["):
             section = line[1:-1] if line[-1] == "]" else section
-            yield Entry(raw, section)
+            yield UnitLine(raw, section)
         elif is_assignment:
-            yield Entry(raw, section, key.strip(BLANKS), value.strip(BLANKS))
+            yield UnitLine(raw, section, key.strip(BLANKS), value.strip(BLANKS))
         else:
-            yield Entry(raw, section)
+            yield UnitLine(raw, section)
 
 
 def _goes_on(line: str) -> bool:

@@ -18,7 +18,7 @@ GROWING = ("list(string)", "list(int32)", "list({", "list(object)", "map(")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FlagVerdict:
     """``moved``, ``kept``, ``dropped`` or ``refused``; the flag's value with its type; and why.
 
     ``unreadable`` is a refusal because the text is not a value of the flag.
@@ -30,7 +30,7 @@ class Verdict:
     unreadable: bool = False
 
 
-def judge(table: ReleaseTable, use: FlagUse, *, beside_file: bool) -> Verdict:
+def judge(table: ReleaseTable, use: FlagUse, *, beside_file: bool) -> FlagVerdict:
     """Return the verdict on one flag.
 
     Args:
@@ -43,10 +43,10 @@ def judge(table: ReleaseTable, use: FlagUse, *, beside_file: bool) -> Verdict:
     try:
         value = value_of(use, flag)
     except FlagValueError as error:
-        return Verdict("refused", use.value, str(error), unreadable=True)
+        return FlagVerdict("refused", use.value, str(error), unreadable=True)
     ignored = beside_file and not table.flags_beside_config_win
     if use.name in RUN_MODES and value not in (False, "", "false"):
-        return Verdict("refused", value, "is a mode that exits, not the command of a service")
+        return FlagVerdict("refused", value, "is a mode that exits, not the command of a service")
     rules = table.rules
     honoured = ignored and rules.is_honoured(use.name, table.release)
     if ignored and rules.is_honoured_in_part(use.name, table.release):
@@ -54,49 +54,51 @@ def judge(table: ReleaseTable, use: FlagUse, *, beside_file: bool) -> Verdict:
             f"some patch releases of {table.release} ignore it beside --config, and others do not: write what is "
             "to hold to the file, and take the flag out"
         )
-        return Verdict("refused", value, why)
+        return FlagVerdict("refused", value, why)
     if flag.stays or use.name in rules.stays or honoured:
-        return Verdict("kept", value, "keeps its effect as a flag beside --config")
+        return FlagVerdict("kept", value, "keeps its effect as a flag beside --config")
     if use.name in UNREAD and value:
         why = f"what lies in {value} is not read here and may say otherwise than the file; take it out first"
-        return Verdict("refused", value, why)
+        return FlagVerdict("refused", value, why)
     if ignored:
-        return Verdict(
+        return FlagVerdict(
             "dropped", value, "ignored already now: a --config file is in use, and it alone counts"
         )
     return _with_field(table, flag, value) if flag.fields else _without_field(table, flag, value)
 
 
-def _unknown(table: ReleaseTable, use: FlagUse) -> Verdict:
+def _unknown(table: ReleaseTable, use: FlagUse) -> FlagVerdict:
     removed = table.removed_in(use.name)
     if removed:
-        return Verdict("dropped", use.value, f"removed in {removed}; {table.release} does not start with it")
+        return FlagVerdict(
+            "dropped", use.value, f"removed in {removed}; {table.release} does not start with it"
+        )
     why = f"{table.component} {table.release} is not known to have this flag; take it out by hand if it is a mistake"
-    return Verdict("refused", use.value, why)
+    return FlagVerdict("refused", use.value, why)
 
 
-def _with_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
+def _with_field(table: ReleaseTable, flag: Flag, value: Any) -> FlagVerdict:
     if says_nothing(table, flag, value):
-        return Verdict("dropped", value, "is empty, and changes nothing")
+        return FlagVerdict("dropped", value, "is empty, and changes nothing")
     if flag.part == "port" and value == 0:
         # kube-scheduler 1.20.2 refuses 0.0.0.0:0 and takes "" for the default address, as kube-proxy does.
         why = (
             "0 switches the server off, which the file cannot say: there an empty address is the default one. Leave "
             f"{table.component} out of steps, or give it an address of its own node alone{_later(table, flag)}"
         )
-        return Verdict("refused", value, why)
+        return FlagVerdict("refused", value, why)
     if flag.fields[0] in table.rules.path_fields and value and not value.startswith("/"):
         why = (
             "a relative path: in the file it would count from the file's folder, not from where the "
             f"{table.component} runs"
         )
-        return Verdict("kept", value, why)
+        return FlagVerdict("kept", value, why)
     if flag.part is not None or all(_can_be_said(table, path, value) for path in flag.fields):
-        return Verdict("moved", value)
+        return FlagVerdict("moved", value)
     if table.flags_beside_config_win:
-        return Verdict("kept", value, f"{value!r} in the file would count as unset")
+        return FlagVerdict("kept", value, f"{value!r} in the file would count as unset")
     why = f"{value!r} cannot be said in the file: there it counts as unset"
-    return Verdict("refused", value, f"{why}. Write the value that is to hold, or take the flag out")
+    return FlagVerdict("refused", value, f"{why}. Write the value that is to hold, or take the flag out")
 
 
 def _later(table: ReleaseTable, flag: Flag) -> str:
@@ -114,35 +116,35 @@ def _can_be_said(table: ReleaseTable, path: str, value: Any) -> bool:
     return counts(table, path, value) or is_default
 
 
-def _without_field(table: ReleaseTable, flag: Flag, value: Any) -> Verdict:
+def _without_field(table: ReleaseTable, flag: Flag, value: Any) -> FlagVerdict:
     release = table.release
     if flag.name == "--allow-privileged":
         return _allow_privileged(release, value)
     docker = feature("dockershim")
     if flag.name == "--container-runtime" and value == "remote" and not docker.in_release(release):
         until = feature("kubelet --container-runtime").until
-        return Verdict(
+        return FlagVerdict(
             "dropped", value, f"remote is the default from {docker.until} on, and the flag goes in {until}"
         )
     if flag.name in table.rules.by_hand.flags:
         if not value or value == table.rules.by_hand.defaults.get(flag.name):
-            return Verdict("dropped", value, "says what holds without it")
-        return Verdict("refused", value, f"{table.api_version} {table.rules.by_hand.why}")
+            return FlagVerdict("dropped", value, "says what holds without it")
+        return FlagVerdict("refused", value, f"{table.api_version} {table.rules.by_hand.why}")
     if not table.flags_beside_config_win:
-        return Verdict("dropped", value, f"has no effect in {release} beside --config, and no field")
+        return FlagVerdict("dropped", value, f"has no effect in {release} beside --config, and no field")
     warns = f" (and it warns: {flag.deprecated})" if flag.deprecated else ""
-    return Verdict("kept", value, f"the file of {release} has no field for it{warns}")
+    return FlagVerdict("kept", value, f"the file of {release} has no field for it{warns}")
 
 
-def _allow_privileged(release: Release, value: Any) -> Verdict:
+def _allow_privileged(release: Release, value: Any) -> FlagVerdict:
     default = feature("kubelet runs privileged pods by default")
     if value is True and default.in_release(release):
         until = feature("kubelet --allow-privileged").until
-        return Verdict(
+        return FlagVerdict(
             "dropped", value, f"true is the default from {default.since} on, and the flag goes in {until}"
         )
     why = (
         "the kubelet has no field for it and still needs it: without it, it refuses privileged containers "
         "that a PodSecurityPolicy allows (kubernetes issue 58010)"
     )
-    return Verdict("kept", value, why)
+    return FlagVerdict("kept", value, why)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from kubeharden.edges.ports import Flag
+from kubeharden.edges.ports import StopRequest
 
 
 class SystemClock:
@@ -25,9 +25,9 @@ class SystemClock:
         """Wait that long."""
         time.sleep(seconds)
 
-    def wait(self, flag: Flag, seconds: float) -> bool:
-        """Wait until a flag is set, that long at the most; return whether it is."""
-        return flag.wait(seconds)
+    def wait(self, request: StopRequest, seconds: float) -> bool:
+        """Wait until a stop is requested, that long at the most; return whether it is."""
+        return request.wait(seconds)
 
     def repeat(self, work: Callable[[], object], every: float) -> Repeater:
         """Do some work every ``every`` seconds in a thread of its own, first after that time."""

@@ -242,7 +242,7 @@ class ApiPort(Protocol):
         """Close the connections."""
 
 
-class Flag(Protocol):
+class StopRequest(Protocol):
     """A request to stop, such as a ``threading.Event``."""
 
     def is_set(self) -> bool:
@@ -271,8 +271,8 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None:
         """Wait that long."""
 
-    def wait(self, flag: Flag, seconds: float) -> bool:
-        """Wait until a flag is set, that long at the most; return whether it is."""
+    def wait(self, request: StopRequest, seconds: float) -> bool:
+        """Wait until a stop is requested, that long at the most; return whether it is."""
 
     def repeat(self, work: Callable[[], object], every: float) -> Repetition:
         """Do some work every ``every`` seconds beside the caller, first after that time."""

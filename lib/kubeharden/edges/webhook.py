@@ -41,7 +41,7 @@ class Webhook:
         """Post an event that ends a run, or a verb of it; leave out any other."""
         if not isinstance(event, Finished | Error | Abandoned):
             return
-        text = f"kubeharden: {self._about['run']}: {_words(event)}"
+        text = f"kubeharden: {self._about['run']}: {_sentence(event)}"
         body = {"text": text, **self._about, "event": event.action, **event.content()}
         data = json.dumps(self._redactor.redact_data(body), ensure_ascii=False).encode()
         try:
@@ -79,7 +79,7 @@ def _is_here(host: str) -> bool:
         return host == "localhost"
 
 
-def _words(event: Finished | Error | Abandoned) -> str:
+def _sentence(event: Finished | Error | Abandoned) -> str:
     if isinstance(event, Error):
         return f"{event.verb} failed ({event.kind}): {event.message}"
     if isinstance(event, Abandoned):

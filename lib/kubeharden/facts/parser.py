@@ -125,7 +125,7 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
                     name=service,
                     show=show,
                     files=files[service],
-                    cmdline=_words(name, service, values.get(("cmdline", service), "")),
+                    cmdline=_command_line(name, service, values.get(("cmdline", service), "")),
                     version=_version(values.get(("version", service), "")),
                     warnings=tuple(values.get(("warnings", service), "").splitlines()),
                     configz=_configz(values.get(("configz", service), "")),
@@ -197,7 +197,7 @@ def _properties(text: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def _words(name: str, service: str, text: str) -> tuple[str, ...]:
+def _command_line(name: str, service: str, text: str) -> tuple[str, ...]:
     """Return a command line, one word a line; a newline within a word is the character 1.
 
     Raises:

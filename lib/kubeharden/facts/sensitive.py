@@ -160,9 +160,9 @@ class _Judge:
                 if not re.fullmatch(r"\ufeff?\s*(?:\[[\w-]*\])?\s*", entry.raw):
                     self._comment(at, visible)
             elif entry.key == "Environment":
-                self._words(start, visible, command=False)
+                self._command_words(start, visible, command=False)
             elif entry.key.startswith("Exec"):
-                self._words(start, visible, command=True)
+                self._command_words(start, visible, command=True)
             elif entry.key in harmless().directives:
                 self._found.allow(entry.value)
             else:
@@ -243,7 +243,7 @@ class _Judge:
                 add_variable(self._found, value)
             _add(self._found, value)
 
-    def _words(self, start: int, end: int, *, command: bool) -> None:
+    def _command_words(self, start: int, end: int, *, command: bool) -> None:
         words = words_in(self._text, start, end)
         if command:
             self.command(words)

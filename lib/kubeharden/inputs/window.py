@@ -36,7 +36,7 @@ class Window:
         return self.start <= moment <= self.end
 
     def __str__(self) -> str:
-        return f"{_words(self.start)} to {_words(self.end)} UTC"
+        return f"{_minute(self.start)} to {_minute(self.end)} UTC"
 
 
 def _time(text: str) -> datetime:
@@ -52,5 +52,5 @@ def _time(text: str) -> datetime:
     )
 
 
-def _words(moment: datetime) -> str:
+def _minute(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S").removesuffix(":00")

@@ -50,7 +50,7 @@ class Bar:
     """A change of one service of one node, or of one API object, with the time that each part of it took.
 
     Attributes:
-        began: seconds since the epoch.
+        start: seconds since the epoch.
         parts: what was done, each with its seconds, in that order.
         outcome: ``completed``, ``reverted``, ``failed``; empty while it goes on, or where it was cut off.
         not_ready: the seconds for which its node was not Ready; None where that was not watched.
@@ -96,7 +96,7 @@ class Timeline:
                 bar.step,
                 bar.subject,
                 datetime.fromtimestamp(bar.start, UTC).strftime("%H:%M:%S"),
-                *(_words(sum(s for name, s in bar.parts if name == part)) for part in PARTS),
+                *(_duration(sum(s for name, s in bar.parts if name == part)) for part in PARTS),
                 "" if bar.not_ready is None else f"{bar.not_ready:.1f} s",
                 bar.outcome or "not over",
                 f"{bar.seconds:.1f} s",
@@ -222,7 +222,7 @@ def _seconds(time: str) -> float | None:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
-def _words(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds else ""
 
 

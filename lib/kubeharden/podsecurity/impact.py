@@ -29,7 +29,7 @@ _HOST = ("hostNetwork", "hostPID", "hostIPC")
 
 
 @dataclass(frozen=True)
-class Judged(Workload):
+class WorkloadVerdict(Workload):
     """A workload, and the judgement of its pods.
 
     Attributes:
@@ -78,7 +78,7 @@ class Judged(Workload):
 
 def psp_impact(
     objects: Objects, release: Release, presets: Mapping[str, Object] | None = None
-) -> list[Judged]:
+) -> list[WorkloadVerdict]:
     """Judge every workload by PodSecurityPolicies; sorted by namespace and name.
 
     Its pods are judged as the API server would, once the plugin is on, make them anew from their template.
@@ -96,7 +96,9 @@ def psp_impact(
     return [judge.of(workload) for workload in workloads(objects)]
 
 
-def proposals(objects: Objects, release: Release, judged: Iterable[Judged]) -> tuple[tuple[str, str], ...]:
+def proposals(
+    objects: Objects, release: Release, judged: Iterable[WorkloadVerdict]
+) -> tuple[tuple[str, str], ...]:
     """Return the least-privileged policy for each service account whose workloads break, as an item of a policies file.
 
     It admits all that runs or would run under that account as it is, so that no pod of it depends on which of two
@@ -129,7 +131,7 @@ def pss_impact(
     levels: Mapping[str, str],
     version: str,
     release: Release = LAST,
-) -> list[Judged]:
+) -> list[WorkloadVerdict]:
     """Judge every workload by Pod Security Admission; sorted by namespace and name.
 
     Args:
@@ -153,16 +155,18 @@ def pss_impact(
             answers[key] = tuple(reasons), smallest_change(pod, level, version) if reasons else ""
         reasons_found, change = answers[key]
         policy = "" if reasons_found else level
-        result.append(Judged(**vars(workload), policy=policy, reasons=reasons_found, smallest_change=change))
+        result.append(
+            WorkloadVerdict(**vars(workload), policy=policy, reasons=reasons_found, smallest_change=change)
+        )
     return result
 
 
-def breaking(judged: Iterable[Judged], accepted: Collection[str] = ()) -> list[Judged]:
+def breaking(judged: Iterable[WorkloadVerdict], accepted: Collection[str] = ()) -> list[WorkloadVerdict]:
     """Return what is in use and would be refused, but for what is accepted: ``shop/web`` or ``Deployment shop/web``."""
     return [j for j in judged if j.breaks and j.names.isdisjoint(accepted)]
 
 
-def idle_names(judged: Iterable[Judged], accepted: Iterable[str]) -> list[str]:
+def idle_names(judged: Iterable[WorkloadVerdict], accepted: Iterable[str]) -> list[str]:
     """Return what is accepted and would not break: a misspelt name, or a workload that is admitted by now."""
     names = {name for j in judged if j.breaks for name in j.names}
     return [name for name in accepted if name not in names]
@@ -180,11 +184,11 @@ class Impact:
 
     mechanism: str
     when: str
-    judged: tuple[Judged, ...]
+    judged: tuple[WorkloadVerdict, ...]
     proposals: tuple[tuple[str, str], ...] = ()
 
     @property
-    def breaking(self) -> tuple[Judged, ...]:
+    def breaking(self) -> tuple[WorkloadVerdict, ...]:
         """Return what is in use and would be refused."""
         return tuple(breaking(self.judged))
 
@@ -201,7 +205,7 @@ class _PspJudge:
         self._prepared: dict[frozenset[str], PreparedPolicies] = {}
         self._decisions: dict[tuple[frozenset[str], str], PspDecision] = {}
 
-    def of(self, workload: Workload) -> Judged:
+    def of(self, workload: Workload) -> WorkloadVerdict:
         pod = _create(workload, self.accounts, self.release)
         usable = frozenset(
             name for asker in workload.askers for name in self.authorization.usable(asker, workload.namespace)
@@ -209,11 +213,11 @@ class _PspJudge:
         decision = self._decide(pod, usable)
         if decision.admitted:
             filled_in = _filled_in(with_defaults(pod), decision.pod)
-            return Judged(**vars(workload), policy=decision.policy or "", filled_in=filled_in)
+            return WorkloadVerdict(**vars(workload), policy=decision.policy or "", filled_in=filled_in)
         reasons = [f"{policy}: {why}" for policy, refusals in decision.refusals.items() for why in refusals]
         preset = "" if workload.mirror else self._preset(pod)
         change = self._smallest_change(workload, pod, usable, preset)
-        return Judged(
+        return WorkloadVerdict(
             **vars(workload), reasons=tuple(reasons) or (NO_POLICY,), smallest_change=change, preset=preset
         )
 

@@ -37,7 +37,7 @@ _OBJECTS = "API objects"
 
 
 @dataclass(frozen=True)
-class Row:
+class ChangeRow:
     """One row of the grid."""
 
     name: str  # the node, or the nodes that share the row
@@ -64,7 +64,7 @@ class Front:
     kind: str
     rows: tuple[tuple[str, str], ...]  # name and value of everything that takes one line
     steps: tuple[str, ...]
-    grid: tuple[Row, ...]
+    grid: tuple[ChangeRow, ...]
 
     @property
     def headline(self) -> str:
@@ -163,7 +163,7 @@ def _versions(versions: Mapping[str, Any]) -> str:
     return f"{versions.get('kubeharden', '?')}{commit}{dirty}; Python {versions.get('python', '?')}"
 
 
-def _grid(record: Mapping[str, Any], steps: Sequence[str]) -> Iterator[Row]:
+def _grid(record: Mapping[str, Any], steps: Sequence[str]) -> Iterator[ChangeRow]:
     """Yield a row for each node, and the last one for the objects of the API, where there were any."""
     found: dict[tuple[str, str], list[str]] = {}
     seconds: dict[str, float] = {}
@@ -180,7 +180,7 @@ def _grid(record: Mapping[str, Any], steps: Sequence[str]) -> Iterator[Row]:
     nodes = dict.fromkeys((*record["systems"], *(node for node, _ in found if node != _OBJECTS)))
     for node in (*nodes, *([_OBJECTS] if any(place == _OBJECTS for place, _ in found) else [])):
         states = [_worst(found.get((node, step), ())) for step in steps]
-        yield Row(
+        yield ChangeRow(
             node, tuple(state for state, _ in states), tuple(count for _, count in states), seconds.get(node)
         )
 
@@ -195,21 +195,21 @@ def _worst(states: Sequence[str]) -> tuple[str, int]:
     return worst, max(1, states.count(worst))
 
 
-def _few(rows: Iterable[Row]) -> list[Row]:
+def _few(rows: Iterable[ChangeRow]) -> list[ChangeRow]:
     """Return the rows, or one for all those with the same cells, where there are too many."""
     whole = list(rows)
     if len(whole) <= MOST_ROWS:
         return whole
-    groups: dict[tuple[tuple[str, ...], tuple[int, ...]], list[Row]] = {}
+    groups: dict[tuple[tuple[str, ...], tuple[int, ...]], list[ChangeRow]] = {}
     for row in whole:
         groups.setdefault((row.states, row.counts), []).append(row)
     return [group[0] if len(group) == 1 else _share(group) for group in groups.values()]
 
 
-def _share(group: Sequence[Row]) -> Row:
+def _share(group: Sequence[ChangeRow]) -> ChangeRow:
     longest = max((row.not_ready for row in group if row.not_ready is not None), default=None)
     name = f"{group[0].name} … {group[-1].name} ({len(group)})"
-    return Row(name, group[0].states, group[0].counts, longest, len(group))
+    return ChangeRow(name, group[0].states, group[0].counts, longest, len(group))
 
 
 def _second(time: str) -> str:

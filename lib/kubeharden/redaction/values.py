@@ -152,7 +152,7 @@ class _Scan:
         limit = self._limit(start, around)
         if text[begin] == "-" and (begin > self._line or text[begin + 1] == "-"):  # a flag
             return self._plain(start, limit, _WORD)
-        return self._words(start, limit)
+        return self._words_value(start, limit)
 
     def is_harmless(self, name: str, value: Value) -> bool:
         """Check whether what stands there is no secret, or only says which Secret holds it."""
@@ -318,7 +318,7 @@ class _Scan:
             end = self._block_end(end, begin, sequence=False)
         return self._without_blanks(start, end, end, is_open=end >= self._last)
 
-    def _words(self, start: int, limit: int) -> Value:
+    def _words_value(self, start: int, limit: int) -> Value:
         """Return what is assigned: words, up to the next assignment or flag."""
         text = self._text
         if _NO_SECRET.match(text, start):

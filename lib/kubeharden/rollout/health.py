@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubeharden.edges.observe import kubelet_health, observe_nodes
-from kubeharden.edges.ports import ApiPort, Clock, Flag, Ports
+from kubeharden.edges.ports import ApiPort, Clock, Ports, StopRequest
 from kubeharden.errors import ClusterError, KubehardenError, NodeError, ProofError, StoppedError
 from kubeharden.facts import NodeFacts, ServiceFacts
 from kubeharden.kube.manifests import controller_of
@@ -41,7 +41,7 @@ class Health:
         stop: set when the run is to end; whatever is waited for then is given up.
     """
 
-    def __init__(self, ports: Ports, settle: float, stop: Flag) -> None:
+    def __init__(self, ports: Ports, settle: float, stop: StopRequest) -> None:
         self.nodes, self.cluster, self.clock = ports.nodes, ports.cluster, ports.clock
         self.settle, self.stop = settle, stop
 

@@ -33,7 +33,7 @@ def preflight(kind: AnyKind, inventory: Inventory, nodes: NodePort, cluster: Api
     needed = kind.rights(version) if applies else ()
     drains = applies and kind.pace(inventory).drain
     general = _general(cluster, applies=applies, drains=drains)
-    missing = [_words(right) for right in (*general, *needed) if _is_missing(cluster, right)]
+    missing = [_right(right) for right in (*general, *needed) if _is_missing(cluster, right)]
     if missing:
         raise ClusterError(
             f"the API user {cluster.user or '(unnamed)'} may not do what this run may have to: {'; '.join(missing)}. "
@@ -84,7 +84,7 @@ def _is_missing(cluster: ApiPort, right: Right) -> bool:
     return not right.if_any or bool(cluster.observe([right.if_any]).of(RESOURCES[right.if_any].plural))
 
 
-def _words(right: Right) -> str:
+def _right(right: Right) -> str:
     kind, slash, subresource = right.kind.partition("/")
     place = f" in {right.namespace}" if right.namespace else ""
     return f"{right.verb} {RESOURCES[kind].plural}{slash}{subresource}{place}"

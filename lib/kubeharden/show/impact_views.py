@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kubeharden.podsecurity.impact import Impact, Judged
+from kubeharden.podsecurity.impact import Impact, WorkloadVerdict
 from kubeharden.show.amounts import count_words
 from kubeharden.show.display import BAD, GOOD, NOTE, Bars, Block, Listing, Message, Table, View
 
@@ -54,14 +54,14 @@ def headline(impact: Impact) -> Message:
     return Message("\n".join(words), BAD)
 
 
-def _names(judged: Sequence[Judged], most: int = 20) -> str:
+def _names(judged: Sequence[WorkloadVerdict], most: int = 20) -> str:
     more = f" and {len(judged) - most} more (see the table)" if len(judged) > most else ""
     return ", ".join(map(str, judged[:most])) + more
 
 
 def _coverage(impact: Impact) -> Table:
     """Show which of the existing workloads each policy admits."""
-    covered: dict[str, list[Judged]] = {}
+    covered: dict[str, list[WorkloadVerdict]] = {}
     for judged in impact.judged:
         covered.setdefault(judged.policy or "none", []).append(judged)
     rows = [
@@ -86,7 +86,7 @@ def _table(impact: Impact) -> Table:
     return Table(f"Who breaks, {impact.when}", headings, rows)
 
 
-def _fate(judged: Judged) -> str:
+def _fate(judged: WorkloadVerdict) -> str:
     if judged.admitted:
         return f"admitted by {judged.policy}"
     if not judged.in_use:
@@ -96,7 +96,7 @@ def _fate(judged: Judged) -> str:
 
 def _filled_in(impact: Impact) -> Iterable[Block]:
     """Show the fields that policies set in pods, and that an image may not be able to run with."""
-    found: dict[tuple[str, tuple[str, ...]], list[Judged]] = {}
+    found: dict[tuple[str, tuple[str, ...]], list[WorkloadVerdict]] = {}
     for judged in impact.judged:
         if judged.filled_in:
             found.setdefault((judged.policy, judged.filled_in), []).append(judged)

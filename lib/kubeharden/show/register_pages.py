@@ -16,7 +16,7 @@ from kubeharden.records.front import front_of
 from kubeharden.records.journal import JOURNAL, read_journal
 from kubeharden.records.pages.front_page import front_html
 from kubeharden.records.pages.markup import GENERATOR, Markup, document, tag
-from kubeharden.records.pages.register_page import Row, register_html
+from kubeharden.records.pages.register_page import RunRow, register_html
 from kubeharden.records.reader import MIB, is_there, read_path
 from kubeharden.records.register import RegisterEntry, compare_runs, record_of, register
 from kubeharden.records.seal_rows import seal_rows
@@ -77,7 +77,7 @@ def write_register(parent: Path, signers: Signers | None, ca: bytes | None, reda
 
 def _rows(
     parent: Path, entries: list[RegisterEntry], verdicts: dict[str, Verdict], redactor: Redactor
-) -> Iterator[Row]:
+) -> Iterator[RunRow]:
     """Write the page of each run, and yield its row."""
     for place, entry in enumerate(entries):
         run, verdict = entry.folder.name, verdicts.get(entry.folder.name)
@@ -98,7 +98,7 @@ def _rows(
                 compared = f"{PAGES}/{run}.before.html"
                 write_aside(parent, compared, comparison_page(before.folder, entry.folder, redactor).encode())
                 links["beside the run before"] = compared
-        yield Row(entry, verdict, page, links)
+        yield RunRow(entry, verdict, page, links)
 
 
 def _html(view: View, redactor: Redactor) -> Markup:

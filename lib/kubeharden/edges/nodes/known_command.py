@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 
 from kubeharden.edges import programs
-from kubeharden.edges.nodes.known_hosts import Entry, entries_in
+from kubeharden.edges.nodes.known_hosts import KnownKey, entries_in
 from kubeharden.errors import NodeError
 
 SOURCE = "KnownHostsCommand"
@@ -47,7 +47,7 @@ def split_arguments(text: str) -> list[str]:
     return words if word is None else [*words, word]
 
 
-def ask(command: Sequence[str], name: str, seconds: float) -> tuple[Entry, ...]:
+def ask(command: Sequence[str], name: str, seconds: float) -> tuple[KnownKey, ...]:
     """Return the lines about a host that a program prints.
 
     Raises:

@@ -34,7 +34,7 @@ _SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}  # a type of key, an
 
 
 @dataclass(frozen=True)
-class Entry:
+class KnownKey:
     """A line of known_hosts.
 
     Attributes:
@@ -72,8 +72,8 @@ class KnownHosts:
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
-        self._plain: dict[str, list[Entry]] = defaultdict(list)  # by name; the others are looked through
-        self._others: list[Entry] = []
+        self._plain: dict[str, list[KnownKey]] = defaultdict(list)  # by name; the others are looked through
+        self._others: list[KnownKey] = []
         self.paths = tuple(paths)
         for path in self.paths:
             for entry in _read(Path(path)):
@@ -89,7 +89,7 @@ class KnownHosts:
         port: int,
         alias: str,
         revoked: str = "",
-        ask: Callable[[str], tuple[Entry, ...]] | None = None,
+        ask: Callable[[str], tuple[KnownKey, ...]] | None = None,
     ) -> HostKeys:
         """Return what is known of a host.
 
@@ -105,11 +105,11 @@ class KnownHosts:
         without_port = () if name == plain else (*self._about(plain), *(() if own else ask(plain)))
         return HostKeys(name, own, without_port, paths, plain, revoked)
 
-    def _about(self, name: str) -> tuple[Entry, ...]:
+    def _about(self, name: str) -> tuple[KnownKey, ...]:
         return (*self._plain.get(name, ()), *(entry for entry in self._others if entry.matches(name)))
 
 
-def _nothing(_name: str) -> tuple[Entry, ...]:
+def _nothing(_name: str) -> tuple[KnownKey, ...]:
     return ()
 
 
@@ -128,14 +128,14 @@ class HostKeys:
     """
 
     name: str
-    entries: Sequence[Entry]
-    without_port: Sequence[Entry]
+    entries: Sequence[KnownKey]
+    without_port: Sequence[KnownKey]
     paths: Sequence[str]
     bare: str = ""
     revoked: str = ""
 
     @property
-    def _everywhere(self) -> tuple[Entry, ...]:
+    def _everywhere(self) -> tuple[KnownKey, ...]:
         return (*self.entries, *self.without_port)
 
     @property
@@ -269,7 +269,7 @@ class Verify(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         self._keys.check(self._node, key)
 
 
-def _read(path: Path) -> Iterable[Entry]:
+def _read(path: Path) -> Iterable[KnownKey]:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -277,13 +277,13 @@ def _read(path: Path) -> Iterable[Entry]:
     yield from entries_in(text, str(path))
 
 
-def entries_in(text: str, source: str) -> Iterable[Entry]:
+def entries_in(text: str, source: str) -> Iterable[KnownKey]:
     """Yield the lines of known_hosts in the text of a file, or in what a program printed; ``source`` says which."""
     for number, line in enumerate(text.split("\n"), start=1):
         found = _LINE.match(line.rstrip("\r"))
         if found is None or found[2].startswith("#") or found[1] not in (None, AUTHORITY, REVOKED):
             continue
-        yield Entry(
+        yield KnownKey(
             f"{source}, line {number}", found[1] or "", found[2], found[3], wire_key(found[3], found[4] or "")
         )
 

@@ -11,7 +11,7 @@ from kubeharden.plan.step import POD_SECURITY
 from kubeharden.podsecurity.default_policy import default_policies
 from kubeharden.podsecurity.impact import (
     Impact,
-    Judged,
+    WorkloadVerdict,
     breaking,
     idle_names,
     proposals,
@@ -69,18 +69,18 @@ def judge_levels(draft: Draft, objects: Objects, levels: Sequence[NamespaceLevel
     _say_what_is_idle(draft, judged)
 
 
-def _say_what_is_idle(draft: Draft, judged: Sequence[Judged]) -> None:
+def _say_what_is_idle(draft: Draft, judged: Sequence[WorkloadVerdict]) -> None:
     for name in idle_names(judged, draft.parameters.accept_breaking):
         why = "is named by accept_breaking, and nothing of that name would break"
         draft.remark(name, why)
 
 
-def describe(judged: Judged) -> str:
+def describe(judged: WorkloadVerdict) -> str:
     """Return a workload that breaks, in a line: ``Deployment shop/web (3 pods): may use no policy``."""
     return f"{judged} ({judged.how_many}): {'; '.join(judged.reasons)}"
 
 
-def _propose(draft: Draft, found: Sequence[Judged]) -> None:
+def _propose(draft: Draft, found: Sequence[WorkloadVerdict]) -> None:
     """Propose a default policy for the workloads that one would admit."""
     ordinary = [judged for judged in found if judged.preset]
     if ordinary:

@@ -42,7 +42,7 @@ def plan_admission(draft: Draft, policies: PolicySet) -> None:
     _Planner(draft, policies).plan()
 
 
-def _words(defaults: Mapping[str, str]) -> str:
+def _in_words(defaults: Mapping[str, str]) -> str:
     return ", ".join(f"{mode} {level}" for mode, level in defaults.items())
 
 
@@ -129,7 +129,7 @@ class _Planner:
         files += unit_changes(service, argv, wanted, {})
         notes = [note for change in changes for note in change.notes]
         if files and files[0].path == path:
-            notes.append(f"namespaces without labels: {_words(defaults)}, by the rules of {self.version}")
+            notes.append(f"namespaces without labels: {_in_words(defaults)}, by the rules of {self.version}")
         notes += filter(None, [comments_go(path, lost)])
         return self.draft.node_change(POD_SECURITY, node, service, tuple(files), wanted, notes=tuple(notes))
 
@@ -156,7 +156,7 @@ class _Planner:
         self.draft.remark(
             POD_SECURITY,
             "no node has a kube-apiserver.service (a static pod?): the namespaces are labelled, and the default of "
-            f"new namespaces is not set. By hand: {CONFIG_FILE} with {_words(defaults)}, version {self.version}",
+            f"new namespaces is not set. By hand: {CONFIG_FILE} with {_in_words(defaults)}, version {self.version}",
         )
         if self.objects.get("podsecuritypolicies"):
             self.draft.remark(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kubeharden.plan.timeline import HEADINGS, Timeline
-from kubeharden.records.front import Front, Row
+from kubeharden.records.front import ChangeRow, Front
 from kubeharden.records.pages.markup import Markup, table, tag
 from kubeharden.records.reader import on_lines
 
@@ -61,7 +61,7 @@ def _course(course: Timeline) -> Iterator[Markup]:
         yield tag("details", tag("summary", "The same in numbers"), numbers)
 
 
-def _seconds(row: Row) -> str:
+def _seconds(row: ChangeRow) -> str:
     if row.not_ready is None:
         return ""
     return f"{'up to ' if row.nodes > 1 else ''}{row.not_ready:.1f} s"

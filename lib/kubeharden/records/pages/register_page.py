@@ -18,7 +18,7 @@ NODES_SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Row:
+class RunRow:
     """A run in the register."""
 
     entry: RegisterEntry
@@ -27,9 +27,9 @@ class Row:
     links: Mapping[str, str]  # other pages about it: what they are called, and their paths
 
 
-def register_html(rows: Sequence[Row], now: str) -> str:
+def register_html(rows: Sequence[RunRow], now: str) -> str:
     """Return the register of these runs, as it was at a time."""
-    clusters: dict[str, list[Row]] = {}
+    clusters: dict[str, list[RunRow]] = {}
     for row in rows:
         clusters.setdefault(row.entry.cluster or "unknown cluster", []).append(row)
     sections = (
@@ -51,7 +51,7 @@ def _count(runs: int) -> str:
     return "1 run" if runs == 1 else f"{runs} runs"
 
 
-def _cells(row: Row) -> Iterator[str]:
+def _cells(row: RunRow) -> Iterator[str]:
     entry = row.entry
     kind = RESULTS.get(entry.result, BAD)
     failed = f"; failed: {name_list(entry.failed, NODES_SHOWN)}" if entry.failed else ""
@@ -70,7 +70,7 @@ def _link(path: str, text: str) -> Markup:
     return tag("a", text, href=quote(path, errors="surrogateescape"))
 
 
-def _seal(row: Row) -> Markup:
+def _seal(row: RunRow) -> Markup:
     verdict = row.verdict
     if verdict is None:
         return tag("td", "sealed, not verified" if row.entry.sealed else "not sealed")
