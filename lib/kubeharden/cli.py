@@ -31,7 +31,7 @@ from kubeharden.records.timestamp import find_authority, find_certificates
 from kubeharden.records.verify import Verdict, verify, verify_folder
 from kubeharden.redaction import Redactor
 from kubeharden.show.display import Message, View
-from kubeharden.show.records_view import (
+from kubeharden.show.records_views import (
     comparison_view,
     names_on_lines,
     register_view,

@@ -15,8 +15,8 @@ from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import FileChange, Plan
 from kubeharden.plan.decide import make_plan
 from kubeharden.plan.model import unified_diff
+from kubeharden.plan.own_words import own_words
 from kubeharden.plan.proof import compare, unproved
-from kubeharden.plan.written import written_words
 from kubeharden.podsecurity.policies import read_policies
 from kubeharden.redaction import Redactor, Sensitive, lines_of, mask
 from kubeharden.show.display import View
@@ -58,7 +58,7 @@ def test_lines_keep_what_is_known_of_them() -> None:
 @pytest.mark.parametrize("value", ["hunter", "4711", "abc", "SWORDFISH", "0012345", "correct horse", "x,y"])
 def test_the_value_of_a_variable_is_withheld_where_it_stands_alone(value: str) -> None:
     for text in (f'[Service]\nEnvironment="NOTE={value}"\n', f"NOTE='{value}'\n"):
-        redactor = Redactor(harmless_flags(), written_words())
+        redactor = Redactor(harmless_flags(), own_words())
         redactor.redact(sensitive_file("kubelet", text))
         for shown in (value, f"it is {value}.", f'["{value}"]', f"say: ({value})"):
             assert value not in redactor.redact(shown)
@@ -67,7 +67,7 @@ def test_the_value_of_a_variable_is_withheld_where_it_stands_alone(value: str) -
 
 
 def test_what_variables_have_everywhere_stays() -> None:
-    redactor = Redactor(harmless_flags(), written_words())
+    redactor = Redactor(harmless_flags(), own_words())
     values = [
         "info",
         "true",
@@ -88,7 +88,7 @@ def test_what_variables_have_everywhere_stays() -> None:
 def test_words_of_a_node_are_never_withheld() -> None:
     facts = read_facts(PLANS / "handbuilt-1.20")
     node = facts.nodes[0]
-    redactor = Redactor(harmless_flags(), written_words())
+    redactor = Redactor(harmless_flags(), own_words())
     text = f"A={node.name}\nB=kubelet\nC={node.hostname}\nD=PodSecurityPolicy\nE=hunter\n"
     redactor.redact(sensitive_file("kubelet", text))
     redactor.withhold(secrets_on(node))
@@ -109,7 +109,7 @@ def planned_with(*flags: str) -> tuple[Facts, Plan, Redactor]:
     node = parse_observation("k8s-node1", False, answer)
     node = node.with_configz(facts.node("k8s-node1").effective_config("kubelet"))
     seen = Facts((*(one for one in facts.nodes if one.name != node.name), node), facts.cluster)
-    redactor = Redactor(harmless_flags(), written_words())
+    redactor = Redactor(harmless_flags(), own_words())
     for one in seen.nodes:
         redactor.withhold(secrets_on(one))
     policies = read_policies(Path(__file__).parents[2] / "parameters" / "pod-security.yaml")

@@ -26,7 +26,7 @@ from kubeharden.facts.sensitive import (
 )
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.plan import FileChange, sha256
-from kubeharden.plan.written import written_words
+from kubeharden.plan.own_words import own_words
 from kubeharden.podsecurity.admission_config import render_config, with_defaults_set
 from kubeharden.redaction import Redactor, Sensitive, mask
 from kubeharden.releases import Release, known_components, known_types
@@ -205,7 +205,7 @@ def test_a_sensitive_text_is_that_text_and_carries_its_secrets(redactor: Redacto
 
 
 def test_what_kubeharden_writes_is_never_withheld() -> None:
-    redactor = Redactor(harmless_flags(), written_words())
+    redactor = Redactor(harmless_flags(), own_words())
     unit = (
         "[Service]\nEnvironment=A=Webhook B=PodSecurityPolicy C=rbac.authorization.k8s.io/v1 D=Zz9planted\n"
     )

@@ -10,7 +10,7 @@ import yaml
 
 from facts_fixtures import PLANS, read_facts
 from kubeharden.facts import OpenChange
-from kubeharden.plan.unconfirmed import open_lines, refusals, refused_for_now
+from kubeharden.plan.open_changes import open_lines, refusals, refused_for_now
 
 CASES = yaml.safe_load((PLANS.parent / "unconfirmed" / "changes.yaml").read_text())
 

@@ -25,7 +25,7 @@ from kubeharden.records.pages.front_page import front_html
 from kubeharden.records.pages.markup import document, tag
 from kubeharden.records.register import record_of
 from kubeharden.records.summary import build_record
-from kubeharden.show.records_view import run_view
+from kubeharden.show.records_views import run_view
 from record_support import make_key, make_run
 
 

@@ -23,7 +23,7 @@ from kubeharden.records.seal_rows import seal_rows
 from kubeharden.records.sign_off import sign_off
 from kubeharden.records.signature import SIGN_OFF_NAMESPACE, Signers, only_signer, sign
 from kubeharden.records.verify import verify
-from kubeharden.show.records_view import verdict_text
+from kubeharden.show.records_views import verdict_text
 from record_support import in_agent, make_key, make_run
 
 

@@ -29,7 +29,7 @@ from kubeharden.records.register import register
 from kubeharden.records.summary import build_record
 from kubeharden.rollout.interrupts import Stop
 from kubeharden.show.display import GOOD, Message
-from kubeharden.show.records_view import register_view
+from kubeharden.show.records_views import register_view
 from rolling import events_of, fails, subjects
 
 NODES = ("k8s-master", "k8s-node1", "k8s-node2", "k8s-node3")

@@ -16,8 +16,8 @@ from kubeharden.facts import Facts
 from kubeharden.plan.event import OPTIONAL, UNWRITTEN, Event
 from kubeharden.plan.forms import fits
 from kubeharden.plan.model import NodeChange, ObjectChange, Plan, Remark
+from kubeharden.plan.open_changes import refusals, refused_for_now
 from kubeharden.plan.proof import Proof
-from kubeharden.plan.unconfirmed import refusals, refused_for_now
 
 
 @dataclass(frozen=True)

@@ -323,9 +323,10 @@ def state_digest(item: Mapping[str, Any]) -> str:
     return digest_of(own_state(item))
 
 
-def sha256(text: str) -> str:
-    """Return the hexadecimal SHA-256 of a text as it stands in a file."""
-    return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()
+def sha256(content: str | bytes) -> str:
+    """Return the hexadecimal SHA-256 of bytes, or of a text as it stands in a file."""
+    data = content if isinstance(content, bytes) else content.encode("utf-8", errors="surrogateescape")
+    return hashlib.sha256(data).hexdigest()
 
 
 def digest_of(content: Mapping[str, Any]) -> str:

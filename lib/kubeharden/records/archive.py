@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import RecordError
+from kubeharden.plan import sha256
 from kubeharden.plan.forms import fits
 from kubeharden.records.journal import JOURNAL, Journal, is_time, is_written, last_time, read_journal
 from kubeharden.records.reader import digest, is_there, names_below, one_line, parse_json, read
@@ -223,7 +223,7 @@ def journal_lines(folder: Path) -> list[bytes]:
 
 def last_line(lines: list[bytes]) -> str:
     """SHA-256 of the last line, in hex; empty without one."""
-    return hashlib.sha256(lines[-1]).hexdigest() if lines else ""
+    return sha256(lines[-1]) if lines else ""
 
 
 @contextmanager

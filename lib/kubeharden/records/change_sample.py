@@ -5,13 +5,13 @@ The record that relies on it keeps the digest of its ``record.json``, which name
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import ParameterError, RecordError
 from kubeharden.inputs.parameters import ChangeParameters
 from kubeharden.inputs.window import Window
+from kubeharden.plan import sha256
 from kubeharden.records.archive import RECORD, SIGNATURE, is_sealed, parse_record, read_seal
 from kubeharden.records.reader import is_folder, read
 from kubeharden.records.signature import signer_within
@@ -82,5 +82,5 @@ def evidence(text: str, runs: Path, parameter: str, *, back_out: bool = False) -
         "result": str(record.get("result", "")),
         "sealed": seal.sealed,
         "key": seal.key,
-        "record": hashlib.sha256(content).hexdigest(),
+        "record": sha256(content),
     }

@@ -14,7 +14,6 @@ are in the backup on the node. Files are written aside, put on disk and renamed,
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -291,7 +290,7 @@ def read_run(folder: Path) -> PastRun:
         objects=tuple(object_entries),
         problems=(*journal.problems, *wrong),
         running=is_open(folder),
-        digests={name: hashlib.sha256(data).hexdigest() for name, data in found.items()},
+        digests={name: sha256(data) for name, data in found.items()},
     )
 
 

@@ -14,7 +14,6 @@ and what the action is about. A run that is killed leaves at most one torn line,
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import RecordError
+from kubeharden.plan import sha256
 from kubeharden.plan.event import Event
 from kubeharden.plan.events import event_of
 from kubeharden.records.reader import LIMIT, name_list, parse_json, read
@@ -80,7 +80,7 @@ class JournalWriter:
             data = json_line(line)
             self._append(data + b"\n")
             self._seq += 1
-            self._previous = hashlib.sha256(data).hexdigest()
+            self._previous = sha256(data)
 
     def close(self) -> None:
         """Close the file; more than once does no harm."""
@@ -149,7 +149,7 @@ def parse_journal(data: bytes, name: str = JOURNAL) -> Journal:
             lines.append(line)
             events += [event] if event else []
             expected = line["seq"]
-        previous, expected = hashlib.sha256(raw).hexdigest(), expected + 1
+        previous, expected = sha256(raw), expected + 1
     if b"\n" in torn:
         problems.append(f"{name}: has more than {MOST_LINES} lines")
         torn = b""

@@ -6,7 +6,6 @@ Where the bucket is, and who one is there, boto3 finds out by itself, as it does
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kubeharden.errors import ParameterError, RecordError
+from kubeharden.plan import sha256
 from kubeharden.records.archive import RECORD, SIGNATURE, alterations, is_sealed, parse_record, read_seal
 from kubeharden.records.reader import digest, is_there, name_list, read
 
@@ -69,13 +69,13 @@ def _digests(folder: Path) -> dict[str, str]:
     if wrong := alterations(folder, seal):
         raise RecordError(f"{folder.name} was altered since it was sealed: {'; '.join(wrong)}")
     beside = {name: digest(folder, name) for name in sorted(seal.beside) if is_there(folder, name)}
-    return {**seal.files, **beside, RECORD: _sha256(record), SIGNATURE: _sha256(signature)}
+    return {**seal.files, **beside, RECORD: sha256(record), SIGNATURE: sha256(signature)}
 
 
 def _content(folder: Path, name: str, sha: str) -> bytes:
     """Return what is sent, which is what was sealed and nothing that came in its place meanwhile."""
     content = read(folder, name)
-    if _sha256(content) != sha:
+    if sha256(content) != sha:
         raise RecordError(f"{folder.name}: {name} was changed while it was sent")
     return content
 
@@ -91,10 +91,6 @@ def _refuse(bucket: _Bucket, wrong: list[str]) -> None:
             f"{bucket.place} has something else than this run in {name_list(sorted(wrong))}; "
             "nothing that was there was written over"
         )
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 class _Bucket:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 from kubeharden.errors import ParameterError, RecordError
+from kubeharden.plan import sha256
 from kubeharden.records.archive import (
     RECORD,
     SIGN_OFF,
@@ -62,7 +62,7 @@ def sign_off(
         seal = read_seal(record)
         made = SignOff(
             run=folder.name,
-            record=hashlib.sha256(content).hexdigest(),
+            record=sha256(content),
             result=record["result"],
             words=words,
             time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -6,13 +6,13 @@ that logged in to its nodes.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import RecordError
+from kubeharden.plan import sha256
 from kubeharden.plan.forms import fits
 from kubeharden.records.archive import SIGN_OFF, SIGN_OFF_SIGNATURE, Seal, is_second, parse_record
 from kubeharden.records.reader import is_there, one_line, parse_json, read
@@ -105,7 +105,7 @@ def _parse(data: bytes) -> SignOff:
 def _mistakes(made: SignOff, by: str, folder: Path, content: bytes, seal: Seal) -> list[str]:
     record = parse_record(content)
     wrong = []
-    if made.run != folder.name or made.record != hashlib.sha256(content).hexdigest():
+    if made.run != folder.name or made.record != sha256(content):
         wrong.append(f"is of another record than this one, of {one_line(made.run)}")
     if made.result != record.get("result"):
         wrong.append(f"is of the result {one_line(made.result)}, and the record says {record.get('result')}")

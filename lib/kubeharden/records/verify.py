@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import Any
 
 from kubeharden.errors import RecordError
 from kubeharden.inputs.sources import REHEARSAL
+from kubeharden.plan import sha256
 from kubeharden.plan.events import RunStarted
 from kubeharden.records.archive import (
     RECORD,
@@ -170,7 +170,7 @@ def _predecessor(folder: Path, seal: Seal, *, alone: bool) -> tuple[Seal | None,
         return None, [f"the run sealed before it is gone: {name}"], []
     try:
         record = read(before, RECORD)
-        if hashlib.sha256(record).hexdigest() == seal.previous_digest:
+        if sha256(record) == seal.previous_digest:
             return read_seal(parse_record(record)), [], []
     except RecordError:
         pass  # it is not what it was

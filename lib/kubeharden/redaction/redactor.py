@@ -16,12 +16,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from kubeharden.redaction import patterns
-from kubeharden.redaction.broken import Unbroken
-from kubeharden.redaction.encoded import decoded_words
+from kubeharden.redaction.decoding import decoded_words
 from kubeharden.redaction.pictures import is_still, png_of
 from kubeharden.redaction.secrets import Secrets, Sensitive, replace_spans
 from kubeharden.redaction.spellings import Spellings
 from kubeharden.redaction.terminal import SPELLED, plain
+from kubeharden.redaction.unbroken import Unbroken
 from kubeharden.redaction.values import is_reference, replace_values, values_after
 
 LEAST_DECODED = 8  # characters of what a Secret holds; shorter texts are base64 by chance

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from kubeharden.edges.ports import Clock, NodePort
 from kubeharden.facts import OpenChange
-from kubeharden.plan.unconfirmed import open_lines
+from kubeharden.plan.open_changes import open_lines
 from kubeharden.rollout.drain import Drain
 
 POLL_SECONDS = 1.0

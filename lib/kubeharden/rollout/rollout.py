@@ -73,7 +73,7 @@ class Rollout:
         """Carry out a plan: its API objects first, then its nodes batch after batch.
 
         Args:
-            seen: what the plan was made from.
+            facts: what the plan was made from.
 
         Raises:
             StoppedError: it was interrupted; the message says what became of the nodes in hand.

@@ -23,7 +23,7 @@ from kubeharden.records.verify import Verdict, verify
 from kubeharden.redaction import Redactor
 from kubeharden.runs.verb import verb
 from kubeharden.show.display import GOOD, Message, View
-from kubeharden.show.records_view import comparison_view, files_view, names_on_lines, register_view, run_view
+from kubeharden.show.records_views import comparison_view, files_view, names_on_lines, register_view, run_view
 
 VERIFIED_AT_MOST = 200  # runs of one list; each costs some 10 ms
 

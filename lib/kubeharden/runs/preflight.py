@@ -8,8 +8,8 @@ from kubeharden.errors import ClusterError, UnknownReleaseError
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.kube.resources import RESOURCES
 from kubeharden.plan.events import Check
+from kubeharden.plan.open_changes import open_words
 from kubeharden.plan.step import Right
-from kubeharden.plan.unconfirmed import open_words
 from kubeharden.releases import Release, feature
 from kubeharden.rollout.leftovers import open_changes
 from kubeharden.rollout.lock import NAMESPACE, lock_kind

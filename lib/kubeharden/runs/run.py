@@ -21,7 +21,7 @@ from kubeharden.facts import Facts, OpenChange
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.inputs.parameters import RunParameters
 from kubeharden.inputs.sources import OpenCluster
-from kubeharden.plan import Plan, unconfirmed
+from kubeharden.plan import Plan
 from kubeharden.plan.event import Listeners
 from kubeharden.plan.events import (
     Abandoned,
@@ -35,6 +35,7 @@ from kubeharden.plan.events import (
     Proved,
     Waited,
 )
+from kubeharden.plan.open_changes import STUCK, open_lines, refusals
 from kubeharden.plan.proof import compare, started_again
 from kubeharden.plan.timeline import Timeline
 from kubeharden.records.approval import Approval, check_approved, check_signer
@@ -174,7 +175,7 @@ class Run:
         # A rehearsal that was started for this run has other ports each time.
         ports = self.rehearsal is None
         rollout = rollout_data(self.rollout.pace, self.inventory, self.facts, ports=ports)
-        refused = (*unconfirmed.refusals(self.facts), *plan.refused)
+        refused = (*refusals(self.facts), *plan.refused)
         plan = replace(plan, rollout=rollout, refused=refused)
         if self._last_plan is not None:
             self.rollout.failures.repair(self._last_plan.plan.subjects - plan.subjects)
@@ -376,9 +377,9 @@ class Run:
         if found:
             self.emit(Waited(sorted({change.node for change in found} - {change.node for change in left})))
         if left and self.kind.mode == "apply":
-            raises = NodeError if any(change.state == unconfirmed.STUCK for change in left) else LockedError
+            raises = NodeError if any(change.state == STUCK for change in left) else LockedError
             raise raises(
-                f"a change that another run began is still open:\n{unconfirmed.open_lines(left)}\nRun again once it is "
+                f"a change that another run began is still open:\n{open_lines(left)}\nRun again once it is "
                 "over"
             )
         return left

@@ -18,8 +18,8 @@ from kubeharden.inputs.parameters import ChangeParameters, RunParameters, read_p
 from kubeharden.inputs.project import NOTEBOOKS, find, project_folder, runs_folder
 from kubeharden.inputs.sources import REHEARSAL, OpenCluster, source
 from kubeharden.plan.events import RunStarted
+from kubeharden.plan.own_words import own_words
 from kubeharden.plan.steps import names
-from kubeharden.plan.written import written_words
 from kubeharden.records.approval import Approval, find_approval
 from kubeharden.records.change_sample import change_of
 from kubeharden.records.folder import Record
@@ -102,7 +102,7 @@ def start(
 
 def _guard(namespace: Mapping[str, Any]) -> Redactor:
     """Return a new redactor, which guards all outputs of the notebook from now on."""
-    redactor = Redactor(harmless_flags(), written_words())
+    redactor = Redactor(harmless_flags(), own_words())
     output_guard.install(namespace, redactor)
     return redactor
 

@@ -24,7 +24,7 @@ from kubeharden.records.signature import Signers
 from kubeharden.records.verify import Verdict, verify_folder
 from kubeharden.redaction import Redactor
 from kubeharden.show.display import View
-from kubeharden.show.records_view import comparison_view, details_view, names_on_lines
+from kubeharden.show.records_views import comparison_view, details_view, names_on_lines
 
 INDEX, PAGES = "index.html", "register"
 

@@ -13,7 +13,7 @@ from kubeharden.facts.sensitive import sensitive_command, sensitive_value
 from kubeharden.facts.warnings import group, node_words
 from kubeharden.kube.rbac import Authorization
 from kubeharden.kube.workloads import workloads
-from kubeharden.plan import FileChange, NodeChange, Plan, Remark, machines, subject_of, unconfirmed
+from kubeharden.plan import FileChange, NodeChange, Plan, Remark, machines, open_changes, subject_of
 from kubeharden.plan.callers import ANONYMOUS, MODE, PORT, losses, open_kubelets
 from kubeharden.plan.events import AS_IT_SHOULD_BE, Check, Completed, Result
 from kubeharden.plan.step import POD_SECURITY
@@ -22,7 +22,7 @@ from kubeharden.releases import Release, find_component, is_covered, known_compo
 from kubeharden.show.amounts import amount_words, count_words
 from kubeharden.show.display import BAD, GOOD, NOTE, Block, Diff, Listing, Message, Table, View
 from kubeharden.show.impact_views import headline
-from kubeharden.show.pod_security_view import namespaces_view
+from kubeharden.show.pod_security_views import namespaces_view
 
 VERDICTS = ("hardened", "moved", "kept", "dropped", "defaults", "refused")
 RUNNING = "running"  # the outcome of a change that is not over
@@ -38,7 +38,7 @@ def checks_view(checks: Sequence[Check]) -> View:
 def facts_view(facts: Facts) -> View:
     """Show nodes, services, warnings, and the workloads of the cluster."""
     view = View()
-    stopping = (*unconfirmed.refusals(facts), *machines.refusals(facts))
+    stopping = (*open_changes.refusals(facts), *machines.refusals(facts))
     view.add(*(Message(str(r), BAD) for r in stopping))
     view.add(*(Message(str(r), NOTE) for r in machines.remarks(facts)))
     for node in facts.nodes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kubeharden.inputs.parameter_types import TargetRelease
 from kubeharden.inputs.parameters import RunParameters
 from kubeharden.plan.events import Judged
-from kubeharden.plan.unconfirmed import refusals
+from kubeharden.plan.open_changes import refusals
 from kubeharden.plan.upgrade import upgrade_findings
 from kubeharden.releases import LAST, Release
 from kubeharden.runs.kind import Kind

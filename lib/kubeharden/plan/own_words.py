@@ -11,7 +11,7 @@ from kubeharden.podsecurity.pss.standards import LEVELS
 from kubeharden.redaction import Secrets
 
 
-def written_words() -> frozenset[str]:
+def own_words() -> frozenset[str]:
     """Return the kinds and versions of objects, labels and levels of pod security, and the values of all profiles."""
     found = Secrets()
     for word in (OUTER_VERSION, OUTER_KIND, INNER_KIND, PLUGIN, GROUP, POD_SECURITY_LABEL, *MODES, *LEVELS):
