@@ -269,7 +269,7 @@ def test_defaults_of_the_kubelet_that_changed_are_named_in_their_release() -> No
         for f in readiness("kubelet", "1.29", "1.30", ["kubelet", "--config=/c"], file)
         if "eviction" in f.setting
     ]
-    assert "'imagefs.inodesFree': '5%'" in found.why
+    assert '"imagefs.inodesFree": "5%"' in found.why
     assert not [f for f in readiness("kubelet", "1.29", "1.30", ["kubelet"]) if "eviction" in f.setting]
 
 

@@ -100,6 +100,10 @@ def test_a_person_walks_the_notebook(lab: Lab, tmp_path: Path, article: Rehearsa
     # No word is cut in a narrow window, and nothing is white in the dark theme.
     assert lab.browser.value(ONE_LINE)
     lab.run("impact")
+    lab.run("kubelet-show")
+    lab.browser.value("window.jupyterapp.commands.execute('application:toggle-left-area')")
+    lab.browser.until("document.querySelector('.kh').clientWidth > 600")
+    assert lab.browser.value(TOO_WIDE) == []
     lab.browser.value(
         "window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
     )
@@ -147,6 +151,12 @@ ONE_LINE = """
   range.selectNodeContents(cell);
   return range.getClientRects().length == 1;
 })
+"""
+# Tables of which a part can be seen only by scrolling.
+TOO_WIDE = """
+[...document.querySelectorAll('.kh table')]
+  .filter(table => !table.closest('details:not([open])') && table.scrollWidth > table.clientWidth)
+  .map(table => `${table.scrollWidth} > ${table.clientWidth}: ${table.innerText.slice(0, 80)}`)
 """
 GROUNDS = """
 [...new Set([...document.querySelectorAll('.kh svg')].map(svg => getComputedStyle(svg).backgroundColor))]

@@ -89,6 +89,8 @@ def test_the_view_opens_with_what_runs_and_would_not_start_again() -> None:
 
 
 def test_where_nothing_breaks_the_view_says_so() -> None:
+    assert "Who breaks, once it is on: nobody\n" in shown(THREE[-1], THREE[-2])
+    assert "nobody" not in shown(*THREE)
     assert shown(THREE[-1], THREE[-2]).startswith(
         "✔ Everything that is in use would be admitted again, once it is on"
     )
@@ -113,8 +115,8 @@ def test_the_chart_has_its_numbers_beside_it_and_parts_that_differ_in_shape() ->
         ["big", "0", "0", "100"],
     ]
     bars = [re.findall(r'class="(part\d)" d="M(\d+) 7h(\d+)"', row) for row in rows]
-    assert bars[0] == [("part1", "0", "10"), ("part2", "10", "3"), ("part3", "13", "3")]
-    assert bars[1] == [("part3", "0", "320")], (
+    assert bars[0] == [("part1", "0", "7"), ("part2", "7", "2"), ("part3", "9", "2")]
+    assert bars[1] == [("part3", "0", "240")], (
         "the longest bar fills the width, and a part of none is not drawn"
     )
     style = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 from kubeharden.plan import NodeChange, Plan, Remark
@@ -29,6 +30,16 @@ def test_outcomes_have_a_colour_a_sign_and_a_word() -> None:
     assert "<summary>kubelet on n2: its journal since the restart</summary>" in page
     assert page.count("F1126") == 2
     assert "journal" not in str(results_view(results[:1]))
+
+
+def test_a_long_word_may_go_on_in_the_next_line_where_a_reader_would_break_it() -> None:
+    words = (
+        "authentication.|x509.|client|CAFile", "TLS_ECDHE_|RSA_|WITH", "/etc/|kubernetes/|kubelet.|conf", "10.0.0.10",
+        "k8s-node1", "Deployment shop/|web", "Role weave/|psp:|privileged", "container|Runtime|Endpoint", "<b>&",
+    )  # fmt: skip
+    page = View([Table("", ("",), [[word.replace("|", "")] for word in words])])._repr_html_()
+    cells = [html.unescape(cell).replace("<wbr>", "|") for cell in re.findall("<td>(.*?)</td>", page)]
+    assert cells == list(words)
 
 
 def test_a_diff_counts_its_lines_and_is_open_where_a_person_watches() -> None:

@@ -33,7 +33,7 @@ from kubeharden.components.programs import program_words
 from kubeharden.components.readiness import speakable
 from kubeharden.components.settings import Migration, Setting
 from kubeharden.components.validate import problems
-from kubeharden.components.values import same_value
+from kubeharden.components.values import as_json, same_value
 from kubeharden.components.verdicts import GROWING, FlagVerdict, judge
 from kubeharden.components.versions import Versions
 from kubeharden.errors import UnitError
@@ -235,7 +235,7 @@ class _Work:
             if not paths.has(config, path) and path in self.table.fields:
                 paths.put(config, path, value)
                 default = self.table.fields[path].default
-                why = f"{value!r} holds while there is no file; with one, the default is {default!r}"
+                why = f"{as_json(value)} holds while there is no file; with one, the default is {as_json(default)}"
                 self.result.moved.append(Setting("", path, value, why))
 
     def _set_by_flags(self) -> set[str]:
@@ -260,7 +260,7 @@ class _Work:
             value = paths.get(self.result.before, path)
             if counts(self.table, path, value):
                 paths.put(config, path, value)
-                why = f"its default is {then.default!r} in {self.target.release}; written down, so that it stays"
+                why = f"its default is {as_json(then.default)} in {self.target.release}; written down, so that it stays"
                 self.result.defaults.append(Setting("", path, value, why))
 
     def _write_required_defaults(self, config: dict[str, Any]) -> None:
@@ -352,7 +352,7 @@ class _Work:
         hardened = {setting.field for setting in result.hardened}
         for where, (old, new) in changes(self.table, result.before, result.after).items():
             if where not in hardened:
-                why = f"would change from {old!r} to {new!r} without anybody asking for it"
+                why = f"would change from {as_json(old)} to {as_json(new)} without anybody asking for it"
                 result.refuse("", where, new, why, old)
 
 

@@ -20,7 +20,7 @@ from kubeharden.components.flags import FlagUse, split_flags, value_of
 from kubeharden.components.gates import FLAG, from_flag, judge_gates, not_pairs
 from kubeharden.components.programs import arguments
 from kubeharden.components.validate import names_port, problems
-from kubeharden.components.values import same_value
+from kubeharden.components.values import as_json, same_value
 from kubeharden.errors import ParameterError, UnknownReleaseError
 from kubeharden.releases import (
     LAST,
@@ -273,7 +273,7 @@ class _Step:
         for path in old:
             known = self.after.field(path)
             if path not in judged and known and not same_value(known.type, old[path], new.get(path)):
-                why = f"its default changes from {old[path]!r} to {new.get(path)!r}"
+                why = f"its default changes from {as_json(old[path])} to {as_json(new.get(path))}"
                 yield self._finding(
                     Effect.CHANGES, path, why, "write it down, or be content with the new one"
                 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import ipaddress
+import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -22,6 +23,11 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _TRUE, _FALSE = {"1", "t", "T", "TRUE", "true", "True"}, {"0", "f", "F", "FALSE", "false", "False"}
 _INT_BITS = {"int32": 31, "int64": 63, "uint32": 32}
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+
+def as_json(value: Any) -> str:
+    """Return a value as it is written in a config file, in words; ``unset`` for none."""
+    return "unset" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def duration_ns(text: str) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from kubeharden.components.effective import counts, says_nothing
 from kubeharden.components.flags import FlagUse, FlagValueError, value_of
+from kubeharden.components.values import as_json
 from kubeharden.releases import Flag, Release, ReleaseTable, feature, release_table, releases
 
 # Flags that lead to configuration which is not read here, so that nothing can be said of what holds.
@@ -96,8 +97,8 @@ def _with_field(table: ReleaseTable, flag: Flag, value: Any) -> FlagVerdict:
     if flag.part is not None or all(_can_be_said(table, path, value) for path in flag.fields):
         return FlagVerdict("moved", value)
     if table.flags_beside_config_win:
-        return FlagVerdict("kept", value, f"{value!r} in the file would count as unset")
-    why = f"{value!r} cannot be said in the file: there it counts as unset"
+        return FlagVerdict("kept", value, f"{as_json(value)} in the file would count as unset")
+    why = f"{as_json(value)} cannot be said in the file: there it counts as unset"
     return FlagVerdict("refused", value, f"{why}. Write the value that is to hold, or take the flag out")
 
 

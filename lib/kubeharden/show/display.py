@@ -6,6 +6,7 @@ A ``View`` is a list of blocks. Rendering redacts everything in it, and the temp
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -21,6 +22,8 @@ from kubeharden.redaction import Redactor
 GOOD, BAD, NOTE = "good", "bad", "note"
 SIGNS = {GOOD: "✔", BAD: "✘", NOTE: "•"}
 OPEN_LINES = 600  # of diffs in one view
+# Where a long word may go on in the next line: authentication.x509.clientCAFile, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+_BREAKS = re.compile(r"(?<=\S{4}[./_,:=-])(?=\w{3})|(?<=\S{4}[a-z])(?=[A-Z]\S{3})")
 _TEXT_BAR = 40  # characters of the longest bar in a terminal
 _MARKS = "X.="  # the parts of a bar in a terminal
 
@@ -234,4 +237,6 @@ def _with_text_bars(block: Bars) -> Table:
 @cache
 def _template() -> Template:
     text = (files(__package__) / "display.html.j2").read_text(encoding="utf-8")
-    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(text)
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["pieces"] = _BREAKS.split
+    return environment.from_string(text)

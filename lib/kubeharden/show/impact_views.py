@@ -83,7 +83,8 @@ def _table(impact: Impact) -> Table:
     if len(admitted) > ROWS:
         rows.append(("…", "", "", f"{len(admitted) - ROWS} more are admitted", "", ""))
     headings = ("Workload", "Pods", "As", "What becomes of it", "Why", "Smallest change that would admit it")
-    return Table(f"Who breaks, {impact.when}", headings, rows)
+    nobody = "" if impact.breaking else ": nobody"
+    return Table(f"Who breaks, {impact.when}{nobody}", headings, rows)
 
 
 def _fate(judged: WorkloadVerdict) -> str:

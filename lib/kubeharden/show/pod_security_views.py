@@ -24,7 +24,7 @@ def namespaces_view(levels: Sequence[NamespaceLevel]) -> list[Block]:
             Message(
                 f"Announced by this run and not enforced yet: {', '.join(pending)}. Clients are warned and the audit "
                 "log notes what would be refused; the next run enforces it, unless something violates it by then. "
-                "`enforce` set to True does it now.",
+                "The parameter enforce, set to True, does it now.",
                 NOTE,
             )
         )

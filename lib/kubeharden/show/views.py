@@ -48,9 +48,9 @@ def facts_view(facts: Facts) -> View:
     view.add(
         Table(
             f"Nodes ({facts.cluster.version} API server, as {facts.cluster.user or 'an unnamed user'})",
-            ("Node", "Role", "System", "Service", "Version", "State", "Since", "Config file", "Warnings"),
+            ("Node", "Role, system", "Service", "Version", "State", "Since", "Config file", "Warnings"),
             [row for node in facts.nodes for row in _service_rows(node)],
-            frozenset({7}),
+            frozenset({6}),
         )
     )
     view.add(*_command_lines(facts))
@@ -263,8 +263,7 @@ def _service_rows(node: NodeFacts) -> list[tuple[str, ...]]:
         rows.append(
             (
                 node.name if first else "",
-                ("control plane" if node.control_plane else "worker") if first else "",
-                node.os if first else "",
+                f"{'control plane' if node.control_plane else 'worker'}\n{node.os}" if first else "",
                 f"{service.name} ({service.unit}.service)" if service.other_unit else service.name,
                 service.version or "?",
                 f"{service.show.get('ActiveState', '?')} ({service.show.get('SubState', '?')})",
@@ -273,7 +272,7 @@ def _service_rows(node: NodeFacts) -> list[tuple[str, ...]]:
                 str(len(service.warnings)),
             )
         )
-    return rows or [(node.name, "", node.os, "no known service", "", "", "", "", "")]
+    return rows or [(node.name, node.os, "no known service", "", "", "", "", "")]
 
 
 def _command_lines(facts: Facts) -> list[Block]:
