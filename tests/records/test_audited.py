@@ -64,8 +64,18 @@ def test_the_record_and_its_first_page_have_all_of_it(audited: Path, signers: Si
     assert rows["Planned window"].endswith("✘ 1 of 1 changes began outside it")
     assert rows["Tried before"].startswith(f"{change['test']['run']} on lab: done; sealed 20")
     assert rows["Back-out"].startswith("rollback.ipynb; ✔ tried: ")
+    assert "Not given" not in rows
     verdict = verify(audited, signers)
     assert verdict.wrong == ()
+
+
+def test_what_is_not_there_is_named_where_something_may_be_changed(audited: Path) -> None:
+    record = build_record(read_run(audited))
+    bare = {**record, "change": {**record["change"], "requester": "", "window": None, "back_out": None}}
+    assert dict(front_of(bare).rows)["Not given"] == "requester, planned window, back-out"
+    assert "Not given" not in dict(front_of({**bare, "mode": "plan"}).rows)
+    earlier = {name: record["change"][name] for name in ("id", "reason", "approver")}
+    assert "Not given" not in dict(front_of({**record, "change": earlier}).rows), "no form had that then"
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import shutil
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,10 +21,12 @@ from kubeharden.errors import ParameterError, RecordError
 from kubeharden.records import stamp, timestamp
 from kubeharden.records.archive import STAMP, STAMP_CA, STAMP_SIGNATURE, is_sealed, read_record
 from kubeharden.records.seal import seal
+from kubeharden.records.sign_off import sign_off
 from kubeharden.records.signature import Signers
 from kubeharden.records.timestamp import Authority, find_authority
 from kubeharden.records.verify import verify
-from record_support import make_run
+from record_support import make_key, make_run
+from support import ROOT
 from time_authority import TimeAuthority, serving
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
@@ -214,6 +218,32 @@ def test_the_command_line_seals_with_a_time_and_verifies_it(
     assert "✔ trusted time: 20" in capsys.readouterr().out
     assert main(["show", str(run), "--key", f"{key}.pub", *ca]) == 0
     assert "by a time-stamp authority" in capsys.readouterr().out
+
+
+def test_a_time_and_a_sign_off_are_verified_with_openssl_and_openssh_alone(
+    authority: TimeAuthority, key: Path, tmp_path: Path
+) -> None:
+    """The commands that docs/records.md gives to an auditor who does not have kubeharden."""
+    run, second = make_run(tmp_path / "outputs"), make_key(tmp_path, "second")
+    with serving(authority.answer) as url:
+        seal(run, None, key, authority=Authority(url, authority.ca.read_bytes()))
+    sign_off(run, second)
+    mark = r"<!-- run by tests/records/test_timestamp.py -->\n```sh\n(.*?)```"
+    [script] = re.findall(mark, (ROOT / "docs/records.md").read_text(), re.DOTALL)
+    given = {**os.environ, "CA": str(authority.ca), "SECOND": f"{second}.pub"}
+
+    def by_hand() -> subprocess.CompletedProcess[str]:
+        words = ["sh", "-euc", script]
+        return subprocess.run(words, check=False, cwd=run, capture_output=True, text=True, env=given)
+
+    done = by_hand()
+    assert done.returncode == 0, done.stderr
+    for words in ("Verification: OK", "Time stamp: ", 'Good "kubeharden-sign-off" signature for second'):
+        assert words in done.stdout + done.stderr
+    record = run / "record.json"
+    record.chmod(0o600)
+    record.write_text(record.read_text() + "\n")
+    assert by_hand().returncode != 0
 
 
 def test_a_time_has_a_tick_only_where_its_certificates_are_those_of_the_reader(

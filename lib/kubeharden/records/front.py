@@ -14,6 +14,11 @@ from typing import Any
 from kubeharden.inputs.window import Window
 from kubeharden.plan import node_of_subject
 
+# What an auditor samples of a change, by its key in a record.
+SAMPLED = {
+    "kind": "kind of change", "risk": "risk", "requester": "requester", "window": "planned window",
+    "test": "test evidence", "back_out": "back-out",
+}  # fmt: skip
 NOTHING = "– (none given)"
 # What became of a step on a node, the worst first, with a sign for who cannot tell colours.
 FAILED, REVERTED, UNKNOWN, RUNNING, LEFT, DONE, NONE = (
@@ -109,6 +114,7 @@ def _rows(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ("Planned window", change.get("window") and _window(change["window"], record["changes"])),
         ("Tried before", change.get("test") and evidence_words(change["test"])),
         ("Back-out", change.get("back_out") and _back_out(change["back_out"])),
+        ("Not given", ", ".join(_not_given(record))),
         ("Cluster", f"{record['cluster']}, API server {record['api_server'] or '?'}"),
         ("Mode, steps", f"{record['mode']}: {', '.join(record['steps']) or '–'}"),
         ("Plan", plan["digest"] or "–"),
@@ -117,6 +123,13 @@ def _rows(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ("kubeharden", _versions(record["versions"] or {})),
     )
     return tuple((name, text) for name, text in rows if text)
+
+
+def _not_given(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what an auditor samples of a change and this record does not have; nothing of a run that only looks."""
+    change = record["change"]
+    if record["mode"] == "apply":
+        yield from (words for name, words in SAMPLED.items() if name in change and not change[name])
 
 
 def _who(who: Mapping[str, Any]) -> str:
