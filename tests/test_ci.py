@@ -103,7 +103,7 @@ def test_the_lab_is_built_while_the_tests_run(ci: Ci) -> None:
     assert ci.made[-4:] == ["test-lab-oldest", "lab missing", "test-lab-newest", "lab down"]
 
 
-def test_a_newest_release_that_is_not_in_the_cache_is_left_out_and_the_reason_is_said(ci: Ci) -> None:
+def test_a_newest_release_that_is_not_in_the_cache_is_left_out_and_the_reason_is_reported(ci: Ci) -> None:
     status, said, rows = ci(missing="Kubernetes 9.9.9 is not in the cache")
     assert status == 0, said
     assert rows["test-lab-oldest"] == "passed"
@@ -125,7 +125,7 @@ def test_a_part_that_fails_is_named_and_nothing_comes_after_it(ci: Ci, part: str
     assert ("test-lab-oldest" in ci.made) == (part in ("test-lab-oldest", "test-lab-newest"))
 
 
-def test_without_what_the_lab_needs_it_is_left_out_and_the_reason_is_said(ci: Ci) -> None:
+def test_without_what_the_lab_needs_it_is_left_out_and_the_reason_is_reported(ci: Ci) -> None:
     status, said, rows = ci(unfit="the lab needs Debian")
     assert status == 0, said
     assert rows["test-lab-oldest"] == rows["test-lab-newest"] == "left out: the lab needs Debian"

@@ -26,7 +26,7 @@ def state(pid: int, sub: str, restarts: int = 0) -> dict[str, str]:
         (state(12, "running", restarts=1), False, Start.FAILS),
     ],
 )
-def test_what_is_said_of_the_old_process_counts_for_nothing(
+def test_what_is_reported_of_the_old_process_counts_for_nothing(
     now: dict[str, str], settled: bool, found: Start
 ) -> None:
     assert judged(now, "10", settled=settled) is found

@@ -50,7 +50,7 @@ def named(findings: list[Finding]) -> set[tuple[str, str, str]]:
         ),
     ],
 )  # fmt: skip
-def test_it_is_said_with_the_release_in_which_it_begins(
+def test_it_is_reported_with_the_release_in_which_it_begins(
     component: str, running: str, target: str, words: list[str], wanted: tuple[str, str, str]
 ) -> None:
     assert wanted in named(readiness(component, running, target, [component, *words]))

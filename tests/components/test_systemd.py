@@ -58,9 +58,9 @@ def test_a_new_command_leaves_everything_else_in_place() -> None:
 
 
 def test_settings_go_first_in_their_section_or_in_place() -> None:
-    unit = Unit.parse(UNIT).with_setting("Service", "Group", "root").with_setting("Service", "User", "root")
+    unit = Unit.parse(UNIT).with_service_setting("Group", "root").with_service_setting("User", "root")
     assert "[Service]\nUser=root\nGroup=root\n; another one\n" in unit.text
-    assert "Restart=no\n" in unit.with_setting("Service", "Restart", "no").text
+    assert "Restart=no\n" in unit.with_service_setting("Restart", "no").text
 
 
 def test_continuation_lines_and_comments_between_them() -> None:

@@ -47,7 +47,7 @@ def cluster(faults: Faults) -> Iterator[Cluster]:
     made.close()
 
 
-def test_pods_are_read_in_pages_and_how_far_is_told(cluster: Cluster, faults: Faults) -> None:
+def test_pods_are_read_in_pages_and_how_far_is_reported(cluster: Cluster, faults: Faults) -> None:
     told: list[tuple[str, int, int | None]] = []
     pods = cluster.observe(["Pod"], lambda *words: told.append(words)).of("pods")
     assert len({(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in pods}) == PODS

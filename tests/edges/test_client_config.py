@@ -453,7 +453,7 @@ def test_a_key_is_read_once_for_all_nodes(
     assert read == [server.folder / "key"]
 
 
-def test_the_servers_own_words_to_a_refused_login_are_told(
+def test_the_servers_own_words_to_a_refused_login_are_reported(
     config: Callable[[str], Path], tmp_path: Path
 ) -> None:
     class Strict(asyncssh.SSHServer):
@@ -481,7 +481,7 @@ def test_the_servers_own_words_to_a_refused_login_are_told(
             nodes.check()
 
 
-def test_without_ssh_no_configuration_is_read_and_that_is_told(
+def test_without_ssh_no_configuration_is_read_and_that_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Server
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -55,7 +55,7 @@ def test_a_read_is_tried_again(cluster: Cluster, faults: Faults, status: int) ->
     assert faults.count("GET", "^/version$") == 3
 
 
-def test_not_for_ever_and_the_last_answer_is_said(cluster: Cluster, faults: Faults) -> None:
+def test_not_for_ever_and_the_last_answer_is_reported(cluster: Cluster, faults: Faults) -> None:
     faults.add("GET", "^/version$", 503, times=99)
     with pytest.raises(ClusterError, match="the API server answered 503: as the test wants it"):
         cluster.version()
@@ -135,7 +135,7 @@ def test_a_deletion_of_what_somebody_else_changed_is_refused(cluster: Cluster) -
     assert cluster.get("ConfigMap", "kept", "kube-system") is not None
 
 
-def test_a_server_that_is_not_there_is_said_soon(
+def test_a_server_that_is_not_there_is_reported_soon(
     rehearsal: Rehearsal, cluster: Cluster, faults: Faults
 ) -> None:
     text = faults.kubeconfig.read_text()

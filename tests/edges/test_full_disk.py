@@ -125,7 +125,9 @@ def test_words_find_the_room_that_was_taken_for_them(
     assert not (tmp_path / "room").exists()
 
 
-def test_a_failure_is_told_even_where_it_cannot_be_written(shell: tuple[list[str], dict[str, str]]) -> None:
+def test_a_failure_is_reported_even_where_it_cannot_be_written(
+    shell: tuple[list[str], dict[str, str]],
+) -> None:
     stubs = "note() { return 1; }; enter() { return 1; }; recall() { reached=timer; }; rebooted_since() { return 1; }"
     told = 'put_all_back() { after=back; }; conclude() { echo "$1: $2"; }'
     text = f"{FUNCTIONS}\n{stubs}\n{told}\nfolder=/none service=kubelet deadline=9\nfail 'no room'"

@@ -217,7 +217,7 @@ def for_ever(tls: ssl.SSLSocket) -> None:
         (for_ever, "the answer there is longer than 1 MiB"),
     ],
 )
-def test_another_answer_is_told_in_words(
+def test_another_answer_is_reported_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Any, words: str
 ) -> None:
     monkeypatch.setattr(own_port, "SECONDS", 2.0)
@@ -226,7 +226,7 @@ def test_another_answer_is_told_in_words(
         cluster(tmp_path).kubelet_config_at(stream_to(found), [found.digest])
 
 
-def test_what_is_not_tls_is_told_in_words(tmp_path: Path) -> None:
+def test_what_is_not_tls_is_reported_in_words(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     theirs.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     with theirs, pytest.raises(ClusterError, match="no answer there"):
@@ -268,7 +268,7 @@ def test_a_run_needs_no_right_to_run_commands_where_the_release_has_another(
     ports.close()
 
 
-def test_without_forwarding_it_is_asked_through_the_api_server_or_said_why_not(
+def test_without_forwarding_it_is_asked_through_the_api_server_or_the_reason_is_reported(
     modern: Rehearsal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ports = connect(read_inventory(modern.inventory), Redactor())

@@ -80,7 +80,7 @@ def test_a_node_without_flock_is_refused_before_all_else(tmp_path: Path, shell: 
         ),
     ],
 )
-def test_what_a_program_says_of_its_failure_is_told(
+def test_what_a_program_says_of_its_failure_is_reported(
     tmp_path: Path, shell: list[str], call: str, said: str
 ) -> None:
     if shutil.which(shell[0]) is None:

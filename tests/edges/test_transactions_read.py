@@ -23,7 +23,9 @@ SINCE = "2026-03-01T23:59:50Z"
         ("", "20", ""),  # a node without "date -r"
     ],
 )
-def test_until_when_a_change_is_open_is_told_where_it_can_be(since: str, seconds: str, until: str) -> None:
+def test_until_when_a_change_is_open_is_reported_where_it_can_be(
+    since: str, seconds: str, until: str
+) -> None:
     text = f"@transaction r open waiting kubelet {since} {seconds} ops@bastion, process 7\n@end\n"
     [found] = read_transactions("n1", text, Redactor())
     assert (found.since, found.until, found.holder) == (since, until, "ops@bastion, process 7")

@@ -150,7 +150,7 @@ def test_what_is_moved_to_a_new_file_is_shown_nowhere(planned: tuple[Facts, Plan
     assert "swordfish" not in shown
 
 
-def test_what_is_in_effect_is_said_without_it(planned: tuple[Facts, Plan, Redactor]) -> None:
+def test_what_is_in_effect_is_reported_without_it(planned: tuple[Facts, Plan, Redactor]) -> None:
     facts, plan, redactor = planned
     node = facts.node("k8s-node1")
     served = {"staticPodURLHeader": {"X-Pin": ["swordfish"]}, "maxPods": 7}

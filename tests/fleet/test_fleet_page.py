@@ -81,7 +81,7 @@ def test_each_cluster_has_its_outcome_digest_approver_seconds_and_records(page: 
     assert "1 of 4 clusters are done. From" in page
 
 
-def test_what_is_left_to_the_next_run_is_said(tmp_path: Path) -> None:
+def test_what_is_left_to_the_next_run_is_reported(tmp_path: Path) -> None:
     plan = {"digest": DIGEST, "next_run": ["Namespace shop"]}
     runs = {
         "canary": [seen(left=["x"]), seen("done", plan=plan), seen(left=["Namespace shop"])],

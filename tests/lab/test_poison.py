@@ -120,7 +120,7 @@ def test_an_api_server_whose_flags_are_wrong(fresh_lab: None, at: Callable[..., 
     assert kubectl("get", "--raw", "/readyz").strip() == "ok"
 
 
-def test_who_lost_a_lease_is_told_from_who_was_killed(fresh_lab: None) -> None:
+def test_who_lost_a_lease_is_told_apart_from_who_was_killed(fresh_lab: None) -> None:
     """What the test above lets pass, and what it does not."""
     master = next(node for node in existing() if node.name == MASTER)
 

@@ -213,7 +213,7 @@ def test_policies_can_still_be_asked_for_on_1_24() -> None:
     assert "create PodSecurityPolicy privileged" in [f"{c.action} {c.name}" for c in plan.object_changes]
 
 
-def test_a_control_plane_of_static_pods_is_said_and_its_namespaces_are_labelled() -> None:
+def test_a_control_plane_of_static_pods_is_reported_and_its_namespaces_are_labelled() -> None:
     facts = facts_of("psp-1.23")
     nodes = tuple(
         dataclasses.replace(n, services={k: v for k, v in n.services.items() if k != "kube-apiserver"})
@@ -312,7 +312,7 @@ def test_without_the_plugin_the_policies_still_stay_until_every_namespace_enforc
     assert "PodSecurityPolicy host" in [c.name for c in third.object_changes if c.delete]
 
 
-def test_labels_are_proved_and_what_is_enforced_is_said() -> None:
+def test_labels_are_proved_and_what_is_enforced_is_reported() -> None:
     facts = facts_of("containerd-1.25")
     plan = plan_of(facts, enforce=True)
     now = after(facts, plan)

@@ -178,7 +178,7 @@ def test_a_scraper_whose_configuration_is_in_a_secret_is_named() -> None:
     assert said(deployment({"image": "nginx"}, **secret), closed=("readOnlyPort",)) == ""
 
 
-def test_what_was_not_read_is_said_where_it_matters() -> None:
+def test_what_was_not_read_is_reported_where_it_matters() -> None:
     maps = ConfigMapPorts(unread="those of workloads were not all read (403)")
     [remark] = losses({}, [OPEN], CLOSED, maps)
     assert remark.subject == "ConfigMaps"

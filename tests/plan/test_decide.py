@@ -286,7 +286,7 @@ def test_a_policy_as_the_server_gives_it_back_is_no_difference() -> None:
     assert not [c for c in again.object_changes if c.manifest["kind"] == "PodSecurityPolicy"]
 
 
-def test_what_does_not_exist_is_said_and_not_created() -> None:
+def test_what_does_not_exist_is_reported_and_not_created() -> None:
     facts = read_facts(ARTICLE)
     namespaces = tuple(n for n in facts.cluster.of("namespaces") if n["metadata"]["name"] != "weave")
     accounts = tuple(a for a in facts.cluster.of("serviceaccounts") if a["metadata"]["name"] != "coredns")
@@ -395,7 +395,7 @@ def test_what_is_accepted_may_break(name: str) -> None:
     assert breaking(plan) == ["Deployment shop/web"]
 
 
-def test_a_name_that_is_accepted_for_nothing_is_said() -> None:
+def test_a_name_that_is_accepted_for_nothing_is_reported() -> None:
     plan = plan_of(HANDBUILT, accept_breaking=("shop/web", "shop/wbe", "StatefulSet shop/web"))
     assert [r.subject for r in plan.remarks if "nothing of that name" in r.text] == [
         "shop/wbe",
@@ -587,7 +587,7 @@ if __name__ == "__main__":
         write_expected(PLANS / scenario)
 
 
-def test_a_target_release_is_written_for_and_what_is_left_is_said() -> None:
+def test_a_target_release_is_written_for_and_what_is_left_is_reported() -> None:
     plan = plan_of(PLANS / "handbuilt-1.20", target_release="v1.24")
     left = {(node, f.setting) for node, f in plan.findings if f.effect is Effect.STOPS}
     assert ("k8s-node1", "--network-plugin") in left

@@ -228,7 +228,7 @@ def test_the_control_plane_is_where_the_api_server_runs(facts: Facts, refused: d
     assert all(words in found[subject] for subject, words in refused.items()), found
 
 
-def test_where_nobody_knows_of_an_api_server_that_is_told() -> None:
+def test_where_nobody_knows_of_an_api_server_that_is_reported() -> None:
     assert "kube-apiserver was not found on any node" in said(remarks, in_pods(cluster()))["control plane"]
 
 

@@ -102,7 +102,7 @@ def test_a_node_that_is_managed_as_a_whole_is_left_alone(item: dict[str, Any], o
         ({"labels": {"minikube.k8s.io/name": "a"}}, "minikube: "),
     ],
 )
-def test_a_change_that_will_be_written_over_is_said(item: dict[str, Any], words: str) -> None:
+def test_a_change_that_will_be_written_over_is_reported(item: dict[str, Any], words: str) -> None:
     facts = with_node(item)
     assert not refused(facts)
     [said] = [text for text in remarks(decide(facts)) if "managed by" in text]
@@ -124,7 +124,7 @@ def test_a_change_that_will_be_written_over_is_said(item: dict[str, Any], words:
         ("# not managed by anybody\n", ""),
     ],
 )
-def test_a_file_that_a_program_writes_is_said(comment: str, name: str) -> None:
+def test_a_file_that_a_program_writes_is_reported(comment: str, name: str) -> None:
     said = [text for text in remarks(decide(with_node(comment=comment))) if "managed by" in text]
     assert [text.partition(" is managed by ")[2].partition(":")[0] for text in said] == (
         [name] if name else []
@@ -132,7 +132,7 @@ def test_a_file_that_a_program_writes_is_said(comment: str, name: str) -> None:
     assert all(text.startswith("/etc/systemd/system/kubelet.service is managed by") for text in said)
 
 
-def test_a_unit_as_a_program_writes_it_is_said() -> None:
+def test_a_unit_as_a_program_writes_it_is_reported() -> None:
     row = {
         "service": "EnvironmentFile=-/etc/kubernetes/kubelet.env\nExecStart=/usr/local/bin/kubelet \\\n  $KUBELET_ARGS "
         "\\\n  $KUBELET_CLOUDPROVIDER",

@@ -71,7 +71,7 @@ def remarks(plan: Plan) -> list[str]:
     return [r.text for r in plan.remarks if r.subject == f"kubelet on {NODE}"]
 
 
-def test_comments_stay_and_what_goes_is_said() -> None:
+def test_comments_stay_and_what_goes_is_reported() -> None:
     text = f"# Password of Anna: hunter22x\n{own_text()}maxpods: 50 # a big node\n"
     facts = with_config(text)
     [file] = planned(facts).files
@@ -155,7 +155,7 @@ DOCUMENTS = (
 
 @pytest.mark.parametrize(("more", "is_said"), DOCUMENTS)
 @pytest.mark.parametrize("lead", ["", "# of Anna\n", "---\n"])
-def test_what_follows_the_first_document_stays_and_is_said(lead: str, more: str, is_said: bool) -> None:
+def test_what_follows_the_first_document_stays_and_is_reported(lead: str, more: str, is_said: bool) -> None:
     own = own_text()
     assert planned(with_config(lead + own + more)).files == ()
     text = f"{lead}{own}maxpods: 50\n{more}"

@@ -117,7 +117,7 @@ def test_a_byte_order_mark_hides_no_section() -> None:
     assert mask(sensitive_file("kubelet", text)) == text.replace("met", "‹redacted›")
     assert (
         units.Unit.parse(text)
-        .with_setting("Service", "User", "root")
+        .with_service_setting("User", "root")
         .text.startswith("\ufeff[Service]\nUser=root")
     )
 
@@ -164,7 +164,7 @@ def test_a_unit_whose_command_stays_is_not_written_for_the_sake_of_root() -> Non
     assert not change.files
 
 
-def test_a_drop_in_has_the_prefix_of_the_command_and_the_variables_are_said() -> None:
+def test_a_drop_in_has_the_prefix_of_the_command_and_the_variables_are_reported() -> None:
     row = vendor_row("--kubeconfig=/k", "--cluster-dns=10.0.0.10", "--cluster-domain=cluster.local")
     plan = plan_of(service_of(row, path=VENDOR))
     [change] = [change for change in plan.node_changes if change.node == MASTER]
@@ -187,7 +187,7 @@ def test_a_drop_in_for_another_user_has_no_command() -> None:
 
 
 @pytest.mark.parametrize("flags", ["/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet"])
-def test_who_writes_a_config_file_anew_is_said(flags: str) -> None:
+def test_who_writes_a_config_file_anew_is_reported(flags: str) -> None:
     row = {
         "service": f"EnvironmentFile=-{flags}\nExecStart=/usr/bin/kubelet --kubeconfig=/k "
         "--config=/var/lib/kubelet/config.yaml",
@@ -224,7 +224,7 @@ def test_hyperkube_is_judged_as_what_it_runs(row: dict[str, Any]) -> None:
     assert readiness(name, "1.20", "1.24", row["argv"]) == readiness(name, "1.20", "1.24", alone)
 
 
-def test_a_node_without_any_service_is_said_and_where_a_component_runs_instead() -> None:
+def test_a_node_without_any_service_is_reported_and_where_a_component_runs_instead() -> None:
     node = SEEN.node(MASTER)
     none = {
         name: replace(service, show={"LoadState": "not-found"}) for name, service in node.services.items()
@@ -242,7 +242,7 @@ def test_a_node_without_any_service_is_said_and_where_a_component_runs_instead()
     )
 
 
-def test_a_unit_that_the_inventory_names_and_the_node_does_not_have_is_said() -> None:
+def test_a_unit_that_the_inventory_names_and_the_node_does_not_have_is_reported() -> None:
     shown = {"Id": "k8s-kubelet.service", "LoadState": "not-found"}
     service = replace(SEEN.node(MASTER).services["kubelet"], show=shown)
     facts = replace(SEEN, nodes=(replace(SEEN.node(MASTER), services={"kubelet": service}),))
@@ -251,7 +251,7 @@ def test_a_unit_that_the_inventory_names_and_the_node_does_not_have_is_said() ->
 
 
 @pytest.mark.parametrize("state", ["bad-setting", "error", "masked", "not-found"])
-def test_a_unit_that_systemd_cannot_read_is_said(state: str) -> None:
+def test_a_unit_that_systemd_cannot_read_is_reported(state: str) -> None:
     service = service_of({"service": "ExecStart=./kubelet"}, LoadState=state)
     said = {remark.subject: remark.text for remark in make_plan(facts_with(service), GIVEN, POLICIES).remarks}
     subject = f"kubelet on {MASTER}"
@@ -273,7 +273,7 @@ def test_a_drop_in_stands_after_the_one_of_a_package_that_has_the_command() -> N
     assert path in own_places(service)
 
 
-def test_a_specifier_that_moves_to_the_file_is_said() -> None:
+def test_a_specifier_that_moves_to_the_file_is_reported() -> None:
     words = "--kubeconfig=/k --hostname-override=%H --v=2"
     row = {"component": "kube-proxy", "service": f"ExecStart=/usr/bin/kube-proxy {words}"}
     row["runs"] = ["/usr/bin/kube-proxy", *words.replace("%H", "n1").split()]

@@ -164,7 +164,7 @@ def test_a_level_that_is_asked_for_counts_and_waits_if_it_must() -> None:
     assert level_of(wish="privileged", deployments=[deployment(STRICT)]).then["enforce"] == "privileged"
 
 
-def test_a_stricter_label_of_somebody_else_stays_and_is_said() -> None:
+def test_a_stricter_label_of_somebody_else_stays_and_is_reported() -> None:
     found = level_of(namespace(warn="restricted", warn_version="latest"), deployments=[deployment(ORDINARY)])
     assert (found.level, found.then["warn"], found.then["audit"]) == ("baseline", "restricted", "baseline")
     assert found.remarks == (
@@ -196,7 +196,7 @@ def test_versions_are_pinned_to_the_clusters_stage_by_stage(version: str) -> Non
     assert second.then["enforce-version"] == VERSION
 
 
-def test_a_label_that_is_no_level_is_said_and_replaced() -> None:
+def test_a_label_that_is_no_level_is_reported_and_replaced() -> None:
     found = level_of(namespace(audit="strict"), deployments=[deployment(ORDINARY)])
     assert found.then["audit"] == "baseline"
     assert found.remarks == ("its label audit says 'strict', which is not a level and counts for nothing",)

@@ -149,7 +149,7 @@ def test_what_is_not_sealed_or_was_altered_is_not_evidence(tmp_path: Path, key: 
         {"start": "2020-01-02T00:00:00+00:00", "end": "2020-01-01T00:00:00+00:00"},
     ],
 )
-def test_a_window_that_no_run_writes_is_told_in_a_sentence(tmp_path: Path, window: Any) -> None:
+def test_a_window_that_no_run_writes_is_reported_in_a_sentence(tmp_path: Path, window: Any) -> None:
     record = Record(tmp_path, "lab", "CHG-1")
     record(RunStarted(cluster="lab", mode="apply", change={"window": window}))
     record.close()

@@ -143,7 +143,7 @@ def test_nothing_in_an_output_hides_what_comes_after_it(notebook: nbformat.Noteb
     assert "the end of the run" in Page(render(notebook, "a run")).text
 
 
-def test_a_notebook_without_a_page_is_said_to_be_one(notebook: nbformat.NotebookNode) -> None:
+def test_a_notebook_without_a_page_is_called_that(notebook: nbformat.NotebookNode) -> None:
     notebook.cells[0].source = "![a](attachment:a.png)"
     with pytest.raises(RecordError, match=r"a page cannot be made of it .*attachment"):
         render(notebook, "a run")

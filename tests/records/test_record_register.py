@@ -234,7 +234,9 @@ def test_thousands_of_records_stay_quick(tmp_path: Path, capsys: pytest.CaptureF
     assert took < 3
 
 
-def test_wrong_usage_is_told_from_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_told_apart_from_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for words in (
         ["verify", str(tmp_path / "nowhere")],
         ["verify", str(tmp_path)],

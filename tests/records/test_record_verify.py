@@ -200,7 +200,7 @@ def test_what_is_added_missing_or_no_plain_file_is_named(
     assert message in "\n".join(verify(run, signers).wrong)
 
 
-def test_a_foreign_signature_is_told_from_a_changed_record(
+def test_a_foreign_signature_is_told_apart_from_a_changed_record(
     run: Path, signers: Signers, tmp_path: Path
 ) -> None:
     foreign = make_key(tmp_path, "foreign")

@@ -320,7 +320,7 @@ def test_a_journal_of_other_types_is_a_matter_of_its_own_run(
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_sealed_record_of_another_form_is_said_to_be_one(
+def test_a_sealed_record_of_another_form_is_called_that(
     run: Path, key: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = run / "record.json"

@@ -83,7 +83,7 @@ def test_a_plan_waits_until_nodes_have_put_back_what_was_left_open(
     assert told[-1].startswith("kubeharden: planned: 2 restarts, 4 files on 2 nodes; plan ")
 
 
-def test_what_stays_open_is_said_in_the_plan_which_nobody_takes_for_nothing_to_do(
+def test_what_stays_open_is_reported_in_the_plan_which_nobody_takes_for_nothing_to_do(
     world: World, look: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
@@ -124,7 +124,7 @@ def test_a_run_that_is_to_change_something_ends_there(world: World, look: Start)
 
 
 @pytest.mark.parametrize("mode", ["plan", "apply"])
-def test_what_another_run_begins_while_nodes_are_read_is_said_as_well(
+def test_what_another_run_begins_while_nodes_are_read_is_reported_as_well(
     world: World, look: Start, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     run = look(mode=mode)

@@ -190,7 +190,7 @@ def content_kept(record: Path, node: str, text: str) -> str:
     return digest
 
 
-def test_an_unsealed_record_is_said_to_be_one_and_the_nodes_vouch_for_it(hardened: Hardened) -> None:
+def test_an_unsealed_record_is_called_that_and_the_nodes_vouch_for_it(hardened: Hardened) -> None:
     words = "is not sealed: nothing vouches for what is in it"
     assert words in str(hardened.start(mode="plan").plan())
     for path in (hardened.record / "files").glob("*/*"):
@@ -502,7 +502,7 @@ def test_a_seal_that_is_there_must_hold(
     assert "is as the-given-key sealed it on 20" in str(run.current_plan.remarks)
 
 
-def test_a_seal_by_a_key_that_nobody_knows_is_said_to_be_one(hardened: Hardened, key: Path) -> None:
+def test_a_seal_by_a_key_that_nobody_knows_is_called_that(hardened: Hardened, key: Path) -> None:
     seal(hardened.record, None, key)
     assert "and nobody says whether that key counts (parameter signers)" in str(
         hardened.start(mode="plan").plan()

@@ -56,7 +56,7 @@ def is_json(text: str) -> bool:
     return True
 
 
-def json_text(config: Mapping[str, Any], old: str = "") -> str:
+def _json_text(config: Mapping[str, Any], old: str) -> str:
     """Return the content as JSON, its keys in the order and with the indentation that the old text has."""
     found = _INDENT.search(old)
     step = found[1] if found else None if old else "  "
@@ -67,7 +67,7 @@ def json_text(config: Mapping[str, Any], old: str = "") -> str:
 
 
 def rewrite(
-    text: str, config: Mapping[str, Any], fresh: str, own: frozenset[str] = frozenset(), *, path: str = ""
+    text: str, config: Mapping[str, Any], fresh: str, own: frozenset[str] = frozenset(), *, path: str
 ) -> Edit:
     """Return the content in the form that the file has, or would have by its name.
 
@@ -82,7 +82,7 @@ def rewrite(
         UnitError: the text is neither YAML nor JSON.
     """
     if is_json(text) if text else path.endswith(".json"):
-        return Edit(json_text(config, text))
+        return Edit(_json_text(config, text))
     return edit(text, config, fresh, own) if text else Edit(fresh)
 
 

@@ -102,23 +102,23 @@ class Unit:
             raise UnitError(f"expected one ExecStart= with a command, found {len(commands)}")
         return commands[0]
 
-    def with_setting(self, section: str, key: str, value: str) -> Unit:
-        """Return the same unit with one directive set: in place where it is assigned, else first in its section.
+    def with_service_setting(self, key: str, value: str) -> Unit:
+        """Return the same unit with one directive of [Service] set: where it is assigned, else first in the section.
 
         Raises:
             UnitError: the unit has no such section.
         """
-        new = UnitLine(f"{key}={value}\n", section, key, value)
-        assigned = [e for e in self.entries if (e.section, e.key) == (section, key)]
+        new = UnitLine(f"{key}={value}\n", "Service", key, value)
+        assigned = [e for e in self.entries if (e.section, e.key) == ("Service", key)]
         if assigned:
             earlier = {id(entry) for entry in assigned[:-1]}
             entries = [e for e in self.entries if id(e) not in earlier]
             return Unit(tuple(new if entry is assigned[-1] else entry for entry in entries))
         for index, entry in enumerate(self.entries):
-            header = entry.raw.strip(BLANKS + BYTE_ORDER_MARK) == f"[{section}]"
-            if entry.section == section and not entry.key and header:
+            header = entry.raw.strip(BLANKS + BYTE_ORDER_MARK) == "[Service]"
+            if entry.section == "Service" and not entry.key and header:
                 return Unit((*self.entries[: index + 1], new, *self.entries[index + 1 :]))
-        raise UnitError(f"the unit has no [{section}] section in which to set {key}=")
+        raise UnitError(f"the unit has no [Service] section in which to set {key}=")
 
 
 def _entries(text: str) -> Iterable[UnitLine]:

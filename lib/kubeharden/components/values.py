@@ -275,7 +275,7 @@ def parse_configuration(text: str) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def parse_pair(text: str, separator: str = "=") -> dict[str, str]:
+def parse_pair(text: str, separator: str) -> dict[str, str]:
     """Return the one pair of a flag that is not split at commas, ``key=a,b``.
 
     Raises:

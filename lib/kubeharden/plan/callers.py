@@ -30,7 +30,6 @@ WEBHOOK = "authentication.webhook.enabled"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 # The references of volumes and their sources, of envFrom and of valueFrom.
 _REFERENCES = ("configMap", "configMapRef", "configMapKeyRef")
-NOTHING_READ = ConfigMapPorts()
 # Programs that read metrics from kubelets, by the last word of their images' names.
 _SCRAPERS = re.compile(
     r"(?:^|/)(?:mirrored-|prom-|prometheus-|k8s-|origin-|metrics-)*"  # as those who tag them anew name them
@@ -46,7 +45,7 @@ def losses(
     objects: Mapping[str, Iterable[Mapping[str, Any]]],
     before: Iterable[Mapping[str, Any]],
     closed: Collection[str],
-    config_maps: ConfigMapPorts = NOTHING_READ,
+    config_maps: ConfigMapPorts,
 ) -> Iterator[Remark]:
     """Yield the workloads that lose something, with what they get then.
 

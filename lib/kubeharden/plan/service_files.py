@@ -106,7 +106,7 @@ def unit_changes(
     if wanted != argv:
         unit = unit.with_line(service.exec_start(wanted))
     for key in reversed(list(settings)):  # each goes first in its section, so the last one set stands first
-        unit = unit.with_setting("Service", key, settings[key])
+        unit = unit.with_service_setting(key, settings[key])
     if unit.text != fact.content:
         yield FileChange(path, fact, unit.text, fact.mode, fact.owner, fact.group)
 

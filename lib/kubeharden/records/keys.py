@@ -137,7 +137,7 @@ def keys_at_hand(identity_file: str | None) -> frozenset[str]:
     """
     homes = dict.fromkeys(_homes())
     settings = [setting for home in homes for setting in _ssh_settings(home)]
-    named = [identity_file or "", os.environ.get(KEY_VARIABLE, ""), *_all_of_git("user.signingkey")]
+    named = [identity_file or "", os.environ.get(KEY_VARIABLE, ""), *_signing_keys_of_git()]
     paths = [Path(text).expanduser() for text in named if text and not wrong_path(text)]
     paths += [Path(path) for name, path in settings if name != "identityagent"]
     lines = [match[0] for match in map(_PUBLIC.search, named) if match]  # git's may be the key itself
@@ -295,15 +295,16 @@ def _paths_of(text: str, home: Path, base: Path) -> Iterator[str]:
             yield from glob.iglob(str(place / re.sub(r"%[^%]", "*", expanded).replace("%%", "%")))  # noqa: PTH207
 
 
-def _all_of_git(name: str) -> list[str]:
-    """Return every value that git's configuration of this person or this machine has: for some repositories, too."""
-    found = _git("--includes", "--get-all", name).splitlines()
+def _signing_keys_of_git() -> list[str]:
+    """Return each signing key in git's configuration of this person or machine, those of some repositories too."""
+    query = ("--includes", "--get-all", "user.signingkey")
+    found = _git(*query).splitlines()
     for scope in ("--global", "--system"):
-        found += _git(scope, "--includes", "--get-all", name).splitlines()
+        found += _git(scope, *query).splitlines()
         places = _git(scope, "--show-origin", "--null", "--get-regexp", r"^includeif\..*\.path$").split("\0")
         for origin, entry in zip(places[::2], places[1::2], strict=False):
             path = Path(origin.removeprefix("file:")).parent / Path(entry.partition("\n")[2]).expanduser()
-            found += _git("--file", str(path), "--includes", "--get-all", name).splitlines()
+            found += _git("--file", str(path), *query).splitlines()
     return list(dict.fromkeys(found))
 
 

@@ -193,7 +193,7 @@ def ssh_time(time: str) -> str:
     return "".join(letter for letter in time if letter.isdigit())[:14] + "Z"
 
 
-def fingerprint_in(content: bytes, signature: bytes, namespace: str = NAMESPACE) -> str:
+def fingerprint_in(content: bytes, signature: bytes, namespace: str) -> str:
     """``ED25519 key SHA256:…`` of the key that made a signature, whosever it is; empty if it is not of this content."""
     with copy_of(signature) as path:
         return _maker(content, path, namespace)

@@ -40,8 +40,8 @@ def rollback_plan(
     facts: Facts,
     backup: Backup,
     steps: Sequence[str],
-    accepted: Collection[str] = (),
-    later: Callable[[], Sequence[PastRun]] = tuple,
+    accepted: Collection[str],
+    later: Callable[[], Sequence[PastRun]],
 ) -> Plan:
     """Plan what is to be done so that everything is as it was before a run.
 

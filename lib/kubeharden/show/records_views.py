@@ -62,7 +62,7 @@ def run_view(
     return view.add(*details_view(record, verdict).blocks)
 
 
-def details_view(record: Mapping[str, Any], verdict: Verdict | None = None) -> View:
+def details_view(record: Mapping[str, Any], verdict: Verdict | None) -> View:
     """Show what a run did: the result of each change, what was not done and why, and the diffs."""
     view = View()
     if verdict is not None:

@@ -26,7 +26,7 @@ def approval_message(approver: str, *, same: bool) -> Message:
     return Message("This is NOT the plan that was approved: it will not be carried out.", BAD)
 
 
-def applied_view(step: str, results: Sequence[Result], left_out: Sequence[Remark] = ()) -> View:
+def applied_view(step: str, results: Sequence[Result], left_out: Sequence[Remark]) -> View:
     """Sum up one step in a sentence, and what was left out of it; ``Progress`` has shown the results themselves."""
     view = View([Message(left_as_it_is(remark), BAD) for remark in left_out])
     if left_out and not results:

@@ -61,7 +61,7 @@ def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: 
     if check := _check_flag(change):
         texts["argv"] = _lines([check, *change.expected_argv, *_check_words(change)])
     texts["digests"] = _lines(f"{sha256(text)}  {name}" for name, text in texts.items())
-    return _tar(texts, "working")
+    return _tar(texts)
 
 
 def naming(run: str) -> str:
@@ -173,11 +173,11 @@ def _lines(words: Iterable[str]) -> str:
     return "".join(f"{word}\n" for word in words)
 
 
-def _tar(texts: dict[str, str], pipe: str) -> bytes:
-    """Return an archive of a named pipe and private files; what differs from one to the next is their content only."""
+def _tar(texts: dict[str, str]) -> bytes:
+    """Return an archive of the pipe ``working`` and of private files, which differs from others in contents only."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as made:
-        member = tarfile.TarInfo(pipe)
+        member = tarfile.TarInfo("working")
         member.type, member.mode = tarfile.FIFOTYPE, 0o600
         made.addfile(member)
         for name, text in texts.items():
