@@ -145,6 +145,53 @@ def test_what_works(
         assert "t0ken-of-the-test" not in redactor.redact("it was t0ken-of-the-test")
 
 
+def basic(login: str) -> str:
+    return f"Basic {base64.b64encode(login.encode()).decode()}"
+
+
+def plugin_beside(**own: str) -> dict[str, Any]:
+    return {"exec": exec_of("/bin/sh", "-c", "exit 7"), **own}
+
+
+@pytest.mark.parametrize(
+    ("user", "sent"),
+    [
+        (plugin_beside(token="t0ken"), "Bearer t0ken"),
+        (plugin_beside(username="admin", password="pw"), basic("admin:pw")),
+        ({"username": "admin"}, basic("admin:")),
+        ({"username": "admin", "password": "pässwörd-密码"}, basic("admin:pässwörd-密码")),
+        ({"tokenFile": "gone", "token": "t0ken"}, "Bearer t0ken"),
+    ],
+    ids=["plugin", "plugin and password", "no password", "no ASCII", "no file"],
+)
+def test_who_asks_is_who_kubectl_would_ask_as(
+    tmp_path: Path, api: tuple[str, list[list[tuple[str, str]]]], user: dict[str, Any], sent: str
+) -> None:
+    """Held against kubectl 1.37.2."""
+    address, seen = api
+    cluster = Cluster(written(tmp_path, config(address, **user)))
+    cluster.version()
+    cluster.close()
+    assert values(seen.pop(), "Authorization") == [sent]
+
+
+def test_a_plugin_beside_a_certificate_is_not_asked(tmp_path: Path) -> None:
+    words = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout key -out certificate".split()
+    subprocess.run(words, check=True, capture_output=True, cwd=tmp_path)
+    user = plugin_beside(**{"client-certificate": "certificate", "client-key": "key"})
+    Cluster(written(tmp_path, config(**user))).close()
+
+
+def test_how_the_address_of_a_server_is_written_makes_no_difference(
+    tmp_path: Path, api: tuple[str, list[list[tuple[str, str]]]]
+) -> None:
+    address, seen = api
+    cluster = Cluster(written(tmp_path, config(address.replace("http", "HTTP") + "?a=b#c")))
+    assert cluster.version() == "v1.30.0"
+    cluster.close()
+    assert len(seen) == 1
+
+
 def test_a_token_file_that_changes_is_read_again(
     tmp_path: Path, api: tuple[str, list[list[tuple[str, str]]]]
 ) -> None:
@@ -240,6 +287,9 @@ NOT_PEM = base64.b64encode(b"not a certificate").decode()
         (config(**{"client-certificate-data": NOT_PEM}), "client-certificate and client-key of the user 'u'"),
         (config(tokenFile="gone"), "the tokenFile of the kubeconfig .*cannot read '.*gone'"),
         (config(tokenFile="/dev/null"), "the tokenFile of .* is not a regular file"),
+        (config(token="a", username="b"), "the user 'u' has a token and a password, of which kubectl takes one"),
+        (config(**{"exec": exec_of("sh"), "auth-provider": {"name": "oidc"}}), "has an exec and an auth-provider"),
+        ({**config(), "kind": "List"}, "is not a kubeconfig: it is a List; expected Config"),
         (config(token="a\nb"), "the user 'u': its token has a line break"),
         (config(token=7), "token of the user 'u' is not a text"),
         (config(**{"as-groups": ["a"]}), "as-groups, as-uid or as-user-extra, and not the as"),

@@ -6,9 +6,9 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from kubeharden.errors import ClusterError
 from kubeharden.facts.harmless import is_distinct
@@ -112,6 +112,8 @@ class Kubeconfig:
         content = as_yaml(text, source, ClusterError, aliases=True)
         if not isinstance(content, dict):
             raise ClusterError(f"{source} is not a kubeconfig: it holds no mapping")
+        if content.get("kind") not in (None, "", "Config"):
+            raise ClusterError(f"{source} is not a kubeconfig: it is a {content['kind']}; expected Config")
         for section, inner in _SECTIONS.items():
             entries = content.get(section) or []
             if not isinstance(entries, list):
@@ -154,7 +156,9 @@ class Kubeconfig:
             raise self._wrong(f"it has no user {user!r}, which the context {wanted!r} names")
         found = Choice(str(wanted), str(name), cluster, user, holder or {})
         self._check(found)
-        return found
+        # kubectl takes no notice of a query, and none of how the kind is written.
+        place = urlsplit(cluster["server"])
+        return replace(found, cluster={**cluster, "server": f"{place.scheme}://{place.netloc}{place.path}"})
 
     def _entry(self, section: str, name: object) -> Mapping[str, Any] | None:
         """Return what an entry of a section holds; a name that stands twice is an error, as for kubectl."""
@@ -201,6 +205,12 @@ class Kubeconfig:
             )
         if proxy and not is_address(proxy):
             raise self._wrong(f"proxy-url of {cluster}: {proxy_problem(proxy)}")
+        login = choice.user.get("username") or choice.user.get("password")
+        if (choice.user.get("token") and login) or (
+            choice.user.get("exec") and choice.user.get("auth-provider")
+        ):
+            both = "a token and a password" if login else "an exec and an auth-provider"
+            raise self._wrong(f"{user} has {both}, of which kubectl takes one alone: leave one out")
         groups, extra = choice.user.get("as-groups") or [], choice.user.get("as-user-extra") or {}
         if not _are_texts(groups) or not (isinstance(extra, dict) and all(map(_are_texts, extra.values()))):
             raise self._wrong(f"as-groups or as-user-extra of {user} has another shape")

@@ -24,6 +24,8 @@ from kubeharden.redaction import Redactor
 
 DROPPED = ("azure", "gcp")  # the providers that kubectl has no more, from 1.26 on
 _TOKEN = "BearerToken"  # noqa: S105 - the client's name for it
+_LOGIN = ("username", "password")
+_OWN = (*_LOGIN, "token", "tokenFile", "client-certificate", "client-certificate-data")
 _CERTIFICATES = {"clientCertificateData": "client-certificate-data", "clientKeyData": "client-key-data"}
 
 
@@ -39,7 +41,8 @@ class Credential:
     def __init__(self, choice: Choice, folder: Path, source: str, redactor: Redactor, clock: Clock) -> None:
         self._choice, self._folder, self._source, self._redactor = choice, folder, source, redactor
         user = choice.user
-        has_plugin = user.get("exec") and not user.get("token") and not user.get("tokenFile")
+        # As kubectl does (tried with 1.37.2): what the kubeconfig itself has counts, and the plugin is not asked.
+        has_plugin = user.get("exec") and not any(user.get(name) for name in _OWN)
         self._plugin = Plugin(choice, folder, source, redactor, clock) if has_plugin else None
 
     def settings(self) -> kubernetes.client.Configuration:
@@ -63,6 +66,11 @@ class Credential:
             names = ("client-certificate", "client-key")
             files = (FileOrData(user, name, file_base_path=str(self._folder)).as_file() for name in names)
             settings.cert_file, settings.key_file = files
+        if any(self._choice.user.get(name) for name in _LOGIN) and _TOKEN not in settings.api_key:
+            login = ":".join(
+                self._choice.user.get(name) or "" for name in _LOGIN
+            )  # the loader wants both, in Latin-1
+            settings.api_key[_TOKEN] = f"Basic {base64.b64encode(login.encode()).decode()}"
         self._set_proxy(settings)
         self._check_certificates(settings)
         if self._choice.user.get("auth-provider") and _TOKEN not in settings.api_key:
@@ -75,7 +83,8 @@ class Credential:
 
     def _user(self) -> Mapping[str, Any]:
         """Return the user without what the client would have to run or read again."""
-        user = {key: value for key, value in self._choice.user.items() if key not in ("exec", "tokenFile")}
+        read = ("exec", "tokenFile", *_LOGIN)
+        user = {key: value for key, value in self._choice.user.items() if key not in read}
         if token := self._token():
             return {**user, "token": token}
         status = self._plugin.status() if self._plugin else {}
@@ -89,12 +98,14 @@ class Credential:
     def _token(self) -> str:
         """Return the token as it is now: a file may hold another one by now, and a plugin's may have ended."""
         user = self._choice.user
+        found = self._plugin.status().get("token") or "" if self._plugin else user.get("token") or ""
         if user.get("tokenFile"):
-            found = read_file(
-                self._folder / user["tokenFile"], f"the tokenFile of {self._source}", ClusterError
-            )
-        else:
-            found = self._plugin.status().get("token") or "" if self._plugin else user.get("token") or ""
+            path = self._folder / user["tokenFile"]
+            try:
+                found = read_file(path, f"the tokenFile of {self._source}", ClusterError).strip() or found
+            except ClusterError:
+                if not found:  # client-go goes on with the token where the file cannot be read
+                    raise
         token: str = found.strip()
         if not token.isprintable() or not token.isascii():
             raise self._wrong("its token has a line break in it, or characters that a header cannot have")
