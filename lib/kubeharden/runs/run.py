@@ -7,17 +7,14 @@ from dataclasses import replace
 from types import MethodType
 from typing import Any
 
-from kubeharden.edges.observe import observe
 from kubeharden.edges.ports import Ports
 from kubeharden.errors import (
     ClusterError,
     KubehardenError,
-    LockedError,
-    NodeError,
     ProofError,
     StoppedError,
 )
-from kubeharden.facts import Facts, OpenChange
+from kubeharden.facts import Facts
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.inputs.parameters import RunParameters
 from kubeharden.inputs.sources import OpenCluster
@@ -33,10 +30,9 @@ from kubeharden.plan.events import (
     Observed,
     Planned,
     Proved,
-    Waited,
 )
-from kubeharden.plan.open_changes import STUCK, open_lines, refusals
-from kubeharden.plan.proof import compare, started_again
+from kubeharden.plan.open_changes import refusals
+from kubeharden.plan.proof import compare
 from kubeharden.plan.timeline import Timeline
 from kubeharden.records.approval import Approval, check_approved, check_signer
 from kubeharden.records.executed_notebook import RUN_TYPE
@@ -47,7 +43,6 @@ from kubeharden.rollout.interrupts import Stop
 from kubeharden.rollout.leftovers import (
     open_changes,
     uncordon_left_overs,
-    wait_for_open_changes,
 )
 from kubeharden.rollout.lock import Lock
 from kubeharden.rollout.rollout import Rollout
@@ -58,11 +53,12 @@ from kubeharden.runs.practice import note_end
 from kubeharden.runs.preflight import preflight
 from kubeharden.runs.results import CHANGING, Results
 from kubeharden.runs.sealing import OpenNotebook
+from kubeharden.runs.settle import observe_all, observe_settled, wait_for_other_runs
 from kubeharden.runs.verb import verb
 from kubeharden.show import views
 from kubeharden.show.amounts import amount_words, order_words
 from kubeharden.show.display import GOOD, NOTE, Course, Message, View
-from kubeharden.show.live import Progress, Reading, show
+from kubeharden.show.live import Progress, show
 from kubeharden.show.output_guard import tell_terminal
 from kubeharden.show.person import Person
 from kubeharden.show.run_views import (
@@ -76,10 +72,6 @@ from kubeharden.show.run_views import (
     steps_of,
 )
 
-# How long a node may take to be over with a change, once its time to be confirmed is up.
-OVER_SECONDS = 120
-# How long what lost its lease while the API server was away may take to run again, and how often that is looked at.
-AGAIN_SECONDS, AGAIN_POLL_SECONDS = 60, 2.0
 WORD = "apply"  # what a person who is asked types to have a step carried out
 ONLY_LOOKED = Message("Nothing was changed anywhere: this runbook only looks.", GOOD)
 
@@ -149,8 +141,8 @@ class Run:
         Raises:
             KubehardenError: a node or the API server cannot be reached; in ``apply`` mode, a change is not over.
         """
-        left = self._wait_for_open_changes()
-        facts = self._observe()
+        left = wait_for_other_runs(self)
+        facts = observe_all(self)
         open_by_run = {(change.node, change.run): change for change in (*left, *open_changes(self.nodes))}
         self._facts = replace(facts, open_changes=tuple(open_by_run.values()))
         self._since_look.clear()
@@ -291,7 +283,7 @@ class Run:
         Raises:
             ProofError: something is not as promised. What was found is shown first.
         """
-        after = self._observe_settled()
+        after = observe_settled(self)
         applied, state = self.kind.mode == "apply", self._state
         proof = compare(self.facts, after, state.plan, applied=applied, carried_out=state.subjects)
         self.emit(Proved.of(proof, after))
@@ -364,39 +356,6 @@ class Run:
             digest = self._last_plan.plan.digest if self._last_plan else "none"
             line = f"kubeharden: {result}; plan {digest}; record {self.record.folder}"
             tell_terminal(one_line(self.redactor.redact(line)))
-
-    def _wait_for_open_changes(self) -> tuple[OpenChange, ...]:
-        """Wait for what a run left open on nodes; return what is not over then.
-
-        Raises:
-            NodeError: a node cannot be reached; or, in ``apply`` mode, a change could not be put back.
-            LockedError: in ``apply`` mode, a change is not over.
-        """
-        seconds = self.rollout.pace.confirm_timeout + OVER_SECONDS
-        found, left = wait_for_open_changes(self.nodes, self.ports.clock, seconds, self.say)
-        if found:
-            self.emit(Waited(sorted({change.node for change in found} - {change.node for change in left})))
-        if left and self.kind.mode == "apply":
-            raises = NodeError if any(change.state == STUCK for change in left) else LockedError
-            raise raises(
-                f"a change that another run began is still open:\n{open_lines(left)}\nRun again once it is "
-                "over"
-            )
-        return left
-
-    def _observe(self) -> Facts:
-        return replace(observe(self.ports, Reading()), left_out=self.left_out)
-
-    def _observe_settled(self) -> Facts:
-        """Look, and again until systemd has started again what ended when the API server was away for too long."""
-        clock, waited = self.ports.clock, False
-        end = clock.monotonic() + AGAIN_SECONDS
-        while (ended := started_again(self.facts, after := self._observe())) and clock.monotonic() < end:
-            if not waited:
-                self.say(f"These ended, and are waited for until systemd starts them: {', '.join(ended)}.")
-            waited = True
-            clock.sleep(AGAIN_POLL_SECONDS)
-        return after
 
     def say(self, text: str) -> None:
         """Show a note in the notebook, or print it."""
