@@ -50,6 +50,17 @@ def test_the_whole_value_goes_and_nothing_else(redactor: Redactor, shape: str) -
     assert redactor.redact(shown) == shown
 
 
+@pytest.mark.parametrize(
+    "name", [r"pass\u0077ord", r"\u0070assword", r"pass\x77ord", r"db\u002dpassword", r"pass\\u0077ord"]
+)
+def test_a_name_in_a_code_names_a_secret_too(redactor: Redactor, name: str) -> None:
+    shown = redactor.redact(f'{{"{name}": "hunter horse", "name": "ok"}}')
+    assert "hunter" not in shown
+    assert "horse" not in shown
+    assert shown.endswith('"name": "ok"}')
+    assert redactor.redact(r"C:\x41 \u0041 ok") == r"C:\x41 \u0041 ok"
+
+
 def test_there_are_enough_of_them() -> None:
     assert len(TEXTS) + len(TERMINAL) >= 60
 
@@ -88,6 +99,13 @@ def test_sequences_are_never_shown(redactor: Redactor) -> None:
         "rules:\n- resources: [secrets, tokenreviews]\n  verbs: [get]\n",
         "sudo: password, or nopasswd; the token is asked for once",
         "https://web:8443/a/b@c http://[fd00::1]:80/x ssh://core@node1/",
+        "resources: [secrets, pods] ['tokenreviews', 'secrets'] (\"secrets\", \"pods\")",
+        "curl -sS -o /dev/null -w '%{http_code}' https://127.0.0.1:6443/healthz; docker run -p 80:80 web",
+        "ldapsearch -h; openssl x509 -in a.crt -noout; kubectl config set-context a; net rpc; systemctl status kubelet",
+        "- name: KUBELET_ARGS\n  value: --v=2\n- name: other\n  value: b\n  key: c",
+        "<b>token</b> is asked for; <dt>name</dt><dd>web</dd>; a -> b; x += 1",
+        "default: &a {x: y}\nother: *a\n? key\n: value\n",
+        "MIIDazCCAlOgAwIBAgIUJ -----BEGIN CERTIFICATE-----\nMIIDazCCAlOgAwIBAgIUJx\n-----END CERTIFICATE-----",
         "2024-05-01T10:00:00.123Z 10.0.0.1:8080 v1.20.2",
     ],
 )
@@ -223,6 +241,24 @@ HOSTILE = {
         "words": "mysql -a login a ",
         "flags": "--a=b --token x ",
         "pgpass": "a:5432:a:a:",
+        "curl": "curl -u a:b ",
+        "a curl": "curl -s ",
+        "logins": "login -s ",
+        "printed words": "printf a|su ",
+        "here-documents": "password=<<A\n",
+        "here-documents of others": "password=$(cat <<A\n",
+    },
+    "pairs": {
+        "values": "value: a ",
+        "values without names": "value: \n",
+        "anchors": "password: *a\n- &a b\n",
+        "anchors of others": "password: *a0\n- &a1",
+        "pairs": '["token", "',
+        "fields": "<input value=",
+        "keys of their own line": "? password\n",
+        "folded words": "{password: a\n  ",
+        "keys of PuTTY": "Private-Lines: 1\nAAAA\n",
+        "keys without lines": "MIIEpAIBAAKCAQEA\n",
     },
     "codes": {
         "hex": "61",

@@ -17,6 +17,16 @@ FORMS = (
         r".*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
         re.DOTALL,
     ),
+    re.compile(
+        r"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----.*?(?:---- END SSH2 ENCRYPTED PRIVATE KEY ----|\Z)"
+        r"|(?<=Private-Lines: )\d+\s+(?:[A-Za-z0-9+/=]+\s+)*",  # of PuTTY
+        re.DOTALL,
+    ),
+    # without its lines around it: PKCS#1 and PKCS#8 begin with their version, 0; a certificate does not
+    re.compile(
+        r"(?<![A-Za-z0-9+/])M(?:I[IJKL][A-P][A-Za-z0-9+/][AQgw]IBA[A-D]|HcCAQEEI|IG[A-Za-z0-9+/]AgE|C4CAQAwBQYDK2Vw)"
+        r"[A-Za-z0-9+/]{16,}(?:\r?\n[ \t]*[A-Za-z0-9+/]{40,})*(?:\r?\n[ \t]*[A-Za-z0-9+/]+)?={0,2}"
+    ),
     # the same in base64, as kubeconfigs have it; certificates and public keys begin otherwise
     re.compile(r"LS0tLS1CRUdJTi(?!BDRVJU|BQVUJM|BUUlVT)[A-Za-z0-9+/]{20,}={0,2}"),
     # JSON web tokens, which service account tokens are
@@ -28,16 +38,24 @@ FORMS = (
         r"(?<![A-Za-z0-9])(?:gh[opsur]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abeprs]-[\w-]{10,}"
         r"|sha256~[\w-]{20,}|hv[brs]\.[\w-]{20,}|AGE-SECRET-KEY-1[A-Z0-9]{20,}|npm_[A-Za-z0-9]{20,}"
         r"|[rs]k_(?:live|test)_[A-Za-z0-9]{10,}|AIza[\w-]{30,}|ya29\.[\w-]{20,}|(?:AKIA|ASIA)[A-Z0-9]{16}"
+        r"|GOCSPX-[\w-]{10,}|1//0[\w-]{20,}|glsa_\w{20,}|xapp-[\w-]{10,}|shpat_\w{20,}|dapi[0-9a-f]{32}"
         r"|sk-[\w-]{20,}|hf_[A-Za-z0-9]{20,}|pypi-AgEI[\w-]{20,}|SG\.[\w-]{20,}\.[\w-]{20,}|dop_v1_[a-f0-9]{20,})"
     ),
+    re.compile(r"(?<!\d)\d{8,10}:AA[\w-]{30,}"),  # of Telegram's bots
+    re.compile(r"(?<=\"[dpqk]\":\")[\w-]{16,}|(?<=\"[dpqk]\": \")[\w-]{16,}"),  # of a JSON web key (RFC 7518)
     # keys of Ceph (cephx, CryptoKey)
     re.compile(r"(?<![A-Za-z0-9+/])AQ[A-Za-z0-9+/]{36}=="),
     # addresses that are passwords: of webhooks
     re.compile(
-        r"(?<=hooks\.slack\.com/)(?:services|workflows)/[\w/-]{10,}|(?<=/api/webhooks/)\d+/[\w-]{20,}"
+        r"(?<=hooks\.slack\.com/)(?:services|workflows|triggers)/[\w/-]{10,}|(?<=/api/webhooks/)\d+/[\w-]{20,}"
+        r"|(?<=/webhookb2/)[\w@/-]{20,}|(?<=base64url\.bearer\.authorization\.k8s\.io\.)[\w-]{8,}"
     ),
     # what crypt(3) makes of passwords
     re.compile(r"\$(?:1|2[abxy]|5|6|7|y|gy|apr1|argon2[a-z]+)\$[\w./=$,+-]{10,}"),
+    re.compile(r"(?m)(?<=:)[./0-9A-Za-z]{13}(?=:\d{0,5}:\d{0,5}:)"),  # its oldest form, in /etc/shadow
+    re.compile(r"(?<=\{)(?:S?SHA(?:256|384|512)?|S?MD5|CRYPT|PBKDF2[\w-]*)\}[\w./+=$-]{10,}"),  # RFC 2307
+    # --token-auth-file: token, user, uid, groups (kubernetes.io, "Static token file")
+    re.compile(r"(?m)^[^\s,\"]{1,400}(?=,[^\s,\"]{1,200},[^\s,\"]{1,200},\"[^\"\n]*\bsystem:)"),
 )
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?!.*-----END )", re.DOTALL)
 
@@ -50,38 +68,43 @@ BINARY_TYPE = re.compile(
 # A value is known as a secret by the name before it: of flags, keys of YAML and JSON, variables. The name must end
 # there, so that --token-auth-file=/path and tokenFile: stay readable.
 _ENDS = (
-    r"(?:passwor[dt]|passwd|passphrase|secret|token|cookie|dsn"
-    r"|(?:private|secret|api|access|account|signing|encryption|master|license|webhook|shared|session|certificate)"
-    r"[_-]?key"
-    r"|access[_-]?key[_-]?id|client-key-data|connection[_-]?string|webhook[_-]?url"
-    r"|(?<![a-z0-9])(?:(?:store|key)?pass|pwd|(?:bind_?)?pw|psk|otp|pin|pincode|passcode))s?"
+    r"(?:passwor[dt]|passwd|passphrase|kennwort|contrase[ñn]a|mot_?de_?passe|wachtwoord|senha|secret|token|cookie|dsn"
+    r"|(?:private|secret|api|access|account|signing|encryption|master|license|webhook|shared|session|certificate"
+    r"|app|routing|service|integration|fernet|unseal|hmac)[_-]?key(?:[_-]?base)?"
+    r"|secret[_-]?id|(?:cli|registry)[_-]?auth|access[_-]?key[_-]?id|client-key-data|connection[_-]?string|webhook[_-]?url"
+    r"|(?<![a-z0-9])(?:(?:store|key)?pass|pwd|(?:bind_?)?pw|psk|otp|pin|pincode|passcode)"
+    r"|(?-i:(?<=[a-z])(?:Pass|Pwd|Psk|Otp|Pin)))s?"  # dbPass
 )
-_NAME = rf"(?<![a-z0-9_.-])[a-z0-9_.-]*{_ENDS}"
-KEY = re.compile(rf"(?i)(?:{_NAME}|auth)")
+NAME = rf"(?<![a-z0-9_.-])[a-z0-9_.-]*{_ENDS}"
+KEY = re.compile(rf"(?i)(?:{NAME}|auth)")
 # A text without any of these has no such name; most texts are short, and have none.
 HINTS = (
     "identified",
     *("pass", "pwd", "pw", "psk", "otp", "pin", "secret", "token", "cookie", "dsn", "key"),
     *("auth", "connection", "webhook", "sig", "code="),
+    *("encrypt", "kennwort", "contrase", "mot", "wachtwoord", "senha"),
 )
 # What stands between a name and its value: the quote that ends the name, a bracket, a sign.
-_SIGN = rf"(?:{QUOTE})?\]?[ \t]*\\?(?::=|=>|[:=])"
-_PASSWORD = r"(?<![a-z0-9_.-])[a-z0-9_.-]*(?:passwor[dt]|passwd|passphrase)"  # noqa: S105 - the name of one
+_SIGN = (
+    rf"(?:{QUOTE})?\]?[ \t]*\\?(?::=|=>|->|\+=|[:=：]|%3[ADad]|&(?:\#(?:5?8|61|[xX]3[AaDd])|colon|equals);)"  # noqa: RUF001
+)
+PASSWORD = r"(?<![a-z0-9_.-])[a-z0-9_.-]*(?:passwor[dt]|passwd|passphrase)"  # noqa: S105 - the name of one
 _SCHEME = r"(?:bearer|basic|digest|negotiate|token|apikey|aws4-hmac-sha256)\b"
 NAMED = re.compile(
-    rf"(?i)(?:{_NAME}|(?<=[\"'])auth(?=\\*[\"'])|(?<![a-z0-9])_auth){_SIGN}"
+    rf"(?i)(?:{NAME}|(?<=[\"'])auth(?=\\*[\"'])|(?<![a-z0-9])_auth){_SIGN}"
     rf"|\b(?:proxy-)?authorization{_SIGN}(?=[\s\[\\\"'-]{{0,16}}(?:{_SCHEME}|(?=[a-z._~+/-]*\d)[\w.~+/=-]{{8,}}))"
     # set("password", "…"), IDENTIFIED BY '…', and a quoted one right behind its name
-    rf"|\(\s*{QUOTE}{_PASSWORD}{QUOTE}\s*,\s*(?=[\"'])|\bidentified[ \t]+by[ \t]+(?=[\"'])|{_PASSWORD}[ \t]+(?=[\"']\S)"
+    rf"|\(\s*{QUOTE}{NAME}(?<!s){QUOTE}\s*,\s*(?=[\"'])|\bidentified[ \t]+by[ \t]+(?=[\"'])|{PASSWORD}[ \t]+(?=[\"']\S)"
     # {{"name": "DB_PASSWORD", "value": …}}
-    rf"|\b(?:name|key)(?:{QUOTE})?[ \t]*[:=][ \t]*(?:{QUOTE})?{_NAME}(?:{QUOTE})?[ \t]*,?\s*(?:{QUOTE})?value{_SIGN}"
+    rf"|\b(?:name|key)(?:{QUOTE})?[ \t]*[:=][ \t]*(?:{QUOTE})?{NAME}(?:{QUOTE})?[ \t]*,?\s*(?:{QUOTE})?"
+    rf"(?:value|content){_SIGN}"
     # signed URLs
     r"|[?&](?:sig|signature|x-amz-signature|x-amz-credential|code)="
 )
 # In markup, a value ends where the next tag or cell begins.
 ELEMENT = re.compile(
-    rf"(?i)<(?:[\w-]+:)?{_NAME}(?:\s[^<>\n]*)?>(?:<!\[CDATA\[)?|{_NAME}(?:{QUOTE})?\s*</t[dh]>\s*<t[dh][^<>]*>"
-    rf"|\|[ \t]*(?:{QUOTE})?{_NAME}(?:{QUOTE})?[ \t]*\|"
+    rf"(?i)<(?:[\w-]+:)?{NAME}(?:\s[^<>\n]*)?>(?:<!\[CDATA\[)?|{NAME}(?:{QUOTE})?\s*</t[dh]>\s*<t[dh][^<>]*>"
+    rf"|\|[ \t]*(?:{QUOTE})?{NAME}(?:{QUOTE})?[ \t]*\|"
 )
 # The value is the next word, or the next item of a list: --token X, ["--token", "X"].
 FLAG = re.compile(
@@ -92,7 +115,10 @@ WORD = re.compile(
     r"(?i)\bsshpass[ ]+-p[ ]*(?=\S)|\bmysql\w*[ ](?:[^\n|;&]{0,200}?[ ])?-p(?=[^\s-])"
     r"|\blogin[ \t]+\S{1,200}\s+password[ \t]+(?=\S)"
     # ldap.conf; ENV of a Dockerfile, and set of fish; sudo's standard input
-    rf"|\bbind_?pw[ \t]+(?=\S)|\b(?:ENV|set -\w{{1,5}})[ ]+{_NAME}[ ]+(?=\S)|\becho[ ]+(?=\S{{1,200}}[ ]*\|[ ]*sudo\b)"
+    rf"|\bbind_?pw[ \t]+(?=\S)|\b(?:ENV|set -\w{{1,5}})[ ]+{NAME}[ ]+(?=\S)"
+    r"|\b(?:echo|printf)[ ]+(?:-\w+[ ]+)?(?=\S{1,200}[ ]*\|[ ]*(?:\S{1,40}/)?"
+    r"(?:sudo|passwd|chpasswd|smbpasswd|cryptsetup|kinit|su|gpg"
+    r"|(?:docker|podman|nerdctl|helm(?:[ ]registry)?)[ ]login)\b)"
     r"|\bhtpasswd[ ]+-\w{0,9}b\w{0,9}[ ]+(?:\S{1,200}[ ]+){1,2}(?=\S)"
 )
 # A credential in a unit (systemd.exec(5)), after its name.

@@ -18,9 +18,11 @@ from typing import Any
 from kubeharden.redaction import patterns
 from kubeharden.redaction.decoding import decoded_words
 from kubeharden.redaction.pictures import is_still, png_of
+from kubeharden.redaction.programs import replace_flag_values
 from kubeharden.redaction.secrets import Secrets, Sensitive, replace_spans
+from kubeharden.redaction.seldom import replace_seldom
 from kubeharden.redaction.spellings import Spellings
-from kubeharden.redaction.terminal import SPELLED, plain
+from kubeharden.redaction.terminal import LETTER, SPELLED, plain
 from kubeharden.redaction.unbroken import Unbroken
 from kubeharden.redaction.values import is_reference, replace_values, values_after
 
@@ -72,7 +74,7 @@ class Redactor:
         if cached is not None and cached[0] == known:
             return cached[1]
         shown = plain(text)
-        bare = SPELLED.sub("", shown)
+        bare = LETTER.sub(lambda match: chr(int(match[1], 16)), SPELLED.sub("", shown))
         redacted = self._redact_text(bare)
         result = shown if redacted == bare else redacted
         if len(text) <= LONGEST_CACHED and self._known_so_far() == known:
@@ -140,6 +142,7 @@ class Redactor:
             text = pattern.sub(lambda match: match[1] + self._mark(match[2]), text)
         text = patterns.USER_TOKEN.sub(lambda match: self._mark(match[0]), text)
         text = replace_values(patterns.USER_FLAG, text, self._mark, word=True)
+        text = replace_seldom(replace_flag_values(text, self._mark), self._mark)
         text = replace_values(patterns.WORD, text, self._mark, word=True)
         lower = text.lower()
         if any(hint in lower for hint in patterns.HINTS):

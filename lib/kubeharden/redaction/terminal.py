@@ -21,6 +21,8 @@ _INVISIBLE = re.compile(
 )
 # The same as JSON, Python and shells spell it: it is text, and taken out only where a secret stands.
 SPELLED = re.compile(r"\\(?:x1[bB]|u001[bB]|033|e)(?:\[[0-?]*[ -/]*[@-~]|\][^\\\n]*(?:\\(?:x07|u0007|a))?)")
+# A letter as JSON and Python may spell it, and no writer of theirs does: the name of a secret could hide so.
+LETTER = re.compile(r"(?<!\\)\\+(?:u00|x)(2[dD]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aA])")
 
 
 def plain(text: str) -> str:

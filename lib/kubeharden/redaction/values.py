@@ -18,13 +18,15 @@ _TOKEN = re.compile(r"""\n|["'`]""")
 _BRACKET = re.compile(r"""["'`\[\]{}]""")
 _PAIRS = {"[": "]", "{": "}"}
 _DIFF = re.compile(r"(?m)^@@ -\d")
-_TAGS = re.compile(r"(?:[!&][\w!/:.-]*[ \t]+)+")  # of YAML, and its anchors
+_TAGS = re.compile(r"(?:[!&][\w!/:.<>,-]*(?:[ \t]+|(?=\r?\n)))+")  # of YAML, and its anchors
 _BLOCK_SCALAR = re.compile(r"[|>][-+0-9]{0,2}[ \t]*(?:#[^\n]*)?(?=\n|\Z)")
 _NOTHING_MORE = re.compile(r"[ \t]*(?:#[^\n]*)?(?=\n|\Z)")
+_IN_FLOW, _FLOW_END = re.compile(r"[^\n{]*\{"), re.compile(r"[,}]")  # a mapping of YAML between brackets
 _NUMBER = re.compile(r"-?\d[\d.eE+-]*(?=\s*[,}\]\n]|\s*\Z)")
 _MARKED = re.compile(rf"{MARK.pattern}(?=\s*[,}}\]])")
 _WORD = re.compile(rf"""(?:{MARK.pattern}|\\.|"[^"\n]*"|'[^'\n]*'|\S)+""")
 _MORE_WORDS = re.compile(r"(?:[ \t]+(?:\\\n[ \t]*)?|\\\n[ \t]*)(?![-#;|&<>]|\\\n|[A-Za-z_][\w.-]*[=:])(?=\S)")
+_HERE = re.compile(r"(?:\"?\$\([^\n]{0,100}?)?<<[-~]?[ \t]*['\"]?([A-Za-z_]\w{0,100})['\"]?[^\n]{0,200}\n")
 _URL = re.compile(rf"""(?:{MARK.pattern}|[^\s&"'<>#;])*""")
 _TAG = re.compile(r"</[a-zA-Z]|<br|&lt;/")
 _JOINED = re.compile(r"""[\w"'$][^\s,;)}\]<>&|\\]*""")
@@ -41,7 +43,7 @@ _REFERENCE_KEYS = frozenset(
         *("audience", "expirationSeconds"),
     ]
 )
-LONGEST_REFERENCE = 4096  # characters
+LONGEST_REFERENCE = LONGEST_FOLDED = 4096  # characters
 
 
 @dataclass(frozen=True)
@@ -143,16 +145,28 @@ class _Scan:
     def _bare(self, start: int, begin: int, name: re.Match[str], around: tuple[str, int] | None) -> Value:
         """Return a value without quotes and brackets, by the sign before it and what the name is."""
         text = self._text
-        if name[0].endswith(":"):
+        if name[0].endswith((":", "-")):
             if _BLOCK_SCALAR.match(text, start) or _NOTHING_MORE.match(text, start):
                 return self._block(start, begin)
             return self._to_the_end(start, name, around, begin)
         if text[begin - 1 : begin] in ("?", "&") or text[begin] in "?&":
             return self._plain(start, self._line_end(start), _URL)
+        if here := self._here_document(start):
+            return here
         limit = self._limit(start, around)
         if text[begin] == "-" and (begin > self._line or text[begin + 1] == "-"):  # a flag
             return self._plain(start, limit, _WORD)
         return self._words_value(start, limit)
+
+    def _here_document(self, start: int) -> Value | None:
+        """Return the lines of a here-document of a shell, or of HCL."""
+        found = _HERE.match(self._text, start)
+        if found is None or self._steps <= 0:
+            return None
+        end = re.compile(rf"(?m)^[ \t]*{re.escape(found[1])}\b").search(self._text, found.end())
+        stop = end.start() if end else len(self._text)
+        self._steps -= stop - start
+        return self._without_blanks(found.end(), stop, stop, is_open=end is None)
 
     def is_harmless(self, name: str, value: Value) -> bool:
         """Check whether what stands there is no secret, or only says which Secret holds it."""
@@ -316,6 +330,13 @@ class _Scan:
         end = self._limit(start, around)
         if end == line_end and re.fullmatch(rf"[+ -]?[\s-]*(?:{QUOTE})?", text[self._line : begin]):
             end = self._block_end(end, begin, sequence=False)
+        elif (
+            end == line_end
+            and _IN_FLOW.match(text, self._line, begin)
+            and not _FLOW_END.search(text, start, end)
+        ):
+            folded = _FLOW_END.search(text, end, end + LONGEST_FOLDED)
+            end = self._line_end(folded.start()) if folded else end
         return self._without_blanks(start, end, end, is_open=end >= self._last)
 
     def _words_value(self, start: int, limit: int) -> Value:
