@@ -29,7 +29,7 @@ from kubeharden_fleet.judge import (
     NOT_NOW,
     TO_DO,
     WELL,
-    Seen,
+    FleetRun,
     State,
     halted_by,
     judge_wave,
@@ -123,7 +123,7 @@ class _Work(BaseOperator):  # type: ignore[misc]
         if ended.folder is None:
             raise AirflowException(f"{self.cluster}: papermill ended with {ended.code}:\n{ended.words}")
         found = self._newest(context, fleet)
-        if found.seen is None or found.seen.run != ended.folder.name:
+        if found.run is None or found.run.name != ended.folder.name:
             raise AirflowException(
                 f"{self.cluster}: {ended.folder.name} is not its newest run since {since(context)}: somebody else has "
                 "begun one, or the clocks of Airflow's machines differ"
@@ -162,7 +162,7 @@ class Plan(_Work):
         found = self._plan(context)
         if found.word not in (TO_DO, *WELL):
             raise AirflowFailException(f"{self.cluster}: {found.word}: {found.why}")
-        return found.seen.digest if found.seen else ""
+        return found.run.digest if found.run else ""
 
 
 class _Asks(_Work, ApprovalOperator):  # type: ignore[misc]
@@ -173,19 +173,19 @@ class _Asks(_Work, ApprovalOperator):  # type: ignore[misc]
     def __init__(self, **options: Any) -> None:
         super().__init__(subject="{{ task.cluster }}", **options)
 
-    def _ask(self, context: Any, seen: Seen, why: str) -> NoReturn:
+    def _ask(self, context: Any, run: FleetRun, why: str) -> NoReturn:
         """Ask, and give the worker back until somebody has answered.
 
         The digest goes along with the question twice: with the task, and as what the person is shown and sends back. A
         task that is tried again may keep the question of the try before, which was about another plan.
         """
-        self.subject = f"{self.cluster}: approve the plan {seen.digest[:12]}"
-        self.body = question(self.cluster, seen, why)
-        self.params["plan"] = Param(seen.digest, type="string", title="Digest of the plan that you approve")
+        self.subject = f"{self.cluster}: approve the plan {run.digest[:12]}"
+        self.body = question(self.cluster, run, why)
+        self.params["plan"] = Param(run.digest, type="string", title="Digest of the plan that you approve")
         try:
             HITLOperator.execute(self, context)
         except TaskAwaitingInput as waits:
-            waits.kwargs = {"plan": seen.digest, "about": self.cluster}
+            waits.kwargs = {"plan": run.digest, "about": self.cluster}
             raise
         raise AirflowFailException("this Airflow cannot wait for an answer; expected 3.3 or later")
 
@@ -226,11 +226,11 @@ class Approve(_Asks):
             raise AirflowSkipException(
                 f"{self.cluster}: nothing is to be done{found.why and f': {found.why}'}"
             )
-        if found.word != TO_DO or found.seen is None:
+        if found.word != TO_DO or found.run is None:
             raise AirflowFailException(
                 f"{self.cluster}: {found.word}: {found.why}; begin a new run of the DAG"
             )
-        self._ask(context, found.seen, "")
+        self._ask(context, found.run, "")
 
     def execute_complete(self, context: Any, event: dict[str, Any], plan: str, about: str) -> dict[str, str]:
         """Return the answer."""
@@ -251,10 +251,10 @@ class Apply(_Asks):
         if not self.approval:  # cleared alone, where nothing was to be done
             raise AirflowSkipException(f"{self.cluster}: nothing was approved")
         found = self._carry_out(context, self.approval)
-        if found.word == CHANGED and found.seen is not None:
+        if found.word == CHANGED and found.run is not None:
             self._ask(
                 context,
-                found.seen,
+                found.run,
                 f"The plan {self.approval['approved_plan'][:12]} was approved. {found.why}.",
             )
 
@@ -351,7 +351,7 @@ class Soak(BaseSensorOperator):  # type: ignore[misc]
 
 def _is_carried_out(found: State, approved: str) -> bool:
     """Return whether an earlier try has carried out a plan; what that leaves to the next run is not asked for here."""
-    approval = (found.seen.record.get("approval") or {}) if found.seen else {}
+    approval = (found.run.record.get("approval") or {}) if found.run else {}
     return found.word in WELL or (found.word == APPLIED and approval.get("plan") == approved)
 
 
@@ -360,19 +360,19 @@ def since(context: Any) -> str:
     return str(context["dag_run"].run_after.astimezone(UTC).strftime(STAMP)[:-3])
 
 
-def question(cluster: str, seen: Seen, why: str) -> str:
+def question(cluster: str, run: FleetRun, why: str) -> str:
     """Return what a person is asked, as Markdown: the plan in short, and where all of it is."""
-    left = seen.record["not_done"]
-    plan = seen.record["plan"]
+    left = run.record["not_done"]
+    plan = run.record["plan"]
     lines = [
         *([why, ""] if why else []),
-        f"Cluster **{cluster}**, plan `{seen.digest}`, {len(left)} changes:",
+        f"Cluster **{cluster}**, plan `{run.digest}`, {len(left)} changes:",
         "",
         *(f"- {row['subject']}" for row in left[:MOST_SHOWN]),
         *([f"- and {len(left) - MOST_SHOWN} more"] if len(left) > MOST_SHOWN else []),
         *(f"- **breaks**: {text}" for text in plan["breaking"]),
         *(f"- remark: {text}" for text in plan["remarks"]),
         "",
-        f"All of it, file by file, is in the record `{seen.run}`: `kubeharden show`, or its `notebook.html`.",
+        f"All of it, file by file, is in the record `{run.name}`: `kubeharden show`, or its `notebook.html`.",
     ]
     return "\n".join(lines)

@@ -28,16 +28,16 @@ LONGEST_WHY = 300  # characters of what stands in a line of a table
 
 
 @dataclass(frozen=True)
-class Seen:
+class FleetRun:
     """A run as its folder has it.
 
     Attributes:
-        run: its name, which begins with its time.
+        name: begins with its time.
         record: as ``record.json`` has it, or as it would be sealed now.
         wrong: what is wrong with its seal or its folder, one sentence each.
     """
 
-    run: str
+    name: str
     record: Mapping[str, Any] = field(default_factory=dict)
     sealed: bool = True
     running: bool = False
@@ -60,10 +60,10 @@ class State:
 
     word: str
     why: str = ""
-    seen: Seen | None = None
+    run: FleetRun | None = None
 
 
-def state_of(newest: Seen | None, older: Iterable[Seen] = ()) -> State:
+def state_of(newest: FleetRun | None, older: Iterable[FleetRun] = ()) -> State:
     """Return the state of a cluster, which its newest run says.
 
     The runs before it come the newest first; they are read as far as the last one in mode ``apply``.
@@ -71,11 +71,11 @@ def state_of(newest: Seen | None, older: Iterable[Seen] = ()) -> State:
     if newest is None:
         return State(NONE, "it has no run yet")
     if newest.running:
-        return State(RUNNING, f"{newest.run} goes on", newest)
+        return State(RUNNING, f"{newest.name} goes on", newest)
     if newest.wrong:
         return State(UNSOUND, "; ".join(newest.wrong), newest)
     if not newest.sealed or newest.record["result"] == "cut off":
-        return State(CUT_OFF, f"{newest.run} was cut off: look and plan again to see what is left", newest)
+        return State(CUT_OFF, f"{newest.name} was cut off: look and plan again to see what is left", newest)
     if newest.mode == "plan":
         word, why = _state_by_plan(newest.record, older)
     else:
@@ -83,7 +83,7 @@ def state_of(newest: Seen | None, older: Iterable[Seen] = ()) -> State:
     return State(word, why, newest)
 
 
-def _state_by_plan(record: Mapping[str, Any], older: Iterable[Seen]) -> tuple[str, str]:
+def _state_by_plan(record: Mapping[str, Any], older: Iterable[FleetRun]) -> tuple[str, str]:
     if record["result"] != "planned":
         return FAILED, _error(record) or f"the run in mode plan is {record['result']}"
     if refused := record["plan"]["refused"]:
@@ -97,9 +97,9 @@ def _state_by_plan(record: Mapping[str, Any], older: Iterable[Seen]) -> tuple[st
     return TO_DO, f"{len(left)} to do: {_first(left)}"
 
 
-def _for_the_next_run(older: Iterable[Seen]) -> set[str]:
+def _for_the_next_run(older: Iterable[FleetRun]) -> set[str]:
     """Return what the last plan that was carried out leaves to the next run by intent."""
-    applied = next((seen for seen in older if seen.mode != "plan"), None)
+    applied = next((run for run in older if run.mode != "plan"), None)
     if applied is None or state_of(applied).word != APPLIED:
         return set()
     return set(applied.record["plan"].get("next_run", ()))
@@ -166,30 +166,30 @@ def halted_by(fleet: Fleet, states: Mapping[str, State], beside: str) -> list[st
     return failed if len(failed) > fleet.max_failures else []
 
 
-def soaked_at(seen: Iterable[Seen], minutes: float) -> datetime | None:
+def soaked_at(runs: Iterable[FleetRun], minutes: float) -> datetime | None:
     """Return from when on a wave with these newest runs has soaked; None where there is no run."""
-    ends = [datetime.fromisoformat(str(each.record["ended"])) for each in seen if each.record.get("ended")]
+    ends = [datetime.fromisoformat(str(each.record["ended"])) for each in runs if each.record.get("ended")]
     return max(ends) + timedelta(minutes=minutes) if ends else None
 
 
-def last_change(newest_first: Iterable[Seen]) -> list[Seen]:
+def last_change(newest_first: Iterable[FleetRun]) -> list[FleetRun]:
     """Return the runs of the last change of a cluster, oldest first: those since it was last found done before it.
 
     What was found again afterwards, night after night, is left out, except for the newest: that it is done, or one and
     the same plan.
     """
-    runs: list[Seen] = []
-    for seen in newest_first:
-        if state_of(seen).word == DONE:
-            if any(run.mode == "apply" or state_of(run).word != DONE for run in runs):
+    runs: list[FleetRun] = []
+    for run in newest_first:
+        if state_of(run).word == DONE:
+            if any(each.mode == "apply" or state_of(each).word != DONE for each in runs):
                 break
             if runs:
                 continue
-        elif runs and _same_plan(seen, runs[-1]):
+        elif runs and _same_plan(run, runs[-1]):
             continue
-        runs.append(seen)
+        runs.append(run)
     return runs[::-1]
 
 
-def _same_plan(one: Seen, other: Seen) -> bool:
-    return all(state_of(seen).word == TO_DO for seen in (one, other)) and one.digest == other.digest
+def _same_plan(one: FleetRun, other: FleetRun) -> bool:
+    return all(state_of(run).word == TO_DO for run in (one, other)) and one.digest == other.digest

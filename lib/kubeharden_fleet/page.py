@@ -18,7 +18,7 @@ from kubeharden_fleet.judge import (
     RUNNING,
     SO_FAR,
     TO_DO,
-    Seen,
+    FleetRun,
     State,
     state_of,
 )
@@ -30,7 +30,7 @@ WRONG = "✘"
 HEADINGS = ("Cluster", "Outcome", "Plan", "Approved by", "Not Ready, seconds", "Ended (UTC)", "Records")
 
 
-def render(fleet: Fleet, runs: Mapping[str, Sequence[Seen]], folder: Path, when: str) -> str:
+def render(fleet: Fleet, runs: Mapping[str, Sequence[FleetRun]], folder: Path, when: str) -> str:
     """Return the page as HTML.
 
     Args:
@@ -57,7 +57,7 @@ def render(fleet: Fleet, runs: Mapping[str, Sequence[Seen]], folder: Path, when:
     return document(title, tag("h1", title), tag("p", f"{_count(states.values())} {words}"), *waves)
 
 
-def not_ready_seconds(runs: Sequence[Seen]) -> float | None:
+def not_ready_seconds(runs: Sequence[FleetRun]) -> float | None:
     """Return for how long nodes were not Ready, in seconds, all runs and nodes together; None where none says it."""
     found = [not_ready_of(change) for run in runs for change in run.record.get("changes", ())]
     counted = [seconds for seconds in found if seconds is not None]
@@ -71,11 +71,11 @@ def _count(states: Iterable[State]) -> str:
     return f"{words.count(DONE)} of {len(words)} clusters are done{more}."
 
 
-def _newest(runs: Sequence[Seen]) -> tuple[Seen | None, Sequence[Seen]]:
+def _newest(runs: Sequence[FleetRun]) -> tuple[FleetRun | None, Sequence[FleetRun]]:
     return (runs[-1], runs[-2::-1]) if runs else (None, ())
 
 
-def _cells(fleet: Fleet, name: str, state: State, runs: Sequence[Seen], folder: Path) -> Iterator[str]:
+def _cells(fleet: Fleet, name: str, state: State, runs: Sequence[FleetRun], folder: Path) -> Iterator[str]:
     applied = [run for run in runs if run.mode == "apply"]
     subject = (applied or list(runs))[-1:]
     digest = subject[0].digest if subject else ""
@@ -91,19 +91,19 @@ def _cells(fleet: Fleet, name: str, state: State, runs: Sequence[Seen], folder: 
     yield tag("td", *(tag("div", _link(fleet, name, run, folder)) for run in runs))
 
 
-def _approver(applied: Sequence[Seen]) -> str:
+def _approver(applied: Sequence[FleetRun]) -> str:
     found = [str((run.record.get("approval") or {}).get("approver", "")) for run in applied]
     return next(filter(None, reversed(found)), "")
 
 
-def _link(fleet: Fleet, name: str, run: Seen, folder: Path) -> Markup:
+def _link(fleet: Fleet, name: str, run: FleetRun, folder: Path) -> Markup:
     page = "notebook.html" if run.record.get("seal", {}).get("notebook") else ""
-    target = fleet.runs_of(name) / run.run / page
+    target = fleet.runs_of(name) / run.name / page
     place = (
         quote(target.relative_to(folder).as_posix(), errors="surrogateescape")
         if target.is_relative_to(folder)
         else target.as_uri()
     )
     return tag(
-        "a", f"{run.mode or 'run'}: {run.record.get('result', 'unreadable')}", href=place, title=run.run
+        "a", f"{run.mode or 'run'}: {run.record.get('result', 'unreadable')}", href=place, title=run.name
     )

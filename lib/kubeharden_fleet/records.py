@@ -14,7 +14,7 @@ from kubeharden.records.register import record_of
 from kubeharden.records.signature import Signers, chosen_signers
 from kubeharden.records.verify import verify
 from kubeharden_fleet.fleet import Fleet
-from kubeharden_fleet.judge import Seen, State, state_of
+from kubeharden_fleet.judge import FleetRun, State, state_of
 
 STAMP = "%Y%m%dT%H%M%S.%f"  # the name of a run begins with it, in UTC, to the millisecond
 
@@ -34,7 +34,7 @@ def runs_of(fleet: Fleet, cluster: str, since: str = "") -> list[Path]:
     return [run for run in runs_in(folder) if run.name >= since] if folder.is_dir() else []
 
 
-def read(folder: Path, signers: Signers, called: str = "") -> Seen:
+def read(folder: Path, signers: Signers, called: str = "") -> FleetRun:
     """Return a run, its seal verified.
 
     Args:
@@ -45,17 +45,17 @@ def read(folder: Path, signers: Signers, called: str = "") -> Seen:
     try:
         record = record_of(folder)
     except RecordError as error:
-        return Seen(folder.name, {}, sealed, running, (str(error),) if sealed else ())
+        return FleetRun(folder.name, {}, sealed, running, (str(error),) if sealed else ())
     wrong = verify(folder, signers).wrong if sealed else ()
     if called and record["cluster"] != called:
         wrong = (
             *wrong,
             f"it is a record of the cluster {one_line(record['cluster'])}, and this one is {called}",
         )
-    return Seen(folder.name, record, sealed, running, wrong)
+    return FleetRun(folder.name, record, sealed, running, wrong)
 
 
-def newest_first(fleet: Fleet, cluster: str, signers: Signers, since: str = "") -> Iterator[Seen]:
+def newest_first(fleet: Fleet, cluster: str, signers: Signers, since: str = "") -> Iterator[FleetRun]:
     """Yield the runs of a cluster, the newest first, each read when it is asked for."""
     folders = runs_of(fleet, cluster, since)
     called = fleet.name_in_records(cluster) if folders else ""

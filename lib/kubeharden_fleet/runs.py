@@ -133,12 +133,12 @@ class Runner:
     def _only_one(self) -> Iterator[int]:
         """Wait until no run of this cluster goes on that a fleet has begun on this machine."""
         handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        told = False
+        is_waiting = False
         try:
             while not try_lock(handle):
-                if not told:
+                if not is_waiting:
                     self.say(f"{self.cluster}: a run that was begun before goes on; waiting for its end")
-                told = True
+                is_waiting = True
                 time.sleep(POLL_SECONDS)
             yield handle
         finally:

@@ -164,8 +164,8 @@ def _curl(machine: Machine, _user: str, _here: Path, arguments: list[str]) -> Re
     style = _option(arguments, "-w")
     if answer is None:
         words = f"Failed to connect to {parts.hostname} port {port}: Connection refused"
-        told = style.replace("%{http_code}", "000")
-        return Reply(told, f"curl: (7) {words}\n", _CURL_REFUSED)
+        output = style.replace("%{http_code}", "000")
+        return Reply(output, f"curl: (7) {words}\n", _CURL_REFUSED)
     status, body = answer
     if style:
         body = ("" if _option(arguments, "-o") else body) + style.replace("%{http_code}", str(status))

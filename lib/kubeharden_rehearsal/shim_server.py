@@ -30,8 +30,8 @@ async def reply(machines: Mapping[str, Machine], node: str, user: str, here: Pat
     try:
         return await commands.run(machines[node], user, here, words)
     except Exception as error:
-        said = f"{words[0]}: the rehearsal cannot do this: {type(error).__name__}: {error}"
-        return Reply(error=f"{said}\n", status=125)
+        complaint = f"{words[0]}: the rehearsal cannot do this: {type(error).__name__}: {error}"
+        return Reply(error=f"{complaint}\n", status=125)
 
 
 class Pipes:
@@ -40,7 +40,7 @@ class Pipes:
     def __init__(self, folder: Path, reply: Callable[[str, str, Path, list[str]], Awaitable[Reply]]) -> None:
         self._folder, self._reply = folder, reply
         self._requests: int | None = None
-        self._said = b""
+        self._unread = b""
         # Descriptors by number: open for both, so that a caller who opens one never waits.
         self._free: dict[int, int] = {}
         self._working: dict[int, asyncio.Task[None]] = {}
@@ -88,34 +88,34 @@ class Pipes:
     def _read(self) -> None:
         if self._requests is None:
             return
-        self._said += os.read(self._requests, 1 << 16)
+        self._unread += os.read(self._requests, 1 << 16)
         while True:
-            count, found, rest = self._said.partition(b"\0")
+            count, found, rest = self._unread.partition(b"\0")
             fields = rest.split(b"\0", int(count)) if found else []
             if not found or len(fields) <= int(count):
                 return
-            self._said = fields.pop()
+            self._unread = fields.pop()
             if not fields:
                 self._take_back()
                 continue
             if len(fields) == 1:  # too many words for a pipe
                 words = self._folder / f"{int(fields[0])}.words"
                 fields += words.read_bytes().split(b"\0")[:-1]
-            slot, *asked = (field.decode(errors="surrogateescape") for field in fields)
-            self._working[int(slot)] = asyncio.ensure_future(self._answer(int(slot), *asked))
+            slot, *request = (field.decode(errors="surrogateescape") for field in fields)
+            self._working[int(slot)] = asyncio.ensure_future(self._answer(int(slot), *request))
 
     async def _answer(self, number: int, node: str, user: str, here: str, *words: str) -> None:
-        said = b""  # where a second reboot cancels this one, the caller sees the end
+        script = b""  # where a second reboot cancels this one, the caller sees the end
         try:
-            said = _script_of(await self._reply(node, user, Path(here), list(words)))
+            script = _script_of(await self._reply(node, user, Path(here), list(words)))
         finally:
             del self._working[number]
             if number in self._free:  # else all are closed
                 writing = self._renew(number)
-                if len(said) > PIPE_HOLDS:
-                    await asyncio.to_thread(_give, writing, said)
+                if len(script) > PIPE_HOLDS:
+                    await asyncio.to_thread(_give, writing, script)
                 else:
-                    _give(writing, said)
+                    _give(writing, script)
 
     def _renew(self, number: int) -> int:
         """Return the end of a pipe that its caller reads; the next caller with that number gets another one."""
@@ -138,8 +138,8 @@ def _give(descriptor: int, data: bytes) -> None:
 
 def _script_of(reply: Reply) -> bytes:
     """Return the script that says what a command says."""
-    said = ((reply.output, ""), (reply.error, " >&2"))
-    lines = [f"printf %b {shlex.quote(_escape(text))}{to}" for text, to in said if text]
+    outputs = ((reply.output, ""), (reply.error, " >&2"))
+    lines = [f"printf %b {shlex.quote(_escape(text))}{to}" for text, to in outputs if text]
     return "\n".join([*lines, reply.script or f"exit {reply.status}", ""]).encode(errors="surrogateescape")
 
 

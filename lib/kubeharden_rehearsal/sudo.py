@@ -32,15 +32,15 @@ def sudo(machine: Machine, user: str, arguments: list[str]) -> Reply:
         if "-n" in options or "-S" not in options:
             terminal = "" if "-n" in options else _NO_TERMINAL
             return Reply(error=f"{terminal}sudo: a password is required\n", status=1)
-        asked = options.get("-p", "[sudo] password for %u: ")
-        prompt = asked.replace("%u", user).replace("%p", user).replace("%h", machine.name)
+        prompt_form = options.get("-p", "[sudo] password for %u: ")
+        prompt = prompt_form.replace("%u", user).replace("%p", user).replace("%h", machine.name)
         lines = [
             f"prompt={shlex.quote(prompt)} password={shlex.quote(machine.scenario.sudo_password)}",
             (files(__package__) / "sudo.sh").read_text(encoding="utf-8"),
         ]
         if machine.scenario.sudo == "none":
-            told = f"{user} is not in the sudoers file.  This incident will be reported."
-            words, lines = [], [*lines, f"echo '{told}' >&2", "exit 1"]
+            complaint = f"{user} is not in the sudoers file.  This incident will be reported."
+            words, lines = [], [*lines, f"echo '{complaint}' >&2", "exit 1"]
     if not words:
         return Reply(script="\n".join([*lines, "exit 0"]))
     target = options.get("-u", "root")

@@ -55,8 +55,8 @@ async def systemctl(machine: Machine, user: str, arguments: list[str]) -> Reply:
     if verb == "reboot":
         return await reboot(machine, user)
     if verb == "show":
-        asked = [name for names in query.property for name in names.split(",")]
-        return Reply("\n".join(_show(machine, name, asked, bare=query.value) for name in names))
+        keys = [name for names in query.property for name in names.split(",")]
+        return Reply("\n".join(_show(machine, name, keys, bare=query.value) for name in names))
     question = _QUESTIONS.get(verb)
     if question is not None:
         return _join(question(machine, name) for name in names)
@@ -168,8 +168,8 @@ _QUESTIONS: dict[str, Callable[[Machine, str], Reply]] = {
 }
 
 
-def _show(machine: Machine, name: str, asked: list[str], *, bare: bool) -> str:
-    lines = [(key, value) for key, value in _properties(machine, name) if not asked or key in asked]
+def _show(machine: Machine, name: str, keys: list[str], *, bare: bool) -> str:
+    lines = [(key, value) for key, value in _properties(machine, name) if not keys or key in keys]
     return "".join(f"{value}\n" if bare else f"{key}={value}\n" for key, value in lines)
 
 

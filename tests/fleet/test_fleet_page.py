@@ -9,18 +9,18 @@ from urllib.parse import unquote
 
 import pytest
 
-from fleet_support import DIGEST, fleet, seen, write_fleet
+from fleet_support import DIGEST, fleet, fleet_run, write_fleet
 from kubeharden.records.pages.markup import POLICY
 from kubeharden.records.seal import seal
 from kubeharden_fleet import __main__ as command
-from kubeharden_fleet.judge import Seen
+from kubeharden_fleet.judge import FleetRun
 from kubeharden_fleet.page import not_ready_seconds, render
 from record_support import make_key, make_notebook, make_run
 
 RUNS = {
     "canary": [
-        seen(left=["kubelet on n1"]),
-        seen(
+        fleet_run(left=["kubelet on n1"]),
+        fleet_run(
             "done",
             at="20261129T150000.000Z",
             words=["kubelet runs"],
@@ -28,10 +28,10 @@ RUNS = {
             approval={"approver": "chief <b>, 2026-11-29T14:20:01Z", "plan": DIGEST},
             seal={"notebook": True},
         ),
-        seen(at="20261129T160000.000Z"),
+        fleet_run(at="20261129T160000.000Z"),
     ],
-    "a": [seen("failed", kind="StepError")],
-    "b": [seen(left=["kubelet on n1"])],
+    "a": [fleet_run("failed", kind="StepError")],
+    "b": [fleet_run(left=["kubelet on n1"])],
 }
 
 
@@ -84,8 +84,8 @@ def test_each_cluster_has_its_outcome_digest_approver_seconds_and_records(page: 
 def test_what_is_left_to_the_next_run_is_reported(tmp_path: Path) -> None:
     plan = {"digest": DIGEST, "next_run": ["Namespace shop"]}
     runs = {
-        "canary": [seen(left=["x"]), seen("done", plan=plan), seen(left=["Namespace shop"])],
-        "a": [seen()],
+        "canary": [fleet_run(left=["x"]), fleet_run("done", plan=plan), fleet_run(left=["Namespace shop"])],
+        "a": [fleet_run()],
     }
     page = render(fleet(tmp_path), runs, tmp_path / "records", "")
     assert (
@@ -102,20 +102,22 @@ def test_nothing_is_fetched_and_no_script_runs(page: str) -> None:
 
 
 def test_a_link_leads_to_a_run_whose_name_has_other_characters(tmp_path: Path) -> None:
-    strange = Seen("20261129T150000.000Z-europe-CHG?1#%20", {**seen().record, "seal": {"notebook": True}})
+    strange = FleetRun(
+        "20261129T150000.000Z-europe-CHG?1#%20", {**fleet_run().record, "seal": {"notebook": True}}
+    )
     [link] = Text(render(fleet(tmp_path), {"a": [strange]}, tmp_path / "records", "")).links
-    assert unquote(link) == f"a/{strange.run}/notebook.html"
+    assert unquote(link) == f"a/{strange.name}/notebook.html"
     assert not {"?", "#"} & set(link)
 
 
 def test_seconds_not_ready_are_those_of_all_nodes() -> None:
-    one = seen("done", words=["kubelet runs as process 7"], not_ready=0.2)
+    one = fleet_run("done", words=["kubelet runs as process 7"], not_ready=0.2)
     before = [  # of an earlier version, whose records had them in words alone
         {"subject": "kubelet on n1", "result": "completed", "words": "it runs; node not Ready for 12 s"},
         {"subject": "kube-proxy on n1", "result": "completed", "words": "it runs"},
     ]
-    assert not_ready_seconds([one, seen("done", changes=before), seen()]) == pytest.approx(12.2)
-    assert not_ready_seconds([seen("done", words=["kube-proxy runs"])]) is None
+    assert not_ready_seconds([one, fleet_run("done", changes=before), fleet_run()]) == pytest.approx(12.2)
+    assert not_ready_seconds([fleet_run("done", words=["kube-proxy runs"])]) is None
 
 
 def test_the_commands_read_sealed_records_and_no_others(

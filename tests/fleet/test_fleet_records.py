@@ -127,7 +127,7 @@ def test_a_window_that_closes_between_two_steps_holds_up_nothing_and_the_rest_is
     with only_signer(public_part(key)) as signers:
         closed, rest = (state_of(read(each.record.folder, signers)) for each in (run, later))
     assert closed.word == NOT_NOW
-    assert {change["step"] for change in closed.seen.record["changes"]} == {"kube-proxy"}
+    assert {change["step"] for change in closed.run.record["changes"]} == {"kube-proxy"}
     assert halted_by(fleet(tmp_path), {"a": closed}, "b") == []
     assert (rest.word, rest.why) == (TO_DO, "1 to do: kube-scheduler on k8s-master")
-    assert rest.seen.digest != digest
+    assert rest.run.digest != digest

@@ -74,9 +74,9 @@ def test_plan_apply_with_the_approved_digest_and_nothing_left_to_do(path: Path) 
     planned = state(fleet, runner.run("plan"))
     assert planned.word == TO_DO
     other = state(fleet, runner.run("apply", approved_plan="0" * 64, approved_by="chief, today"))
-    assert (other.word, other.seen.digest, other.seen.record["changes"]) == (CHANGED, planned.seen.digest, [])
-    applied = state(fleet, runner.run("apply", approved_plan=planned.seen.digest, approved_by="chief, today"))
-    assert (applied.word, applied.seen.record["approval"]["approver"]) == (APPLIED, "chief, today")
+    assert (other.word, other.run.digest, other.run.record["changes"]) == (CHANGED, planned.run.digest, [])
+    applied = state(fleet, runner.run("apply", approved_plan=planned.run.digest, approved_by="chief, today"))
+    assert (applied.word, applied.run.record["approval"]["approver"]) == (APPLIED, "chief, today")
     assert state(fleet, runner.run("plan")).word == DONE
     assert states(fleet)["a"].word == DONE
     assert command.main(["judge", str(path), "all"]) == 0
@@ -111,7 +111,7 @@ def test_a_run_whose_worker_was_killed_goes_on_and_is_waited_for(path: Path) -> 
     assert is_sealed(run)
     with signers_of(fleet) as signers:
         assert read(run, signers).record["result"] == "done"
-    assert again.seen.record["result"] == "nothing to do"
+    assert again.run.record["result"] == "nothing to do"
 
 
 def test_a_run_that_was_killed_with_its_worker_is_sealed_and_what_is_left_is_done_once(path: Path) -> None:
@@ -155,4 +155,4 @@ def test_an_interrupted_run_ends_what_it_has_in_hand(path: Path) -> None:
     assert not thread.is_alive()
     assert found[0].code != 0
     assert is_sealed(found[0].folder)
-    assert not any(c["result"].startswith("unknown") for c in state(fleet, found[0]).seen.record["changes"])
+    assert not any(c["result"].startswith("unknown") for c in state(fleet, found[0]).run.record["changes"])

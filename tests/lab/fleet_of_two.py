@@ -141,21 +141,21 @@ def row_of(fleet: Fleet, number: int, name: str, since: str, word: str) -> list[
     with signers_of(fleet) as signers:
         verdicts = verify_folder(fleet.runs_of(name), signers)
         assert all(verdict.good for verdict in verdicts), verdicts
-        seen = [read(run, signers) for run in runs_in(fleet.runs_of(name)) if run.name >= since]
-    applied = [each for each in seen if each.mode == "apply"]
+        runs = [read(run, signers) for run in runs_in(fleet.runs_of(name)) if run.name >= since]
+    applied = [each for each in runs if each.mode == "apply"]
     approved = {each.record["approval"]["plan"] for each in applied}
-    assert approved <= {each.digest for each in seen if each.mode == "plan"}, (
+    assert approved <= {each.digest for each in runs if each.mode == "plan"}, (
         "the approved digest is that of the plan"
     )
     done = [change for each in applied for change in each.record["changes"]]
     assert {change["result"] for change in done} <= {"completed"}, done
-    seconds = not_ready_seconds(seen)
-    times = [datetime.fromisoformat(each.record[key]) for each in seen for key in ("started", "ended")]
+    seconds = not_ready_seconds(runs)
+    times = [datetime.fromisoformat(each.record[key]) for each in runs for key in ("started", "ended")]
     return [
         str(number),
         name,
         read_record(runs_in(fleet.runs_of(name))[-1])["api_server"],
-        ", ".join(f"{each.mode}: {each.record['result']}" for each in seen),
+        ", ".join(f"{each.mode}: {each.record['result']}" for each in runs),
         str(len(done)),
         "" if seconds is None else f"{seconds:.1f} s",
         f"{(max(times) - min(times)).total_seconds():.0f} s",

@@ -10,7 +10,7 @@ import yaml
 from kubeharden.records.archive import runs_in
 from kubeharden.records.journal import JOURNAL
 from kubeharden_fleet.fleet import Fleet, read_fleet
-from kubeharden_fleet.judge import Seen
+from kubeharden_fleet.judge import FleetRun
 
 DIGEST = "ab" * 32
 
@@ -48,7 +48,7 @@ def fleet(folder: Path, **changes: Any) -> Fleet:
     return read_fleet(write_fleet(folder, **changes))
 
 
-def seen(result: str = "planned", *, at: str = "20261129T140000.000Z", **changes: Any) -> Seen:
+def fleet_run(result: str = "planned", *, at: str = "20261129T140000.000Z", **changes: Any) -> FleetRun:
     """A run; ``left`` are the subjects that are not done, ``kind`` that of the error that ended it, ``words`` those of
     its changes, each of a node that was not Ready for ``not_ready`` seconds."""
     own = {name: changes.pop(name) for name in ("sealed", "running", "wrong") if name in changes}
@@ -72,7 +72,7 @@ def seen(result: str = "planned", *, at: str = "20261129T140000.000Z", **changes
         "approval": None,
         **changes,
     }
-    return Seen(f"{at}-europe", record, **own)
+    return FleetRun(f"{at}-europe", record, **own)
 
 
 def has_begun(runs: Path) -> bool:
