@@ -141,8 +141,20 @@ def test_what_the_script_itself_says_is_not_taken_for_sudos() -> None:
             'sudo: The "no new privileges" flag is set, which prevents sudo from running as root.',
             "cannot work there",
         ),
+        ("sudo: /etc/sudoers is world writable\nsudo: no valid sudoers sources found", "cannot work there"),
+        ("sudo: PERM_SUDOERS: setresuid(-1, 1, -1): Operation not permitted", "cannot work there"),
+        ("sudo: unable to open /run/sudo/ts/ops: Read-only file system", "cannot work there"),
+        ("sudo: unable to resolve host n1: unknown\nsudo: a password is required", "may not become root"),
+        ("sudo: unable to resolve host n1: unknown\nthe moon is full", "ended with status 1"),
+        ("You are required to change your password immediately (root enforced).", "password of ops has expired"),
+        ("Account locked due to 5 failed logins", "or is locked"),
+        ('Please login as the user "ubuntu" rather than the user "root".', "Name that user in the inventory"),
+        ("System is booting up. Unprivileged users are not permitted to log in yet.", "because it starts or stops"),
+        ("System is going down. For technical details, see pam_nologin(8).", "because it starts or stops"),
+        ("rbash: /bin/sh: restricted: cannot specify `/' in command names", "some commands alone"),
+        ("fatal: Interactive git shell is not enabled.", "some commands alone"),
     ],
-)
+)  # fmt: skip
 def test_each_refusal_of_sudo_has_its_way_out(said: str, words: str) -> None:
     found = refusal("n1", "ops", 1, said)
     assert words in found

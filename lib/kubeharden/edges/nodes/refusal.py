@@ -8,17 +8,27 @@ import re
 # it is asked in the C locale.
 _REASONS = (
     (
+        r"(?i)pam_nologin|system is (booting up|going down)",
+        "nobody but root may log in there now, because it starts or stops",
+        "Wait, and look again; what stays behind is /run/nologin or /etc/nologin",
+    ),
+    (
+        r"(?i)login as the user",
+        "the image lets another user in than {user}",
+        "Name that user in the inventory (ssh.user)",
+    ),
+    (
         r"have a tty",
         "sudo wants a terminal there (requiretty)",
         "Put `Defaults:{user} !requiretty` into its sudoers, with visudo",
     ),
     (
-        r"(?i)password (has|is|or account is) expired|account or password is expired|password change required",
+        r"(?i)password (has|is|or account is) expired|or password is expired|password change required|change your pass",
         "the password of {user} has expired there",
         "Log in once by hand and set a new one, or let it not expire: sudo chage -M -1 {user}",
     ),
     (
-        r"(?i)account (has|is) expired|account validation failure|account is locked",
+        r"(?i)account (has|is) expired|account validation failure|account (is )?locked",
         "the account of {user} has expired there, or is locked",
         "See `sudo chage -l {user}` on the node",
     ),
@@ -33,12 +43,17 @@ _REASONS = (
         "Name another ssh.user in the inventory",
     ),
     (
+        r"(?i): restricted|interactive git shell|not allowed in restricted|scponly|rssh",
+        "{user} has a shell there that runs some commands alone",
+        "Give {user} another one (sudo usermod -s /bin/sh {user}), or name another ssh.user in the inventory",
+    ),
+    (
         r"(?i)sudo.*(not found|no such file)",
         "there is not a program sudo",
         "Install it on the node, or log in as root (ssh.user: root)",
     ),
     (
-        r"(?i)must be owned by uid 0|effective uid is not 0|no new privileges",
+        r"(?i)owned by uid 0|uid is not 0|no new priv|world writable|PERM_SUDO|unable to (init|load|open|exec)|unknown",
         "sudo cannot work there as it is installed, or as the login is confined",
         "Mend that on the node, or log in as root (ssh.user: root)",
     ),
@@ -48,6 +63,8 @@ _REASONS = (
         "Give {user} sudo on the node, or say sudo: password in the inventory",
     ),
 )
+# sudo complains of this and goes on.
+_WARNING = re.compile(r"sudo: unable to resolve host .*\n?")
 
 
 def refusal(node: str, user: str, status: int, output: str, *, of_script: bool = False) -> str:
@@ -61,7 +78,7 @@ def refusal(node: str, user: str, status: int, output: str, *, of_script: bool =
     words = output or "without a word"
     if not of_script:
         for pattern, what, way_out in _REASONS:
-            if re.search(pattern, output):
+            if re.search(pattern, _WARNING.sub("", output)):
                 return f"{node}: {what.format(user=user)}: {output.removesuffix('.')}. {way_out.format(user=user)}"
     if not of_script and status == 0:
         return (
