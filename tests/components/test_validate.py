@@ -29,6 +29,12 @@ GOOD: list[tuple[str, Any]] = [
     ("address", ""),
     ("maxPods", None),
     ("tlsCurvePreferences", [23, 29]),
+    ("maxPods", 0),
+    ("nodeStatusMaxImages", -1),
+    ("oomScoreAdj", -1000),
+    ("readOnlyPort", 65535),
+    ("tlsCipherSuites", []),
+    ("tlsCipherSuites", ["TLS_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305"]),
 ]
 
 BAD: list[tuple[str, Any, str]] = [
@@ -72,6 +78,20 @@ BAD: list[tuple[str, Any, str]] = [
     ("authentication.webhook", "yes", "'yes' is not of type object"),
     ("maxPods", True, "is a boolean"),
     ("cpuManagerPolicy", "dynamic", "not one of none, static"),
+    # kubelets of 1.20.2, 1.24.17, 1.30.14 and 1.37.2 end with "invalid configuration" at each of these.
+    ("maxPods", -5, "-5 is out of range; expected 0 or more"),
+    ("oomScoreAdj", -1001, "-1001 is out of range; expected -1000 to 1000"),
+    ("imageGCHighThresholdPercent", 101, "expected 0 to 100"),
+    ("iptablesDropBit", 32, "expected 0 to 31"),
+    ("port", 65536, "expected 0 to 65535"),
+    ("nodeStatusMaxImages", -2, "expected -1 or more"),
+    ("nodeLeaseDurationSeconds", -1, "expected 0 or more"),
+    ("registryPullQPS", -1, "expected 0 or more"),
+    (
+        "tlsCipherSuites",
+        ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA265"],
+        "1.36 does not know TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA265; did you mean TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256?",
+    ),
 ]
 
 
@@ -91,6 +111,16 @@ def test_what_the_kubelet_refuses_is_named_with_its_field(path: str, value: obje
     [(where, reason)] = found(path, value)
     assert path.startswith(where)
     assert why in reason
+
+
+def test_cipher_suites_are_those_of_the_release() -> None:
+    """component-base v0.18.19 and v0.19.16, cli/flag/ciphersuites_flag.go: TLS 1.3 has names from 1.19 on."""
+    assert not found("tlsCipherSuites", ["TLS_AES_128_GCM_SHA256"], "1.19")
+    [(_, why)] = found("tlsCipherSuites", ["TLS_AES_128_GCM_SHA256"], "1.18")
+    assert why == "1.18 does not know TLS_AES_128_GCM_SHA256"
+    assert not found("maxParallelImagePulls", 1, "1.27")
+    [(_, why)] = found("maxParallelImagePulls", 0, "1.27")
+    assert "expected 1 or more" in why
 
 
 def test_a_soft_threshold_with_a_grace_period_is_no_problem() -> None:

@@ -120,6 +120,11 @@ def test_a_profile_of_ones_own_is_named_with_its_digest_and_is_part_of_the_plan(
         ),
         ("kubelet: {require: {readOnlyPort: zero}}", "kubelet: readOnlyPort: 'zero' is not of type int32"),
         ("kubelet: {require: {maxPods: 1.5}}", "kubelet: maxPods: 1.5 is not of type int32"),
+        ("kubelet: {require: {maxPods: -5}}", "kubelet: maxPods: -5 is out of range; expected 0 or more"),
+        (
+            "kubelet: {require: {tlsCipherSuites: [TLS_RSA_WITH_AES_128_GCM_SHA25]}}",
+            "kubelet: tlsCipherSuites: no release knows TLS_RSA_WITH_AES_128_GCM_SHA25; did you mean",
+        ),
         (
             "kubelet: {require: {maxPods: }}",
             "kubelet: maxPods: has no value, which would leave the release's",

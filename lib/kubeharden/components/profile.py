@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from kubeharden.components.validate import check_sense
 from kubeharden.components.values import check_value
 from kubeharden.errors import ParameterError
-from kubeharden.releases import known_components, known_types
+from kubeharden.releases import find_component, known_components, known_types
 from kubeharden.releases.files import Row, read
 
 # In the order of their strength; a node above the profile's minimum keeps what it has.
@@ -114,19 +115,22 @@ def _mistakes(component: str, part: ComponentProfile) -> Iterator[str]:
             below = ", ".join(name for name in fields if name.startswith(f"{path}.") and fields[name] != kind)
             yield f"{component}: {path} holds other fields; name those that are meant: {below}"
         elif path in part.require:
-            yield from (f"{component}: {path}: {why}" for why in _wrong_value(kind, part.require[path]))
+            wrong = _wrong_value(component, path, kind, part.require[path])
+            yield from (f"{component}: {path}: {why}" for why in wrong)
     version = part.require.get("tlsMinVersion", TLS_VERSIONS[-1])
     if version not in TLS_VERSIONS[1:]:
         yield f"{component}: tlsMinVersion: expected one of {', '.join(TLS_VERSIONS[1:])}"
 
 
-def _wrong_value(kind: str, value: Any) -> Iterator[str]:
+def _wrong_value(component: str, path: str, kind: str, value: Any) -> Iterator[str]:
     """Yield why a field cannot be required to have a value; whether each release takes it is told by the plan."""
     if value is None:
         yield "has no value, which would leave the release's default"
         return
     try:
         check_value(kind, value)
+        if (rules := find_component(component).config) is not None:
+            check_sense(rules, path, value)
     except ValueError as error:
         yield str(error)
 

@@ -6,13 +6,14 @@ Up to 1.16 a kubelet drops a misspelt key without a word, so hardening can fail 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from kubeharden.components import paths
 from kubeharden.components.effective import TYPE_META, split_address
 from kubeharden.components.values import TAINT_EFFECTS, check_value, duration_ns, quantity_sign
-from kubeharden.releases import Flag, ReleaseTable, releases, upgrade_rules
+from kubeharden.releases import ConfigFile, Flag, Release, ReleaseTable, features_of, releases, upgrade_rules
 
 # pkg/kubelet/eviction/api/types.go, 1.10-1.36, all releases together.
 SIGNALS = {
@@ -47,6 +48,7 @@ def problems(table: ReleaseTable, config: Mapping[str, Any]) -> list[tuple[str, 
             check_value(known.type, value)
             if value is not None and path in table.rules.checks:
                 _CHECKS[table.rules.checks[path]](value)
+            check_sense(table.rules, path, value, table.release)
         except ValueError as error:
             found.append((path, str(error)))
         allowed = enums.get(path)
@@ -54,6 +56,35 @@ def problems(table: ReleaseTable, config: Mapping[str, Any]) -> list[tuple[str, 
             found.append((path, f"{value!r} is not one of {', '.join(allowed)}"))
     found += _soft_without_grace(config)
     return found + [(path, why) for path, why in _closed_ports(table).items() if names_port(config, path)]
+
+
+def check_sense(rules: ConfigFile, path: str, value: Any, release: Release | None = None) -> None:
+    """Raise ValueError where a value of the right type is one that its component refuses.
+
+    Args:
+        release: that it is refused by; None: by every one.
+    """
+    if value is None:
+        return
+    if path in rules.ranges:
+        least, most = rules.ranges[path]
+        if (least is not None and value < least) or (most is not None and value > most):
+            raise ValueError(
+                f"{value} is out of range; expected {least} {f'to {most}' if most else 'or more'}"
+            )
+    if path in rules.items:
+        known = features_of(rules.items[path])
+        unknown = [
+            text for text in value if text not in known or (release and not known[text].in_release(release))
+        ]
+        if unknown:
+            whose = f"{release} does not know" if release else "no release knows"
+            raise ValueError(f"{whose} {', '.join(unknown)}{_nearest(unknown[0], known)}")
+
+
+def _nearest(text: str, known: Collection[str]) -> str:
+    close = get_close_matches(text, known, 1)
+    return f"; did you mean {close[0]}?" if close and close[0] != text else ""
 
 
 def _closed_ports(table: ReleaseTable) -> dict[str, str]:

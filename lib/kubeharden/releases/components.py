@@ -67,6 +67,8 @@ class ConfigFile(Row):
     addresses_follow: str = ""
     port_flags_give_way: str = ""
     checks: Mapping[str, str] = {}
+    ranges: Mapping[str, tuple[int | None, int | None]] = {}
+    items: Mapping[str, str] = {}
     deprecation: str = "deprecated"
     entry: Entry | None = None
     by_mode: ByMode | None = None
