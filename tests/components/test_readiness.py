@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from kubeharden import Effect, KubehardenError, ParameterError, UnknownReleaseError, migrate, readiness
@@ -39,6 +41,7 @@ def named(findings: list[Finding]) -> set[tuple[str, str, str]]:
         ),
         ("kube-proxy", "1.25", "1.26", ["--proxy-mode=userspace"], ("1.26", "STOPS", "mode")),
         ("kube-proxy", "1.36", "1.37", [], ("1.37", "WARNS", "mode")),
+        ("kube-proxy", "1.30", "1.31", ["--cluster-cidr="], ("1.31", "STOPS", "--cluster-cidr")),
         ("kube-scheduler", "1.20", "1.24", ["--port=0"], ("1.24", "STOPS", "--port")),
         (
             "kube-apiserver", "1.20", "1.25", ["--enable-admission-plugins=NodeRestriction,PodSecurityPolicy"],
@@ -57,6 +60,20 @@ def test_it_is_reported_with_the_release_in_which_it_begins(
     before = f"1.{int(wanted[0][2:]) - 1}"
     if before >= running:
         assert wanted not in named(readiness(component, running, before, [component, *words]))
+
+
+def test_what_a_file_outdoes_is_not_named() -> None:
+    words, config = ["kube-proxy", "--cluster-cidr=", "--config=/c"], {"clusterCIDR": "", "mode": "ipvs"}
+    found = readiness("kube-proxy", "1.30", "1.31", words, config)
+    assert not [f for f in found if f.effect is Effect.STOPS]
+
+
+@pytest.mark.parametrize("config", [["a"], "a", 7])
+def test_a_config_of_another_shape_is_refused_in_the_words_of_the_library(config: Any) -> None:
+    with pytest.raises(KubehardenError, match="holds no mapping"):
+        readiness("kubelet", "1.20", "1.21", ["kubelet"], config)
+    with pytest.raises(KubehardenError, match="holds no mapping"):
+        migrate("kubelet", "1.20", ["kubelet"], config)
 
 
 def test_what_is_fine_is_not_named() -> None:

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from kubeharden.errors import UnitError
+
 _MISSING = object()
 _SPECIAL = re.compile(r'[.\[\]"]|^$')
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"|\[\d+\]|[^."\[\]]+')
@@ -74,7 +76,13 @@ def without_nulls(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_text_keys(config: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the same with each key as a text, at any depth: a component makes JSON of its YAML (sigs.k8s.io/yaml)."""
+    """Return the same with each key as a text, at any depth: a component makes JSON of its YAML (sigs.k8s.io/yaml).
+
+    Raises:
+        UnitError: it is not a mapping.
+    """
+    if not isinstance(config, Mapping):
+        raise UnitError("the config file holds no mapping")
     return {
         key if isinstance(key, str) else json.dumps(key, default=str): with_text_keys(value)
         if isinstance(value, Mapping)
