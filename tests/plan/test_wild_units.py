@@ -174,6 +174,55 @@ def test_a_drop_in_has_the_prefix_of_the_command_and_the_variables_are_reported(
     assert remark.text.startswith("its command is made from variables from /e; they are now written out")
 
 
+CONFIG = "/etc/kubernetes/config/kubelet.yaml"
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ('/bin/sed -e "s/PRIVATE_IPV4/${IP}/g" -i ' + CONFIG, True),
+        (f'/bin/bash -c "envsubst <{CONFIG}.in >{CONFIG}"', True),
+        ("-/usr/bin/cp /usr/share/kubelet.yaml /etc/kubernetes/config/", True),
+        (f"+/opt/bin/setup-kubelet --output={CONFIG}", True),
+        (f"/usr/bin/test -f {CONFIG}", False),
+        (f"/bin/chmod 600 {CONFIG}", False),
+        ("/bin/mkdir -p /etc/kubernetes/config", False),
+        (f"/usr/bin/cp /usr/share/other.yaml {CONFIG}.bak", False),
+    ],
+)
+def test_a_command_of_the_unit_that_may_write_the_config_file_is_reported(before: str, said: bool) -> None:
+    row = {
+        "service": f"ExecStartPre={before}\nExecStart=/usr/bin/kubelet --kubeconfig=/k --config={CONFIG}",
+        "files": {CONFIG: "kind: KubeletConfiguration\nmaxPods: 50\n"},
+        "runs": ["/usr/bin/kubelet", "--kubeconfig=/k", f"--config={CONFIG}"],
+    }
+    remarks = [r.text for r in plan_of(service_of(row)).remarks if r.subject == f"kubelet on {MASTER}"]
+    assert any(f"ExecStartPre= with {CONFIG} in it" in text for text in remarks) is said
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "said"),
+    [
+        ("/run/metadata/coreos", "", True),
+        ("/etc/network-environment", "/opt/bin/setup >/etc/network-environment", True),
+        ("/etc/network-environment", "", False),
+    ],
+)
+def test_variables_that_are_made_at_each_start_are_reported_as_such(
+    path: str, before: str, said: bool
+) -> None:
+    row = {
+        "service": f"EnvironmentFile={path}\nExecStartPre={before}\nExecStart=/usr/bin/kubelet --node-ip=${{IP}}",
+        "files": {path: "IP=10.0.0.4\n"},
+        "runs": ["/usr/bin/kubelet", "--node-ip=10.0.0.4"],
+    }
+    subject = f"kubelet on {MASTER}"
+    [text] = [
+        r.text for r in plan_of(service_of(row)).remarks if r.subject == subject and "variables" in r.text
+    ]
+    assert (f"{path} may be made anew at each start" in text) is said
+
+
 def test_a_drop_in_for_another_user_has_no_command() -> None:
     row = {
         "component": "kube-scheduler",

@@ -48,6 +48,10 @@ ROOTS, COVERS = (
         "TemporaryFileSystem",
     ),
 )
+# Directives of commands that run before the service, programs of theirs that copy, and such as write no content.
+BEFORE = ("ExecCondition", "ExecStartPre")
+COPIERS = ("cp", "mv", "install", "rsync", "tar")
+READERS = ("test", "[", "ls", "cat", "stat", "grep", "chmod", "chown", "chcon", "restorecon")
 # kubeadm's, and what says that it is there (cmd/krel/templates/latest/kubeadm/10-kubeadm.conf).
 KUBEADM_CONFIG, KUBEADM_FLAGS = "/var/lib/kubelet/config.yaml", "/var/lib/kubelet/kubeadm-flags.env"
 # A line of YAML that says something: neither blank, nor a comment, nor the mark of a document.
@@ -200,10 +204,31 @@ def hindrance(service: ServiceFacts, files: Iterable[FileChange]) -> str:
     return ""
 
 
+def environment_files(service: ServiceFacts) -> list[str]:
+    """Return the paths of the environment files that its unit names."""
+    return [value.removeprefix("-") for value in service.service.values("Service", "EnvironmentFile")]
+
+
+def made_at_start(service: ServiceFacts, path: str) -> str:
+    """Return the directive with a command that may write a file each time that the service starts; empty for none."""
+    named = re.compile(rf"{re.escape(path)}(?![\w./-])")
+    for directive, value in ((each, v) for each in BEFORE for v in service.service.values("Service", each)):
+        words = value.lstrip("-+!@:|").split()
+        program = words[0].rpartition("/")[2] if words else ""
+        is_copied = program in COPIERS and path.rpartition("/")[0] in (word.rstrip("/") for word in words)
+        if is_copied or (named.search(value) and program not in READERS):
+            return directive
+    return ""
+
+
 def written_anew(service: ServiceFacts, path: str) -> str:
     """Return who writes a config file anew later, as it was before; empty where nobody is known to."""
-    sources = [value.removeprefix("-") for value in service.service.values("Service", "EnvironmentFile")]
-    if path != KUBEADM_CONFIG or KUBEADM_FLAGS not in sources:
+    if directive := made_at_start(service, path):
+        return (
+            f"its unit has {directive}= with {path} in it: a command that writes the file does so at each start, as it "
+            "was before. Change what it writes as well"
+        )
+    if path != KUBEADM_CONFIG or KUBEADM_FLAGS not in environment_files(service):
         return ""
     return (
         f"kubeadm upgrade writes {path} anew, by the ConfigMap kubelet-config in kube-system "

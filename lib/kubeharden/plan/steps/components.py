@@ -20,6 +20,8 @@ from kubeharden.plan.service_files import (
     config_changes,
     config_target,
     ends_by_itself,
+    environment_files,
+    made_at_start,
     other_documents,
     unit_changes,
     unreadable,
@@ -28,6 +30,7 @@ from kubeharden.plan.service_files import (
 from kubeharden.plan.step import Step
 from kubeharden.releases import Component, ConfigFile, api_server, known_components, release_table
 
+RUNTIME = ("/run/", "/var/run/")  # what is there goes with the next boot, and is made by it
 ALIKE = 0.8  # how alike two names are, from 0 to 1, so that one may be the other misspelt
 
 
@@ -179,13 +182,18 @@ class _Planner:
         if lost := service.lost_specifiers(migration.argv):
             why = f"what {', '.join(lost)} in its command is on this node is written to its config file"
             self._remark(node, why)
-        paths = [p.removeprefix("-") for p in service.service.values("Service", "EnvironmentFile")]
+        paths = environment_files(service)
         if service.service.command().has_variables:
             source = f" from {', '.join(paths)}" if paths else ""
             why = (
                 f"its command is made from variables{source}; they are now written out, and changing "
                 "them there later has no effect"
             )
+            if made := [p for p in paths if p.startswith(RUNTIME) or made_at_start(service, p)]:
+                why += (
+                    f". {', '.join(made)} may be made anew at each start: an address or a name in it that changes is "
+                    "no longer followed"
+                )
             self._remark(node, why)
 
     def _remark(self, node: NodeFacts, text: str) -> None:
