@@ -35,8 +35,8 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def follow(page: Path, project: Path) -> str:
-    """Do what a page says; return what its commands printed."""
+def follow(page: Path, project: Path, *, commands: bool = True) -> str:
+    """Do what a page says, with its commands or without them; return what they printed."""
     printed = ""
     for block in blocks(page):
         kind, _, name = block.mark.partition(": ")
@@ -48,7 +48,7 @@ def follow(page: Path, project: Path) -> str:
                 file.write(f"\n{block.text}")
         elif kind == "change":
             (project / name).write_text(changed((project / name).read_text(), block.text))
-        elif block.mark == "run by tests/test_howtos.py":
+        elif block.mark == "run by tests/test_howtos.py" and commands:
             printed += run(block.text, project)
     return printed
 
@@ -82,8 +82,25 @@ def run(commands: str, project: Path) -> str:
     return done.stdout
 
 
+NAMES = ["check", "connection", "kind-of-run", "step"]
+
+
+def test_what_the_how_tos_add_passes_make_lint(project: Path) -> None:
+    """Each of them ends with it. Of mypy, the files that they add and change are enough."""
+    before = {path: path.read_bytes() for path in (project / "lib").rglob("*.py")}
+    for name in NAMES:
+        follow(HOWTOS / f"{name}.md", project, commands=False)
+    (project / "census.py").unlink()  # its page makes a notebook of it
+    new = [p for p in (project / "lib").rglob("*.py") if before.get(p) != p.read_bytes()]
+    files = " ".join(str(path.relative_to(project)) for path in new)
+    run(
+        f"ruff check lib tests && ruff format --check lib tests && mypy --follow-imports=silent {files}",
+        project,
+    )
+
+
 @pytest.mark.sample(2)
-@pytest.mark.parametrize("name", ["check", "connection", "kind-of-run", "step"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_how_to_is_followed(name: str, project: Path) -> None:
     assert " passed" in follow(HOWTOS / f"{name}.md", project)
 
