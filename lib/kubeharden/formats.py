@@ -69,10 +69,12 @@ class _Loader(_SAFE):  # type: ignore[misc,valid-type]
             return text
         if len(text) > LONGEST_NUMBER:
             raise _wrong("a number is too long", node)
-        found = self.construct_yaml_int(node) if node.tag == f"{_TAG}int" else self.construct_yaml_float(node)
-        if not math.isfinite(found):
+        number = (
+            self.construct_yaml_int(node) if node.tag == f"{_TAG}int" else self.construct_yaml_float(node)
+        )
+        if not math.isfinite(number):
             raise _wrong("a number is not one that JSON has", node)
-        return found
+        return number
 
 
 _Loader.add_constructor(f"{_TAG}int", _Loader.number)
@@ -181,8 +183,10 @@ def scalars_of(text: str, source: str, raises: type[KubehardenError]) -> list[Sc
     """Return the scalars of a config file, a mapping, in their order; arguments and errors are those of ``as_yaml``."""
     mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""  # libyaml does not count it
     bare = str(text).removeprefix(mark)
-    found = _scalars_in(tree_of(bare, source, raises), "", bare)
-    places = (replace(scalar, start=scalar.start + len(mark), end=scalar.end + len(mark)) for scalar in found)
+    scalars = _scalars_in(tree_of(bare, source, raises), "", bare)
+    places = (
+        replace(scalar, start=scalar.start + len(mark), end=scalar.end + len(mark)) for scalar in scalars
+    )
     return sorted(places, key=lambda scalar: scalar.start)
 
 
@@ -209,10 +213,10 @@ def _scalar(node: Any, path: str, text: str, *, is_key: bool) -> Scalar:
 def comments_of(text: str, scalars: Sequence[Scalar]) -> Iterator[tuple[int, int]]:
     """Yield where each comment of a YAML text that has these scalars begins and ends, without its line's end."""
     starts = [scalar.start for scalar in scalars]
-    for found in re.finditer(r"(?m)(?:^|(?<=[ \t\ufeff]))#[^\r\n]*", text):
-        before = bisect_right(starts, found.start()) - 1
-        if before < 0 or found.start() >= scalars[before].end:
-            yield found.span()
+    for match in re.finditer(r"(?m)(?:^|(?<=[ \t\ufeff]))#[^\r\n]*", text):
+        before = bisect_right(starts, match.start()) - 1
+        if before < 0 or match.start() >= scalars[before].end:
+            yield match.span()
 
 
 def tree_of(text: str, source: str, raises: type[KubehardenError]) -> yaml.MappingNode:

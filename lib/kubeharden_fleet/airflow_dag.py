@@ -122,16 +122,16 @@ class _Work(BaseOperator):  # type: ignore[misc]
         ended = self._runner_of(fleet).run(mode, **parameters)
         if ended.folder is None:
             raise AirflowException(f"{self.cluster}: papermill ended with {ended.code}:\n{ended.words}")
-        found = self._newest(context, fleet)
-        if found.run is None or found.run.name != ended.folder.name:
+        newest = self._newest(context, fleet)
+        if newest.run is None or newest.run.name != ended.folder.name:
             raise AirflowException(
                 f"{self.cluster}: {ended.folder.name} is not its newest run since {since(context)}: somebody else has "
                 "begun one, or the clocks of Airflow's machines differ"
             )
         self.log.info(
-            "%s: %s; %s (%s)", self.cluster, found.word, found.why or "no more to say", ended.folder
+            "%s: %s; %s (%s)", self.cluster, newest.word, newest.why or "no more to say", ended.folder
         )
-        return found
+        return newest
 
     def _plan(self, context: Any) -> State:
         """Run the notebook in mode plan; return what its record says.
@@ -139,10 +139,10 @@ class _Work(BaseOperator):  # type: ignore[misc]
         Raises:
             AirflowException: nothing can be planned now, since another run has a change open: the next try may do it.
         """
-        found = self._run(context, self._fleet(), "plan")
-        if found.word == NOT_NOW:
-            raise AirflowException(f"{self.cluster}: {found.why}")
-        return found
+        newest = self._run(context, self._fleet(), "plan")
+        if newest.word == NOT_NOW:
+            raise AirflowException(f"{self.cluster}: {newest.why}")
+        return newest
 
     def _runner_of(self, fleet: Fleet) -> Runner:
         self._runner = Runner(fleet, self.cluster, self.log.info)
@@ -159,10 +159,10 @@ class Plan(_Work):
 
     def execute(self, context: Any) -> str:
         """Run the notebook in mode plan."""
-        found = self._plan(context)
-        if found.word not in (TO_DO, *WELL):
-            raise AirflowFailException(f"{self.cluster}: {found.word}: {found.why}")
-        return found.run.digest if found.run else ""
+        newest = self._plan(context)
+        if newest.word not in (TO_DO, *WELL):
+            raise AirflowFailException(f"{self.cluster}: {newest.word}: {newest.why}")
+        return newest.run.digest if newest.run else ""
 
 
 class _Asks(_Work, ApprovalOperator):  # type: ignore[misc]
@@ -221,16 +221,16 @@ class Approve(_Asks):
 
     def execute(self, context: Any) -> NoReturn:
         """Ask for the plan of the newest record."""
-        found = self._newest(context, self._fleet())
-        if found.word in WELL:
+        newest = self._newest(context, self._fleet())
+        if newest.word in WELL:
             raise AirflowSkipException(
-                f"{self.cluster}: nothing is to be done{found.why and f': {found.why}'}"
+                f"{self.cluster}: nothing is to be done{newest.why and f': {newest.why}'}"
             )
-        if found.word != TO_DO or found.run is None:
+        if newest.word != TO_DO or newest.run is None:
             raise AirflowFailException(
-                f"{self.cluster}: {found.word}: {found.why}; begin a new run of the DAG"
+                f"{self.cluster}: {newest.word}: {newest.why}; begin a new run of the DAG"
             )
-        self._ask(context, found.run, "")
+        self._ask(context, newest.run, "")
 
     def execute_complete(self, context: Any, event: dict[str, Any], plan: str, about: str) -> dict[str, str]:
         """Return the answer."""
@@ -250,19 +250,19 @@ class Apply(_Asks):
         """Run the notebook in mode apply."""
         if not self.approval:  # cleared alone, where nothing was to be done
             raise AirflowSkipException(f"{self.cluster}: nothing was approved")
-        found = self._carry_out(context, self.approval)
-        if found.word == CHANGED and found.run is not None:
+        newest = self._carry_out(context, self.approval)
+        if newest.word == CHANGED and newest.run is not None:
             self._ask(
                 context,
-                found.run,
-                f"The plan {self.approval['approved_plan'][:12]} was approved. {found.why}.",
+                newest.run,
+                f"The plan {self.approval['approved_plan'][:12]} was approved. {newest.why}.",
             )
 
     def execute_complete(self, context: Any, event: dict[str, Any], plan: str, about: str) -> None:
         """Carry out what was approved on the second question."""
-        found = self._carry_out(context, self._answer(context, event, plan, about))
-        if found.word == CHANGED:  # one question to a try: the next one asks for the plan of then
-            raise AirflowException(f"{self.cluster}: {found.why}")
+        newest = self._carry_out(context, self._answer(context, event, plan, about))
+        if newest.word == CHANGED:  # one question to a try: the next one asks for the plan of then
+            raise AirflowException(f"{self.cluster}: {newest.why}")
 
     def _carry_out(self, context: Any, approval: Mapping[str, str]) -> State:
         """Apply what was approved, unless that was done by an earlier try.
@@ -291,12 +291,12 @@ class Apply(_Asks):
                 f"{self.cluster}: not begun, since more failed than max_failures ({fleet.max_failures}) allows: "
                 f"{', '.join(failed)}"
             )
-        found = self._run(context, fleet, "apply", **windows, **given)
-        if found.word == NOT_NOW:
-            raise AirflowException(f"{self.cluster}: {found.why}")
-        if found.word not in (APPLIED, CHANGED):
-            raise AirflowFailException(f"{self.cluster}: {found.word}: {found.why}")
-        return found
+        newest = self._run(context, fleet, "apply", **windows, **given)
+        if newest.word == NOT_NOW:
+            raise AirflowException(f"{self.cluster}: {newest.why}")
+        if newest.word not in (APPLIED, CHANGED):
+            raise AirflowFailException(f"{self.cluster}: {newest.word}: {newest.why}")
+        return newest
 
 
 class Check(_Work):
@@ -304,10 +304,10 @@ class Check(_Work):
 
     def execute(self, context: Any) -> None:
         """Run the notebook in mode plan."""
-        found = self._plan(context)
-        if found.word not in WELL:
+        newest = self._plan(context)
+        if newest.word not in WELL:
             raise AirflowFailException(
-                f"{self.cluster}: {found.word}: {found.why}; begin a new run of the DAG"
+                f"{self.cluster}: {newest.word}: {newest.why}; begin a new run of the DAG"
             )
 
 
@@ -349,10 +349,10 @@ class Soak(BaseSensorOperator):  # type: ignore[misc]
         return end is None or datetime.now(UTC) >= end
 
 
-def _is_carried_out(found: State, approved: str) -> bool:
+def _is_carried_out(newest: State, approved: str) -> bool:
     """Return whether an earlier try has carried out a plan; what that leaves to the next run is not asked for here."""
-    approval = (found.run.record.get("approval") or {}) if found.run else {}
-    return found.word in WELL or (found.word == APPLIED and approval.get("plan") == approved)
+    approval = (newest.run.record.get("approval") or {}) if newest.run else {}
+    return newest.word in WELL or (newest.word == APPLIED and approval.get("plan") == approved)
 
 
 def since(context: Any) -> str:

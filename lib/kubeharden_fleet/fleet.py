@@ -44,8 +44,8 @@ def _path(text: str) -> str:
 
 
 def _time(text: str) -> str:
-    found = re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?", text, re.ASCII)
-    if not found:  # time.fromisoformat takes more: T22, and 22:00+02:00, which has a zone of its own
+    match = re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?", text, re.ASCII)
+    if not match:  # time.fromisoformat takes more: T22, and 22:00+02:00, which has a zone of its own
         raise ValueError('expected a time of day in quotes, such as "22:00"')
     return text
 
@@ -143,8 +143,8 @@ class Fleet(_Strict):
             ("waves", [wave.name for wave in self.waves]),
             ("clusters in waves", placed),
         ):
-            if found := sorted({name for name in twice if twice.count(name) > 1}):
-                raise ValueError(f"{what}: named twice: {', '.join(found)}")
+            if doubles := sorted({name for name in twice if twice.count(name) > 1}):
+                raise ValueError(f"{what}: named twice: {', '.join(doubles)}")
         waves = {wave.name for wave in self.waves}
         if taken := sorted(waves & {f"{wave}-{task}" for wave in waves for task in AFTER_A_WAVE}):
             raise ValueError(

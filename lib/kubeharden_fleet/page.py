@@ -59,8 +59,8 @@ def render(fleet: Fleet, runs: Mapping[str, Sequence[FleetRun]], folder: Path, w
 
 def not_ready_seconds(runs: Sequence[FleetRun]) -> float | None:
     """Return for how long nodes were not Ready, in seconds, all runs and nodes together; None where none says it."""
-    found = [not_ready_of(change) for run in runs for change in run.record.get("changes", ())]
-    counted = [seconds for seconds in found if seconds is not None]
+    values = [not_ready_of(change) for run in runs for change in run.record.get("changes", ())]
+    counted = [seconds for seconds in values if seconds is not None]
     return sum(counted) if counted else None
 
 
@@ -92,8 +92,8 @@ def _cells(fleet: Fleet, name: str, state: State, runs: Sequence[FleetRun], fold
 
 
 def _approver(applied: Sequence[FleetRun]) -> str:
-    found = [str((run.record.get("approval") or {}).get("approver", "")) for run in applied]
-    return next(filter(None, reversed(found)), "")
+    names = [str((run.record.get("approval") or {}).get("approver", "")) for run in applied]
+    return next(filter(None, reversed(names)), "")
 
 
 def _link(fleet: Fleet, name: str, run: FleetRun, folder: Path) -> Markup:

@@ -38,8 +38,8 @@ class Opening:
 
 def opening_at(windows: Sequence[Weekly], now: datetime) -> Opening | None:
     """Return the opening that ``now`` is in, the one that ends last; None where all are closed."""
-    found = [opening for opening in _openings(windows, now) if opening.start <= now < opening.end]
-    return max(found, key=lambda opening: opening.end, default=None)
+    open_now = [opening for opening in _openings(windows, now) if opening.start <= now < opening.end]
+    return max(open_now, key=lambda opening: opening.end, default=None)
 
 
 def next_opening(windows: Sequence[Weekly], now: datetime) -> datetime:

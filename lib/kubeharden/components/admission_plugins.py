@@ -74,12 +74,12 @@ def feature_gate(argv: Sequence[str], gate: str) -> str | None:
 
 def flag_value(argv: Sequence[str], name: str) -> str | None:
     """Return the value of a flag that is given as ``--name=value`` or ``--name value``; the last one, or None."""
-    found = None
+    last = None
     for index, word in enumerate(argv):
         head, has_value, value = word.partition("=")
         if head.replace("_", "-") == name:
-            found = value if has_value else (argv[index + 1] if index + 1 < len(argv) else "")
-    return found
+            last = value if has_value else (argv[index + 1] if index + 1 < len(argv) else "")
+    return last
 
 
 def _from_old_list(argv: Sequence[str], old: list[str], left_out: list[str], plugin: str) -> AdmissionChange:
@@ -96,13 +96,13 @@ def _from_old_list(argv: Sequence[str], old: list[str], left_out: list[str], plu
 
 def list_values(argv: Sequence[str], name: str) -> list[str] | None:
     """Return the items of a list flag over all its uses, or None where it is not given; a missing value has none."""
-    found: list[str] | None = None
+    items: list[str] | None = None
     for index, word in enumerate(argv):
         head, has_value, value = word.partition("=")
         if head.replace("_", "-") == name:
             text = value if has_value else "".join(argv[index + 1 : index + 2])
-            found = [*(found or ()), *(item for item in text.split(",") if item)]
-    return found
+            items = [*(items or ()), *(item for item in text.split(",") if item)]
+    return items
 
 
 def _replace(argv: Sequence[str], name: str, values: Sequence[str], new_name: str | None = None) -> list[str]:

@@ -103,10 +103,10 @@ def _escape_at(text: str, at: int, escapes: Escapes) -> tuple[str, int]:
     """Return what the backslash at a place and what follows it stand for, and where that ends."""
     if escapes is Escapes.NEXT:
         return text[at + 1 : at + 2], at + 2
-    found = _ESCAPE.match(text, at)
-    piece = None if found is None else _character(found)
-    if found is not None and piece is not None:
-        return piece, found.end()
+    match = _ESCAPE.match(text, at)
+    piece = None if match is None else _character(match)
+    if match is not None and piece is not None:
+        return piece, match.end()
     if escapes is Escapes.STRICT:
         raise QuoteError("has an escape that is unknown")
     if at + 1 == len(text):
@@ -114,14 +114,14 @@ def _escape_at(text: str, at: int, escapes: Escapes) -> tuple[str, int]:
     return text[at : at + 2], at + 2
 
 
-def _character(found: re.Match[str]) -> str | None:
+def _character(match: re.Match[str]) -> str | None:
     """Return what an escape stands for, a byte as ``surrogateescape`` has it; None where it is unknown."""
-    if char := found["char"]:
+    if char := match["char"]:
         return _CHARACTERS.get(char, char)
-    if found["hex"] or found["octal"]:
-        code = int(found["hex"], 16) if found["hex"] else int(found["octal"], 8)
+    if match["hex"] or match["octal"]:
+        code = int(match["hex"], 16) if match["hex"] else int(match["octal"], 8)
         return None if code == 0 else chr(code) if code < 0x80 else chr(0xDC00 + code)  # noqa: PLR2004
-    code = int(found["short"] or found["long"], 16)
+    code = int(match["short"] or match["long"], 16)
     if code == 0 or code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:  # noqa: PLR2004
         return None
     return chr(code)
@@ -134,12 +134,12 @@ def _as_characters(word: str) -> str:
 
 def mark_specifiers(word: str) -> str:
     """Return a word with a mark for each specifier; another ``%`` stands for itself."""
-    return _SPECIFIER.sub(lambda found: "%" if found[1] else MARK + found[2], word)
+    return _SPECIFIER.sub(lambda match: "%" if match[1] else MARK + match[2], word)
 
 
 def with_values(text: str, specifiers: Mapping[str, str]) -> str:
     """Return a text with the values of the specifiers that are known."""
-    return MARKED.sub(lambda found: specifiers.get(found[1], found[0]), text)
+    return MARKED.sub(lambda match: specifiers.get(match[1], match[0]), text)
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ def _is_variable(word: str) -> bool:
 
 
 def _has_variable(word: str) -> bool:
-    return _is_variable(word) or any(found[1] is not None for found in _BRACED.finditer(word))
+    return _is_variable(word) or any(match[1] is not None for match in _BRACED.finditer(word))
 
 
 def expand(
@@ -270,7 +270,7 @@ def expand(
         if _is_variable(word):
             yield from _split(value(word[1:]))
         else:
-            yield _BRACED.sub(lambda found: "$" if found[1] is None else value(found[1]), word)
+            yield _BRACED.sub(lambda match: "$" if match[1] is None else value(match[1]), word)
 
 
 def _split(value: str) -> Iterator[str]:
@@ -295,15 +295,15 @@ def specifiers_of(templates: Sequence[str], running: Sequence[str]) -> dict[str,
         # Words with the fewest unknown ones say the most certain values.
         pairs.sort(key=lambda pair: len(_unknown(pair[0], known)))
         template, word = pairs.pop(0)
-        found = _values(with_values(template, known), word)
-        if found is None:
+        values = _values(with_values(template, known), word)
+        if values is None:
             return None
-        known |= found
+        known |= values
     return known
 
 
 def _unknown(template: str, known: Mapping[str, str]) -> set[str]:
-    return {found[1] for found in MARKED.finditer(template)} - known.keys()
+    return {match[1] for match in MARKED.finditer(template)} - known.keys()
 
 
 def _values(template: str, word: str) -> dict[str, str] | None:
@@ -320,8 +320,8 @@ def _values(template: str, word: str) -> dict[str, str] | None:
         else:
             pattern += f"(?P={_group(part)})" if part in grouped else f"(?P<{_group(part)}>.*)"
             grouped.add(part)
-    found = re.fullmatch(pattern, word, re.DOTALL)
-    return None if found is None else {letter: found[_group(letter)] for letter in letters}
+    match = re.fullmatch(pattern, word, re.DOTALL)
+    return None if match is None else {letter: match[_group(letter)] for letter in letters}
 
 
 def _group(letter: str) -> str:
@@ -351,7 +351,7 @@ def _escape(text: str, *, variables: bool) -> str:
     return _UNSAFE.sub(_as_escape, escaped)
 
 
-def _as_escape(found: re.Match[str]) -> str:
+def _as_escape(match: re.Match[str]) -> str:
     named = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
-    content = found[0].encode("utf-8", errors="surrogateescape")
-    return named.get(found[0]) or "".join(f"\\x{byte:02x}" for byte in content)
+    content = match[0].encode("utf-8", errors="surrogateescape")
+    return named.get(match[0]) or "".join(f"\\x{byte:02x}" for byte in content)

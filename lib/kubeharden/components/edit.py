@@ -58,8 +58,8 @@ def is_json(text: str) -> bool:
 
 def _json_text(config: Mapping[str, Any], old: str) -> str:
     """Return the content as JSON, its keys in the order and with the indentation that the old text has."""
-    found = _INDENT.search(old)
-    step = found[1] if found else None if old else "  "
+    match = _INDENT.search(old)
+    step = match[1] if match else None if old else "  "
     wanted = _in_order(as_json(old, "a file", UnitError), config) if old else config
     return json.dumps(wanted, indent=step, ensure_ascii=False) + (
         "\n" if old.endswith("\n") or not old else ""

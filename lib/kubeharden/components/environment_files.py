@@ -47,19 +47,19 @@ def parse_environment_file(text: str) -> dict[str, str]:
     Raises:
         UnitError: releases of systemd read it differently.
     """
-    found, before = _variables(assignments(text)), _variables(assignments(text, _OLD_LINE))
-    if found != before:
+    variables, before = _variables(assignments(text)), _variables(assignments(text, _OLD_LINE))
+    if variables != before:
         raise UnitError(
             "a comment in it ends with a backslash: systemd before 254 takes the next line for a part of the comment, "
             "and later ones do not. Take the backslash out"
         )
-    return found
+    return variables
 
 
-def _variables(found: Iterable[Assignment]) -> dict[str, str]:
+def _variables(assigned: Iterable[Assignment]) -> dict[str, str]:
     return {
         each.name: each.value
-        for each in found
+        for each in assigned
         if _NAME.fullmatch(each.name) and not _UNFIT.search(each.value)
     }
 
@@ -74,9 +74,9 @@ def assignments(text: str, pattern: re.Pattern[str] = _LINE) -> Iterator[Assignm
     while (line := pattern.search(text, at)) is not None:
         at = line.end()
         if line["name"] is not None:
-            found = _value(line["name"].strip(" \t"), text, at)
-            at = found.end
-            yield found
+            assignment = _value(line["name"].strip(" \t"), text, at)
+            at = assignment.end
+            yield assignment
 
 
 def _value(name: str, text: str, at: int) -> Assignment:

@@ -16,8 +16,8 @@ def from_flag(values: Sequence[str]) -> dict[str, bool]:
 
     What is not a pair with a truth value is left out: see ``not_pairs``.
     """
-    found = ((name, _truth(text)) for name, _, text in (item.partition("=") for item in _items(values)))
-    return {name.strip().removeprefix("kube:"): is_on for name, is_on in found if is_on is not None}
+    switches = ((name, _truth(text)) for name, _, text in (item.partition("=") for item in _items(values)))
+    return {name.strip().removeprefix("kube:"): is_on for name, is_on in switches if is_on is not None}
 
 
 def not_pairs(values: Sequence[str]) -> list[str]:
@@ -79,12 +79,12 @@ def judge_gates(gates: Mapping[str, bool], release: Release) -> Iterator[GateVer
 
 def _unmet(gates: Mapping[str, bool], known: Mapping[str, Gate]) -> Iterator[GateVerdict]:
     """Yield the given gates by which one is on, and another that it depends on is off."""
-    found: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
     for name in (name for name, gate in known.items() if _is_on(name, gates, known)):
         for need in (need for need in known[name].needs if not _is_on(need, gates, known)):
             given = next((each for each in (need, name, *SWITCHES) if each in gates), name)
-            found.setdefault(given, []).append(f"{name} is on and depends on {need}, which is off")
-    for name, why in found.items():
+            reasons.setdefault(given, []).append(f"{name} is on and depends on {need}, which is off")
+    for name, why in reasons.items():
         todo = "take it out, or switch the others so that they fit"
         yield GateVerdict(name, stops=True, why="; ".join(why), todo=todo)
 

@@ -42,7 +42,7 @@ def mismatches(
     row = find_component(table.component).configz
     internal = row is not None and row.has_internal_names(table.release)
     actual = _fold(configz)
-    found = []
+    differences = []
     unreadable = dict(misfits(table, config))
     by_mode = table.rules.by_mode
     mode = paths.get(actual, by_mode.field.lower()) if by_mode is not None else None
@@ -57,8 +57,8 @@ def mismatches(
         got = paths.get(actual, name or path.lower())
         by_name = path in RESERVED and paths.get(config, "reservedSystemCPUs")
         if not _same(table, path, *(map(_without_cpu, (wanted, got)) if by_name else (wanted, got))):
-            found.append((path, wanted, got))
-    return found
+            differences.append((path, wanted, got))
+    return differences
 
 
 def _without_cpu(resources: Any) -> Any:

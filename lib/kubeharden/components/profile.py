@@ -96,8 +96,8 @@ class Profile(Row):
     def names() -> list[str]:
         """Return the profiles that there are."""
         folder = files(__package__) / "profiles"
-        found = (entry.name for entry in folder.iterdir())
-        return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
+        names = (entry.name for entry in folder.iterdir())
+        return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
     def of(self, component: str) -> ComponentProfile:
         """Return what the profile says of ``component``; nothing where it does not mention it."""

@@ -143,8 +143,8 @@ def is_program(component: str, argv: Sequence[str]) -> bool:
 
 def component_of(argv: Sequence[str]) -> str:
     """Return the name of the component that a command line runs; that of its program for another one."""
-    found = (row.name for row in known_components() if is_program(row.name, argv))
-    return next(found, _base(argv[0]) if argv else "")
+    names = (row.name for row in known_components() if is_program(row.name, argv))
+    return next(names, _base(argv[0]) if argv else "")
 
 
 def started_program(words: Sequence[str]) -> tuple[str, ...]:
@@ -219,13 +219,13 @@ def _start_of_command(component: str, words: Sequence[str], running: Sequence[st
     others = CONTAINERS | DISTRIBUTIONS.keys()
     end = next((at for at, rest in later if _base(rest[0]) in others), len(words))
     own = [(at, rest) for at, rest in later if at < end and _can_begin(component, rest)]
-    found = [
+    starts = [
         *(at for at, rest in own if list(rest[:1]) == list(running[:1])),
         *(at for at, rest in own if "/" in rest[0]),
         *(at for at, _ in own),
         *(at for at, rest in later if at == end or re.fullmatch(r"\S*/\S*", rest[0])),
     ]
-    return next(iter(found), 0)
+    return next(iter(starts), 0)
 
 
 def _end_of_starters(component: str, words: Sequence[str], running: Sequence[str]) -> int:

@@ -101,7 +101,7 @@ def readiness(
     row = find_component(component)
     words = arguments(component, argv)
     config = None if config is None else paths.with_text_keys(config)
-    found: dict[tuple[str, str], Finding] = {}
+    by_setting: dict[tuple[str, str], Finding] = {}
     # Nothing is known of releases beyond the tables, so that one step stands for all of them.
     steps = [step for step in releases(running, LAST)[1:] if step <= wanted]
     for step in [*steps, wanted] if wanted.is_newer_than_tables and wanted != running else steps:
@@ -111,10 +111,10 @@ def readiness(
             findings = _flags_alone(component, words, step, row.serves_api)
         for finding in findings:
             # What stops a component once stops it in every later release too: said once, when it begins.
-            found.setdefault((finding.setting, finding.effect.value), _with_reservation(finding))
+            by_setting.setdefault((finding.setting, finding.effect.value), _with_reservation(finding))
     for finding in _not_judged(component, wanted):
-        found.setdefault((finding.setting, finding.effect.value), finding)
-    return sorted(found.values(), key=lambda f: f.release)
+        by_setting.setdefault((finding.setting, finding.effect.value), finding)
+    return sorted(by_setting.values(), key=lambda f: f.release)
 
 
 def _with_reservation(finding: Finding) -> Finding:
@@ -312,12 +312,12 @@ def _flags_hold(rule: UpgradeRule, given: Mapping[str, Any], uses: Sequence[Flag
     """Return whether a rule's conditions on the command line hold; ``given`` is the value of each flag that counts."""
     lists = [use for use in uses if use.name in rule.items]
     items = [(use.name, item.strip()) for use in lists for item in use.value.split(",")]
-    found = {name for name, item in items if re.fullmatch(rule.items[name], item)}
+    names = {name for name, item in items if re.fullmatch(rule.items[name], item)}
     return (
         all(given.get(name) in allowed for name, allowed in rule.flags.items())
         and all(given.get(name) for name in rule.given)
         and not any(name in given for name in rule.unless_flags)
-        and found == rule.items.keys()
+        and names == rule.items.keys()
     )
 
 

@@ -46,9 +46,11 @@ def shell_words(text: str, what: str) -> list[str]:
                 words.append("".join(word))
             word = None
             continue
-        found = next(part for part in piece.group("single", "double", "escaped", "plain") if part is not None)
+        content = next(
+            part for part in piece.group("single", "double", "escaped", "plain") if part is not None
+        )
         word = [] if word is None else word
-        word.append(re.sub(r'\\(["\\])', r"\1", found) if piece["double"] is not None else found)
+        word.append(re.sub(r'\\(["\\])', r"\1", content) if piece["double"] is not None else content)
     return words if word is None else [*words, "".join(word)]
 
 
@@ -102,8 +104,8 @@ def unwrapped(argv: list[str]) -> list[str]:
 
 def replaced_in(line: str) -> str:
     """Return what a shell may replace in a line of one command: a pattern, braces or a tilde; empty for nothing."""
-    found = _REPLACED.search(_bare(line))
-    return found[0].strip(" \t=:") if found else ""
+    match = _REPLACED.search(_bare(line))
+    return match[0].strip(" \t=:") if match else ""
 
 
 def _bare(line: str) -> str:

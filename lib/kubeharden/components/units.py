@@ -157,8 +157,8 @@ def _entries(text: str) -> Iterable[UnitLine]:
 
 def _goes_on(line: str) -> bool:
     """Return whether a line ends with a backslash that no other one escapes."""
-    found = _TRAILING.search(line)
-    return found is not None and len(found[0]) % 2 == 1
+    match = _TRAILING.search(line)
+    return match is not None and len(match[0]) % 2 == 1
 
 
 def _skip_comments(lines: list[str], index: int) -> int:
@@ -269,17 +269,17 @@ class Service:
         path = value.removeprefix("-")
         if path in self.environment_files:
             return [path]
-        found = []
+        names = []
         if re.search(r"[*?[]", path):
             if "[:" in path or "\\" in path:
                 raise UnitError(
                     f"{self.place}: EnvironmentFile={path}: a class or a backslash in a pattern is not read"
                 )
-            found = sorted(name for name in self.environment_files if _matches(name, path))
-        if not found and not value.startswith("-"):
+            names = sorted(name for name in self.environment_files if _matches(name, path))
+        if not names and not value.startswith("-"):
             path_text = MARKED.sub(r"%\1", path)
             raise UnitError(f"{self.place}: EnvironmentFile={path_text} does not exist")
-        return found
+        return names
 
 
 def _other_number(count: int) -> str:

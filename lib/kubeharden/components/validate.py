@@ -35,14 +35,14 @@ _WHOLE_PERCENTAGE = re.compile(r"\d+%", re.ASCII)
 
 def problems(table: ReleaseTable, config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return path and reason of everything in ``config`` that the release would refuse, ignore or misread."""
-    found: list[tuple[str, str]] = []
+    mistakes: list[tuple[str, str]] = []
     enums = _enums(table)
     for path, value in paths.leaves(config, table.fields):
         known = table.field(path)
         if path in TYPE_META:
             continue
         if known is None:
-            found.append((path, f"{table.kind} of {table.release} has no such field"))
+            mistakes.append((path, f"{table.kind} of {table.release} has no such field"))
             continue
         try:
             check_value(known.type, value)
@@ -50,12 +50,12 @@ def problems(table: ReleaseTable, config: Mapping[str, Any]) -> list[tuple[str, 
                 _CHECKS[table.rules.checks[path]](value)
             check_sense(table.rules, path, value, table.release)
         except ValueError as error:
-            found.append((path, str(error)))
+            mistakes.append((path, str(error)))
         allowed = enums.get(path)
         if allowed and value not in (*allowed, "", None):
-            found.append((path, f"{value!r} is not one of {', '.join(allowed)}"))
-    found += _soft_without_grace(config)
-    return found + [(path, why) for path, why in _closed_ports(table).items() if names_port(config, path)]
+            mistakes.append((path, f"{value!r} is not one of {', '.join(allowed)}"))
+    mistakes += _soft_without_grace(config)
+    return mistakes + [(path, why) for path, why in _closed_ports(table).items() if names_port(config, path)]
 
 
 def check_sense(rules: ConfigFile, path: str, value: Any, release: Release | None = None) -> None:

@@ -262,8 +262,8 @@ def _strings(text: str) -> list[str]:
 def _map(text: str, separator: str, kind: str) -> dict[str, Any]:
     result = {}
     for item in (part.strip() for part in text.split(",") if part):
-        key, found, value = item.partition(separator)
-        if not found:
+        key, is_pair, value = item.partition(separator)
+        if not is_pair:
             raise ValueError(f"{item!r} is not a pair; expected key{separator}value")
         result[key.strip()] = parse_text(kind, value.strip())
     return result
@@ -281,8 +281,8 @@ def parse_pair(text: str, separator: str) -> dict[str, str]:
     Raises:
         ValueError: it is not a pair.
     """
-    key, found, value = text.partition(separator)
-    if not found:
+    key, is_pair, value = text.partition(separator)
+    if not is_pair:
         raise ValueError(f"{text!r} is not a pair; expected key{separator}value")
     return {key.strip(): value.strip()}
 
@@ -290,8 +290,8 @@ def parse_pair(text: str, separator: str) -> dict[str, str]:
 def _multimap(text: str) -> dict[str, list[str]]:
     result: dict[str, list[str]] = {}
     for item in (part for part in text.split(",") if part.strip()):
-        key, found, value = item.partition(":")
-        if not found:
+        key, is_pair, value = item.partition(":")
+        if not is_pair:
             raise ValueError(f"{item!r} is not a pair; expected key:value")
         result.setdefault(key.strip(), []).append(value.strip())
     return result
@@ -309,8 +309,8 @@ def _taint(text: str) -> dict[str, str]:
 
 
 def _pattern(text: str) -> dict[str, Any]:
-    pattern, found, verbosity = text.partition("=")
-    if not found:
+    pattern, is_pair, verbosity = text.partition("=")
+    if not is_pair:
         raise ValueError(f"{text!r} is not a pattern=N")
     return {"filePattern": pattern, "verbosity": _integer(verbosity, "uint32")}
 

@@ -105,8 +105,8 @@ def _with_field(table: ReleaseTable, flag: Flag, value: Any) -> FlagVerdict:
 def _later(table: ReleaseTable, flag: Flag) -> str:
     """Return that a later release has no need of the flag any more; nothing where none has."""
     for release in releases(table.release):
-        found = release_table(table.component, release).flag(flag.name)
-        if found is None or not found.fields:
+        later = release_table(table.component, release).flag(flag.name)
+        if later is None or not later.fields:
             return f"; from {release} on it can be moved: the flag has no effect there"
     return ""
 

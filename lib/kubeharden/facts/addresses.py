@@ -22,11 +22,11 @@ def own_address(service: ServiceFacts, port: OwnPort) -> tuple[str, int]:
         service: as its process was started; where that cannot be read, its defaults count.
         port: of its component.
     """
-    found = dict(zip(port.address, port.otherwise, strict=True))
+    values = dict(zip(port.address, port.otherwise, strict=True))
     with suppress(KubehardenError):  # a run says of such a service, elsewhere, that it cannot be read
         argv, table = service.running_argv, release_table(service.name, service.release)
         config = effective_config(table, split_flags(argv[1:], table), service.config(argv)[1])
-        found |= {field: str(config[field]) for field in port.address if config.get(field)}
-    address, number = (found[field] for field in port.address)
+        values |= {field: str(config[field]) for field in port.address if config.get(field)}
+    address, number = (values[field] for field in port.address)
     known = int(number) if number.isdecimal() and 0 < int(number) <= _LAST_PORT else int(port.otherwise[1])
     return (LOOPBACK if address in EVERY_ADDRESS else address), known

@@ -154,21 +154,21 @@ class Kubeconfig:
         holder = self._entry("users", user)
         if holder is None and user:
             raise self._wrong(f"it has no user {user!r}, which the context {wanted!r} names")
-        found = Choice(str(wanted), str(name), cluster, user, holder or {})
-        self._check(found)
+        choice = Choice(str(wanted), str(name), cluster, user, holder or {})
+        self._check(choice)
         # kubectl takes no notice of a query, and none of how the kind is written.
         place = urlsplit(cluster["server"])
-        return replace(found, cluster={**cluster, "server": f"{place.scheme}://{place.netloc}{place.path}"})
+        return replace(choice, cluster={**cluster, "server": f"{place.scheme}://{place.netloc}{place.path}"})
 
     def _entry(self, section: str, name: object) -> Mapping[str, Any] | None:
         """Return what an entry of a section holds; a name that stands twice is an error, as for kubectl."""
         inner = _SECTIONS[section]
-        found = [entry for entry in self.content.get(section) or [] if entry["name"] == name]
-        if not found:
+        entries = [entry for entry in self.content.get(section) or [] if entry["name"] == name]
+        if not entries:
             return None
-        if len(found) > 1:
+        if len(entries) > 1:
             raise self._wrong(f"the name {name!r} stands twice in its {section}")
-        entry = {key: value for key, value in (found[0].get(inner) or {}).items() if value is not None}
+        entry = {key: value for key, value in (entries[0].get(inner) or {}).items() if value is not None}
         for field in _TEXTS[inner]:
             if not isinstance(entry.get(field) or "", str):
                 raise self._wrong(f"{field} of the {inner} {name!r} is not a text")
@@ -243,17 +243,17 @@ class Kubeconfig:
 
     def secrets(self) -> Secrets:
         """Return what else may be secret: the words that a plugin is called with, but for names of this file."""
-        found = Secrets()
+        secrets = Secrets()
         for section, inner in _SECTIONS.items():
             for entry in self.content.get(section) or []:
-                found.allow(entry["name"])
-                found.allow(str((entry.get(inner) or {}).get("server") or ""))
+                secrets.allow(entry["name"])
+                secrets.allow(str((entry.get(inner) or {}).get("server") or ""))
         for user in self._users():
-            found.values.update(value for _, value in _arguments(user) if is_distinct(value))
+            secrets.values.update(value for _, value in _arguments(user) if is_distinct(value))
             for name, value in _variables(user):
                 if name not in _SETTINGS:
-                    add_variable(found, value)
-        return found
+                    add_variable(secrets, value)
+        return secrets
 
     def _users(self) -> Iterator[Mapping[str, Any]]:
         yield from (entry.get("user") or {} for entry in self.content.get("users") or [])

@@ -145,12 +145,12 @@ class ServiceFacts:
             UnitError: they cannot be read, or run another program.
         """
         command = self.service.command()
-        found = self._program(command.words)
-        argv = self._with_specifiers(found.argv)
+        program = self._program(command.words)
+        argv = self._with_specifiers(program.argv)
         if self.cmdline and argv != self.running_argv:
             if command.unset:
                 self._check_unset(command)
-            if odd := replaced_in(found.shell_line):
+            if odd := replaced_in(program.shell_line):
                 raise UnitError(
                     f"the shell line in ExecStart= has {odd}, which a shell replaces, and the service runs with other "
                     "words: write out what it stands for, restart the service, and look again"
@@ -164,22 +164,22 @@ class ServiceFacts:
             UnitError: the present command cannot be read, or runs another program.
         """
         command = self.service.command()
-        found = self._program(command.words)
-        if found.shell_line:
+        program = self._program(command.words)
+        if program.shell_line:
             command = replace(command, prefix=command.prefix.replace("@", ""))
-        sources = _sources(found.argv, self._with_specifiers(found.argv))
-        words = [*found.starters, *(sources.get(word, word) for word in argv)]
-        if found.shell_line and "/" not in words[0]:  # which systemd before 239 does not look for
+        sources = _sources(program.argv, self._with_specifiers(program.argv))
+        words = [*program.starters, *(sources.get(word, word) for word in argv)]
+        if program.shell_line and "/" not in words[0]:  # which systemd before 239 does not look for
             words.insert(0, "/usr/bin/env")
         return command.line(words)
 
     def lost_specifiers(self, argv: Sequence[str]) -> list[str]:
         """Return the specifiers of the present command, such as ``%H``, that one which runs ``argv`` would not have."""
-        found = dict.fromkeys(
-            f"%{found[1]}" for word in self.service.command().words for found in MARKED.finditer(word)
+        specifiers = dict.fromkeys(
+            f"%{match[1]}" for word in self.service.command().words for match in MARKED.finditer(word)
         )
         written = " ".join(self.exec_start(argv)).replace("%%", "")
-        return [specifier for specifier in found if specifier not in written]
+        return [specifier for specifier in specifiers if specifier not in written]
 
     def _program(self, words: Sequence[str]) -> Program:
         if is_covered(self.name):
@@ -192,14 +192,14 @@ class ServiceFacts:
         Raises:
             UnitError: they cannot be told.
         """
-        found = [letter for word in argv for letter in MARKED.findall(word)]
-        if not found:
+        letters = [letter for word in argv for letter in MARKED.findall(word)]
+        if not letters:
             return list(argv)
         known = specifiers_of(argv, self.running_argv)
         if known is None:
             known = {**units.unit_specifiers(f"{self.unit}.service"), **self.specifiers}
-        if not known.keys() >= set(found):
-            names = dict.fromkeys(f"%{letter}" for letter in found if letter not in known)
+        if not known.keys() >= set(letters):
+            names = dict.fromkeys(f"%{letter}" for letter in letters if letter not in known)
             why = "runs with another command line" if self.cmdline else "does not run"
             raise UnitError(
                 f"ExecStart= has {', '.join(names)}, which systemd replaces: what it is cannot be told, because the "
@@ -262,42 +262,42 @@ class NodeFacts:
 
     def service(self, name: str) -> ServiceFacts | None:
         """Return the service of that name, or None where the node has no such unit."""
-        found = self.services.get(name)
-        return found if found is not None and found.loaded else None
+        service = self.services.get(name)
+        return service if service is not None and service.loaded else None
 
     @property
     def present(self) -> tuple[ServiceFacts, ...]:
         """The services that the node has."""
-        return tuple(found for found in self.services.values() if found.loaded)
+        return tuple(service for service in self.services.values() if service.loaded)
 
     @property
     def api_server(self) -> ServiceFacts | None:
         """The service that serves the Kubernetes API, or None."""
-        return next((found for found in self.present if found.component.serves_api), None)
+        return next((service for service in self.present if service.component.serves_api), None)
 
     @property
     def runs_pods(self) -> bool:
         """True if the node has the service that registers the Node object and runs its pods."""
-        return any(found.component.runs_pods for found in self.present)
+        return any(service.component.runs_pods for service in self.present)
 
     def effective_config(self, name: str) -> Mapping[str, Any] | None:
         """Return what a service says it runs with; None where it says nothing, or the node has no such service."""
-        found = self.service(name)
-        return None if found is None else found.configz
+        service = self.service(name)
+        return None if service is None else service.configz
 
     def with_configz(self, configz: Mapping[str, Any] | None, unread: str = "") -> NodeFacts:
         """Return the same facts with the effective configuration that was read of it, or why it could not be."""
         read = {
-            name: replace(found, configz=configz, unread=unread)
-            for name, found in self.services.items()
-            if found.component.read_through_api
+            name: replace(service, configz=configz, unread=unread)
+            for name, service in self.services.items()
+            if service.component.read_through_api
         }
         return replace(self, services={**self.services, **read})
 
     @property
     def read_through_api(self) -> tuple[ServiceFacts, ...]:
         """The services whose effective configuration is read through the API server, or at their own port."""
-        return tuple(found for found in self.present if found.component.read_through_api)
+        return tuple(service for service in self.present if service.component.read_through_api)
 
 
 @dataclass(frozen=True)

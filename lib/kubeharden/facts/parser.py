@@ -144,10 +144,10 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
 
 def _sections(name: str, answer: str) -> Iterator[tuple[list[str], str]]:
     # What a login shell prints before it is not of the script.
-    _, found, rest = answer.partition("@observation ")
+    _, header, rest = answer.partition("@observation ")
     mark, _, text = rest.partition("\n")
     sections = [part.partition("\n") for part in text.split(f"\n{mark} ")[1:]]
-    if not found or not sections or sections[-1][0] != "end":
+    if not header or not sections or sections[-1][0] != "end":
         last = sections[-1][0] if sections else "nothing that the script says"
         raise NodeError(f"{name}: the answer was cut off after {len(answer)} characters, in {last}")
     known = {row.name for row in known_components()}
@@ -222,17 +222,17 @@ def _configz(text: str) -> dict[str, Any] | None:
         content = as_json(text, "configz", NodeError)
     except NodeError:  # another program may listen there
         return None
-    found = next(iter(content.values()), None) if isinstance(content, dict) else None
-    return found if isinstance(found, dict) else None
+    config = next(iter(content.values()), None) if isinstance(content, dict) else None
+    return config if isinstance(config, dict) else None
 
 
 def _certificates(text: str) -> tuple[str, ...]:
     """Return the SHA-256 of each certificate of a PEM text, of its DER form; of what is not one, nothing."""
-    found = []
+    digests = []
     for body in _PEM.findall(text):
         with suppress(binascii.Error):
-            found.append(hashlib.sha256(base64.b64decode(body)).hexdigest())
-    return tuple(dict.fromkeys(found))
+            digests.append(hashlib.sha256(base64.b64decode(body)).hexdigest())
+    return tuple(dict.fromkeys(digests))
 
 
 def _modes(name: str, text: str, folder: str) -> dict[str, tuple[int, str, str]]:

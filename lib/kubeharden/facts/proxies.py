@@ -58,12 +58,12 @@ def proxy_login(address: str) -> str:
 def is_address(text: str) -> bool:
     """Return whether a text is an address of HTTP with a host."""
     try:
-        found = urlsplit(text)  # which forgives blanks around it, as no client does
+        parts = urlsplit(text)  # which forgives blanks around it, as no client does
         return (
             text == text.strip()
-            and found.scheme in ("http", "https")
-            and bool(found.hostname)
-            and (found.port or 1) > 0
+            and parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and (parts.port or 1) > 0
         )
     except ValueError:
         return False

@@ -78,62 +78,62 @@ def sensitive_value(component: str, text: str, *, flag: str = "", field: str = "
 
 def secrets_on(node: NodeFacts) -> Secrets:
     """Return what may be secret in the files, command lines and configurations of a node."""
-    found = Secrets()
+    secrets = Secrets()
     for word in (node.name, node.hostname, node.os, node.systemd):
-        found.allow(word)
+        secrets.allow(word)
     for service in node.services.values():
-        found.allow(service.name)
-        found.update(sensitive_command(service.name, service.cmdline).secrets)
+        secrets.allow(service.name)
+        secrets.update(sensitive_command(service.name, service.cmdline).secrets)
         for path, fact in service.files.items():
-            found.allow(path)
-            found.update(secrets_of(fact.content))
+            secrets.allow(path)
+            secrets.update(secrets_of(fact.content))
         for path, value in _leaves(service.configz or {}):
-            _judge_leaf(found, service.name, path, str(value))
-    return found
+            _judge_leaf(secrets, service.name, path, str(value))
+    return secrets
 
 
 def secrets_in(objects: Mapping[str, Iterable[Mapping[str, Any]]]) -> Secrets:
     """Return what may be secret in API objects: environment variables, and all that a Secret holds."""
-    found = Secrets()
+    secrets = Secrets()
     for item in (item for items in objects.values() for item in items):
         meta = item.get("metadata") or {}
         for word in (meta.get("name"), meta.get("namespace"), item.get("kind")):
-            found.allow(str(word or ""))
+            secrets.allow(str(word or ""))
         if item.get("kind") == "Secret":
             for key in ("data", "stringData"):
                 for value in map(str, (item.get(key) or {}).values()):
-                    _add(found, value)
-                    _add(found, decode(value))
+                    _add(secrets, value)
+                    _add(secrets, decode(value))
         for value in _variables(item):
-            add_variable(found, value)
-    return found
+            add_variable(secrets, value)
+    return secrets
 
 
-def add_variable(found: Secrets, value: str) -> None:
+def add_variable(secrets: Secrets, value: str) -> None:
     """Add the value of a variable: whatever it is, unless it is one that variables have everywhere."""
-    _add(found, value)
+    _add(secrets, value)
     if len(value) >= LEAST and not EVERYWHERE.fullmatch(value) and value.lower() not in harmless().values:
-        found.values.add(value)
+        secrets.values.add(value)
 
 
-def _add(found: Secrets, value: str) -> None:
+def _add(secrets: Secrets, value: str) -> None:
     """Add a value that may be secret, and its parts: those that are distinct."""
     # The password of a URL or a header is sensitive by itself, too.
     parts = (part for part in re.split(r"[\s:=,;@/?&]+", value) if MIXED.fullmatch(part))
-    found.values.update(text for text in {value, value.strip("\"'"), *parts} if is_distinct(text))
+    secrets.values.update(text for text in {value, value.strip("\"'"), *parts} if is_distinct(text))
 
 
-def _judge_leaf(found: Secrets, component: str, path: str, value: str) -> bool:
+def _judge_leaf(secrets: Secrets, component: str, path: str, value: str) -> bool:
     """Add a value of a config file or a configuration; return whether it may be seen where it stands."""
     if harmless().withholds_field(component, path):
-        add_variable(found, value)
+        add_variable(secrets, value)
         return False
     if harmless().allows_field(component, path):
-        found.allow(value)
+        secrets.allow(value)
         return True
     if HARMLESS_FORM.fullmatch(value):
         return True
-    _add(found, value)
+    _add(secrets, value)
     return path.rpartition(".")[2].lower() in harmless().leaves and not is_distinct(value)
 
 
@@ -142,12 +142,12 @@ class _Judge:
 
     def __init__(self, component: str, text: str) -> None:
         self._component, self._text = component, text
-        self._found = Secrets()
+        self._secrets = Secrets()
         self._spans: list[tuple[int, int]] = []
 
     def result(self) -> Sensitive:
         """Return the text with what was found."""
-        return Sensitive(self._text, self._found, self._spans, self._component)
+        return Sensitive(self._text, self._secrets, self._spans, self._component)
 
     def unit(self) -> None:
         """Judge a unit file: its directives by their names, and comments."""
@@ -164,10 +164,10 @@ class _Judge:
             elif entry.key.startswith("Exec"):
                 self._command_words(start, visible, command=True)
             elif entry.key in harmless().directives:
-                self._found.allow(entry.value)
+                self._secrets.allow(entry.value)
             else:
                 self._hide(start, visible)
-                _add(self._found, entry.value)
+                _add(self._secrets, entry.value)
             at = end
 
     def environment_file(self) -> None:
@@ -187,7 +187,7 @@ class _Judge:
             if (
                 not scalar.is_key
                 and scalar.value
-                and not _judge_leaf(self._found, self._component, scalar.path, scalar.value)
+                and not _judge_leaf(self._secrets, self._component, scalar.path, scalar.value)
             ):
                 self._hide(scalar.start, scalar.end)
         comments = list(_comments_between(self._text[:end], scalars))
@@ -216,13 +216,13 @@ class _Judge:
                 continue
             elif is_distinct(word.text) or (has_flags and not HARMLESS_FORM.fullmatch(word.text)):
                 self._hide(word.start, word.end)
-                _add(self._found, word.text)
+                _add(self._secrets, word.text)
 
     def _program(self, queue: deque[Word]) -> None:
         while queue and queue[0].text == "exec":
             queue.popleft()
         if queue and not queue[0].text.startswith("-"):
-            self._found.allow(queue.popleft().text)
+            self._secrets.allow(queue.popleft().text)
 
     def _flag(self, word: Word, queue: deque[Word]) -> None:
         name, equals, value = word.text.partition("=")
@@ -236,12 +236,12 @@ class _Judge:
         if re.fullmatch(r"-[a-z]*c", name) and " " in value:  # the command of a shell
             self.command(words_in(self._text, *self._inner(start, end)))
         elif name in harmless().flags_of(self._component) and not _has_credentials(value):
-            self._found.allow(value)
+            self._secrets.allow(value)
         else:
             self._hide(start, end)
             if harmless().withholds_flag(self._component, name) or is_secret_name(name):
-                add_variable(self._found, value)
-            _add(self._found, value)
+                add_variable(self._secrets, value)
+            _add(self._secrets, value)
 
     def _command_words(self, start: int, end: int, *, command: bool) -> None:
         words = words_in(self._text, start, end)
@@ -264,7 +264,7 @@ class _Judge:
             self.command([Word("", inner[0], inner[0]), *words_in(self._text, *inner)])
         elif bare:
             self._hide(start, end)
-            add_variable(self._found, bare)
+            add_variable(self._secrets, bare)
 
     def _after_sign(self, word: Word) -> tuple[int, int]:
         """Return where the value of ``name=value`` stands; a quote around both does not belong to it."""
@@ -299,7 +299,7 @@ class _Judge:
         for word in bare.split():
             word = word.rpartition("=")[2].strip("\"'().,:;")  # noqa: PLW2901
             if "/" not in word and not word.startswith("-") and MIXED.fullmatch(word):
-                _add(self._found, word)
+                _add(self._secrets, word)
 
     def _are_defaults(self, text: str) -> bool:
         """Check whether a comment is one of those that a profile has written: fields that may be seen."""

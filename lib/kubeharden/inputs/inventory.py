@@ -40,11 +40,11 @@ def networks(value: object, *, exact: bool = True) -> tuple[Network, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         raise ValueError("expected a network such as 10.0.0.0/16")
-    found = tuple(ip_network(part, strict=exact) for part in parts)
+    ranges = tuple(ip_network(part, strict=exact) for part in parts)
     # cmd/kube-apiserver/app/options/validation.go: validateClusterIPFlags
-    if len({network.version for network in found}) != len(found) or not found:
+    if len({network.version for network in ranges}) != len(ranges) or not ranges:
         raise ValueError("expected one network, or one of each family: 10.0.0.0/16,fd00:10::/112")
-    return found
+    return ranges
 
 
 SEVERAL_KUBECONFIGS = (
@@ -68,9 +68,9 @@ class _Strict(BaseModel):
 def split_host(text: str) -> tuple[str, str, int | None]:
     """Return user, host and port of ``[user@]host[:port]``; an IPv6 address with a port stands in brackets."""
     user, _, place = text.rpartition("@")
-    if found := re.fullmatch(r"\[([^\]]+)\](?::([0-9]{1,5}))?|([^:]*):([0-9]{1,5})", place):
-        port = found[2] or found[4]
-        return user, found[1] or found[3], int(port) if port else None
+    if match := re.fullmatch(r"\[([^\]]+)\](?::([0-9]{1,5}))?|([^:]*):([0-9]{1,5})", place):
+        port = match[2] or match[4]
+        return user, match[1] or match[3], int(port) if port else None
     return user, place, None
 
 
@@ -98,8 +98,8 @@ _OTHER_UNIT = re.compile(r".*\.(socket|device|mount|automount|swap|target|path|t
 
 
 def _unit(value: str) -> str:
-    if found := _OTHER_UNIT.fullmatch(value):
-        raise ValueError(f"is the name of a {found[1]}; expected that of the service itself")
+    if match := _OTHER_UNIT.fullmatch(value):
+        raise ValueError(f"is the name of a {match[1]}; expected that of the service itself")
     name = value.removesuffix(".service")
     if name.endswith("@"):
         raise ValueError(

@@ -47,8 +47,8 @@ def runs_folder(text: str = "") -> Path:
 
 def notebooks() -> dict[str, Path]:
     """Return the notebooks that are shipped, by their names without ``.ipynb``."""
-    found = {Path(name): path for name, path in shipped_files().items()}
-    return {name.stem: path for name, path in found.items() if name.suffix == ".ipynb"}
+    files = {Path(name): path for name, path in shipped_files().items()}
+    return {name.stem: path for name, path in files.items() if name.suffix == ".ipynb"}
 
 
 def find(text: str) -> Path:

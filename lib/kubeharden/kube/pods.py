@@ -98,13 +98,13 @@ def not_again(node: str, before: Sequence[Pod], now: Sequence[Pod]) -> list[str]
     for pod in before:
         if node_of(pod) != node or not is_ready(pod) or is_over(pod):
             continue
-        found, owner = present.get(pod["metadata"]["uid"]), controller_of(pod)
-        if found is not None and (is_ready(found) or phase_of(found) == "Succeeded"):
+        pod_now, owner = present.get(pod["metadata"]["uid"]), controller_of(pod)
+        if pod_now is not None and (is_ready(pod_now) or phase_of(pod_now) == "Succeeded"):
             continue
-        if found is None and owner is None and not is_mirror(pod):
+        if pod_now is None and owner is None and not is_mirror(pod):
             problems.append(f"{name_of(pod)} is gone, and nothing makes it anew")
         elif owner is None or present_counts.get(owner["uid"], 0) < ready_before[owner["uid"]]:
-            problems.append(f"{name_of(pod)} was ready before and {'is not now' if found else 'is gone'}")
+            problems.append(f"{name_of(pod)} was ready before and {'is not now' if pod_now else 'is gone'}")
     return problems
 
 
@@ -116,7 +116,7 @@ def singles(objects: Objects) -> dict[str, list[str]]:
         for item in items
         if item["metadata"].get("uid")
     }
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for pod in objects.get("pods", ()):
         reference, node = controller_of(pod), node_of(pod)
         owner = by_uid.get(reference["uid"]) if reference else None
@@ -124,8 +124,8 @@ def singles(objects: Objects) -> dict[str, list[str]]:
             owner = by_uid.get(above["uid"])
         if node and owner is not None and owner.get("spec", {}).get("replicas") == 1 and not is_over(pod):
             meta = owner["metadata"]
-            found.setdefault(node, []).append(f"{meta['namespace']}/{meta['name']} ({owner['kind']})")
-    return found
+            names.setdefault(node, []).append(f"{meta['namespace']}/{meta['name']} ({owner['kind']})")
+    return names
 
 
 def _ready_by_owner(pods: Iterable[Pod]) -> dict[str, int]:

@@ -117,7 +117,7 @@ def _grants(objects: Mapping[str, Iterable[Object]]) -> dict[tuple[str, str, str
     cluster_roles = {_name(role): role for role in objects.get("clusterroles", ())}
     rules = {("Role", _namespace(role), _name(role)): role.get("rules") for role in objects.get("roles", ())}
     rules |= {("ClusterRole", "", name): _rules(role, cluster_roles) for name, role in cluster_roles.items()}
-    return {key: names for key, found in rules.items() if (names := _policy_names(found or ()))}
+    return {key: names for key, allowed in rules.items() if (names := _policy_names(allowed or ()))}
 
 
 def _rules(

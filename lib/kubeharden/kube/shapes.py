@@ -101,9 +101,9 @@ def mistake_in(item: object, kind: str) -> str:
     return find_mistake(item, {"!metadata": {"!name": str, **_META}, **_SHAPES.get(kind, {})})
 
 
-def mistake_in_resources(found: object) -> str:
+def mistake_in_resources(resources: object) -> str:
     """Return the first thing in a discovery document's ``resources`` that is not as it must be; empty where all is."""
-    return find_mistake(found, [{"!name": str, "version": str}], "resources")
+    return find_mistake(resources, [{"!name": str, "version": str}], "resources")
 
 
 def find_mistake(value: object, shape: Shape, path: str = "") -> str:
@@ -132,8 +132,8 @@ def _mistakes_in_parts(value: Any, shape: Shape, path: str) -> Iterator[str]:
     for name, wanted in shape.items():
         key = name.removeprefix("!")
         if name == "*":
-            for other, found in value.items():
-                yield find_mistake(found, wanted, f"{dot}{other}")
+            for other, part in value.items():
+                yield find_mistake(part, wanted, f"{dot}{other}")
         elif value.get(key) is not None:
             yield find_mistake(value[key], wanted, dot + key)
         elif name != key:

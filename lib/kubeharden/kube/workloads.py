@@ -86,15 +86,15 @@ def workloads(objects: Mapping[str, Iterable[Object]]) -> list[Workload]:
     items = _templates(objects)
     pods = _by_maker(objects.get("pods", ()), items)
     accounts = {_place(item) for item in objects.get("serviceaccounts", ())}
-    found = [
+    result = [
         _of_template(key, item, pods.get(key, ()), accounts)
         for key, item in items.items()
         if _root(key, items) == key
     ]
     for key, own in pods.items():
         if key not in items:
-            found += _of_pods(key, own)
-    return sorted(found, key=lambda w: (w.namespace, w.name, w.kind))
+            result += _of_pods(key, own)
+    return sorted(result, key=lambda w: (w.namespace, w.name, w.kind))
 
 
 def pods_by_maker(objects: Mapping[str, Iterable[Object]]) -> dict[Key, list[Object]]:
@@ -183,10 +183,10 @@ def _templates(objects: Mapping[str, Iterable[Object]]) -> dict[Key, Object]:
 
 
 def _by_maker(pods: Iterable[Object], items: Mapping[Key, Object]) -> dict[Key, list[Object]]:
-    found: dict[Key, list[Object]] = {}
+    groups: dict[Key, list[Object]] = {}
     for pod in pods:
-        found.setdefault(_maker(pod, items), []).append(pod)
-    return found
+        groups.setdefault(_maker(pod, items), []).append(pod)
+    return groups
 
 
 def _maker(pod: Object, items: Mapping[Key, Object]) -> Key:

@@ -127,13 +127,13 @@ def _references(value: Any, key: str = "") -> Iterator[str]:
 def _in_config_maps(
     names: Iterable[Name], config_maps: ConfigMapPorts, ports: Collection[int]
 ) -> list[tuple[str, int]]:
-    found = ((name, port) for name in names for port in config_maps.named.get(name, ()) if port in ports)
-    return [(f"its ConfigMap {name}", port) for (_, name), port in sorted(found)]
+    numbers = ((name, port) for name in names for port in config_maps.named.get(name, ()) if port in ports)
+    return [(f"its ConfigMap {name}", port) for (_, name), port in sorted(numbers)]
 
 
 def _ports(configs: Iterable[Mapping[str, Any]], field: str) -> set[int]:
-    found = (paths.get(config, field) for config in configs)
-    return {port for port in found if isinstance(port, int) and port > 0}
+    numbers = (paths.get(config, field) for config in configs)
+    return {port for port in numbers if isinstance(port, int) and port > 0}
 
 
 def open_kubelets(facts: Facts) -> Iterator[Mapping[str, Any]]:
@@ -204,4 +204,4 @@ def _scraper(template: Mapping[str, Any]) -> str:
     images = (
         str(each.get("image") or "") for _, each in (containers(template) if template.get("spec") else ())
     )
-    return next((found[1] for image in images if (found := _SCRAPERS.search(image))), "")
+    return next((match[1] for image in images if (match := _SCRAPERS.search(image))), "")

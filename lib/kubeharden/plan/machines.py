@@ -36,7 +36,7 @@ class _Identity:
         metadata, status = item["metadata"], item.get("status") or {}
         info, addresses = status.get("nodeInfo") or {}, status.get("addresses") or ()
         names = [metadata["name"], (metadata.get("labels") or {}).get(_HOSTNAME, "")]
-        names += [found["address"] for found in addresses if found["type"] == "Hostname"]
+        names += [address["address"] for address in addresses if address["type"] == "Hostname"]
         return cls(
             metadata["name"],
             str(info.get("machineID") or ""),
@@ -65,8 +65,8 @@ class _Known:
     def rivals(self, own: _Identity, ids: tuple[str, str], same: int) -> list[str]:
         """Return the other Nodes that agree with two ids in as many of them as ``same``, and in one at least."""
         keys = (("machine", ids[0]), ("boot", ids[1])) if same < len(ids) else (ids,)
-        found = [identity for key in keys if key[-1] for identity in self._by_ids.get(key, ())]
-        return sorted({identity.name for identity in found if identity is not own})
+        rivals = [identity for key in keys if key[-1] for identity in self._by_ids.get(key, ())]
+        return sorted({identity.name for identity in rivals if identity is not own})
 
     def twins(self, own: _Identity, ids: tuple[str, str]) -> list[str]:
         """Return the other Nodes that agree with both ids."""
@@ -185,7 +185,8 @@ def _server_places(facts: Facts) -> set[str]:
     return {node.name for node in facts.nodes if node.api_server is not None} | {
         spec["nodeName"]
         for spec in specs
-        if spec.get("nodeName") and any(found["name"] == server for found in spec.get("containers") or ())
+        if spec.get("nodeName")
+        and any(container["name"] == server for container in spec.get("containers") or ())
     }
 
 

@@ -53,8 +53,8 @@ def refusal(node: NodeFacts, item: Mapping[str, Any]) -> str:
         node: as seen.
         item: its Node object; empty for none.
     """
-    found = (manager for manager in _all() if manager.refuses and manager.manages(node, item))
-    return next((f"its node is managed by {manager.name}: {manager.why}" for manager in found), "")
+    managers = (manager for manager in _all() if manager.refuses and manager.manages(node, item))
+    return next((f"its node is managed by {manager.name}: {manager.why}" for manager in managers), "")
 
 
 def warnings(

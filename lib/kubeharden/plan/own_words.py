@@ -13,14 +13,14 @@ from kubeharden.redaction import Secrets
 
 def own_words() -> frozenset[str]:
     """Return the kinds and versions of objects, labels and levels of pod security, and the values of all profiles."""
-    found = Secrets()
+    words = Secrets()
     for word in (OUTER_VERSION, OUTER_KIND, INNER_KIND, PLUGIN, GROUP, POD_SECURITY_LABEL, *MODES, *LEVELS):
-        found.allow(word)
+        words.allow(word)
     for resource in RESOURCES.values():
         for word in (resource.kind, *resource.api_versions):
-            found.allow(word)
+            words.allow(word)
     for profile in map(Profile.load, Profile.names()):
         for component in profile.components.values():
             for value in component.require.values():
-                found.allow(str(value))
-    return frozenset(found.harmless)
+                words.allow(str(value))
+    return frozenset(words.harmless)

@@ -87,10 +87,10 @@ def compare(
     )
 
 
-def _grouped_problems(found: Iterable[tuple[NodeChange, str]]) -> Iterator[str]:
+def _grouped_problems(problems: Iterable[tuple[NodeChange, str]]) -> Iterator[str]:
     """Yield problems of changes, the same one of several nodes once."""
     nodes: dict[tuple[str, str], list[str]] = {}
-    for change, problem in found:
+    for change, problem in problems:
         nodes.setdefault((change.service, problem), []).append(change.node)
     for (service, problem), names in nodes.items():
         yield f"{service} on {', '.join(names)}: {problem}"
@@ -98,12 +98,12 @@ def _grouped_problems(found: Iterable[tuple[NodeChange, str]]) -> Iterator[str]:
 
 def _avoidable(after: Facts, plan: Plan) -> Iterator[str]:
     """Yield the warnings that were to go, those of several flags and nodes once."""
-    found = (
+    warnings = (
         (change.service, change.node, warning)
         for change in plan.node_changes
         for warning in _warnings(change, after.node(change.node))[0]
     )
-    for service, names, flags, message in group(found):
+    for service, names, flags, message in group(warnings):
         yield f"{service} on {', '.join(names)} still warns{_list(flags, ' of {}')}: {message}"
 
 
@@ -142,11 +142,11 @@ def _unavoidable(before: Facts, after: Facts, plan: Plan) -> Iterator[str]:
         for warning in new.warnings if new and change.migration is None else ():
             place = never if flag_and_message(warning) in known else again
             place.append((change.service, change.node, warning))
-    for words, found in (
+    for words, warnings in (
         ("warns of what this runbook does not move", never),
         ("warns again, as it did before its flags went", again),
     ):
-        for service, nodes_of, flags, message in group(found):
+        for service, nodes_of, flags, message in group(warnings):
             yield f"{service} on {', '.join(nodes_of)} {words}{_list(flags, ' ({})')}: {message}"
 
 
@@ -158,8 +158,8 @@ def _unverified(after: Facts, plan: Plan) -> Iterator[str]:
     nodes: dict[tuple[str, str], list[str]] = {}
     for change in plan.node_changes:
         if change.expected_config is not None and not _verifiable(change, after):
-            found = after.node(change.node).service(change.service)
-            nodes.setdefault((change.service, found.unread if found else ""), []).append(change.node)
+            runs = after.node(change.node).service(change.service)
+            nodes.setdefault((change.service, runs.unread if runs else ""), []).append(change.node)
     for (service, why), names in nodes.items():
         yield (
             f"{service} on {', '.join(names)} does not serve its effective configuration{f' ({why})' if why else ''}: "
@@ -309,9 +309,9 @@ def _other_labels(after: Facts, plan: Plan) -> Iterator[str]:
     """Yield the namespaces whose pod security labels are not the planned ones."""
     labels = {item["metadata"]["name"]: labels_of(item) for item in after.cluster.of("namespaces")}
     for change in plan.namespaces:
-        found = labels.get(change.namespace, {})
-        if found != change.then:
-            words = ", ".join(f"{key}={value}" for key, value in found.items()) or "none"
+        actual = labels.get(change.namespace, {})
+        if actual != change.then:
+            words = ", ".join(f"{key}={value}" for key, value in actual.items()) or "none"
             yield f"namespace {change.namespace} has other pod security labels than planned: {words}"
 
 

@@ -185,9 +185,9 @@ def hindrance(service: ServiceFacts, files: Iterable[FileChange]) -> str:
     program = service.unit_argv()[0]
     for place, why in MADE_ELSEWHERE.items():
         stores = [program] if "store" in place or "snap" in place else []
-        found = [path for path in (*paths, *stores) if path.startswith(place) and not path.startswith(LOCAL)]
-        if found:
-            return f"{found[0]} cannot be changed: {why}"
+        fixed = [path for path in (*paths, *stores) if path.startswith(place) and not path.startswith(LOCAL)]
+        if fixed:
+            return f"{fixed[0]} cannot be changed: {why}"
     values = service.service.values
     if root := next((each for each in ROOTS if any(v not in ("", "/") for v in values("Service", each))), ""):
         return f"its unit has {root}=: it sees other files than those of the node. Take it out, or set it by hand"

@@ -112,8 +112,8 @@ class Timeline:
         more, bars = len(bars) - MOST_BARS, bars[:MOST_BARS]
         longest = max(_reach(bars)) or 1.0
         scale, shapes, y = _WIDTH / longest, list[str](), 20
-        for step, found in groupby(bars, key=lambda bar: bar.step):
-            group = list(found)
+        for step, bars_of in groupby(bars, key=lambda bar: bar.step):
+            group = list(bars_of)
             start = group[0].start
             time = datetime.fromtimestamp(start, UTC).strftime("%H:%M:%S")
             shapes.append(_text(0, y, f"{step or 'change'}, from {time} UTC", "font-weight:600"))
@@ -216,10 +216,10 @@ class _Change:
 def _seconds(time: str) -> float | None:
     """Return a time as seconds since the epoch; None for a text that is not one."""
     try:
-        found = datetime.fromisoformat(time)
+        moment = datetime.fromisoformat(time)
     except ValueError:
         return None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _duration(seconds: float) -> str:
@@ -229,10 +229,10 @@ def _duration(seconds: float) -> str:
 def _with_objects_as_one(bars: Iterable[Bar]) -> list[Bar]:
     """Return the bars with those of API objects that follow one another as one."""
     made: list[Bar] = []
-    for (step, is_object, outcome), found in groupby(
+    for (step, is_object, outcome), bars_of in groupby(
         bars, key=lambda bar: (bar.step, not node_of_subject(bar.subject), bar.outcome)
     ):
-        group = list(found)
+        group = list(bars_of)
         if is_object and len(group) > 1:
             end = max(bar.start + bar.seconds for bar in group)
             parts = ((CHANGING, end - group[0].start),)
@@ -244,8 +244,8 @@ def _with_objects_as_one(bars: Iterable[Bar]) -> list[Bar]:
 
 def _reach(bars: Iterable[Bar]) -> Iterator[float]:
     """Yield the seconds from the beginning of a step to the end of each of its bars."""
-    for _, found in groupby(bars, key=lambda bar: bar.step):
-        group = list(found)
+    for _, bars_of in groupby(bars, key=lambda bar: bar.step):
+        group = list(bars_of)
         yield from (bar.start - group[0].start + bar.seconds for bar in group)
 
 

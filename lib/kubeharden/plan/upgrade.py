@@ -27,14 +27,14 @@ def upgrade_findings(
         ParameterError: the release is older than one that runs.
     """
     target = Release.parse(target_release) if target_release else LAST
-    found: list[tuple[str, Finding]] = []
+    findings: list[tuple[str, Finding]] = []
     for node in facts.nodes:
         for service in node.present:
             if is_covered(service.name):
                 change = planned.get((node.name, service.name))
-                found += [(node.name, finding) for finding in _of(node, service, target, change)]
-    found += [("", finding) for finding in _of_the_api(facts, target)]
-    return tuple(sorted(found, key=lambda item: item[1].release))
+                findings += [(node.name, finding) for finding in _of(node, service, target, change)]
+    findings += [("", finding) for finding in _of_the_api(facts, target)]
+    return tuple(sorted(findings, key=lambda item: item[1].release))
 
 
 def _of(node: NodeFacts, service: ServiceFacts, target: Release, change: NodeChange | None) -> list[Finding]:

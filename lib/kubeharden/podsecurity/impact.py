@@ -225,8 +225,8 @@ class _PspJudge:
         key = usable, _digest(pod)
         if key not in self._decisions:
             if usable not in self._prepared:
-                found = [self.policies[name] for name in sorted(usable)]
-                self._prepared[usable] = prepare_psps(found, self.release)
+                policies = [self.policies[name] for name in sorted(usable)]
+                self._prepared[usable] = prepare_psps(policies, self.release)
             self._decisions[key] = evaluate_psp(pod, self._prepared[usable])
         return self._decisions[key]
 
@@ -242,12 +242,14 @@ class _PspJudge:
 
     def _fitting(self, pod: dict[str, Any], usable: frozenset[str]) -> str:
         """Return the weakest policy that admits the pod, preferring one that fills nothing in; empty if none does."""
-        found = []
+        candidates = []
         for name, policy in self.policies.items():
             decision = None if name in usable else self._decide(pod, frozenset({name}))
             if decision is not None and decision.admitted:
-                found.append((bool(_filled_in(with_defaults(pod), decision.pod)), _strength(policy), name))
-        return min(found)[2] if found else ""
+                candidates.append(
+                    (bool(_filled_in(with_defaults(pod), decision.pod)), _strength(policy), name)
+                )
+        return min(candidates)[2] if candidates else ""
 
     def _preset(self, pod: dict[str, Any]) -> str:
         """Return the strictest preset that admits the pod without filling anything in; empty if none does."""
@@ -285,7 +287,7 @@ def _filled_in(before: Any, after: Any, path: str = "") -> tuple[str, ...]:
         inner = ((f"{path}[{n}]", old_items[n], item) for n, item in enumerate(after))
     else:
         return (f"{path}={json.dumps(after)}",)
-    return tuple(found for where, was, is_now in inner for found in _filled_in(was, is_now, where))
+    return tuple(part for where, was, is_now in inner for part in _filled_in(was, is_now, where))
 
 
 def _create(

@@ -208,12 +208,12 @@ class _Namespace:
 
     def _offenders(self, level: str) -> tuple[Offender, ...]:
         if level not in self._refused:
-            found: dict[str, tuple[Violation, ...]] = {}
+            offenders: dict[str, tuple[Violation, ...]] = {}
             for name, pod in self.pods if level != "privileged" else ():
                 violations = tuple(evaluate_pss(dict(pod), level, self.version))
-                if violations and name not in found:
-                    found[name] = violations
-            self._refused[level] = tuple(Offender(*pair) for pair in found.items())
+                if violations and name not in offenders:
+                    offenders[name] = violations
+            self._refused[level] = tuple(Offender(*pair) for pair in offenders.items())
         return self._refused[level]
 
     def _is_accepted(self, offender: Offender) -> bool:
@@ -263,9 +263,9 @@ def _what_is_there(objects: Mapping[str, Iterable[Object]]) -> dict[str, list[tu
         )
     for (kind, namespace, name), pods in pods_by_maker(objects).items():
         different = {likeness(pod): pod for pod in pods if runs(pod)}
-        found = [(f"{kind} {name}", pod) for pod in different.values()]
-        if found:
-            result.setdefault(namespace, []).extend(found)
+        own = [(f"{kind} {name}", pod) for pod in different.values()]
+        if own:
+            result.setdefault(namespace, []).extend(own)
     return result
 
 

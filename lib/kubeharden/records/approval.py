@@ -159,10 +159,10 @@ def _from_signature(signature: Path, approvers: str | None) -> Approval:
         content = parse_plan(signed)
     except (ParameterError, RecordError) as error:
         raise ApprovalError(f"approval: {error}") from None
-    found = _FINGERPRINT.search(key)
-    if found is None:
+    match = _FINGERPRINT.search(key)
+    if match is None:
         raise ApprovalError(f"approval: which key made {signature.name} cannot be told ({key})")
-    return Approval(content["digest"], "signature", approver, found[0], content)
+    return Approval(content["digest"], "signature", approver, match[0], content)
 
 
 def parse_plan(data: bytes) -> dict[str, Any]:

@@ -200,8 +200,8 @@ def time_problem(seal: Seal, journal: Journal, previous: Seal | None) -> str:
 
 def _time_in(run: str) -> str:
     """Return when a run began, as its name has it, to the second: ``2026-11-24T13:18:42Z``; empty for another name."""
-    found = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)\.", run, re.ASCII)
-    return "{}-{}-{}T{}:{}:{}Z".format(*found.groups()) if found else ""
+    match = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)\.", run, re.ASCII)
+    return "{}-{}-{}T{}:{}:{}Z".format(*match.groups()) if match else ""
 
 
 def own_approval(record: Mapping[str, Any], key: str) -> str:

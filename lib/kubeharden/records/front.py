@@ -93,8 +93,8 @@ def front_of(record: Mapping[str, Any]) -> Front:
 def not_ready_of(change: Mapping[str, Any]) -> float | None:
     """Return for how many seconds the node of a change of a record was not Ready; None where that was not watched."""
     seconds: float | None = change.get("not_ready")
-    if seconds is None and (found := _NOT_READY.search(change["words"])):
-        return float(found[1])
+    if seconds is None and (match := _NOT_READY.search(change["words"])):
+        return float(match[1])
     return seconds
 
 

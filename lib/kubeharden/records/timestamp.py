@@ -131,12 +131,12 @@ def stamped_at(stamp: bytes, content: bytes, ca: bytes) -> datetime:
     """
     with _folder({"stamp": stamp, "content": content, "ca": ca}) as folder:
         shown = _openssl("ts", "-reply", "-in", folder / "stamp", "-text").stdout.decode(errors="replace")
-        found = _TIME.search(shown)
-        if found is None:
+        match = _TIME.search(shown)
+        if match is None:
             raise RecordError("is not a time stamp")
         if weak := _WEAK.search(shown):
             raise RecordError(f"is over a digest that does not count any more ({one_line(weak[1])})")
-        at = datetime.strptime(f"{found[1]} {found[2]}", "%b %d %H:%M:%S %Y").replace(tzinfo=UTC)
+        at = datetime.strptime(f"{match[1]} {match[2]}", "%b %d %H:%M:%S %Y").replace(tzinfo=UTC)
         done = _openssl(
             "ts", "-verify", "-data", folder / "content", "-in", folder / "stamp", "-CAfile", folder / "ca",
             "-attime", str(int(at.timestamp())),

@@ -59,10 +59,10 @@ class Redactor:
         if secret and len(secret) >= LEAST:
             self._known.add(secret)
 
-    def withhold(self, found: Secrets) -> None:
+    def withhold(self, more: Secrets) -> None:
         """Take out these values from now on, unless they are known to be harmless."""
-        self._withhold_values(found.values)
-        self._harmless.update(found.harmless)
+        self._withhold_values(more.values)
+        self._harmless.update(more.harmless)
 
     def redact(self, text: str) -> str:
         """Return the text without its secrets, and without the sequences that a terminal obeys."""
@@ -96,8 +96,8 @@ class Redactor:
         if patterns.NAMED.search(head, last_line):
             end = last_line
         for pattern in (patterns.KIND_TO_COME, patterns.PRIVATE_KEY, patterns.CONTINUES):
-            if found := pattern.search(head):
-                end = min(end, found.start())
+            if match := pattern.search(head):
+                end = min(end, match.start())
         names = [patterns.NAMED, *([patterns.SECRET_DATA] if patterns.SECRET_KIND.search(head) else [])]
         for value in (value for name in names for value in values_after(name, head) if value.is_open):
             end = min(end, value.name)
@@ -157,24 +157,24 @@ class Redactor:
         """Return the text without the words that are a known secret in a code."""
         if not (self._known or self._withheld):
             return text
-        found: dict[tuple[int, int], str] = {}
+        spans: dict[tuple[int, int], str] = {}
         for start, end, word in decoded_words(text):
             if any(len(value) >= LEAST_DECODED and value in word for value in self._values_in(word)):
-                found[start, end] = text[start:end]
-        return replace_spans(Sensitive(text, spans=found), self._mark) if found else text
+                spans[start, end] = text[start:end]
+        return replace_spans(Sensitive(text, spans=spans), self._mark) if spans else text
 
     def _replace_broken(self, text: str) -> str:
         """Return the text without the known secrets that tags or ends of lines break, such as a terminal's."""
         bare = Unbroken(text) if self._known or self._withheld else None
         if bare is None or bare.is_whole:
             return text
-        found = {**self._withheld_in(bare.text), **self._known.found_in(bare.text)}
-        words = {word for word in found if len(word) >= LEAST_DECODED and not patterns.is_ordinary(word)}
+        spellings = {**self._withheld_in(bare.text), **self._known.found_in(bare.text)}
+        words = {word for word in spellings if len(word) >= LEAST_DECODED and not patterns.is_ordinary(word)}
         pieces, at = [], 0
         for spans in bare.places_of(words):
             (start, end), *others = spans
             word = "".join(text[first:last] for first, last in spans)
-            pieces += [text[at:start], self._mark(found[word])]
+            pieces += [text[at:start], self._mark(spellings[word])]
             for first, last in others:  # what broke it stays
                 pieces.append(text[end:first])
                 end = last
@@ -182,8 +182,8 @@ class Redactor:
         return "".join([*pieces, text[at:]])
 
     def _withheld_in(self, text: str) -> dict[str, str]:
-        found = self._withheld.found_in(text).items()
-        return {spelling: value for spelling, value in found if value not in self._harmless}
+        spellings = self._withheld.found_in(text).items()
+        return {spelling: value for spelling, value in spellings if value not in self._harmless}
 
     def _values_in(self, text: str) -> set[str]:
         return {*self._known.found_in(text).values(), *self._withheld_in(text).values()}
@@ -235,8 +235,8 @@ class Redactor:
         """Return a PNG without what is not drawn, if no secret stands in it as a text; else nothing."""
         picture = png_of(_text_of(item))
         text = base64.b64decode(picture).decode("latin-1")
-        found = {**self._known.found_in(text), **self._withheld.found_in(text)}
-        return "" if any(len(spelling) >= LEAST_DECODED for spelling in found) else picture
+        spellings = {**self._known.found_in(text), **self._withheld.found_in(text)}
+        return "" if any(len(spelling) >= LEAST_DECODED for spelling in spellings) else picture
 
     def _all(self, item: Any, depth: int = 0) -> Any:
         """Return data with every text and number in it taken out."""

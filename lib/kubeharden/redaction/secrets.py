@@ -61,13 +61,13 @@ class Sensitive(str):
 
 def _in_order(spans: Iterable[Span]) -> tuple[Span, ...]:
     """Return spans in their order, without empty ones; those that overlap are one."""
-    found: list[Span] = []
+    merged: list[Span] = []
     for start, end in sorted(spans):
-        if found and start < found[-1][1]:
-            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
         elif start < end:
-            found.append((start, end))
-    return tuple(found)
+            merged.append((start, end))
+    return tuple(merged)
 
 
 def replace_spans(text: str, mark: Callable[[str], str]) -> str:
@@ -97,24 +97,24 @@ def lines_of(text: str) -> list[str]:
             if stop > end:
                 spans.append((end, stop))
         visible = len(line.rstrip("\r\n"))
-        found = [(start, min(stop, visible)) for start, stop in own]
-        lines.append(Sensitive(line, secrets_of(text), found) if own else line)
+        own_spans = [(start, min(stop, visible)) for start, stop in own]
+        lines.append(Sensitive(line, secrets_of(text), own_spans) if own else line)
         at = end
     return lines
 
 
 def join(parts: Iterable[str], *sources: str) -> str:
     """Return one text of several, with what may be secret in each, and in the ``sources`` that they were made from."""
-    found, spans, at, plain = Secrets(), list[Span](), 0, list[str]()
+    secrets, spans, at, plain = Secrets(), list[Span](), 0, list[str]()
     for part in parts:
         if isinstance(part, Sensitive):
             spans += [(at + start, at + end) for start, end in part.spans]
         plain.append(str(part))
         at += len(part)
     for source in sources:
-        found.update(secrets_of(source))
+        secrets.update(secrets_of(source))
     text = "".join(plain)
-    return Sensitive(text, found, spans) if spans or found.values else text
+    return Sensitive(text, secrets, spans) if spans or secrets.values else text
 
 
 def secrets_of(text: str) -> Secrets:

@@ -47,20 +47,20 @@ def spellings(text: str) -> set[str]:
     """Return a text as it is, and as others write it."""
     data = text.encode("utf-8", "surrogateescape")
     once = json.dumps(text)[1:-1]
-    found = {once, json.dumps(once)[1:-1]}
-    found |= {text, repr(text)[1:-1], html.escape(text), quote(data), text.replace("'", "''")}
-    found.add(json.dumps(text, ensure_ascii=False)[1:-1])
-    found.add(text.encode("ascii", "backslashreplace").decode("ascii"))
-    found.add("".join(char if char.isascii() else _in_yaml(ord(char)) for char in text))
+    forms = {once, json.dumps(once)[1:-1]}
+    forms |= {text, repr(text)[1:-1], html.escape(text), quote(data), text.replace("'", "''")}
+    forms.add(json.dumps(text, ensure_ascii=False)[1:-1])
+    forms.add(text.encode("ascii", "backslashreplace").decode("ascii"))
+    forms.add("".join(char if char.isascii() else _in_yaml(ord(char)) for char in text))
     encoded = base64.b64encode(data).decode("ascii")
-    found |= {encoded, encoded.replace("+", "-").replace("/", "_")}
+    forms |= {encoded, encoded.replace("+", "-").replace("/", "_")}
     # What base64 makes of it in the middle of something longer, such as "user:password".
     for before, skipped in ((0, 0), (1, 2), (2, 3)):
         inner = base64.b64encode(b"\0" * before + data).decode("ascii")
         inner = inner[skipped : (before + len(data)) * 8 // 6]
         if len(inner) >= LEAST_ENCODED:
-            found.add(inner)
-    return found
+            forms.add(inner)
+    return forms
 
 
 def _in_yaml(code: int) -> str:

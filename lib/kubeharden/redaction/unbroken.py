@@ -16,14 +16,14 @@ class Unbroken:
 
     def __init__(self, text: str) -> None:
         pieces, self._starts, self._places, count, at = [], [], [], 0, 0
-        for found in [*_BREAK.finditer(text), None]:
-            end = found.start() if found else len(text)
+        for match in [*_BREAK.finditer(text), None]:
+            end = match.start() if match else len(text)
             if end > at:
                 self._starts.append(count)
                 self._places.append(at)
                 pieces.append(text[at:end])
                 count += end - at
-            at = found.end() if found else end
+            at = match.end() if match else end
         self.text, self._length = "".join(pieces), count
 
     @property
@@ -34,8 +34,8 @@ class Unbroken:
     def places_of(self, words: Iterable[str]) -> Iterator[list[Span]]:
         """Yield where each of these texts stands in the original one: beginning and end of its pieces."""
         done = 0
-        found = (match.span() for word in words for match in re.finditer(re.escape(word), self.text))
-        for start, end in sorted(found):
+        places = (match.span() for word in words for match in re.finditer(re.escape(word), self.text))
+        for start, end in sorted(places):
             if start >= done:
                 yield self._pieces(start, end)
                 done = end

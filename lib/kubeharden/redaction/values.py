@@ -89,12 +89,12 @@ def values_after(
     for name in names.finditer(text):
         if name.start() < at or name[0].rstrip("=") in but:
             continue
-        found = scan.value(name, word=word, cell=cell)
-        if MARK.fullmatch(text, found.start, found.end):
-            at = found.resume
-        elif found.start < found.end and not scan.is_harmless(name[0], found):
-            yield replace(found, name=name.start())
-            at = found.resume
+        value = scan.value(name, word=word, cell=cell)
+        if MARK.fullmatch(text, value.start, value.end):
+            at = value.resume
+        elif value.start < value.end and not scan.is_harmless(name[0], value):
+            yield replace(value, name=name.start())
+            at = value.resume
 
 
 class _Scan:
@@ -160,13 +160,13 @@ class _Scan:
 
     def _here_document(self, start: int) -> Value | None:
         """Return the lines of a here-document of a shell, or of HCL."""
-        found = _HERE.match(self._text, start)
-        if found is None or self._steps <= 0:
+        match = _HERE.match(self._text, start)
+        if match is None or self._steps <= 0:
             return None
-        end = re.compile(rf"(?m)^[ \t]*{re.escape(found[1])}\b").search(self._text, found.end())
+        end = re.compile(rf"(?m)^[ \t]*{re.escape(match[1])}\b").search(self._text, match.end())
         stop = end.start() if end else len(self._text)
         self._steps -= stop - start
-        return self._without_blanks(found.end(), stop, stop, is_open=end is None)
+        return self._without_blanks(match.end(), stop, stop, is_open=end is None)
 
     def is_harmless(self, name: str, value: Value) -> bool:
         """Check whether what stands there is no secret, or only says which Secret holds it."""
@@ -279,8 +279,8 @@ class _Scan:
         first = self._line_end(start)
         end = self._block_end(first, name, sequence=not scalar)
         begin = start if scalar else first
-        found = self._without_blanks(begin, end, end)
-        return Value(found.start, found.end, found.end, is_open=end >= self._last)
+        place = self._without_blanks(begin, end, end)
+        return Value(place.start, place.end, place.end, is_open=end >= self._last)
 
     def _block_end(self, at: int, name: int, *, sequence: bool) -> int:
         """Return where the lines end that are further right than a name, from the end of its line on."""
@@ -355,8 +355,8 @@ class _Scan:
         return Value(start, end, end)
 
     def _plain(self, start: int, limit: int, pattern: re.Pattern[str]) -> Value:
-        found = pattern.match(self._text, start, limit)
-        end = found.end() if found else start
+        match = pattern.match(self._text, start, limit)
+        end = match.end() if match else start
         return Value(start, end, end)
 
     def _line_end(self, at: int) -> int:

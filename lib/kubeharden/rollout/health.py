@@ -133,12 +133,12 @@ class Health:
         while self.clock.monotonic() < since + self.settle:
             self._pause()
             try:
-                found = problem()
+                trouble = problem()
             except ClusterError:
                 continue  # a stumbling API server says nothing about the node
             except NodeError as error:
-                found = str(error)
-            if found:
+                trouble = str(error)
+            if trouble:
                 self._wait(problem, end)
                 since = self.clock.monotonic()
             if self.clock.monotonic() > end:
@@ -150,8 +150,8 @@ class Health:
 
         def problem() -> str:
             nonlocal answer
-            [found] = observe_nodes(self.nodes, self.cluster, [change.node], [change.service])
-            server = found.service(change.service)
+            [node] = observe_nodes(self.nodes, self.cluster, [change.node], [change.service])
+            server = node.service(change.service)
             if server is None or not server.running:
                 return "it does not run"
             answer = server.healthz
@@ -165,10 +165,10 @@ class Health:
 
     def _not_as_planned(self, change: NodeChange, before: Before) -> str:
         [node] = observe_nodes(self.nodes, self.cluster, [change.node], [change.service])
-        found, old = node.service(change.service), before.facts.service(change.service)
+        service, old = node.service(change.service), before.facts.service(change.service)
         problems = unproved(change, node, before.facts)
-        if change.restart and found is not None and old is not None:
-            problems += _old_process(found, old)
+        if change.restart and service is not None and old is not None:
+            problems += _old_process(service, old)
         return "; ".join(problems)
 
     def _pods(self, node: str, known: Iterable[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
@@ -176,12 +176,12 @@ class Health:
         pods = self.cluster.pods_on(node)
         owned = [(pod, owner["uid"]) for pod in (*pods, *known) if (owner := controller_of(pod))]
         owners = {uid for _, uid in owned}
-        found = {pod["metadata"]["uid"]: pod for pod in pods}
+        pods_by_uid = {pod["metadata"]["uid"]: pod for pod in pods}
         for namespace in sorted({pod["metadata"]["namespace"] for pod, _ in owned}):
             for pod in self.cluster.items("Pod", namespace):
                 if (controller_of(pod) or {}).get("uid") in owners:
-                    found[pod["metadata"]["uid"]] = pod
-        return list(found.values())
+                    pods_by_uid[pod["metadata"]["uid"]] = pod
+        return list(pods_by_uid.values())
 
 
 class Readiness:
@@ -209,11 +209,11 @@ class Readiness:
         self._last = now
 
 
-def _old_process(found: ServiceFacts, old: ServiceFacts) -> list[str]:
+def _old_process(service: ServiceFacts, old: ServiceFacts) -> list[str]:
     """Return why the process is not one new process: it is the old one, or one of many since."""
-    if found.main_pid == old.main_pid and found.started == old.started:
-        return [f"process {found.main_pid} is the one that ran before: it was not restarted"]
-    restarts = found.show.get("NRestarts") or "0"  # systemd before 235 does not count
+    if service.main_pid == old.main_pid and service.started == old.started:
+        return [f"process {service.main_pid} is the one that ran before: it was not restarted"]
+    restarts = service.show.get("NRestarts") or "0"  # systemd before 235 does not count
     if restarts != "0":
         return [f"it has been restarted by systemd {restarts} times since"]
     return []

@@ -19,10 +19,10 @@ def open_changes(nodes: NodePort) -> tuple[OpenChange, ...]:
         NodeError: a node cannot be reached, or does not let the user become root.
     """
     return tuple(
-        OpenChange(node, found.service, found.run, found.state, found.since, found.until, found.holder)
+        OpenChange(node, change.service, change.run, change.state, change.since, change.until, change.holder)
         for node, transactions in nodes.state().items()
-        for found in transactions
-        if found.open
+        for change in transactions
+        if change.open
     )
 
 
@@ -42,16 +42,16 @@ def wait_for_open_changes(
         NodeError: a node cannot be reached.
     """
     end = clock.monotonic() + seconds
-    left = found = open_changes(nodes)
-    if found:
+    left = waiting = open_changes(nodes)
+    if waiting:
         say(
-            f"A change is still open; it is waited for until it is over (at most {seconds:g} s):\n{open_lines(found)}"
+            f"A change is still open; it is waited for until it is over (at most {seconds:g} s):\n{open_lines(waiting)}"
         )
-    known = {(change.node, change.run) for change in found}
+    known = {(change.node, change.run) for change in waiting}
     while left and clock.monotonic() <= end:
         clock.sleep(POLL_SECONDS)
         left = tuple(change for change in open_changes(nodes) if (change.node, change.run) in known)
-    return found, left
+    return waiting, left
 
 
 def uncordon_left_overs(drain: Drain, say: Callable[[str], None]) -> list[str]:

@@ -284,9 +284,9 @@ def _seconds(value: object) -> int:
 def _time(text: str) -> datetime:
     """Return a time that a lock says; what cannot be one was written by somebody else, who does not renew it."""
     with suppress(ValueError):
-        found = datetime.fromisoformat(text)
-        if found.tzinfo is not None:
-            return found
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment
     return datetime.min.replace(tzinfo=UTC)
 
 

@@ -117,14 +117,14 @@ class Records:
             return View([Message("This run changed no file on any node of this inventory.")])
         with connect_nodes(inventory.model_copy(update={"nodes": nodes_here}), self.redactor) as nodes:
             observed = nodes.observe()
-        found = [
+        differences = [
             difference
             for node in observed
             for difference in since_run(past, node.name, _contents(node), self.redactor)
         ]
-        same = all(difference.words == "is as the run left it" for difference in found)
+        same = all(difference.words == "is as the run left it" for difference in differences)
         view = View([Message("Every file is as the run left it.", GOOD)] if same else [])
-        return names_on_lines(view.add(*files_view(found).blocks))
+        return names_on_lines(view.add(*files_view(differences).blocks))
 
     def _entry(self, name: str, otherwise: int) -> RegisterEntry:
         """Return the run of that name, or the one in that place of the list where none is named."""

@@ -119,10 +119,12 @@ def _configz(nodes: NodePort, cluster: ApiPort) -> Check:
 
 def _all_have(name: str, cluster: ApiPort) -> bool:
     """Return whether every kubelet is of a release that has a feature."""
-    found = [
+    versions = [
         item.get("status", {}).get("nodeInfo", {}).get("kubeletVersion", "") for item in cluster.items("Node")
     ]
     try:
-        return bool(found) and all(feature(name).in_release(Release.parse(version)) for version in found)
+        return bool(versions) and all(
+            feature(name).in_release(Release.parse(version)) for version in versions
+        )
     except UnknownReleaseError:
         return False

@@ -26,5 +26,5 @@ class Results:
 
     def view(self, *steps: str) -> View:
         """Show the results of these steps, or of all; nothing where there are none."""
-        found = [result for step in steps or self._of for result in self._of.get(step, {}).values()]
-        return views.results_view(found) if found else View()
+        results = [result for step in steps or self._of for result in self._of.get(step, {}).values()]
+        return views.results_view(results) if results else View()

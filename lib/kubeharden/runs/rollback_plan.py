@@ -177,14 +177,14 @@ class _Builder:
         if self.vouched and not entry.redacted:
             text = self.past.content(entry.node, entry.before)
         else:
-            found = self.backup(entry.node, f"{self.past.run}-{entry.step}", entry.before)
-            if found is None:
+            backup = self.backup(entry.node, f"{self.past.run}-{entry.step}", entry.before)
+            if backup is None:
                 why = "the record has it without its secrets" if self.vouched else UNVOUCHED
                 raise RecordError(
                     f"{entry.path} on {entry.node}: {why}, and the node has no backup of {self.past.run} any more. "
                     f"{self._way_out(entry)}"
                 )
-            text = sensitive_file(service.name, found)
+            text = sensitive_file(service.name, backup)
         if sha256(text) != entry.before:
             raise RecordError(
                 f"{entry.path} on {entry.node}: its content has another digest than the record says"

@@ -130,9 +130,9 @@ class Run:
         """
         if self.kind.mode == "apply":
             self.lock.check_free()
-        found = preflight(self.kind, self.inventory, self.nodes, self.cluster)
-        self.emit(Checked.of(found, self.nodes.logins()))
-        return views.checks_view(found)
+        checks = preflight(self.kind, self.inventory, self.nodes, self.cluster)
+        self.emit(Checked.of(checks, self.nodes.logins()))
+        return views.checks_view(checks)
 
     @verb
     def look(self) -> View:

@@ -31,9 +31,9 @@ def wait_for_other_runs(run: Run) -> tuple[OpenChange, ...]:
         LockedError: in ``apply`` mode, a change is still open.
     """
     seconds = run.rollout.pace.confirm_timeout + OVER_SECONDS
-    found, left = wait_for_open_changes(run.nodes, run.ports.clock, seconds, run.say)
-    if found:
-        run.emit(Waited(sorted({change.node for change in found} - {change.node for change in left})))
+    waited, left = wait_for_open_changes(run.nodes, run.ports.clock, seconds, run.say)
+    if waited:
+        run.emit(Waited(sorted({change.node for change in waited} - {change.node for change in left})))
     if left and run.kind.mode == "apply":
         raises = NodeError if any(change.state == STUCK for change in left) else LockedError
         raise raises(

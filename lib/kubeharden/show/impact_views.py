@@ -65,8 +65,8 @@ def _coverage(impact: Impact) -> Table:
     for judged in impact.judged:
         covered.setdefault(judged.policy or "none", []).append(judged)
     rows = [
-        (policy, str(len(found)), str(sum(j.pods for j in found)), _names(found, NAMES))
-        for policy, found in sorted(covered.items(), key=lambda item: (item[0] == "none", item[0]))
+        (policy, str(len(judged)), str(sum(j.pods for j in judged)), _names(judged, NAMES))
+        for policy, judged in sorted(covered.items(), key=lambda item: (item[0] == "none", item[0]))
     ]
     return Table(f"What the policies cover, {impact.when}", ("Policy", "Workloads", "Pods", "Which"), rows)
 
@@ -97,13 +97,13 @@ def _fate(judged: WorkloadVerdict) -> str:
 
 def _filled_in(impact: Impact) -> Iterable[Block]:
     """Show the fields that policies set in pods, and that an image may not be able to run with."""
-    found: dict[tuple[str, tuple[str, ...]], list[WorkloadVerdict]] = {}
+    groups: dict[tuple[str, tuple[str, ...]], list[WorkloadVerdict]] = {}
     for judged in impact.judged:
         if judged.filled_in:
-            found.setdefault((judged.policy, judged.filled_in), []).append(judged)
-    if found:
+            groups.setdefault((judged.policy, judged.filled_in), []).append(judged)
+    if groups:
         rows = [
-            (policy, "\n".join(fields), _names(judged, NAMES)) for (policy, fields), judged in found.items()
+            (policy, "\n".join(fields), _names(judged, NAMES)) for (policy, fields), judged in groups.items()
         ]
         title = "Admitted, with something filled in: an image that cannot run with it does not start"
         yield Table(title, ("Policy", "Puts in", "Into"), rows, frozenset({1}))

@@ -88,19 +88,19 @@ def details_view(record: Mapping[str, Any], verdict: Verdict | None) -> View:
     return view
 
 
-def comparison_view(one: str, other: str, found: Comparison) -> View:
+def comparison_view(one: str, other: str, comparison: Comparison) -> View:
     """Show the differences between two runs."""
     view = View()
-    if found.clusters:
-        words = f"{one} is a run on {found.clusters[0]}, and {other} on {found.clusters[1]}"
+    if comparison.clusters:
+        words = f"{one} is a run on {comparison.clusters[0]}, and {other} on {comparison.clusters[1]}"
         view.add(Message(f"Two clusters: {words}. Their changes and files are not compared.", BAD))
-    if found.facts:
-        view.add(Table("Differences", ("", one, other), found.facts, frozenset({1, 2})))
-    if found.changes:
-        view.add(Table("Result of each change", ("", one, other), found.changes))
-    if not any((found.facts, found.changes, found.files)):
+    if comparison.facts:
+        view.add(Table("Differences", ("", one, other), comparison.facts, frozenset({1, 2})))
+    if comparison.changes:
+        view.add(Table("Result of each change", ("", one, other), comparison.changes))
+    if not any((comparison.facts, comparison.changes, comparison.files)):
         view.add(Message("The two runs do not differ.", GOOD))
-    return view.add(*files_view(found.files).blocks)
+    return view.add(*files_view(comparison.files).blocks)
 
 
 def files_view(differences: Sequence[FileDifference]) -> View:

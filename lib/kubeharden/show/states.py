@@ -23,8 +23,8 @@ class States:
             return [(event.subject, "begun")]
         if isinstance(event, (Cordoned, Drained)):
             word = event.action
-            found = [subject for subject, node in self._nodes.items() if node == event.node]
-            return [self._add(subject, word) for subject in found]
+            subjects = [subject for subject, node in self._nodes.items() if node == event.node]
+            return [self._add(subject, word) for subject in subjects]
         if isinstance(event, Restarted) and event.subject in self._words:
             self._since[event.subject] = at
             return [self._add(event.subject, "restarted")]

@@ -234,10 +234,10 @@ def _known_command(name: str, text: str) -> list[str]:
     if text == NONE:
         return []
     what = f"knownhostscommand {text}"
-    if found := re.search(r"(?<!%)(?:%%)*(%[tfK])", text):
+    if match := re.search(r"(?<!%)(?:%%)*(%[tfK])", text):
         way_out = "put its keys into a file, and name that (ssh.known_hosts)"
         raise _refusal(
-            name, what, f"{found[1]} is about a key that is shown, which is not known before; {way_out}"
+            name, what, f"{match[1]} is about a key that is shown, which is not known before; {way_out}"
         )
     try:
         words = split_arguments(text)

@@ -280,11 +280,11 @@ def _read(path: Path) -> Iterable[KnownKey]:
 def entries_in(text: str, source: str) -> Iterable[KnownKey]:
     """Yield the lines of known_hosts in the text of a file, or in what a program printed; ``source`` says which."""
     for number, line in enumerate(text.split("\n"), start=1):
-        found = _LINE.match(line.rstrip("\r"))
-        if found is None or found[2].startswith("#") or found[1] not in (None, AUTHORITY, REVOKED):
+        match = _LINE.match(line.rstrip("\r"))
+        if match is None or match[2].startswith("#") or match[1] not in (None, AUTHORITY, REVOKED):
             continue
         yield KnownKey(
-            f"{source}, line {number}", found[1] or "", found[2], found[3], wire_key(found[3], found[4] or "")
+            f"{source}, line {number}", match[1] or "", match[2], match[3], wire_key(match[3], match[4] or "")
         )
 
 

@@ -38,9 +38,9 @@ def judge_policies(draft: Draft, objects: Objects, plugin: str, *, switched_on: 
     judged = tuple(psp_impact(objects, release, default_policies(release)))
     when = f"{'once' if switched_on else 'while'} the admission plugin {plugin} is on"
     draft.impacts.append(Impact(plugin, when, judged, proposals(objects, release, judged)))
-    found = breaking(judged)
+    breaks = breaking(judged)
     if draft.parameters.default_policy == "none":
-        _propose(draft, found)
+        _propose(draft, breaks)
     _say_what_is_idle(draft, judged)
     refused = breaking(judged, draft.parameters.accept_breaking)
     if switched_on and refused:
@@ -80,14 +80,14 @@ def describe(judged: WorkloadVerdict) -> str:
     return f"{judged} ({judged.how_many}): {'; '.join(judged.reasons)}"
 
 
-def _propose(draft: Draft, found: Sequence[WorkloadVerdict]) -> None:
+def _propose(draft: Draft, breaks: Sequence[WorkloadVerdict]) -> None:
     """Propose a default policy for the workloads that one would admit."""
-    ordinary = [judged for judged in found if judged.preset]
+    ordinary = [judged for judged in breaks if judged.preset]
     if ordinary:
         strength = "baseline" if any(judged.preset == "baseline" for judged in ordinary) else "restricted"
         names = ", ".join(map(str, ordinary))
         why = (
             f"the policies cover what they name and nothing else. default_policy={strength} would add one that "
-            f"everybody may use, and admit {len(ordinary)} of the {len(found)} workloads that would break: {names}"
+            f"everybody may use, and admit {len(ordinary)} of the {len(breaks)} workloads that would break: {names}"
         )
         draft.remark(POD_SECURITY, why)

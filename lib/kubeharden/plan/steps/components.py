@@ -37,7 +37,7 @@ ALIKE = 0.8  # how alike two names are, from 0 to 1, so that one may be the othe
 def plan_component(row: Component, rules: ConfigFile, draft: Draft) -> None:
     """Plan one component on every node that has it."""
     singles_of = singles(draft.facts.cluster.objects) if row.runs_pods else {}
-    services = [(node, found) for node in draft.facts.nodes if (found := node.service(row.name))]
+    services = [(node, service) for node in draft.facts.nodes if (service := node.service(row.name))]
     draft.add_changes(services, _Planner(draft, row, rules).change, row.name)
     if row.runs_pods:
         made = [change.migration for change in draft.node_changes if change.needed and change.migration]
@@ -151,7 +151,7 @@ class _Planner:
         if entry is None or not entry.closed_by & {s.field for s in migration.hardened}:
             return
         name, flag = api_server().name, entry.client_flag
-        servers = [found for n in self.facts.nodes if (found := n.api_server)]
+        servers = [server for n in self.facts.nodes if (server := n.api_server)]
         if servers and not any(flag_value(s.running_argv or s.unit_argv(), flag) for s in servers):
             raise MigrationRefusedError(
                 f"{name} has no {flag}: it could not log in to this {service.name} any more once anonymous access is "

@@ -29,8 +29,8 @@ def plan_policies(draft: Draft, policies: PolicySet) -> None:
 
 def api_servers(facts: Facts) -> list[tuple[NodeFacts, ServiceFacts]]:
     """Return the nodes that run kube-apiserver as a service, with it."""
-    found = ((node, node.api_server) for node in facts.nodes)
-    return [(node, service) for node, service in found if service is not None]
+    servers = ((node, node.api_server) for node in facts.nodes)
+    return [(node, service) for node, service in servers if service is not None]
 
 
 class _Planner:
@@ -39,9 +39,9 @@ class _Planner:
 
     def plan(self) -> None:
         after = self._policy_changes()
-        found = api_servers(self.facts)
-        self.draft.add_changes(found, self._admission)
-        if not found:
+        servers = api_servers(self.facts)
+        self.draft.add_changes(servers, self._admission)
+        if not servers:
             why = (
                 "no node has a kube-apiserver.service (a static pod?): the policies are put in place, and "
                 f"the admission plugin {PSP_PLUGIN} must be switched on by hand"

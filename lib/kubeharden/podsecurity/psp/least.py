@@ -76,9 +76,9 @@ def _spec(pods: Sequence[Object], placed: Sequence[Placed], server: Release) -> 
     contexts = [context(container) for container, _ in placed]
     pod_contexts = [context(pod["spec"]) for pod in pods]
     spec: Object = {
-        "privileged": any(found.get("privileged") for found in contexts),
+        "privileged": any(fields.get("privileged") for fields in contexts),
         "allowPrivilegeEscalation": not all(
-            found.get("allowPrivilegeEscalation") is False for found in contexts
+            fields.get("allowPrivilegeEscalation") is False for fields in contexts
         ),
         **{
             key: True
@@ -86,7 +86,7 @@ def _spec(pods: Sequence[Object], placed: Sequence[Placed], server: Release) -> 
             if any(pod["spec"].get(key) for pod in pods)
         },
     }
-    if all(found.get("readOnlyRootFilesystem") for found in contexts):
+    if all(fields.get("readOnlyRootFilesystem") for fields in contexts):
         spec["readOnlyRootFilesystem"] = True
     if ports := {
         port["hostPort"] for c, _ in placed for port in c.get("ports") or () if port.get("hostPort")
@@ -98,9 +98,9 @@ def _spec(pods: Sequence[Object], placed: Sequence[Placed], server: Release) -> 
     groups = [_value_of(pair, "runAsGroup") for pair in placed]
     spec["runAsGroup"] = _groups([[] if group is None else [group] for group in groups], server)
     spec["supplementalGroups"] = _groups([c.get("supplementalGroups") or [] for c in pod_contexts], server)
-    fs_groups = [found.get("fsGroup") for found in pod_contexts]
+    fs_groups = [fields.get("fsGroup") for fields in pod_contexts]
     spec["fsGroup"] = _groups([[] if group is None else [group] for group in fs_groups], server)
-    if (mounts := {found.get("procMount") or "Default" for found in contexts}) - {"Default"}:
+    if (mounts := {fields.get("procMount") or "Default" for fields in contexts}) - {"Default"}:
         spec["allowedProcMountTypes"] = sorted(mounts)
     classes = {
         pod["spec"]["runtimeClassName"] for pod in pods if pod["spec"].get("runtimeClassName") is not None
@@ -127,9 +127,9 @@ def _ranges(numbers: Iterable[int]) -> list[Object]:
 
 def _capabilities(contexts: Sequence[Object]) -> Object:
     """Return what is added; and what every container drops has to be dropped, unless one adds it, too."""
-    lists = [found.get("capabilities") or {} for found in contexts]
-    added = {name for found in lists for name in found.get("add") or ()}
-    dropped = [set(found.get("drop") or ()) for found in lists]
+    lists = [fields.get("capabilities") or {} for fields in contexts]
+    added = {name for fields in lists for name in fields.get("add") or ()}
+    dropped = [set(fields.get("drop") or ()) for fields in lists]
     required = set.intersection(*dropped) - added if dropped and ANY_CAPABILITY not in added else set()
     result = {"allowedCapabilities": sorted(added), "requiredDropCapabilities": sorted(required)}
     return {key: names for key, names in result.items() if names}
@@ -139,8 +139,8 @@ def _sysctls(pod_contexts: Sequence[Object], server: Release) -> Object:
     """Return what is set; the safe ones, which need no grant, are forbidden where no pod sets them."""
     used = {
         sysctl["name"]
-        for found in pod_contexts
-        for sysctl in found.get("sysctls") or ()
+        for fields in pod_contexts
+        for sysctl in fields.get("sysctls") or ()
         if sysctl.get("name")
     }
     if not used:
@@ -153,7 +153,7 @@ def _sysctls(pod_contexts: Sequence[Object], server: Release) -> Object:
 def _labels(pod_contexts: Sequence[Object], placed: Sequence[Placed]) -> Object:
     """Return one label, if all have it: a pod without one would be given it."""
     options = pod_contexts[0].get("seLinuxOptions")
-    labels = [found.get("seLinuxOptions") for found in pod_contexts]
+    labels = [fields.get("seLinuxOptions") for fields in pod_contexts]
     if options is None or None in labels:
         return _ANY
     labels += [_value_of(pair, "seLinuxOptions") for pair in placed]

@@ -88,15 +88,15 @@ class Provider:
 
     def _pod_changes(self, spec: Object) -> Object:
         """Return the fields of the pod's spec that the policy fills in."""
-        found = context(spec)
+        security = context(spec)
         filled: Object = {}
-        if found.get("supplementalGroups") is None and self.spec.supplemental_groups.default is not None:
+        if security.get("supplementalGroups") is None and self.spec.supplemental_groups.default is not None:
             filled["supplementalGroups"] = [self.spec.supplemental_groups.default]
-        if found.get("fsGroup") is None and self.spec.fs_group.default is not None:
+        if security.get("fsGroup") is None and self.spec.fs_group.default is not None:
             filled["fsGroup"] = self.spec.fs_group.default
-        if found.get("seLinuxOptions") is None and self.label is not None:
+        if security.get("seLinuxOptions") is None and self.label is not None:
             filled["seLinuxOptions"] = dict(self.label)
-        changed: Object = {"securityContext": {**found, **filled}} if filled else {}
+        changed: Object = {"securityContext": {**security, **filled}} if filled else {}
         if self._runtime_class() is not None and spec.get("runtimeClassName") is None:
             changed["runtimeClassName"] = self._runtime_class()
         return changed
@@ -109,27 +109,30 @@ class Provider:
 
     def _container(self, container: Object, pod_context: Object) -> Object:
         """Return a container with what the policy fills in (``mutateContainer``)."""
-        found = context(container)
+        security = context(container)
         filled: Object = {}
-        user = effective(pod_context, found, "runAsUser")
+        user = effective(pod_context, security, "runAsUser")
         if user is None and self.spec.run_as_user.default is not None:
             user = filled["runAsUser"] = self.spec.run_as_user.default
-        if effective(pod_context, found, "runAsGroup") is None and self.spec.run_as_group.default is not None:
+        if (
+            effective(pod_context, security, "runAsGroup") is None
+            and self.spec.run_as_group.default is not None
+        ):
             filled["runAsGroup"] = self.spec.run_as_group.default
         if (
             self.spec.run_as_user.must_be_non_root
             and user is None
-            and effective(pod_context, found, "runAsNonRoot") is None
+            and effective(pod_context, security, "runAsNonRoot") is None
         ):
             filled["runAsNonRoot"] = True
-        capabilities = with_required(self.spec, found.get("capabilities"))
-        if capabilities is not found.get("capabilities"):
+        capabilities = with_required(self.spec, security.get("capabilities"))
+        if capabilities is not security.get("capabilities"):
             filled["capabilities"] = capabilities
-        if self.spec.read_only_root and found.get("readOnlyRootFilesystem") is None:
+        if self.spec.read_only_root and security.get("readOnlyRootFilesystem") is None:
             filled["readOnlyRootFilesystem"] = True
-        if found.get("allowPrivilegeEscalation") is None and (default := self._escalation()) is not None:
+        if security.get("allowPrivilegeEscalation") is None and (default := self._escalation()) is not None:
             filled["allowPrivilegeEscalation"] = default
-        return {**container, "securityContext": {**found, **filled}} if filled else container
+        return {**container, "securityContext": {**security, **filled}} if filled else container
 
     def _escalation(self) -> bool | None:
         """Return what allowPrivilegeEscalation is set to where a container does not say; None leaves it."""
@@ -163,16 +166,16 @@ class Provider:
 
     def refusals(self, pod: Object) -> list[str]:
         """Return why a pod, mutated already, is not admitted (``ValidatePod``); empty if it is."""
-        spec, found = pod["spec"], context(pod["spec"])
+        spec, security = pod["spec"], context(pod["spec"])
         path = "spec.securityContext"
         reasons = []
-        if found.get("fsGroup") is not None:
-            reasons += self.spec.fs_group.refusals(f"{path}.fsGroup", [found["fsGroup"]])
+        if security.get("fsGroup") is not None:
+            reasons += self.spec.fs_group.refusals(f"{path}.fsGroup", [security["fsGroup"]])
         reasons += self.spec.supplemental_groups.refusals(
-            f"{path}.supplementalGroups", found.get("supplementalGroups") or ()
+            f"{path}.supplementalGroups", security.get("supplementalGroups") or ()
         )
         reasons += self.seccomp.refusals(pod)
-        reasons += label_refusals(f"{path}.seLinuxOptions", self.label, found.get("seLinuxOptions"))
+        reasons += label_refusals(f"{path}.seLinuxOptions", self.label, security.get("seLinuxOptions"))
         for key, allowed, name in (
             ("hostNetwork", self.spec.host_network, "Host network"),
             ("hostPID", self.spec.host_pid, "Host PID"),
@@ -182,7 +185,7 @@ class Provider:
                 reasons.append(
                     invalid(f"{path}.{key}", value=True, detail=f"{name} is not allowed to be used")
                 )
-        reasons += sysctl_refusals(self.spec, self.safe_sysctls, found.get("sysctls") or ())
+        reasons += sysctl_refusals(self.spec, self.safe_sysctls, security.get("sysctls") or ())
         reasons += volume_refusals(self.spec, pod)
         reasons += self._runtime_class_refusals(spec.get("runtimeClassName"))
         for where, container in containers(pod):
@@ -197,11 +200,11 @@ class Provider:
 
     def _container_refusals(self, pod: Object, where: str, container: Object) -> list[str]:
         """Return why a container is not admitted (``validateContainer``)."""
-        found, pod_context = context(container), context(pod["spec"])
+        security, pod_context = context(container), context(pod["spec"])
         path = f"{where}.securityContext"
 
         def value_of(key: str) -> Any:
-            return effective(pod_context, found, key)
+            return effective(pod_context, security, key)
 
         reasons = self.spec.run_as_user.refusals(path, value_of("runAsNonRoot"), value_of("runAsUser"))
         if value_of("runAsGroup") is not None:
@@ -209,19 +212,19 @@ class Provider:
         reasons += label_refusals(f"{path}.seLinuxOptions", self.label, value_of("seLinuxOptions"))
         reasons += self.app_armor.refusals(pod, container)
         reasons += self.seccomp.container_refusals(pod, container)
-        if found.get("privileged") and not self.spec.privileged:
+        if security.get("privileged") and not self.spec.privileged:
             reasons.append(
                 invalid(f"{path}.privileged", value=True, detail="Privileged containers are not allowed")
             )
-        proc_mount = found.get("procMount") or "Default"
+        proc_mount = security.get("procMount") or "Default"
         if proc_mount not in (self.spec.proc_mounts or ("Default",)):
             reasons.append(invalid(f"{path}.procMount", proc_mount, "ProcMountType is not allowed"))
-        reasons += capability_refusals(self.spec, f"{path}.capabilities", found.get("capabilities"))
+        reasons += capability_refusals(self.spec, f"{path}.capabilities", security.get("capabilities"))
         reasons += self._host_port_refusals(where, container)
-        if self.spec.read_only_root and not found.get("readOnlyRootFilesystem"):
+        if self.spec.read_only_root and not security.get("readOnlyRootFilesystem"):
             words = "ReadOnlyRootFilesystem must be set to true"
             reasons.append(invalid(f"{path}.readOnlyRootFilesystem", value=False, detail=words))
-        if found.get("allowPrivilegeEscalation") and not self.spec.escalation:
+        if security.get("allowPrivilegeEscalation") and not self.spec.escalation:
             words = "Allowing privilege escalation for containers is not allowed"
             reasons.append(invalid(f"{path}.allowPrivilegeEscalation", value=True, detail=words))
         return reasons

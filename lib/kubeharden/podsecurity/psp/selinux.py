@@ -8,18 +8,18 @@ from typing import Any
 from kubeharden.podsecurity.psp.wording import invalid
 
 
-def label_refusals(path: str, wanted: Mapping[str, Any] | None, found: Mapping[str, Any] | None) -> list[str]:
+def label_refusals(path: str, wanted: Mapping[str, Any] | None, label: Mapping[str, Any] | None) -> list[str]:
     """Return why a label may not be used; the path is that of seLinuxOptions.
 
     Args:
         wanted: that of MustRunAs; None for RunAsAny.
-        found: nothing only where anything may be: MustRunAs has filled in its own by then.
+        label: nothing only where anything may be: MustRunAs has filled in its own by then.
     """
-    if wanted is None or found is None:
+    if wanted is None or label is None:
         return []
     reasons = []
     for part in ("level", "role", "type", "user"):
-        must, actual = wanted.get(part) or "", found.get(part) or ""
+        must, actual = wanted.get(part) or "", label.get(part) or ""
         if must != actual and not (part == "level" and _same_level(must, actual)):
             reasons.append(invalid(f"{path}.{part}", actual, f"must be {must}"))
     return reasons

@@ -23,23 +23,23 @@ def invalidities(pod: Object) -> list[str]:
     """Return why the server would not store this pod; empty if it would."""
     reasons = _ids("spec.securityContext", context(pod["spec"]))
     for where, container in containers(pod):
-        path, found = f"{where}.securityContext", context(container)
-        reasons += _ids(path, found)
-        if found.get("allowPrivilegeEscalation") is not False:
+        path, security = f"{where}.securityContext", context(container)
+        reasons += _ids(path, security)
+        if security.get("allowPrivilegeEscalation") is not False:
             continue
         begin = f"{path}: cannot set allowPrivilegeEscalation to false and"
-        if found.get("privileged"):
+        if security.get("privileged"):
             reasons.append(f"{begin} privileged to true")
-        if "CAP_SYS_ADMIN" in ((found.get("capabilities") or {}).get("add") or ()):
+        if "CAP_SYS_ADMIN" in ((security.get("capabilities") or {}).get("add") or ()):
             reasons.append(f"{begin} add the capability CAP_SYS_ADMIN")
     return reasons
 
 
-def _ids(path: str, found: Object) -> list[str]:
-    numbers = [(f"{path}.{key}", found[key]) for key in _IDS if found.get(key) is not None]
+def _ids(path: str, security: Object) -> list[str]:
+    numbers = [(f"{path}.{key}", security[key]) for key in _IDS if security.get(key) is not None]
     numbers += [
         (f"{path}.supplementalGroups[{index}]", group)
-        for index, group in enumerate(found.get("supplementalGroups") or ())
+        for index, group in enumerate(security.get("supplementalGroups") or ())
     ]
     words = f"must be between 0 and {_LAST_ID}, inclusive"
     return [invalid(where, number, words) for where, number in numbers if not 0 <= number <= _LAST_ID]

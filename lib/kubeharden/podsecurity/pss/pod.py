@@ -73,12 +73,12 @@ class Fields:
     def texts(self, key: str) -> list[str]:
         """Return the strings of a list; null within it is an empty string, as for Kubernetes' decoder."""
         path = f"{self.path}.{key}"
-        found = []
+        texts = []
         for value in _sequence(path, self.values.get(key)):
             if value is not None and not isinstance(value, str):
                 raise _type_error(path, "strings", value)
-            found.append(value or "")
-        return found
+            texts.append(value or "")
+        return texts
 
 
 class Container(NamedTuple):

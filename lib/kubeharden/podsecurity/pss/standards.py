@@ -166,7 +166,7 @@ def smallest_change(pod: Mapping[str, Any], level: str, version: str) -> str:
 
     Args and errors are those of ``evaluate_pss``.
     """
-    return "; ".join(dict.fromkeys(found.change for found in evaluate_pss(pod, level, version)))
+    return "; ".join(dict.fromkeys(violation.change for violation in evaluate_pss(pod, level, version)))
 
 
 @lru_cache
