@@ -31,12 +31,12 @@ def post(url: str, data: bytes, types: tuple[str, str], seconds: float, limit: i
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(seconds)
-    found = got[0] if got else TimeoutError()
-    if isinstance(found, TimeoutError) or isinstance(getattr(found, "reason", None), TimeoutError):
+    answer = got[0] if got else TimeoutError()
+    if isinstance(answer, TimeoutError) or isinstance(getattr(answer, "reason", None), TimeoutError):
         raise KubehardenError(f"has not answered within {seconds:g} s")
-    if isinstance(found, Exception):
-        raise KubehardenError(str(found)) from None
-    return found
+    if isinstance(answer, Exception):
+        raise KubehardenError(str(answer)) from None
+    return answer
 
 
 def _answer(url: str, data: bytes, types: tuple[str, str], seconds: float, limit: int) -> bytes:

@@ -29,13 +29,13 @@ def observe(ports: Ports, on_page: OnPage | None = None) -> Facts:
     Raises:
         KubehardenError: a node or the API server cannot be reached.
     """
-    found = replace(ports.cluster.observe(on_page=on_page), name=ports.nodes.inventory.cluster)
-    facts = Facts(nodes=observe_nodes(ports.nodes, ports.cluster), cluster=found)
+    cluster = replace(ports.cluster.observe(on_page=on_page), name=ports.nodes.inventory.cluster)
+    facts = Facts(nodes=observe_nodes(ports.nodes, ports.cluster), cluster=cluster)
     names, wanted = asked_of_config_maps(facts)
     if not names:
         return facts
     return replace(
-        facts, cluster=replace(found, config_maps=ports.cluster.ports_in_config_maps(names, wanted))
+        facts, cluster=replace(cluster, config_maps=ports.cluster.ports_in_config_maps(names, wanted))
     )
 
 
@@ -73,8 +73,8 @@ def _with_api_answer(cluster: ApiPort, node: NodeFacts) -> NodeFacts:
     """Return a node with what its kubelet serves through the API server, where it did not say it itself."""
     if all(service.configz is not None for service in node.read_through_api):
         return node
-    found = cluster.kubelet_config(node.name)
-    return node if found is None else node.with_configz(found)
+    config = cluster.kubelet_config(node.name)
+    return node if config is None else node.with_configz(config)
 
 
 def kubelet_health(nodes: NodePort, cluster: ApiPort, node: NodeFacts) -> str:

@@ -67,14 +67,14 @@ def find_approval(
             "approved, or leave approved_by out. Nothing was touched"
         )
     if approval is not None:
-        found = _from_signature(approval, approvers)
-        check_signer(found, own_keys())
-        if approved_plan and approved_plan != found.plan:
+        approved = _from_signature(approval, approvers)
+        check_signer(approved, own_keys())
+        if approved_plan and approved_plan != approved.plan:
             raise ApprovalError(
-                f"approved_plan is {approved_plan}, but {approval} approves the plan {found.plan}; give the one that "
-                "belongs to the signature, or leave it out"
+                f"approved_plan is {approved_plan}, but {approval} approves the plan {approved.plan}; give the one "
+                "that belongs to the signature, or leave it out"
             )
-        return found
+        return approved
     if required and (approvers or not approved_plan):
         needed = "a signature by one of its approvers (parameter approval)" if approvers else "approved_plan"
         raise ApprovalError(

@@ -105,13 +105,13 @@ def parse_record(data: bytes) -> dict[str, Any]:
 
 def read_seal(record: Mapping[str, Any]) -> Seal:
     """Return the seal in a record; a RecordError where it has none, or one in a form that is not known here."""
-    found = record.get("seal")
-    if isinstance(found, dict):
-        found = {"authority": "", **found}
-    if not isinstance(found, dict) or set(found) != set(Seal.__dataclass_fields__):
+    seal_data = record.get("seal")
+    if isinstance(seal_data, dict):
+        seal_data = {"authority": "", **seal_data}
+    if not isinstance(seal_data, dict) or set(seal_data) != set(Seal.__dataclass_fields__):
         raise RecordError(f"{RECORD}: has no seal that this version of kubeharden knows")
-    if not fits(Seal, found) or not _is_sound(
-        seal := Seal(**{**found, "unsealed": tuple(found["unsealed"])})
+    if not fits(Seal, seal_data) or not _is_sound(
+        seal := Seal(**{**seal_data, "unsealed": tuple(seal_data["unsealed"])})
     ):
         raise RecordError(f"{RECORD}: its seal is damaged")
     return seal
@@ -165,13 +165,13 @@ def _file_altered(folder: Path, name: str, seal: Seal) -> list[str]:
 
 def _journal_altered(folder: Path, seal: Seal) -> list[str]:
     """Return which lines of a journal that is not the sealed one are wrong."""
-    found = list(read_journal(folder / JOURNAL).problems)
+    wrong = list(read_journal(folder / JOURNAL).problems)
     lines = journal_lines(folder)
     if len(lines) != seal.lines:
-        found.append(f"{JOURNAL}: has {len(lines)} lines, and {seal.lines} were sealed")
+        wrong.append(f"{JOURNAL}: has {len(lines)} lines, and {seal.lines} were sealed")
     elif last_line(lines) != seal.last_line:
-        found.append(f"{JOURNAL}: line {len(lines)} was changed")
-    return found
+        wrong.append(f"{JOURNAL}: line {len(lines)} was changed")
+    return wrong
 
 
 def time_problem(seal: Seal, journal: Journal, previous: Seal | None) -> str:

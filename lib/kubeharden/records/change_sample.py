@@ -30,7 +30,7 @@ def change_of(parameters: ChangeParameters, runs: Path) -> dict[str, Any]:
     p = parameters
     window = Window.parse(p.window) if p.window else None
     back_out = p.back_out_evidence and evidence(p.back_out_evidence, runs, "back_out_evidence", back_out=True)
-    found = {
+    sample = {
         "requester": p.requester,
         "kind": p.change_kind,
         "risk": p.risk,
@@ -38,7 +38,7 @@ def change_of(parameters: ChangeParameters, runs: Path) -> dict[str, Any]:
         "test": evidence(p.test_evidence, runs, "test_evidence") if p.test_evidence else None,
         "back_out": {"words": p.back_out, "tried": back_out or None} if p.back_out or back_out else None,
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in sample.items() if value}
 
 
 def evidence(text: str, runs: Path, parameter: str, *, back_out: bool = False) -> dict[str, str]:

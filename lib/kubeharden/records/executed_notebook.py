@@ -34,21 +34,21 @@ def read_notebook(path: Path) -> Any:
 
 def runs_of(notebook: Any) -> list[dict[str, str]]:
     """Return the runs that a notebook's outputs belong to, each ``{"run": name, "folder": path}``, in their order."""
-    found: list[dict[str, str]] = []
+    runs: list[dict[str, str]] = []
     for output in _outputs(notebook):
         data = output.get("data", {}).get(RUN_TYPE)
         if isinstance(data, dict):
             run = {key: data[key] for key in ("run", "folder") if isinstance(data.get(key), str)}
-            if len(run) > 1 and run not in found:
-                found.append(run)
-    return found
+            if len(run) > 1 and run not in runs:
+                runs.append(run)
+    return runs
 
 
 def check_notebook(notebook: Any, run: str) -> None:
     """Refuse, with a RecordError, a notebook that was not executed, or not by this run."""
     if not any(cell.get("execution_count") for cell in notebook.cells):
         raise RecordError("notebook: it was not executed; expected the executed one, with its outputs")
-    names = [found["run"] for found in runs_of(notebook)]
+    names = [entry["run"] for entry in runs_of(notebook)]
     if run not in names:
         of = f"it is of {', '.join(names)}" if names else "it shows no run"
         raise RecordError(f"notebook: {of}, not of {run}")

@@ -220,11 +220,11 @@ class PastRun:
     def plans(self) -> list[dict[str, Any]]:
         """Return all plans of the run that are there, the last one first; what is not a plan is left out."""
         earlier = {event.digest for event in self.of(Planned) if re.fullmatch("[0-9a-f]{64}", event.digest)}
-        found = [dict(self.plan)] if self.plan is not None else []
+        plans = [dict(self.plan)] if self.plan is not None else []
         for digest in sorted(earlier):
             with suppress(RecordError, ValueError):
-                found.append(parse_json(read(self.folder, f"{PLANS}/{digest}.json")))
-        return [plan for plan in found if isinstance(plan, dict)]
+                plans.append(parse_json(read(self.folder, f"{PLANS}/{digest}.json")))
+        return [plan for plan in plans if isinstance(plan, dict)]
 
     def content(self, node: str, digest: str) -> str:
         """Return what is kept of a node's file, by the digest that ``files`` has; redacted where it had a secret.
@@ -274,9 +274,9 @@ def read_run(folder: Path) -> PastRun:
         raise RecordError(f"{folder} is not the record of a run: there is no {JOURNAL} in it") from None
     except RecordError as error:
         raise RecordError(f"{folder} is not the record of a run: {error}") from None
-    found, wrong = _read_all(folder)
-    journal = parse_journal(found.get(JOURNAL, b""))
-    plan, files, objects = (_parse(name, found, wrong) for name in (PLAN, FILES, OBJECTS))
+    contents, wrong = _read_all(folder)
+    journal = parse_journal(contents.get(JOURNAL, b""))
+    plan, files, objects = (_parse(name, contents, wrong) for name in (PLAN, FILES, OBJECTS))
     file_entries = _entries(FILES, files, FileEntry, wrong)
     object_entries = _entries(OBJECTS, objects, ObjectEntry, wrong)
     if {line["run"] for line in journal.lines} - {folder.name}:
@@ -290,7 +290,7 @@ def read_run(folder: Path) -> PastRun:
         objects=tuple(object_entries),
         problems=(*journal.problems, *wrong),
         running=is_open(folder),
-        digests={name: sha256(data) for name, data in found.items()},
+        digests={name: sha256(data) for name, data in contents.items()},
     )
 
 
@@ -371,20 +371,20 @@ def is_open(folder: Path) -> bool:
 
 def _read_all(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     """Return what the documents of a run hold, those that are there, and what is wrong with the others."""
-    found, wrong = {}, []
+    contents, wrong = {}, []
     for name in DOCUMENTS:
         try:
-            found[name] = read(folder, name)
+            contents[name] = read(folder, name)
         except MissingError:
             continue
         except RecordError as error:
             wrong.append(str(error))
-    return found, wrong
+    return contents, wrong
 
 
-def _parse(name: str, found: Mapping[str, bytes], wrong: list[str]) -> Any:
+def _parse(name: str, contents: Mapping[str, bytes], wrong: list[str]) -> Any:
     try:
-        return parse_json(found[name]) if name in found else None
+        return parse_json(contents[name]) if name in contents else None
     except ValueError as error:
         wrong.append(f"{name} cannot be read: {error}")
         return None

@@ -178,21 +178,21 @@ def _versions(versions: Mapping[str, Any]) -> str:
 
 def _grid(record: Mapping[str, Any], steps: Sequence[str]) -> Iterator[ChangeRow]:
     """Yield a row for each node, and the last one for the objects of the API, where there were any."""
-    found: dict[tuple[str, str], list[str]] = {}
+    states_at: dict[tuple[str, str], list[str]] = {}
     seconds: dict[str, float] = {}
     for change in record["changes"]:
         node = change["node"] or node_of_subject(change["subject"])
-        found.setdefault((node or _OBJECTS, change["step"]), []).append(_state(change["result"]))
+        states_at.setdefault((node or _OBJECTS, change["step"]), []).append(_state(change["result"]))
         if (not_ready := not_ready_of(change)) is not None:
             seconds[node] = seconds.get(node, 0.0) + not_ready
     for left in (
         row for row in record["not_done"] if row["step"]
     ):  # else it is the whole plan that is refused
         node = node_of_subject(left["subject"])
-        found.setdefault((node or _OBJECTS, left["step"]), []).append(LEFT)
-    nodes = dict.fromkeys((*record["systems"], *(node for node, _ in found if node != _OBJECTS)))
-    for node in (*nodes, *([_OBJECTS] if any(place == _OBJECTS for place, _ in found) else [])):
-        states = [_worst(found.get((node, step), ())) for step in steps]
+        states_at.setdefault((node or _OBJECTS, left["step"]), []).append(LEFT)
+    nodes = dict.fromkeys((*record["systems"], *(node for node, _ in states_at if node != _OBJECTS)))
+    for node in (*nodes, *([_OBJECTS] if any(place == _OBJECTS for place, _ in states_at) else [])):
+        states = [_worst(states_at.get((node, step), ())) for step in steps]
         yield ChangeRow(
             node, tuple(state for state, _ in states), tuple(count for _, count in states), seconds.get(node)
         )

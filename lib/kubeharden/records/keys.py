@@ -277,11 +277,11 @@ def _ssh_settings(home: Path) -> Iterator[tuple[str, str]]:
         paths_read.add(path)
         for line in _content(path).decode(errors="replace").splitlines():
             if match := _SETTING.match(line):
-                for found in _paths_of(match[2], home, base):
+                for value in _paths_of(match[2], home, base):
                     if match[1].lower() == "include":
-                        waiting.append((Path(found), base))
+                        waiting.append((Path(value), base))
                     else:
-                        yield match[1].lower(), found
+                        yield match[1].lower(), value
 
 
 def _paths_of(text: str, home: Path, base: Path) -> Iterator[str]:
@@ -298,14 +298,14 @@ def _paths_of(text: str, home: Path, base: Path) -> Iterator[str]:
 def _signing_keys_of_git() -> list[str]:
     """Return each signing key in git's configuration of this person or machine, those of some repositories too."""
     query = ("--includes", "--get-all", "user.signingkey")
-    found = _git(*query).splitlines()
+    keys = _git(*query).splitlines()
     for scope in ("--global", "--system"):
-        found += _git(scope, *query).splitlines()
+        keys += _git(scope, *query).splitlines()
         places = _git(scope, "--show-origin", "--null", "--get-regexp", r"^includeif\..*\.path$").split("\0")
         for origin, entry in zip(places[::2], places[1::2], strict=False):
             path = Path(origin.removeprefix("file:")).parent / Path(entry.partition("\n")[2]).expanduser()
-            found += _git("--file", str(path), *query).splitlines()
-    return list(dict.fromkeys(found))
+            keys += _git("--file", str(path), *query).splitlines()
+    return list(dict.fromkeys(keys))
 
 
 def _of_git(name: str) -> str:

@@ -20,12 +20,12 @@ def runs_after(past: PastRun) -> list[PastRun]:
 
     What they say serves for words only: nobody need vouch for them, and one that cannot be read is left out.
     """
-    found = []
+    runs = []
     for folder in reversed(runs_in(past.folder.parent)):
         if folder.name > past.run:
             with suppress(RecordError):
-                found.append(read_run(folder))
-    return [run for run in found if is_same_cluster(run, past)]
+                runs.append(read_run(folder))
+    return [run for run in runs if is_same_cluster(run, past)]
 
 
 def words_of_file(later: Sequence[PastRun], node: str, path: str, digest: str) -> str:

@@ -33,10 +33,10 @@ def find_folder(
     if why := wrong_path(text):
         raise ParameterError(f"{one_line(text[:80])}: {why}")
     path = Path(text).expanduser()
-    found = next((p for p in (path, runs / text) if p.is_dir() or p.is_symlink()), None)
-    if found is None:
+    folder = next((p for p in (path, runs / text) if p.is_dir() or p.is_symlink()), None)
+    if folder is None:
         raise ParameterError(f"{text}: there is no such folder, and no run of that name or change in {runs}")
-    return found.absolute()
+    return folder.absolute()
 
 
 def find_run(text: str, *, unique: bool = True, parent: Path | None = None, changing: bool = False) -> Path:

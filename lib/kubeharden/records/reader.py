@@ -122,9 +122,9 @@ def on_lines(text: str) -> str:
 
 def name_list(names: Iterable[str], most: int | None = None) -> str:
     """Return names for a sentence, each as ``one_line`` gives it; beyond ``most``, how many more there are."""
-    found = list(map(one_line, names))
-    more = f" and {len(found) - most} more" if most and len(found) > most else ""
-    return ", ".join(found[:most]) + more
+    lines = list(map(one_line, names))
+    more = f" and {len(lines) - most} more" if most and len(lines) > most else ""
+    return ", ".join(lines[:most]) + more
 
 
 def open_file(folder: Path, name: str) -> int:
@@ -142,10 +142,10 @@ def open_file(folder: Path, name: str) -> int:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         raise ValueError("a key stands twice in it")
-    return found
+    return content
 
 
 def _no_number(text: str) -> Any:

@@ -223,13 +223,13 @@ def _end_of_chain(folder: Path, key: Path, now: str) -> tuple[Seal | None, str]:
     A seal of a later time than now is one only if it is of somebody whose signature counts: anyone who can write here
     could put one there, and nothing could be sealed after it.
     """
-    found = []
+    sealed = []
     for other in runs_in(folder.parent):
         if is_sealed(other):
             with suppress(RecordError):  # damaged since: verify says so, and it can be followed by nothing
                 seal = read_seal(read_record(other))
-                found.append((seal, digest(other, RECORD), other))
-    for seal, record, other in sorted(found, key=lambda each: each[0].number, reverse=True):
+                sealed.append((seal, digest(other, RECORD), other))
+    for seal, record, other in sorted(sealed, key=lambda each: each[0].number, reverse=True):
         if seal.run == other.name and (seal.sealed <= now or _counts(other, key)):
             return seal, record
     return None, ""

@@ -89,17 +89,17 @@ def judge_sign_off(folder: Path, content: bytes, seal: Seal, signers: Signers) -
 
 def _parse(data: bytes) -> SignOff:
     try:
-        found = parse_json(data)
+        content = parse_json(data)
     except ValueError:
-        found = None
+        content = None
     if (
-        not isinstance(found, dict)
-        or set(found) != set(SignOff.__dataclass_fields__)
-        or not fits(SignOff, found)
-        or not is_second(found["time"])
+        not isinstance(content, dict)
+        or set(content) != set(SignOff.__dataclass_fields__)
+        or not fits(SignOff, content)
+        or not is_second(content["time"])
     ):
         raise RecordError(f"{SIGN_OFF}: is not a sign-off")
-    return SignOff(**found)
+    return SignOff(**content)
 
 
 def _mistakes(made: SignOff, by: str, folder: Path, content: bytes, seal: Seal) -> list[str]:

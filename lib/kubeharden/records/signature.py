@@ -124,13 +124,13 @@ def chosen_signers(allowed: str = "", key: str = "") -> Iterator[Signers]:
             yield signers
         return
     try:
-        found = find_key(key)
-        line = public_part(found.path)
+        own = find_key(key)
+        line = public_part(own.path)
     except RecordError as error:
         raise ParameterError(
             f"whose signatures count? A public key or a file of allowed signers must be given ({error})"
         ) from None
-    with only_signer(line, f"{found.path.absolute()}: {found.source}") as signers:
+    with only_signer(line, f"{own.path.absolute()}: {own.source}") as signers:
         yield signers
 
 
@@ -178,10 +178,10 @@ def signer_of(
     at = ("-O", f"verify-time={when}") if when else ()
     with copy_of(signature) as path:
         common = ("-f", str(signers.path), "-s", str(path), *at)
-        found = _keygen("find-principals", *common) if not signers.principal else None
-        if found is not None and found.returncode:
+        answer = _keygen("find-principals", *common) if not signers.principal else None
+        if answer is not None and answer.returncode:
             raise RecordError(_why_not(name, content, path, namespace))
-        principal = signers.principal if found is None else _person(name, found.stdout)
+        principal = signers.principal if answer is None else _person(name, answer.stdout)
         done = _keygen("verify", "-I", principal, "-n", namespace, *common, content=content)
         if done.returncode:
             raise RecordError(_why_not(name, content, path, namespace))
@@ -241,11 +241,11 @@ def check_form(signature: bytes, name: str) -> bytes:
 
 def _person(name: str, principals: bytes) -> str:
     """Return the first principal that is a name, or raise a RecordError: a pattern names nobody."""
-    found = principals.decode(errors="replace").splitlines()
-    person = next((name for name in found if name.isprintable() and not set("*?!") & set(name)), None)
+    names = principals.decode(errors="replace").splitlines()
+    person = next((name for name in names if name.isprintable() and not set("*?!") & set(name)), None)
     if person is None:
         raise RecordError(
-            f"{name}.sig: the allowed signers call its maker {name_list(found)}, which is a pattern and not a person; "
+            f"{name}.sig: the allowed signers call its maker {name_list(names)}, which is a pattern and not a person; "
             "write the person's own name there"
         )
     return person

@@ -208,16 +208,16 @@ def _runs_as_evidence(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     change = record.get("change")
     change = change if isinstance(change, Mapping) else {}
     back_out = change.get("back_out")
-    for found in (change.get("test"), back_out.get("tried") if isinstance(back_out, Mapping) else None):
-        if isinstance(found, Mapping):
-            yield found
+    for evidence in (change.get("test"), back_out.get("tried") if isinstance(back_out, Mapping) else None):
+        if isinstance(evidence, Mapping):
+            yield evidence
 
 
 def _judge_evidence(folder: Path, record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Return what is wrong with the runs that a record names as evidence, and what cannot be known: a sentence each."""
     wrong, notes = [], []
-    for found in _runs_as_evidence(record):
-        name, sha = str(found.get("run", "")), found.get("record")
+    for evidence in _runs_as_evidence(record):
+        name, sha = str(evidence.get("run", "")), evidence.get("record")
         if not RUN_NAME.fullmatch(name) or "/" in name:
             wrong.append(f"{RECORD}: names {one_line(name)} as evidence, which is not the name of a run")
         elif not is_folder(folder.parent / name):

@@ -100,21 +100,21 @@ def body_of(response: Any) -> bytes:
     if packed not in {"", "identity"}:
         response.close()
         raise UnboundedError(f"its answer is compressed ({packed[:20]}), which was not asked for")
-    found = bytearray()
+    content = bytearray()
     try:
         # One read may take any time: the length of a chunk and what follows the last one come a byte at a time, too.
         with _Deadline(response.cut) as deadline:
             while piece := response.read1(_CHUNK, decode_content=False):
-                found += piece
-                if len(found) > MOST_BYTES:
+                content += piece
+                if len(content) > MOST_BYTES:
                     raise UnboundedError(f"its answer is longer than {MOST_BYTES // 1024**2} MiB")
     except urllib3.exceptions.HTTPError:
         if not deadline.is_over:
             raise
     finally:
-        if deadline.is_over or len(found) > MOST_BYTES:
+        if deadline.is_over or len(content) > MOST_BYTES:
             response.close()
     if deadline.is_over:
         raise UnboundedError(f"its answer took longer than {MOST_SECONDS:g} s")
     response.release_conn()
-    return bytes(found)
+    return bytes(content)

@@ -290,10 +290,10 @@ def segment(name: str) -> str:
 def _mapping(text: str) -> dict[str, Any] | None:
     """Return the object that a JSON text is; None where it is something else."""
     try:
-        found = as_json(text, "the answer", ClusterError)
+        content = as_json(text, "the answer", ClusterError)
     except ClusterError:
         return None
-    return found if isinstance(found, dict) else None
+    return content if isinstance(content, dict) else None
 
 
 def _warning(header: str) -> str:

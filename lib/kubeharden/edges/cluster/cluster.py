@@ -29,12 +29,12 @@ class Cluster(Objects):
     def kubelet_config(self, node: str) -> dict[str, Any] | None:
         """Return the effective configuration of a node's kubelet (``/configz``), or None where it does not serve it."""
         try:
-            found = self._client.call("GET", f"/api/v1/nodes/{segment(node)}/proxy/configz").get(
+            config = self._client.call("GET", f"/api/v1/nodes/{segment(node)}/proxy/configz").get(
                 "kubeletconfig"
             )
         except ClusterError:
             return None
-        return found if isinstance(found, dict) else None
+        return config if isinstance(config, dict) else None
 
     def ports_in_config_maps(
         self, names: Sequence[tuple[str, str]], ports: Collection[int]
@@ -44,16 +44,18 @@ class Cluster(Objects):
         What else they hold may be secret: nothing of it is kept, shown or told. One that is not there counts as none.
         The first one that cannot be read ends it.
         """
-        found: dict[tuple[str, str], frozenset[int]] = {}
+        named_ports: dict[tuple[str, str], frozenset[int]] = {}
         for namespace, name in names[:MOST_CONFIG_MAPS]:
             try:
                 data = (self.get("ConfigMap", name, namespace) or {}).get("data")
             except ClusterError as error:
-                return ConfigMapPorts(found, f"those of workloads were not all read ({error})")
+                return ConfigMapPorts(named_ports, f"those of workloads were not all read ({error})")
             if named := frozenset(port for port in ports if names_port(data, port)):
-                found[namespace, name] = named
+                named_ports[namespace, name] = named
         more = len(names) - MOST_CONFIG_MAPS
-        return ConfigMapPorts(found, f"{more} of {len(names)} of workloads were not read" if more > 0 else "")
+        return ConfigMapPorts(
+            named_ports, f"{more} of {len(names)} of workloads were not read" if more > 0 else ""
+        )
 
     def kubelet_config_at(self, stream: Stream, certificates: Sequence[str]) -> dict[str, Any]:
         """Return the effective configuration that a kubelet serves at its own port, asked with a client certificate."""
@@ -62,10 +64,10 @@ class Cluster(Objects):
             answer = self._redactor.redact(excerpt(text.strip(), 300))
             raise ClusterError(f"it refuses {CONFIGZ} ({status}): {answer}")
         content = as_json(text, CONFIGZ, ClusterError) if status == OK else None
-        found = content.get("kubeletconfig") if isinstance(content, dict) else None
-        if not isinstance(found, dict):
+        config = content.get("kubeletconfig") if isinstance(content, dict) else None
+        if not isinstance(config, dict):
             raise ClusterError(f"it answers {CONFIGZ} with {status}, and with no configuration")
-        return found
+        return config
 
     def kubelet_health_at(self, stream: Stream, certificates: Sequence[str]) -> str:
         """Return what a kubelet says to ``/healthz`` at its own port; empty where this user may not ask it there.

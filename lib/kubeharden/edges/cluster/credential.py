@@ -98,15 +98,17 @@ class Credential:
     def _token(self) -> str:
         """Return the token as it is now: a file may hold another one by now, and a plugin's may have ended."""
         user = self._choice.user
-        found = self._plugin.status().get("token") or "" if self._plugin else user.get("token") or ""
+        token_text = self._plugin.status().get("token") or "" if self._plugin else user.get("token") or ""
         if user.get("tokenFile"):
             path = self._folder / user["tokenFile"]
             try:
-                found = read_file(path, f"the tokenFile of {self._source}", ClusterError).strip() or found
+                token_text = (
+                    read_file(path, f"the tokenFile of {self._source}", ClusterError).strip() or token_text
+                )
             except ClusterError:
-                if not found:  # client-go goes on with the token where the file cannot be read
+                if not token_text:  # client-go goes on with the token where the file cannot be read
                     raise
-        token: str = found.strip()
+        token: str = token_text.strip()
         if not token.isprintable() or not token.isascii():
             raise self._wrong("its token has a line break in it, or characters that a header cannot have")
         if user.get("tokenFile") and not token:

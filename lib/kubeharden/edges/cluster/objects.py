@@ -55,10 +55,10 @@ class Objects:
 
     def version(self) -> str:
         """Return what the server says it is, such as ``v1.10.0``."""
-        found = self._client.call("GET", "/version").get("gitVersion")
-        if not isinstance(found, str):
+        version = self._client.call("GET", "/version").get("gitVersion")
+        if not isinstance(version, str):
             raise ClusterError("GET /version: the answer has no gitVersion. Is this an API server?")
-        return found
+        return version
 
     def observe(self, kinds: Iterable[str] | None = None, on_page: OnPage | None = None) -> ClusterFacts:
         """Return all objects of the given kinds, in pages; by default of every kind that a plan is made from.
@@ -231,11 +231,11 @@ class Objects:
                 answer = self._client.call("GET", base)
             except NotFoundError:
                 answer = {"resources": []}
-            found = answer.get("resources", "nothing")
-            mistake = mistake_in_resources(found)
+            resources = answer.get("resources", "nothing")
+            mistake = mistake_in_resources(resources)
             if mistake:
                 raise ClusterError(f"GET {base}: the server's answer is not a list of resources: {mistake}")
-            self._served[base] = {item["name"]: item for item in found or ()}
+            self._served[base] = {item["name"]: item for item in resources or ()}
         return self._served[base]
 
     def _list(

@@ -133,8 +133,8 @@ def resolve(
         raise NodeError(
             f"OpenSSH cannot resolve its client configuration for {host} (ssh -G {host}): {complaint}"
         )
-    found = target_of(host, done.stdout.decode(errors="surrogateescape"), os.environ)
-    return replace(found, known_hosts=known, known_command=()) if known else found
+    target = target_of(host, done.stdout.decode(errors="surrogateescape"), os.environ)
+    return replace(target, known_hosts=known, known_command=()) if known else target
 
 
 def target_of(name: str, text: str, environment: Mapping[str, str]) -> Target:
@@ -147,13 +147,13 @@ def target_of(name: str, text: str, environment: Mapping[str, str]) -> Target:
     Raises:
         NodeError: it says something that cannot be followed.
     """
-    found: dict[str, list[str]] = defaultdict(list)
+    settings: dict[str, list[str]] = defaultdict(list)
     for line in text.splitlines():
         keyword, _, value = line.partition(" ")
-        found[keyword.lower()].append(value)
+        settings[keyword.lower()].append(value)
 
     def get(keyword: str, default: str = NONE) -> str:
-        return found[keyword][0] if found.get(keyword) else default
+        return settings[keyword][0] if settings.get(keyword) else default
 
     for keyword, (harmless, way_out) in _REFUSED.items():
         value = get(keyword, harmless[0])
@@ -184,17 +184,17 @@ def target_of(name: str, text: str, environment: Mapping[str, str]) -> Target:
         def stands_for(match: re.Match[str]) -> str:
             if match[2]:
                 return environment.get(match[2], "")
-            if (found := {**tokens, **more}.get(match[1])) is None:
+            if (text := {**tokens, **more}.get(match[1])) is None:
                 raise _refusal(name, f"{keyword} {value}", f"write out what %{match[1]} stands for")
-            return found
+            return text
 
         return re.sub(r"%(.)|\$\{(\w+)\}", stands_for, value)
 
     def expand(value: str, keyword: str) -> str:
         return _in_home(fill(value, keyword, {}), home)
 
-    identities = tuple(expand(value, "identityfile") for value in found["identityfile"] if value != NONE)
-    for value in found["certificatefile"]:
+    identities = tuple(expand(value, "identityfile") for value in settings["identityfile"] if value != NONE)
+    for value in settings["certificatefile"]:
         if value != NONE and expand(value, "certificatefile").removesuffix("-cert.pub") not in identities:
             raise _refusal(name, f"certificatefile {value}", "put it beside its key, as KEY-cert.pub")
     proxy_jump, proxy_command, agent = get("proxyjump"), get("proxycommand"), get("identityagent", _AGENT)

@@ -63,5 +63,5 @@ def ask(command: Sequence[str], name: str, seconds: float) -> tuple[KnownKey, ..
     if done.returncode != 0:
         complaint = done.stderr.decode(errors="replace").strip()[-500:] or "nothing"
         raise NodeError(f"{SOURCE} {words[0]} ended with status {done.returncode}. It says: {complaint}")
-    found = entries_in(done.stdout.decode(errors="replace"), SOURCE)
-    return tuple(entry for entry in found if entry.matches(name))
+    entries = entries_in(done.stdout.decode(errors="replace"), SOURCE)
+    return tuple(entry for entry in entries if entry.matches(name))

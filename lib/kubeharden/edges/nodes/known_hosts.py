@@ -54,14 +54,14 @@ class KnownKey:
         """Check whether the line is about a host: as OpenSSH calls it, in small letters."""
         if self.names.startswith("|"):
             return _is_hash_of(self.names, name)
-        found = False
+        matches = False
         for pattern in self.names.lower().split(","):
             if pattern.startswith("!"):
                 if _pattern(pattern[1:]).fullmatch(name):
                     return False
             else:
-                found = found or bool(_pattern(pattern).fullmatch(name))
-        return found
+                matches = matches or bool(_pattern(pattern).fullmatch(name))
+        return matches
 
 
 class KnownHosts:
@@ -199,11 +199,11 @@ class HostKeys:
             missing = f"It shows no certificate, which {AUTHORITY} ({', '.join(places)}) is for"
             return None, missing if places else ""
         try:
-            found = HostCertificate.parse(key.public_blob.key_blob)
+            certificate = HostCertificate.parse(key.public_blob.key_blob)
         except ValueError as error:
             return None, f"Its certificate cannot be read: {error}"
-        why_not = found.problem(key, self.bare, self.authorities, time.time())
-        return found, f"Its certificate does not count: {why_not}" if why_not else ""
+        why_not = certificate.problem(key, self.bare, self.authorities, time.time())
+        return certificate, f"Its certificate does not count: {why_not}" if why_not else ""
 
     def _others(self) -> str:
         """Return what else the files have of the host."""
@@ -233,7 +233,7 @@ def _in_list(path: str, key: Any, shows: Collection[bytes]) -> str:
         return _in_krl(path, key)
     for line in content.decode(errors="replace").splitlines():
         kind, text, *_ = (*line.split(None, 2), "", "")
-        if (found := wire_key(kind, text)) and found in shows:
+        if (blob := wire_key(kind, text)) and blob in shows:
             return f"is revoked (RevokedHostKeys {path})"
     return ""
 

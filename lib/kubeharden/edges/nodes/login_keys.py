@@ -114,6 +114,6 @@ def _public_key(path: Path) -> bytes:
             kind, text, *_ = (*place.read_text(encoding="utf-8", errors="replace").split(None, 2), "", "")
         except OSError:
             continue
-        if found := wire_key(kind, text):
-            return found
+        if key := wire_key(kind, text):
+            return key
     return b""

@@ -113,8 +113,8 @@ class Nodes:
 
     def reach(self, node: str, host: str, port: int) -> Stream:
         """Connect to a port as from the node itself, over the connection to it; nothing runs there for that."""
-        found = self._node(node)
-        return self._connections[found.connection].reach(found, host, port)
+        target = self._node(node)
+        return self._connections[target.connection].reach(target, host, port)
 
     def forwards(self) -> dict[str, str]:
         """Return why nothing can be reached from a node, by its name, for those where that is so."""
@@ -128,8 +128,8 @@ class Nodes:
                 return ""
             return ""
 
-        found = _all(ask, self._select(None), lambda _node, why: why)
-        return {name: why for name, why in found.items() if why}
+        reasons = _all(ask, self._select(None), lambda _node, why: why)
+        return {name: why for name, why in reasons.items() if why}
 
     def begin(
         self, change: NodeChange, run: str, confirm_timeout: float = CONFIRM_SECONDS

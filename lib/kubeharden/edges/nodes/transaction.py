@@ -80,11 +80,11 @@ def read_result(node: str, service: str, text: str, redactor: Redactor) -> Trans
 
     This and the other readers raise a NodeError where an answer cannot be read, was cut off, or says so itself.
     """
-    _, found, result = text.rpartition("@result ")
+    _, sign, result = text.rpartition("@result ")
     head, _, words = result.partition("\n")
     outcome, _, restarted = head.partition(" ")
     words, _, journal = redactor.redact(words).partition(JOURNAL)
-    if not found or outcome not in OUTCOMES:
+    if not sign or outcome not in OUTCOMES:
         raise NodeError(
             f"{node}: did not say what became of the change{f' to {service}' if service else ''}: "
             f"{redactor.redact(text)[-500:] or 'nothing'}"
@@ -98,13 +98,13 @@ def read_transactions(node: str, text: str, redactor: Redactor) -> tuple[Transac
         raise NodeError(
             f"{node}: did not say which transactions it knows: {redactor.redact(text)[-500:] or 'nothing'}"
         )
-    found = []
+    transactions = []
     for line in text.splitlines():
         if line.startswith("@transaction "):
             run, is_open, state, service, since, seconds, holder = line.split(" ", 7)[1:]
             until, holder = _later(since, seconds), redactor.redact(holder)
-            found.append(Transaction(run, is_open == "open", state, service, since, until, holder))
-    return tuple(found)
+            transactions.append(Transaction(run, is_open == "open", state, service, since, until, holder))
+    return tuple(transactions)
 
 
 def _later(since: str, seconds: str) -> str:
@@ -118,8 +118,8 @@ def _later(since: str, seconds: str) -> str:
 
 def read_removed(node: str, text: str, redactor: Redactor) -> tuple[str, ...]:
     """Return the answer of ``transaction.sh clean``: the paths that are gone."""
-    _, found, body = text.partition("@removed\n")
-    if not found or not body.endswith("@end\n"):
+    _, sign, body = text.partition("@removed\n")
+    if not sign or not body.endswith("@end\n"):
         words = redactor.redact(text.partition("\n")[2].strip())
         raise NodeError(f"{node}: {words or 'did not say what it removed'}")
     return tuple(body.removesuffix("@end\n").splitlines())
@@ -129,8 +129,8 @@ def read_backup(node: str, digest: str, text: str) -> str | None:
     """Return the answer of ``transaction.sh old``: the content with that SHA-256, or None where the node has none."""
     if "@result failed" in text:  # it does not know that transaction, or not any more
         return None
-    _, found, body = text.partition("@old\n")
-    if not text.endswith("@end\n") or not found:
+    _, sign, body = text.partition("@old\n")
+    if not text.endswith("@end\n") or not sign:
         raise NodeError(f"{node}: did not say what it has backed up")
     encoded = body.removesuffix("@end\n")
     if not encoded:
