@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from kubeharden.errors import KubehardenError
-from kubeharden_rehearsal import RESET
+from kubeharden_rehearsal import RESET, orphans
 from kubeharden_rehearsal.directory import Directory
 from kubeharden_rehearsal.scenario import Scenario, load_scenario
 
@@ -27,6 +27,7 @@ def main() -> int:
     try:
         scenario = load_scenario(arguments.scenario)
         directory = Directory.take(arguments.directory, scenario)
+        orphans.adopt()
         asyncio.run(_serve(scenario, directory, arguments.stop_with_stdin))
     except (KubehardenError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")

@@ -12,7 +12,7 @@ from typing import Any
 
 from kubeharden.components.programs import arguments, component_of
 from kubeharden.releases import Release, feature
-from kubeharden_rehearsal import apiserver_process, component_processes
+from kubeharden_rehearsal import apiserver_process, component_processes, loaded_units
 from kubeharden_rehearsal.atomic import write_atomically
 from kubeharden_rehearsal.behaviour import Klog, RefusedError, Started, Surroundings
 from kubeharden_rehearsal.configz import configz
@@ -115,7 +115,8 @@ class Machine:
         commands = {name: self.manager.loaded[name].words("Service", "ExecStart") for name in enabled}
         scripts = [name for name in enabled if commands[name][:1] == [SHELL]]
         for name in scripts:
-            await self.scripts.once(name, commands[name])
+            limit = loaded_units.seconds(self.manager.loaded[name].value("Service", "TimeoutStartSec"), 0.0)
+            await self.scripts.once(name, commands[name], limit or None)
         self.is_on = True
         await self.manager.start_all([name for name in enabled if name not in scripts])
         self.persist()

@@ -1,7 +1,8 @@
 """The units of a rehearsal node that run scripts: instances of templates, timers that start them, and oneshot services.
 
 They are real children of the rehearsal's server, in sessions of their own, so that they outlive the SSH session that
-started them.
+started them. A service of ``Type=forking`` is up once its first process has ended well; what that one leaves is its
+main process then.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from time import time as clock
 from typing import Any
 
-from kubeharden_rehearsal import loaded_units
+from kubeharden_rehearsal import loaded_units, orphans
 from kubeharden_rehearsal.loaded_units import LoadedUnit
 
 SHELL = "/bin/sh"
@@ -26,11 +27,24 @@ Say = Callable[[str, int, str], None]
 
 @dataclass
 class Script:
-    """A unit that runs a script, and how it is."""
+    """A unit that runs a script, and how it is.
+
+    Attributes:
+        decided: set once it is up, or will not be.
+        done: set once all of its processes are gone.
+    """
 
     active: str = "inactive"
     process: asyncio.subprocess.Process | None = None
+    is_up: bool = False
+    is_stopped: bool = False
+    decided: asyncio.Event = field(default_factory=asyncio.Event)
     done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def runs(self) -> bool:
+        """True while it has processes."""
+        return self.active in ("active", "activating")
 
 
 class ScriptError(Exception):
@@ -70,7 +84,7 @@ class Scripts:
         return name in self._timers or self._unit(name) is not None
 
     def state(self, name: str) -> str:
-        """Return ``active``, ``failed`` or ``inactive``."""
+        """Return ``active``, ``activating``, ``failed`` or ``inactive``."""
         if name in self._timers:
             return "active"
         return self._scripts[name].active if name in self._scripts else "inactive"
@@ -81,19 +95,40 @@ class Scripts:
         return loaded_units.load(self._root, f"{template}@.service") if at else None
 
     async def start(self, name: str) -> None:
-        """Start an instance of a template, unless it runs; a ScriptError where there is no such template."""
+        """Start an instance of a template, unless it runs, and wait until it is up.
+
+        A ScriptError where there is no such template, or where it does not come up.
+        """
         unit = self._unit(name)
         if unit is None:
             raise ScriptError(f"Unit {name} not found.")
         instance = name.partition("@")[2].removesuffix(".service")
-        await self._run(name, [word.replace("%i", instance) for word in unit.words("Service", "ExecStart")])
+        argv = [word.replace("%i", instance) for word in unit.words("Service", "ExecStart")]
+        script = await self._run(name, argv, unit.value("Service", "Type"))
+        await script.decided.wait()
+        if not script.is_up:
+            why = (
+                "canceled"
+                if script.is_stopped
+                else "failed because the control process exited with error code"
+            )
+            raise ScriptError(f"Job for {name} {why}.")
 
-    async def _run(self, name: str, argv: list[str]) -> None:
-        script = self._scripts.setdefault(name, Script())
-        if script.active == "active":
-            return
-        script.active = "active"
-        script.done = asyncio.Event()
+    def begin(self, name: str) -> None:
+        """Start a unit, as ``start``, and do not wait for it."""
+        self._keep(self._start_quietly(name))
+
+    async def _start_quietly(self, name: str) -> None:
+        with contextlib.suppress(ScriptError):
+            await self.start(name)
+
+    async def _run(self, name: str, argv: list[str], kind: str) -> Script:
+        found = self._scripts.get(name)
+        if found is not None and found.runs:
+            return found
+        script = self._scripts[name] = Script("activating" if kind == "forking" else "active")
+        if kind != "forking":
+            _decide(script, is_up=True)
         reading, writing = os.pipe()
         script.process = await asyncio.create_subprocess_exec(
             *self._host_command(argv),
@@ -106,14 +141,16 @@ class Scripts:
         )
         os.close(writing)
         self._keep(self._follow(name, script, script.process, reading))
+        return script
 
     async def stop(self, name: str) -> None:
         """Stop a unit, with all of its processes; a timer goes off no more."""
         if name in self._timers:
             self._forget(name)
-        script = self._scripts.pop(name, None)  # nothing follows its end
-        if script is None or script.process is None or script.active != "active":
+        script = self._scripts.get(name)
+        if script is None or script.process is None or not script.runs:
             return
+        script.is_stopped = True
         _signal(script.process, signal.SIGTERM)
         try:
             await asyncio.wait_for(script.done.wait(), TERM_SECONDS)
@@ -138,17 +175,20 @@ class Scripts:
             raise ScriptError(f"Unit {name} not found.")
         self._arm(timer, clock() + seconds)
 
-    async def once(self, name: str, argv: list[str]) -> None:
-        """Run a service of ``Type=oneshot`` to its end."""
-        await self._run(name, argv)
-        await self._scripts[name].done.wait()
+    async def once(self, name: str, argv: list[str], seconds: float | None) -> None:
+        """Run a service of ``Type=oneshot`` to its end, or stop it after that time."""
+        script = await self._run(name, argv, "oneshot")
+        try:
+            await asyncio.wait_for(script.done.wait(), seconds)
+        except TimeoutError:
+            await self.stop(name)
         self._scripts.pop(name, None)
 
     async def cut(self) -> None:
         """End everything at once, as a power cut does."""
         for name in list(self._timers):
             self._forget(name)
-        running = [s for s in self._scripts.values() if s.process is not None and s.active == "active"]
+        running = [s for s in self._scripts.values() if s.process is not None and s.runs]
         for script in running:
             if script.process is not None:
                 _signal(script.process, signal.SIGKILL)
@@ -180,26 +220,33 @@ class Scripts:
     ) -> None:
         listener = asyncio.create_task(self._listen(name, process.pid, output))
         status = await process.wait()
+        if status == 0 and not script.decided.is_set():
+            _decide(script, is_up=True)
+            script.active = "active"
+            status = await orphans.end_of(process.pid)
         _signal(process, signal.SIGKILL)  # systemd ends what is left in the unit's control group
         await listener
-        script.active = "inactive" if status == 0 else "failed"
+        orphans.reap()
+        is_good = status == 0 or (script.is_stopped and status < 0)
+        script.active = "inactive" if is_good else "failed"
+        _decide(script, is_up=script.is_up)
         script.done.set()
         if self._scripts.get(name) is not script:
-            return  # it was stopped
-        if status == 0:
+            return  # the power was cut
+        if is_good:
             del self._scripts[name]
         elif unit := self._unit(name):
-            await self._after_failure(name, unit)
+            await self._after_failure(name, script, unit)
 
-    async def _after_failure(self, name: str, unit: LoadedUnit) -> None:
-        """Start what the unit wants then: itself, or others."""
-        if unit.value("Service", "Restart") == "on-failure":
+    async def _after_failure(self, name: str, script: Script, unit: LoadedUnit) -> None:
+        """Start what the unit wants then: itself, unless it was stopped, or others."""
+        if unit.value("Service", "Restart") == "on-failure" and not script.is_stopped:
             await asyncio.sleep(loaded_units.seconds(unit.value("Service", "RestartSec"), 0.1))
             if self.state(name) == "failed":
-                await self.start(name)
+                self.begin(name)
         instance = name.partition("@")[2].removesuffix(".service")
         for other in unit.words("Unit", "OnFailure"):
-            await self.start(other.replace("%i", instance))
+            self.begin(other.replace("%i", instance))
 
     async def _listen(self, name: str, pid: int, output: int) -> None:
         lines = asyncio.StreamReader()
@@ -221,7 +268,7 @@ class Scripts:
         self._alarms[name] = loop.call_later(max(0.0, due - clock()), self._go_off, name)
 
     def _go_off(self, name: str) -> None:
-        self._keep(self.start(f"{name.removesuffix('.timer')}.service"))
+        self.begin(f"{name.removesuffix('.timer')}.service")
 
     def _forget(self, name: str) -> None:
         self._timers.pop(name)
@@ -232,3 +279,8 @@ def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None
     """Send a signal to every process of its session's group, those that outlived the first one included."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
+
+
+def _decide(script: Script, *, is_up: bool) -> None:
+    script.is_up = is_up
+    script.decided.set()

@@ -20,7 +20,9 @@ from kubeharden_rehearsal.systemctl import Reply
 ETCD_VERSION = "etcd Version: 3.2.24"
 
 ASK = "ask.sh"
-PIPES = 16  # as many may ask at once
+# As many may ask at once. One that waits for a unit to start has its pipe until then, and the unit asks as well; a run
+# works on 32 nodes (ports.MAX_THREADS).
+PIPES = 80
 PIPE_HOLDS = 4096  # bytes at least, without anybody who reads: pipe(7)
 PLAIN = frozenset(range(ord(" "), ord("~") + 1)) - {ord("\\")} | {ord("\n")}
 

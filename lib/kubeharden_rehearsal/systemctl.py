@@ -13,7 +13,7 @@ from kubeharden_rehearsal.loaded_units import LoadedUnit
 from kubeharden_rehearsal.machine import Machine
 from kubeharden_rehearsal.manager import JobError, Manager
 from kubeharden_rehearsal.node_journal import format_entry, matching
-from kubeharden_rehearsal.processes import Scripts
+from kubeharden_rehearsal.processes import ScriptError, Scripts
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ async def systemctl(machine: Machine, user: str, arguments: list[str]) -> Reply:
     if question is not None:
         return _join(question(machine, name) for name in names)
     if changes:
-        return await _jobs(machine, verb, names)
+        return await _jobs(machine, verb, names, waits="--no-block" not in others)
     return Reply(error=f"Unknown operation {verb}.\n", status=1)
 
 
@@ -74,11 +74,17 @@ async def reboot(machine: Machine, user: str) -> Reply:
     return Reply()
 
 
-async def _jobs(machine: Machine, verb: str, names: list[str]) -> Reply:
+async def _jobs(machine: Machine, verb: str, names: list[str], *, waits: bool) -> Reply:
     error = ""
     for name in names:
         if machine.scripts.knows(name):
-            await _job(machine.scripts, verb, name)
+            try:
+                if waits or verb != "start":
+                    await _job(machine.scripts, verb, name)
+                else:
+                    machine.scripts.begin(name)
+            except ScriptError as failure:
+                return Reply(error=f"{error}{failure}\n", status=1)
             continue
         loaded = machine.manager.loaded.get(name)
         if loaded is not None and verb != "stop" and loaded_units.changed_on_disk(machine.root, name, loaded):

@@ -36,7 +36,7 @@ for word in "$@"; do
   case $word in work | revert | boot) CRASH_ROLE=$word ;; esac
 done
 export CRASH_ROLE
-[ -z "$CRASH_ROLE" ] || echo $$ >>{folder}/pids
+[ -z "$CRASH_ROLE" ] || echo "-$$" >>{folder}/pids # its group: what it leaves watches
 exec /bin/dash "$@"
 """
 NOTING = """#!/bin/dash
@@ -51,7 +51,8 @@ if [ "$CRASH_ROLE" = "$role" ]; then
   if [ "$(/usr/bin/wc -c <{folder}/count)" -ge "$number" ] && /usr/bin/mkdir {folder}/fired 2>/dev/null; then
     case $kind in
     script) # every process of it, in units and in sessions
-      while read -r pid; do [ "$pid" = $$ ] || kill -9 "$pid" 2>/dev/null; done <{folder}/pids
+      read -r _ _ _ _ group _ </proc/$$/stat
+      while read -r pid; do [ "$pid" = "-$group" ] || kill -9 -- "$pid" 2>/dev/null; done <{folder}/pids
       kill -9 0
       ;;
     controller) read -r pid <{folder}/controller && kill -9 "$pid" ;;

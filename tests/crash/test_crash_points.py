@@ -198,14 +198,15 @@ def begins(stage: Stage, change: NodeChange, run: str) -> bool:
 
 def describe(stage: Stage, run: str) -> str:
     """What somebody needs to know who has to mend it."""
-    folder = stage.site.path(f"/var/lib/kubeharden/{run}")
+    base = stage.site.path("/var/lib/kubeharden")
     state = {
-        p.name: p.read_text()[:200]
-        for p in folder.glob("*")
-        if p.name in ("state", "verdict", "why", "words")
+        str(p.relative_to(base)): p.read_text()[:200]
+        for p in base.glob("*/*")
+        if p.name in ("state", "why", "words", "held") and not p.read_text().endswith("\nconfirmed\n")
     }
     journal = stage.site.run("journalctl -o short -n 40")
-    return f"{run}: {state}\n{stage.site.run(f'systemctl show {SERVICE}')}\n{journal}"
+    locked = f"locked: {stage.site.is_locked()}"
+    return f"{run}: {state}\n{locked}\n{stage.site.run(f'systemctl show {SERVICE}')}\n{journal}"
 
 
 def points_of(stage: Stage, role: str) -> int:

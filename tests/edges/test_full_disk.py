@@ -87,12 +87,12 @@ def test_what_runs_is_seen_without_room(shell: tuple[list[str], dict[str, str]])
 
 @pytest.mark.parametrize(
     ("before", "after", "outcome"),
-    [("new", "old", "[] []"), ("old", "new", "[yes] [/etc/a b]"), ("new", "new", "[yes] []")],
+    [("new", "old", "[] []"), ("old", "new", r"[yes] [/etc/a b\x2d]"), ("new", "new", "[yes] []")],
 )
 def test_files_are_compared_without_room(
     shell: tuple[list[str], dict[str, str]], tmp_path: Path, before: str, after: str, outcome: str
 ) -> None:
-    """There is "new" in a file whose name has a blank, and another that is absent before and after."""
+    """There is "new" in a file whose name has a blank and a backslash; another is absent, and stays so."""
     digests = {
         word: subprocess.run(
             ["sha256sum"], input=word.encode(), capture_output=True, check=True
@@ -100,14 +100,14 @@ def test_files_are_compared_without_room(
         for word in ("old", "new")
     }
     digest = {word: found.decode() for word, found in digests.items()}
-    place = tmp_path / "root/etc/a b"
+    place = tmp_path / r"root/etc/a b\x2d"
     place.write_text("new")
     place.chmod(0o600)
     owner, group = place.owner(), place.group()
     (tmp_path / "files").write_text(
-        f"1 600 {owner} {group} {digest[before]} {digest[after]} /etc/a b\n2 - - - absent absent /etc/none\n"
+        f"1 600 {owner} {group} {digest[before]} {digest[after]} /etc/a b\\x2d\n2 - - - absent absent /etc/none\n"
     )
-    text = f'{FULL}{FUNCTIONS}\nfolder={tmp_path}\ncompare\necho "[$same] [$stale]"'
+    text = f'{FULL}{FUNCTIONS}\nfolder={tmp_path}\ncompare\nprintf "[%s] [%s]\\n" "$same" "$stale"'
     done = said(shell, text)
     assert (done.stdout.decode(), done.stderr) == (f"{outcome}\n", b"")
 

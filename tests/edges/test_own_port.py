@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import yaml
 from kubeharden.edges.cluster import Cluster, own_port
 from kubeharden.edges.connect import connect
 from kubeharden.edges.nodes import Nodes
+from kubeharden.edges.nodes.session import script_text
 from kubeharden.edges.observe import kubelet_health, observe_nodes
 from kubeharden.edges.ports import Ports
 from kubeharden.errors import ClusterError, NodeError, RetryableError
@@ -322,7 +322,7 @@ def test_the_certificates_of_a_kubelet_are_read_and_never_their_keys(
         key = "-----BEGIN EC PRIVATE KEY-----\nswordfish\n-----END EC PRIVATE KEY-----\n"
         made = f"{key}-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n{key}"
         (tmp_path / path).write_text(text if path.endswith("yaml") else made)
-    script = (files("kubeharden.edges.nodes") / "observe.sh").read_text().partition("printf '@observation")[0]
+    script = script_text("observe").partition("printf '@observation")[0]
     place = "tls-cert-file:tlsCertFile:cert-dir:/var/lib/kubelet/pki:kubelet.crt:kubelet-server-current.pem"
     call = f"name=kubelet shown_at={place} words='{words}\n' config=''\nargument config; config=$value\ncertificates"
     done = subprocess.run(

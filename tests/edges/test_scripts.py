@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeharden.edges.nodes.session import script_text
+from kubeharden.edges.nodes.session import SCRIPTS, script_text
 from kubeharden.facts import observation_request
 
 FOLDER = Path(str(files("kubeharden.edges.nodes")))
@@ -22,19 +22,29 @@ SHELLS = [["dash"], ["bash"], ["busybox", "sh"]]
     [
         ("known run-1.a_B && echo yes", "yes\n"),
         ("known .hidden || known 'a b' || known a/b || known '' || echo no", "no\n"),
-        ("is_over reverted && ! is_over waiting && echo yes", "yes\n"),
+        ("now=reverted; is_over && now=waiting && ! is_over && echo yes", "yes\n"),
         ('get line t/two; echo "$line"; get line t/none; echo "[$line]"', "one\n[]\n"),
         ("show t/two; show t/none", "one\ntwo\n"),
-        ("digest t/none; digest t; digest t/empty", f"absent\nnone\n{'e3b0c44298fc1c14':.16}"),
-        ('base=t; recall torn; echo "$now $reached"', "armed files\n"),
         (
-            "base=t; is_open armed torn && ! is_open begun torn && ! is_open reverted torn && echo yes",
-            "yes\n",
+            'rest="a\n\nb c"; while take_line; do echo "[$line]"; done; rest=""; take_line || echo end',
+            "[a]\n[]\n[b c]\nend\n",
         ),
-        ("base=t; : >t/torn/held; is_open reverted torn && is_open begun torn && echo yes", "yes\n"),
+        (
+            r'show=$(printf "A=1\nAB=x=y z\nC="); property a A; property b AB; property c B; echo "$a,$b,$c"',
+            "1,x=y z,\n",
+        ),
+        ('real=t/none; see; echo "$sum"; real=t; see; echo "$sum"', "absent\nnone\n"),
+        (r'real=t/two sums="\\a1  t/two"; see; echo "$sum"', "a1\n"),
+        ('folder=t/torn; recall; echo "$now $reached"', "armed files\n"),
+        ("folder=t/torn now=armed; is_open && now=begun && ! is_open && echo yes", "yes\n"),
+        ("folder=t/torn now=reverted; ! is_open && : >t/torn/held && is_open && echo yes", "yes\n"),
+        (
+            'base=t run=none; told() { echo "$run $folder $now $mine"; }; each_run told; echo "$run $folder [$now]"',
+            "torn t/torn armed none\nnone t/none []\n",
+        ),
         ("within 1 test -e t/two && ! within 0 test -e t/none && echo yes", "yes\n"),
         ('base=t; load torn; echo "$run $folder [$service]"', "torn t/torn []\n"),
-        ('base=t; recall none; echo "[$now]"', "[]\n"),
+        ('folder=t/none; recall; echo "[$now]"', "[]\n"),
         (
             "lock=t/lock; try_lock && (flock -n t/lock true || echo held); unlock; flock -n t/lock echo free",
             "held\nfree\n",
@@ -49,7 +59,8 @@ def test_a_function_by_itself(tmp_path: Path, shell: list[str], call: str, said:
     (place / "two").write_text("one\ntwo")
     (place / "empty").touch()
     (place / "torn/state").write_text("begun\n\narmed\n\nrestar")
-    text = f"{(FOLDER / 'transaction.sh').read_text()}\n{call}\n"
+    texts = [(FOLDER / f"{name}.sh").read_text() for name in SCRIPTS["transaction"]]
+    text = "\n".join([*texts, f"{call}\n"])
     done = subprocess.run([*shell, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(said)
     assert done.stderr == ""
@@ -86,7 +97,7 @@ def test_what_a_program_says_of_its_failure_is_reported(
     if shutil.which(shell[0]) is None:
         pytest.skip(f"there is no {shell[0]} on this machine")
     (tmp_path / "kubeharden-boot.service").symlink_to("nowhere")
-    texts = [(FOLDER / f"{name}.sh").read_text() for name in ("transaction", "requests", "units")]
+    texts = [(FOLDER / f"{name}.sh").read_text() for name in SCRIPTS["transaction"]]
     text = "\n".join([*texts, f"base=t units=. wants=. lock=t/lock; {call}"])
     done = subprocess.run([*shell, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == (said, "")
@@ -123,7 +134,7 @@ def test_a_port_is_asked_only_while_its_program_listens_there(
         program = tmp_path / "usr/bin" / name
         program.write_text(f"#!/bin/sh\n{text}\n")
         program.chmod(0o755)
-    text = (FOLDER / "observe.sh").read_text()
+    text = script_text("observe")
     word = next(word for word in observation_request() if word.startswith("kube-scheduler,"))
     subprocess.run(
         [path, *shell[1:], "-c", text, "observe", word],

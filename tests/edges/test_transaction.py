@@ -228,6 +228,21 @@ def test_what_a_session_is_about_to_start_is_left_to_it_and_goes_once_the_sessio
     assert not folder.exists()
 
 
+def test_units_of_the_version_before_are_followed_and_then_replaced(site: Site, run: str) -> None:
+    """To start those is not to wait: a controller has to ask."""
+    units = site.path("/etc/systemd/system")
+    names = [f"kubeharden-{name}@.service" for name in ("apply", "revert")]
+    now = {name: (units / name).read_text() for name in names}
+    site.nodes.begin(site.change(2), run, 60)
+    for name, text in now.items():
+        (units / name).write_text(text.replace("Type=forking\nTimeoutStartSec=0\n", ""))
+        assert "Type=" not in (units / name).read_text()
+    assert site.nodes.undo(NODE, run).outcome == "reverted"
+    assert site.is_clean()
+    site.carry_out(site.change(2), f"{run}-next")
+    assert {name: (units / name).read_text() for name in names} == now
+
+
 def test_the_same_call_again_follows_what_it_began(site: Site, run: str) -> None:
     change = site.change(2)
     first = site.nodes.begin(change, run, 60)

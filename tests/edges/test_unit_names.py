@@ -11,6 +11,7 @@ import yaml
 
 from kubeharden.edges.cluster import Cluster
 from kubeharden.edges.nodes import Nodes
+from kubeharden.edges.nodes.session import script_text
 from kubeharden.facts import Facts, NodeFacts, observation_request, parse_observation
 from kubeharden.inputs.inventory import Inventory, read_inventory
 from kubeharden.inputs.parameters import Parameters
@@ -21,7 +22,6 @@ from kubeharden_rehearsal import Rehearsal
 from support import on_node
 
 ROOT = Path(__file__).parents[2]
-OBSERVE = ROOT / "lib/kubeharden/edges/nodes/observe.sh"
 SHELLS = [["dash"], ["bash"], ["busybox", "sh"]]
 NODE = "k8s-node1"
 
@@ -124,7 +124,7 @@ def look(folder: Path, shell: list[str]) -> NodeFacts:
     tools = folder / "bin"
     program(tools / "systemctl", SYSTEMCTL)
     program(tools / "journalctl", "")
-    words = [*shell, "-c", OBSERVE.read_text(), "observe", *observation_request(["kubelet", "kube-proxy"])]
+    words = [*shell, "-c", script_text("observe"), "observe", *observation_request(["kubelet", "kube-proxy"])]
     env = {"PATH": f"{tools}:/usr/bin:/bin", "KUBEHARDEN_ROOT": str(folder / "root")}
     done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
     assert not done.stderr

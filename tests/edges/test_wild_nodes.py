@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from facts_fixtures import PLANS, read_facts
+from kubeharden.edges.nodes.session import SCRIPTS
 from kubeharden.edges.nodes.transaction import archive
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.inputs.project import POLICIES
@@ -24,7 +25,7 @@ from support import ROOT
 from transactions import with_programs_of_path
 
 FOLDER = Path(str(files("kubeharden.edges.nodes")))
-SCRIPT = "\n".join((FOLDER / f"{name}.sh").read_text() for name in ("transaction", "requests", "units"))
+SCRIPT = "\n".join((FOLDER / f"{name}.sh").read_text() for name in SCRIPTS["transaction"])
 SHELLS = [["dash"], ["bash"], ["busybox", "sh"]]
 ACL = "system.posix_acl_access"
 # One user beside the owner may read it: tag, permissions and id of each entry (linux/posix_acl_xattr.h).
@@ -81,7 +82,7 @@ def test_what_hangs_on_a_file_hangs_on_the_new_one_and_on_the_old_one_again(
     assert (done.stdout, done.stderr) == ("", "")
     assert (file.read_text(), attributes(file), file.stat().st_mode & 0o777) == ("new\n", before, 0o640)
     os.removexattr(file, "user.owner")
-    done = call(shell, place, "each put_back reversed")
+    done = call(shell, place, "each_seen put_back reversed")
     assert (file.read_text(), attributes(file), file.stat().st_mode & 0o777) == ("old\n", before, 0o640)
 
 
@@ -163,7 +164,13 @@ def test_the_check_is_real_beside_a_scheduler_that_runs(
     (place / "scheduler").write_text(SCHEDULER)
     (place / "scheduler").chmod(0o755)
     (place / "run/new.1").write_text(text)
-    words = ["--write-config-to", *program, "--config=/file", "--secure-port=0"]
+    words = [
+        "--write-config-to",
+        *program,
+        "--config=/run/new.1",
+        "--secure-port=0",
+        "--write-config-to=/run/w",
+    ]
     (place / "run/argv").write_text("".join(f"{word}\n" for word in words))
     done = call(
         shell, place, 'service=kube-scheduler; if check_config; then echo passes; else echo "$complaint"; fi'
@@ -177,7 +184,9 @@ def test_the_check_has_a_network_of_its_own_where_there_is_one(place: Path, shel
     (place / "scheduler").write_text(SCHEDULER.replace("*--secure-port=0*", "*alone*"))
     (place / "scheduler").chmod(0o755)
     (place / "run/new.1").write_text("bad\n")
-    (place / "run/argv").write_text("--write-config-to\n/scheduler\n--config=/file\n")
+    (place / "run/argv").write_text(
+        "--write-config-to\n/scheduler\n--config=/run/new.1\n--write-config-to=/run/w\n"
+    )
     said = 'if check_config; then echo passes; else echo "$complaint"; fi'
     (place / "bin").mkdir()
     (place / "bin/unshare").write_text('#!/bin/sh\nshift\nexec "$@" alone\n')
@@ -200,7 +209,7 @@ def test_the_check_wants_no_port_that_the_service_has(name: str, asked: bool) ->
             found = sent.extractfile("argv")
             assert found is not None
             words = found.read().decode().splitlines()
-        assert (words[-1] == "--secure-port=0") == (asked and change.service == "kube-scheduler")
+        assert (words[-2] == "--secure-port=0") == (asked and change.service == "kube-scheduler")
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])

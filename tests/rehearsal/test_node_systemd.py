@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 pytest_plugins = ["rehearsal_lab"]
@@ -154,3 +158,59 @@ def test_a_command_is_run_as_systemd_runs_it(article_lab):
     article_lab.edit("k8s-node1", PROXY, lambda _: good)
     sudo(article_lab, "systemctl daemon-reload", "k8s-node1")
     sudo(article_lab, "systemctl restart kube-proxy", "k8s-node1")
+
+
+FORKING = """[Unit]
+OnFailure=after@%i.service
+
+[Service]
+Type=forking
+ExecStart=/bin/sh {script} %i
+"""
+SCRIPT = """
+trap 'exit 1' TERM
+case $1 in
+watches) (exec sleep 60) & echo $! >{folder}/watching ;;
+refuses) exit 3 ;;
+waits) : >{folder}/waits && sleep 60 ;;
+esac
+"""
+
+
+def test_to_start_a_unit_that_forks_is_to_wait_for_its_first_process(article_lab, eventually, tmp_path):
+    """As systemd 252 does; a first process that a signal makes fail is a failure even if a person stops the unit."""
+    lab, node = article_lab, "k8s-node1"
+    (tmp_path / "script").write_text(SCRIPT.format(folder=tmp_path))
+    units = lab.root(node) / "etc/systemd/system"
+    (units / "forks@.service").write_text(FORKING.format(script=tmp_path / "script"))
+    (tmp_path / "told").write_text(f"echo $1 >>{tmp_path}/after")
+    (units / "after@.service").write_text(f"[Service]\nExecStart=/bin/sh {tmp_path}/told %i\n")
+
+    def state(name: str) -> str:
+        return sudo(lab, f"systemctl is-active forks@{name}.service", node).out.strip()
+
+    def afterwards() -> list[str]:
+        return (tmp_path / "after").read_text().split() if (tmp_path / "after").exists() else []
+
+    assert sudo(lab, "systemctl start forks@ends.service", node).status == 0
+    assert state("ends") == "inactive"
+    assert sudo(lab, "systemctl start forks@refuses.service", node).status == 1
+    assert eventually(lambda: afterwards() == ["refuses"])
+
+    assert sudo(lab, "systemctl start forks@watches.service", node).status == 0
+    assert state("watches") == "active"
+    os.kill(int((tmp_path / "watching").read_text()), signal.SIGKILL)
+    assert eventually(lambda: afterwards() == ["refuses", "watches"])
+    assert state("watches") == "failed"
+    assert sudo(lab, "systemctl start forks@watches.service", node).status == 0
+    assert sudo(lab, "systemctl stop forks@watches.service", node).status == 0
+    assert state("watches") == "inactive"
+
+    assert sudo(lab, "systemctl --no-block start forks@waits.service", node).status == 0
+    assert eventually((tmp_path / "waits").exists)
+    assert state("waits") == "activating"
+    with ThreadPoolExecutor(1) as pool:
+        again = pool.submit(sudo, lab, "systemctl start forks@waits.service", node)
+        assert sudo(lab, "systemctl stop forks@waits.service", node).status == 0
+        assert again.result().status == 1
+    assert eventually(lambda: afterwards() == ["refuses", "watches", "waits"])

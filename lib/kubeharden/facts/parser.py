@@ -96,7 +96,7 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
             files[current][fact.path] = fact
         else:
             values[words[0], " ".join(words[1:])] = body
-    host = _properties(values.get(("host", ""), ""))
+    host = {key: value.strip() for key, value in _properties(values.get(("host", ""), "")).items()}
     host_facts = {"H": host.get("hostname"), "b": host.get("boot"), "m": host.get("machine")}
     specifiers = {
         letter: value.replace("-", "") if letter == "b" else value
@@ -107,7 +107,7 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
         name=name,
         control_plane=control_plane,
         hostname=host.get("hostname", ""),
-        os=host.get("os", ""),
+        os=host.get("os", "").strip('"'),
         systemd=host.get("systemd", ""),
         boot=host.get("boot", ""),
         machine=host.get("machine", ""),

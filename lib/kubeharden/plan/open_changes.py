@@ -8,6 +8,7 @@ from kubeharden.facts import Facts, OpenChange
 from kubeharden.plan.model import Remark, subject_of
 
 STUCK = "stuck"  # the state of transaction.sh
+UNDO = "sudo sh /var/lib/kubeharden/transaction.sh undo"  # on a node
 
 
 def refusals(facts: Facts) -> Iterator[Remark]:
@@ -27,7 +28,7 @@ def open_lines(changes: Iterable[OpenChange]) -> str:
 
 def open_words(change: OpenChange) -> str:
     """Return which run began a change, until when it is open, and what to do."""
-    undo = f"sudo sh /var/lib/kubeharden/transaction.sh undo {change.run}"
+    undo = f"{UNDO} {change.run}"
     begun = f"run {change.run} ({change.holder}) began a change of it at {change.since}"
     if change.state == STUCK:
         return f"{begun}, and not every file of it could be put back. Mend that, then, on the node: {undo}"

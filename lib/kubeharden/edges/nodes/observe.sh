@@ -18,15 +18,7 @@
 #
 # Prints "@observation MARK", then sections: a line "MARK KIND ARGUMENTS", then bytes as they are, up to a newline and
 # the next MARK, which is of this one call and thus in no file. The end is "MARK end", so that an answer that was cut
-# off is known as such. Only paths are read from kubeconfig files, never what they hold. On a node with work to do,
-# programs are what takes time: what the shell can do itself, it does. KUBEHARDEN_ROOT is set on rehearsal nodes only:
-# their file tree lives below it.
-set -u
-LC_ALL=C
-export LC_ALL
-root=${KUBEHARDEN_ROOT:-}
-newline='
-'
+# off is known as such. Only paths are read from kubeconfig files, never what they hold.
 read -r mark </proc/sys/kernel/random/uuid
 
 section() { # KIND ARGUMENTS...: what is printed from here on
@@ -49,11 +41,6 @@ files() { # PATH...: their content with mode, owner and group, or that there is 
   done
 }
 
-line_of() { # FILE: sets "line" to its first one
-  line=''
-  { read -r line <"$1"; } 2>/dev/null
-}
-
 fetch() { # URL
   if command -v curl >/dev/null; then
     curl -sf --max-time 2 "$1"
@@ -74,22 +61,15 @@ status() { # URL: its HTTP status, 000 where nothing answers; nothing where ther
   fi 2>/dev/null
 }
 
-# Not one here-document in any of the scripts: bash before 5.1 writes them to /tmp, which may be full.
 argument() { # NAME: sets "value" to the last one of --NAME on the command line in "words"
   value='' wanted='' rest=''
   case $words in *"--$1"*) rest=$words ;; *) ;; esac
-  while [ -n "$rest" ]; do
-    word=${rest%%"$newline"*}
-    case $rest in *"$newline"*) rest=${rest#*"$newline"} ;; *) rest='' ;; esac
+  while take_line; do
     if [ -n "$wanted" ]; then
-      value=$word wanted=''
-      continue
+      value=$line wanted=''
+    else
+      case $line in "--$1") wanted=yes ;; "--$1="*) value=${line#*=} ;; *) ;; esac
     fi
-    case $word in
-    "--$1") wanted=yes ;;
-    "--$1="*) value=${word#*=} ;;
-    *) ;;
-    esac
   done
 }
 
@@ -100,25 +80,18 @@ is_older() { # WORD: whether the minor release in "said" is lower than the one b
 }
 
 properties() { # of systemd, in "show"
-  loaded='' fragment='' drop_ins='' environment='' pid=0 invocation=''
-  IFS=$newline
-  set -f
-  for line in $show; do
-    case $line in
-    LoadState=*) loaded=${line#*=} ;;
-    FragmentPath=*) fragment=${line#*=} ;;
-    DropInPaths=*) drop_ins=${line#*=} ;;
-    EnvironmentFile=* | EnvironmentFiles=*)
-      line=${line#*=}
-      environment="$environment ${line% (ignore_errors=*}"
-      ;;
-    MainPID=*) pid=${line#*=} ;;
-    InvocationID=*) invocation=${line#*=} ;;
-    *) ;;
-    esac
+  loaded='' fragment='' drop_ins='' environment='' invocation='' rest=$show
+  property loaded LoadState
+  property fragment FragmentPath
+  property drop_ins DropInPaths
+  property pid MainPID
+  pid=${pid:-0}
+  property invocation InvocationID
+  while take_line; do
+    case $line in EnvironmentFile=* | EnvironmentFiles=*) ;; *) continue ;; esac
+    line=${line#*=}
+    environment="$environment ${line% (ignore_errors=*}"
   done
-  set +f
-  unset IFS
 }
 
 show_all() { # SERVICE[,WORD...]|user=NAME...: sets "shown" to what systemd says of the services, an empty line between,
@@ -158,13 +131,15 @@ find_unit() { # NAME: sets "unit" to the service in whose control group it runs,
   unit='' elsewhere=''
   for comm in $candidates; do
     comm=${comm%/comm}
-    first='' second=''
     { # Not of a process that is gone.
-      command=$(tr '\0\n' '\n\001' <"$comm/cmdline")
+      rest=$(tr '\0\n' '\n\001' <"$comm/cmdline")
     } 2>/dev/null
-    first=${command%%"$newline"*}
-    case $command in *"$newline"*) second=${command#*"$newline"} ;; *) ;; esac
-    case ${first##*/},${second%%"$newline"*} in
+    line=''
+    take_line
+    first=${line##*/}
+    line=''
+    take_line
+    case $first,$line in
     *"$1"*,* | hyperkube*,"$1" | hyperkube*,"${1#kube-}") find_group "$comm/cgroup" ;;
     *) ;;
     esac
@@ -267,26 +242,24 @@ service() { # NAME[,WORD...], whose part of "shown" is the next
 
 find_binary() { # of the command line in "words": sets "binary", and "server" to what hyperkube is to run
   binary=${words%%"$newline"*}
-  rest=$words
-  line_of "$root/proc/$pid/comm"
+  get line "$root/proc/$pid/comm"
   if ! is_named "$line"; then # a shell or "tini" waits for the program, and is another one
     binary='' child=''
     { read -r child _ <"$root/proc/$pid/task/$pid/children"; } 2>/dev/null # which ends without a newline
-    line_of "$root/proc/$child/comm"
+    get line "$root/proc/$child/comm"
     [ -z "$line" ] || ! is_named "$line" || binary=/proc/$child/exe
     return 0
   fi
-  while [ -n "$rest" ]; do
-    word=${rest%%"$newline"*}
-    case $rest in *"$newline"*) rest=${rest#*"$newline"} ;; *) rest='' ;; esac
-    case $word in
+  rest=$words
+  while take_line; do
+    case $line in
     *=*) ;;
     hyperkube* | */hyperkube*)
-      binary=$word server=${rest%%"$newline"*}
+      binary=$line server=${rest%%"$newline"*}
       break
       ;;
     "$name" | */"$name")
-      binary=$word
+      binary=$line
       break
       ;;
     *) ;;
@@ -318,9 +291,16 @@ healthz() { # what the service whose command line is in "words" answers where it
   [ "$value" = 0 ] || { section healthz "$name" && status "https://$address:${value:-${healthz#*:}}/healthz"; }
 }
 
+field() { # NAME: sets "value" to a path that the config file has there
+  value=''
+  [ -z "$config" ] || [ ! -f "$root$config" ] ||
+    value=$(sed -n "/^ *\"\{0,1\}$1\"\{0,1\}: */{s///;s/[\"', }]//g;p;q;}" "$root$config")
+}
+
 credentials() { # the paths that its kubeconfig names, and its own
-  if [ -n "$config" ] && [ -f "$root$config" ] && [ -z "$kubeconfig" ]; then
-    kubeconfig=$(sed -n "/^ *\"\{0,1\}kubeconfig\"\{0,1\}: */{s///;s/[\"' ]//g;p;q;}" "$root$config")
+  if [ -z "$kubeconfig" ]; then
+    field kubeconfig
+    kubeconfig=$value
   fi
   [ -n "$kubeconfig" ] && [ -f "$root$kubeconfig" ] || return 0
   section credentials "$name"
@@ -335,8 +315,8 @@ certificates() { # those that the service whose command line is in "words" may s
   set -- $shown_at
   unset IFS
   argument "$1"
-  if [ -z "$value" ] && [ -n "$config" ] && [ -f "$root$config" ]; then
-    value=$(sed -n "/^ *\"\{0,1\}$2\"\{0,1\}: */{s///;s/[\"', }]//g;p;q;}" "$root$config")
+  if [ -z "$value" ]; then
+    field "$2"
     case $value in '' | /*) ;; *) value=${config%/*}/$value ;; esac
   fi
   named=$value
@@ -354,25 +334,22 @@ certificates() { # those that the service whose command line is in "words" may s
 }
 
 host() {
-  line_of "$root/etc/hostname"
+  get line "$root/etc/hostname"
   printf 'hostname=%s\n' "${line:-$(uname -n)}"
-  os=''
   if [ -r "$root/etc/os-release" ]; then
     while IFS= read -r line; do
-      case $line in PRETTY_NAME=*) os=${line#*=} ;; *) ;; esac
+      case $line in PRETTY_NAME=*) printf 'os=%s\n' "${line#*=}" ;; *) ;; esac
     done <"$root/etc/os-release"
   fi
-  os=${os#\"}
-  printf 'os=%s\n' "${os%\"}"
   if [ -n "$whole" ]; then
     line=$(systemctl --version)
     printf 'systemd=%s\n' "${line%%"$newline"*}"
   fi
-  line_of "$root/proc/sys/kernel/random/boot_id"
+  get line "$root/proc/sys/kernel/random/boot_id"
   printf 'boot=%s\n' "$line"
   # Where the kubelet looks, too: its --machine-id-file.
-  line_of "$root/etc/machine-id"
-  [ -n "$line" ] || line_of "$root/var/lib/dbus/machine-id"
+  get line "$root/etc/machine-id"
+  [ -n "$line" ] || get line "$root/var/lib/dbus/machine-id"
   printf 'machine=%s\n' "$line"
   # Where there is no hierarchy at all, nothing is said.
   if [ -f "$root/sys/fs/cgroup/cgroup.controllers" ]; then

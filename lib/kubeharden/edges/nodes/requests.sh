@@ -1,11 +1,11 @@
 # shellcheck shell=dash
 # What the controller calls of a transaction over SSH, and a person on the node. See transaction.sh.
 #
-# Prints "@result WORD TIME", then words. TIME is when the service was restarted (RFC 3339, UTC, this node's clock). WORD:
+# Prints "@result WORD TIME", then words, and what the service wrote to its journal. TIME is when the service was restarted (RFC 3339, UTC, this node's clock). WORD:
 #
 #   waiting    it runs with the new files; confirm it
 #   stale      a file is no longer what the plan was made against; nothing was changed
-#   busy       another transaction has the node; nothing was changed
+#   busy       another transaction has the node; nothing was changed. The words are what "report" says of it
 #   unchanged  the files were as they should be, and the process that runs was started with them
 #   failed     nothing was changed, or something could not be put back: the words say which
 #   reverted   it was changed and is as it was before
@@ -15,7 +15,13 @@ answer() { # WORD [MESSAGE]: or what the transaction says of itself
   local restarted
   get restarted "$folder/restarted"
   printf '@result %s %s\n' "$1" "$restarted"
-  if [ $# -gt 1 ]; then printf '%s\n' "$2"; else show "$folder/words"; fi
+  if [ $# -gt 1 ]; then
+    printf '%s\n' "$2"
+  else
+    show "$folder/words"
+    [ ! -s "$folder/journal" ] || echo 'Its journal says:'
+    show "$folder/journal"
+  fi
 }
 
 give_account() { # what has become of it
@@ -67,17 +73,23 @@ note_real() { # where a link leads, stays what it is now
 }
 
 move_in() { # to where it belongs, whole; unless it is there, and the answer to that was lost
-  recall "$named"
+  local sent="$folder"
+  load "$named"
+  recall
   case $now in
-  reverted | failed) mv "$base/$named" "$base/$named.$(date +%s)" ;; # a new attempt
-  ?*)
-    rm -rf "$folder"
-    load "$named"
-    return 0
-    ;;
-  *) [ ! -e "$base/$named" ] || rm -rf "${base:?}/$named" ;;
+  '' | reverted | failed) ;;
+  *) rm -rf "$sent" && return ;;
   esac
-  mv "$folder" "$base/$named" && load "$named"
+  if make_way && mv "$sent" "$folder"; then
+    load "$run"
+    return
+  fi
+  folder=$sent
+  return 1
+}
+
+make_way() { # for another attempt
+  [ ! -e "$folder" ] || if [ -n "$now" ]; then mv "$folder" "$folder.$(date +%s)"; else rm -rf "$folder"; fi
 }
 
 is_new() { is_now begun && [ ! -e "$folder/held" ]; } # else it is at work, is put back, or is over
@@ -96,37 +108,26 @@ install_units() { # what the units need, where it is not there yet or is another
   )"
 }
 
-start_work() {
-  complaint=$(systemctl start "kubeharden-apply@$run.service" 2>&1) || {
+start_work() { # until it waits or is over; where it fails, until it is put back
+  complaint=$(systemctl start "kubeharden-apply@$run.service" 2>&1) ||
+    systemctl start "kubeharden-revert@$run.service" 2>/dev/null || ! is_now begun || {
     complaint="systemd does not start the work: $complaint"
     return 1
   }
 }
 
-follow() { # [STATE]: until it is over or stuck or in that state; work that is gone is not waited for
-  local was
-  [ ! -p "$folder/working" ] || exec 8<>"$folder/working" # open: no word of it is lost
+follow() { # [STATE]: until it is over or stuck or in that state, and its work is gone; what is cut off is put back
   while :; do
     recall
-    ! is_over "$now" || wait_for_release
-    case $now in '' | stuck | "${1:-stuck}") return ;; *) ! is_over "$now" || return 0 ;; esac
-    was=$now
-    hear || alive "kubeharden-apply@$run.service" "kubeharden-revert@$run.service" || ! is_now "$was" ||
-      start_revert 'its work was cut off'
+    case $now in '' | stuck | "${1:-stuck}") return ;; *) ;; esac
+    if is_at_work; then
+      sleep 0.2
+    elif is_over; then
+      return
+    else
+      systemctl start "kubeharden-revert@$run.service"
+    fi
   done
-}
-
-hear() { # whether it tells something, within four seconds
-  [ -p "$folder/working" ] || { sleep 1 && return 1; }
-  # Without fd 8: should "timeout" be killed, it ends with this session.
-  timeout 4 head -n 1 <"$folder/working" 8<&- >/dev/null 2>&1
-}
-
-wait_for_release() { # so that the next one finds the node free
-  until try_lock || ! alive "kubeharden-apply@$run.service" "kubeharden-revert@$run.service"; do
-    sleep 0.1
-  done
-  unlock
 }
 
 # --- the verdict ----------------------------------------------------------------------------------------------
@@ -148,13 +149,13 @@ confirm() {
     fi
     unlock # where it was not waiting any more: who puts it back is not kept from it
   fi
-  is_over "$now" || follow
+  is_over || follow
   give_account
 }
 
 undo() {
   recall
-  is_over "$now" || start_revert 'it was undone'
+  is_over || start_revert 'it was undone'
   follow
   give_account
 }
@@ -162,26 +163,22 @@ undo() {
 # --- what this node knows -------------------------------------------------------------------------------------
 
 state() { # a run asks for it before all else, so it is here that a node is refused which could change nothing
-  local place open since
   command -v flock >/dev/null || {
     echo "$no_flock" >&2
     return 1
   }
-  for place in "$base"/*/state; do
-    [ -e "$place" ] || continue
-    place=${place%/state}
-    load "${place##*/}"
-    recall
-    open=closed since=-
-    is_free || open=open since=$(began)
-    printf '@transaction %s %s %s %s %s %s %s\n' "$run" "$open" "$now" "$service" "$since" "${deadline:--}" "$holder"
-  done
+  each_run report
   printf '@end\n'
 }
 
-is_free() { # of this transaction: it is over, or its work never began and never will
-  is_over "$now" || { ! is_open "$now" "$run" && is_left "$run"; }
+report() { # one transaction, as nodes/transaction.py reads it
+  local open=closed since=-
+  load "$run"
+  is_free || open=open since=$(began)
+  printf '@transaction %s %s %s %s %s %s %s\n' "$run" "$open" "$now" "$service" "$since" "${deadline:--}" "$holder"
 }
+
+is_free() { is_over || { ! is_open && is_left; }; } # or its work never began and never will
 
 old() { # <SHA, in the line after the run's
   local sha found place

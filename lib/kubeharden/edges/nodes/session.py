@@ -15,7 +15,8 @@ from importlib.resources import files
 import paramiko
 
 # The scripts, and the files that each consists of.
-SCRIPTS = {"observe": ["observe"], "transaction": ["transaction", "requests", "units"]}
+COMMON = "common"
+SCRIPTS = {"observe": [COMMON, "observe"], "transaction": [COMMON, "transaction", "requests", "units"]}
 _CHUNK = 1 << 16
 # A bound for one answer: observe.sh prints configuration files, unit files and pages of a few kilobytes each.
 MOST_BYTES = 64 * 1024**2
@@ -172,8 +173,9 @@ class Session:
 
 def scripts() -> bytes:
     """Return what a session reads first: the scripts as functions, then that which calls them. It is a constant."""
-    functions = [f"{name}() {{\n{script_text(name)}\n}}\n" for name in SCRIPTS]
-    text = ("".join(functions) + _file("session")).rstrip("\n").encode("ascii")
+    common = _file(COMMON)
+    functions = [f"{name}() {{\n{script_text(name).removeprefix(common)}\n}}\n" for name in SCRIPTS]
+    text = (common + "".join(functions) + _file("session")).rstrip("\n").encode("ascii")
     return f"kubeharden scripts {len(text)}\n".encode() + text
 
 

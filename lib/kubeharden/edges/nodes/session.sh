@@ -1,6 +1,6 @@
 # Answers requests for the scripts beside it over one SSH session, one after the other, until its input ends: so a node
 # is logged in to, sudo is asked and the scripts are read once, however often they are needed. loader.sh runs it, after
-# the functions "observe" and "transaction" (nodes/session.py puts them together).
+# common.sh and the functions "observe" and "transaction" (nodes/session.py puts them together).
 #
 # A request is a line "kubeharden MARK NAME SIZE ARGUMENT...", then SIZE bytes, which are the input of the script of that
 # name. The answer is what the script prints, as it is, then a newline and "MARK STATUS", then what it complained of on

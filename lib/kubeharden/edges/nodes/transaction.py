@@ -6,23 +6,29 @@ import base64
 import io
 import re
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from kubeharden.edges.nodes.units import node_files
 from kubeharden.edges.ports import Transaction, TransactionResult
 from kubeharden.errors import NodeError
 from kubeharden.plan import FileChange, NodeChange, sha256
+from kubeharden.plan.open_changes import STUCK, UNDO
 from kubeharden.redaction import Redactor
 from kubeharden.releases import find_component, release_table
 
 # Below it systemd looks for drop-ins beside a unit, so its check needs that part of the tree.
 UNITS = "/systemd/system/"
 SECURE_PORT = "--secure-port"
+BASE = "/var/lib/kubeharden"  # on a node
 JOURNAL = "\nIts journal says:\n"  # what transaction.sh has between its words and the journal of the service
 TIME = "%Y-%m-%dT%H:%M:%SZ"  # of a node
 _RUN = re.compile(r"(?a:[A-Za-z0-9_-][A-Za-z0-9._-]*)")
-OUTCOMES = ("waiting", "stale", "busy", "failed", "reverted", "unchanged", "confirmed")
+BUSY = "busy"
+OUTCOMES = ("waiting", "stale", BUSY, "failed", "reverted", "unchanged", "confirmed")
+_TRANSACTION = "@transaction "
+_BLANKS = 7  # in a line about a transaction, at least: what is behind the last one may have some, too
 
 
 def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: float, script: str) -> bytes:
@@ -59,7 +65,7 @@ def archive(change: NodeChange, run: str, holder: str, settle: float, deadline: 
             if is_unit:
                 texts[f"check/{below}"] = file.after
     if check := _check_flag(change):
-        texts["argv"] = _lines([check, *change.expected_argv, *_check_words(change)])
+        texts["argv"] = _lines([check, *_check_argv(change, f"{BASE}/{run}", check)])
     texts["digests"] = _lines(f"{sha256(text)}  {name}" for name, text in texts.items())
     return _tar(texts)
 
@@ -84,6 +90,8 @@ def read_result(node: str, service: str, text: str, redactor: Redactor) -> Trans
     head, _, words = result.partition("\n")
     outcome, _, restarted = head.partition(" ")
     words, _, journal = redactor.redact(words).partition(JOURNAL)
+    if outcome == BUSY:
+        words = f"{_held_words(words)}. Nothing was changed"
     if not sign or outcome not in OUTCOMES:
         raise NodeError(
             f"{node}: did not say what became of the change{f' to {service}' if service else ''}: "
@@ -98,13 +106,34 @@ def read_transactions(node: str, text: str, redactor: Redactor) -> tuple[Transac
         raise NodeError(
             f"{node}: did not say which transactions it knows: {redactor.redact(text)[-500:] or 'nothing'}"
         )
-    transactions = []
-    for line in text.splitlines():
-        if line.startswith("@transaction "):
-            run, is_open, state, service, since, seconds, holder = line.split(" ", 7)[1:]
-            until, holder = _later(since, seconds), redactor.redact(holder)
-            transactions.append(Transaction(run, is_open == "open", state, service, since, until, holder))
-    return tuple(transactions)
+    lines = (line for line in text.splitlines() if line.startswith(_TRANSACTION))
+    transactions = map(_transaction, lines)
+    return tuple(replace(one, holder=redactor.redact(one.holder)) for one in transactions)
+
+
+def _transaction(line: str) -> Transaction:
+    run, is_open, state, service, since, seconds, holder = line.split(" ", 7)[1:]
+    return Transaction(run, is_open == "open", state, service, since, _later(since, seconds), holder)
+
+
+def _held_words(text: str) -> str:
+    """Return who has a node, for somebody who finds it held.
+
+    Args:
+        text: the node's own: how it reports a transaction, then what is to be said of one that is stuck; or words.
+    """
+    line, _, words = text.strip().partition("\n")
+    if not line.startswith(_TRANSACTION) or line.count(" ") < _BLANKS:
+        return line
+    held = _transaction(line)
+    if held.state == STUCK:
+        return f"this node is held by run {held.run}, which could not be put back. {words}"
+    until = f"at {held.until} or soon after" if held.until else "by itself"
+    return (
+        f"this node is held by {held.holder} since {held.since} (run {held.run}, which is {held.state}). It is over, "
+        f"one way or the other, {until}. If nobody is behind it any more, put it back at once, on the node: {UNDO} "
+        f"{held.run}"
+    )
 
 
 def _later(since: str, seconds: str) -> str:
@@ -120,8 +149,10 @@ def read_removed(node: str, text: str, redactor: Redactor) -> tuple[str, ...]:
     """Return the answer of ``transaction.sh clean``: the paths that are gone."""
     _, sign, body = text.partition("@removed\n")
     if not sign or not body.endswith("@end\n"):
-        words = redactor.redact(text.partition("\n")[2].strip())
-        raise NodeError(f"{node}: {words or 'did not say what it removed'}")
+        head, _, words = redactor.redact(text).partition("\n")
+        if head.startswith(f"@result {BUSY}"):
+            words = f"{_held_words(words)}. Nothing was changed"
+        raise NodeError(f"{node}: {words.strip() or 'did not say what it removed'}")
     return tuple(body.removesuffix("@end\n").splitlines())
 
 
@@ -151,11 +182,21 @@ def _check_flag(change: NodeChange) -> str:
     return config.check_flag if config and named and not any("\n" in word for word in words) else ""
 
 
-def _check_words(change: NodeChange) -> tuple[str, ...]:
-    """Return what the check has on its command line besides: the service that runs has the port already."""
+def _check_argv(change: NodeChange, folder: str, flag: str) -> Iterator[str]:
+    """Yield the command line of a check: the new one, but with the new files where the node has them until then.
+
+    Args:
+        folder: of the transaction, on the node.
+        flag: where the component writes what it has read, which nobody looks at.
+    """
+    new = {file.path: f"{folder}/new.{number}" for number, file in enumerate(change.files, start=1)}
+    for word in change.expected_argv:
+        name, is_config, path = word.rpartition("--config=")
+        yield f"{is_config}{new.get(path, path)}" if is_config and not name else new.get(word, word)
     made = change.migration
-    known = made and release_table(change.service, made.release).flag(SECURE_PORT)
-    return (f"{SECURE_PORT}=0",) if known else ()
+    if made and release_table(change.service, made.release).flag(SECURE_PORT):
+        yield f"{SECURE_PORT}=0"  # the service that runs has the port already
+    yield f"{flag}={folder}/written"
 
 
 def _names(words: tuple[str, ...], file: FileChange) -> bool:
@@ -174,12 +215,9 @@ def _lines(words: Iterable[str]) -> str:
 
 
 def _tar(texts: dict[str, str]) -> bytes:
-    """Return an archive of the pipe ``working`` and of private files, which differs from others in contents only."""
+    """Return an archive of private files, which differs from others in contents only."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as made:
-        member = tarfile.TarInfo("working")
-        member.type, member.mode = tarfile.FIFOTYPE, 0o600
-        made.addfile(member)
         for name, text in texts.items():
             content = text.encode("utf-8", errors="surrogateescape")
             member = tarfile.TarInfo(name)

@@ -16,7 +16,8 @@
 #
 # The units are files in /etc/systemd/system, which stay there (see nodes/units.py):
 #
-#   kubeharden-apply@RUN     stage, check, back up, arm, rename into place, restart, watch; killed, it starts
+#   kubeharden-apply@RUN     stage, check, back up, arm, rename into place, restart; then it is up, and watches; where it
+#                            fails or is killed, it starts
 #   kubeharden-revert@RUN    puts everything back; so do undo and a transient timer of its name; killed, it starts again
 #   kubeharden-boot          after a reboot, has what is open put back before the services start
 #
@@ -35,10 +36,9 @@
 #   reversed      the same lines, the last one first
 #   new.NUMBER    the new content
 #   check/...     the new units once more, in folders as systemd wants them: its own check looks for drop-ins there
-#   argv          where the program can check its file: the flag with which it does, then the new command line, one
+#   argv          where the program can check its file: the flag with which it does, then the command line for that, one
 #                 word a line
 #   node/...      this script and the units; "installed" has their digests where they belong
-#   working       a named pipe, by which who follows the work is told that there is something to see
 #   digests       of all the others, as sha256sum -c reads them; it comes last
 #
 # The node adds what it needs to remember, among it "old.NUMBER", the backups, "held", which is there from the lock on
@@ -56,37 +56,20 @@
 # One process at a time may do anything to the node and take a transaction to its next state: the one that has the lock
 # on /run/kubeharden.lock. It dies with its process. What is open and at work no more is ended by whoever comes next.
 #
-# KUBEHARDEN_ROOT: see observe.sh. On a node with work to do, programs take time, and waiting for the disk takes more:
-# what the shell can do itself, it does, and what must be on disk goes there in as few calls as can be.
-set -u
-LC_ALL=C
-export LC_ALL
+# Programs take time on a node with work to do, and waiting for the disk takes more: what must be on disk goes there in as
+# few calls as can be.
 umask 077
-root=${KUBEHARDEN_ROOT:-}
 base=$root/var/lib/kubeharden
 lock=$root/run/kubeharden.lock
 units=$root/etc/systemd/system
 wants=$units/multi-user.target.wants
 no_flock='this node has no program "flock" (of util-linux or busybox)'
-newline='
-'
 
 # --- small things ---------------------------------------------------------------------------------------------
 
 show() { # FILE: prints it; nothing where there is none
   local row
   [ ! -e "$1" ] || while IFS= read -r row || [ -n "$row" ]; do printf '%s\n' "$row"; done <"$1"
-}
-
-get() { # NAME FILE: sets that variable to the first line of a file; to nothing where there is none
-  eval "$1=''"
-  { IFS= read -r "$1" <"$2"; } 2>/dev/null || :
-}
-
-digest() { # FILE: prints its SHA-256; "absent" where there is none, "none" of what cannot be read as a file
-  local sum='none'
-  if [ -f "$1" ]; then sum=$(sha256sum <"$1"); elif [ ! -e "$1" ]; then sum=absent; fi
-  printf '%s\n' "${sum%% *}"
 }
 
 alive() { # UNIT...: any of them
@@ -158,7 +141,20 @@ began() { # prints when it was sent (RFC 3339, UTC, this node's clock)
   date -u -r "$folder/settings" +%Y-%m-%dT%H:%M:%SZ
 }
 
-recall() { # [RUN]: sets "now" to its state, empty where there is none, and "reached" to how far it came
+each_run() { # FUNCTION: for each transaction of this node, which all is about meanwhile; "mine" is the one from before
+  local mine="$run" place
+  for place in "$base"/*/state; do
+    [ -e "$place" ] || continue
+    folder=${place%/state}
+    run=${folder##*/}
+    recall
+    "$1"
+  done
+  run=$mine folder=$base/$mine
+  recall
+}
+
+recall() { # sets "now" to its state, empty where there is none, and "reached" to how far it came
   local row
   now='' reached=''
   {
@@ -170,21 +166,26 @@ recall() { # [RUN]: sets "now" to its state, empty where there is none, and "rea
       begun | reverting | stuck | confirmed | reverted | failed | stale | busy | unchanged) now=$row ;;
       *) ;;
       esac
-    done <"$base/${1:-$run}/state"
+    done <"$folder/state"
   } 2>/dev/null
 }
 
-is_now() { # STATE [RUN]
-  recall "${2:-}"
+is_now() { # STATE
+  recall
   [ "$now" = "$1" ]
 }
 
-is_open() { # STATE RUN: it began to work, and is not over or has not cleared away
-  [ -e "$base/$2/held" ] || case $1 in '' | begun) return 1 ;; *) ! is_over "$1" ;; esac
+is_open() { # it began to work, and is not over or has not cleared away
+  [ -e "$folder/held" ] || case $now in '' | begun) return 1 ;; *) ! is_over ;; esac
 }
 
-is_over() { # STATE
-  case $1 in confirmed | reverted | failed | stale | busy | unchanged) return 0 ;; *) return 1 ;; esac
+is_over() {
+  case $now in confirmed | reverted | failed | stale | busy | unchanged) return 0 ;; *) return 1 ;; esac
+}
+
+is_ended() { # as far as it can be
+  recall
+  [ "$now" = stuck ] || is_over
 }
 
 note() { # NAME TEXT: a file of this transaction; the next state brings it to the disk
@@ -211,14 +212,13 @@ enter() { # STATE [PATH...]: on disk, and these before it, when this returns
 }
 
 conclude() { # STATE WORDS: it is over
-  local words="$2"
-  [ ! -s "$folder/journal" ] || words="$2
-Its journal says:
-$(show "$folder/journal")"
+  local state="$1" words="$2"
   make_room # the disk may be full, and the words must be there
   note words "$words"
-  enter "$1" "$folder/words" || return 1 # to be tried again by whoever meets it next
-  echo "kubeharden: $run: $service: $1: $2"
+  set -- "$folder/words"
+  [ ! -e "$folder/journal" ] || set -- "$@" "$folder/journal"
+  enter "$state" "$@" || return 1 # to be tried again by whoever meets it next
+  echo "kubeharden: $run: $service: $state: $words"
   finish
 }
 
@@ -228,24 +228,18 @@ make_room() { # [PATH...]: of what is not needed any more once it is decided how
 
 finish() { # what is left to do once it is over; again, should it have been cut off
   recall
-  if [ -p "$folder/working" ]; then exec 8<>"$folder/working"; else exec 8>/dev/null; fi
   # What only an open transaction needs; the backups stay.
-  make_room "$folder"/real.* "$folder/held" "$folder/working"
+  make_room "$folder"/real.* "$folder/held"
   # Should this have been cut off until here, the timer does it again. From the lock on, the node is another's.
   [ -z "$reached" ] || systemctl stop "kubeharden-revert@$run.timer" 2>/dev/null
   unlock
-  echo over >&8
-  exec 8>&-
 }
 
-tell() { # whoever follows that there is something to see
-  [ ! -p "$folder/working" ] || echo look 1<>"$folder/working"
-}
-
-start_revert() { # WHY: in the unit that does that whoever asks for it
+start_revert() { # WHY [timeout SECONDS]: and wait for it; in the unit that does that whoever asks for it
   [ "$now" != stuck ] || say reverting # once more: somebody may have mended it
   note why "$1" && sync "$folder/why" "$folder/state" "$folder"
-  systemctl start "kubeharden-revert@$run.service"
+  shift
+  "$@" systemctl start "kubeharden-revert@$run.service"
 }
 
 try_lock() { # whether this process has the node, until it gives it back or ends
@@ -260,11 +254,13 @@ in_session() { # PROCESS: whether it is a session of this script
   grep -qs kubeharden-session "/proc/$1/cmdline"
 }
 
-is_left() { # RUN: nobody works on it, and nobody is about to
+is_left() { # nobody works on it, and nobody is about to
   local session
-  get session "$base/$1/session"
-  ! in_session "$session" && ! alive "kubeharden-apply@$1.service" "kubeharden-revert@$1.service"
+  get session "$folder/session"
+  ! in_session "$session" && ! is_at_work
 }
+
+is_at_work() { alive "kubeharden-apply@$run.service" "kubeharden-revert@$run.service"; }
 
 # --- its files ------------------------------------------------------------------------------------------------
 
@@ -287,26 +283,32 @@ find_real() { # sets "real": where the path of a file really is; where a link le
   [ ! -e "$folder/real.$index" ] || get real "$folder/real.$index"
 }
 
-each_seen() { # FUNCTION: for every file, with "sum", the digest of the file as it is now: see digest
-  local call="$1" index mode owner group sha new path real sum sums=''
-  set --
-  while IFS=' ' read -r index mode owner group sha new path; do
-    find_real
-    [ ! -f "$real" ] || set -- "$@" "$real"
-  done <"$folder/files"
-  [ $# = 0 ] || sums=$(sha256sum "$@") || sums=''
-  while IFS=' ' read -r index mode owner group sha new path; do
-    sum=none
-    find_real
-    if [ -f "$real" ]; then
-      sum=${sums%% *} # not a here-document: see observe.sh
-      sums=${sums#*"$newline"}
-    elif [ ! -e "$real" ]; then
-      sum=absent
-    fi
+each_seen() { # FUNCTION [TABLE]: for every file; "see" tells it the digest of the next one
+  local places='' sums
+  each add_real "${2:-files}"
+  sums=$([ -z "$places" ] || with_places sha256sum) || sums=''
+  each "$1" "${2:-files}"
+}
+
+see() { # sets "sum" to its SHA-256; "absent" where there is none, "none" of what cannot be read as a file
+  sum=none
+  if [ -f "$real" ]; then
+    sum=${sums%% *}
+    sum=${sum#\\} # which is there where the path has one
+    sums=${sums#*"$newline"}
     sum=${sum:-none}
-    "$call"
-  done <"$folder/files"
+  elif [ ! -e "$real" ]; then
+    sum=absent
+  fi
+}
+
+add_real() { [ ! -f "$real" ] || places="$places$real$newline"; }
+
+with_places() { # COMMAND...: becomes that command, with the paths in "places", one a line, too
+  IFS=$newline
+  set -f
+  # shellcheck disable=SC2086
+  exec "$@" $places
 }
 
 # --- putting back ---------------------------------------------------------------------------------------------
@@ -359,7 +361,7 @@ put_all_back() { # sets "after" to the words for it; what cannot be put back sta
     ;;
   *) ;;
   esac
-  each put_back reversed
+  each_seen put_back reversed
   each_seen find_lost
   if [ -n "$lost" ]; then
     note words "THESE FILES COULD NOT BE PUT BACK: $lost(their old content is in ${folder#"$root"}). \
@@ -367,25 +369,27 @@ Mend that, then, on the node: sudo sh ${base#"$root"}/transaction.sh undo $run"
     enter stuck "$folder/words"
     echo "kubeharden: $run: $service: $(show "$folder/words")"
     unlock
-    tell
     return 1
   fi
   [ ! -s "$folder/found" ] || after="$after (somebody had changed $(show "$folder/found")meanwhile: see ${folder#"$root"})"
 }
 
-find_lost() { [ "$sum" = "$sha" ] || lost="$lost$path "; }
+find_lost() {
+  see
+  [ "$sum" = "$sha" ] || lost="$lost$path "
+}
 
 unstage() { rm -f "$beside"; }
 
 put_back() { # goes on over a file that cannot be put back: the others still can
-  local is owned
+  local sum owned
+  see
   unstage
-  is=$(digest "$real")
   owned=$(owners "$folder/old.$index" "$real" 2>/dev/null)
-  if [ "$is" = "$sha" ] && { [ "$sha" = absent ] || [ "${owned%%"$newline"*}" = "${owned#*"$newline"}" ]; }; then
+  if [ "$sum" = "$sha" ] && { [ "$sha" = absent ] || [ "${owned%%"$newline"*}" = "${owned#*"$newline"}" ]; }; then
     return 0
   fi
-  case $is in
+  case $sum in
   "$sha" | "$new" | absent) ;;
   *) cp -p "$real" "$folder/found.$index" && printf '%s ' "$path" >>"$folder/found" ;; # somebody's own
   esac
@@ -402,18 +406,15 @@ put_back() { # goes on over a file that cannot be put back: the others still can
 # --- the service ----------------------------------------------------------------------------------------------
 
 look() { # sets pid, active and sub, and "identity": another process, or the same restarted, has another
-  local row IFS="$newline" restarts='' started=''
-  pid=0 active='' sub=''
-  for row in $(systemctl show -p MainPID,ActiveState,SubState,NRestarts,ExecMainStartTimestamp "$service.service"); do
-    case $row in
-    MainPID=*) pid=${row#*=} ;;
-    ActiveState=*) active=${row#*=} ;;
-    SubState=*) sub=${row#*=} ;;
-    NRestarts=*) restarts=${row#*=} ;;
-    ExecMainStartTimestamp=*) started=${row#*=} ;;
-    *) ;;
-    esac
-  done
+  local show restarts='' started=''
+  active='' sub=''
+  show=$(systemctl show -p MainPID,ActiveState,SubState,NRestarts,ExecMainStartTimestamp "$service.service")
+  property pid MainPID
+  pid=${pid:-0}
+  property active ActiveState
+  property sub SubState
+  property restarts NRestarts
+  property started ExecMainStartTimestamp
   identity="$pid $active $restarts $started"
 }
 
@@ -459,7 +460,7 @@ is_decided() { # PID: another one runs, or none will
 main() { # VERB [RUN]
   verb=$1
   case $verb in
-  begin | state | clean | boot) "$verb" ;;
+  begin | state | clean | boot) run='' && "$verb" ;;
   confirm | undo | old | work | revert)
     local row="${2:-}"
     [ -n "$row" ] || read -r row

@@ -7,18 +7,24 @@ from kubeharden.releases import known_components
 SCRIPT = "var/lib/kubeharden/transaction.sh"
 FOLDER = "etc/systemd/system"
 
-# Directives that systemd 219 (CentOS 7) has; StartLimitInterval= was not yet renamed then.
+# Directives that systemd 219 (CentOS 7) has; StartLimitInterval= was not yet renamed then and 0 is without a limit.
+# Type=forking: to start one of these is to wait until the change waits to be confirmed or is over: nobody has to ask.
+# What watches the service then is a process that the first one leaves, with its lock.
 _APPLY = f"""[Unit]
 Description=kubeharden: carries out the change %i
 OnFailure=kubeharden-revert@%i.service
 
 [Service]
+Type=forking
+TimeoutStartSec=0
 ExecStart=/bin/sh /{SCRIPT} work %i
 """
 _REVERT = f"""[Unit]
 Description=kubeharden: puts back the change %i
 
 [Service]
+Type=forking
+TimeoutStartSec=0
 ExecStart=/bin/sh /{SCRIPT} revert %i
 Restart=on-failure
 RestartSec=5s
@@ -32,6 +38,7 @@ ConditionPathExists=/{SCRIPT}
 
 [Service]
 Type=oneshot
+TimeoutStartSec=60
 ExecStart=/bin/sh /{SCRIPT} boot
 
 [Install]

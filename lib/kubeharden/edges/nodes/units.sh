@@ -7,7 +7,7 @@ kept=20 # folders of transactions, with their backups
 
 reason=''
 
-work() { # ends well once the transaction is over; else the unit fails, and systemd starts the one that puts back
+work() { # ends well once it waits to be confirmed or is over; else the unit fails, and systemd starts what puts back
   is_now begun || return 0
   command -v flock >/dev/null || {
     conclude failed "$no_flock; nothing was changed"
@@ -18,15 +18,13 @@ work() { # ends well once the transaction is over; else the unit fails, and syst
     return
   }
   : >"$folder/held"
-  # Stopped by a person, it does not fail, and before it is armed there is no timer.
-  trap 'systemctl --no-block start "kubeharden-revert@$run.service"; exit' TERM
+  trap 'exit 1' TERM # by itself, it is no failure to be stopped by a person; and before it is armed, there is no timer
   prune
-  if prepare && arm; then
-    trap - TERM
-    change && watch
+  if prepare && arm && change; then
+    watch & # with the lock; without the trap: whoever confirms it stops this
+    return
   fi
-  recall
-  [ "$now" = stuck ] || is_over "$now"
+  is_ended
 }
 
 prepare() { # all that can be done before anything is changed; where it fails, it is over
@@ -54,11 +52,12 @@ take_room() { # 64 kB for words that would find no other
 }
 
 change() { # and restart the service, until it waits to be confirmed
+  local places=''
   look
   note running "$pid"
   if ! each install_file; then
     fail "cannot replace $complaint"
-  elif ! say restarting || ! sync_places; then
+  elif ! say restarting || ! each add_parent || ! sync_places "$folder/state"; then
     fail "cannot write below ${base#"$root"}: $complaint"
   elif ! { note restarted "$(date -u +%Y-%m-%dT%H:%M:%SZ)" && restart "$pid"; }; then
     note journal "$(journal_since_restart)"
@@ -67,7 +66,6 @@ change() { # and restart the service, until it waits to be confirmed
     enter waiting "$folder/restarted" "$folder/process" "$folder/words"; }; then
     fail "cannot write below ${base#"$root"}"
   else
-    tell
     return 0
   fi
   return 1
@@ -93,6 +91,7 @@ watch() { # until the deadline, or whoever confirms it, ends this
     [ "$identity" = "$proved" ] || break
   done
   fail "$service did not stay up while this waited to be confirmed"
+  is_ended
 }
 
 give_up() { # WHY: before anything was renamed
@@ -110,7 +109,7 @@ fail() { # WHY
 
 take_lock() { # or say in "busy" who has it
   local other others locked=''
-  busy='another transaction has just begun on this node. Nothing was changed'
+  busy='another transaction has just begun on this node'
   within 2 lock_or_see
   if [ -n "$locked" ]; then
     others=$(open_ones)
@@ -122,7 +121,7 @@ take_lock() { # or say in "busy" who has it
     unlock
   fi
   for other in $(open_ones); do
-    busy=$(load "$other" && recall && describe)
+    busy=$(load "$other" && recall && report && { [ "$now" != stuck ] || show "$folder/words"; })
   done
   return 1
 }
@@ -131,66 +130,36 @@ lock_or_see() { # who has it: a session that looks whether it is free has it for
   if try_lock; then locked=yes; else [ -n "$(open_ones)" ]; fi
 }
 
-open_ones() { # prints the other transactions that are open; names have no blanks
-  local other
-  for other in "$base"/*/state; do
-    other=${other%/state}
-    other=${other##*/}
-    recall "$other"
-    [ "$other" = "$run" ] || ! is_open "$now" "$other" || printf '%s\n' "$other"
-  done
-}
+open_ones() { each_run print_open; } # the other transactions that are open; names have no blanks
+
+print_open() { [ "$run" = "$mine" ] || ! is_open || printf '%s\n' "$run"; }
 
 end_the_dead() { # RUN: it is at work no more, or it would have the lock
   unlock
-  (load "$1" && recall && start_revert 'its work was cut off')
-  within 60 is_ended "$1"
-}
-
-is_ended() { # RUN: as far as it can be
-  recall "$1"
-  [ "$now" = stuck ] || ! is_open "$now" "$1"
-}
-
-describe() { # the open transaction that is loaded, for somebody who finds the node held
-  if [ "$now" = stuck ]; then
-    echo "this node is held by run $run, which could not be put back. Nothing was changed. $(show "$folder/words")"
-  else
-    echo "this node is held by $holder since $(began) (run $run, which is $now). It is over, one way or the other, \
-$deadline s after it began. If nobody is behind it any more, put it back at once, on the node: \
-sudo sh ${base#"$root"}/transaction.sh undo $run. Nothing was changed"
-  fi
+  (load "$1" && recall && start_revert 'its work was cut off' timeout 60)
 }
 
 prune() { # folders of long ago, and what a session left that was cut off before the work began
-  local other count=0
-  for other in "$base"/.incoming.*; do
-    [ ! -e "$other" ] || in_session "${other##*.}" || rm -rf "$other"
+  local place count=0
+  for place in "$base"/.incoming.*; do
+    [ ! -e "$place" ] || in_session "${place##*.}" || rm -rf "$place"
   done
-  for other in "$base"/*/state; do
-    other=${other%/state}
-    other=${other##*/}
+  each_run prune_left
+  [ "$count" -gt "$kept" ] || return 0
+  count=0
+  for place in $(cd "$base" && ls -1t -- */state); do # names of runs have no blanks; the last one is this
     count=$((count + 1))
-    recall "$other"
-    # Before that state was on disk, there may have been a power cut.
-    case $now in
-    '' | begun | busy | stale | unchanged) [ "$other" = "$run" ] || ! is_left "$other" || rm -rf "${base:?}/$other" ;;
-    *) ;;
-    esac
+    [ "$count" -le "$kept" ] || rm -rf "${base:?}/${place%/state}"
   done
-  [ "$count" -le "$kept" ] || prune_by_age
 }
 
-prune_by_age() {
-  local other count=0
-  # Names of runs have no blanks: see known.
-  for other in $(cd "$base" && ls -1t); do
-    # One without a state is not of this script.
-    if [ -e "$base/$other/state" ] && [ "$other" != "$run" ]; then
-      count=$((count + 1))
-      [ "$count" -lt "$kept" ] || rm -rf "${base:?}/$other"
-    fi
-  done
+prune_left() {
+  count=$((count + 1))
+  # Before the state was on disk, there may have been a power cut.
+  case $now in
+  '' | begun | busy | stale | unchanged) [ "$run" = "$mine" ] || ! is_left || rm -rf "$folder" ;;
+  *) ;;
+  esac
 }
 
 # --- forth ----------------------------------------------------------------------------------------------------
@@ -202,30 +171,31 @@ compare() { # with what there is now: sets "same" where all is in place, and "st
 }
 
 compare_file() {
+  see
   [ "$sum" = "$sha" ] || stale=${stale:-$path}
   [ "$sum" = "$new" ] || same=''
   [ -z "$same" ] || [ "$new" = absent ] || [ "$(owners "$real")" = "$mode $owner $group" ] || same=''
 }
 
 was_started_with_these() { # the process, by a transaction that put the same in place
-  local other process
+  local found='' wanted
+  wanted=$(outcome)
   look
-  for other in "$base"/*/process; do
-    get process "$other"
-    other=${other%/process}
-    if [ "$process" = "$identity" ] && is_now confirmed "${other##*/}" &&
-      [ "$(outcome "$other/files")" = "$(outcome "$folder/files")" ]; then
-      return 0
-    fi
-  done
-  return 1
+  each_run compare_run
+  [ -n "$found" ]
 }
 
-outcome() { # TABLE: prints what the files are afterwards, whatever they were before
+compare_run() {
+  local process
+  get process "$folder/process"
+  [ "$process" != "$identity" ] || [ "$now" != confirmed ] || [ "$(outcome)" != "$wanted" ] || found=yes
+}
+
+outcome() { # prints what the files are afterwards, whatever they were before
   local index mode owner group new path
   while IFS=' ' read -r index mode owner group _ new path; do
     printf '%s\n' "$index $mode $owner $group $new $path"
-  done <"$1"
+  done <"$folder/files"
 }
 
 back_up() { [ "$sha" = absent ] || copy "$real" "$folder/old.$index"; }
@@ -245,29 +215,21 @@ stage() { # beside its target, so that the rename stays on one file system
 install_file() { if [ "$new" = absent ]; then rm -f "$real"; else mv -f "$beside" "$real"; fi; }
 
 enter_armed() { # with what is staged, and what it takes to put everything back, on disk before anything is put in place
-  local file index path real
-  say armed || return 1
-  set -- "$folder/settings" "$folder/files" "$folder/reversed" "$folder/boot" "$folder/held"
-  for file in "$folder"/old.* "$folder"/real.*; do
-    [ ! -e "$file" ] || set -- "$@" "$file"
-  done
-  while IFS=' ' read -r index _ _ _ _ _ path; do
-    find_real
-    file=${real%/*}/.${real##*/}.kubeharden-new
-    [ ! -e "$file" ] || set -- "$@" "$file"
-  done <"$folder/files"
-  complaint=$(sync "$@" "$folder/state" "$folder" "$base" 2>&1)
+  local places=''
+  say armed && each add_kept && sync_places "$folder/settings" "$folder/files" "$folder/reversed" "$folder/boot" \
+    "$folder/held" "$folder/state" "$folder" "$base"
 }
 
-sync_places() { # the folders in which files were put, with the state
-  local index path real
-  set --
-  while IFS=' ' read -r index _ _ _ _ _ path; do
-    find_real
-    [ ! -d "${real%/*}" ] || set -- "$@" "${real%/*}"
-  done <"$folder/files"
-  complaint=$(sync "$@" "$folder/state" 2>&1)
+add_kept() {
+  local place
+  for place in "$beside" "$folder/old.$index" "$folder/real.$index"; do
+    [ ! -e "$place" ] || places="$places$place$newline"
+  done
 }
+
+add_parent() { [ ! -d "${real%/*}" ] || places="$places${real%/*}$newline"; }
+
+sync_places() { complaint=$(with_places sync "$@" 2>&1); } # PATH...: and those in "places"
 
 arm() { # what puts it back whatever happens: the unit that a reboot starts is there already
   if ! say arming || ! complaint=$(start_timer 2>&1); then
@@ -307,9 +269,10 @@ check_unit() {
 }
 
 fragment() {
-  local shown
-  shown=$(systemctl show -p FragmentPath "$service.service")
-  printf '%s\n' "${shown#FragmentPath=}"
+  local show path=''
+  show=$(systemctl show -p FragmentPath "$service.service")
+  property path FragmentPath
+  printf '%s\n' "$path"
 }
 
 check_config() { # the program reads its file, says what is wrong with it, and ends
@@ -319,7 +282,7 @@ check_config() { # the program reads its file, says what is wrong with it, and e
   {
     IFS= read -r flag
     IFS= read -r program
-    while IFS= read -r word; do set -- "$@" "$(checked "$word")"; done
+    while IFS= read -r word; do set -- "$@" "$word"; done
   } <"$folder/argv"
   case $program in /*) program=$root$program ;; *) ;; esac
   command -v "$program" >/dev/null || return 0 # a name that only systemd finds
@@ -327,7 +290,7 @@ check_config() { # the program reads its file, says what is wrong with it, and e
   # In a network of its own, where the kernel has that: there, the service that runs has none of the ports.
   ! unshare -n true 2>/dev/null || set -- unshare -n "$@"
   # Without the lock, which "timeout" of busybox would hold a while longer.
-  complaint=$(timeout 20 "$@" "$flag=${folder#"$root"}/written" 2>&1 9>&-) || status=$?
+  complaint=$(timeout 20 "$@" 2>&1 9>&-) || status=$?
   case $status:$complaint in
   # 124: it took too long. A scheduler wants its ports first; a release may lack the flag. None is a refusal.
   0:* | 124:* | *'address already in use'* | *"unknown flag: $flag"*) return 0 ;;
@@ -337,19 +300,11 @@ check_config() { # the program reads its file, says what is wrong with it, and e
   return 1
 }
 
-checked() { # WORD of the command line, with the path of its new content for that of a file that is to be replaced
-  local word="$1" index path
-  while IFS=' ' read -r index _ _ _ _ _ path; do
-    case $1 in "$path" | --config="$path") word=${1%"$path"}${folder#"$root"}/new.$index ;; *) ;; esac
-  done <"$folder/files"
-  printf '%s\n' "$word"
-}
-
 # --- kubeharden-revert@RUN ------------------------------------------------------------------------------------
 
 revert() { # ends well once it is over; else systemd starts it again
   recall
-  if is_over "$now"; then
+  if is_over; then
     finish
     return
   fi
@@ -360,35 +315,25 @@ revert() { # ends well once it is over; else systemd starts it again
   until try_lock; do
     sleep 0.2
     recall
-    ! is_over "$now" || return 0 # whoever has the lock ended it
+    ! is_over || return 0 # whoever has the lock ended it
   done
   recall # it may have come further until it was stopped
-  if is_over "$now"; then finish; else put_back_and_conclude; fi
+  if is_over; then finish; else put_back_and_conclude; fi
   systemctl reset-failed "kubeharden-apply@$run.service" 2>/dev/null
-  recall
-  [ "$now" = stuck ] || is_over "$now"
+  is_ended
 }
 
 # --- kubeharden-boot ------------------------------------------------------------------------------------------
 
-boot() { # the units do it, which systemd starts again should somebody kill them; the services start after this
-  local place
-  for place in "$base"/*/state; do
-    place=${place%/state}
-    load "${place##*/}"
-    recall
-    if is_open "$now" "$run" || [ "$now" = begun ]; then
-      [ "$now" != stuck ] || say reverting # somebody may have mended it
-      systemctl --no-block start "kubeharden-revert@$run.service"
-    fi
-  done
-  run=''
-  within 60 all_ended
+boot() { # the services start after this
+  local waiting=''
+  each_run add_waiting
+  # shellcheck disable=SC2086
+  [ -z "$waiting" ] || until systemctl start $waiting; do sleep 1; done
 }
 
-all_ended() {
-  local other
-  for other in $(open_ones); do
-    is_ended "$other" || return 1
-  done
+add_waiting() {
+  is_open || [ "$now" = begun ] || return 0
+  [ "$now" != stuck ] || say reverting # somebody may have mended it
+  waiting="$waiting kubeharden-revert@$run.service"
 }
