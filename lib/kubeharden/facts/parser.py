@@ -55,7 +55,7 @@ def observation_request(
 
 
 def _words_of(row: Component, unit: str) -> str:
-    words = [row.name, *([f"unit={unit}"] if unit else ())]
+    words = [f"{row.name}={unit}" if unit else row.name]
     if row.config is not None:
         words.append(row.config_path)
     words += [f"{path}={flag.lstrip('-')}" for path, flag in row.files.items()]

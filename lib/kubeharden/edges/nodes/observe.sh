@@ -3,10 +3,10 @@
 #   sh -c "$(cat observe.sh)" observe WORD...
 #
 # Words without blanks: user=NAME is a user whose groups to say; where there is one, the version of systemd and the modes
-# below /etc/kubernetes are said as well. Any other word is a service, with what there is to read of it behind commas:
+# below /etc/kubernetes are said as well. Any other word is a service: NAME=UNIT is the unit of this name, and no other;
+# NAME alone, where the unit of its own name does not run, the one in whose control group the program does. Behind commas
+# is what there is to read of it:
 #
-#   unit=NAME                       the unit of this name, and no other; without it, where the service of its own name does
-#                                   not run, the one in whose control group the program does
 #   PATH                            a file
 #   PATH=FLAG                       the file that --FLAG names on its command line, or PATH
 #   configz=URL                     what this URL serves
@@ -94,24 +94,18 @@ properties() { # of systemd, in "show"
   done
 }
 
-show_all() { # SERVICE[,WORD...]|user=NAME...: sets "shown" to what systemd says of the services, an empty line between,
+show_all() { # WORD...: sets "shown" to what systemd says of the services, an empty line between,
   # and "pattern" to one of their names
   pattern=hyperkube
   for each in "$@"; do
     shift
     case $each in user=*) continue ;; *) ;; esac
-    name=${each%%,*}
+    each=${each%%,*}
+    name=${each%%=*}
     # The kernel keeps 15 characters of a name.
     rest=${name#???????????????}
     if [ "$rest" = "$name" ]; then pattern="$pattern|$name"; else pattern="$pattern|${name%"$rest"}"; fi
-    case $each in
-    *,unit=*)
-      each=${each#*,unit=}
-      each=${each%%,*}
-      ;;
-    *) each=${each%%,*} ;;
-    esac
-    set -- "$@" "$each.service"
+    set -- "$@" "${each#*=}.service"
   done
   shown=$(show_units "$@")
 }
@@ -162,19 +156,18 @@ find_group() { # FILE of a process: sets "unit" or "elsewhere"
   done <"$1"
 } 2>/dev/null
 
-service() { # NAME[,WORD...], whose part of "shown" is the next
+service() { # NAME[=UNIT][,WORD...], whose part of "shown" is the next
   IFS=,
   # shellcheck disable=SC2086
   set -- $1
   unset IFS
-  name=$1
-  shift
+  name=${1%%=*}
   show=${shown%%"$newline$newline"*}
   shown=${shown#*"$newline$newline"}
   properties
   elsewhere=''
-  case $pid,${1-} in
-  0,unit=*) ;;
+  case $pid,$1 in
+  0,*=*) ;;
   0,*)
     find_candidates
     find_unit "$name"
@@ -185,6 +178,7 @@ service() { # NAME[,WORD...], whose part of "shown" is the next
     ;;
   *) ;;
   esac
+  shift
   [ -z "$elsewhere" ] || { section elsewhere "$name" && printf '%s' "$elsewhere"; }
   section show "$name"
   printf '%s' "$show"
@@ -212,7 +206,6 @@ service() { # NAME[,WORD...], whose part of "shown" is the next
   for word in "$@"; do
     shift
     case $word in
-    unit=*) ;;
     configz=*) configz=${word#*=} ;;
     configz:*) ! is_older "${word%%=*}" || configz=${word#*=} ;;
     healthz=*) healthz=${word#*=} ;;
