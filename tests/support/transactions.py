@@ -25,7 +25,7 @@ CONFIG = f"/etc/kubernetes/{SERVICE}.conf"
 LOCK = "/run/kubeharden.lock"
 # What the scripts call besides systemd's commands.
 TOOLS = frozenset(
-    "base64 cat cp date dd find flock grep head install ln ls mkdir mv readlink rm sed sha256sum sleep stat "
+    "base64 cat cp date dd find flock grep install ln ls mkdir mv readlink rm sed sha256sum sleep stat "
     "sync tar timeout tr uname".split()
 )
 _UNIT = f"""[Unit]

@@ -26,7 +26,7 @@ section() { # KIND ARGUMENTS...: what is printed from here on
 }
 
 files() { # PATH...: their content with mode, owner and group, or that there is none
-  count=$#
+  local count=$# path mode owner uid group gid
   for path in "$@"; do
     if [ -f "$root$path" ]; then set -- "$@" "$root$path"; else section absent "$path"; fi
   done
@@ -50,6 +50,7 @@ fetch() { # URL
 }
 
 status() { # URL: its HTTP status, 000 where nothing answers; nothing where there is no way to ask
+  local answer
   if command -v curl >/dev/null; then
     curl -sk --noproxy '*' --max-time 5 -o /dev/null -w '%{http_code}' "$1"
   elif command -v wget >/dev/null; then
@@ -62,7 +63,8 @@ status() { # URL: its HTTP status, 000 where nothing answers; nothing where ther
 }
 
 argument() { # NAME: sets "value" to the last one of --NAME on the command line in "words"
-  value='' wanted='' rest=''
+  local wanted='' rest='' line
+  value=''
   case $words in *"--$1"*) rest=$words ;; *) ;; esac
   while take_line; do
     if [ -n "$wanted" ]; then
@@ -74,13 +76,15 @@ argument() { # NAME: sets "value" to the last one of --NAME on the command line 
 }
 
 is_older() { # WORD: whether the minor release in "said" is lower than the one behind its colon; an unknown one is not
+  local minor
   minor=${said#*v1.}
   minor=${minor%%[!0-9]*}
   [ -n "$minor" ] && [ "$minor" -lt "${1#*:}" ]
 }
 
 properties() { # of systemd, in "show"
-  loaded='' fragment='' drop_ins='' environment='' invocation='' rest=$show
+  local rest="$show" line
+  loaded='' fragment='' drop_ins='' environment='' invocation=''
   property loaded LoadState
   property fragment FragmentPath
   property drop_ins DropInPaths
@@ -96,6 +100,7 @@ properties() { # of systemd, in "show"
 
 show_all() { # WORD...: sets "shown" to what systemd says of the services, an empty line between,
   # and "pattern" to one of their names
+  local each name rest
   pattern=hyperkube
   for each in "$@"; do
     shift
@@ -122,6 +127,7 @@ find_candidates() { # sets "candidates" to the "comm" of each process that may b
 }
 
 find_unit() { # NAME: sets "unit" to the service in whose control group it runs, or "elsewhere" to another group
+  local comm first rest line
   unit='' elsewhere=''
   for comm in $candidates; do
     comm=${comm%/comm}
@@ -142,6 +148,7 @@ find_unit() { # NAME: sets "unit" to the service in whose control group it runs,
 }
 
 find_group() { # FILE of a process: sets "unit" or "elsewhere"
+  local line
   while IFS= read -r line; do
     case $line in
     *:*/kubepods* | */user@*) ;;
@@ -156,7 +163,9 @@ find_group() { # FILE of a process: sets "unit" or "elsewhere"
   done <"$1"
 } 2>/dev/null
 
-service() { # NAME[=UNIT][,WORD...], whose part of "shown" is the next
+service() { # NAME[=UNIT][,WORD...], whose part of "shown" is the next; what it sets, the functions below read
+  local name show elsewhere='' unit config='' kubeconfig='' words='' configz='' healthz='' shown_at='' server=''
+  local loaded fragment drop_ins environment pid invocation binary said word path value match
   IFS=,
   # shellcheck disable=SC2086
   set -- $1
@@ -165,7 +174,6 @@ service() { # NAME[=UNIT][,WORD...], whose part of "shown" is the next
   show=${shown%%"$newline$newline"*}
   shown=${shown#*"$newline$newline"}
   properties
-  elsewhere=''
   case $pid,$1 in
   0,*=*) ;;
   0,*)
@@ -184,7 +192,7 @@ service() { # NAME[=UNIT][,WORD...], whose part of "shown" is the next
   printf '%s' "$show"
   [ "$loaded" = loaded ] || return 0
 
-  config='' kubeconfig='' words='' binary=/usr/bin/$name configz='' healthz='' server='' shown_at=''
+  binary=/usr/bin/$name
   if [ "$pid" != 0 ] && [ -r "$root/proc/$pid/cmdline" ]; then
     # One word a line; a newline within a word is \001. The dot keeps the newlines at the end.
     words=$(tr '\0\n' '\n\001' <"$root/proc/$pid/cmdline" && echo .)
@@ -234,16 +242,16 @@ service() { # NAME[=UNIT][,WORD...], whose part of "shown" is the next
 }
 
 find_binary() { # of the command line in "words": sets "binary", and "server" to what hyperkube is to run
+  local line child='' rest="$words"
   binary=${words%%"$newline"*}
   get line "$root/proc/$pid/comm"
   if ! is_named "$line"; then # a shell or "tini" waits for the program, and is another one
-    binary='' child=''
+    binary=''
     { read -r child _ <"$root/proc/$pid/task/$pid/children"; } 2>/dev/null # which ends without a newline
     get line "$root/proc/$child/comm"
     [ -z "$line" ] || ! is_named "$line" || binary=/proc/$child/exe
     return 0
   fi
-  rest=$words
   while take_line; do
     case $line in
     *=*) ;;
@@ -273,6 +281,7 @@ is_named() { # COMM: whether a process of that name may be the component; one wi
 }
 
 healthz() { # what the service whose command line is in "words" answers where it listens; it may listen nowhere
+  local address
   argument "${healthz%%:*}"
   healthz=${healthz#*:}
   case $value in
@@ -303,6 +312,7 @@ credentials() { # the paths that its kubeconfig names, and its own
 }
 
 certificates() { # those that the service whose command line is in "words" may show; keys beside them stay where they are
+  local named folder path
   IFS=:
   # shellcheck disable=SC2086
   set -- $shown_at
@@ -327,6 +337,7 @@ certificates() { # those that the service whose command line is in "words" may s
 }
 
 host() {
+  local line
   get line "$root/etc/hostname"
   printf 'hostname=%s\n' "${line:-$(uname -n)}"
   if [ -r "$root/etc/os-release" ]; then

@@ -147,9 +147,10 @@ prune() { # folders of long ago, and what a session left that was cut off before
   each_run prune_left
   [ "$count" -gt "$kept" ] || return 0
   count=0
-  for place in $(cd "$base" && ls -1t -- */state); do # names of runs have no blanks; the last one is this
+  for place in $(cd "$base" && ls -1t -- */state); do # names of runs have no blanks
+    [ "$place" != "$run/state" ] || continue # not by its age: the ls of busybox counts in seconds
     count=$((count + 1))
-    [ "$count" -le "$kept" ] || rm -rf "${base:?}/${place%/state}"
+    [ "$count" -lt "$kept" ] || rm -rf "${base:?}/${place%/state}"
   done
 }
 
