@@ -83,7 +83,9 @@ def test_the_next_run_finds_a_free_node(
         doing = pool.submit(begin_and_give_up, site, run, state)
         assert eventually(lambda: note.exists() and note.read_text())
         assert (folder / "state").read_text().split()[-1] == state
-        if state != "waiting":  # nobody follows any more
+        if state == "waiting":
+            doing.result()  # from now on, systemd knows the process that watches
+        else:  # nobody follows any more
             kill_group(int((folder / "session").read_text()))
         kill_group(int(note.read_text()))
         doing.result()

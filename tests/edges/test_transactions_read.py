@@ -54,6 +54,7 @@ STUCK_WORDS = (
         (HELD, HELD_WORDS),
         (STUCK, STUCK_WORDS),
         ("another has just begun", "another has just begun. Nothing was changed"),
+        ("@transaction r1 open", "@transaction r1 open. Nothing was changed"),  # a node that lies
     ],
 )
 def test_who_finds_a_node_held_is_told_by_whom_and_what_to_do(text: str, words: str) -> None:
