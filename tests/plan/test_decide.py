@@ -552,6 +552,7 @@ def test_a_controller_manager_is_judged_like_every_component_that_has_a_table() 
         facts.nodes
     )
     view = str(releases_view(more, plan.findings, Release.parse("1.24")))
+    assert "Not judged: values of flags" in view
     assert "kube-controller-manager" in view
 
 

@@ -173,7 +173,11 @@ def releases_view(facts: Facts, findings: Sequence[tuple[str, Finding]], target:
                 "As they are now, would they start?",
                 ("Component", "Runs", "Nodes", *map(str, steps)),
                 [(key[0], key[1], ", ".join(names), *key[2:]) for key, names in rows.items()],
-            )
+            ),
+            Message(
+                "Not judged: values of flags other than those with a rule of their own, what stands in files that "
+                "flags name (audit, encryption, admission, authentication), and components in pods or containers."
+            ),
         ]
     )
 
