@@ -264,3 +264,15 @@ def test_machines_say_who_they_are(rehearsals: Rehearsals) -> None:
         found = nodes.observe()
     assert all(len(node.machine) == 32 for node in found)
     assert len({node.machine for node in found}) == len(found)
+
+
+def test_a_host_that_is_called_by_its_address_is_not_another_of_its_network() -> None:
+    facts = cluster({ONE: {"bootID": "old"}}, node1={"machine": "", "hostname": "10.0.0.12"})
+    items = tuple(
+        {**item, "metadata": {**item["metadata"], "labels": {"kubernetes.io/hostname": "10.0.0.11"}}}
+        if item["metadata"]["name"] == ONE
+        else item
+        for item in facts.cluster.of("nodes")
+    )
+    facts = replace(facts, cluster=replace(facts.cluster, objects={**facts.cluster.objects, "nodes": items}))
+    assert "It is another machine" in said(refusals, facts)[ONE]

@@ -195,4 +195,5 @@ def _plain(identity: str) -> str:
 
 
 def _short(hostname: str) -> str:
-    return hostname.partition(".")[0].lower()
+    """Return a host name without its domain; an address, as which some name their hosts, has none."""
+    return hostname if hostname.replace(".", "").isdecimal() else hostname.partition(".")[0].lower()
