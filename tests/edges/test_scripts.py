@@ -143,3 +143,57 @@ def test_a_port_is_asked_only_while_its_program_listens_there(
         check=True,
     )
     assert (tmp_path / "asked").exists() == is_asked
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    ("state", "held", "outcome"),
+    [
+        ("begun", False, "given up: systemd does not start the work: no bus\n"),
+        ("begun", True, "followed\n"),  # something may be staged beside a file
+        ("armed", True, "followed\n"),
+    ],
+)
+def test_work_that_systemd_does_not_start_is_given_up_only_where_it_has_not_begun(
+    tmp_path: Path, shell: list[str], state: str, outcome: str, *, held: bool
+) -> None:
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"there is no {shell[0]} on this machine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/state").write_text(f"{state}\n")
+    if held:
+        (tmp_path / "run/held").touch()
+    texts = [(FOLDER / f"{name}.sh").read_text() for name in SCRIPTS["transaction"]]
+    stub = "systemctl() { echo no bus >&2; return 1; }"
+    call = 'if start_work; then echo followed; else echo "given up: $complaint"; fi'
+    text = "\n".join([*texts, stub, "folder=run run=run", call])
+    done = subprocess.run([*shell, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (outcome, "")
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    ("state", "left"),
+    [
+        (
+            "waiting",
+            {"r1": "waiting", ".incoming.1": "begun"},
+        ),  # it could not be removed, and nothing else is touched
+        ("reverted", {"r1": "begun", "r1.7": "reverted"}),
+        ("", {"r1": "begun"}),
+    ],
+)
+def test_what_is_sent_moves_in_beside_nothing_that_is_open(
+    tmp_path: Path, shell: list[str], state: str, left: dict[str, str]
+) -> None:
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"there is no {shell[0]} on this machine")
+    for name, content in {".incoming.1": "begun", "r1": state}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "state").write_text(f"{content}\n")
+    texts = [(FOLDER / f"{name}.sh").read_text() for name in SCRIPTS["transaction"]]
+    stubs = 'rm() { [ "$2" != ./.incoming.1 ] && command rm "$@"; }\ndate() { echo 7; }'
+    text = "\n".join([*texts, stubs, "base=. folder=./.incoming.1 named=r1", 'move_in && echo "$run"'])
+    done = subprocess.run([*shell, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("r1\n", "")
+    assert {path.parent.name: path.read_text().strip() for path in tmp_path.glob("*/state")} == left

@@ -1,7 +1,8 @@
 # shellcheck shell=dash
 # What the controller calls of a transaction over SSH, and a person on the node. See transaction.sh.
 #
-# Prints "@result WORD TIME", then words, and what the service wrote to its journal. TIME is when the service was restarted (RFC 3339, UTC, this node's clock). WORD:
+# Prints "@result WORD TIME", then words, and what the service wrote to its journal. TIME is when the service was restarted
+# (RFC 3339, UTC, this node's clock). WORD:
 #
 #   waiting    it runs with the new files; confirm it
 #   stale      a file is no longer what the plan was made against; nothing was changed
@@ -78,7 +79,10 @@ move_in() { # to where it belongs, whole; unless it is there, and the answer to 
   recall
   case $now in
   '' | reverted | failed) ;;
-  *) rm -rf "$sent" && return ;;
+  *)
+    rm -rf "$sent"
+    return 0
+    ;;
   esac
   if make_way && mv "$sent" "$folder"; then
     load "$run"
@@ -108,9 +112,9 @@ install_units() { # what the units need, where it is not there yet or is another
   )"
 }
 
-start_work() { # until it waits or is over; where it fails, until it is put back
+start_work() { # until it waits or is over; where it fails, until it is put back; what has begun is never given up here
   complaint=$(systemctl start "kubeharden-apply@$run.service" 2>&1) ||
-    systemctl start "kubeharden-revert@$run.service" 2>/dev/null || ! is_now begun || {
+    systemctl start "kubeharden-revert@$run.service" 2>/dev/null || ! is_new || {
     complaint="systemd does not start the work: $complaint"
     return 1
   }
