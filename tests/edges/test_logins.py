@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shlex
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from kubeharden.edges.nodes import Nodes
 from kubeharden.edges.nodes.refusal import refusal
 from kubeharden.edges.nodes.session import COMMAND, scripts
 from kubeharden.errors import NodeError
-from ssh_servers import forced, login_shell, ssh_server
+from ssh_servers import Handler, forced, login_shell, ssh_server
 
 
 def test_the_command_of_a_session_is_one_line_that_every_login_shell_passes_on() -> None:
@@ -160,3 +164,53 @@ def test_each_refusal_of_sudo_has_its_way_out(said: str, words: str) -> None:
     assert words in found
     assert said.removesuffix(".") in found
     assert ".." not in found
+
+
+def in_pieces(piece: bytes, pause: float = 0.0, *, complaints: bool = False) -> Handler:
+    """A login that prints the same without end."""
+
+    async def run(process: asyncssh.SSHServerProcess[bytes]) -> None:
+        stream = process.stderr if complaints else process.stdout
+        with contextlib.suppress(asyncssh.Error, OSError):
+            while True:
+                stream.write(piece)
+                await stream.drain()
+                await asyncio.sleep(pause)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("handler", "words"),
+    [
+        (in_pieces(b"a" * 65536), "it says more than 64 KiB before sudo is asked"),
+        (in_pieces(b"a" * 65536, complaints=True), "it says more than 64 KiB before sudo is asked"),
+        (in_pieces(b"a" * 16, 0.01), "no answer within 1 s"),
+    ],
+    ids=["output", "complaints", "slow"],
+)
+def test_a_login_that_prints_without_end_before_sudo_is_asked_is_left(
+    handler: Handler, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kubeharden.edges.nodes.session._SUDO_SECONDS", 1.0)
+    start = time.monotonic()
+    with (
+        ssh_server(tmp_path / "ssh", handler) as server,
+        Nodes(server.inventory(sudo="password"), lambda: "a-password") as nodes,
+        pytest.raises(NodeError, match=words),
+    ):
+        nodes.check()
+    assert time.monotonic() - start < 15
+
+
+def test_many_complaints_are_said_in_short_and_soon(tmp_path: Path) -> None:
+    start = time.process_time()
+    handler = forced("password: a\n" * 1_000_000 + "the end", 1)
+    with (
+        ssh_server(tmp_path / "ssh", handler) as server,
+        Nodes(server.inventory(user="root")) as nodes,
+        pytest.raises(NodeError, match=r"the end$") as caught,
+    ):
+        nodes.check()
+    assert len(str(caught.value)) < 1000
+    assert time.process_time() - start < 8

@@ -21,6 +21,7 @@ _CHUNK = 1 << 16
 # A bound for one answer: observe.sh prints configuration files, unit files and pages of a few kilobytes each.
 MOST_BYTES = 64 * 1024**2
 _SUDO_SECONDS = 30.0
+_MOST_GREETING = 1 << 16  # what a login prints before the loader is there
 _NO_STATUS = 255  # for what a script cannot end with: the node lies
 
 
@@ -136,6 +137,9 @@ class Session:
             if not data:
                 return self._end(bytes(received), end)
             received += data
+            if len(received) > _MOST_GREETING:
+                self._channel.close()
+                raise OverflowError(f"it says more than {_MOST_GREETING // 1024} KiB before sudo is asked")
             if b"try again" in received:
                 self._channel.close()
                 return Answer(1, b"", "sudo: the password is wrong", is_of_script=False)
@@ -148,11 +152,14 @@ class Session:
             self._channel.sendall(data)
 
     def _receive(self, end: float, seconds: float) -> bytes:
-        self._channel.settimeout(max(0.0, end - time.monotonic()))
+        left, late = end - time.monotonic(), TimeoutError(f"no answer within {seconds:.0f} s")
+        if left <= 0:  # what is there already would be given out, for as long as more of it comes
+            raise late
+        self._channel.settimeout(left)
         try:
             data: bytes = self._channel.recv(_CHUNK)
         except TimeoutError:
-            raise TimeoutError(f"no answer within {seconds:.0f} s") from None
+            raise late from None
         return data
 
     def _end(self, received: bytes, end: float) -> Answer:

@@ -31,6 +31,7 @@ from kubeharden.inputs.inventory import Inventory, Node, split_host
 from kubeharden.redaction import Redactor
 
 KEEPALIVE_SECONDS = 15
+MOST_COMPLAINTS = 1 << 16  # characters of which the last are shown: all of them are redacted first
 MOST_JUMPS = 8
 LOOPBACK = "127.0.0.1"  # where a channel is said to come from
 # paramiko's own thread logs tracebacks of connections that end; they are raised where they matter.
@@ -106,7 +107,7 @@ class Ssh:
         self._keep(node, connection, session)
         if not answer.is_good:
             complaints = answer.complaints or answer.output.decode(errors="replace")
-            output = self._redactor.redact(complaints.strip())[-500:]
+            output = self._redactor.redact(complaints.strip()[-MOST_COMPLAINTS:])[-500:]
             why = refusal(node.name, connection.user, answer.status, output, of_script=answer.is_of_script)
             raise NodeError(why)
         return answer.output
