@@ -18,7 +18,7 @@ from kubeharden.plan.decide import make_plan
 from kubeharden.podsecurity.policies import read_policies
 from kubeharden.records.folder import read_run
 from kubeharden.records.summary import build_record, check_form
-from kubeharden_fleet.judge import NOT_NOW, Seen, judge_wave, state_of
+from kubeharden_fleet.judge import NOT_NOW, FleetRun, judge_wave, state_of
 from rolling import events_of
 from support import ROOT
 
@@ -111,7 +111,7 @@ def test_what_stays_open_is_reported_in_the_plan_which_nobody_takes_for_nothing_
     assert left["subject"] == f"kubelet on {NODE}"
     for part in ("run dead-run (a test)", "the node puts it back at 2026-03-01T14:46:", "undo dead-run"):
         assert part in words
-    state = state_of(Seen(run.record.run, record))
+    state = state_of(FleetRun(run.record.run, record))
     assert record["plan"]["not_yet"] == [words]
     assert state.word == NOT_NOW, "it is over by itself: tried again, it may be planned"
     assert not judge_wave(fleet(tmp_path), "canary", {"a": state}).good
