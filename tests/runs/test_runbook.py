@@ -144,6 +144,37 @@ def test_a_parameter_that_is_edited_after_the_start_is_refused_by_name(world: Wo
     run.close()
 
 
+def test_a_person_is_asked_once_for_all_that_is_put_back(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who has answered the first of several questions and left would find the cluster half way."""
+    run = planned(world, tmp_path, change_id="CHG-1", steps=["kubelet", "kube-proxy"])
+    for step in ("kubelet", "kube-proxy"):
+        run.apply(step)
+    run.finish()
+    person = Somebody("no", "apply")
+    given = namespace_of(world, tmp_path, record="CHG-1")
+    back = runbook.start(given, "rollback", connect=world.ports, person=person)
+    back.look()
+    back.plan()
+    capsys.readouterr()
+    with pytest.raises(
+        StoppedError, match="kube-proxy, kubelet was not carried out, and nothing was changed"
+    ):
+        back.roll_back()
+    assert not read_run(back.record.folder).of(Started)
+    back.roll_back()
+    told = "kube-proxy, kubelet: 4 restarts, 8 files on 2 nodes; kube-proxy, then kubelet"
+    assert capsys.readouterr().out.count(told) == 2
+    assert [(event.step, event.agreed) for event in read_run(back.record.folder).of(Asked)] == [
+        ("kube-proxy, kubelet", False),
+        ("kube-proxy, kubelet", True),
+    ]
+    assert "was carried out in this run already" in str(back.roll_back())
+    assert person.asked == 2
+    back.close()
+
+
 def test_a_person_is_asked_before_each_step_and_may_leave_it(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,7 @@ class PlanState:
         done: the steps that were carried out.
         subjects: the changes that were carried out, also in a step that ended with an error.
         failed_step: the step that ended with an error; empty for none.
+        agreed: the steps to which the person who is there has agreed at once, and that were not begun since.
         is_approved: the plan was found to be the one that was approved.
     """
 
@@ -24,6 +25,7 @@ class PlanState:
     done: set[str] = field(default_factory=set)
     subjects: set[str] = field(default_factory=set)
     failed_step: str = ""
+    agreed: set[str] = field(default_factory=set)
     is_approved: bool = False
 
     def steps_left(self) -> list[str]:

@@ -236,37 +236,64 @@ class Run:
 
     def _may_apply(self, step: str) -> str:
         """Return why a step of the plan is not carried out now; empty where it is."""
+        why_not = self._may_not(step)
+        if not why_not and self.current_plan.of(step).needed:
+            self._ask_for(step)
+            self._check_window()  # the answer may have taken its time
+        return why_not
+
+    def _may_not(self, step: str) -> str:
+        """Return why a step of the plan is not carried out now, before anybody is asked; empty where it may be."""
         check_step(step, self.kind)
         check_parameters(self.parameters, self._given())
         why_not = self._state.why_not(step, self.kind.mode, self.kind.steps)
         if not why_not and self.current_plan.of(step).needed:
             self._check_window()
             self._check_approval(self._state)
-            self._ask(self.current_plan, step)
-            self._check_window()  # the answer may have taken its time
         return why_not
 
     def _check_window(self) -> None:
         if self.rehearsal is None:  # which may be practised at any time
             check_window(self.parameters, self.ports.clock.now())
 
-    def _ask(self, plan: Plan, step: str) -> None:
-        """Ask the person who is there whether a step is to be carried out: StoppedError where they do not agree."""
+    def ask_at_once(self) -> None:
+        """Ask the person who is there once for all that is left of the plan, before its first step.
+
+        Raises:
+            KubehardenError: as ``apply`` does before it changes anything.
+        """
+        steps = self._state.steps_left()
+        try:
+            if len(steps) > 1 and not self._may_not(steps[0]):
+                self._ask(", ".join(steps), f"{amount_words(self.current_plan)}; {', then '.join(steps)}")
+                self._state.agreed |= set(steps)
+        except (KubehardenError, KeyboardInterrupt):
+            self.show_again("apply", *steps)
+            raise
+
+    def _ask_for(self, step: str) -> None:
+        """Ask the person who is there for a step, unless they have agreed to all of them at once."""
+        if step in self._state.agreed:
+            self._state.agreed.discard(step)
+            return
+        part = self.current_plan.of(step)
+        self._ask(step, f"{amount_words(part)}; {order_words(part, self.rollout.batches(part, self.facts))}")
+
+    def _ask(self, steps: str, amount: str) -> None:
+        """Ask the person who is there whether steps are to be carried out: StoppedError where they do not agree."""
         if not self.person.is_there:
             return
-        part = plan.of(step)
-        order = order_words(part, self.rollout.batches(part, self.facts))
-        question = f"{step}: {amount_words(part)}; {order}"
+        question = f"{steps}: {amount}"
         self.say(question)
         try:
             answer = self.person.ask(f"Type {WORD} to carry this out, anything else to leave it: ")
         except KeyboardInterrupt:  # nothing has begun, so that is an answer, too
             answer = ""
         agreed = answer.strip().lower() == WORD
-        self.emit(Asked(step, question, agreed))
+        self.emit(Asked(steps, question, agreed))
         if not agreed:
             raise StoppedError(
-                f"{step} was not carried out, and nothing was changed by it: the answer was not {WORD!r}. Run the "
+                f"{steps} was not carried out, and nothing was changed by it: the answer was not {WORD!r}. Run the "
                 "cell again to be asked again"
             )
 

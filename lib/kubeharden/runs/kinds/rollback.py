@@ -67,6 +67,7 @@ def roll_back(run: Run) -> View:
         StepError: a node or an object failed; the later ones are untouched.
     """
     view = View()
+    run.ask_at_once()
     for step in run.current_plan.steps:
         view.add(*run.apply(step).blocks)
     if not run.current_plan.steps:
