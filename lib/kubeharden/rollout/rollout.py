@@ -325,7 +325,7 @@ class _Application:
                 f"within {self.pace.confirm_timeout:g} seconds of it"
             )
         if end.outcome == "reverted":
-            return RevertedError(f"{why}. {end.words}")
+            return RevertedError(f"{why}; {end.words}")
         return NodeError(f"{why}. Putting it back, the node says: {end.outcome}: {end.words}")
 
 
