@@ -50,36 +50,36 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command, of these words or of the command line of the process; return its exit code."""
-    given = _parser().parse_args(words)
-    command: Callable[[argparse.Namespace], int] = given.command
+    options = _parser().parse_args(words)
+    command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return command(given)
+        return command(options)
     except ParameterError as error:
-        return _fail(given, error, USAGE)
+        return _fail(options, error, USAGE)
     except KubehardenError as error:
-        return _fail(given, error, WRONG)
+        return _fail(options, error, WRONG)
     except BrokenPipeError:  # the reader of the output has gone, as "| head" does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return WELL
 
 
-def _fail(given: argparse.Namespace, error: Exception, code: int) -> int:
-    words = given.redactor.redact(str(error)).replace("\n", "\n    ")
+def _fail(options: argparse.Namespace, error: Exception, code: int) -> int:
+    words = options.redactor.redact(str(error)).replace("\n", "\n    ")
     sys.stderr.write(f"kubeharden: {on_lines(words)}\n")
     return code
 
 
-def _say(given: argparse.Namespace, sentence: str) -> None:
+def _say(options: argparse.Namespace, sentence: str) -> None:
     """Print one line, whatever the names in it are."""
-    _print(given, one_line(sentence))
+    _print(options, one_line(sentence))
 
 
-def _print(given: argparse.Namespace, text: str) -> None:
-    sys.stdout.write(f"{on_lines(given.redactor.redact(text))}\n")
+def _print(options: argparse.Namespace, text: str) -> None:
+    sys.stdout.write(f"{on_lines(options.redactor.redact(text))}\n")
 
 
-def _print_view(given: argparse.Namespace, view: View) -> None:
-    _print(given, str(names_on_lines(view)))
+def _print_view(options: argparse.Namespace, view: View) -> None:
+    _print(options, str(names_on_lines(view)))
 
 
 def _print_json(content: object) -> None:
@@ -216,77 +216,77 @@ def _option(parser: argparse._ActionsContainer, name: str, words: str, metavar: 
     parser.add_argument(name, default="", metavar=metavar, help=words)
 
 
-def _init(given: argparse.Namespace) -> int:
+def _init(options: argparse.Namespace) -> int:
     for name, source in sorted(shipped_files().items()):
-        target = given.folder / name
+        target = options.folder / name
         if target.exists():
-            _say(given, f"• {target} is there already, and stays as it is")
+            _say(options, f"• {target} is there already, and stays as it is")
             continue
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
         except OSError as error:
             raise ParameterError(f"{target}: cannot be written: {error.strerror}") from error
-        _say(given, f"✔ {target}")
-    (given.folder / "outputs").mkdir(exist_ok=True)
+        _say(options, f"✔ {target}")
+    (options.folder / "outputs").mkdir(exist_ok=True)
     return WELL
 
 
-def _seal(given: argparse.Namespace) -> int:
+def _seal(options: argparse.Namespace) -> int:
     from kubeharden.records.seal import seal  # noqa: PLC0415 - Jupyter is for sealing only
 
-    folder, key = find_run(given.run), find_key(given.key).path
-    authority = find_authority(given.timestamp_url, given.timestamp_ca)
-    done = seal(folder, given.notebook, key, may_ask=sys.stdin.isatty(), authority=authority)
+    folder, key = find_run(options.run), find_key(options.key).path
+    authority = find_authority(options.timestamp_url, options.timestamp_ca)
+    done = seal(folder, options.notebook, key, may_ask=sys.stdin.isatty(), authority=authority)
     if done.again:
         _say(
-            given,
+            options,
             f"{done.seal.run} was sealed already, on {done.seal.sealed}, and nothing has changed since.",
         )
     else:
-        _say(given, f"Sealed {done.seal.run}: {len(done.seal.files)} files, signed with {done.seal.key}.")
-        _say(given, f"Check it with: kubeharden verify {done.folder}")
+        _say(options, f"Sealed {done.seal.run}: {len(done.seal.files)} files, signed with {done.seal.key}.")
+        _say(options, f"Check it with: kubeharden verify {done.folder}")
     return WELL
 
 
-def _sign_off(given: argparse.Namespace) -> int:
-    folder, key = find_run(given.run), find_key(given.key).path
-    made = sign_off(folder, key, given.words, given.signers, may_ask=sys.stdin.isatty())
-    _say(given, f"Signed off {made.run}: {made.result}, with {made.key}.")
+def _sign_off(options: argparse.Namespace) -> int:
+    folder, key = find_run(options.run), find_key(options.key).path
+    statement = sign_off(folder, key, options.words, options.signers, may_ask=sys.stdin.isatty())
+    _say(options, f"Signed off {statement.run}: {statement.result}, with {statement.key}.")
     return WELL
 
 
-def _verify(given: argparse.Namespace) -> int:
-    with _signers_if_needed(given) as signers:
-        ca = find_certificates(given.timestamp_ca)
-        verdicts = [found for text in given.runs for found in _verdicts(text, signers, given.oldest, ca)]
-        _say(given, f"Signatures that count: {signers.words}")
+def _verify(options: argparse.Namespace) -> int:
+    with _signers_if_needed(options) as signers:
+        ca = find_certificates(options.timestamp_ca)
+        verdicts = [found for text in options.runs for found in _verdicts(text, signers, options.oldest, ca)]
+        _say(options, f"Signatures that count: {signers.words}")
     for verdict in verdicts:
-        _print(given, verdict_text(verdict))
+        _print(options, verdict_text(verdict))
     return WRONG if any(verdict.wrong for verdict in verdicts) else WELL
 
 
-def _records(given: argparse.Namespace) -> int:
-    parent = find_folder(given.folder) if given.folder else runs_folder()
-    wanted = RunFilter(given.node, given.about, given.user, given.since, given.until)
+def _records(options: argparse.Namespace) -> int:
+    parent = find_folder(options.folder) if options.folder else runs_folder()
+    wanted = RunFilter(options.node, options.about, options.user, options.since, options.until)
     entries = register(parent, wanted)
     verdicts, words = None, ""
-    if given.verify:
-        ca = find_certificates(given.timestamp_ca)
-        with _signers(given) as signers:
+    if options.verify:
+        ca = find_certificates(options.timestamp_ca)
+        with _signers(options) as signers:
             verdicts = {
-                entry.run: verify(entry.folder, signers, given.oldest, alone=False, ca=ca)
+                entry.run: verify(entry.folder, signers, options.oldest, alone=False, ca=ca)
                 for entry in entries
                 if entry.sealed
             }
             words = signers.words
-    if given.json:
+    if options.json:
         _print_json([_entry_json(entry, verdicts) for entry in entries])
     else:
         view = register_view(entries, verdicts)
         if verdicts is not None:
             view.add(Message(f"Signatures that count: {one_line(words)}"))
-        _print_view(given, view)
+        _print_view(options, view)
     return WRONG if any(verdict.wrong for verdict in (verdicts or {}).values()) else WELL
 
 
@@ -302,29 +302,29 @@ def _entry_json(entry: RegisterEntry, verdicts: Mapping[str, Verdict] | None) ->
     }
 
 
-def _show(given: argparse.Namespace) -> int:
-    folder = find_run(given.run, unique=False)
-    if given.json:
+def _show(options: argparse.Namespace) -> int:
+    folder = find_run(options.run, unique=False)
+    if options.json:
         _print_json(record_of(folder))
         return WELL
-    with _signers_if_known(given) as signers:
-        verdict = verify(folder, signers, ca=find_certificates(given.timestamp_ca)) if signers else None
+    with _signers_if_known(options) as signers:
+        verdict = verify(folder, signers, ca=find_certificates(options.timestamp_ca)) if signers else None
         counts = [Message(f"Signatures that count: {one_line(signers.words)}")] if signers else []
-    if given.html or given.output:
-        _put_page(given, run_page(folder, verdict, View([*counts]), given.redactor))
+    if options.html or options.output:
+        _put_page(options, run_page(folder, verdict, View([*counts]), options.redactor))
     else:
-        _print_view(given, run_view(record_of(folder), verdict).add(*counts))
+        _print_view(options, run_view(record_of(folder), verdict).add(*counts))
     return WELL if verdict is None or verdict.good or not verdict.sealed else WRONG
 
 
-def _put_page(given: argparse.Namespace, page: str) -> None:
+def _put_page(options: argparse.Namespace, page: str) -> None:
     """Write a page to a file, or print it.
 
     Raises:
         ParameterError: it cannot be written there, or the file would lie in a run, whose files are counted.
     """
-    output = given.output
-    if not given.html:
+    output = options.output
+    if not options.html:
         raise ParameterError("-o FILE is where the page of --html goes")
     if not output:
         sys.stdout.write(page)
@@ -340,70 +340,72 @@ def _put_page(given: argparse.Namespace, page: str) -> None:
         raise ParameterError(f"{output}: cannot be written ({error.strerror})") from None
 
 
-def _diff(given: argparse.Namespace) -> int:
-    one, other = (find_run(text, unique=False) for text in (given.run, given.other))
-    if given.html or given.output:
-        _put_page(given, comparison_page(one, other, given.redactor))
+def _diff(options: argparse.Namespace) -> int:
+    one, other = (find_run(text, unique=False) for text in (options.run, options.other))
+    if options.html or options.output:
+        _put_page(options, comparison_page(one, other, options.redactor))
     else:
-        _print_view(given, comparison_view(one.name, other.name, compare_runs(one, other)))
+        _print_view(options, comparison_view(one.name, other.name, compare_runs(one, other)))
     return WELL
 
 
-def _register(given: argparse.Namespace) -> int:
-    parent = find_folder(given.folder) if given.folder else runs_folder().absolute()
-    ca = find_certificates(given.timestamp_ca)
-    with _signers_if_known(given) as signers:
-        index = write_register(parent, signers, ca, given.redactor)
-    _say(given, f"Wrote {index}.")
+def _register(options: argparse.Namespace) -> int:
+    parent = find_folder(options.folder) if options.folder else runs_folder().absolute()
+    ca = find_certificates(options.timestamp_ca)
+    with _signers_if_known(options) as signers:
+        index = write_register(parent, signers, ca, options.redactor)
+    _say(options, f"Wrote {index}.")
     return WELL
 
 
-def _push(given: argparse.Namespace) -> int:
-    done = push(find_run(given.run), given.url)
+def _push(options: argparse.Namespace) -> int:
+    done = push(find_run(options.run), options.url)
     were = f", {done.earlier} of which it had before" if done.earlier else ""
     _say(
-        given,
+        options,
         f"{done.place} has all {done.files} files of this run{were}; every byte was read back and compared.",
     )
     return WELL
 
 
-def _notebook(given: argparse.Namespace) -> int:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", given.name):
-        raise ParameterError(f"name: {given.name[:80]!r} is not a name of a file; expected one like CHG-4711")
-    path = runs_folder() / f"{given.name.removesuffix('.ipynb')}.ipynb"
+def _notebook(options: argparse.Namespace) -> int:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", options.name):
+        raise ParameterError(
+            f"name: {options.name[:80]!r} is not a name of a file; expected one like CHG-4711"
+        )
+    path = runs_folder() / f"{options.name.removesuffix('.ipynb')}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("xb") as file:
-            file.write(notebooks()[given.kind].read_bytes())
+            file.write(notebooks()[options.kind].read_bytes())
     except FileExistsError:
         raise ParameterError(
             f"name: there is {path} already; take another name, or go on in that one"
         ) from None
-    _say(given, f"Made {path}. Open it with: {shlex.join(['jupyter', 'lab', str(path)])}")
+    _say(options, f"Made {path}. Open it with: {shlex.join(['jupyter', 'lab', str(path)])}")
     return WELL
 
 
-def _clean_nodes(given: argparse.Namespace) -> int:
+def _clean_nodes(options: argparse.Namespace) -> int:
     from kubeharden.edges.connect import connect_nodes  # noqa: PLC0415 - SSH is for nodes only
 
-    inventory = read_inventory(given.inventory)
-    unknown = set(given.nodes) - {node.name for node in inventory.nodes}
+    inventory = read_inventory(options.inventory)
+    unknown = set(options.nodes) - {node.name for node in inventory.nodes}
     if unknown:
-        raise ParameterError(f"{given.inventory}: has no node {', '.join(sorted(unknown))}")
-    with connect_nodes(inventory, given.redactor) as nodes:
-        removed = nodes.clean(given.nodes or None)
+        raise ParameterError(f"{options.inventory}: has no node {', '.join(sorted(unknown))}")
+    with connect_nodes(inventory, options.redactor) as nodes:
+        removed = nodes.clean(options.nodes or None)
     for node, paths in removed.items():
-        _say(given, f"{node}: {'removed ' + ', '.join(paths) if paths else 'there was nothing'}")
+        _say(options, f"{node}: {'removed ' + ', '.join(paths) if paths else 'there was nothing'}")
     return WELL
 
 
-def _signers_if_needed(given: argparse.Namespace) -> AbstractContextManager[Signers]:
+def _signers_if_needed(options: argparse.Namespace) -> AbstractContextManager[Signers]:
     """Return the signers that count; nobody where no run bears a seal, and nobody was named."""
-    folders = [find_folder(text, unique=False) for text in given.runs]
+    folders = [find_folder(text, unique=False) for text in options.runs]
     runs = [run for folder in folders for run in ([folder] if _is_run(folder) else runs_in(folder))]
-    if given.key or given.allowed_signers or any(map(is_sealed, runs)):
-        return _signers(given)
+    if options.key or options.allowed_signers or any(map(is_sealed, runs)):
+        return _signers(options)
     return nullcontext(Signers(Path(os.devnull), words="not asked for, since no run here is sealed"))
 
 
@@ -420,9 +422,9 @@ def _verdicts(text: str, signers: Signers, oldest: str, ca: bytes | None) -> lis
     return verify_folder(folder, signers, oldest, ca=ca)
 
 
-def _signers(given: argparse.Namespace) -> AbstractContextManager[Signers]:
-    return chosen_signers(given.allowed_signers, given.key)
+def _signers(options: argparse.Namespace) -> AbstractContextManager[Signers]:
+    return chosen_signers(options.allowed_signers, options.key)
 
 
-def _signers_if_known(given: argparse.Namespace) -> AbstractContextManager[Signers | None]:
-    return if_known(_signers(given), named=bool(given.key or given.allowed_signers))
+def _signers_if_known(options: argparse.Namespace) -> AbstractContextManager[Signers | None]:
+    return if_known(_signers(options), named=bool(options.key or options.allowed_signers))

@@ -59,8 +59,8 @@ class _Loader(_SAFE):  # type: ignore[misc,valid-type]
             keys.add(key.value)
             if key.tag != f"{_TAG}merge":
                 key.tag = f"{_TAG}str"
-        made: dict[Hashable, Any] = super().construct_mapping(node, deep)
-        return made
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping
 
     def number(self, node: yaml.ScalarNode) -> Any:
         """Return a number; one with colons, of base 60, is a text, as Kubernetes reads it."""
@@ -263,24 +263,24 @@ def read_file(
     Raises:
         KubehardenError: of the given kind: there is no such file, it is not a regular one, too large, or not UTF-8.
     """
-    shown = repr(str(path))
-    shown = shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]} …"
+    path_text = repr(str(path))
+    path_text = path_text if len(path_text) <= LONGEST_SHOWN else f"{path_text[:LONGEST_SHOWN]} …"
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
-            raise raises(f"{source}: {shown} is not a regular file{hint}")
+            raise raises(f"{source}: {path_text} is not a regular file{hint}")
         with path.open("rb") as file:
             data = file.read(largest + 1)
         if len(data) > largest:
-            raise raises(f"{source}: {shown} is too large; {largest} bytes are the most")
+            raise raises(f"{source}: {path_text} is too large; {largest} bytes are the most")
         return data.decode("utf-8")
     except OSError as error:
-        raise raises(f"{source}: cannot read {shown} ({error.strerror}){hint}") from None
+        raise raises(f"{source}: cannot read {path_text} ({error.strerror}){hint}") from None
     except UnicodeDecodeError:
-        raise raises(f"{source}: {shown} is not text in UTF-8{hint}") from None
+        raise raises(f"{source}: {path_text} is not text in UTF-8{hint}") from None
     except ValueError as error:
         if isinstance(error, KubehardenError):
             raise
-        raise raises(f"{source}: {shown} cannot be a path{hint}") from None
+        raise raises(f"{source}: {path_text} cannot be a path{hint}") from None
 
 
 def is_shallow(content: Any, deepest: int = DEEPEST) -> bool:

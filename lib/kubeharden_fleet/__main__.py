@@ -22,10 +22,10 @@ WELL, WRONG, USAGE = 0, 1, 2
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    given = _parser().parse_args(words)
-    command: Callable[[Fleet, argparse.Namespace], int] = given.command
+    options = _parser().parse_args(words)
+    command: Callable[[Fleet, argparse.Namespace], int] = options.command
     try:
-        return command(read_fleet(given.fleet), given)
+        return command(read_fleet(options.fleet), options)
     except KubehardenError as error:
         sys.stderr.write(f"kubeharden_fleet: {error}\n")
         return USAGE if isinstance(error, ParameterError) else WRONG
@@ -66,8 +66,8 @@ def _check(fleet: Fleet, _: argparse.Namespace) -> int:
     return WELL
 
 
-def _page(fleet: Fleet, given: argparse.Namespace) -> int:
-    output: Path = given.output or Path(fleet.records) / "fleet.html"
+def _page(fleet: Fleet, options: argparse.Namespace) -> int:
+    output: Path = options.output or Path(fleet.records) / "fleet.html"
     output.parent.mkdir(parents=True, exist_ok=True)
     with signers_of(fleet) as signers:
         runs = {c.name: last_change(newest_first(fleet, c.name, signers)) for c in fleet.clusters}
@@ -77,8 +77,8 @@ def _page(fleet: Fleet, given: argparse.Namespace) -> int:
     return WELL
 
 
-def _judge(fleet: Fleet, given: argparse.Namespace) -> int:
-    verdict = judge_wave(fleet, given.wave, states(fleet, given.since))
+def _judge(fleet: Fleet, options: argparse.Namespace) -> int:
+    verdict = judge_wave(fleet, options.wave, states(fleet, options.since))
     sys.stdout.write("".join(f"{line}\n" for line in verdict.lines))
     sys.stdout.write(
         "the next wave may begin\n"

@@ -63,7 +63,7 @@ def build(path: Path) -> DAG:
         max_active_runs=1,
         default_args={"retries": RETRIES, "retry_delay": RETRY_DELAY},
         tags=["kubeharden"],
-    ) as made:
+    ) as dag:
         before: Any = None
         for wave in fleet.waves:
             clusters = _clusters(fleet, file, wave)
@@ -77,7 +77,7 @@ def build(path: Path) -> DAG:
             if fleet.soak_of(wave.name) and wave is not fleet.waves[-1]:
                 before = Soak(task_id=f"{wave.name}-{SOAKED}", file=file, wave=wave.name)
                 judged >> before
-    return made
+    return dag
 
 
 def _clusters(fleet: Fleet, file: str, wave: Wave) -> Any:
@@ -192,15 +192,13 @@ class _Asks(_Work, ApprovalOperator):  # type: ignore[misc]
     def _answer(self, context: Any, event: dict[str, Any], plan: str, about: str) -> dict[str, str]:
         """Return which plan of which cluster was approved, and who approved it when, in words."""
         self._check_cluster(about)
-        given = HITLOperator.execute_complete(self, context, event)
-        user = given["responded_by_user"] or {}
+        answer = HITLOperator.execute_complete(self, context, event)
+        user = answer["responded_by_user"] or {}
         name = user.get("name") or user.get("id") or "somebody"
-        who = (
-            f"{name}, {given['responded_at'].astimezone(UTC).strftime(ISO)}, in Airflow ({context['run_id']})"
-        )
-        if given["chosen_options"] != [self.APPROVE]:
+        who = f"{name}, {answer['responded_at'].astimezone(UTC).strftime(ISO)}, in Airflow ({context['run_id']})"
+        if answer["chosen_options"] != [self.APPROVE]:
             raise AirflowFailException(f"{self.cluster}: the plan {plan} was rejected by {who}")
-        if (answered := given["params_input"].get("plan", "")) != plan:
+        if (answered := answer["params_input"].get("plan", "")) != plan:
             raise AirflowFailException(
                 f"{self.cluster}: {who} approved the plan {answered or '(none was named)'}, and this is about {plan}: "
                 "Airflow keeps the question of an earlier try. Begin a new run of the DAG, which asks anew"
@@ -274,10 +272,10 @@ class Apply(_Asks):
         """
         self._check_cluster(approval["cluster"])
         fleet, windows = self._fleet(), {}
-        given = {name: text for name, text in approval.items() if name != "cluster"}
+        parameters = {name: text for name, text in approval.items() if name != "cluster"}
         self._runner_of(fleet).settle()
         before = self._newest(context, fleet)
-        if _is_carried_out(before, given["approved_plan"]):
+        if _is_carried_out(before, parameters["approved_plan"]):
             self.log.info("%s: nothing is left of the approved plan: %s", self.cluster, before.word)
             return before
         if times := fleet.times():
@@ -291,7 +289,7 @@ class Apply(_Asks):
                 f"{self.cluster}: not begun, since more failed than max_failures ({fleet.max_failures}) allows: "
                 f"{', '.join(failed)}"
             )
-        newest = self._run(context, fleet, "apply", **windows, **given)
+        newest = self._run(context, fleet, "apply", **windows, **parameters)
         if newest.word == NOT_NOW:
             raise AirflowException(f"{self.cluster}: {newest.why}")
         if newest.word not in (APPLIED, CHANGED):

@@ -146,9 +146,9 @@ class Fleet(_Strict):
             if doubles := sorted({name for name in twice if twice.count(name) > 1}):
                 raise ValueError(f"{what}: named twice: {', '.join(doubles)}")
         waves = {wave.name for wave in self.waves}
-        if taken := sorted(waves & {f"{wave}-{task}" for wave in waves for task in AFTER_A_WAVE}):
+        if clashes := sorted(waves & {f"{wave}-{task}" for wave in waves for task in AFTER_A_WAVE}):
             raise ValueError(
-                f"waves: {', '.join(taken)} is the name of a task after another wave; expected another"
+                f"waves: {', '.join(clashes)} is the name of a task after another wave; expected another"
             )
         if unknown := [name for name in placed if name not in names]:
             raise ValueError(f"waves: there is no cluster {', '.join(unknown)} in clusters")
@@ -232,7 +232,7 @@ def _with_absolute_paths(fleet: Fleet, folder: Path) -> Fleet:
         return str(folder / Path(text).expanduser()) if text else ""
 
     names = ("notebook", "records", "python", "signers")
-    made = fleet.model_copy(
+    result = fleet.model_copy(
         update={
             **{name: absolute(getattr(fleet, name)) for name in names},
             "clusters": [
@@ -243,42 +243,42 @@ def _with_absolute_paths(fleet: Fleet, folder: Path) -> Fleet:
             ],
         }
     )
-    made._folder = folder
+    result._folder = folder
     for what in ("notebook", "python", "signers"):
-        text = getattr(made, what)
+        text = getattr(result, what)
         if text and not Path(text).is_file():
             raise ParameterError(f"fleet: {what} names {text}, but there is no such file")
-    if made.python and not Path(made.python).stat().st_mode & 0o111:
-        raise ParameterError(f"fleet: python names {made.python}, which cannot be executed")
-    if Path(made.records).exists() and not Path(made.records).is_dir():
-        raise ParameterError(f"fleet: records names {made.records}, which is not a folder")
-    return made
+    if result.python and not Path(result.python).stat().st_mode & 0o111:
+        raise ParameterError(f"fleet: python names {result.python}, which cannot be executed")
+    if Path(result.records).exists() and not Path(result.records).is_dir():
+        raise ParameterError(f"fleet: records names {result.records}, which is not a folder")
+    return result
 
 
 def _wrong_in(fleet: Fleet, cluster: Cluster) -> list[str]:
     """Return what is wrong with the inventory and the parameters of a cluster, one sentence each."""
-    where, given = f"clusters.{cluster.name}", {**fleet.parameters, **cluster.parameters}
+    where, values = f"clusters.{cluster.name}", {**fleet.parameters, **cluster.parameters}
     wrong = [
-        f"{where}: {name} is given to each run by the fleet: leave it out" for name in given if name in OWN
+        f"{where}: {name} is given to each run by the fleet: leave it out" for name in values if name in OWN
     ]
     wrong += [
         f"{where}: {name}: there is no such parameter of harden.ipynb"
-        for name in given
+        for name in values
         if name not in Parameters.model_fields
     ]
     if split_inventory(cluster.inventory)[0] == REHEARSAL:
-        if not given.get("rehearsal_dir"):
+        if not values.get("rehearsal_dir"):
             wrong.append(
                 f"{where}: has no rehearsal_dir; without one, each run would start a fresh rehearsal cluster"
             )
     elif not Path(cluster.inventory).is_file():
         wrong.append(f"{where}: inventory names {cluster.inventory}, but there is no such file")
-    return wrong or _refused_values(where, given)
+    return wrong or _refused_values(where, values)
 
 
-def _refused_values(where: str, given: Mapping[str, Any]) -> list[str]:
+def _refused_values(where: str, values: Mapping[str, Any]) -> list[str]:
     try:
-        read_parameters(Parameters, given)
+        read_parameters(Parameters, values)
     except ParameterError as error:
         return [f"{where}: {line.strip()}" for line in str(error).splitlines()[1:]]
     return []
@@ -289,8 +289,8 @@ def _same_clusters(fleet: Fleet) -> list[str]:
     places: dict[Path, list[str]] = {}
     for cluster in fleet.clusters:
         is_rehearsal = split_inventory(cluster.inventory)[0] == REHEARSAL
-        given = fleet.parameters_of(cluster.name)
-        if place := str(given.get("rehearsal_dir") or "") if is_rehearsal else cluster.inventory:
+        values = fleet.parameters_of(cluster.name)
+        if place := str(values.get("rehearsal_dir") or "") if is_rehearsal else cluster.inventory:
             places.setdefault((fleet.folder / Path(place).expanduser()).resolve(), []).append(cluster.name)
     return [
         f"clusters: {', '.join(names)} are one cluster: they have the same inventory or rehearsal_dir"

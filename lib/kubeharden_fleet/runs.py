@@ -56,11 +56,11 @@ class Runner:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
             notebook = self.folder / NOTEBOOKS / f"{stamp}-{mode}.ipynb"
             code, words = self._execute(notebook, {**parameters, "mode": mode}, lock)
-            made = sorted(set(runs_in(self.folder)) - before)
-        if made and is_sealed(made[-1]):  # the record has it
+            new_runs = sorted(set(runs_in(self.folder)) - before)
+        if new_runs and is_sealed(new_runs[-1]):  # the record has it
             notebook.unlink(missing_ok=True)
             notebook.with_suffix(".log").unlink(missing_ok=True)
-        return Ended(code, made[-1] if made else None, words)
+        return Ended(code, new_runs[-1] if new_runs else None, words)
 
     def settle(self) -> None:
         """Wait for a run that an engine left behind, and seal what was cut off."""
@@ -78,7 +78,7 @@ class Runner:
             process.wait(END_SECONDS)
 
     def _execute(self, notebook: Path, own: dict[str, str], lock: int) -> tuple[int, str]:
-        given: dict[str, Any] = {
+        values: dict[str, Any] = {
             **self.fleet.parameters_of(self.cluster),
             **own,
             "output_dir": str(self.folder),
@@ -86,7 +86,7 @@ class Runner:
         log = notebook.with_suffix(".log")
         command = [
             self._python(), "-c", PAPERMILL, self.fleet.notebook, str(notebook),
-            "--engine", "kubeharden", "--no-progress-bar", "--parameters_yaml", json.dumps(given),
+            "--engine", "kubeharden", "--no-progress-bar", "--parameters_yaml", json.dumps(values),
         ]  # fmt: skip
         # A file takes its words, and it holds the lock itself: it goes on as it should if this process is killed.
         with log.open("wb") as words:

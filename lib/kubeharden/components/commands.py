@@ -163,8 +163,8 @@ class Command:
     def line(self, words: Sequence[str]) -> list[str]:
         """Return the words of an ``ExecStart=`` that runs other words with the same prefix, each quoted."""
         path = self.path if "@" in self.prefix else words[0]
-        given = [path, *(words if "@" in self.prefix else words[1:])]
-        quoted = [quote(word, variables=":" not in self.prefix) for word in given]
+        arguments = [path, *(words if "@" in self.prefix else words[1:])]
+        quoted = [quote(word, variables=":" not in self.prefix) for word in arguments]
         return [self.prefix + quoted[0], *quoted[1:]]
 
 

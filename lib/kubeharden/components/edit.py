@@ -112,11 +112,11 @@ def edit(text: str, config: Mapping[str, Any], fresh: str, own: frozenset[str]) 
     for start, end, new in changes:
         pieces += [text[at:start], new.replace("\n", "\r\n") if "\r\n" in text else new]
         at = end
-    made = "".join([*pieces, text[at:]])
-    if not _says(made, config):
+    new_text = "".join([*pieces, text[at:]])
+    if not _says(new_text, config):
         return Edit(fresh, tuple(_line(text, start) for start in comments))
     lost = [start for start in comments if any(first <= start < last for first, last, _ in changes)]
-    return Edit(made, tuple(_line(text, start) for start in lost))
+    return Edit(new_text, tuple(_line(text, start) for start in lost))
 
 
 Change = tuple[int, int, str]  # from where to where, and what takes its place

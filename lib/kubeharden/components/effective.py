@@ -58,7 +58,7 @@ def says_nothing(table: ReleaseTable, flag: Flag, value: Any) -> bool:
     return value == "" and (flag.type in ("ip", "address") or by_rule)
 
 
-def address(table: ReleaseTable, path: str, given: Mapping[str | None, Any]) -> str:
+def address(table: ReleaseTable, path: str, values: Mapping[str | None, Any]) -> str:
     """``host:port`` out of what flags gave of it.
 
     Args:
@@ -66,11 +66,11 @@ def address(table: ReleaseTable, path: str, given: Mapping[str | None, Any]) -> 
     """
     default_port = table.rules.addresses[path]
     default = str(paths.get(defaults(table), path) or f"0.0.0.0:{default_port}")
-    port_flag = given.get("port")
+    port_flag = values.get("port")
     if table.rules.ports_give_way(table.release) and port_flag != 0:
-        return "{}:{}".format(*split_address(str(given.get(None, default)), port_flag or default_port))
-    host, port = split_address(str(given.get(None, default)), default_port)
-    host = bracket(str(given.get("host", host)))
+        return "{}:{}".format(*split_address(str(values.get(None, default)), port_flag or default_port))
+    host, port = split_address(str(values.get(None, default)), default_port)
+    host = bracket(str(values.get("host", host)))
     return f"{host}:{port if port_flag is None else port_flag}"
 
 
@@ -150,13 +150,13 @@ def beside_flags(
         return config
     table = table.with_flags({use.name: use.value for use in flags})
     result = copy.deepcopy(dict(config))
-    given = paths.leaves(from_flags(table, flags), table.fields)
-    _lay_over(result, [(path, value) for path, value in given if paths.has(config, path)])
+    settings = paths.leaves(from_flags(table, flags), table.fields)
+    _lay_over(result, [(path, value) for path, value in settings if paths.has(config, path)])
     return result
 
 
-def _lay_over(config: dict[str, Any], given: Iterable[tuple[str, Any]]) -> None:
-    for path, value in given:
+def _lay_over(config: dict[str, Any], settings: Iterable[tuple[str, Any]]) -> None:
+    for path, value in settings:
         gates = path == "featureGates"  # each by itself
         paths.put(config, path, {**(paths.get(config, path) or {}), **value} if gates else value)
 

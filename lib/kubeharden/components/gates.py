@@ -82,8 +82,8 @@ def _unmet(gates: Mapping[str, bool], known: Mapping[str, Gate]) -> Iterator[Gat
     reasons: dict[str, list[str]] = {}
     for name in (name for name, gate in known.items() if _is_on(name, gates, known)):
         for need in (need for need in known[name].needs if not _is_on(need, gates, known)):
-            given = next((each for each in (need, name, *SWITCHES) if each in gates), name)
-            reasons.setdefault(given, []).append(f"{name} is on and depends on {need}, which is off")
+            name_set = next((each for each in (need, name, *SWITCHES) if each in gates), name)
+            reasons.setdefault(name_set, []).append(f"{name} is on and depends on {need}, which is off")
     for name, why in reasons.items():
         todo = "take it out, or switch the others so that they fit"
         yield GateVerdict(name, stops=True, why="; ".join(why), todo=todo)

@@ -164,10 +164,10 @@ def _flags_alone(
     for gate in judge_gates(gates, release):
         effect = Effect.STOPS if gate.stops else Effect.NOT_JUDGED
         yield Finding(component, release, effect, f"{FLAG}: {gate.name}", gate.why, gate.todo)
-    given = {use.name: use.value for use in uses}
+    values = {use.name: use.value for use in uses}
     for rule in upgrade_rules(component, release):
         spared = any(_holds({"featureGates": gates}, path, value) for path, value in rule.unless.items())
-        if not spared and _flags_hold(rule, given, uses):
+        if not spared and _flags_hold(rule, values, uses):
             yield Finding(component, release, Effect[rule.effect.upper()], rule.setting, rule.why, rule.todo)
     if serves_api:
         yield from _admission(component, words, release)
@@ -297,26 +297,26 @@ def _concerns(rule: UpgradeRule, step: _Step) -> bool:
     """Return whether a rule's conditions all hold."""
     effective = effective_config(step.after, step.readable(step.after), step.config)
     known = ((use, step.before.flag(use.name)) for use in step.uses)
-    given = {use.name: value_of(use, flag) for use, flag in known if flag is not None}
+    values = {use.name: value_of(use, flag) for use, flag in known if flag is not None}
     return (
         all(_holds(effective, path, value) for path, value in rule.fields.items())
         and not any(_holds(effective, path, value) for path, value in rule.unless.items())
-        and _flags_hold(rule, given, step.uses)
+        and _flags_hold(rule, values, step.uses)
         and not any(step.says(path) for path in rule.unsaid)
         and all(names_port(step.config or {}, path) for path in rule.ports)
         and (not rule.cgroup or rule.cgroup == step.cgroup)
     )
 
 
-def _flags_hold(rule: UpgradeRule, given: Mapping[str, Any], uses: Sequence[FlagUse]) -> bool:
+def _flags_hold(rule: UpgradeRule, values: Mapping[str, Any], uses: Sequence[FlagUse]) -> bool:
     """Return whether a rule's conditions on the command line hold; ``given`` is the value of each flag that counts."""
     lists = [use for use in uses if use.name in rule.items]
     items = [(use.name, item.strip()) for use in lists for item in use.value.split(",")]
     names = {name for name, item in items if re.fullmatch(rule.items[name], item)}
     return (
-        all(given.get(name) in allowed for name, allowed in rule.flags.items())
-        and all(given.get(name) for name in rule.given)
-        and not any(name in given for name in rule.unless_flags)
+        all(values.get(name) in allowed for name, allowed in rule.flags.items())
+        and all(values.get(name) for name in rule.given)
+        and not any(name in values for name in rule.unless_flags)
         and names == rule.items.keys()
     )
 

@@ -167,17 +167,17 @@ def read_parameters(kind: type[M], namespace: Mapping[str, Any], **known: Iterab
             value and what is expected. All that is wrong is named at once.
     """
     names = list(kind.model_fields)
-    given = {n: namespace[n] for n in names if n in namespace}
-    wrong = [*_unknown(namespace, names), *secret_texts(given, Redactor())]
+    values = {n: namespace[n] for n in names if n in namespace}
+    wrong = [*_unknown(namespace, names), *secret_texts(values, Redactor())]
     try:
-        made = kind.model_validate(given, context=known)
+        parameters = kind.model_validate(values, context=known)
     except ValidationError as error:
         redact = Redactor().redact
         wrong += [redact(f"{e['loc'][0]}: {shown_value(e['input'])} {_why(e)}") for e in error.errors()]
     if wrong:
         lines = "\n".join(f"  {line}" for line in wrong)
         raise ParameterError(f"nothing was touched, because of the parameters:\n{lines}")
-    return made
+    return parameters
 
 
 def changed_parameters(first: BaseModel, now: BaseModel) -> list[str]:

@@ -78,10 +78,10 @@ class Timeline:
     @classmethod
     def of(cls, events: Iterable[Event]) -> Timeline:
         """Return the time line of these events; those without a time are left out."""
-        made = TimelineMaker()
+        maker = TimelineMaker()
         for event in events:
-            made.take(event)
-        return made.timeline()
+            maker.take(event)
+        return maker.timeline()
 
     def rename(self, rename: Callable[[str], str]) -> Timeline:
         """Return it with other names, such as those without secrets."""
@@ -228,7 +228,7 @@ def _duration(seconds: float) -> str:
 
 def _with_objects_as_one(bars: Iterable[Bar]) -> list[Bar]:
     """Return the bars with those of API objects that follow one another as one."""
-    made: list[Bar] = []
+    result: list[Bar] = []
     for (step, is_object, outcome), bars_of in groupby(
         bars, key=lambda bar: (bar.step, not node_of_subject(bar.subject), bar.outcome)
     ):
@@ -236,10 +236,10 @@ def _with_objects_as_one(bars: Iterable[Bar]) -> list[Bar]:
         if is_object and len(group) > 1:
             end = max(bar.start + bar.seconds for bar in group)
             parts = ((CHANGING, end - group[0].start),)
-            made.append(Bar(step, f"{len(group)} API objects", group[0].start, parts, outcome))
+            result.append(Bar(step, f"{len(group)} API objects", group[0].start, parts, outcome))
         else:
-            made += group
-    return made
+            result += group
+    return result
 
 
 def _reach(bars: Iterable[Bar]) -> Iterator[float]:

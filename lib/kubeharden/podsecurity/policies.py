@@ -150,18 +150,18 @@ def policy_objects(policies: PolicySet, static_pods: Collection[str] = ()) -> li
         policy.name: [u for u in policy.used_by if not u.if_static_pods or u.namespace in static_pods]
         for policy in policies.policies
     }
-    made = [*map(_policy, policies.policies)]
+    objects = [*map(_policy, policies.policies)]
     for policy in policies.policies:
-        made += [
+        objects += [
             role_object(policy.name, ns)
             for ns in dict.fromkeys(user.namespace for user in users[policy.name])
         ]
     for policy in policies.policies:
-        made += [
+        objects += [
             binding_object(policy.name, user.binding_name, user.subject, user.namespace)
             for user in users[policy.name]
         ]
-    return made
+    return objects
 
 
 def _policy(policy: Policy) -> dict[str, Any]:

@@ -104,8 +104,8 @@ def _is_same(name: str, assigned: Any, began_with: Any) -> bool:
     """Return whether a value is the one that it was read as: ``[a, b]`` as text is a list, and 3 may be text."""
     if isinstance(began_with, (list, tuple)):
         words = assigned.strip().strip("[]").split(",") if isinstance(assigned, str) else assigned
-        given = {str(word).strip(" '\"") for word in words} - {""}
-        return given == set(began_with) or (name == "steps" and not given)  # none are all
+        items = {str(word).strip(" '\"") for word in words} - {""}
+        return items == set(began_with) or (name == "steps" and not items)  # none are all
     return str(assigned).strip().lower() == str(began_with).lower()
 
 

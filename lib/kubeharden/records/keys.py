@@ -57,7 +57,7 @@ class KeyFile:
     source: str
 
 
-def find_key(given: str = "") -> KeyFile:
+def find_key(text: str = "") -> KeyFile:
     """Return the operator's key: the one given, else ``KUBEHARDEN_SIGNING_KEY``, git's, or a usual one of ``~/.ssh``.
 
     Git's counts where ``gpg.format`` is ``ssh`` and ``user.signingkey`` names a file by its whole path. A ``.pub`` file
@@ -66,14 +66,14 @@ def find_key(given: str = "") -> KeyFile:
     Raises:
         RecordError: there is no such file, or no key was found anywhere.
     """
-    named = given or os.environ.get(KEY_VARIABLE, "")
+    named = text or os.environ.get(KEY_VARIABLE, "")
     if named:
         if why := wrong_path(named):
             raise RecordError(f"signing key: {named[:80]!r} {why}")
         path = Path(named).expanduser()
         if not path.is_file():
             raise RecordError(f"signing key: there is no file {str(path)!r}")
-        return KeyFile(path, "--key" if given else f"${KEY_VARIABLE}")
+        return KeyFile(path, "--key" if text else f"${KEY_VARIABLE}")
     home = Path("~/.ssh").expanduser()
     named = _of_git("user.signingkey") if _of_git("gpg.format") == "ssh" else ""
     of_git = Path() if wrong_path(named) else Path(named).expanduser()

@@ -136,7 +136,7 @@ def _seal(past: PastRun, notebook: Any, key: Path, may_ask: bool, authority: Aut
         for name, content in contents.items():
             write_aside(folder, f"{STAGING}/{name}", content)
         lines = journal_lines(folder)
-        made = Seal(
+        new_seal = Seal(
             run=past.run,
             sealed=now,
             number=number,
@@ -150,8 +150,10 @@ def _seal(past: PastRun, notebook: Any, key: Path, may_ask: bool, authority: Aut
             key=signer,
             authority=url,
         )
-        _check(made, past, last, record)
-        text = json.dumps({**record, "seal": made.as_json()}, indent=1, sort_keys=True, ensure_ascii=False)
+        _check(new_seal, past, last, record)
+        text = json.dumps(
+            {**record, "seal": new_seal.as_json()}, indent=1, sort_keys=True, ensure_ascii=False
+        )
         write_aside(folder, f"{STAGING}/{RECORD}", f"{text}\n".encode(errors="backslashreplace"))
         _sync(sign(staging / RECORD, key, may_ask=may_ask))
         if authority:
@@ -161,14 +163,14 @@ def _seal(past: PastRun, notebook: Any, key: Path, may_ask: bool, authority: Aut
         _put_in_place(folder, staging, (*contents, RECORD, *stamp, SIGNATURE))
     finally:
         _remove(staging)
-    return Sealed(folder, made, again=False)
+    return Sealed(folder, new_seal, again=False)
 
 
-def _check(made: Seal, past: PastRun, last: Seal | None, record: Mapping[str, Any]) -> None:
+def _check(new_seal: Seal, past: PastRun, last: Seal | None, record: Mapping[str, Any]) -> None:
     """Refuse, with a RecordError, to make a seal that verification would find wrong."""
-    if wrong := time_problem(made, past.journal, last):
+    if wrong := time_problem(new_seal, past.journal, last):
         raise RecordError(f"{past.run}: {wrong}: the clock of this machine is behind; set it first")
-    if wrong := own_approval(record, made.key):
+    if wrong := own_approval(record, new_seal.key):
         raise RecordError(f"{past.run}: {wrong}; seal it with your own key")
 
 
@@ -247,20 +249,20 @@ def _counts(folder: Path, key: Path) -> bool:
 
 def _again(folder: Path, notebook: Any) -> Sealed:
     """Return the seal that is there; a RecordError where something has changed since."""
-    made = read_seal(read_record(folder))
-    wrong = alterations(folder, made)
+    old_seal = read_seal(read_record(folder))
+    wrong = alterations(folder, old_seal)
     if wrong:
         raise RecordError(
-            f"{made.run} was sealed on {made.sealed} and has been altered since: {'; '.join(wrong)}"
+            f"{old_seal.run} was sealed on {old_seal.sealed} and has been altered since: {'; '.join(wrong)}"
         )
     if notebook is not None and not (
-        made.notebook
+        old_seal.notebook
         and executed_notebook.same(read(folder, NOTEBOOK).decode(), executed_notebook.text_of(notebook))
     ):
         raise RecordError(
-            f"{made.run} was sealed on {made.sealed}, with another notebook; a seal is not replaced"
+            f"{old_seal.run} was sealed on {old_seal.sealed}, with another notebook; a seal is not replaced"
         )
-    return Sealed(folder, made, again=True)
+    return Sealed(folder, old_seal, again=True)
 
 
 def _sync(path: Path) -> None:

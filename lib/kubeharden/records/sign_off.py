@@ -60,7 +60,7 @@ def sign_off(
             raise RecordError(f"the seal of {folder.name} does not hold: {'; '.join(wrong)}")
         record = parse_record(content)
         seal = read_seal(record)
-        made = SignOff(
+        statement = SignOff(
             run=folder.name,
             record=sha256(content),
             result=record["result"],
@@ -68,14 +68,14 @@ def sign_off(
             time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             key=fingerprint(public_part(key)),
         )
-        if why := may_not(made.key, record, seal) or _is_the_same_person(seal):
+        if why := may_not(statement.key, record, seal) or _is_the_same_person(seal):
             raise RecordError(f"{folder.name}: {why}; a second person signs off")
-        if made.time < seal.sealed:
+        if statement.time < seal.sealed:
             raise RecordError(
                 f"{folder.name} was sealed at {seal.sealed}: the clock of this machine is behind"
             )
-        _put(folder, json_file(vars(made)), key, may_ask)
-    return made
+        _put(folder, json_file(vars(statement)), key, may_ask)
+    return statement
 
 
 def _put(folder: Path, data: bytes, key: Path, may_ask: bool) -> None:

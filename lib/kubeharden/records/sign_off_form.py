@@ -42,7 +42,7 @@ class SignOff:
 class SignOffVerdict:
     """The verdict on a sign-off: its signer, where that counts; what is wrong; and what cannot be known."""
 
-    made: SignOff | None = None
+    statement: SignOff | None = None
     signer: str = ""
     wrong: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -50,10 +50,10 @@ class SignOffVerdict:
     @property
     def words(self) -> str:
         """The person who signed off, when, and what they said; nothing of what is wrong."""
-        if self.made is None or self.wrong:
+        if self.statement is None or self.wrong:
             return ""
-        quote = f": {one_line(self.made.words)}" if self.made.words else ""
-        return f"by {self.signer or '?'} on {self.made.time} ({one_line(self.made.key)}){quote}"
+        quote = f": {one_line(self.statement.words)}" if self.statement.words else ""
+        return f"by {self.signer or '?'} on {self.statement.time} ({one_line(self.statement.key)}){quote}"
 
 
 def judge_sign_off(folder: Path, content: bytes, seal: Seal, signers: Signers) -> SignOffVerdict:
@@ -67,24 +67,24 @@ def judge_sign_off(folder: Path, content: bytes, seal: Seal, signers: Signers) -
         )
     try:
         data, signature = read(folder, SIGN_OFF), read(folder, SIGN_OFF_SIGNATURE)
-        made = _parse(data)
+        statement = _parse(data)
         by = key_in(SIGN_OFF, signature)
         with signer_within(signature, SIGN_OFF_SIGNATURE) as own:
             signer_of(SIGN_OFF, data, signature, own, namespace=SIGN_OFF_NAMESPACE)
     except RecordError as error:
         return SignOffVerdict(wrong=(str(error),))
-    wrong = [f"{SIGN_OFF}: {why}" for why in _mistakes(made, by, folder, content, seal)]
+    wrong = [f"{SIGN_OFF}: {why}" for why in _mistakes(statement, by, folder, content, seal)]
     try:
         signer = signer_of(
-            SIGN_OFF, data, signature, signers, ssh_time(made.time), namespace=SIGN_OFF_NAMESPACE
+            SIGN_OFF, data, signature, signers, ssh_time(statement.time), namespace=SIGN_OFF_NAMESPACE
         )
     except RecordError as error:
         if signers.principal:  # one key is known to count, and it is that of the sealer
             return SignOffVerdict(
-                made, "", tuple(wrong), (f"signed off with {by}: nobody says whether that key counts",)
+                statement, "", tuple(wrong), (f"signed off with {by}: nobody says whether that key counts",)
             )
-        return SignOffVerdict(made, "", (*wrong, str(error)))
-    return SignOffVerdict(made, signer, tuple(wrong))
+        return SignOffVerdict(statement, "", (*wrong, str(error)))
+    return SignOffVerdict(statement, signer, tuple(wrong))
 
 
 def _parse(data: bytes) -> SignOff:
@@ -102,17 +102,19 @@ def _parse(data: bytes) -> SignOff:
     return SignOff(**content)
 
 
-def _mistakes(made: SignOff, by: str, folder: Path, content: bytes, seal: Seal) -> list[str]:
+def _mistakes(statement: SignOff, by: str, folder: Path, content: bytes, seal: Seal) -> list[str]:
     record = parse_record(content)
     wrong = []
-    if made.run != folder.name or made.record != sha256(content):
-        wrong.append(f"is of another record than this one, of {one_line(made.run)}")
-    if made.result != record.get("result"):
-        wrong.append(f"is of the result {one_line(made.result)}, and the record says {record.get('result')}")
-    if made.key != by:
-        wrong.append(f"was signed with {by}, and says {one_line(made.key)}")
-    if made.time < seal.sealed:
-        wrong.append(f"was made at {made.time}, before the seal, at {seal.sealed}")
+    if statement.run != folder.name or statement.record != sha256(content):
+        wrong.append(f"is of another record than this one, of {one_line(statement.run)}")
+    if statement.result != record.get("result"):
+        wrong.append(
+            f"is of the result {one_line(statement.result)}, and the record says {record.get('result')}"
+        )
+    if statement.key != by:
+        wrong.append(f"was signed with {by}, and says {one_line(statement.key)}")
+    if statement.time < seal.sealed:
+        wrong.append(f"was made at {statement.time}, before the seal, at {seal.sealed}")
     if why := may_not(by, record, seal):
         wrong.append(why)
     return wrong

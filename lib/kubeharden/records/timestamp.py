@@ -99,9 +99,9 @@ def ask(authority: Authority, content: bytes) -> bytes:
     """
     with _folder({"content": content, "ca": authority.ca}) as folder:
         query = folder / "query"
-        made = _openssl("ts", "-query", "-data", folder / "content", "-sha256", "-cert", "-out", query)
-        if made.returncode:
-            raise RecordError(f"openssl makes no request for a time stamp: {_complaint(made)}")
+        request = _openssl("ts", "-query", "-data", folder / "content", "-sha256", "-cert", "-out", query)
+        if request.returncode:
+            raise RecordError(f"openssl makes no request for a time stamp: {_complaint(request)}")
         types = (_QUERY_TYPE, _REPLY_TYPE)
         try:
             answer = post(authority.url, query.read_bytes(), types, ANSWER_SECONDS, SIGNATURE_LIMIT)
@@ -130,11 +130,11 @@ def stamped_at(stamp: bytes, content: bytes, ca: bytes) -> datetime:
         RecordError: it is not a time stamp of this content, or none that these certificates vouch for.
     """
     with _folder({"stamp": stamp, "content": content, "ca": ca}) as folder:
-        shown = _openssl("ts", "-reply", "-in", folder / "stamp", "-text").stdout.decode(errors="replace")
-        match = _TIME.search(shown)
+        text = _openssl("ts", "-reply", "-in", folder / "stamp", "-text").stdout.decode(errors="replace")
+        match = _TIME.search(text)
         if match is None:
             raise RecordError("is not a time stamp")
-        if weak := _WEAK.search(shown):
+        if weak := _WEAK.search(text):
             raise RecordError(f"is over a digest that does not count any more ({one_line(weak[1])})")
         at = datetime.strptime(f"{match[1]} {match[2]}", "%b %d %H:%M:%S %Y").replace(tzinfo=UTC)
         done = _openssl(

@@ -270,8 +270,8 @@ class Redactor:
         """Redact an object that kubectl keeps as text inside another; where nothing goes, it stays to the byte."""
         try:
             data = json.loads(text, object_pairs_hook=_without_doubles)
-            shown = self.redact_data(data)
-            return text if shown == data else json.dumps(shown, ensure_ascii=False)
+            redacted = self.redact_data(data)
+            return text if redacted == data else json.dumps(redacted, ensure_ascii=False)
         except (ValueError, RecursionError):
             return self._mark(text)
 
@@ -281,8 +281,8 @@ class Redactor:
         for value in values_after(patterns.SECRET_DATA if is_secret else patterns.STRING_DATA, text):
             before = value.start - text.rfind("\n", 0, value.start) - 1  # items below each other stay so
             item = " " * before + text[value.start : value.end]
-            shown = replace_values(patterns.SECRET_ITEM, item, self._mark_data)
-            pieces += [text[at : value.start], shown[before:]]
+            redacted = replace_values(patterns.SECRET_ITEM, item, self._mark_data)
+            pieces += [text[at : value.start], redacted[before:]]
             at = value.end
         return "".join([*pieces, text[at:]])
 
@@ -326,7 +326,7 @@ def decode(value: str) -> str:
 
 def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Make an object of JSON, in which no name may stand twice: the first value would be seen by nobody here."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         raise ValueError("a name stands twice")
-    return made
+    return mapping

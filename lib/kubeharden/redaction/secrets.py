@@ -50,9 +50,9 @@ class Sensitive(str):
         cls, text: str, secrets: Secrets | None = None, spans: Iterable[Span] = (), component: str = ""
     ) -> Sensitive:
         """Make the text; a copy gets its secrets later, with its other attributes."""
-        made = super().__new__(cls, text)
-        made.secrets, made.spans, made.component = secrets or Secrets(), _in_order(spans), component
-        return made
+        new = super().__new__(cls, text)
+        new.secrets, new.spans, new.component = secrets or Secrets(), _in_order(spans), component
+        return new
 
     def __repr__(self) -> str:
         """Return the ``repr`` of the masked text: it is what a traceback or a cell shows."""
@@ -124,8 +124,8 @@ def secrets_of(text: str) -> Secrets:
 
 def excerpt(text: str, most: int) -> str:
     """Return the beginning of a text for a message: whole words, since half a secret would not be known as one."""
-    shown = mask(text)
-    if len(shown) <= most:
-        return shown
-    words = re.match(r"(.*)\s", shown[: most + 1], re.DOTALL)
+    masked = mask(text)
+    if len(masked) <= most:
+        return masked
+    words = re.match(r"(.*)\s", masked[: most + 1], re.DOTALL)
     return f"{words[1]} …" if words else "…"

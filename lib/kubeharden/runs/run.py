@@ -90,13 +90,13 @@ class Run:
         ports: Ports,
         rehearsal: OpenCluster | None,
         approval: Approval | None,
-        given: Callable[[], RunParameters],
+        parameters_now: Callable[[], RunParameters],
         person: Person,
         left_out: tuple[str, ...] = (),
     ) -> None:
         self.kind, self.parameters = kind, kind.parameters
         self.inventory, self.record, self.rehearsal, self.approval = inventory, record, rehearsal, approval
-        self._given, self.person, self.left_out = given, person, left_out
+        self._parameters_now, self.person, self.left_out = parameters_now, person, left_out
         self.redactor = record.redactor
         self.ports, self.nodes, self.cluster = ports, ports.nodes, ports.cluster
         self.emit = Listeners(record)
@@ -157,7 +157,7 @@ class Run:
             ParameterError: a parameter does not fit this cluster, or was changed since the run began.
             KubehardenError: nothing has been looked at since a step was begun.
         """
-        check_parameters(self.parameters, self._given())
+        check_parameters(self.parameters, self._parameters_now())
         if self._since_look:
             raise KubehardenError(
                 f"what was looked at is from before {', '.join(self._since_look)}: run the cell with run.look() first, "
@@ -245,7 +245,7 @@ class Run:
     def _may_not(self, step: str) -> str:
         """Return why a step of the plan is not carried out now, before anybody is asked; empty where it may be."""
         check_step(step, self.kind)
-        check_parameters(self.parameters, self._given())
+        check_parameters(self.parameters, self._parameters_now())
         why_not = self._state.why_not(step, self.kind.mode, self.kind.steps)
         if not why_not and self.current_plan.of(step).needed:
             self._check_window()

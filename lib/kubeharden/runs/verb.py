@@ -30,7 +30,7 @@ def verb(function: Callable[P, T]) -> Callable[P, T]:
                 "this run is over: run the cell with runbook.start(globals()) for a new one"
             )
         try:
-            shown = function(*args, **kwargs)
+            result = function(*args, **kwargs)
         except (KubehardenError, KeyboardInterrupt) as error:
             _emit_error(run, function.__name__, error)
             if isinstance(error, KubehardenError) and not hasattr(error, "__notes__"):
@@ -42,12 +42,12 @@ def verb(function: Callable[P, T]) -> Callable[P, T]:
             raise UnexpectedError(
                 f"this should not have happened; please report it:\n{redactor.redact(trace)}"
             ) from error
-        if isinstance(shown, View):
-            shown.redactor, shown.watched = (
+        if isinstance(result, View):
+            result.redactor, result.watched = (
                 redactor,
                 bool(getattr(getattr(run, "person", None), "is_there", False)),
             )
-        return shown
+        return result
 
     return wrapper
 

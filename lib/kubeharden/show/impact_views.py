@@ -76,9 +76,9 @@ def _table(impact: Impact) -> Table:
         impact.judged, key=lambda j: (j.admitted, not j.in_use, not j.runs, -j.pods, j.namespace, j.name)
     )
     admitted = [judged for judged in order if judged.admitted]
-    shown = [judged for judged in order if not judged.admitted] + admitted[:ROWS]
+    listed = [judged for judged in order if not judged.admitted] + admitted[:ROWS]
     rows = [
-        (str(j), str(j.pods), j.identity, _fate(j), "\n".join(j.reasons), j.smallest_change) for j in shown
+        (str(j), str(j.pods), j.identity, _fate(j), "\n".join(j.reasons), j.smallest_change) for j in listed
     ]
     if len(admitted) > ROWS:
         rows.append(("…", "", "", f"{len(admitted) - ROWS} more are admitted", "", ""))

@@ -34,7 +34,7 @@ class Progress:
     def __init__(self, redactor: Redactor, *, watched: bool, total: int, clock: Clock) -> None:
         self.results: list[Result] = []
         self._redactor, self._watched, self._clock = redactor, watched, clock
-        self._states, self._made = States(total), TimelineMaker()
+        self._states, self._maker = States(total), TimelineMaker()
         self._lock = threading.Lock()
         self._handle: Any = None
 
@@ -42,7 +42,7 @@ class Progress:
         """Show an event, where it is about the state or the result of a change."""
         with self._lock:
             now = self._clock.now()
-            self._made.take(replace(event, time=now.isoformat()))
+            self._maker.take(replace(event, time=now.isoformat()))
             changed = self._states.take(event, now.timestamp())
             if isinstance(event, Result):
                 self.results.append(event)
@@ -69,7 +69,7 @@ class Progress:
         view = views.results_view([*bad, *self.results[-most:], *running])
         if hidden := len(earlier) - len(bad):
             view.add(Message(f"{hidden} earlier ones went well; the end of this step shows them, too."))
-        course = self._made.timeline(most)
+        course = self._maker.timeline(most)
         if course.bars:
             view.add(Course("The course of this step", course, in_words=False))
         if self._handle is None:

@@ -157,7 +157,7 @@ class HostKeys:
         Raises:
             HostKeyError: it is revoked, another one than that which is known, or not known.
         """
-        blob, shown = key.asbytes(), f"{key.get_name()} {key.fingerprint}"
+        blob, key_text = key.asbytes(), f"{key.get_name()} {key.fingerprint}"
         everywhere = self._everywhere
         certificate, why_not = self._certificate(key)
         # That of an authority is revoked for all that it has signed.
@@ -165,10 +165,10 @@ class HostKeys:
         revoked = [entry.place for entry in everywhere if entry.marker == REVOKED and entry.key in shows]
         if revoked:
             raise HostKeyError(
-                f"{node}: the SSH host key of {self.name} is revoked ({revoked[0]}): it shows {shown}"
+                f"{node}: the SSH host key of {self.name} is revoked ({revoked[0]}): it shows {key_text}"
             )
         if self.revoked and (why := _in_list(self.revoked, key, shows)):
-            raise HostKeyError(f"{node}: the SSH host key of {self.name} {why}: it shows {shown}")
+            raise HostKeyError(f"{node}: the SSH host key of {self.name} {why}: it shows {key_text}")
         if certificate is not None and not why_not:
             return
         note = f"{why_not}. " if why_not else ""
@@ -188,8 +188,8 @@ class HostKeys:
             )
         raise HostKeyError(
             f"{node}: the SSH host key of {self.name} is not in known_hosts ({', '.join(self.paths) or 'none'}). It "
-            f"shows {shown}. {note}{self._others()}Compare that with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` on "
-            "the node's console; if it is the same, add it with ssh-keyscan"
+            f"shows {key_text}. {note}{self._others()}Compare that with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` "
+            "on the node's console; if it is the same, add it with ssh-keyscan"
         )
 
     def _certificate(self, key: Any) -> tuple[HostCertificate | None, str]:
@@ -301,8 +301,8 @@ def _is_hash_of(names: str, name: str) -> bool:
     """Check a hashed name: ``|1|SALT|HASH``, both in base64."""
     _, version, salt, wanted, *_ = (*names.split("|", 3), "", "", "")
     try:
-        made = hmac.digest(base64.b64decode(salt, validate=True), name.encode(), "sha1")
-        return version == "1" and hmac.compare_digest(made, base64.b64decode(wanted, validate=True))
+        digest = hmac.digest(base64.b64decode(salt, validate=True), name.encode(), "sha1")
+        return version == "1" and hmac.compare_digest(digest, base64.b64decode(wanted, validate=True))
     except (binascii.Error, ValueError):
         return False
 

@@ -360,11 +360,11 @@ def _login_refused(name: str, target: Target, keys: LoginKeys, connection: Conne
 def _login(connection: Connection) -> dict[str, str]:
     transport = connection.transport
     used = getattr(transport.auth_handler, "private_key", None)
-    shown = transport.get_remote_server_key()
+    host_key = transport.get_remote_server_key()
     return {
         "user": connection.user,
         "key": used.fingerprint if used is not None else "",
-        "host_key": f"{shown.get_name()} {shown.fingerprint}",
+        "host_key": f"{host_key.get_name()} {host_key.fingerprint}",
     }
 
 

@@ -193,8 +193,8 @@ def _check_argv(change: NodeChange, folder: str, flag: str) -> Iterator[str]:
     for word in change.expected_argv:
         name, is_config, path = word.rpartition("--config=")
         yield f"{is_config}{new.get(path, path)}" if is_config and not name else new.get(word, word)
-    made = change.migration
-    if made and release_table(change.service, made.release).flag(SECURE_PORT):
+    migration = change.migration
+    if migration and release_table(change.service, migration.release).flag(SECURE_PORT):
         yield f"{SECURE_PORT}=0"  # the service that runs has the port already
     yield f"{flag}={folder}/written"
 
@@ -217,10 +217,10 @@ def _lines(words: Iterable[str]) -> str:
 def _tar(texts: dict[str, str]) -> bytes:
     """Return an archive of private files, which differs from others in contents only."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as made:
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, text in texts.items():
             content = text.encode("utf-8", errors="surrogateescape")
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(content), 0o600
-            made.addfile(member, io.BytesIO(content))
+            archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()

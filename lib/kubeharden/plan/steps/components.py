@@ -40,9 +40,9 @@ def plan_component(row: Component, rules: ConfigFile, draft: Draft) -> None:
     services = [(node, service) for node in draft.facts.nodes if (service := node.service(row.name))]
     draft.add_changes(services, _Planner(draft, row, rules).change, row.name)
     if row.runs_pods:
-        made = [change.migration for change in draft.node_changes if change.needed and change.migration]
-        closed = {setting.field for migration in made for setting in migration.hardened}
-        cluster, before = draft.facts.cluster, (migration.before for migration in made)
+        migrations = [change.migration for change in draft.node_changes if change.needed and change.migration]
+        closed = {setting.field for migration in migrations for setting in migration.hardened}
+        cluster, before = draft.facts.cluster, (migration.before for migration in migrations)
         draft.remarks += losses(cluster.objects, before, closed, cluster.config_maps)
     for change in draft.node_changes:
         if change.needed and change.node in singles_of:
@@ -110,18 +110,18 @@ class _Planner:
         return self.draft.node_change(self.row.name, node, service, tuple(files), migration.argv, migration)
 
     def _fields(self) -> dict[str, Any]:
-        given = {
+        values = {
             path: getattr(self.parameters, each.parameter) for path, each in self.rules.parameters.items()
         }
         return {
             path: [value] if self.rules.parameters[path].list else value
-            for path, value in given.items()
+            for path, value in values.items()
             if value
         }
 
     def _flags(self) -> dict[str, str]:
-        given = {flag: getattr(self.parameters, name) for flag, name in self.rules.flag_parameters.items()}
-        return {flag: value for flag, value in given.items() if value}
+        values = {flag: getattr(self.parameters, name) for flag, name in self.rules.flag_parameters.items()}
+        return {flag: value for flag, value in values.items() if value}
 
     def _require(self, node: NodeFacts, migration: Migration) -> None:
         for path, each in self.rules.parameters.items():

@@ -54,8 +54,8 @@ class _Rule(Strict):
 
     def _must(self) -> str:
         """Return what is wanted, with the ranges as Go's %v shows them: ``[{1 10} {20 30}]``."""
-        shown = " ".join(f"{{{each.min} {each.max}}}" for each in self.ranges)
-        return f"must be in the ranges: [{shown}]"
+        text = " ".join(f"{{{each.min} {each.max}}}" for each in self.ranges)
+        return f"must be in the ranges: [{text}]"
 
 
 class RunAsUser(_Rule):

@@ -231,12 +231,12 @@ class Provider:
 
     def _host_port_refusals(self, where: str, container: Object) -> list[str]:
         ranges = [(r.min, r.max) for r in self.spec.host_ports]
-        shown = ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
+        text = ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
         return [
             invalid(
                 f"{where}.hostPort",
                 port,
-                f"Host port {port} is not allowed to be used. Allowed ports: [{shown}]",
+                f"Host port {port} is not allowed to be used. Allowed ports: [{text}]",
             )
             for port in (item.get("hostPort") or 0 for item in container.get("ports") or ())
             if port > 0 and not any(low <= port <= high for low, high in ranges)

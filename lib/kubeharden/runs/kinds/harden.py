@@ -48,8 +48,8 @@ class Harden(ChangeKind[Parameters]):
 
     def __init__(self, parameters: Parameters) -> None:
         super().__init__(parameters)
-        given = parameters.policies
-        self.policies = read_policies(find(given) if given else project_folder() / POLICIES)
+        path = parameters.policies
+        self.policies = read_policies(find(path) if path else project_folder() / POLICIES)
         self.profile = _own_profile(parameters.profile)
         self.steps = parameters.steps
 
