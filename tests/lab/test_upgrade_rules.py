@@ -14,8 +14,9 @@ from places import CACHE
 
 from http_servers import Quiet, listening
 from kubeharden import readiness
+from kubeharden.components.gates import judge_gates
 from kubeharden.components.readiness import Effect
-from kubeharden.releases import Release
+from kubeharden.releases import Release, feature_gates
 
 FIRST = Release(1, 20)  # where the command lines are from
 BUILT = sorted(CACHE.glob("kubernetes-1.*[0-9]/usr/bin/kubelet"))
@@ -100,3 +101,20 @@ def test_a_program_is_stopped_by_what_the_rules_say(
         one.setting for one in found if one.effect is Effect.STOPS and any(s in one.setting for s in settings)
     ]
     assert bool(stops) is is_refused, (said[-2000:], stops)
+
+
+@pytest.mark.parametrize("kubelet", BUILT, ids=lambda path: path.parts[-4])
+def test_each_feature_gate_is_refused_as_the_tables_say(kubelet: Path, tmp_path: Path) -> None:
+    """One that is not as it is by default, by itself: locked, or one that another depends on."""
+    release = Release.parse(kubelet.parts[-4].removeprefix("kubernetes-"))
+    odd = []
+    for name, gate in feature_gates(release).items():
+        given = {name: not gate.default}
+        flag = f"--feature-gates={name}={str(not gate.default).lower()}"
+        command = [str(kubelet.with_name("kube-proxy")), flag, f"--write-config-to={tmp_path / 'written'}"]
+        done = subprocess.run(command, capture_output=True, check=False, cwd=tmp_path)
+        is_of_others = b"unrecognized feature gate" in done.stderr  # the table has those of all components
+        stops = any(verdict.stops for verdict in judge_gates(given, release))
+        if stops is (done.returncode == 0) and not is_of_others:
+            odd.append((flag, done.stderr[-300:]))
+    assert not odd
