@@ -24,6 +24,8 @@ TERMINAL = [
     "\x1bPq\x1b\\",
     "\x1b(B",
     "x\b",
+    "x\x1b[D",
+    "xy\x9b2D",
     "\x00",
     "\u200b",
     "\xad",
@@ -196,6 +198,10 @@ CODES = {
     "JSON in JSON": json.dumps("".join(f"\\u{ord(char):04x}" for char in SECRET)),
     "Python": "".join(f"\\x{ord(char):02x}" for char in SECRET),
     "a shell": "".join(f"\\{ord(char):03o}" for char in SECRET),
+    "bytes": str(list(SECRET.encode())),
+    "bytes of Go": " ".join(map(str, SECRET.encode())),
+    "hex with signs": ", ".join(f"0x{byte:02x}" for byte in SECRET.encode()),
+    "JavaScript": "".join(f"\\u{{{ord(char):x}}}" for char in SECRET),
     "hex in base64": base64.b64encode(SECRET.encode().hex().encode()).decode(),
 }
 
@@ -265,6 +271,8 @@ HOSTILE = {
         "base64": "YWFh",
         "base64 in lines": "YWFhYWFh\n",
         "escapes": "%41&#65;\\u0041",
+        "bytes": "65, ",
+        "hex with signs": "0x61, ",
     },
     "forms": {
         "tokens": "eyJabcdefgh.",
@@ -278,6 +286,11 @@ HOSTILE = {
         "tags that are open": "planted-<b ",
         "lines": "planted-\n",
         "blanks at the ends of lines": "a       \t",
+        "comments": "<!-- ",
+        "attributes": '<a b="',
+        "entities": "&shy;&#0",
+        "margins": "\n> ",
+        "cursors": "a\x1b[2D",
     },
 }
 
@@ -305,6 +318,12 @@ BROKEN = "corr3ct-horse-b4ttery"
         ("said corr3ct-\r\nhorse-\r\nb4ttery, ok", "said ‹›\r\n\r\n, ok"),
         ("<b>corr3ct</b>-<span class='a'>horse</span>-b4ttery ok", "<b>‹›</b><span class='a'></span> ok"),
         ("corr3ct-<wbr>horse-<wbr>b4ttery", "‹›<wbr><wbr>"),
+        ("corr3ct&shy;-horse-b&#8203;4ttery ok", "‹›&shy;&#8203; ok"),
+        ("corr3ct<wbr class='a>b'>-horse-<!-- a > b -->b4ttery", "‹›<wbr class='a>b'><!-- a > b -->"),
+        (r"corr3ct\-horse\-b4ttery ok", r"‹›\\ ok"),
+        ("corr3ct-\u2028horse-b4ttery ok", "‹›\u2028 ok"),
+        ("+corr3ct-\n+horse-b4ttery ok", "+‹›\n+ ok"),
+        ("> corr3ct-\n> horse-b4ttery ok", "> ‹›\n>  ok"),
         ("corr3ct-\nhorse-b4ttery corr3ct-horse-\nb4ttery", "‹›\n ‹›\n"),
     ],
 )

@@ -13,12 +13,13 @@ DEEPEST = 3  # codes in codes
 LONGEST = 1 << 20  # characters of one word that are decoded
 _WORD = re.compile(r"[^\s\"'<>]+")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}|&#[0-9xX]|\\[uUx0-7]")
-_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[ :]?){6,}")
+_HEX = re.compile(r"(?:(?:0[xX])?[0-9A-Fa-f]{2}(?:, ?|[ :]{1,2})?){6,}")
+_BYTES = re.compile(r"(?<![\d.])(?:\d{2,3}(?:, ?| )){7,}\d{2,3}(?![\d.])")  # as Python and Go show them
 _BASE64 = re.compile(
     r"[A-Za-z0-9+/_-]{8,}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]{8,})*(?:\r?\n[ \t]*[A-Za-z0-9+/_-]+)?={0,2}"
 )
-_CODE = re.compile(
-    r"\\+(?:u\{?([0-9A-Fa-f]{4,6})\}?|U([0-9A-Fa-f]{8})|x([0-9A-Fa-f]{2})|([0-7]{3}))"  # of JSON, Python and shells
+_CODE = re.compile(  # of JSON, JavaScript, Python and shells
+    r"\\+(?:u(?:\{([0-9A-Fa-f]{1,6})\}|([0-9A-Fa-f]{4}))|U([0-9A-Fa-f]{8})|x([0-9A-Fa-f]{2})|([0-7]{3}))"
 )
 
 
@@ -28,8 +29,12 @@ def decoded_words(text: str, depth: int = DEEPEST) -> Iterator[tuple[int, int, s
         if _ESCAPE.search(word[0]) and len(word[0]) <= LONGEST:
             yield from _with_inner(*word.span(), _unescape(word[0]), depth)
     for run in _HEX.finditer(text):
-        digits = re.sub(r"[ :]", "", run[0][:LONGEST])
+        digits = re.sub(r"0[xX]|[ :,]", "", run[0][:LONGEST])
         yield from _with_inner(*run.span(), _as_text(bytes.fromhex(digits[: len(digits) & ~1])), depth)
+    for run in _BYTES.finditer(text):
+        codes = [int(word) for word in re.findall(r"\d+", run[0][:LONGEST])]
+        if max(codes) < 256:  # noqa: PLR2004 - bytes
+            yield from _with_inner(*run.span(), _as_text(bytes(codes)), depth)
     for run in _BASE64.finditer(text):
         code = "".join(run[0][:LONGEST].split()).rstrip("=").replace("-", "+").replace("_", "/")
         for skipped in range(4):  # what stands before it may look like a part of it
@@ -51,7 +56,7 @@ def _with_inner(start: int, end: int, word: str, depth: int) -> Iterator[tuple[i
 
 def _unescape(word: str) -> str:
     """Return a word without the escapes of a URL, of HTML, and of JSON, Python and shells."""
-    plain = _CODE.sub(lambda m: _character(next(filter(None, m.groups())), 8 if m[4] else 16), word)
+    plain = _CODE.sub(lambda m: _character(next(filter(None, m.groups())), 8 if m[5] else 16), word)
     return _as_text(unquote_to_bytes(html.unescape(plain).encode("utf-8", "surrogatepass")))
 
 

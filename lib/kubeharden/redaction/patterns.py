@@ -10,6 +10,11 @@ import re
 
 MARK = re.compile(r"‹redacted sha256:[0-9a-f]{8}›")
 
+# A private key without the lines around it: PKCS#1 and PKCS#8 begin with their version, 0; a certificate does not.
+_KEY_BODY = (
+    r"(?<![A-Za-z0-9+/])M(?:I[IJKL][A-P][A-Za-z0-9+/][AQgw]IBA[A-D]|HcCAQEEI|IG[A-Za-z0-9+/]AgE|C4CAQAwBQYDK2Vw)"
+    r"[A-Za-z0-9+/]{16,}(?:\r?\n[ \t]*[A-Za-z0-9+/]{40,})*(?:\r?\n[ \t]*[A-Za-z0-9+/]+)?={0,2}"
+)
 # A value is known as a secret by its form, wherever it stands.
 FORMS = (
     re.compile(
@@ -22,11 +27,7 @@ FORMS = (
         r"|(?<=Private-Lines: )\d+\s+(?:[A-Za-z0-9+/=]+\s+)*",  # of PuTTY
         re.DOTALL,
     ),
-    # without its lines around it: PKCS#1 and PKCS#8 begin with their version, 0; a certificate does not
-    re.compile(
-        r"(?<![A-Za-z0-9+/])M(?:I[IJKL][A-P][A-Za-z0-9+/][AQgw]IBA[A-D]|HcCAQEEI|IG[A-Za-z0-9+/]AgE|C4CAQAwBQYDK2Vw)"
-        r"[A-Za-z0-9+/]{16,}(?:\r?\n[ \t]*[A-Za-z0-9+/]{40,})*(?:\r?\n[ \t]*[A-Za-z0-9+/]+)?={0,2}"
-    ),
+    re.compile(_KEY_BODY),
     # the same in base64, as kubeconfigs have it; certificates and public keys begin otherwise
     re.compile(r"LS0tLS1CRUdJTi(?!BDRVJU|BQVUJM|BUUlVT)[A-Za-z0-9+/]{20,}={0,2}"),
     # JSON web tokens, which service account tokens are
@@ -108,7 +109,8 @@ ELEMENT = re.compile(
 )
 # The value is the next word, or the next item of a list: --token X, ["--token", "X"].
 FLAG = re.compile(
-    rf"(?i)(?<![\w-])--?[a-z0-9_.-]*{_ENDS}(?:(?:{QUOTE})?\s*,\s*|\s*\n[+ -]?\s*- ?|\s+)(?=[^\s-])"
+    rf"(?i)(?<![\w-])--?[a-z0-9_.-]*{_ENDS}"
+    rf"(?:(?:{QUOTE})?\s*,\s*|\s*\n[+ -]?\s*- ?|\s+(?:\\\r?\n\s*)?)(?=[^\s-])(?!\\\r?\n)"
 )
 # Programs that are told a password so, and ~/.netrc.
 WORD = re.compile(
@@ -144,6 +146,19 @@ STRING_DATA = re.compile(rf"""(?<![\w.-])stringData{_SIGN}""")  # nothing but a 
 SECRET_ITEM = re.compile(rf"""(?<![\w.-])[\w.-]+{_SIGN}""")
 # Lines at the end of a text that the next one continues.
 CONTINUES = re.compile(r"(?:[^\n]*\\\r?\n)+\Z")
+# What the next lines may make a secret of: a name, a value whose name comes after it, an anchor, a login; keys.
+TO_COME = re.compile(
+    rf"(?i){NAME}|\bvalue(?:{QUOTE})?[ \t]*[:=]|(?:^|[ \t])&\w|\b(?:machine|login|account)\b"
+)
+KEY_TO_COME = re.compile(
+    r"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----(?!.*---- END )|Private-Lines:(?!.*Private-MAC:)"
+    rf"|(?:{_KEY_BODY})\s*\Z",
+    re.DOTALL,
+)
+LINES_TO_COME, LINES_OF_SECRET = (
+    3,
+    40,
+)  # after a line with one of these, and between the kind of a Secret and its data
 # An object whose kind has not been said yet.
 KIND_TO_COME = re.compile(rf"""apiVersion(?:{QUOTE})?\s*:(?!.*\bkind(?:{QUOTE})?\s*:)""", re.DOTALL)
 

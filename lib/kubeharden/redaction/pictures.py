@@ -11,8 +11,9 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Chunks that are drawn; others hold texts, profiles and times (PNG, third edition, section 11).
 _DRAWN = (b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"sRGB", b"pHYs", b"IDAT", b"IEND")
 _ACTS = re.compile(
-    r"(?i)<\s*(?:[\w-]+:)?(?:script|foreignObject|handler|listener|iframe|embed|object|audio|video|set|animate\w*)\b"
+    r"(?i)<\s*(?:[\w-]+:)?(?:script|foreignObject|handler|listener|iframe|embed|object|audio|video|set|discard|animate\w*)\b"
     r"|[\s\"'/]on\w+\s*=|javascript\s*:|<!ENTITY|<\?xml-stylesheet|@import"
+    r"|\bsrcset\s*=|image(?:-set)?\(|\\[0-9a-f]"  # the last: an escape of CSS, which may spell any word
     r"|(?:href|src)\s*=\s*[\"']?\s*(?!#|data:image/png;|[\"'\s#])|url\(\s*[\"']?(?!#)"
 )
 

@@ -95,7 +95,17 @@ class Redactor:
         last_line = max(last.rfind("\n"), last.rfind("\r")) + 1
         if patterns.NAMED.search(head, last_line):
             end = last_line
-        for pattern in (patterns.KIND_TO_COME, patterns.PRIVATE_KEY, patterns.CONTINUES):
+        end = min(end, _start_of_names(head))
+        if match := patterns.SECRET_KIND.search(
+            head, _start_of_last(patterns.LINES_OF_SECRET, head, len(head))
+        ):
+            end = min(end, head.rfind("\n---", 0, match.start()) + 1)  # its data may stand before its kind
+        for pattern in (
+            patterns.KIND_TO_COME,
+            patterns.PRIVATE_KEY,
+            patterns.KEY_TO_COME,
+            patterns.CONTINUES,
+        ):
             if match := pattern.search(head):
                 end = min(end, match.start())
         names = [patterns.NAMED, *([patterns.SECRET_DATA] if patterns.SECRET_KIND.search(head) else [])]
@@ -308,6 +318,24 @@ class Redactor:
 def _text_of(item: Any) -> str:
     """Return a text that a notebook stores as one, or as its lines."""
     return "".join(map(str, item)) if isinstance(item, (list, tuple)) else str(item)
+
+
+def _start_of_names(text: str) -> int:
+    """Return where the lines at the end begin that name what may be secret, each near the next."""
+    start = len(text)
+    for _ in range(patterns.LINES_OF_SECRET // patterns.LINES_TO_COME):
+        match = patterns.TO_COME.search(text, _start_of_last(patterns.LINES_TO_COME, text, start), start)
+        if match is None:
+            break
+        start = text.rfind("\n", 0, match.start()) + 1
+    return start
+
+
+def _start_of_last(count: int, text: str, end: int) -> int:
+    """Return where the last lines of a text up to its ``end`` begin; ``count`` says how many."""
+    for _ in range(count):
+        end = text.rfind("\n", 0, max(0, end - 1)) + 1
+    return end
 
 
 def _are_lines(items: Sequence[str]) -> bool:

@@ -12,6 +12,7 @@ _SEQUENCE = re.compile(
     r"|\ufffd[0-9;]*[mK]"  # CSI, decoded with "replace"
     r"|\x1b[ -/]*[0-~]?"
 )
+_LEFT = re.compile(r"(?:\x1b\[|[\x9b\udc9b])(\d{0,3})D")  # the cursor goes back over what is there
 # Other control characters, and characters of format, which have no width: but tab, newline and carriage return.
 _INVISIBLE = re.compile(
     r"[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
@@ -29,7 +30,7 @@ def plain(text: str) -> str:
     """Return a text as a terminal leaves it: without sequences, and without what a backspace erases."""
     if text.isascii() and text.isprintable():
         return text
-    text = _SEQUENCE.sub("", text)
+    text = _SEQUENCE.sub("", _LEFT.sub(lambda match: "\b" * int(match[1] or 1), text))
     if "\b" in text:
         text = _without_erased(text)
     return _INVISIBLE.sub("", text)

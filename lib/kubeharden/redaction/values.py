@@ -26,6 +26,9 @@ _NUMBER = re.compile(r"-?\d[\d.eE+-]*(?=\s*[,}\]\n]|\s*\Z)")
 _MARKED = re.compile(rf"{MARK.pattern}(?=\s*[,}}\]])")
 _WORD = re.compile(rf"""(?:{MARK.pattern}|\\.|"[^"\n]*"|'[^'\n]*'|\S)+""")
 _MORE_WORDS = re.compile(r"(?:[ \t]+(?:\\\n[ \t]*)?|\\\n[ \t]*)(?![-#;|&<>]|\\\n|[A-Za-z_][\w.-]*[=:])(?=\S)")
+_QUOTED_BELOW = re.compile(
+    r"[ \t]*\r?\n\s{0,200}(?=[\"'])"
+)  # of JSON, where the value begins on the next line
 _HERE = re.compile(r"(?:\"?\$\([^\n]{0,100}?)?<<[-~]?[ \t]*['\"]?([A-Za-z_]\w{0,100})['\"]?[^\n]{0,200}\n")
 _URL = re.compile(rf"""(?:{MARK.pattern}|[^\s&"'<>#;])*""")
 _TAG = re.compile(r"</[a-zA-Z]|<br|&lt;/")
@@ -125,6 +128,8 @@ class _Scan:
             return self._without_blanks(start, stop, stop)
         while text[start : start + 1] in (" ", "\t"):
             start += 1
+        if _has_quote(name) and (below := _QUOTED_BELOW.match(text, start)):
+            start = below.end()
         if tags := _TAGS.match(text, start):
             start = tags.end()
         quoted = _QUOTE.match(text, start)
