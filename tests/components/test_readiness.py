@@ -424,6 +424,9 @@ def test_a_lock_that_goes_is_named(lock: str, gone: str) -> None:
         ("kube-apiserver", "1.24", ["--audit-log-path=-", "--audit-log-version=audit.k8s.io/v1beta1"],
          "--audit-log-version"),
         ("kube-apiserver", "1.31", ["--cors-allowed-origins=//a$,.*"], "--cors-allowed-origins"),
+        ("kube-apiserver", "1.13", ["--storage-backend=etcd2"], "--storage-backend"),
+        ("kube-apiserver", "1.22", ["--max-requests-inflight=0", "--max-mutating-requests-inflight=0"],
+         "--max-requests-inflight"),
         ("kube-controller-manager", "1.32", ["--cidr-allocator-type=CloudAllocator"], "--cidr-allocator-type"),
         ("kube-controller-manager", "1.37", ["--controllers=*,-route,bootstrapsigner"], "--controllers: route"),
     ],
@@ -446,6 +449,7 @@ def test_an_item_of_a_list_that_is_gone_is_named_in_its_release(
         ("kube-apiserver", ["--runtime-config=api/all=true,batch/v1beta1=true,extensions/v1beta1=true,batch/v2=true"]),
         ("kube-apiserver", ["--audit-log-version=audit.k8s.io/v1beta1"]),  # nothing is written
         ("kube-apiserver", ["--cors-allowed-origins=^https://a$,//b(:|$)"]),
+        ("kube-apiserver", ["--max-requests-inflight=0", "--max-mutating-requests-inflight=9"]),
         ("kube-controller-manager", ["--controllers=*,-nodeipam,-serviceaccount,-service-cidr-controller"]),
     ],
 )  # fmt: skip
