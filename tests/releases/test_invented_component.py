@@ -84,5 +84,6 @@ def test_its_node_checks_the_file_with_the_flag_of_its_row(found: dict[str, Any]
     assert found["argv"] == [
         "--write-config-to",
         "/usr/bin/kube-router",
-        "--config=/etc/kubernetes/kube-router.conf",
+        "--config=/var/lib/kubeharden/r1/new.1",
+        "--write-config-to=/var/lib/kubeharden/r1/written",
     ]
