@@ -17,7 +17,7 @@ from kubeharden import runbook
 from kubeharden.errors import ApprovalError, ParameterError
 from kubeharden.plan import ObjectChange, Plan
 from kubeharden.plan.events import Approved, Started
-from kubeharden.records.approval import Approval, check_approved
+from kubeharden.records.approval import Approval, check_approved, find_approval
 from kubeharden.records.folder import read_run
 from kubeharden.records.keys import fingerprint, keys_at_hand, public_part
 from kubeharden.records.summary import build_record
@@ -379,3 +379,9 @@ def test_without_the_approved_plan_both_digests_are_named(tmp_path: Path) -> Non
         check_approved(Plan(("kubelet",)), Approval("0" * 64, "approved_plan"), tmp_path)
     assert Plan(("kubelet",)).digest in str(error.value)
     assert "what differs cannot be shown" in str(error.value)
+
+
+def test_the_name_of_an_approval_is_said_on_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ApprovalError) as caught:
+        find_approval("", tmp_path / "a\u202eb\n✔ c", required=True, approvers=None, own_keys=frozenset)
+    assert r"a\u202eb\n✔ c is not a signature" in str(caught.value)

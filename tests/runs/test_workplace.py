@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fakes import World
+from fakes import World, planned
 from kubeharden import runbook
 from kubeharden.cli import main
 from kubeharden.errors import RecordError
@@ -178,3 +178,17 @@ def test_runs_on_two_clusters_are_not_compared_unasked(tmp_path: Path) -> None:
     assert "There is no run on prod before it" in str(runbook.records({**given, "run": runs[1]}).compare())
     both = str(runbook.records({**given, "run": runs[2], "other": runs[1]}).compare())
     assert f"Two clusters: {runs[1]} is a run on prod, and {runs[2]} on lab" in both
+
+
+def test_a_uid_without_an_entry_in_passwd_runs_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that gives each its own uid."""
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    run = planned(World("article-1.10"), tmp_path, steps=["kubelet"], dns_ip="10.0.0.10")
+    run.apply("kubelet")
+    assert run.finish()

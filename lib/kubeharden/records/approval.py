@@ -19,7 +19,7 @@ from kubeharden.errors import ApprovalError, ParameterError, RecordError
 from kubeharden.plan import Plan, digest_of
 from kubeharden.records.archive import runs_in
 from kubeharden.records.folder import PLAN, json_file
-from kubeharden.records.reader import SIGNATURE_LIMIT, parse_json, read, read_path
+from kubeharden.records.reader import SIGNATURE_LIMIT, one_line, parse_json, read, read_path
 from kubeharden.records.signature import fingerprint_in, signer_of, signers_in
 
 NAMESPACE = "kubeharden-approval"
@@ -145,8 +145,8 @@ def _from_signature(signature: Path, approvers: str | None) -> Approval:
         made, signed = read_path(signature, SIGNATURE_LIMIT), read_path(plan)
     except RecordError as error:
         raise ApprovalError(
-            f"approval: {signature} is not a signature beside the plan that it signs ({error}); expected the "
-            f"plan.json.sig that `ssh-keygen -Y sign -f KEY -n {NAMESPACE} plan.json` makes"
+            f"approval: {one_line(str(signature))} is not a signature beside the plan that it signs ({error}); "
+            f"expected the plan.json.sig that `ssh-keygen -Y sign -f KEY -n {NAMESPACE} plan.json` makes"
         ) from None
     if not approvers:
         raise ApprovalError(

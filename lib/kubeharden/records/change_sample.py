@@ -13,7 +13,7 @@ from kubeharden.inputs.parameters import ChangeParameters
 from kubeharden.inputs.window import Window
 from kubeharden.plan import sha256
 from kubeharden.records.archive import RECORD, SIGNATURE, is_sealed, parse_record, read_seal
-from kubeharden.records.reader import is_folder, read
+from kubeharden.records.reader import is_folder, one_line, read
 from kubeharden.records.signature import signer_within
 from kubeharden.records.verify import verify
 
@@ -60,8 +60,8 @@ def evidence(text: str, runs: Path, parameter: str, *, back_out: bool = False) -
     folder = folder.absolute()
     if not is_sealed(folder):
         raise ParameterError(
-            f"{parameter}: {folder.name} is not sealed, and could become another one; seal it first: kubeharden seal "
-            f"{folder} NOTEBOOK"
+            f"{parameter}: {one_line(folder.name)} is not sealed, and could become another one; seal it first: "
+            f"kubeharden seal {one_line(str(folder))} NOTEBOOK"
         )
     try:
         content = read(folder, RECORD)

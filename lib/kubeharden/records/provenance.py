@@ -5,7 +5,6 @@ Nothing here talks to a node or a cluster; what is known of those comes with the
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import os
 import platform
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden import __version__
+from kubeharden.edges.login import login_name
 from kubeharden.edges.programs import run
 
 # What a run goes through, besides kubeharden itself and Python.
@@ -29,12 +29,8 @@ def who() -> dict[str, Any]:
 
     ``sudo_user`` is who they were before they became root, where that is known.
     """
-    try:
-        login = getpass.getuser()
-    except (KeyError, OSError):  # a uid without an entry in passwd, as in some containers
-        login = ""
     return {
-        "login": login,
+        "login": login_name(),
         "uid": os.getuid(),
         "host": socket.gethostname(),
         "sudo_user": os.environ.get("SUDO_USER", ""),

@@ -7,7 +7,6 @@ renewed for its duration takes it over, after it has watched that it really is n
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import socket
@@ -19,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from kubeharden.edges.login import login_or_uid
 from kubeharden.edges.ports import ApiPort, Clock, Repetition
 from kubeharden.errors import ClusterError, LockedError, StaleError
 from kubeharden.plan.event import Listener, ignore
@@ -72,7 +72,7 @@ class Lock:
         self.cluster, self.clock, self.run, self.emit = cluster, clock, run, emit
         self._duration, self._every = duration, renew
         self._process = f"{_machine()}/{_process(str(os.getpid()))}"
-        self._who = f"{getpass.getuser()}@{socket.gethostname()}, run {run}"
+        self._who = f"{login_or_uid()}@{socket.gethostname()}, run {run}"
         self._since = ""
         self._own: dict[str, Any] | None = None
         self._taken_over = ""

@@ -5,7 +5,6 @@ What cannot be followed is refused by name. Where there is not a program ``ssh``
 
 from __future__ import annotations
 
-import getpass
 import os
 import pwd
 import re
@@ -17,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kubeharden.edges.login import login_or_uid
 from kubeharden.edges.nodes.client_answers import ClientAnswers, ask_ssh
 from kubeharden.edges.nodes.known_command import NAME, split_arguments
 from kubeharden.errors import NodeError
@@ -112,7 +112,7 @@ def resolve(
         return Target(
             host,
             port or SSH_PORT,
-            user or getpass.getuser(),
+            user or login_or_uid(),
             tuple(_in_home(path, home) for path in own),
             agent=os.environ.get(_AGENT, ""),
             known_hosts=known or tuple(_in_home(path, home) for path in _KNOWN),
@@ -172,7 +172,7 @@ def target_of(name: str, text: str, environment: Mapping[str, str]) -> Target:
         "n": name,
         "p": str(port),
         "r": user,
-        "u": getpass.getuser(),
+        "u": login_or_uid(),
         "d": home,
         "k": host if alias == NONE else alias,
         "i": str(os.getuid()),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 import subprocess
 from collections.abc import Sequence
 
 from kubeharden.edges import programs
+from kubeharden.edges.login import login_or_uid
 from kubeharden.edges.nodes.refusal import refusal
 from kubeharden.edges.nodes.session import script_text
 from kubeharden.errors import NodeError
@@ -46,7 +46,7 @@ class Local:
 
     def logins(self) -> dict[str, dict[str, str]]:
         """Return the user of this process; there is no key."""
-        return {name: {"user": getpass.getuser(), "key": "", "host_key": ""} for name in self._names}
+        return {name: {"user": login_or_uid(), "key": "", "host_key": ""} for name in self._names}
 
     def close(self) -> None:
         """Let sudo forget the password."""
@@ -62,5 +62,5 @@ class Local:
             complaint = self._redactor.redact((done.stderr or done.stdout).decode(errors="replace").strip())[
                 -500:
             ]
-            raise NodeError(refusal(node.name, getpass.getuser(), done.returncode, complaint))
+            raise NodeError(refusal(node.name, login_or_uid(), done.returncode, complaint))
         return done.stdout

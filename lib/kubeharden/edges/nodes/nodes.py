@@ -6,13 +6,13 @@ session answers for both, as often as they are asked (``session.sh``).
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
+from kubeharden.edges.login import login_or_uid
 from kubeharden.edges.nodes.connections import CONNECTIONS
 from kubeharden.edges.nodes.session import script_text
 from kubeharden.edges.nodes.transaction import (
@@ -214,7 +214,7 @@ def _password(ask: Callable[[], str] | None) -> str:
 
 def _holder() -> str:
     """Return who has a node while a change is open, for somebody who finds it held."""
-    return f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
+    return f"{login_or_uid()}@{socket.gethostname()}, process {os.getpid()}"
 
 
 def _all(ask: Callable[[Node], A], nodes: list[Node], read: Callable[[Node, A], T]) -> dict[str, T]:
