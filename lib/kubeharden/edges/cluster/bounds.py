@@ -36,8 +36,12 @@ class _Timed:
             OSError: it did not come in time; the connection is cut then.
         """
         sock = self.sock  # the connection forgets it where the server will close it
-        with _Deadline(lambda: _shut(sock)) as deadline:
-            answer = super().getresponse()  # type: ignore[misc]
+        try:
+            with _Deadline(lambda: _shut(sock)) as deadline:
+                answer = super().getresponse()  # type: ignore[misc]
+        except OSError:  # a reset, where the server sends on after the cut
+            if not deadline.is_over:
+                raise
         if deadline.is_over:  # else a head that was cut off would pass for one without a body
             raise ConnectionAbortedError(f"its answer did not begin within {MOST_SECONDS:g} s")
         answer.cut = lambda: _shut(sock)
