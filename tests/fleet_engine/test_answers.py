@@ -30,6 +30,23 @@ try:
 except Exception as error:
     print(json.dumps([type(error).__name__, str(error)]))
 """
+# What Airflow's tasks make of what the records say of a cluster; ``fleet.yaml`` and the run are not theirs here.
+PLANNED = """
+import json, sys
+from kubeharden_fleet.airflow_dag import Check, Plan
+from kubeharden_fleet.judge import State
+
+said = []
+for kind in (Plan, Check):
+    task = kind(task_id="a", file="fleet.yaml", cluster="eu-1")
+    task._fleet = lambda: None
+    task._run = lambda *given: State(sys.argv[1], "why")
+    try:
+        said.append(task.execute({}))
+    except Exception as error:
+        said.append([type(error).__name__, str(error)])
+print(json.dumps(said))
+"""
 CHIEF = {"id": "7", "name": "chief"}
 
 
@@ -40,9 +57,14 @@ def answered(home: Path, **event: object) -> object:
         "responded_by_user": CHIEF,
         **event,
     }
+    return airflow(home, ANSWER, PLAN, json.dumps(given))
+
+
+def airflow(home: Path, script: str, *words: str) -> object:
+    """What a script prints in Airflow's environment."""
     environment = {**os.environ, "AIRFLOW_HOME": str(home), "PYTHONPATH": str(ROOT / "lib")}
     done = subprocess.run(
-        [VENV / "bin" / "python", "-c", ANSWER, PLAN, json.dumps(given)],
+        [VENV / "bin" / "python", "-c", script, *words],
         env=environment,
         capture_output=True,
         text=True,
@@ -83,3 +105,19 @@ def test_anything_else_ends_the_task_for_good(tmp_path: Path, event: dict, words
     kind, said = answered(tmp_path, **event)
     assert kind == "AirflowFailException"  # which Airflow does not try again
     assert re.search(words, said)
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    # A change that another run has open is over by itself: Airflow tries the task again, and not for good.
+    [
+        ("not now", "AirflowException"),
+        ("refused", "AirflowFailException"),
+        ("failed", "AirflowFailException"),
+    ],
+)
+def test_a_cluster_that_cannot_be_planned_now_is_tried_again(tmp_path: Path, word: str, kind: str) -> None:
+    for found, said in airflow(tmp_path, PLANNED, word):
+        assert found == kind
+        assert said.startswith("eu-1: ")
+        assert "why" in said
