@@ -28,7 +28,7 @@ from kubeharden.records.register import RegisterEntry, RunFilter, compare_runs, 
 from kubeharden.records.sign_off import sign_off
 from kubeharden.records.signature import Signers, chosen_signers, if_known
 from kubeharden.records.timestamp import find_authority, find_certificates
-from kubeharden.records.verify import Verdict, verify, verify_folder
+from kubeharden.records.verify import Verdict, verify, verify_folder, verify_sealed
 from kubeharden.redaction import Redactor
 from kubeharden.show.display import Message, View
 from kubeharden.show.records_views import (
@@ -274,11 +274,7 @@ def _records(options: argparse.Namespace) -> int:
     if options.verify:
         ca = find_certificates(options.timestamp_ca)
         with _signers(options) as signers:
-            verdicts = {
-                entry.run: verify(entry.folder, signers, options.oldest, alone=False, ca=ca)
-                for entry in entries
-                if entry.sealed
-            }
+            verdicts = verify_sealed((entry.folder for entry in entries), signers, options.oldest, ca=ca)
             words = signers.words
     if options.json:
         _print_json([_entry_json(entry, verdicts) for entry in entries])

@@ -19,7 +19,7 @@ from kubeharden.records.folder import read_run
 from kubeharden.records.register import RegisterEntry, RunFilter, compare_runs, record_of, register, since_run
 from kubeharden.records.signature import if_known, named_signers
 from kubeharden.records.timestamp import find_certificates
-from kubeharden.records.verify import Verdict, verify
+from kubeharden.records.verify import Verdict, verify_sealed
 from kubeharden.redaction import Redactor
 from kubeharden.runs.verb import verb
 from kubeharden.show.display import GOOD, Message, View
@@ -139,11 +139,8 @@ class Records:
         """Return the verdict on each sealed run; none where it is not known whose signatures count."""
         signers, ca = self.query.signers, find_certificates()
         with if_known(named_signers(signers), named=bool(signers)) as known:
-            return {
-                entry.run: verify(entry.folder, known, self.query.oldest, alone=False, ca=ca)
-                for entry in entries
-                if entry.sealed and known
-            }
+            folders = (entry.folder for entry in entries)
+            return verify_sealed(folders, known, self.query.oldest, ca=ca) if known else {}
 
 
 def _contents(node: NodeFacts) -> dict[str, str]:
