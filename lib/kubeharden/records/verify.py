@@ -137,8 +137,9 @@ def verify_folder(
 def verify_sealed(
     runs: Iterable[Path], signers: Signers, oldest: str, *, ca: bytes | None
 ) -> dict[str, Verdict]:
-    """Return the verdict on each run that is sealed, by its name, without the chain over them; see ``verify``."""
-    return {run.name: verify(run, signers, oldest, alone=False, ca=ca) for run in runs if is_sealed(run)}
+    """Return the verdict on each sealed run, by its name on one line, without the chain over them; see ``verify``."""
+    sealed = filter(is_sealed, runs)
+    return {one_line(run.name): verify(run, signers, oldest, alone=False, ca=ca) for run in sealed}
 
 
 def _in_future(seal: Seal) -> str:
