@@ -66,6 +66,11 @@ PRINTED = {
         "ok\n",
     ],
     "a key of PuTTY": ["Private-Lines: 9\n", *["hunter\n"] * 9, "Private-MAC: 1\n", "ok\n"],
+    "a name within a private key": [
+        "-----BEGIN RSA PRIVATE KEY-----\nprivate-key\nhunter\n-----END RSA PRIVATE KEY-----\n",
+        *["ok\n"] * 6,
+    ],
+    "a name within a block": ["password: |\n  a\n  token b\n  hunter\n", *["ok: 1\n"] * 6],
     "no end": ["password: hunter"],
     "a bar": ["10 %\r", "20 %\r", "ok\n"],
 }

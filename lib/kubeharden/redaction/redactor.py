@@ -89,13 +89,13 @@ class Redactor:
 
     def length_to_judge(self, text: str) -> int:
         """Return how much of a text can be redacted although more of it will come: lines, up to what may go on."""
-        end = max(text.rfind("\n"), text.rfind("\r")) + 1
-        head = text[:end]
+        lines = text[: max(text.rfind("\n"), text.rfind("\r")) + 1]
+        head = lines[: _start_of_names(lines)]  # what is held may be within something that began before
+        end = len(head)
         last = head.rstrip("\r\n")
         last_line = max(last.rfind("\n"), last.rfind("\r")) + 1
         if patterns.NAMED.search(head, last_line):
             end = last_line
-        end = min(end, _start_of_names(head))
         if match := patterns.SECRET_KIND.search(
             head, _start_of_last(patterns.LINES_OF_SECRET, head, len(head))
         ):
