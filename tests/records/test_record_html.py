@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import nbformat
 import pytest
 from nbformat import v4
 
+from browser import Browser
 from kubeharden.errors import RecordError
 from kubeharden.records.html import render
-from kubeharden.records.pages.markup import POLICY
+from kubeharden.records.pages.markup import POLICY, tag
 from kubeharden.show.display import BAD, Diff, Message, Table, View
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -141,6 +143,37 @@ def test_nothing_in_an_output_hides_what_comes_after_it(notebook: nbformat.Noteb
             notebook.cells[1].outputs.append(v4.new_output("display_data", {kind: text}))
     notebook.cells.append(v4.new_markdown_cell("the end of the run"))
     assert "the end of the run" in Page(render(notebook, "a run")).text
+
+
+STYLES = [
+    "<style>.khf {display: none !important}</style>",
+    "<STYLE media='all'>\n.khf {opacity: 0}\n</STYLE >",
+    "<st<style>a {}</style>yle>.khf {opacity: 0}</style>",
+    "<svg><style>.khf {opacity: 0}</style></svg>",
+    '<div style="position: fixed; inset: 0; background: white; z-index: 9">done</div>',
+    '<div style="position: absolute; top: -4000px; height: 9000px; width: 100%; background: white">done</div>',
+    '<div style="margin-top: -4000px; height: 9000px; background: white">done</div>',
+]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_nothing_in_an_output_lies_over_the_first_page(
+    notebook: nbformat.NotebookNode, tmp_path: Path
+) -> None:
+    notebook.cells += [v4.new_markdown_cell(text) for text in STYLES]
+    for kind in ("text/html", "text/markdown", "image/svg+xml"):
+        notebook.cells[1].outputs += [v4.new_output("display_data", {kind: text}) for text in STYLES]
+    path = tmp_path / "page.html"
+    path.write_text(render(notebook, "a run", tag("section", "FAILED", class_="khf")), encoding="utf-8")
+    with closing(Browser(tmp_path / "profile")) as browser:
+        browser.call("Page.navigate", url=path.as_uri())
+        browser.until("document.readyState === 'complete' && !!document.querySelector('.khf')")
+        seen = browser.value(
+            "(() => { const page = document.querySelector('.khf'), at = page.getBoundingClientRect();"
+            "const top = document.elementFromPoint(at.left + at.width / 2, at.top + at.height / 2);"
+            "return [top === page, getComputedStyle(page).opacity, page.innerText]; })()"
+        )
+    assert seen == [True, "1", "FAILED"]
 
 
 def test_a_notebook_without_a_page_is_called_that(notebook: nbformat.NotebookNode) -> None:

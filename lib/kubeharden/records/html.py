@@ -14,8 +14,9 @@ from kubeharden.records.pages.markup import POLICY, Markup, stylesheet, tag
 _ACTIVE = re.compile(
     r"(?i)<(?=(?:meta|base|link|script|form|i?frame|frameset|fencedframe|portal|object|embed|applet)(?![\w-]))"
 )
-_STYLE = re.compile(r"""(?i)<style(?P<whole>(?:\s(?:[^<>"']|"[^"<>]*"|'[^'<>]*')*)?>)?""")
+_STYLE = re.compile(r"""(?i)<style(?:\s(?:[^<>"']|"[^"<>]*"|'[^'<>]*')*)?>""")
 _STYLE_END = re.compile(r"(?i)</style\s*>")
+_STYLE_BEGIN = re.compile(r"(?i)<(?=style)")
 # nbconvert's own template, without the scripts that it takes from content delivery networks (require.js, MathJax,
 # mermaid, widgets): the runbooks need none of them. What would need a script is shown as its text.
 _TEMPLATE = f"""{{%- extends 'lab/index.html.j2' -%}}
@@ -30,7 +31,7 @@ _TEMPLATE = f"""{{%- extends 'lab/index.html.j2' -%}}
 {{%- block footer -%}}</html>{{%- endblock footer -%}}
 """
 
-_STYLES = tag("style", stylesheet("front.css"), stylesheet("print.css"))
+_STYLES = tag("style", stylesheet("view.css"), stylesheet("front.css"), stylesheet("print.css"))
 NO_FRONT = Markup()
 
 
@@ -48,10 +49,11 @@ def render(notebook: Any, title: str, front: Markup = NO_FRONT) -> str:
     exporter = HTMLExporter(raw_template=_TEMPLATE)  # type: ignore[no-untyped-call]
     whole = copy.deepcopy(notebook)
     for cell in whole.cells:
-        _show_open_styles(cell, "source")
+        if cell.cell_type != "code":  # whose source is shown as text
+            _without_styles(cell, "source")
         for output in cell.get("outputs", ()):
-            for kind in ("text/html", "text/markdown", "text/vnd.mermaid"):
-                _show_open_styles(output.get("data", {}), kind)
+            for kind in ("text/html", "text/markdown", "text/vnd.mermaid", "image/svg+xml"):
+                _without_styles(output.get("data", {}), kind)
     try:
         page, _ = exporter.from_notebook_node(whole, {"metadata": {"name": title}})
     # nbconvert has errors of many kinds, such as for an attachment that is missing.
@@ -64,16 +66,16 @@ def render(notebook: Any, title: str, front: Markup = NO_FRONT) -> str:
     return f"{head}{style}{rest}"
 
 
-def _show_open_styles(part: Any, key: str) -> None:
-    """Let a style that a text leaves open be shown as text: it would hide all that comes after it."""
+def _without_styles(part: Any, key: str) -> None:
+    """Take out the styles that a text brings, which reach the whole page and could hide its verdict.
+
+    One that is left open is shown as text: it would hide all that comes after it.
+    """
     text = part.get(key)
     if not isinstance(text, str):
         return
     pieces, at = list[str](), 0
-    while start := _STYLE.search(text, at):
-        end = _STYLE_END.search(text, start.end()) if start["whole"] else None
-        pieces.append(text[at : end.end()] if end else f"{text[at : start.start()]}&lt;{start[0][1:]}")
-        at = end.end() if end else start.end()
-        if start["whole"] and end is None:  # no other one ends either
-            break
-    part[key] = "".join([*pieces, re.sub(r"(?i)<(?=style)", "&lt;", text[at:])])
+    while (start := _STYLE.search(text, at)) and (end := _STYLE_END.search(text, start.end())):
+        pieces.append(text[at : start.start()])
+        at = end.end()
+    part[key] = _STYLE_BEGIN.sub("&lt;", "".join([*pieces, text[at:]]))

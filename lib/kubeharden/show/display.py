@@ -16,6 +16,7 @@ from jinja2 import Environment, Template
 from tabulate import tabulate
 
 from kubeharden.plan.timeline import HEADINGS, Timeline
+from kubeharden.records.pages.markup import stylesheet
 from kubeharden.records.reader import on_lines, one_line
 from kubeharden.redaction import Redactor
 
@@ -135,7 +136,11 @@ class View:
         blocks = (
             _open_diffs(self._blocks_without_secrets()) if self.watched else self._blocks_without_secrets()
         )
-        return str(_template().render(blocks=[(type(block).__name__, block) for block in blocks]))
+        return str(
+            _template().render(
+                style=stylesheet("view.css"), blocks=[(type(block).__name__, block) for block in blocks]
+            )
+        )
 
     def __str__(self) -> str:
         return "\n\n".join(filter(None, map(_text, self._blocks_without_secrets())))
