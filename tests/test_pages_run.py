@@ -34,7 +34,7 @@ def project(article: Rehearsal, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("page", WALKED, ids=lambda page: page.name)
 def test_the_commands_of_a_page_do_what_it_says(page: Path, project: Path) -> None:
     commands = "".join(block.text for block in blocks(page) if block.mark == "run")

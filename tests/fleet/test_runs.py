@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from support import ROOT, environment, wait_until
 BEGIN = """
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from kubeharden_fleet.fleet import read_fleet
 from kubeharden_fleet.runs import Runner
@@ -100,7 +102,7 @@ def begin(path: Path, mode: str) -> tuple[subprocess.Popen[bytes], Path]:
     return worker, runs_in(runs)[-1]
 
 
-def test_a_run_whose_worker_was_killed_goes_on_and_is_waited_for(path: Path) -> None:
+def goes_on_and_is_waited_for(path: Path) -> None:
     worker, run = begin(path, "apply")
     worker.kill()
     worker.wait()
@@ -114,7 +116,7 @@ def test_a_run_whose_worker_was_killed_goes_on_and_is_waited_for(path: Path) -> 
     assert again.run.record["result"] == "nothing to do"
 
 
-def test_a_run_that_was_killed_with_its_worker_is_sealed_and_what_is_left_is_done_once(path: Path) -> None:
+def was_killed_too_and_is_sealed_and_what_is_left_is_done_once(path: Path) -> None:
     worker, run = begin(path, "apply")
     [papermill] = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
     worker.kill()
@@ -140,6 +142,14 @@ def test_a_run_that_was_killed_with_its_worker_is_sealed_and_what_is_left_is_don
         "kube-scheduler on k8s-master",
     }
     assert left_in(fleet) == []
+
+
+@pytest.mark.sample(1)
+@pytest.mark.parametrize(
+    "check", [goes_on_and_is_waited_for, was_killed_too_and_is_sealed_and_what_is_left_is_done_once]
+)
+def test_a_run_whose_worker_was_killed(check: Callable[[Path], None], path: Path) -> None:
+    check(path)
 
 
 def test_an_interrupted_run_ends_what_it_has_in_hand(path: Path) -> None:

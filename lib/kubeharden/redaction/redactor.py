@@ -169,6 +169,8 @@ class Redactor:
             return text
         spans: dict[tuple[int, int], str] = {}
         for start, end, word in decoded_words(text):
+            if len(word) < LEAST_DECODED:
+                continue
             if any(len(value) >= LEAST_DECODED and value in word for value in self._values_in(word)):
                 spans[start, end] = text[start:end]
         return replace_spans(Sensitive(text, spans=spans), self._mark) if spans else text
