@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 import time
+from functools import partial
 from typing import Any
 
-import pytest
 from cluster import get, kubectl
 from declared import CIPHERS
 from machines import ssh
 from places import MASTER, existing
 from runs import Hardened
-from steps import wait
+from steps import in_parallel, wait
 from truth import SERVICES, differences, look, restarted, unexplained
 
 # What the article hardens, and nothing else: path → (before, after), as /configz serves them.
@@ -136,18 +136,20 @@ def kubectl_says(*words: str, text: str = "") -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    ("namespace", "label", "policy"),
-    [
-        ("kube-system", "name=weave-net", "privileged"),
-        ("weave", "name=weave-scope-agent", "privileged"),
-        ("weave", "name=weave-scope-app", "privileged"),
-        ("kube-system", "k8s-app=kube-dns", "coredns"),
-    ],
+RECREATED = (
+    ("kube-system", "name=weave-net", "privileged"),
+    ("weave", "name=weave-scope-agent", "privileged"),
+    ("weave", "name=weave-scope-app", "privileged"),
+    ("kube-system", "k8s-app=kube-dns", "coredns"),
 )
-def test_recreated_pods_run_under_their_policy(
-    hardened: Hardened, namespace: str, label: str, policy: str
-) -> None:
+
+
+def test_recreated_pods_run_under_their_policy(hardened: Hardened) -> None:
+    in_parallel([partial(recreate, *pods) for pods in RECREATED])
+
+
+def recreate(namespace: str, label: str, policy: str) -> None:
+    """Delete pods, and wait for others in their place, which are there by that policy."""
     old = {pod["metadata"]["uid"] for pod in get("pods", "-n", namespace, "-l", label)["items"]}
     kubectl("-n", namespace, "delete", "pod", "-l", label, "--grace-period=1", "--wait=true")
 
@@ -159,7 +161,7 @@ def test_recreated_pods_run_under_their_policy(
 
     wait(f"pods {label} of {namespace}", missing, seconds=90)
     for pod in get("pods", "-n", namespace, "-l", label)["items"]:
-        assert pod["metadata"]["annotations"]["kubernetes.io/psp"] == policy
+        assert pod["metadata"]["annotations"]["kubernetes.io/psp"] == policy, label
 
 
 def test_a_privileged_pod_of_anybody_else_is_refused(hardened: Hardened) -> None:
