@@ -32,7 +32,7 @@ class FileEntry:
     group: str
     before: str  # SHA-256 of the content that it had, or ``absent``
     after: str  # SHA-256 of the content that it was to have
-    redacted: bool  # a secret was taken out of what is entry of it, before or after
+    redacted: bool  # a secret was taken out of what is kept of it, before or after
     # What it was before, like ``before_owner`` and ``before_group``; empty where there was no file.
     before_mode: str = ""
     before_owner: str = ""

@@ -77,7 +77,7 @@ def foreign_parts(past: PastRun) -> list[str]:
         :1
     ]
     known = {key for plan in plans if _is_whole(plan, digests) for key in _keys(plan)}
-    # An earlier version entry the last plan only; of those before it, the journal has what was to be changed.
+    # An earlier version kept the last plan only; of those before it, the journal has what was to be changed.
     present = [plan.get("digest") for plan in plans]
     absent = [event for event in past.of(Planned) if event.digest not in present]
     earlier = {(change.get("step"), change.get("subject")) for event in absent for change in event.changes}
