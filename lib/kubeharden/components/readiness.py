@@ -309,7 +309,7 @@ def _concerns(rule: UpgradeRule, step: _Step) -> bool:
 
 
 def _flags_hold(rule: UpgradeRule, values: Mapping[str, Any], uses: Sequence[FlagUse]) -> bool:
-    """Return whether a rule's conditions on the command line hold; ``given`` is the value of each flag that counts."""
+    """Return whether a rule's conditions on the command line hold; ``values`` has those of the flags that count."""
     lists = [use for use in uses if use.name in rule.items]
     items = [(use.name, item.strip()) for use in lists for item in use.value.split(",")]
     names = {name for name, item in items if re.fullmatch(rule.items[name], item)}

@@ -32,11 +32,15 @@ def open_words(change: OpenChange) -> str:
     begun = f"run {change.run} ({change.holder}) began a change of it at {change.since}"
     if change.state == STUCK:
         return f"{begun}, and not every file of it could be put back. Mend that, then, on the node: {undo}"
-    by_itself = f"at {change.until} or soon after" if change.until else "by itself"
     return (
         f"{begun}, which nobody has confirmed ({change.state}). Unless that run confirms it, the node puts it back "
-        f"{by_itself}; at once with: {undo}"
+        f"{when_over(change.until)}; at once with: {undo}"
     )
+
+
+def when_over(until: str) -> str:
+    """Return when the node itself ends a change, by the time that it says; empty where it says none."""
+    return f"at {until} or soon after" if until else "by itself"
 
 
 def _refusal(change: OpenChange) -> Remark:

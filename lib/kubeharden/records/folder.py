@@ -334,9 +334,8 @@ def _folder_in(handle: int, name: str) -> int:
 def _put(handle: int, name: str, data: bytes) -> None:
     """Write a file in an open folder aside, and put it in its place."""
     aside = f".{name}.new"
-    with suppress(
-        FileNotFoundError
-    ):  # a run that was cut off left it; or it is a link that somebody put there
+    # A run that was cut off left it; or it is a link that somebody put there.
+    with suppress(FileNotFoundError):
         os.unlink(aside, dir_fd=handle)
     with os.fdopen(os.open(aside, _NEW_FILE, 0o600, dir_fd=handle), "wb") as file:
         file.write(data)

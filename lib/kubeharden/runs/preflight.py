@@ -7,6 +7,7 @@ from kubeharden.edges.ports import ApiPort, NodePort
 from kubeharden.errors import ClusterError, UnknownReleaseError
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.kube.resources import RESOURCES
+from kubeharden.plan import subject_of
 from kubeharden.plan.events import Check
 from kubeharden.plan.open_changes import open_words
 from kubeharden.plan.step import Right
@@ -46,7 +47,7 @@ def preflight(kind: AnyKind, inventory: Inventory, nodes: NodePort, cluster: Api
         *_client_configuration(inventory),
         Check(f"sudo on {names}", "becomes root"),
         *(
-            Check(f"{change.service} on {change.node}", f"is open: {open_words(change)}", good=False)
+            Check(subject_of(change.service, change.node), f"is open: {open_words(change)}", good=False)
             for change in changes
         ),
         Check("API server", f"{version}, answers"),

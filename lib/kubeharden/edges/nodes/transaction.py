@@ -14,7 +14,7 @@ from kubeharden.edges.nodes.units import node_files
 from kubeharden.edges.ports import Transaction, TransactionResult
 from kubeharden.errors import NodeError
 from kubeharden.plan import FileChange, NodeChange, sha256
-from kubeharden.plan.open_changes import STUCK, UNDO
+from kubeharden.plan.open_changes import STUCK, UNDO, when_over
 from kubeharden.redaction import Redactor
 from kubeharden.releases import find_component, release_table
 
@@ -128,11 +128,10 @@ def _held_words(text: str) -> str:
     held = _transaction(line)
     if held.state == STUCK:
         return f"this node is held by run {held.run}, which could not be put back. {words}"
-    until = f"at {held.until} or soon after" if held.until else "by itself"
     return (
         f"this node is held by {held.holder} since {held.since} (run {held.run}, which is {held.state}). It is over, "
-        f"one way or the other, {until}. If nobody is behind it any more, put it back at once, on the node: {UNDO} "
-        f"{held.run}"
+        f"one way or the other, {when_over(held.until)}. If nobody is behind it any more, put it back at once, on the "
+        f"node: {UNDO} {held.run}"
     )
 
 
