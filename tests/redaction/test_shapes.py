@@ -106,6 +106,7 @@ def test_sequences_are_never_shown(redactor: Redactor) -> None:
         "ldapsearch -h; openssl x509 -in a.crt -noout; kubectl config set-context a; net rpc; systemctl status kubelet",
         "- name: KUBELET_ARGS\n  value: --v=2\n- name: other\n  value: b\n  key: c",
         "<b>token</b> is asked for; <dt>name</dt><dd>web</dd>; a -> b; x += 1",
+        '<span class="del">-  - secret</span><span class="del">-  privileged: false</span>',
         "default: &a {x: y}\nother: *a\n? key\n: value\n",
         "MIIDazCCAlOgAwIBAgIUJ -----BEGIN CERTIFICATE-----\nMIIDazCCAlOgAwIBAgIUJx\n-----END CERTIFICATE-----",
         "2024-05-01T10:00:00.123Z 10.0.0.1:8080 v1.20.2",

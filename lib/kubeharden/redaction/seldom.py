@@ -49,7 +49,11 @@ _NAMED = _compile(
 _ELEMENTS = _compile(
     (
         ("</",),
-        rf"{NAME}\s{{0,40}}(?:[:=]\s{{0,40}}{_LABEL}(?:{_PART})?|[:=]?\s{{0,40}}{_LABEL}(?:\s{{0,40}}[:=]|{_PART}))",
+        # not an item of a YAML list, as in the diff of a PodSecurityPolicy that allows volumes of kind secret
+        (
+            rf"(?<!- ){NAME}\s{{0,40}}"
+            rf"(?:[:=]\s{{0,40}}{_LABEL}(?:{_PART})?|[:=]?\s{{0,40}}{_LABEL}(?:\s{{0,40}}[:=]|{_PART}))"
+        ),
     ),
 )
 _WORDS = _compile(
