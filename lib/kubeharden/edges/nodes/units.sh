@@ -72,7 +72,7 @@ change() { # and restart the service, until it waits to be confirmed
 }
 
 journal_since_restart() { # of the service, but for its old process: what that says is of its old configuration
-  local since='' before=''
+  local since='' before='' lines='' stop='systemd[1]: Stopping '
   get since "$folder/restarted"
   get before "$folder/running"
   since=${since%Z}
@@ -80,7 +80,9 @@ journal_since_restart() { # of the service, but for its old process: what that s
   # of 420). It waits until all that was queued is written, up to 257 until journald has nothing else to do.
   timeout 5 journalctl --sync 2>/dev/null 9>&- || : # without the lock: see check_config
   # With --since, -n of systemd 252 takes the first lines, not the last.
-  journalctl -q --no-pager -o short -u "$service.service" --since "${since%T*} ${since#*T} UTC" | tail -n 80 |
+  lines=$(journalctl -q --no-pager -o short -u "$service.service" --since "${since%T*} ${since#*T} UTC" | tail -n 80)
+  case $lines in *"$stop"*) lines=${lines#*"$stop"} lines=${lines#*"$newline"} ;; esac # what came earlier in its second
+  printf '%s\n' "$lines" |
     sed "/^[^:]*:[^ ]* [^ ]* [^ ]*\[$before\]: /d; s/^[^:]*:[^ ]* [^ ]* [^ ]*: //"
 }
 
