@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kubeharden.errors import RehearsalError
@@ -42,5 +43,5 @@ class Rehearsals:
         subprocess.run(["cp", "-a", self.untouched(name).directory, folder], check=True)
 
     def stop(self) -> None:
-        for rehearsal in (*self._untouched.values(), *self._reset.values()):
-            rehearsal.stop()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Rehearsal.stop, (*self._untouched.values(), *self._reset.values())))
