@@ -43,17 +43,17 @@ rehearse: setup
 ##                 that repeat one another it tries a sample, says which, and takes another one the next time
 ##                 (KUBEHARDEN_SAMPLE_SEED=N: that one again; KUBEHARDEN_SAMPLE=all: all of them)
 test: setup
-	$(BIN)/pytest -n $(WORKERS) --maxschedchunk 2
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 ## make test-fast  the tests that need neither a cluster, a notebook nor a whole run; likewise -m wide, node, papermill or lab
 test-fast: setup
-	$(BIN)/pytest -n auto -m fast
+	$(BIN)/pytest -n auto --dist worksteal -m fast
 
 ## make coverage   make test once more, and then which lines and branches none of its processes reached, by file and as
 ##                 pages in build/coverage/html; MARK=fast measures those tests alone
 coverage: setup
 	rm -rf build/coverage && mkdir -p build/coverage
-	$(BIN)/coverage run -m pytest -n $(WORKERS) --maxschedchunk 2 $(if $(MARK),-m $(MARK))
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal $(if $(MARK),-m $(MARK))
 	-$(BIN)/coverage combine --quiet
 	rm -f build/coverage/data.* # of processes that a test killed while they wrote it
 	$(BIN)/coverage html --quiet --fail-under 0
@@ -206,7 +206,7 @@ test-lab-newest: setup
 ##                 transaction, and every byte of a sealed run (more than 2 hours)
 soak: setup
 	@echo "soak: every case of what make test samples"
-	KUBEHARDEN_SAMPLE=all $(BIN)/pytest -n $(WORKERS) --maxschedchunk 2
+	KUBEHARDEN_SAMPLE=all $(BIN)/pytest -n $(WORKERS) --dist worksteal
 	@for nodes in 1 3; do \
 	  echo "soak: every test of tests/lab on a cluster of $$nodes"; \
 	  KUBEHARDEN_SAMPLE=all $(MAKE) --no-print-directory lab-down test-lab-oldest NODES=$$nodes || exit 1; \

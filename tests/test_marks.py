@@ -21,25 +21,36 @@ def test_each_test_has_exactly_one_mark(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "wanted"),
+    ("files", "workers", "wanted"),
     [
-        ("ffppwwwwnnnnNN", "pwwnnnnpwwNNff"),
-        ("fnw", "wnf"),
-        ("fpw", "pwf"),
-        ("fn", "nf"),
-        ("f", "f"),
+        ("ffppwwwwnnnnNN", 1, "pwwnnnnpwwNNff"),
+        ("fnw", 1, "wnf"),
+        ("fpw", 1, "pwf"),
+        ("fn", 1, "nf"),
+        ("f", 1, "f"),
+        ("f", 3, "f"),
+        ("fffffssppwwwwnnnnNN", 2, "pwwnnnfffnpwwNNffss"),
+        ("ffffnnnn", 3, "nfnffnnf"),
     ],
 )
-def test_what_waits_and_what_computes_take_turns_and_a_module_stays_together(files: str, wanted: str) -> None:
+def test_each_worker_has_its_share_and_a_module_stays_together(files: str, workers: int, wanted: str) -> None:
     names = {
         "p": "test_howtos.py",
         "w": "rollout/test_order.py",
         "n": "edges/test_nodes.py",
         "N": "rehearsal/test_apiserver.py",
         "f": "test_marks.py",
+        "s": "edges/test_nodes.py",
     }
-    items = [SimpleNamespace(path=TESTS / names[letter], letter=letter) for letter in files]
-    assert "".join(item.letter for item in in_turns(items)) == wanted
+    items = [
+        SimpleNamespace(
+            path=TESTS / names[letter],
+            letter=letter,
+            get_closest_marker={"s": {"skip": "s"}}.get(letter, {}).get,
+        )
+        for letter in files
+    ]
+    assert "".join(item.letter for item in in_turns(items, workers)) == wanted
 
 
 def test_what_the_list_names_is_there() -> None:

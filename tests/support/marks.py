@@ -67,25 +67,33 @@ def mark_of(item: pytest.Item) -> str:
     return "node" if "rehearsals" in fixtures else mark
 
 
-def in_turns(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+def in_turns(items: Sequence[pytest.Item], workers: int = 1) -> list[pytest.Item]:
     """The order in which several processes that share some processors are done soonest.
 
-    Tests with nodes mostly wait, and those with kernels or hundreds of cases compute, so they take turns, by modules of
-    the former, whose fixtures are made once. The short ones are last, so that no process waits for another at the end.
+    Each begins with an equal part of it, and takes from the end of another's when it has nothing left. So each part has
+    its share of what takes long, before what does not. Of what takes long, tests with nodes mostly wait, and those with
+    kernels or hundreds of cases compute, so they take turns, by modules with nodes, whose fixtures are made once.
     """
-    by: dict[str, list[pytest.Item]] = {mark: [] for mark in MARKS}
+    by: dict[str, list[pytest.Item]] = {mark: [] for mark in (*MARKS, "skip")}
     for item in items:
-        by[mark_of(item)].append(item)
-    found, done, count = [*by["lab"], *by["fleet"]], 0, len(by["node"])
+        by["skip" if item.get_closest_marker("skip") else mark_of(item)].append(item)
+    long, done, count = list[pytest.Item](), 0, len(by["node"])
     for _, group in groupby(by["node"], key=lambda item: item.path):
         module = list(group)
         first, done = done, done + len(module)
         for others in (by["papermill"], by["wide"]):
-            found += others[len(others) * first // count : len(others) * done // count]
-        found += module
+            long += others[len(others) * first // count : len(others) * done // count]
+        long += module
     if not count:
-        found += [*by["papermill"], *by["wide"]]
-    return [*found, *by["fast"]]
+        long += [*by["papermill"], *by["wide"]]
+    short = [*by["lab"], *by["fleet"], *by["fast"], *by["skip"]]
+    found = list[pytest.Item]()
+    for worker in range(workers):
+        most = (len(items) - len(found)) // (workers - worker)  # as xdist shares them out
+        share = len(long) // (workers - worker)
+        found += [*long[:share], *short[: most - share]]
+        long, short = long[share:], short[most - share :]
+    return found
 
 
 @cache
