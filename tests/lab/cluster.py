@@ -58,6 +58,26 @@ def join(nodes: Sequence[Node]) -> None:
     )
 
 
+def give_pod_networks(nodes: Sequence[Node]) -> None:
+    """Say in each Node object which part of the pod network it has, as soon as its kubelet has made the object.
+
+    Without that, a kubelet up to 1.25 that starts says that its node is Ready after 10 seconds, and not as soon as its
+    runtime runs (fastStatusUpdateOnce in pkg/kubelet/kubelet.go).
+    """
+    in_parallel(
+        [
+            lambda node=node: wait(f"{node.name} to join", lambda: _unpatched(node), every=0.2)
+            for node in nodes
+        ]
+    )
+
+
+def _unpatched(node: Node) -> str:
+    spec = json.dumps({"spec": {"podCIDR": node.pods, "podCIDRs": [node.pods]}})
+    said = kubectl("patch", "node", node.name, "--patch", spec, check=False)
+    return "" if "patched" in said else "there is no such node"
+
+
 def add_static_pod(node: Node) -> None:
     """Once the node is known: a kubelet that cannot make the mirror pod tries again only after a minute."""
     text = (HERE / "objects" / "static-pod.yaml").read_text()

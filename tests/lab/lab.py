@@ -75,6 +75,7 @@ def up(count: int) -> None:
         cluster.make_objects()
     with step("kubelets join"):
         cluster.join(lab)
+        cluster.give_pod_networks(lab)
         cluster.wait_for_nodes(lab, began)
     with step("pods start"):
         cluster.add_static_pod(lab[-1])
