@@ -193,9 +193,11 @@ lab-fleet: fleet-setup
 	PYTHONPATH=tests/fleet_engine:tests/support:tests/lab $(BIN)/python tests/lab/fleet_of_two.py
 	PYTHONPATH=tools $(BIN)/python -m documents.pages
 
+# Of two processes, one has the nodes, makes them, and mostly waits; the other one has what programs judge by themselves.
 test-lab-oldest: setup
-	@KUBEHARDEN_LAB_RELEASE=oldest $(LAB) $(UP)
-	KUBEHARDEN_LAB=1 KUBEHARDEN_LAB_RELEASE=oldest $(BIN)/pytest tests/lab -x -q --ignore tests/lab/test_releases.py
+	@KUBEHARDEN_LAB_RELEASE=oldest $(LAB) $(if $(NODES),$(UP),prepare)
+	KUBEHARDEN_LAB=1 KUBEHARDEN_LAB_RELEASE=oldest \
+	  $(BIN)/pytest tests/lab -x -q -n 2 --ignore tests/lab/test_releases.py
 
 test-lab-newest: setup
 	@KUBEHARDEN_LAB_RELEASE=newest $(LAB) $(UP)
@@ -213,7 +215,7 @@ soak: setup
 	done
 	@echo "soak: 300 random flag sets of each component, judged by the real binaries"
 	@$(MAKE) --no-print-directory lab-down lab RELEASE=oldest NODES=2
-	KUBEHARDEN_LAB=1 KUBEHARDEN_FLAG_SETS=300 $(BIN)/pytest tests/lab/test_flag_sets.py -x -q
+	KUBEHARDEN_LAB=1 KUBEHARDEN_FLAG_SETS=300 $(BIN)/pytest tests/lab/test_flag_sets.py tests/lab/test_kubelet_flag_sets.py -x -q
 	@echo "soak: 20,000 random pods, judged by the real API server"
 	KUBEHARDEN_LAB=1 KUBEHARDEN_PSP_PODS=20000 $(BIN)/pytest tests/lab/test_psp_judge.py -x -q
 	@echo "soak: 200 runs on a rehearsal cluster, killed at random moments"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from places import HERE, INVENTORY, READY
+from places import HERE, INVENTORY, LAB_RELEASE, release_there
 from truth import Truth, look
 
 from support import ROOT, Executed, Papermill
@@ -21,8 +21,8 @@ def lab(*words: str) -> None:
 
 
 def before_state() -> None:
-    """Take the lab to the state it was made in, whatever was done to it; make it where there is none."""
-    lab("reset" if READY.exists() else "up")
+    """Take the lab to the state it was made in, whatever was done to it; make it where there is none of the release."""
+    lab("reset" if release_there() == str(LAB_RELEASE.release) else "up")
 
 
 class Runbook:

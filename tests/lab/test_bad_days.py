@@ -48,7 +48,7 @@ def refused(runbook: Runbook, inventory: Path, *words: str) -> str:
     return message
 
 
-@pytest.mark.usefixtures("fresh_lab")
+@pytest.mark.usefixtures("unhardened_lab")
 class TestRefusedInThePreflight:
     def test_wrong_host_key(self, runbook: Runbook, inventory: Callable[..., Path], tmp_path: Path) -> None:
         names = [line.split()[0] for line in (INVENTORY.parent / "known_hosts").read_text().splitlines()]

@@ -30,7 +30,7 @@ CONFIRM_SECONDS = 6
 
 
 @pytest.fixture(scope="module")
-def worker(fresh_lab: None) -> Node:
+def worker(unhardened_lab: None) -> Node:
     return existing()[-1]
 
 

@@ -27,7 +27,7 @@ authorization: {mode: Webhook}
 
 
 @pytest.fixture(scope="module")
-def worker(fresh_lab: None) -> Node:
+def worker(unhardened_lab: None) -> Node:
     return existing()[-1]
 
 
@@ -105,7 +105,7 @@ def test_a_read_only_etc(worker: Node, at: Callable[..., Hands]) -> None:
     assert "nothing was changed" in words
 
 
-def test_an_api_server_whose_flags_are_wrong(fresh_lab: None, at: Callable[..., Hands]) -> None:
+def test_an_api_server_whose_flags_are_wrong(unhardened_lab: None, at: Callable[..., Hands]) -> None:
     hand = at()
     master = next(node for node in existing() if node.name == MASTER)
 
@@ -120,7 +120,7 @@ def test_an_api_server_whose_flags_are_wrong(fresh_lab: None, at: Callable[..., 
     assert kubectl("get", "--raw", "/readyz").strip() == "ok"
 
 
-def test_who_lost_a_lease_is_told_apart_from_who_was_killed(fresh_lab: None) -> None:
+def test_who_lost_a_lease_is_told_apart_from_who_was_killed(unhardened_lab: None) -> None:
     """What the test above lets pass, and what it does not."""
     master = next(node for node in existing() if node.name == MASTER)
 

@@ -59,7 +59,8 @@ def test_the_server_agrees_about_random_pods(
         with there.on_server():
             judge_creation(there, tally)
             judge_updates(there, tally)
-    record_property("judged", tally.outcomes)
+    record_property("seeds", seeds())
+    record_property("judged", dict(tally.outcomes))
     found = tally.disagreements
     assert not found, f"{len(found)} disagreements, the first of them:\n" + "\n\n".join(found[:3])
     assert set(tally.outcomes) == OUTCOMES, "some outcome was never tried"
