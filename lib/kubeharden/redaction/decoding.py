@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import html
 import re
@@ -13,8 +12,12 @@ DEEPEST = 3  # codes in codes
 LONGEST = 1 << 20  # characters of one word that are decoded
 _WORD = re.compile(r"[^\s\"'<>]+")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}|&#[0-9xX]|\\[uUx0-7]")
-_HEX = re.compile(r"(?:(?:0[xX])?[0-9A-Fa-f]{2}(?:, ?|[ :]{1,2})?){6,}")
-_BYTES = re.compile(r"(?<![\d.])(?:\d{2,3}(?:, ?| )){7,}\d{2,3}(?![\d.])")  # as Python and Go show them
+# The next two begin with a set of characters, by which the engine finds fast where to look.
+_TWO, _GAP = r"[0-9A-Fa-f]{2}", r"(?:, ?|[ :]{1,2})?"
+_HEX = re.compile(rf"[0-9A-Fa-f](?:(?<=0)[xX]{_TWO}|[0-9A-Fa-f]){_GAP}(?:(?:0[xX])?{_TWO}{_GAP}){{5,}}")
+_BYTES = re.compile(
+    r"\d(?<![\d.].)\d{1,2}(?:, ?| )(?:\d{2,3}(?:, ?| )){6,}\d{2,3}(?![\d.])"
+)  # of Python and Go
 _BASE64 = re.compile(
     r"[A-Za-z0-9+/_-]{8,}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]{8,})*(?:\r?\n[ \t]*[A-Za-z0-9+/_-]+)?={0,2}"
 )
@@ -23,34 +26,41 @@ _CODE = re.compile(  # of JSON, JavaScript, Python and shells
 )
 
 
-def decoded_words(text: str, depth: int = DEEPEST) -> Iterator[tuple[int, int, str]]:
-    """Yield the beginning and end of each word that may be in a code, or in ``depth`` of them, and what it may say."""
-    for word in _WORD.finditer(text):
+def decoded_words(text: str, least: int, depth: int = DEEPEST) -> Iterator[tuple[int, int, str]]:
+    """Yield each word that may be in a code, or in ``depth`` of them: its beginning, its end, and what it may say.
+
+    What says fewer than ``least`` characters is left out.
+    """
+    for word in _WORD.finditer(text) if _ESCAPE.search(text) else ():
         if _ESCAPE.search(word[0]) and len(word[0]) <= LONGEST:
-            yield from _with_inner(*word.span(), _unescape(word[0]), depth)
+            yield from _with_inner(*word.span(), _unescape(word[0]), least, depth)
     for run in _HEX.finditer(text):
         digits = re.sub(r"0[xX]|[ :,]", "", run[0][:LONGEST])
-        yield from _with_inner(*run.span(), _as_text(bytes.fromhex(digits[: len(digits) & ~1])), depth)
+        yield from _with_inner(*run.span(), _as_text(bytes.fromhex(digits[: len(digits) & ~1])), least, depth)
     for run in _BYTES.finditer(text):
         codes = [int(word) for word in re.findall(r"\d+", run[0][:LONGEST])]
         if max(codes) < 256:  # noqa: PLR2004 - bytes
-            yield from _with_inner(*run.span(), _as_text(bytes(codes)), depth)
+            yield from _with_inner(*run.span(), _as_text(bytes(codes)), least, depth)
     for run in _BASE64.finditer(text):
+        if 3 * len(run[0]) < 4 * least:
+            continue
         code = "".join(run[0][:LONGEST].split()).rstrip("=").replace("-", "+").replace("_", "/")
         for skipped in range(4):  # what stands before it may look like a part of it
             part = code[skipped:]
             with_end = part[: len(part) - (len(part) % 4 == 1)]
             try:
-                data = base64.b64decode(with_end + "=" * (-len(with_end) % 4))
+                data = binascii.a2b_base64(with_end + "=" * (-len(with_end) % 4))
             except binascii.Error:
                 continue
-            yield from _with_inner(*run.span(), _as_text(data), depth)
+            yield from _with_inner(*run.span(), _as_text(data), least, depth)
 
 
-def _with_inner(start: int, end: int, word: str, depth: int) -> Iterator[tuple[int, int, str]]:
+def _with_inner(start: int, end: int, word: str, least: int, depth: int) -> Iterator[tuple[int, int, str]]:
+    if len(word) < least:
+        return
     yield start, end, word
     if depth > 1 and word.isprintable():
-        for _, _, inner in decoded_words(word, depth - 1):
+        for _, _, inner in decoded_words(word, least, depth - 1):
             yield start, end, inner
 
 

@@ -7,56 +7,88 @@ follow each other share a character.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import TypeVar
+
+_Found = TypeVar("_Found")
+# What is looked for, each with words of which one stands, in small letters or not, in every text that has it; without
+# words, it may be in any.
+Rows = tuple[tuple[tuple[str, ...], _Found], ...]
+
+
+def row(words: str, pattern: str, flags: int = 0) -> tuple[tuple[str, ...], re.Pattern[str]]:
+    """Return a pattern with its words, between which a ``|`` stands."""
+    return tuple(words.split("|")), re.compile(pattern, flags)
+
+
+def those_in(lower: str, searched: Rows[_Found]) -> Iterator[_Found]:
+    """Yield what a text may have that is in small letters."""
+    for words, found in searched:
+        for word in words:  # as a loop: ``any`` would take twice as long, and most texts are short
+            if word in lower:
+                yield found
+                break
+
+
+def fold(text: str) -> str:
+    """Return a text in small letters, one for each character, as a pattern that ignores case compares them."""
+    for letter, same in () if text.isascii() else zip("İıſ", "iis", strict=True):
+        text = text.replace(letter, same)
+    return text.lower()
+
 
 MARK = re.compile(r"‹redacted sha256:[0-9a-f]{8}›")
 
 # A private key without the lines around it: PKCS#1 and PKCS#8 begin with their version, 0; a certificate does not.
 _KEY_BODY = (
-    r"(?<![A-Za-z0-9+/])M(?:I[IJKL][A-P][A-Za-z0-9+/][AQgw]IBA[A-D]|HcCAQEEI|IG[A-Za-z0-9+/]AgE|C4CAQAwBQYDK2Vw)"
+    r"M(?<![A-Za-z0-9+/]M)(?:I[IJKL][A-P][A-Za-z0-9+/][AQgw]IBA[A-D]|HcCAQEEI|IG[A-Za-z0-9+/]AgE|C4CAQAwBQYDK2Vw)"
     r"[A-Za-z0-9+/]{16,}(?:\r?\n[ \t]*[A-Za-z0-9+/]{40,})*(?:\r?\n[ \t]*[A-Za-z0-9+/]+)?={0,2}"
 )
-# A value is known as a secret by its form, wherever it stands.
+# A value is known as a secret by its form, wherever it stands: it is the last group, or all without one.
 FORMS = (
-    re.compile(
-        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
+    row(
+        "-----begin",
+        r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
         r".*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
-        re.DOTALL,
     ),
-    re.compile(
-        r"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----.*?(?:---- END SSH2 ENCRYPTED PRIVATE KEY ----|\Z)"
+    row(
+        "ssh2|private-lines:",
+        r"(?s)---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----.*?(?:---- END SSH2 ENCRYPTED PRIVATE KEY ----|\Z)"
         r"|(?<=Private-Lines: )\d+\s+(?:[A-Za-z0-9+/=]+\s+)*",  # of PuTTY
-        re.DOTALL,
     ),
-    re.compile(_KEY_BODY),
+    row("mi|mhccaqeei|mc4caqawbqydk2vw", _KEY_BODY),
     # the same in base64, as kubeconfigs have it; certificates and public keys begin otherwise
-    re.compile(r"LS0tLS1CRUdJTi(?!BDRVJU|BQVUJM|BUUlVT)[A-Za-z0-9+/]{20,}={0,2}"),
+    row("ls0tls1crudjti", r"LS0tLS1CRUdJTi(?!BDRVJU|BQVUJM|BUUlVT)[A-Za-z0-9+/]{20,}={0,2}"),
     # JSON web tokens, which service account tokens are
-    re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)+"),
+    row("eyj", r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)+"),
     # bootstrap tokens: id.secret (k8s.io/cluster-bootstrap/token/api)
-    re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b"),
+    row(".", r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b"),
     # tokens that say whose they are: GitHub, GitLab, Slack, OpenShift, Vault, age, npm, Stripe, Google
-    re.compile(
+    row(
+        "",
         r"(?<![A-Za-z0-9])(?:gh[opsur]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abeprs]-[\w-]{10,}"
         r"|sha256~[\w-]{20,}|hv[brs]\.[\w-]{20,}|AGE-SECRET-KEY-1[A-Z0-9]{20,}|npm_[A-Za-z0-9]{20,}"
         r"|[rs]k_(?:live|test)_[A-Za-z0-9]{10,}|AIza[\w-]{30,}|ya29\.[\w-]{20,}|(?:AKIA|ASIA)[A-Z0-9]{16}"
         r"|GOCSPX-[\w-]{10,}|1//0[\w-]{20,}|glsa_\w{20,}|xapp-[\w-]{10,}|shpat_\w{20,}|dapi[0-9a-f]{32}"
-        r"|sk-[\w-]{20,}|hf_[A-Za-z0-9]{20,}|pypi-AgEI[\w-]{20,}|SG\.[\w-]{20,}\.[\w-]{20,}|dop_v1_[a-f0-9]{20,})"
+        r"|sk-[\w-]{20,}|hf_[A-Za-z0-9]{20,}|pypi-AgEI[\w-]{20,}|SG\.[\w-]{20,}\.[\w-]{20,}|dop_v1_[a-f0-9]{20,})",
     ),
-    re.compile(r"(?<!\d)\d{8,10}:AA[\w-]{30,}"),  # of Telegram's bots
-    re.compile(r"(?<=\"[dpqk]\":\")[\w-]{16,}|(?<=\"[dpqk]\": \")[\w-]{16,}"),  # of a JSON web key (RFC 7518)
-    # keys of Ceph (cephx, CryptoKey)
-    re.compile(r"(?<![A-Za-z0-9+/])AQ[A-Za-z0-9+/]{36}=="),
+    row(":aa", r"(?<!\d)\d{8,10}:AA[\w-]{30,}"),  # of Telegram's bots
+    # of a JSON web key (RFC 7518)
+    row('"d":|"p":|"q":|"k":', r"(?<=\"[dpqk]\":\")[\w-]{16,}|(?<=\"[dpqk]\": \")[\w-]{16,}"),
+    row("==", r"(?<![A-Za-z0-9+/])AQ[A-Za-z0-9+/]{36}=="),  # keys of Ceph (cephx, CryptoKey)
     # addresses that are passwords: of webhooks
-    re.compile(
+    row(
+        "hooks.slack.com/|/api/webhooks/|/webhookb2/|base64url.bearer.",
         r"(?<=hooks\.slack\.com/)(?:services|workflows|triggers)/[\w/-]{10,}|(?<=/api/webhooks/)\d+/[\w-]{20,}"
-        r"|(?<=/webhookb2/)[\w@/-]{20,}|(?<=base64url\.bearer\.authorization\.k8s\.io\.)[\w-]{8,}"
+        r"|(?<=/webhookb2/)[\w@/-]{20,}|(?<=base64url\.bearer\.authorization\.k8s\.io\.)[\w-]{8,}",
     ),
     # what crypt(3) makes of passwords
-    re.compile(r"\$(?:1|2[abxy]|5|6|7|y|gy|apr1|argon2[a-z]+)\$[\w./=$,+-]{10,}"),
-    re.compile(r"(?m)(?<=:)[./0-9A-Za-z]{13}(?=:\d{0,5}:\d{0,5}:)"),  # its oldest form, in /etc/shadow
-    re.compile(r"(?<=\{)(?:S?SHA(?:256|384|512)?|S?MD5|CRYPT|PBKDF2[\w-]*)\}[\w./+=$-]{10,}"),  # RFC 2307
+    row("$", r"\$(?:1|2[abxy]|5|6|7|y|gy|apr1|argon2[a-z]+)\$[\w./=$,+-]{10,}"),
+    row(":", r"(?m)(?<=:)[./0-9A-Za-z]{13}(?=:\d{0,5}:\d{0,5}:)"),  # its oldest form, in /etc/shadow
+    row("{", r"(?<=\{)(?:S?SHA(?:256|384|512)?|S?MD5|CRYPT|PBKDF2[\w-]*)\}[\w./+=$-]{10,}"),  # RFC 2307
     # --token-auth-file: token, user, uid, groups (kubernetes.io, "Static token file")
-    re.compile(r"(?m)^[^\s,\"]{1,400}(?=,[^\s,\"]{1,200},[^\s,\"]{1,200},\"[^\"\n]*\bsystem:)"),
+    row("system:", r"(?m)^[^\s,\"]{1,400}(?=,[^\s,\"]{1,200},[^\s,\"]{1,200},\"[^\"\n]*\bsystem:)"),
+    row("://", r"(?<=://)[^\s/:@\"'<>]*:([^\s/\"'<>]+)(?=@)"),  # of a user
 )
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?!.*-----END )", re.DOTALL)
 
@@ -78,21 +110,53 @@ _ENDS = (
 )
 NAME = rf"(?<![a-z0-9_.-])[a-z0-9_.-]*{_ENDS}"
 KEY = re.compile(rf"(?i)(?:{NAME}|auth)")
-# A text without any of these has no such name; most texts are short, and have none.
+# One of these is in each such name, and in what else NAMED finds.
 HINTS = (
     "identified",
     *("pass", "pwd", "pw", "psk", "otp", "pin", "secret", "token", "cookie", "dsn", "key"),
-    *("auth", "connection", "webhook", "sig", "code="),
-    *("encrypt", "kennwort", "contrase", "mot", "wachtwoord", "senha"),
+    *("auth", "connection", "webhook", "sig", "credential", "code="),
+    *("kennwort", "contrase", "wachtwoord", "senha"),
 )
+# They are looked for in small letters; a match may also begin at one that stands within a word.
+_HINT = re.compile("|".join(["proxy-(?=auth)", "_(?=auth)", *HINTS]))
+_IN_NAMES = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
+
+
+class ByHints:
+    """A pattern that has a hint in it, and so need not be tried everywhere.
+
+    Args:
+        pattern: a match of it begins with a sign, with a hint, or with the word that has its first hint.
+        signs: in small letters; none of them stands a second time between the beginning and that word.
+    """
+
+    def __init__(self, pattern: str, *signs: str) -> None:
+        self.pattern, self._signs = re.compile(f"(?i){pattern}"), signs
+
+    def finditer(self, text: str) -> Iterator[re.Match[str]]:
+        """Yield what ``finditer`` of the pattern does."""
+        lower, last, end = fold(text), 0, 0
+        for hint in _HINT.finditer(lower):
+            begin = hint.start()
+            while begin > last and lower[begin - 1] in _IN_NAMES:
+                begin -= 1
+            signs = {lower.rfind(sign, last, begin) for sign in self._signs}
+            last = hint.start()
+            for start in sorted({*signs, begin, last}):
+                if start >= end and (match := self.pattern.match(text, start)):
+                    yield match
+                    end = match.end()
+
+
+Names = re.Pattern[str] | ByHints
 # What stands between a name and its value: the quote that ends the name, a bracket, a sign.
 _SIGN = (
     rf"(?:{QUOTE})?\]?[ \t]*\\?(?::=|=>|->|\+=|[:=：]|%3[ADad]|&(?:\#(?:5?8|61|[xX]3[AaDd])|colon|equals);)"  # noqa: RUF001
 )
 PASSWORD = r"(?<![a-z0-9_.-])[a-z0-9_.-]*(?:passwor[dt]|passwd|passphrase)"  # noqa: S105 - the name of one
 _SCHEME = r"(?:bearer|basic|digest|negotiate|token|apikey|aws4-hmac-sha256)\b"
-NAMED = re.compile(
-    rf"(?i)(?:{NAME}|(?<=[\"'])auth(?=\\*[\"'])|(?<![a-z0-9])_auth){_SIGN}"
+NAMED = ByHints(
+    rf"(?:{NAME}|(?<=[\"'])auth(?=\\*[\"'])|(?<![a-z0-9])_auth){_SIGN}"
     rf"|\b(?:proxy-)?authorization{_SIGN}(?=[\s\[\\\"'-]{{0,16}}(?:{_SCHEME}|(?=[a-z._~+/-]*\d)[\w.~+/=-]{{8,}}))"
     # set("password", "…"), IDENTIFIED BY '…', and a quoted one right behind its name
     rf"|\(\s*{QUOTE}{NAME}(?<!s){QUOTE}\s*,\s*(?=[\"'])|\bidentified[ \t]+by[ \t]+(?=[\"'])|{PASSWORD}[ \t]+(?=[\"']\S)"
@@ -100,41 +164,34 @@ NAMED = re.compile(
     rf"|\b(?:name|key)(?:{QUOTE})?[ \t]*[:=][ \t]*(?:{QUOTE})?{NAME}(?:{QUOTE})?[ \t]*,?\s*(?:{QUOTE})?"
     rf"(?:value|content){_SIGN}"
     # signed URLs
-    r"|[?&](?:sig|signature|x-amz-signature|x-amz-credential|code)="
+    r"|[?&](?:sig|signature|x-amz-signature|x-amz-credential|code)=",
+    *("(", "name", "key", "?", "&"),
 )
 # In markup, a value ends where the next tag or cell begins.
-ELEMENT = re.compile(
-    rf"(?i)<(?:[\w-]+:)?{NAME}(?:\s[^<>\n]*)?>(?:<!\[CDATA\[)?|{NAME}(?:{QUOTE})?\s*</t[dh]>\s*<t[dh][^<>]*>"
-    rf"|\|[ \t]*(?:{QUOTE})?{NAME}(?:{QUOTE})?[ \t]*\|"
+ELEMENT = ByHints(
+    rf"<(?:[\w-]+:)?{NAME}(?:\s[^<>\n]*)?>(?:<!\[CDATA\[)?|{NAME}(?:{QUOTE})?\s*</t[dh]>\s*<t[dh][^<>]*>"
+    rf"|\|[ \t]*(?:{QUOTE})?{NAME}(?:{QUOTE})?[ \t]*\|",
+    *("<", "|"),
 )
 # The value is the next word, or the next item of a list: --token X, ["--token", "X"].
 FLAG = re.compile(
-    rf"(?i)(?<![\w-])--?[a-z0-9_.-]*{_ENDS}"
+    rf"(?i)-(?<![\w-]-)(?=[a-z0-9_.ñ-]++[\s,\"'`&\\])-?[a-z0-9_.-]*{_ENDS}"
     rf"(?:(?:{QUOTE})?\s*,\s*|\s*\n[+ -]?\s*- ?|\s+(?:\\\r?\n\s*)?)(?=[^\s-])(?!\\\r?\n)"
 )
-# Programs that are told a password so, and ~/.netrc.
-WORD = re.compile(
-    r"(?i)\bsshpass[ ]+-p[ ]*(?=\S)|\bmysql\w*[ ](?:[^\n|;&]{0,200}?[ ])?-p(?=[^\s-])"
-    r"|\blogin[ \t]+\S{1,200}\s+password[ \t]+(?=\S)"
-    # ldap.conf; ENV of a Dockerfile, and set of fish; sudo's standard input
-    rf"|\bbind_?pw[ \t]+(?=\S)|\b(?:ENV|set -\w{{1,5}})[ ]+{NAME}[ ]+(?=\S)"
-    r"|\b(?:echo|printf)[ ]+(?:-\w+[ ]+)?(?=\S{1,200}[ ]*\|[ ]*(?:\S{1,40}/)?"
-    r"(?:sudo|passwd|chpasswd|smbpasswd|cryptsetup|kinit|su|gpg"
-    r"|(?:docker|podman|nerdctl|helm(?:[ ]registry)?)[ ]login)\b)"
-    r"|\bhtpasswd[ ]+-\w{0,9}b\w{0,9}[ ]+(?:\S{1,200}[ ]+){1,2}(?=\S)"
+# Forms of lines and addresses in which units and objects have been looked for.
+FIELDS = (
+    # the last of the five fields of a line of ~/.pgpass (libpq): host, port, database, user, password
+    row(
+        ":",
+        r"(?m)^[+ -]?[^\s:]{1,255}:(?:[1-9]\d{3,4}|\*):(?:[^\s:\\]|\\.){1,80}:(?:[^\s:\\]|\\.){1,80}:"
+        r"((?:[^:\\\r\n]|\\.)+)$",
+    ),
+    # a credential in a unit (systemd.exec(5)), after its name
+    row("setcredential", r"(?m)^[+ -]?[ \t]*SetCredential(?:Encrypted)?[ \t]*=[^:\n]{1,255}:(.+)$"),
+    row("https://", r"(?<=https://)(?=[^\s/:@\"'<>]*\d)[^\s/:@\"'<>]{12,}(?=@)"),  # a user that is a token
 )
-# A credential in a unit (systemd.exec(5)), after its name.
-CREDENTIAL = re.compile(r"(?m)^([+ -]?[ \t]*SetCredential(?:Encrypted)?[ \t]*=[^:\n]{1,255}:)(.+)$")
-# The last of the five fields of a line of ~/.pgpass (libpq): host, port, database, user, password.
-PGPASS = re.compile(
-    r"(?m)^([+ -]?[^\s:]{1,255}:(?:[1-9]\d{3,4}|\*):(?:[^\s:\\]|\\.){1,80}:(?:[^\s:\\]|\\.){1,80}:)"
-    r"((?:[^:\\\r\n]|\\.)+)$"
-)
-USER_FLAG = re.compile(r"(?<![\w-])(?:-u|-U|--user|--proxy-user)[ =][ ]*(?=['\"]?[^\s:]+:\S)")
-ANY_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*=(?=\S)")
-BEARER = re.compile(r"(?i)\b(bearer|basic)([ \t]+)([A-Za-z0-9._~+/=-]{8,})")
-USER_TOKEN = re.compile(r"(?<=https://)(?=[^\s/:@\"'<>]*\d)[^\s/:@\"'<>]{12,}(?=@)")
-USERINFO = re.compile(r"(?<=://)([^\s/:@\"'<>]*:)([^\s/\"'<>]+)(?=@)")
+SCHEMES = (row("bearer|basic", r"(?i)\b(?:bearer|basic)[ \t]+([A-Za-z0-9._~+/=-]{8,})"),)
+ANY_FLAG = re.compile(r"--(?<![\w-]--)[a-z][a-z0-9-]*=(?=\S)")
 # Environment= of a unit, also in a diff: whatever the variables are called.
 UNIT_ENVIRONMENT = re.compile(r"(?m)^[+ -]?[ \t]*Environment[ \t]*=(?=.)")
 CONTINUED = re.compile(r"(?:[^\n\\]+|\\.)*", re.DOTALL)  # a line with those that continue it
@@ -142,7 +199,7 @@ ASSIGNED = re.compile(r"(?<!\w)[A-Za-z_]\w*=")
 # The data of a Secret, as JSON, YAML or a dict's repr.
 SECRET_KIND = re.compile(rf"""kind(?:{QUOTE})?\s*:\s*(?:{QUOTE})?Secret(?:List)?\b""")
 SECRET_DATA = re.compile(rf"""(?<![\w.-])(?:data|stringData){_SIGN}""")
-STRING_DATA = re.compile(rf"""(?<![\w.-])stringData{_SIGN}""")  # nothing but a Secret has it
+STRING_DATA = re.compile(rf"""stringData(?<![\w.-]stringData){_SIGN}""")  # nothing but a Secret has it
 SECRET_ITEM = re.compile(rf"""(?<![\w.-])[\w.-]+{_SIGN}""")
 # Lines at the end of a text that the next one continues.
 CONTINUES = re.compile(r"(?:[^\n]*\\\r?\n)+\Z")

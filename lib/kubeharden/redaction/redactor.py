@@ -11,16 +11,17 @@ import base64
 import hmac
 import json
 import math
+import re
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from kubeharden.redaction import patterns
 from kubeharden.redaction.decoding import decoded_words
+from kubeharden.redaction.names import replace_named
 from kubeharden.redaction.pictures import is_still, png_of
 from kubeharden.redaction.programs import replace_flag_values
 from kubeharden.redaction.secrets import Secrets, Sensitive, replace_spans
-from kubeharden.redaction.seldom import replace_seldom
 from kubeharden.redaction.spellings import Spellings
 from kubeharden.redaction.terminal import LETTER, SPELLED, plain
 from kubeharden.redaction.unbroken import Unbroken
@@ -48,11 +49,12 @@ class Redactor:
     def __init__(self, shown_flags: Collection[str] = (), harmless: Iterable[str] = ()) -> None:
         self._key = secrets.token_bytes(32)
         self._shown_flags = frozenset(shown_flags)
-        self._known = Spellings()
-        self._withheld = Spellings()  # of values that are only not known to be harmless
+        self._known = Spellings(LEAST_DECODED)
+        self._withheld = Spellings(LEAST_DECODED)  # of values that are only not known to be harmless
         self._harmless = set(harmless)
-        # What is shown is redacted as HTML, as text, and for the record: text → what was known then, and the result.
-        self._cache: dict[str, tuple[tuple[int, int, int], str]] = {}
+        # What is shown is redacted as HTML, as text, and for the record, and keys come again and again: a text, and
+        # whether it is a key → what was known then, and the result.
+        self._cache: dict[tuple[str, bool], tuple[tuple[int, int, int], str]] = {}
 
     def remember(self, secret: str | None) -> None:
         """Take this very text out of everything from now on, such as a password or the token of a kubeconfig."""
@@ -69,18 +71,22 @@ class Redactor:
         if isinstance(text, Sensitive):
             self.withhold(text.secrets)
             text = replace_spans(text, self._mark)
+        return self._redact(text, is_key=False)
+
+    def _redact(self, text: str, *, is_key: bool) -> str:
         known = self._known_so_far()
-        cached = self._cache.get(text)
+        cached = self._cache.get((text, is_key))
         if cached is not None and cached[0] == known:
             return cached[1]
-        shown = plain(text)
-        bare = LETTER.sub(lambda match: chr(int(match[1], 16)), SPELLED.sub("", shown))
-        redacted = self._redact_text(bare)
+        shown = bare = plain(text)
+        if not is_key:
+            bare = LETTER.sub(lambda match: chr(int(match[1], 16)), SPELLED.sub("", shown))
+        redacted = self._redact_text(bare, is_key=is_key)
         result = shown if redacted == bare else redacted
         if len(text) <= LONGEST_CACHED and self._known_so_far() == known:
             if len(self._cache) >= MOST_CACHED:
                 self._cache.clear()
-            self._cache[text] = known, result
+            self._cache[text, is_key] = known, result
         return result
 
     def _known_so_far(self) -> tuple[int, int, int]:
@@ -94,7 +100,7 @@ class Redactor:
         end = len(head)
         last = head.rstrip("\r\n")
         last_line = max(last.rfind("\n"), last.rfind("\r")) + 1
-        if patterns.NAMED.search(head, last_line):
+        if patterns.NAMED.pattern.search(head, last_line):
             end = last_line
         if match := patterns.SECRET_KIND.search(
             head, _start_of_last(patterns.LINES_OF_SECRET, head, len(head))
@@ -108,7 +114,10 @@ class Redactor:
         ):
             if match := pattern.search(head):
                 end = min(end, match.start())
-        names = [patterns.NAMED, *([patterns.SECRET_DATA] if patterns.SECRET_KIND.search(head) else [])]
+        names: list[patterns.Names] = [
+            patterns.NAMED,
+            *([patterns.SECRET_DATA] if patterns.SECRET_KIND.search(head) else []),
+        ]
         for value in (value for name in names for value in values_after(name, head) if value.is_open):
             end = min(end, value.name)
         return head.rfind("\n", 0, end) + 1 if end < len(head) else end
@@ -137,42 +146,42 @@ class Redactor:
         return self.redact(value if isinstance(value, str) else str(value))
 
     def _redact_key(self, key: str) -> str:
-        return self._redact_text(plain(key), is_key=True)
+        return self._redact(key, is_key=True)
 
-    def _redact_text(self, text: str, *, is_key: bool = False) -> str:
+    def _redact_text(self, text: str, *, is_key: bool) -> str:
         text = self._replace(self._known.found_in(text), text, patterns.is_ordinary, is_key=is_key)
         withheld = self._withheld_in(text)
         text = self._replace(withheld, text, lambda spelling: len(spelling) < LONG, is_key=is_key)
         text = self._replace_broken(self._replace_codes(text))
-        for form in patterns.FORMS:
-            text = form.sub(lambda match: self._mark(match[0]), text)
-        text = patterns.USERINFO.sub(lambda match: match[1] + self._mark(match[2]), text)
+        lower = patterns.fold(
+            text
+        )  # from here on, only marks come into it, and no pattern finds its words in one
+        text = self._replace_forms(patterns.FORMS, lower, text)
         text = self._unit_environment(self._secret_objects(text))
-        for pattern in (patterns.PGPASS, patterns.CREDENTIAL):
-            text = pattern.sub(lambda match: match[1] + self._mark(match[2]), text)
-        text = patterns.USER_TOKEN.sub(lambda match: self._mark(match[0]), text)
-        text = replace_values(patterns.USER_FLAG, text, self._mark, word=True)
-        text = replace_seldom(replace_flag_values(text, self._mark), self._mark)
-        text = replace_values(patterns.WORD, text, self._mark, word=True)
-        lower = text.lower()
-        if any(hint in lower for hint in patterns.HINTS):
-            text = replace_values(patterns.FLAG, text, self._mark, word=True)
-            text = replace_values(patterns.NAMED, text, self._mark)
-            text = replace_values(patterns.ELEMENT, text, self._mark, cell=True)
+        text = self._replace_forms(patterns.FIELDS, lower, text)
+        text = replace_named(replace_flag_values(text, self._mark), lower, self._mark)
         if self._shown_flags:
             text = replace_values(patterns.ANY_FLAG, text, self._mark, self._shown_flags)
-        return patterns.BEARER.sub(lambda m: f"{m[1]}{m[2]}{self._mark(m[3])}", text)
+        return self._replace_forms(patterns.SCHEMES, lower, text)
+
+    def _replace_forms(self, forms: patterns.Rows[re.Pattern[str]], lower: str, text: str) -> str:
+        for form in patterns.those_in(lower, forms):
+            text = form.sub(self._without_secret, text)
+        return text
+
+    def _without_secret(self, match: re.Match[str]) -> str:
+        secret: str = match[match.lastindex or 0]
+        return match[0].removesuffix(secret) + self._mark(secret)
 
     def _replace_codes(self, text: str) -> str:
         """Return the text without the words that are a known secret in a code."""
         if not (self._known or self._withheld):
             return text
-        spans: dict[tuple[int, int], str] = {}
-        for start, end, word in decoded_words(text):
-            if len(word) < LEAST_DECODED:
-                continue
-            if any(len(value) >= LEAST_DECODED and value in word for value in self._values_in(word)):
-                spans[start, end] = text[start:end]
+        words = list(decoded_words(text, min(self._known.shortest, self._withheld.shortest)))
+        joined = "\n".join(word for _, _, word in words)  # what may be in one of them is asked once
+        values = {*self._known.found_in(joined).values(), *self._withheld_in(joined).values()}
+        values = {value for value in values if len(value) >= LEAST_DECODED}
+        spans = {(start, end) for start, end, word in words if any(value in word for value in values)}
         return replace_spans(Sensitive(text, spans=spans), self._mark) if spans else text
 
     def _replace_broken(self, text: str) -> str:
@@ -196,9 +205,6 @@ class Redactor:
     def _withheld_in(self, text: str) -> dict[str, str]:
         spellings = self._withheld.found_in(text).items()
         return {spelling: value for spelling, value in spellings if value not in self._harmless}
-
-    def _values_in(self, text: str) -> set[str]:
-        return {*self._known.found_in(text).values(), *self._withheld_in(text).values()}
 
     def _replace(
         self, spellings: Mapping[str, str], text: str, is_word: Callable[[str], bool], *, is_key: bool
@@ -288,9 +294,9 @@ class Redactor:
             return self._mark(text)
 
     def _secret_objects(self, text: str) -> str:
-        is_secret = patterns.SECRET_KIND.search(text) is not None
+        names = patterns.SECRET_DATA if patterns.SECRET_KIND.search(text) else patterns.STRING_DATA
         pieces, at = [], 0
-        for value in values_after(patterns.SECRET_DATA if is_secret else patterns.STRING_DATA, text):
+        for value in values_after(names, text):
             before = value.start - text.rfind("\n", 0, value.start) - 1  # items below each other stay so
             item = " " * before + text[value.start : value.end]
             redacted = replace_values(patterns.SECRET_ITEM, item, self._mark_data)

@@ -5,16 +5,23 @@ from __future__ import annotations
 import base64
 import html
 import json
+import sys
 from urllib.parse import quote
 
 GRAM = 3  # characters by which the texts are looked up, so that many of them cost no more than few
+FEW = 100  # of them are looked for one by one
 LEAST_ENCODED = 10  # characters of base64; fewer are in any other by chance
 
 
 class Spellings:
-    """Texts and their spellings; only ever added to, so that threads may share it."""
+    """Texts and their spellings; only ever added to, so that threads may share it.
 
-    def __init__(self) -> None:
+    Attributes:
+        shortest: the length of the shortest text, but for those that are shorter than ``least``.
+    """
+
+    def __init__(self, least: int) -> None:
+        self._least, self.shortest = least, sys.maxsize
         self._texts: dict[str, None] = {}
         self._by_gram: dict[str, list[tuple[str, str]]] = {}
 
@@ -28,17 +35,21 @@ class Spellings:
         for spelling in spellings(text):
             gram = max(spelling.split() or [spelling], key=len)[:GRAM]
             self._by_gram.setdefault(gram, []).append((spelling, text))
+        if len(text) >= self._least:
+            self.shortest = min(self.shortest, len(text))
         self._texts[text] = None
 
     def found_in(self, text: str) -> dict[str, str]:
         """Return the spellings that a longer text has, with what each spells."""
-        if not self._by_gram:
-            return {}
-        grams = {text[at : at + GRAM] for at in range(len(text))}
+        grams = tuple(self._by_gram)
+        if len(grams) < min(FEW, len(text)):
+            found = {gram for gram in grams if gram in text}
+        else:
+            found = self._by_gram.keys() & {text[at : at + GRAM] for at in range(len(text))}
         return {
             spelling: spelled
-            for gram in grams
-            for spelling, spelled in tuple(self._by_gram.get(gram, ()))
+            for gram in found
+            for spelling, spelled in tuple(self._by_gram[gram])
             if all(word in text for word in spelling.split())
         }
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import yaml
 
-from kubeharden.redaction.patterns import MARK, QUOTE
+from kubeharden.redaction.patterns import MARK, QUOTE, Names
 
 _QUOTE = re.compile(QUOTE)
 _TOKEN = re.compile(r"""\n|["'`]""")
@@ -61,7 +61,7 @@ class Value:
 
 
 def replace_values(
-    names: re.Pattern[str],
+    names: Names,
     text: str,
     mark: Callable[[str], str],
     but: Collection[str] = (),
@@ -85,13 +85,14 @@ def replace_values(
 
 
 def values_after(
-    names: re.Pattern[str], text: str, but: Collection[str] = (), *, word: bool = False, cell: bool = False
+    names: Names, text: str, but: Collection[str] = (), *, word: bool = False, cell: bool = False
 ) -> Iterator[Value]:
     """Yield the places of the values after each match, from the first on; the arguments are those above."""
-    scan, at = _Scan(text), 0
+    scan, at = None, 0
     for name in names.finditer(text):
         if name.start() < at or name[0].rstrip("=") in but:
             continue
+        scan = scan or _Scan(text)
         value = scan.value(name, word=word, cell=cell)
         if MARK.fullmatch(text, value.start, value.end):
             at = value.resume
