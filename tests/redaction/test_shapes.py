@@ -232,6 +232,7 @@ HOSTILE = {
         "variables": "Environment=A=b \\\n",
         "blocks": "password:\n  a\n",
         "a diff": "@@ -1\n+password:\n-  x\n",
+        "dots and dashes": "-.tokenx",
     },
     "quotes": {
         "open": "password: '\npassword: \"\npassword: `\n",

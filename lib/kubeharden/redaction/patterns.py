@@ -173,10 +173,12 @@ ELEMENT = ByHints(
     rf"|\|[ \t]*(?:{QUOTE})?{NAME}(?:{QUOTE})?[ \t]*\|",
     *("<", "|"),
 )
-# The value is the next word, or the next item of a list: --token X, ["--token", "X"].
+# The value is the next word, or the next item of a list: --token X, ["--token", "X"]. A flag that names no secret is a
+# match too, so that no other is tried from further right within it, as in "-.-.-.".
 FLAG = re.compile(
-    rf"(?i)-(?<![\w-]-)(?=[a-z0-9_.ñ-]++[\s,\"'`&\\])-?[a-z0-9_.-]*{_ENDS}"
+    rf"(?i)-(?<![\w-]-)(?:(?=[a-z0-9_.ñ-]++[\s,\"'`&\\])-?[a-z0-9_.-]*{_ENDS}"
     rf"(?:(?:{QUOTE})?\s*,\s*|\s*\n[+ -]?\s*- ?|\s+(?:\\\r?\n\s*)?)(?=[^\s-])(?!\\\r?\n)"
+    r"|(?P<harmless>[a-z0-9_.-]++))"
 )
 # Forms of lines and addresses in which units and objects have been looked for.
 FIELDS = (

@@ -90,7 +90,7 @@ def values_after(
     """Yield the places of the values after each match, from the first on; the arguments are those above."""
     scan, at = None, 0
     for name in names.finditer(text):
-        if name.start() < at or name[0].rstrip("=") in but:
+        if name.start() < at or name.lastgroup == "harmless" or name[0].rstrip("=") in but:
             continue
         scan = scan or _Scan(text)
         value = scan.value(name, word=word, cell=cell)
