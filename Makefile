@@ -200,7 +200,7 @@ test-lab-oldest: setup
 	  $(BIN)/pytest tests/lab -x -q -n 2 --ignore tests/lab/test_releases.py
 
 test-lab-newest: setup
-	@KUBEHARDEN_LAB_RELEASE=newest $(LAB) $(UP)
+	@KUBEHARDEN_LAB_RELEASE=newest $(LAB) $(if $(NODES),$(UP),prepare)
 	KUBEHARDEN_LAB=1 KUBEHARDEN_LAB_RELEASE=newest $(BIN)/pytest tests/lab/test_releases.py -x -q
 
 ## make soak       what takes too long for CI: every test of tests/lab on one node and on three, 300 random flag sets

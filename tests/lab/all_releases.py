@@ -74,7 +74,7 @@ def _try(release: LabRelease, *, built: bool, only: str) -> bool:
     if only:
         tests += ["-k", only]
         variables[KEEP] = "1"
-    commands: list[list[str | Path]] = [[*lab, "up"], tests, [*lab, "down"]]
+    commands: list[list[str | Path]] = [[*lab, "prepare"], tests, [*lab, "down"]]
     done = [
         subprocess.run(command, env={**os.environ, **variables}, check=False, cwd=HERE.parents[1]).returncode
         for command in commands

@@ -62,7 +62,7 @@ def test_a_kubelet_that_runs_and_whose_node_is_not_ready(worker: Node, at: Calla
         '-keyout /dev/null -out wrong-ca.crt 2>/dev/null && sed "s#certificate-authority-data:.*#'
         "certificate-authority: /etc/kubernetes/wrong-ca.crt#\" kubelet.kubeconfig >wrong.kubeconfig'",
     )
-    hand = at(confirm_timeout=30)
+    hand = at(confirm_timeout=20)
 
     def misled(unit: str) -> str:
         return unit.replace("kubernetes/kubelet.kubeconfig", "kubernetes/wrong.kubeconfig")

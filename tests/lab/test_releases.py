@@ -17,13 +17,13 @@ import pytest
 from changes import Hands, hands
 from cluster import get, kubectl, wait_for_nodes
 from declared import DECLARED
-from help_stage import hold
+from help_stage import NODES, hold
 from machines import ssh
 from next_release import kubelet_config, next_built, start_all
 from places import ADMIN, BINARIES, INVENTORY, KUBECTL, LAB_RELEASE, PKI, Node, existing
 from poison import EVER, poisoned
 from reader import reader
-from runs import Runbook, lab
+from runs import Runbook, before_state
 from stages import NEXT, Row
 from steps import wait
 from truth import SERVICES, Truth, differences, flat, look, services_missing, without_kubeharden
@@ -50,7 +50,7 @@ class Rounds:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.row = Row(LAB_RELEASE, BINARIES / "usr" / "bin", len(existing()))
+        self.row = Row(LAB_RELEASE, BINARIES / "usr" / "bin", len(existing()) or NODES)
         self.runbook = Runbook(folder)
         self.before: Truth
         self.after: Truth
@@ -63,14 +63,12 @@ class Rounds:
 
 
 @pytest.fixture(scope="module")
-def rounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rounds]:
-    lab("up")
+def rounds(tmp_path_factory: pytest.TempPathFactory) -> Rounds:
     result = Rounds(tmp_path_factory.mktemp("rounds"))
     with result.row.stage("boot"):
-        lab("reset")
+        before_state()
         result.before = look()
-    yield result
-    lab("reset")
+    return result
 
 
 @pytest.fixture
