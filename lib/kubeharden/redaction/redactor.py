@@ -153,9 +153,8 @@ class Redactor:
         withheld = self._withheld_in(text)
         text = self._replace(withheld, text, lambda spelling: len(spelling) < LONG, is_key=is_key)
         text = self._replace_broken(self._replace_codes(text))
-        lower = patterns.fold(
-            text
-        )  # from here on, only marks come into it, and no pattern finds its words in one
+        # From here on, only marks come into it, and no pattern finds its words in one.
+        lower = patterns.fold(text)
         text = self._replace_forms(patterns.FORMS, lower, text)
         text = self._unit_environment(self._secret_objects(text))
         text = self._replace_forms(patterns.FIELDS, lower, text)
