@@ -183,7 +183,7 @@ test-lab: test-lab-oldest
 	@if KUBEHARDEN_LAB_RELEASE=newest $(LAB) missing; then $(MAKE) --no-print-directory test-lab-newest; fi
 
 ## make lab-all    every release of the lab, one after another: what passed is in docs/releases.md afterwards. Builds what is
-##                 not there yet (BUILT=yes leaves that out); 10 minutes each, without the build
+##                 not there yet (BUILT=yes leaves that out); 4 to 8 minutes each, without the build
 lab-all: setup
 	$(BIN)/python tests/lab/all_releases.py $(if $(BUILT),--built) $(RELEASE)
 
