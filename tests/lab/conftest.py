@@ -69,8 +69,8 @@ def _turn(item: pytest.Item) -> int:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Tests that compute yield to the nodes, whose tests mostly wait, and would see them late."""
-    if _has_nodes(item) or os.geteuid():
+    """Tests of the lab that compute yield to its nodes, whose tests mostly wait, and would see them late."""
+    if mark_of(item) != "lab" or _has_nodes(item) or os.geteuid():  # pytest asks here for tests of any folder
         return (yield)
     before = os.getpriority(os.PRIO_PROCESS, 0)
     os.setpriority(os.PRIO_PROCESS, 0, max(before, YIELDS))
