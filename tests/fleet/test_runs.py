@@ -28,8 +28,6 @@ from support import ROOT, environment, wait_until
 
 BEGIN = """
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from kubeharden_fleet.fleet import read_fleet
 from kubeharden_fleet.runs import Runner

@@ -75,7 +75,7 @@ def give_pod_networks(nodes: Sequence[Node]) -> None:
 def _unpatched(node: Node) -> str:
     spec = json.dumps({"spec": {"podCIDR": node.pods, "podCIDRs": [node.pods]}})
     said = kubectl("patch", "node", node.name, "--patch", spec, check=False)
-    return "" if "patched" in said else "there is no such node"
+    return "" if "patched" in said else "its Node object is missing"
 
 
 def add_static_pod(node: Node) -> None:
