@@ -13,15 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from facts_fixtures import PLANS, read_facts
+from facts_fixtures import PLANS, plan_of
 from kubeharden.edges.nodes.session import SCRIPTS
 from kubeharden.edges.nodes.transaction import archive
-from kubeharden.inputs.parameters import Parameters
-from kubeharden.inputs.project import POLICIES
 from kubeharden.plan import sha256
-from kubeharden.plan.decide import make_plan
-from kubeharden.podsecurity.policies import read_policies
-from support import ROOT
 from transactions import with_programs_of_path
 
 FOLDER = Path(str(files("kubeharden.edges.nodes")))
@@ -201,7 +196,7 @@ def test_the_check_has_a_network_of_its_own_where_there_is_one(place: Path, shel
     ("name", "asked"), [("article-1.10", False), ("handbuilt-1.20", True), ("containerd-1.24", True)]
 )
 def test_the_check_wants_no_port_that_the_service_has(name: str, asked: bool) -> None:
-    plan = make_plan(read_facts(PLANS / name), Parameters(), read_policies(ROOT / POLICIES))
+    plan = plan_of(PLANS / name)
     for change in plan.node_changes:
         with tarfile.open(fileobj=io.BytesIO(archive(change, "r1", "me", 1, 2, "#"))) as sent:
             if "argv" not in sent.getnames():

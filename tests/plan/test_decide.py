@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from facts_fixtures import PLANS, read_facts
+from facts_fixtures import PLANS, POLICIES, plan_of, read_facts
 from kubeharden.components import Effect
 from kubeharden.edges.cluster import Cluster
 from kubeharden.edges.nodes import OBSERVE_SECONDS, Nodes
@@ -40,11 +40,6 @@ from kubeharden.show.views import facts_view, plan_view, releases_view
 from kubeharden_rehearsal import Rehearsal, available
 
 ROOT = Path(__file__).parents[2]
-POLICIES = read_policies(ROOT / "parameters" / "pod-security.yaml")
-
-
-def plan_of(folder: Path, **parameters: object) -> Plan:
-    return make_plan(read_facts(folder), Parameters(**parameters), POLICIES)
 
 
 def expected_files(plan: Plan) -> dict[str, str]:

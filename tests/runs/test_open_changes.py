@@ -8,23 +8,18 @@ from typing import Any
 
 import pytest
 
-from facts_fixtures import PLANS, read_facts
+from facts_fixtures import PLANS, plan_of
 from fakes import World
 from fleet_support import fleet
 from kubeharden import runbook
 from kubeharden.errors import LockedError, MigrationRefusedError
-from kubeharden.inputs.parameters import Parameters
-from kubeharden.plan.decide import make_plan
-from kubeharden.podsecurity.policies import read_policies
 from kubeharden.records.folder import read_run
 from kubeharden.records.summary import build_record, check_form
 from kubeharden_fleet.judge import NOT_NOW, FleetRun, judge_wave, state_of
 from rolling import events_of
-from support import ROOT
 
 NODE, LONG = "k8s-node1", 10_000
 STEPS = ["kubelet"]
-POLICIES = read_policies(ROOT / "parameters" / "pod-security.yaml")
 Start = Callable[..., runbook.Run]
 
 
@@ -58,7 +53,7 @@ def look(world: World, tmp_path: Path) -> Iterator[Start]:
 
 def leave_open(world: World, seconds: float) -> None:
     """Begin a change of the kubelet on a node, as a run does that is cut off then."""
-    plan = make_plan(read_facts(PLANS / world.name), Parameters(steps=STEPS), POLICIES)
+    plan = plan_of(PLANS / world.name, steps=STEPS)
     change = next(c for c in plan.node_changes if c.node == NODE)
     assert world.ports().nodes.begin(change, "dead-run", seconds).outcome == "waiting"
 

@@ -20,7 +20,6 @@ from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
-from facts_fixtures import PLANS, read_facts
 from spare import MOST, exit_status, have_spare
 
 # What papermill, a kernel and a rehearsal cluster import, but for ipykernel.kernelapp, which takes its parent process
@@ -97,23 +96,16 @@ def import_all() -> None:
     """Import what forks of this process will need."""
     for name in IMPORTED:
         importlib.import_module(name)
-    _show_a_plan()
     gc.collect()
     gc.freeze()  # which forks need not look through, nor copy
 
 
 def _show_a_plan() -> None:
     """Have what each run reads, compiles and keeps: the tables of the releases, patterns, templates."""
-    from kubeharden.inputs.parameters import Parameters
-    from kubeharden.plan.decide import make_plan
-    from kubeharden.podsecurity.policies import read_policies
+    from facts_fixtures import PLANS, plan_of
     from kubeharden.show.views import plan_view
 
-    facts = read_facts(PLANS / "article-1.10")
-    plan = make_plan(
-        facts, Parameters(), read_policies(PLANS.parents[2] / "parameters" / "pod-security.yaml")
-    )
-    plan_view(plan)._repr_html_()
+    plan_view(plan_of(PLANS / "article-1.10"))._repr_html_()
 
 
 def serve(requests: socket.socket) -> None:
@@ -148,5 +140,6 @@ def _become_papermill(request: Mapping, output: int, requests: socket.socket) ->
 
 
 if __name__ == "__main__":
+    _show_a_plan()
     del sys.path[0]  # what a user's papermill does not find either
     serve(socket.socket(fileno=os.dup(0)))
