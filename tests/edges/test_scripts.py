@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
+from http_servers import Quiet, listening
 from kubeharden.edges.nodes.session import SCRIPTS, script_text
 from kubeharden.facts import observation_request
 
@@ -103,6 +105,28 @@ def test_what_a_program_says_of_its_failure_is_reported(
     assert (done.stdout, done.stderr) == (said, "")
 
 
+def look(
+    shell: list[str], root: Path, programs: Mapping[str, str], words: Sequence[str], **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Observe loaded services on a node that has these programs, texts for sh, before those of this machine."""
+    path = shutil.which(shell[0])
+    if path is None:
+        pytest.skip(f"there is no {shell[0]} on this machine")
+    (root / "usr/bin").mkdir(parents=True)
+    for name, text in {"systemctl": "echo LoadState=loaded", **programs}.items():
+        program = root / "usr/bin" / name
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        program.chmod(0o755)
+    return subprocess.run(
+        [path, *shell[1:], "-c", script_text("observe"), "observe", *words],
+        env={"PATH": f"{root}/usr/bin:/usr/bin:/bin", "KUBEHARDEN_ROOT": str(root), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    )
+
+
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
 @pytest.mark.parametrize(
     ("says", "is_asked"),
@@ -121,28 +145,40 @@ def test_a_port_is_asked_only_while_its_program_listens_there(
     tmp_path: Path, shell: list[str], says: str, *, is_asked: bool
 ) -> None:
     """Later, anybody on the node may listen there."""
-    path = shutil.which(shell[0])
-    if path is None:
-        pytest.skip(f"there is no {shell[0]} on this machine")
-    programs = {
-        "systemctl": "echo LoadState=loaded",
-        "curl": f'echo "$*" >>{tmp_path}/asked',
-        "kube-scheduler": f"echo '{says}'",
-    }
-    (tmp_path / "usr/bin").mkdir(parents=True)
-    for name, text in programs.items():
-        program = tmp_path / "usr/bin" / name
-        program.write_text(f"#!/bin/sh\n{text}\n")
-        program.chmod(0o755)
-    text = script_text("observe")
-    word = next(word for word in observation_request() if word.startswith("kube-scheduler,"))
-    subprocess.run(
-        [path, *shell[1:], "-c", text, "observe", word],
-        env={"PATH": f"{tmp_path}/usr/bin:/usr/bin:/bin", "KUBEHARDEN_ROOT": str(tmp_path)},
-        capture_output=True,
-        check=True,
-    )
+    programs = {"curl": f'echo "$*" >>{tmp_path}/asked', "kube-scheduler": f"echo '{says}'"}
+    look(shell, tmp_path, programs, observation_request(["kube-scheduler"]))
     assert (tmp_path / "asked").exists() == is_asked
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+def test_a_journal_is_read_as_far_as_the_start_of_the_program(tmp_path: Path, shell: list[str]) -> None:
+    warning = "Flag --address Has Been Deprecated, see the docs"
+    endless = f"echo '{warning}'; exec yes 'a line as any other'"
+    done = look(shell, tmp_path, {"journalctl": endless}, observation_request(["kubelet"]))
+    assert f"warnings kubelet\n{warning}\n" in done.stdout
+    assert (done.stderr, "as any other" in done.stdout) == ("", False)
+
+
+@pytest.mark.parametrize("client", ["curl", "wget"])
+def test_what_is_asked_of_a_node_goes_by_way_of_no_proxy(tmp_path: Path, client: str) -> None:
+    path = shutil.which(client)
+    if path is None:
+        pytest.skip(f"there is no {client} on this machine")
+
+    class Answers(Quiet):
+        def do_GET(self) -> None:  # noqa: N802 - the name that the base looks for
+            self.answer(200, b"the answer of " + self.path.encode())
+
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in (client, "sed", "uname"):
+        (tools / tool).symlink_to(shutil.which(tool) or "")
+    program = {"kube-scheduler": "echo Kubernetes v1.20.2", "journalctl": ":"}
+    proxies = {f"{name}_proxy": "http://127.0.0.1:9" for name in ("http", "https", "HTTP", "all")}
+    with listening(Answers) as address:
+        words = [f"kube-scheduler,configz={address}/configz,healthz=address:port:1"]
+        done = look(["dash"], tmp_path, program, words, **proxies, PATH=f"{tmp_path}/usr/bin:{tools}")
+    assert "configz kube-scheduler\nthe answer of /configz" in done.stdout
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
