@@ -6,6 +6,7 @@ Time grows with the text, which has a bound. An error names its source, and neve
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -32,6 +33,24 @@ LONGEST_SHOWN = 200  # characters of a path in a message
 _SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times as fast
 _PLAIN = ("null", "bool", "int", "float", "str", "seq", "map", "merge")
 _TAG = "tag:yaml.org,2002:"
+# What Go's YAML takes plain scalars for, and what each tag of theirs promises; None promises nothing.
+_PLAIN_SCALAR = f"{_TAG}plain"
+_RESOLVED: dict[str, type | None] = {
+    _PLAIN_SCALAR: None,
+    f"{_TAG}null": type(None),
+    **{f"{_TAG}{kind.__name__}": kind for kind in (bool, int, float)},
+}
+_WORDS_OF_GO: dict[str, Any] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"], True),
+    **dict.fromkeys(["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"], False),
+    **dict.fromkeys([".nan", ".NaN", ".NAN"], math.nan),
+    **dict.fromkeys([".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF"], math.inf),
+}
+_INT_OF_GO = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9][0-9]*)")
+_FLOAT_OF_GO = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_LEAST_WITH_EXPONENT = 1e21  # encoding/json writes larger ones so
+_NO_LINES = {10: None, 13: None}
 _TAB = re.compile(r" *\t")
 _LONE_SURROGATE = re.compile(r"(?i)\\ud[89a-f]")
 
@@ -82,11 +101,25 @@ _Loader.add_constructor(f"{_TAG}float", _Loader.number)
 
 
 class _DocumentLoader(_Loader):
-    """The YAML of a component's config file, where a key that stands beside a merge (``<<``) and in it is an error.
+    """The YAML of a component's config file, as Go reads it (see ``_as_go``).
 
-    What comes later counts for sigs.k8s.io/yaml, be it the merge; its strict decoding takes it for a key that stands
-    twice (checked with kube-proxy 1.20.2, 1.24.17 and 1.37.2). By YAML's own rules, the merge never counts.
+    A key that stands beside a merge (``<<``) and in it is an error. What comes later counts for sigs.k8s.io/yaml, be it
+    the merge; its strict decoding takes it for a key that stands twice (checked with kube-proxy 1.20.2, 1.24.17 and
+    1.37.2). By YAML's own rules, the merge never counts.
     """
+
+    def resolve(self, kind: type, value: str, implicit: Any) -> Any:
+        """Return the tag of a node that has none: of a scalar, its own where nobody quoted it."""
+        if kind is not yaml.ScalarNode or not implicit[0]:
+            return super().resolve(kind, value, implicit)
+        return f"{_TAG}merge" if value == "<<" else _PLAIN_SCALAR
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return what a node stands for; tags of collections say nothing to Go."""
+        if isinstance(node, yaml.ScalarNode):
+            return _as_go(node)
+        node.tag = f"{_TAG}map" if isinstance(node, yaml.MappingNode) else f"{_TAG}seq"
+        return super().construct_object(node, deep)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         has_merge = any(key.tag == f"{_TAG}merge" for key, _ in node.value)
@@ -94,7 +127,63 @@ class _DocumentLoader(_Loader):
         for name in (name for name, times in count.items() if times > 1):
             why = f"has the key {name[:80]!r} twice, beside a merge (<<) and in it: say it once"
             raise _ShapeError(problem=why, problem_mark=node.start_mark)
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag not in (f"{_TAG}merge", f"{_TAG}str"):
+                key.value = _key_of_json(key)
         return super().construct_mapping(node, deep)
+
+
+def _key_of_json(key: yaml.ScalarNode) -> str:
+    """Return the key that sigs.k8s.io/yaml makes of one in its JSON."""
+    value = _as_go(key)
+    if value is None:
+        raise _wrong("a key is null", key)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _as_go(node: yaml.ScalarNode) -> Any:
+    """Return what Go's YAML makes of a scalar, on its way to JSON.
+
+    Source: resolve.go and decode.go of go-yaml v2, which sigs.k8s.io/yaml has; checked with kube-proxy 1.20.2 to
+    1.37.2 (--write-config-to). ``y`` is a truth value, ``0o10`` and ``010`` are 8, ``110.0`` and ``1e2`` are whole
+    numbers in JSON; a time is a text, and so is what has a tag of its own.
+    """
+    text, tag = node.value, node.tag
+    if tag == f"{_TAG}binary":
+        return base64.b64decode(text.translate(_NO_LINES), validate=True).decode(errors="replace")
+    if tag not in _RESOLVED:
+        return text
+    value = _plain_value(node)
+    kind = _RESOLVED[tag]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        kind = int
+    if kind is not None and type(value) is not kind:
+        raise _wrong("a value is not of the type that its tag says", node)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise _wrong("a number is not one that JSON has", node)
+        return int(value) if value.is_integer() and abs(value) < _LEAST_WITH_EXPONENT else value
+    return value
+
+
+def _plain_value(node: yaml.ScalarNode) -> Any:
+    text = node.value
+    if text in _WORDS_OF_GO:
+        return _WORDS_OF_GO[text]
+    if text[0] not in "+-.0123456789":
+        return text
+    if len(text) > LONGEST_NUMBER and _FLOAT_OF_GO.fullmatch(text.replace("_", "")):
+        raise _wrong("a number is too long", node)
+    plain = text if text[0] == "." else text.replace("_", "")
+    if _INT_OF_GO.fullmatch(plain):
+        digits = plain.lstrip("+-")
+        number = int(digits, 8 if re.fullmatch("0[0-7]+", digits) else 0)
+        number = -number if plain[0] == "-" else number
+        if -(2**63) <= number < 2**64:
+            return number
+    if _FLOAT_OF_GO.fullmatch(plain) and math.isfinite(float(plain)):
+        return float(plain)
+    return text
 
 
 def _merged_names(node: yaml.MappingNode) -> Iterator[str]:
@@ -143,7 +232,7 @@ def as_yaml(
         if mark and text.splitlines()[mark.line : mark.line + 1] and _TAB.match(text.splitlines()[mark.line]):
             problem = "it is indented with a tab, where YAML takes blanks alone"
         raise raises(f"{source} is not YAML{where}: {_without_quotes(problem)}") from None
-    except (ValueError, RecursionError):
+    except (ValueError, LookupError, RecursionError):  # PyYAML's, of a scalar with a tag that it is not of
         raise raises(f"{source} is not YAML: it has characters or numbers that cannot be read") from None
 
 

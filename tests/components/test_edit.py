@@ -108,9 +108,9 @@ def test_what_was_edited_needs_no_second_edit() -> None:
         ("a:\n  - x # first\n# end\n", {"a": ["x", "y"]}, 'a:\n  - x # first\n  - "y"\n# end\n', ()),
         ("a:\n- x # first\nb: 1\n", {"a": ["y"], "b": 1}, 'a:\n- "y"\nb: 1\n', (2,)),
         (
-            "a:\n- of: x # first\n  v: 1 # of x\n# two\n- of: y\n  # of v\n  v: 2\n",
-            {"a": [{"of": "x", "v": 3}, {"of": "y", "v": 2, "w": 4}, {"of": "z"}]},
-            'a:\n- of: x # first\n  v: 3 # of x\n# two\n- of: y\n  # of v\n  v: 2\n  w: 4\n- of: "z"\n',
+            "a:\n- of: x # first\n  v: 1 # of x\n# two\n- of: o\n  # of v\n  v: 2\n",
+            {"a": [{"of": "x", "v": 3}, {"of": "o", "v": 2, "w": 4}, {"of": "z"}]},
+            'a:\n- of: x # first\n  v: 3 # of x\n# two\n- of: o\n  # of v\n  v: 2\n  w: 4\n- of: "z"\n',
             (),
         ),
         ("a:\n- n: 1 # first\n  v: 2\n", {"a": [{"v": 2}]}, "FRESH", (2,)),

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sampling
+from go_yaml import GO_FIELDS, GO_TYPES
 from kubeharden.errors import NodeError, ParameterError, UnitError
 from kubeharden.formats import (
     as_document,
@@ -58,7 +59,7 @@ def test_plain_data_is_read_as_it_was_written(data: Any) -> None:
 @given(SIGNS | st.text(max_size=40))
 @settings(max_examples=sampling.examples(300))
 def test_no_text_raises_anything_else(text: str) -> None:
-    for read in (as_json, as_yaml):
+    for read in (as_json, as_yaml, as_document):
         found, said = read_or_said(read, text)
         json.dumps(found, allow_nan=False).encode()
         assert not said or said.startswith("the source ")
@@ -141,9 +142,9 @@ def test_a_component_reads_the_first_document_with_its_aliases(mark: str, more: 
 @pytest.mark.parametrize(
     "text",
     [
-        "a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n",
-        "a: &a {x: 1, y: 2}\nb: {x: 3, <<: *a}\n",
-        "a: &a {x: 1}\nc: &c {<<: *a, y: 2}\nb: {<<: *c, x: 3}\n",
+        "a: &a {x: 1, z: 2}\nb: {<<: *a, x: 3}\n",
+        "a: &a {x: 1, z: 2}\nb: {x: 3, <<: *a}\n",
+        "a: &a {x: 1}\nc: &c {<<: *a, z: 2}\nb: {<<: *c, x: 3}\n",
         "a: &a {x: 1}\nc: &c {x: 2}\nb: {<<: [*a, *c]}\n",
     ],
 )
@@ -153,7 +154,7 @@ def test_a_key_that_stands_beside_a_merge_and_in_it_is_refused_for_a_component(t
     ):
         as_document(text, "file", UnitError)
     assert as_yaml(text, "file", UnitError, aliases=True)["b"]["x"] in (1, 3)
-    assert as_document("a: &a {x: 1}\nb: {<<: *a, y: 3}\n", "file", UnitError)["b"] == {"x": 1, "y": 3}
+    assert as_document("a: &a {x: 1}\nb: {<<: *a, z: 3}\n", "file", UnitError)["b"] == {"x": 1, "z": 3}
 
 
 def test_scalars_are_those_of_json() -> None:
@@ -167,6 +168,53 @@ def test_scalars_are_those_of_json() -> None:
         "null": None,
         "sign": "=",
     }
+
+
+@pytest.mark.parametrize("field", GO_FIELDS)
+def test_a_file_of_a_component_is_read_as_go_reads_it(field: str) -> None:
+    """What the programs make of the same texts: tests/lab/test_kubelet_reads.py."""
+    kind = GO_TYPES[field]
+    for text, wanted in GO_FIELDS[field].items():
+        found, said = read_or_said(as_document, f"{field}: {text}\n")
+        value = None if said else found[field]
+        assert (type(value) is kind) is (wanted is not None), (text, value, said)
+        assert value == wanted or wanted is None, text
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("y", "true"),
+        ("off", "false"),
+        ("010", "8"),
+        ("'y'", "y"),
+        ("!!str n", "n"),
+        ("!own k", "k"),
+        ("1.5", "1.5"),
+    ],
+)
+def test_a_key_is_the_text_that_go_makes_of_it(key: str, name: str) -> None:
+    assert as_document(f"{key}: 1\n", "x", NodeError) == {name: 1}
+
+
+@pytest.mark.parametrize(
+    "text", ["y: 1\ntrue: 2", "8: 1\n010: 2", "null: 1", "~: 1", "a: !!binary é", "a: !!int x"]
+)
+def test_what_go_does_not_read_is_refused(text: str) -> None:
+    with pytest.raises(NodeError, match="x is not YAML"):
+        as_document(text, "x", NodeError)
+
+
+@pytest.mark.parametrize("text", ["a: !own {b: 1}", "a: !!omap {b: 1}", "a: !!str {b: 1}"])
+def test_a_tag_of_a_collection_says_nothing_to_go(text: str) -> None:
+    assert as_document(text, "x", NodeError) == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize("text", ["a: !!bool maybe", "a: !!int ''", "a: !!float ''", "a: !!bool ''"])
+def test_a_tag_that_its_value_does_not_fit_is_an_error_of_the_text(text: str) -> None:
+    for read in (as_yaml, as_document):
+        _, said = read_or_said(read, text)
+        assert said.startswith("the source is not YAML")
 
 
 @pytest.mark.parametrize(

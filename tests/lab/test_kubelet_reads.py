@@ -10,9 +10,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from places import CACHE
 
 from flag_sets import flag_set
+from go_yaml import GO_FIELDS
 from kubeharden import migrate
 from kubeharden.releases import Release, release_table
 
@@ -73,3 +75,22 @@ def test_a_kubelet_reads_what_is_written_for_it_and_strictly(kubelet: Path, tmp_
         assert "lenient decoding" not in said, (seed, said)
         tried += 1
     assert tried > SETS / 4
+
+
+@pytest.mark.parametrize("field", GO_FIELDS)
+@pytest.mark.parametrize("kubelet", BUILT, ids=lambda path: path.parts[-4])
+def test_the_yaml_of_go_is_what_the_unit_tests_say(kubelet: Path, field: str, tmp_path: Path) -> None:
+    """By kube-proxy, which tells what it has read; the kubelet's file goes through the same code."""
+    path, target = tmp_path / "config.yaml", tmp_path / "written.yaml"
+    head = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+    odd = {}
+    for text, wanted in GO_FIELDS[field].items():
+        target.unlink(missing_ok=True)
+        path.write_text(f"{head}{field}: {text}\n")
+        words = [str(kubelet.with_name("kube-proxy")), f"--config={path}", f"--write-config-to={target}"]
+        subprocess.run(words, capture_output=True, check=False, cwd=tmp_path, timeout=60)
+        written = yaml.load(target.read_text(), yaml.BaseLoader)[field] if target.exists() else None
+        told = str(wanted).lower() if isinstance(wanted, bool) else str(wanted)
+        if written != (None if wanted is None else told):
+            odd[text] = written
+    assert not odd
