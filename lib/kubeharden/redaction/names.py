@@ -15,7 +15,7 @@ from kubeharden.redaction.patterns import (
     PASSWORD,
     QUOTE,
     ByHints,
-    Names,
+    LazyPattern,
     Rows,
     row,
     those_in,
@@ -85,7 +85,7 @@ _WORDS = (
     ),
 )
 # In their order, and what the values are.
-SEARCHED: tuple[tuple[str, Rows[Names]], ...] = (
+SEARCHED: tuple[tuple[str, Rows], ...] = (
     ("value", _NAMED),
     ("cell", ((("</",), _LABEL),)),
     ("word", (*_WORDS, (HINTS, FLAG))),
@@ -94,12 +94,12 @@ SEARCHED: tuple[tuple[str, Rows[Names]], ...] = (
 )
 # An anchor of YAML under a name that gives nothing away, of which an alias stands under one that does.
 _IS_ALIAS = re.compile(r":[ \t]+\*\w")
-_ALIAS = re.compile(rf"(?i){NAME}(?:{QUOTE})?[ \t]*:[ \t]+\*([\w.-]{{1,100}})")
+_ALIAS = LazyPattern(rf"(?i){NAME}(?:{QUOTE})?[ \t]*:[ \t]+\*([\w.-]{{1,100}})")
 
 
 def replace_named(text: str, lower: str, mark: Callable[[str], str]) -> str:
     """Replace the values that names say to be secret; ``lower`` has all words of the text in small letters."""
-    if _IS_ALIAS.search(text) and (anchors := {re.escape(name) for name in _ALIAS.findall(text)}):
+    if _IS_ALIAS.search(text) and (anchors := {re.escape(name) for name in _ALIAS.compiled.findall(text)}):
         one = "|".join(anchors)
         places = re.compile(rf"(?:[\w.\"'-]{{1,100}}[ \t]*:|-)(?=[ \t]+&(?:{one})[ \t\r\n])")
         text = replace_values(places, text, mark)

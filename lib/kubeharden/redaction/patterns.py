@@ -8,20 +8,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TypeVar
+from functools import cached_property
 
-_Found = TypeVar("_Found")
+
+class LazyPattern:
+    """A pattern that is compiled when it is first used, since most processes have a use for few of them."""
+
+    def __init__(self, pattern: str, flags: int = 0) -> None:
+        self._pattern, self._flags = pattern, flags
+
+    @cached_property
+    def compiled(self) -> re.Pattern[str]:
+        """The pattern as ``re`` has it."""
+        return re.compile(self._pattern, self._flags)
+
+    def finditer(self, text: str) -> Iterator[re.Match[str]]:
+        """Yield each match, as ``finditer`` of a pattern does."""
+        return self.compiled.finditer(text)
+
+
+Names = re.Pattern[str] | LazyPattern
 # What is looked for, each with words of which one stands, in small letters or not, in every text that has it; without
 # words, it may be in any.
-Rows = tuple[tuple[tuple[str, ...], _Found], ...]
+Rows = tuple[tuple[tuple[str, ...], LazyPattern], ...]
 
 
-def row(words: str, pattern: str, flags: int = 0) -> tuple[tuple[str, ...], re.Pattern[str]]:
+def row(words: str, pattern: str, flags: int = 0) -> tuple[tuple[str, ...], LazyPattern]:
     """Return a pattern with its words, between which a ``|`` stands."""
-    return tuple(words.split("|")), re.compile(pattern, flags)
+    return tuple(words.split("|")), LazyPattern(pattern, flags)
 
 
-def those_in(lower: str, searched: Rows[_Found]) -> Iterator[_Found]:
+def those_in(lower: str, searched: Rows) -> Iterator[LazyPattern]:
     """Yield what a text may have that is in small letters."""
     for words, found in searched:
         for word in words:  # as a loop: ``any`` would take twice as long, and most texts are short
@@ -122,7 +139,7 @@ _HINT = re.compile("|".join(["proxy-(?=auth)", "_(?=auth)", *HINTS]))
 _IN_NAMES = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
-class ByHints:
+class ByHints(LazyPattern):
     """A pattern that has a hint in it, and so need not be tried everywhere.
 
     Args:
@@ -131,7 +148,8 @@ class ByHints:
     """
 
     def __init__(self, pattern: str, *signs: str) -> None:
-        self.pattern, self._signs = re.compile(f"(?i){pattern}"), signs
+        super().__init__(f"(?i){pattern}")
+        self._signs = signs
 
     def finditer(self, text: str) -> Iterator[re.Match[str]]:
         """Yield what ``finditer`` of the pattern does."""
@@ -143,12 +161,11 @@ class ByHints:
             signs = {lower.rfind(sign, last, begin) for sign in self._signs}
             last = hint.start()
             for start in sorted({*signs, begin, last}):
-                if start >= end and (match := self.pattern.match(text, start)):
+                if start >= end and (match := self.compiled.match(text, start)):
                     yield match
                     end = match.end()
 
 
-Names = re.Pattern[str] | ByHints
 # What stands between a name and its value: the quote that ends the name, a bracket, a sign.
 _SIGN = (
     rf"(?:{QUOTE})?\]?[ \t]*\\?(?::=|=>|->|\+=|[:=：]|%3[ADad]|&(?:\#(?:5?8|61|[xX]3[AaDd])|colon|equals);)"  # noqa: RUF001
@@ -175,7 +192,7 @@ ELEMENT = ByHints(
 )
 # The value is the next word, or the next item of a list: --token X, ["--token", "X"]. A flag that names no secret is a
 # match too, so that no other is tried from further right within it, as in "-.-.-.".
-FLAG = re.compile(
+FLAG = LazyPattern(
     rf"(?i)-(?<![\w-]-)(?:(?=[a-z0-9_.ñ-]++[\s,\"'`&\\])-?[a-z0-9_.-]*{_ENDS}"
     rf"(?:(?:{QUOTE})?\s*,\s*|\s*\n[+ -]?\s*- ?|\s+(?:\\\r?\n\s*)?)(?=[^\s-])(?!\\\r?\n)"
     r"|(?P<harmless>[a-z0-9_.-]++))"
@@ -206,7 +223,7 @@ SECRET_ITEM = re.compile(rf"""(?<![\w.-])[\w.-]+{_SIGN}""")
 # Lines at the end of a text that the next one continues.
 CONTINUES = re.compile(r"(?:[^\n]*\\\r?\n)+\Z")
 # What the next lines may make a secret of: a name, a value whose name comes after it, an anchor, a login; keys.
-TO_COME = re.compile(
+TO_COME = LazyPattern(
     rf"(?i){NAME}|\bvalue(?:{QUOTE})?[ \t]*[:=]|(?:^|[ \t])&\w|\b(?:machine|login|account)\b"
 )
 KEY_TO_COME = re.compile(

@@ -100,7 +100,7 @@ class Redactor:
         end = len(head)
         last = head.rstrip("\r\n")
         last_line = max(last.rfind("\n"), last.rfind("\r")) + 1
-        if patterns.NAMED.pattern.search(head, last_line):
+        if patterns.NAMED.compiled.search(head, last_line):
             end = last_line
         if match := patterns.SECRET_KIND.search(
             head, _start_of_last(patterns.LINES_OF_SECRET, head, len(head))
@@ -163,9 +163,9 @@ class Redactor:
             text = replace_values(patterns.ANY_FLAG, text, self._mark, self._shown_flags)
         return self._replace_forms(patterns.SCHEMES, lower, text)
 
-    def _replace_forms(self, forms: patterns.Rows[re.Pattern[str]], lower: str, text: str) -> str:
+    def _replace_forms(self, forms: patterns.Rows, lower: str, text: str) -> str:
         for form in patterns.those_in(lower, forms):
-            text = form.sub(self._without_secret, text)
+            text = form.compiled.sub(self._without_secret, text)
         return text
 
     def _without_secret(self, match: re.Match[str]) -> str:
@@ -331,7 +331,9 @@ def _start_of_names(text: str) -> int:
     """Return where the lines at the end begin that name what may be secret, each near the next."""
     start = len(text)
     for _ in range(patterns.LINES_OF_SECRET // patterns.LINES_TO_COME):
-        match = patterns.TO_COME.search(text, _start_of_last(patterns.LINES_TO_COME, text, start), start)
+        match = patterns.TO_COME.compiled.search(
+            text, _start_of_last(patterns.LINES_TO_COME, text, start), start
+        )
         if match is None:
             break
         start = text.rfind("\n", 0, match.start()) + 1
