@@ -105,6 +105,15 @@ def test_public_names_are_there_and_have_a_place_in_the_reference(module: str) -
     assert all(getattr(found, name).__doc__ for name in names)
 
 
+def test_what_notebooks_call_is_what_the_reference_has_of_a_run_and_of_records() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "notebooks").glob("[!o]*.ipynb"))
+    called = {
+        ("Run" if of == "run" else "Records", name) for of, name in re.findall(r"\b(run|past)\.(\w+)\(", code)
+    }
+    listed = re.findall(r"^#### (Run|Records)\.(\w+)", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    assert called == set(listed)
+
+
 def test_every_error_is_public() -> None:
     names = {error.__name__ for error in error_tree(errors.KubehardenError)}
     assert names == set(errors.__all__)

@@ -8,7 +8,11 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from enum import EnumType
+from types import MethodType
 from typing import Any
+
+from kubeharden.runs.kinds import KINDS
+from kubeharden.runs.run import Run
 
 # The public modules: all that they have is in their ``__all__``. Every other module is private (ARCHITECTURE.md).
 PUBLIC = ("kubeharden", "kubeharden.podsecurity", "kubeharden.runbook", "kubeharden_fleet")
@@ -28,8 +32,18 @@ def reference(module: str) -> Iterator[str]:
         thing = getattr(importlib.import_module(module), name)
         yield from _entry(f"### {name}", name, thing)
         if inspect.isclass(thing):
-            for method_name, method in _methods(thing):
+            for method_name, method in _verbs(thing) or _methods(thing):
                 yield from _entry(f"#### {name}.{method_name}", method_name, method)
+        for kind in KINDS if thing is Run else ():
+            for verb in kind.verbs:
+                head = f"#### {name}.{verb.__name__} ({kind.name})"
+                yield from _entry(head, verb.__name__, MethodType(verb, kind))
+
+
+def _verbs(kind: type) -> list[tuple[str, Any]]:
+    """Return what notebooks call of a class, which then has nothing else that is public."""
+    own = ((name, thing) for name, thing in vars(kind).items() if inspect.isfunction(thing))
+    return [(name, thing) for name, thing in own if hasattr(thing, "__wrapped__") and name[0] != "_"]
 
 
 def _methods(kind: type) -> Iterator[tuple[str, Any]]:
@@ -46,7 +60,8 @@ def _methods(kind: type) -> Iterator[tuple[str, Any]]:
 def _entry(head: str, name: str, thing: Any) -> Iterator[str]:
     yield head
     yield ""
-    if callable(thing) and not isinstance(thing, EnumType):
+    is_handed_out = inspect.isclass(thing) and _verbs(thing)  # by a function that has its own entry
+    if callable(thing) and not isinstance(thing, EnumType) and not is_handed_out:
         yield from ("```python", *_signature(name, thing), "```", "")
     yield from docstring(inspect.getdoc(thing) or "")
     if isinstance(thing, EnumType):

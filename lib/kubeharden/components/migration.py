@@ -84,8 +84,8 @@ def migrate(
     wanted, kind = release_table(component, result.release).kind, (config or {}).get("kind")
     if kind not in (None, wanted):
         why = f"{kind!r}: it is the configuration of something else; expected {wanted}"
-        result.refuse("", "kind", kind, why)
-        return result.with_reservation()
+        result.refused.append(Setting("", "kind", kind, why))
+        return _with_reservation(result)
     try:
         versions = Versions.choose(component, result.release, config, target_release)
         result.refused += [
@@ -94,23 +94,34 @@ def migrate(
         ]
         existing = None if result.refused or config is None else versions.convert(paths.without_nulls(config))
     except UnitError as error:
-        result.refuse("", "apiVersion", (config or {}).get("apiVersion"), str(error))
+        result.refused.append(Setting("", "apiVersion", (config or {}).get("apiVersion"), str(error)))
     if result.refused:
-        return result.with_reservation()
+        return _with_reservation(result)
     work = _Work(versions, chosen.of(component), result, existing)
     program = list(argv[: program_words(component, argv)])
     try:
         uses = split_flags(argv[len(program) :], work.table)
     except UnitError as error:
-        work.result.refuse("", "", " ".join(argv), str(error))
-        return work.result.with_reservation()
+        result.refused.append(Setting("", "", " ".join(argv), str(error)))
+        return _with_reservation(result)
     work.table = work.table.with_flags({use.name: use.value for use in uses})
     work.sort_flags(uses)
-    if not work.result.refused:
+    if not result.refused:
         work.set_flags(flags or {})
         work.fill(uses, fields or {})
         work.finish(program, uses, config_path, text)
-    return work.result.with_reservation()
+    return _with_reservation(result)
+
+
+def _with_reservation(result: Migration) -> Migration:
+    """Add to every verdict what the tables know of a release that is newer than they are."""
+    reservation = result.release.reservation
+    if not reservation:
+        return result
+    verdicts = result.moved, result.kept, result.dropped, result.hardened, result.refused, result.defaults
+    for settings in verdicts:
+        settings[:] = [replace(s, why=f"{s.why} ({reservation})" if s.why else reservation) for s in settings]
+    return result
 
 
 class _Work:
@@ -157,7 +168,7 @@ class _Work:
                 why = (
                     f"{self.table.component} {self.table.release} has no such flag: leave the parameter empty"
                 )
-                self.result.refuse(name, "", value, why)
+                self.result.refused.append(Setting(name, "", value, why))
                 continue
             self.staying = [use for use in self.staying if use.name != name] + [FlagUse(name, value)]
             self.result.kept = [s for s in self.result.kept if s.flag != name]
@@ -182,7 +193,7 @@ class _Work:
         for path, value in fields.items():
             if table.field(path) is None:
                 why = f"{table.api_version} of {table.release} has no such field"
-                result.refuse("", path, value, why)
+                result.refused.append(Setting("", path, value, why))
             elif paths.get(result.before, path) != value:
                 self._harden(config, path, value, "asked for by a parameter")
         self._write_profile_defaults(config)
@@ -310,7 +321,7 @@ class _Work:
                 f"nobody could authenticate to this {self.table.component} any more, the API server included, "
                 f"which logs in with a client certificate: it has no {entry.by_flag}; set it first"
             )
-            self.result.refuse(entry.by_flag, entry.by, "", why)
+            self.result.refused.append(Setting(entry.by_flag, entry.by, "", why))
         return list(required.items())
 
     def _harden(self, config: dict[str, Any], path: str, value: Any, why: str) -> None:
@@ -340,7 +351,7 @@ class _Work:
         )
         if user := names_file(uses, path):
             why = f"names {path}, where the config file would be; give one of the two another place"
-            result.refuse(user, "", path, why)
+            result.refused.append(Setting(user, "", path, why))
         result.argv = [*program, *_arguments(uses, self.staying, path)]
         # A flag that is only the host or the port of its field is shown with what became of it.
         result.moved = [replace(s, value=paths.get(result.config, s.field)) for s in result.moved]
@@ -353,7 +364,7 @@ class _Work:
         for where, (old, new) in changes(self.table, result.before, result.after).items():
             if where not in hardened:
                 why = f"would change from {as_json(old)} to {as_json(new)} without anybody asking for it"
-                result.refuse("", where, new, why, old)
+                result.refused.append(Setting("", where, new, why, old))
 
 
 def _arguments(uses: Sequence[FlagUse], staying: Sequence[FlagUse], path: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from kubeharden.releases import Release
@@ -56,18 +56,3 @@ class Migration:
     defaults: list[Setting] = field(default_factory=list)
     before: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] = field(default_factory=dict)
-
-    def refuse(self, flag: str, path: str, value: Any, why: str, old: Any = None) -> None:
-        """Add a setting with which nothing may be changed."""
-        self.refused.append(Setting(flag, path, value, why, old))
-
-    def with_reservation(self) -> Migration:
-        """Add what the tables know of the release, where it is newer than they are, to every verdict."""
-        reservation = self.release.reservation
-        if not reservation:
-            return self
-        for settings in (self.moved, self.kept, self.dropped, self.hardened, self.refused, self.defaults):
-            settings[:] = [
-                replace(s, why=f"{s.why} ({reservation})" if s.why else reservation) for s in settings
-            ]
-        return self
