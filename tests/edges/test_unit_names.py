@@ -120,9 +120,9 @@ def program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def look(folder: Path, shell: list[str]) -> NodeFacts:
+def look(folder: Path, shell: list[str], systemctl: str = SYSTEMCTL) -> NodeFacts:
     tools = folder / "bin"
-    program(tools / "systemctl", SYSTEMCTL)
+    program(tools / "systemctl", systemctl)
     program(tools / "journalctl", "")
     words = [*shell, "-c", script_text("observe"), "observe", *observation_request(["kubelet", "kube-proxy"])]
     env = {"PATH": f"{tools}:/usr/bin:/bin", "KUBEHARDEN_ROOT": str(folder / "root")}
@@ -162,6 +162,51 @@ def test_another_program_of_that_name_is_left_alone(tmp_path: Path) -> None:
         "kubelet",
         {},
     )
+
+
+NAMES = {
+    # The file of the program, its comm (15 characters), and whether it is the kubelet or kube-proxy.
+    "kubelet-v1.20.2": True,
+    "kubelet_1.20.2-00": True,
+    "kubelet1.20": True,
+    "kubelet.real": True,
+    "kubelet-linux-amd64": True,
+    "kubelet-arm64": True,
+    "acme-production-site-kubelet": True,
+    "kubelet-exporter": False,
+    "kubelet_exporter": False,
+    "kubelet-csr-approver": False,
+    "kubelet-summary-collector": False,
+    "kubelets": False,
+    "kubeletctl": False,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_program_is_known_by_its_name(tmp_path: Path, name: str) -> None:
+    found = seen_on(tmp_path, SHELLS[0], PROCESSES["a service"][0], (name[:15], f"/opt/{name}\0--v=2\0"))
+    assert found == ("k8s-kubelet" if NAMES[name] else "kubelet", {})
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+def test_each_service_that_runs_a_component_is_named(tmp_path: Path, shell: list[str]) -> None:
+    for number, unit in ((7, "k8s-kubelet"), (8, "k8s-kubelet"), (9, "a-kubelet"), (10, "kubelet@b")):
+        process(tmp_path, number, COMMANDS["kubelet"], f"0::/x.slice/{unit}.service")
+    process(tmp_path, 11, COMMANDS["kubelet"], PROCESSES["a pod"][0])
+    process(tmp_path, 12, ("my program", "/opt/my program\0kubelet\0"), "0::/system.slice/other.service")
+    node = look(tmp_path, shell)
+    assert sorted(node.other_units("kubelet")) == ["a-kubelet", "k8s-kubelet", "kubelet@b"]
+    assert not node.services["kubelet"].loaded
+    assert (node.elsewhere, node.other_units("kube-proxy")) == ({}, ())
+
+
+def test_a_service_beside_the_one_of_its_name_is_named(tmp_path: Path) -> None:
+    process(tmp_path, 7, COMMANDS["kubelet"], "0::/system.slice/kubelet.service")
+    process(tmp_path, 8, COMMANDS["kubelet"], "0::/system.slice/docker-0a1b.scope")
+    process(tmp_path, 9, COMMANDS["hyperkube"], "0::/system.slice/second.service")
+    node = look(tmp_path, SHELLS[0], SYSTEMCTL.replace("k8s-kubelet.service", "kubelet.service"))
+    assert node.services["kubelet"].unit == "kubelet"
+    assert (node.other_units("kubelet"), node.elsewhere) == (("second",), {})
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])

@@ -299,6 +299,35 @@ def test_a_unit_that_the_inventory_names_and_the_node_does_not_have_is_reported(
     assert "the inventory names its unit k8s-kubelet, and the node has no k8s-kubelet.service" in said
 
 
+def test_two_services_of_one_component_are_named_and_nobody_guesses_which_is_meant() -> None:
+    node, others = SEEN.node(MASTER), ("k8s-kubelet", "kubelet-b")
+    beside = replace(node, units={"kubelet": ("kubelet", *others), "etcd": ("etcd-a", "etcd-events")})
+    beside = replace(
+        beside, services={**node.services, "etcd": ServiceFacts("etcd", show={"LoadState": "not-found"})}
+    )
+    none = {**node.services, "kubelet": ServiceFacts("kubelet", show={"LoadState": "not-found"})}
+    unknown = replace(node, units={"kubelet": others}, services=none)
+    given = GIVEN.model_copy(update={"steps": ["kubelet", "kube-proxy"]})
+    plans = [
+        make_plan(
+            replace(SEEN, nodes=tuple(one if n.name == MASTER else n for n in SEEN.nodes)), given, POLICIES
+        )
+        for one in (beside, unknown)
+    ]
+    said = {remark.subject: remark.text for remark in plans[0].remarks}
+    assert said[f"kubelet on {MASTER}"].startswith(
+        "runs as k8s-kubelet.service, kubelet-b.service, too, which is not"
+    )
+    assert said[f"etcd on {MASTER}"].startswith("runs as etcd-a.service, etcd-events.service, which is")
+    assert not plans[0].refused
+    [refused] = plans[1].refused
+    assert (refused.subject, refused.step) == (f"kubelet on {MASTER}", "kubelet")
+    assert refused.text.startswith(
+        "runs as k8s-kubelet.service and kubelet-b.service: which of them is meant?"
+    )
+    assert plans[1].node_changes
+
+
 @pytest.mark.parametrize("state", ["bad-setting", "error", "masked", "not-found"])
 def test_a_unit_that_systemd_cannot_read_is_reported(state: str) -> None:
     service = service_of({"service": "ExecStart=./kubelet"}, LoadState=state)

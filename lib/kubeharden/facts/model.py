@@ -259,6 +259,14 @@ class NodeFacts:
     services: Mapping[str, ServiceFacts] = field(default_factory=dict)
     # The control groups of components outside of services.
     elsewhere: Mapping[str, str] = field(default_factory=dict)
+    # The units in whose control groups a component runs, its own among them.
+    units: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def other_units(self, name: str) -> tuple[str, ...]:
+        """Return the units that run a component, too: beside the one that is its service here, if there is one."""
+        service = self.service(name)
+        own = service.unit if service is not None else ""
+        return tuple(unit for unit in self.units.get(name, ()) if unit != own)
 
     def service(self, name: str) -> ServiceFacts | None:
         """Return the service of that name, or None where the node has no such unit."""

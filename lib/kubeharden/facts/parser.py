@@ -23,6 +23,7 @@ LARGEST_FILE = 1 << 20  # characters; systemd reads no longer lines (LONG_LINE_M
 WORDS = {
     "show": 2,
     "elsewhere": 2,
+    "units": 2,
     "file": 5,
     "cmdline": 2,
     "version": 2,
@@ -113,6 +114,7 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
         machine=host.get("machine", ""),
         cgroup=host.get("cgroup", ""),
         elsewhere={words[1]: body.strip() for words, body in sections if words[0] == "elsewhere"},
+        units={words[1]: tuple(body.split()) for words, body in sections if words[0] == "units"},
         groups={
             key.removesuffix(USER): tuple(groups.split())
             for key, groups in host.items()

@@ -111,6 +111,14 @@ def _missing_services(facts: Facts) -> Iterator[Remark]:
                 why = f"runs in {group}, which is not a service of systemd, and is not changed"
                 yield Remark(subject_of(name, node.name), why)
         for service in node.services.values():
+            others = ", ".join(f"{unit}.service" for unit in node.other_units(service.name))
+            if others and (service.loaded or service.component.step_order is None):
+                own = f", here {service.unit}.service" if service.loaded else ""
+                why = (
+                    f"runs as {others}{', too' if own else ''}, which is not seen, changed or proved: one unit of a "
+                    f"component is, on each node{own}. Say which in the inventory (services: {{{service.name}: NAME}})"
+                )
+                yield Remark(subject_of(service.name, node.name), why)
             state = service.show.get("LoadState")
             if state in UNREADABLE and service.component.is_judged:
                 why = (

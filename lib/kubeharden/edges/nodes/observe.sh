@@ -4,8 +4,8 @@
 #
 # Words without blanks: user=NAME is a user whose groups to say; where there is one, the version of systemd and the modes
 # below /etc/kubernetes are said as well. Any other word is a service: NAME=UNIT is the unit of this name, and no other;
-# NAME alone, where the unit of its own name does not run, the one in whose control group the program does. Behind commas
-# is what there is to read of it:
+# NAME alone, where the unit of its own name does not run, the one in whose control group the program does, where it
+# does in one alone. Behind commas is what there is to read of it:
 #
 #   PATH                            a file
 #   PATH=FLAG                       the file that --FLAG names on its command line, or PATH
@@ -121,15 +121,12 @@ show_units() { # NAME.service...
     -p ExecMainStartTimestampMonotonic "$@"
 }
 
-find_candidates() { # sets "candidates" to the "comm" of each process that may be a component, once
+find_candidates() { # sets "candidates" to a line for each process that may be a component, once: number, file, next word
   [ -z "${candidates+found}" ] || return 0
-  candidates=$(grep -lE "$pattern" "$root"/proc/[0-9]*/comm 2>/dev/null)
-}
-
-find_unit() { # NAME: sets "unit" to the service in whose control group it runs, or "elsewhere" to another group
+  candidates=''
   local comm first rest line
-  unit='' elsewhere=''
-  for comm in $candidates; do
+  # Of a name with 15 characters, more may be cut off.
+  for comm in $(grep -lE "$pattern|^.{15}" "$root"/proc/[0-9]*/comm 2>/dev/null); do
     comm=${comm%/comm}
     { # Not of a process that is gone.
       rest=$(tr '\0\n' '\n\001' <"$comm/cmdline")
@@ -139,12 +136,37 @@ find_unit() { # NAME: sets "unit" to the service in whose control group it runs,
     first=${line##*/}
     line=''
     take_line
-    case $first,$line in
-    *"$1"*,* | hyperkube*,"$1" | hyperkube*,"${1#kube-}") find_group "$comm/cgroup" ;;
-    *) ;;
-    esac
-    [ -z "$unit" ] || return 0
+    case $first in '' | *[[:blank:]]*) continue ;; *) ;; esac
+    candidates="$candidates${comm##*/} $first ${line%%[[:blank:]]*}$newline"
   done
+}
+
+find_units() { # NAME: sets "units" to the services in whose control groups it runs, or "elsewhere" to another group
+  local process first word unit line rest="$candidates"
+  units='' elsewhere=''
+  while take_line; do
+    process=${line%% *} first=${line#* }
+    word=${first#* } first=${first%% *}
+    is_called "$first" "$1" || case $first,$word in
+    hyperkube*,"$1" | hyperkube*,"${1#kube-}") ;;
+    *) continue ;;
+    esac
+    unit=''
+    find_group "$root/proc/$process/cgroup"
+    case " $units " in
+    *" $unit "*) ;;
+    *) [ -z "$unit" ] || units="$units${units:+ }$unit" ;;
+    esac
+  done
+  [ -z "$units" ] || elsewhere=''
+}
+
+is_called() { # FILE NAME: whether a program of that file is the component, maybe of a site, a version or a machine
+  case $1 in
+  *"$2" | *"$2".* | *"$2"[0-9]* | *"$2"v[0-9]* | *"$2"[-_][0-9]* | *"$2"[-_]v[0-9]*) return 0 ;;
+  *"$2"[-_]linux* | *"$2"[-_]amd64 | *"$2"[-_]arm64 | *"$2"[-_]real | *"$2"[-_]bin) return 0 ;;
+  *) return 1 ;; # an exporter of its metrics, and the like
+  esac
 }
 
 find_group() { # FILE of a process: sets "unit" or "elsewhere"
@@ -164,7 +186,7 @@ find_group() { # FILE of a process: sets "unit" or "elsewhere"
 } 2>/dev/null
 
 service() { # NAME[=UNIT][,WORD...], whose part of "shown" is the next; what it sets, the functions below read
-  local name show elsewhere='' unit config='' kubeconfig='' words='' configz='' healthz='' shown_at='' server=''
+  local name show elsewhere='' units='' config='' kubeconfig='' words='' configz='' healthz='' shown_at='' server=''
   local loaded fragment drop_ins environment pid invocation binary said word path value match
   IFS=,
   # shellcheck disable=SC2086
@@ -174,20 +196,19 @@ service() { # NAME[=UNIT][,WORD...], whose part of "shown" is the next; what it 
   show=${shown%%"$newline$newline"*}
   shown=${shown#*"$newline$newline"}
   properties
-  case $pid,$1 in
-  0,*=*) ;;
+  find_candidates
+  find_units "$name"
+  case $pid,$1,$units in
+  0,*=* | 0,*,'' | 0,*,*' '*) ;;
   0,*)
-    find_candidates
-    find_unit "$name"
-    if [ -n "$unit" ]; then
-      show=$(show_units "$unit.service")
-      properties
-    fi
+    show=$(show_units "$units.service")
+    properties
     ;;
   *) ;;
   esac
   shift
-  [ -z "$elsewhere" ] || { section elsewhere "$name" && printf '%s' "$elsewhere"; }
+  [ "$pid" != 0 ] || [ -z "$elsewhere" ] || { section elsewhere "$name" && printf '%s' "$elsewhere"; }
+  [ -z "$units" ] || { section units "$name" && printf '%s' "$units"; }
   section show "$name"
   printf '%s' "$show"
   [ "$loaded" = loaded ] || return 0

@@ -14,7 +14,7 @@ from kubeharden.facts import NodeFacts, ServiceFacts
 from kubeharden.kube.pods import singles
 from kubeharden.plan.callers import losses
 from kubeharden.plan.draft import Draft
-from kubeharden.plan.model import NodeChange, subject_of
+from kubeharden.plan.model import NodeChange, Remark, subject_of
 from kubeharden.plan.service_files import (
     comments_go,
     config_changes,
@@ -39,6 +39,13 @@ def plan_component(row: Component, rules: ConfigFile, draft: Draft) -> None:
     singles_of = singles(draft.facts.cluster.objects) if row.runs_pods else {}
     services = [(node, service) for node in draft.facts.nodes if (service := node.service(row.name))]
     draft.add_changes(services, _Planner(draft, row, rules).change, row.name)
+    for node in draft.facts.nodes:
+        if not node.service(row.name) and (units := node.other_units(row.name)):
+            why = (
+                f"runs as {' and '.join(f'{unit}.service' for unit in units)}: which of them is meant? Say it in the "
+                f"inventory (services: {{{row.name}: NAME}})"
+            )
+            draft.refused.append(Remark(subject_of(row.name, node.name), why, row.name))
     if row.runs_pods:
         migrations = [change.migration for change in draft.node_changes if change.needed and change.migration]
         closed = {setting.field for migration in migrations for setting in migration.hardened}
