@@ -12,8 +12,10 @@ import pytest
 from fakes import World, planned
 from kubeharden import runbook
 from kubeharden.errors import MigrationRefusedError, ParameterError, RecordError, StaleError
+from kubeharden.plan.events import Started
 from kubeharden.records.folder import read_run
 from kubeharden.runs.kinds.rollback import check_past
+from kubeharden.show.display import Table
 from rolling import fails
 
 DNS = "10.0.0.10"
@@ -158,6 +160,35 @@ def test_everything_is_as_it_was_and_a_second_time_finds_nothing_to_do(
     assert "nothing was changed, nothing restarted" in str(again.roll_back())
     again.finish()
     assert decided(hardened.world) == hardened.objects
+
+
+@pytest.mark.sample(1)
+@pytest.mark.parametrize("name", ["article-1.10", "handbuilt-1.20"])
+def test_the_table_of_a_plan_has_the_order_in_which_it_is_carried_out(
+    name: str, tmp_path: Path, roll_back: RollBack
+) -> None:
+    """Workers before the control plane; objects before the nodes of their step, and after them where it is put back."""
+
+    def table(run: runbook.Run) -> list[str]:
+        rows = next(
+            b for b in run.plan().blocks if isinstance(b, Table) and b.title == "What would be done"
+        ).rows
+        return [what if where == "API" else f"{what} on {where}" for _, where, what, _ in rows]
+
+    world = World(name)
+    run = planned(world, tmp_path, dns_ip=DNS, accept_breaking=["shop/web"])
+    shown = table(run)
+    for step in run.parameters.steps:
+        run.apply(step)
+    run.finish()
+    assert shown == [event.subject for event in read_run(run.record.folder).of(Started)]
+    back = roll_back(
+        world, run.record.folder, accept_unvouched=[k.name for k in read_run(run.record.folder).objects]
+    )
+    shown = table(back)
+    back.roll_back()
+    back.finish()
+    assert shown == [event.subject for event in read_run(back.record.folder).of(Started)]
 
 
 def test_mode_plan_shows_and_changes_nothing(hardened: Hardened, roll_back: RollBack) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from kubeharden.plan import NodeChange, Plan, Remark
+from kubeharden.plan import NodeChange, ObjectChange, Plan, Remark
 from kubeharden.plan.events import Result
 from kubeharden.show.amounts import amount_words, order_words
 from kubeharden.show.display import Diff, Table, View
@@ -70,8 +70,14 @@ def test_the_verdict_on_a_plan_comes_last() -> None:
 def test_amounts_and_order_in_words() -> None:
     assert amount_words(Plan(())) == ""
     many = [[f"n{number}"] for number in range(11)]
-    assert order_words(Plan(()), [["n1"], ["n2", "n3"], ["m1"]]) == "n1, then n2 with n3, then m1"
-    assert order_words(Plan(()), many).endswith(", then n7, then 3 more nodes")
+    assert order_words([(Plan(()), [["n1"], ["n2", "n3"], ["m1"]])]) == "n1, then n2 with n3, then m1"
+    assert order_words([(Plan(()), many)]).endswith(", then n7, then 3 more nodes")
+    objects = Plan((), object_changes=(ObjectChange("pod-security", {}),))
+    assert order_words([(objects, [["n1"]])]) == "the objects, then n1"
+    assert order_words([(Plan(()), [["n1"]]), (objects, [])]) == "n1, then the objects"
+    assert order_words([(Plan(()), many[:9]), (objects, [])]).endswith(
+        ", then n7, then 1 more node, then the objects"
+    )
 
 
 def test_words_of_a_table_are_not_cut_in_two() -> None:

@@ -56,7 +56,7 @@ from kubeharden.runs.sealing import OpenNotebook
 from kubeharden.runs.settle import observe_all, observe_settled, wait_for_other_runs
 from kubeharden.runs.verb import verb
 from kubeharden.show import views
-from kubeharden.show.amounts import amount_words, order_words
+from kubeharden.show.amounts import Order, amount_words, order_words
 from kubeharden.show.display import GOOD, NOTE, Course, Message, View
 from kubeharden.show.live import Progress, show
 from kubeharden.show.output_guard import tell_terminal
@@ -173,7 +173,7 @@ class Run:
             self.rollout.failures.repair(self._last_plan.plan.subjects - plan.subjects)
         self._last_plan = PlanState(plan)
         self.emit(Planned.of(plan))
-        view = views.plan_view(plan)
+        view = views.plan_view(plan, {step: self._order(plan.of(step)) for step in plan.steps})
         if self.approval is not None and plan.needed:
             view.add(approval_message(self.approval.approver, same=self.approval.plan == plan.digest))
         return view
@@ -277,7 +277,11 @@ class Run:
             self._state.agreed.discard(step)
             return
         part = self.current_plan.of(step)
-        self._ask(step, f"{amount_words(part)}; {order_words(part, self.rollout.batches(part, self.facts))}")
+        self._ask(step, f"{amount_words(part)}; {order_words(self._order(part))}")
+
+    def _order(self, part: Plan) -> Order:
+        """Return the pieces of a step in the order of apply, each with the batches of its nodes."""
+        return [(piece, self.rollout.batches(piece, self.facts)) for piece in self.kind.pieces(part)]
 
     def _ask(self, steps: str, amount: str) -> None:
         """Ask the person who is there whether steps are to be carried out: StoppedError where they do not agree."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from kubeharden.plan import Plan
 
 BATCHES = 8  # that are named before the rest is counted
+# The pieces of a step in the order in which they are carried out, each with the batches of its nodes.
+Order = Sequence[tuple[Plan, Sequence[Sequence[str]]]]
 
 
 def amount_words(plan: Plan) -> str:
@@ -27,9 +29,12 @@ def count_words(count: int, name: str) -> str:
     return f"{count} {name}{'' if count == 1 else 's'}"
 
 
-def order_words(plan: Plan, batches: Sequence[Sequence[str]]) -> str:
-    """Return the order in which a plan reaches objects and nodes: ``the objects, then n1, then n2 with n3``."""
-    parts = ["the objects"] if plan.object_changes else []
-    parts += [" with ".join(batch) for batch in batches[:BATCHES]]
-    rest = sum(len(batch) for batch in batches[BATCHES:])
-    return ", then ".join([*parts, *([f"{count_words(rest, 'more node')}"] if rest else [])])
+def order_words(order: Order) -> str:
+    """Return the order in which objects and nodes are reached: ``the objects, then n1, then n2 with n3``."""
+    parts: list[str] = []
+    for piece, batches in order:
+        parts += ["the objects"] if piece.object_changes else []
+        parts += [" with ".join(batch) for batch in batches[:BATCHES]]
+        rest = sum(len(batch) for batch in batches[BATCHES:])
+        parts += [count_words(rest, "more node")] if rest else []
+    return ", then ".join(parts)

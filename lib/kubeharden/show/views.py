@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubeharden.components import Effect, Finding, Migration, Setting
@@ -19,7 +19,7 @@ from kubeharden.plan.events import AS_IT_SHOULD_BE, Check, Completed, Result
 from kubeharden.plan.step import POD_SECURITY
 from kubeharden.redaction import join
 from kubeharden.releases import Release, find_component, is_covered, known_components, releases
-from kubeharden.show.amounts import amount_words, count_words
+from kubeharden.show.amounts import Order, amount_words, count_words
 from kubeharden.show.display import BAD, GOOD, NOTE, Block, Diff, Listing, Message, Table, View
 from kubeharden.show.impact_views import headline
 from kubeharden.show.pod_security_views import namespaces_view
@@ -66,8 +66,12 @@ def facts_view(facts: Facts) -> View:
     return view.add(_workload_table(facts))
 
 
-def plan_view(plan: Plan) -> View:
-    """Show the whole plan: refusals and remarks first, then every change, the digest, and at last the verdict."""
+def plan_view(plan: Plan, orders: Mapping[str, Order] | None = None) -> View:
+    """Show the whole plan: refusals and remarks first, then every change, the digest, and at last the verdict.
+
+    Args:
+        orders: of each step; left out, the order of its changes is that of the plan.
+    """
     view = View()
     stopping = plan.stopping
     view.add(*(Message(str(r), BAD) for r in stopping))
@@ -78,10 +82,12 @@ def plan_view(plan: Plan) -> View:
     if not plan.needed and not plan.refused:
         view.add(Message("There is nothing to do: everything is as it should be.", GOOD))
     rows: list[tuple[str, str, str, str]] = []
-    for step in plan.steps:  # in the order of apply: the objects of a step before its nodes
-        part = plan.of(step)
-        rows += [(step, "API", change.name, change.action) for change in part.object_changes]
-        rows += [(step, change.node, change.service, _changes_of(change)) for change in part.node_changes]
+    for step in plan.steps:
+        for piece, batches in (orders or {}).get(step, [(plan.of(step), ())]):
+            rows += [(step, "API", change.name, change.action) for change in piece.object_changes]
+            place = {node: number for number, batch in enumerate(batches) for node in batch}
+            changes = sorted(piece.node_changes, key=lambda change: place.get(change.node, -1))
+            rows += [(step, change.node, change.service, _changes_of(change)) for change in changes]
     view.add(Table("What would be done", ("Step", "Where", "What", "Change"), rows))
     if plan.target_release:
         view.add(*findings_view(plan.findings, plan.target_release).blocks)
