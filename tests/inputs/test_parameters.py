@@ -137,6 +137,16 @@ def test_an_unknown_name_that_papermill_injected_is_refused() -> None:
         read(("# Parameters\ndns_pi = '10.0.0.10'\n",))
 
 
+def test_a_file_of_another_release_is_told_what_there_is_once() -> None:
+    """papermill's ``-f``, with many names that are none any more: each in a short line, and the list below them."""
+    with pytest.raises(ParameterError) as error:
+        read(("# Parameters\ncluster_dns = '10.0.0.10'\npsp = True\nnode = []\n",), max_failures="many")
+    _first, *lines, last = str(error.value).splitlines()
+    assert [line.split(":")[0].strip() for line in lines] == ["cluster_dns", "psp", "node", "max_failures"]
+    assert max(map(len, lines)) < 100
+    assert last == f"The parameters of this notebook are {', '.join(Parameters.model_fields)}."
+
+
 def test_a_misspelt_name_in_the_parameters_cell_is_noticed_too() -> None:
     with pytest.raises(ParameterError, match="dnsip"):
         read(('dns_ip: str = ""\ndnsip: str = "10.0.0.10"\n',))

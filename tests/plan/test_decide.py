@@ -34,9 +34,11 @@ from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan import Plan
 from kubeharden.plan.decide import make_plan
 from kubeharden.plan.proof import compare
+from kubeharden.plan.upgrade import upgrade_findings
 from kubeharden.podsecurity.policies import read_policies
 from kubeharden.releases import Release
-from kubeharden.show.views import facts_view, plan_view, releases_view
+from kubeharden.show.display import Table
+from kubeharden.show.views import STARTS, facts_view, plan_view, releases_view
 from kubeharden_rehearsal import Rehearsal, available
 
 ROOT = Path(__file__).parents[2]
@@ -549,6 +551,18 @@ def test_a_controller_manager_is_judged_like_every_component_that_has_a_table() 
     view = str(releases_view(more, plan.findings, Release.parse("1.24")))
     assert "Not judged: values of flags" in view
     assert "kube-controller-manager" in view
+
+
+def test_releases_stand_in_a_table_that_is_as_wide_as_a_window_however_many_there_are() -> None:
+    """28 releases were 28 columns, of which a window has 13."""
+    facts = read_facts(ARTICLE)
+    table = releases_view(facts, upgrade_findings(facts, "1.37"), Release.parse("1.37")).blocks[0]
+    assert isinstance(table, Table)
+    assert table.headings == ("Component", "Runs", "Nodes", *STARTS)
+    spans = {row[0]: tuple(row[3:]) for row in table.rows}
+    assert spans["kubelet"] == ("1.10", "1.11 to 1.14", "1.15 to 1.37")
+    assert spans["kube-proxy"] == ("1.10 to 1.18", "1.19 to 1.37", "–")
+    assert spans["kube-apiserver"] == ("1.10 to 1.19", "–", "1.20 to 1.37")
 
 
 def test_components_that_are_not_judged_are_shown_and_change_no_plan() -> None:

@@ -72,7 +72,7 @@ def judge_gates(gates: Mapping[str, bool], release: Release) -> Iterator[GateVer
             )
         elif gate.locked and value is not gate.default:
             word = str(gate.default).lower()
-            why, todo = f"the feature gate is locked to {word}", f"take it out, and be content with {word}"
+            why, todo = f"the feature gate is locked to {word}", f"take it out, and accept {word}"
             yield GateVerdict(name, stops=True, why=why, todo=todo)
     yield from _unmet(gates, known)
 

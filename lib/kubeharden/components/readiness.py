@@ -153,7 +153,7 @@ def _flags_alone(
             yield Finding(component, release, Effect.NOT_JUDGED, name, why, todo)
         elif new is not None and new.deprecated and old is not None and not old.deprecated:
             why = _deprecation(new.deprecated)
-            yield Finding(component, release, Effect.WARNS, name, why, "be ready for its end")
+            yield Finding(component, release, Effect.WARNS, name, why, "plan for its removal")
     given_gates = [use.value for use in uses if use.name == FLAG]
     for item in not_pairs(given_gates):
         why = "is not a name with a truth value, with which no release starts"
@@ -235,7 +235,7 @@ class _Step:
                 )
                 yield self._finding(Effect.STOPS, name, "the flag is gone", todo)
             elif after.deprecated and before is not None and not before.deprecated:
-                todo = f"move it to {after.field}" if after.fields else "be ready for its end"
+                todo = f"move it to {after.field}" if after.fields else "plan for its removal"
                 yield self._finding(Effect.WARNS, name, _deprecation(after.deprecated), todo)
 
     def _fields(self, config: Mapping[str, Any]) -> Iterator[Finding]:
@@ -275,7 +275,7 @@ class _Step:
             if path not in judged and known and not same_value(known.type, old[path], new.get(path)):
                 why = f"its default changes from {as_json(old[path])} to {as_json(new.get(path))}"
                 yield self._finding(
-                    Effect.CHANGES, path, why, "write it down, or be content with the new one"
+                    Effect.CHANGES, path, why, "set the old one explicitly, or accept the new one"
                 )
 
     def readable(self, table: ReleaseTable) -> list[FlagUse]:

@@ -168,14 +168,17 @@ def read_parameters(kind: type[M], namespace: Mapping[str, Any], **known: Iterab
     """
     names = list(kind.model_fields)
     values = {n: namespace[n] for n in names if n in namespace}
-    wrong = [*_unknown(namespace, names), *secret_texts(values, Redactor())]
+    unknown = _unknown(namespace, names)
+    wrong = [*unknown, *secret_texts(values, Redactor())]
     try:
         parameters = kind.model_validate(values, context=known)
     except ValidationError as error:
         redact = Redactor().redact
         wrong += [redact(f"{e['loc'][0]}: {shown_value(e['input'])} {_why(e)}") for e in error.errors()]
     if wrong:
-        lines = "\n".join(f"  {line}" for line in wrong)
+        # Once, however many are unknown: a file for another notebook, or another version of this one, has many.
+        there_are = [f"The parameters of this notebook are {', '.join(names)}."] if unknown else []
+        lines = "\n".join([*(f"  {line}" for line in wrong), *there_are])
         raise ParameterError(f"nothing was touched, because of the parameters:\n{lines}")
     return parameters
 
@@ -201,7 +204,7 @@ def _unknown(namespace: Mapping[str, Any], known: Sequence[str]) -> list[str]:
         if name not in known and name in namespace:  # a cell that was corrected and run again has deleted it
             close = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {close[0]}?" if close else "."
-            wrong.append(f"{name}: there is no such parameter{hint} There are: {', '.join(known)}")
+            wrong.append(f"{name}: there is no such parameter{hint}")
     return wrong
 
 

@@ -7,8 +7,6 @@ of a run in mode ``plan``, made with ``ssh-keygen -Y sign -n kubeharden-approval
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from kubeharden.errors import ApprovalError, ParameterError, RecordError
 from kubeharden.plan import Plan, digest_of
 from kubeharden.records.archive import runs_in
 from kubeharden.records.folder import PLAN, json_file
+from kubeharden.records.plan_difference import plan_difference
 from kubeharden.records.reader import SIGNATURE_LIMIT, one_line, parse_json, read, read_path
 from kubeharden.records.signature import fingerprint_in, signer_of, signers_in
 
@@ -112,16 +111,6 @@ def check_approved(plan: Plan, approval: Approval, runs: Path) -> None:
         f"this plan is not the one that was approved, and nothing was changed.\n  approved: {approval.plan}\n"
         f"  now:      {plan.digest}\n{difference}"
     )
-
-
-def plan_difference(approved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return a diff of two plans as ``plan.json`` has them, with a line for each value."""
-    before, after = (
-        json.dumps({key: value for key, value in plan.items() if key != "digest"}, indent=1, sort_keys=True)
-        for plan in (approved, now)
-    )
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=4)
-    return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
 
 
 def check_signer(approval: Approval, own_keys: Collection[str]) -> None:

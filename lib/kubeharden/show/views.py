@@ -26,6 +26,8 @@ from kubeharden.show.pod_security_views import namespaces_view
 
 VERDICTS = ("hardened", "moved", "kept", "dropped", "defaults", "refused")
 RUNNING = "running"  # the outcome of a change that is not over
+# What a release makes of a component as it is; each of them is a span of releases, in this order.
+STARTS = ("Starts, and behaves the same", "Starts, and behaves differently", "Does not start")
 LONG = 480  # characters of a value, or of what it was and what it becomes
 
 
@@ -166,18 +168,18 @@ def releases_view(facts: Facts, findings: Sequence[tuple[str, Finding]], target:
         if is_covered(service.name)
     }
     first = min((release for release in running.values() if release), default=target)
-    steps = releases(first, target)
     rows: dict[tuple[str, ...], list[str]] = {}
     for (node, component), runs in running.items():
         service = facts.node(node).services[component]
         own = [f for name, f in findings if (name, f.component) == (node, component)]
-        cells = [_cell(release, runs, own) for release in steps]
-        rows.setdefault((component, service.version or "?", *cells), []).append(node)
+        verdicts = {release: _verdict_on(release, own) for release in releases(runs or first, target)}
+        spans = [_span([r for r, found in verdicts.items() if found == verdict]) for verdict in STARTS]
+        rows.setdefault((component, service.version or "?", *spans), []).append(node)
     return View(
         [
             Table(
                 "As they are now, would they start?",
-                ("Component", "Runs", "Nodes", *map(str, steps)),
+                ("Component", "Runs", "Nodes", *STARTS),
                 [(key[0], key[1], ", ".join(names), *key[2:]) for key, names in rows.items()],
             ),
             Message(
@@ -196,13 +198,19 @@ def _release_of(service: ServiceFacts) -> Release | None:
         return None
 
 
-def _cell(release: Release, runs: Release | None, findings: Sequence[Finding]) -> str:
-    if runs is not None and release < runs:
-        return ""
+def _verdict_on(release: Release, findings: Sequence[Finding]) -> str:
     here = [f.effect for f in findings if f.release <= release]
+    as_now, otherwise, not_at_all = STARTS
     if Effect.STOPS in here:
-        return "no"
-    return "changed" if Effect.CHANGES in here else "yes"
+        return not_at_all
+    return otherwise if Effect.CHANGES in here else as_now
+
+
+def _span(found: Sequence[Release]) -> str:
+    """Return releases that follow one another in words: ``1.11 to 1.14``."""
+    if not found:
+        return "–"
+    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
 def results_view(results: Sequence[Result]) -> View:
