@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,20 @@ def no_cluster_where_it_is_fast(request: pytest.FixtureRequest, monkeypatch: pyt
 
 def _refuse(*_: object) -> None:
     pytest.fail("a test that starts a cluster is not fast: take it from the fixture 'rehearsals'")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without keys, for every way to look for them: those of whoever runs the tests are not asked."""
+    made, user = tmp_path / "home", pwd.getpwuid(os.getuid())
+    (made / ".ssh").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(made))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for name in ("KUBEHARDEN_SIGNING_KEY", "KUBEHARDEN_ALLOWED_SIGNERS", "SSH_AUTH_SOCK", "SUDO_USER"):
+        monkeypatch.delenv(name, raising=False)
+    there = pwd.struct_passwd((*user[:5], str(made), user.pw_shell))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: there)
+    return made
 
 
 @pytest.fixture

@@ -26,12 +26,7 @@ from rehearsals import Rehearsals
 
 Starts = Callable[..., runbook.Run]
 
-
-@pytest.fixture(autouse=True)
-def nobodys_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the keys nor the agent of whoever runs the tests."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture
@@ -337,7 +332,6 @@ def test_nobody_approves_for_themselves(
     with pytest.raises(ApprovalError, match="a key of the person who runs this"):
         starts(inventory=inventory, approval=str(signed(plan, login)))
 
-    (tmp_path / "home/.ssh").mkdir(parents=True)
     own = fingerprint(public_part(key)).split()[1]
     assert own not in keys_at_hand(None)
     (tmp_path / "home/.ssh/id_ed25519.pub").write_text(public_part(key) + "\n")

@@ -34,18 +34,7 @@ from kubeharden.records.signature import Signers, only_signer, sign
 from kubeharden.records.verify import verify
 from record_support import make_key, make_run
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home without keys, for every way to look for one."""
-    made = tmp_path / "home"
-    (made / ".ssh").mkdir(parents=True)
-    monkeypatch.setenv("HOME", str(made))
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    for name in ("KUBEHARDEN_SIGNING_KEY", "KUBEHARDEN_ALLOWED_SIGNERS", "SSH_AUTH_SOCK", "SUDO_USER"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(pwd, "getpwuid", lambda _: SimpleNamespace(pw_dir=str(made)))
-    return made
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture

@@ -199,27 +199,21 @@ def test_two_seals_at_a_time_do_not_fork_the_chain(tmp_path: Path, key: Path) ->
     assert sorted(numbers) == [1, 2, 3, 4]
 
 
-def test_keys_are_looked_for_where_git_and_ssh_have_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    monkeypatch.delenv("KUBEHARDEN_SIGNING_KEY", raising=False)
+def test_keys_are_looked_for_where_git_and_ssh_have_them(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RecordError, match="none was found"):
         find_key()
-    (tmp_path / ".ssh").mkdir()
-    usual = make_key(tmp_path / ".ssh", "id_ed25519")
+    usual = make_key(home / ".ssh", "id_ed25519")
     assert find_key().path == usual
-    of_git = make_key(tmp_path, "git")
-    (tmp_path / ".gitconfig").write_text(f"[user]\n\tsigningkey = {of_git}.pub\n")
+    of_git = make_key(home, "git")
+    (home / ".gitconfig").write_text(f"[user]\n\tsigningkey = {of_git}.pub\n")
     assert find_key().path == usual, "git signs with OpenPGP here"
-    (tmp_path / ".gitconfig").write_text(f"[user]\n\tsigningkey = {of_git}.pub\n[gpg]\n\tformat = ssh\n")
+    (home / ".gitconfig").write_text(f"[user]\n\tsigningkey = {of_git}.pub\n[gpg]\n\tformat = ssh\n")
     assert find_key().path == of_git.with_suffix(".pub")
     monkeypatch.setenv("KUBEHARDEN_SIGNING_KEY", str(usual))
     assert find_key().path == usual
     assert find_key(str(of_git)).path == of_git
     with pytest.raises(RecordError, match="there is no file"):
-        find_key(str(tmp_path / "nowhere"))
+        find_key(str(home / "nowhere"))
 
 
 def test_a_key_that_needs_a_passphrase_is_refused_without_asking(tmp_path: Path) -> None:

@@ -318,13 +318,11 @@ def test_a_run_alone_verifies_and_says_what_it_cannot_know(
     assert f"it follows {register[0].name}, which is not here" in alone.notes
 
 
+@pytest.mark.usefixtures("home")
 def test_a_rehearsal_that_was_never_sealed_is_no_failure(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What the README's first two commands leave behind, on a machine without any key."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("KUBEHARDEN_SIGNING_KEY", "KUBEHARDEN_ALLOWED_SIGNERS"):
-        monkeypatch.delenv(name, raising=False)
     runs = tmp_path / "outputs"
     practised = make_run(runs, "CHG-1", parameters={"inventory": "rehearsal"})
     assert main(["verify", str(runs)]) == 0

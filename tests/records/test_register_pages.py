@@ -17,14 +17,11 @@ from record_support import make_key, make_notebook, make_run
 
 
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def runs(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project's outputs/, and nobody's keys."""
     (tmp_path / "parameters").mkdir()
     (tmp_path / "parameters/pod-security.yaml").write_text("")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("KUBEHARDEN_SIGNING_KEY", "KUBEHARDEN_ALLOWED_SIGNERS"):
-        monkeypatch.delenv(name, raising=False)
     return tmp_path / "outputs"
 
 

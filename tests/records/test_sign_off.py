@@ -26,15 +26,7 @@ from kubeharden.records.verify import verify
 from kubeharden.show.records_views import verdict_text
 from record_support import in_agent, make_key, make_run
 
-
-@pytest.fixture(autouse=True)
-def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The person at the keyboard has no keys of their own but those that a test gives."""
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("KUBEHARDEN_SIGNING_KEY", "KUBEHARDEN_ALLOWED_SIGNERS", "SSH_AUTH_SOCK", "SUDO_USER"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("kubeharden.records.keys._homes", lambda: iter([tmp_path / "home"]))
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture

@@ -28,16 +28,7 @@ EVIL = "[Service]\nExecStart=/usr/bin/kubelet --evil\n"
 UNIT = "/etc/systemd/system/kubelet.service"
 CONFIG = "/etc/kubernetes/kubelet.conf"
 STEPS = ["kubelet", "pod-security"]
-
-
-@pytest.fixture(autouse=True)
-def nobodys_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the keys nor the agent of whoever runs the tests."""
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    for name in ("KUBEHARDEN_SIGNING_KEY", "KUBEHARDEN_ALLOWED_SIGNERS", "SSH_AUTH_SOCK"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @dataclass
