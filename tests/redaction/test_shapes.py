@@ -13,6 +13,7 @@ import yaml
 from kubeharden.redaction import MARK, Redactor, Secrets
 from secret_shapes import TEXTS, secrets_and_rest
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # How one text stands between others, with a sequence of a terminal in its middle.
 TERMINAL = [
     "\x1b[K",
@@ -154,7 +155,16 @@ def test_data_that_is_nested_without_end_is_not_shown(redactor: Redactor) -> Non
     deep: list = ["planted"]
     for _ in range(100_000):
         deep = [deep]
-    assert "planted" not in str(redactor.redact_data({"password": deep, "other": deep}))
+    names = ("password", "secret", "kind", "name", "image/svg+xml")
+    shown = redactor.redact_data(dict.fromkeys((*names, "other", LAST_APPLIED), deep))
+    assert "planted" not in str(shown)
+
+
+@pytest.mark.parametrize("below", ["- ", "? ", "a: {b: "])
+def test_a_text_that_is_nested_without_end_is_no_reference(redactor: Redactor, below: str) -> None:
+    shown = redactor.redact(f"secrets:\n  {below * 500}planted\n")
+    assert shown.startswith("secrets:\n")
+    assert "planted" not in shown
 
 
 @pytest.mark.parametrize(
@@ -233,6 +243,7 @@ HOSTILE = {
         "blocks": "password:\n  a\n",
         "a diff": "@@ -1\n+password:\n-  x\n",
         "dots and dashes": "-.tokenx",
+        "references in one line": "secret: {",
     },
     "quotes": {
         "open": "password: '\npassword: \"\npassword: `\n",
@@ -241,7 +252,11 @@ HOSTILE = {
         "backslashes and quotes": '\\\\\\"password',
     },
     "brackets": {"open": 'password: [{"\n', "elements": "<password a", "cells": "password</td><td>"},
-    "objects": {"references": "kind: Secret\nsecret: {name: a}\n", "items": "kind: Secret data: {"},
+    "objects": {
+        "references": "kind: Secret\nsecret: {name: a}\n",
+        "items": "kind: Secret data: {",
+        "data in one line": "stringData: ",
+    },
     "programs": {
         "htpasswd": "htpasswd -b a ",
         "echo": "echo a|sudo ",
@@ -306,7 +321,40 @@ def test_time_grows_with_the_text_and_no_faster(kind: str, shape: str) -> None:
     text = piece * (100_000 // len(piece))
     start = time.process_time()
     redactor.redact(text)
+    redactor.length_to_judge(f"{text}\n")
     assert time.process_time() - start < 8
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"),
+        ("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----", "---- END SSH2 ENCRYPTED PRIVATE KEY ----"),
+        ("Private-Lines: 1", "Private-MAC: a"),
+        ("apiVersion: v1", "\nkind: Pod"),
+        (f"MIIEpAIBAAKCAQEA{'A' * 48}\n", ""),
+        ("a\\\n", ""),
+    ],
+)
+def test_how_much_can_be_judged_is_told_in_time(redactor: Redactor, begin: str, end: str) -> None:
+    begins = begin * (100_000 // len(begin))
+    ended, start = f"ok\n{begins}{end}\n{'x' * 100_000}!\n", time.process_time()
+    assert redactor.length_to_judge(ended) == len(ended)
+    assert time.process_time() - start < 2
+    assert redactor.length_to_judge(f"ok\n{begins}") == 3
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"), [("encrypt", "\\"), ("&#65;", "\\"), ("", "-U=;"), ("", "mysql"), ("", ":thin:a/")]
+)
+def test_words_of_one_letter_after_another_are_looked_at_once(
+    redactor: Redactor, begin: str, piece: str
+) -> None:
+    redactor.remember("planted-1")
+    start = time.process_time()
+    redactor.redact(begin + piece * (200_000 // len(piece)))
+    redactor.redact_data({"image/svg+xml": f"<svg><image href={' ' * 200_000}#a></svg>"})
+    assert time.process_time() - start < 4
 
 
 BROKEN = "corr3ct-horse-b4ttery"

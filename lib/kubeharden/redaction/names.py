@@ -23,12 +23,14 @@ from kubeharden.redaction.patterns import (
 from kubeharden.redaction.values import replace_values
 
 _PART = r"\s{0,40}<(?:string|dd|code|span|b|em|strong|td)\b[^<>\n]{0,200}>"
+# The first sign of a pattern: in a row of backslashes, it is looked for once, and not from each of them.
+_FIRST_QUOTE = rf"(?<!\\){QUOTE}"
 _LABEL_END = r"</(?:b|code|dd|dt|em|key|label|span|strong|td|th)>"
 _row = partial(row, flags=re.IGNORECASE)
 _NAMED = (
     # of a registry in TOML; of Consul
     _row("auth", r"(?<![\w.-])auth[ \t]*=[ \t]*(?=\")"),
-    _row("encrypt", rf"{QUOTE}encrypt{QUOTE}[ \t]*:[ \t]*(?={QUOTE}[A-Za-z0-9+/]{{20,}}=*{QUOTE})"),
+    _row("encrypt", rf"{_FIRST_QUOTE}encrypt{QUOTE}[ \t]*:[ \t]*(?={QUOTE}[A-Za-z0-9+/]{{20,}}=*{QUOTE})"),
     # value: …, and then name: DB_PASSWORD
     _row(
         "value|content",
@@ -44,8 +46,8 @@ _NAMED = (
     # a key on a line of its own, in YAML; a part of a form; PHP
     _row("?", rf"\?[ \t]+(?:{QUOTE})?{NAME}(?:{QUOTE})?[ \t]*\n[+ -]?[ \t]*:(?=\s)"),
     _row("name=", rf"\bname={QUOTE}{NAME}{QUOTE}[^\n]{{0,100}}\n\r?\n"),
-    _row(";s:", rf"{QUOTE}{NAME}{QUOTE};s:\d{{1,9}}:(?=\")"),
-    _row("string(", rf"{QUOTE}{NAME}{QUOTE}\]=>\s{{1,40}}string\(\d{{1,9}}\)[ ](?=\")"),
+    _row(";s:", rf"{_FIRST_QUOTE}{NAME}{QUOTE};s:\d{{1,9}}:(?=\")"),
+    _row("string(", rf"{_FIRST_QUOTE}{NAME}{QUOTE}\]=>\s{{1,40}}string\(\d{{1,9}}\)[ ](?=\")"),
     # a prompt, and what vault says
     _row("word for|wort for|passwd for|phrase for", rf"{PASSWORD}[ ]for[ ][^\s:]{{1,100}}:"),
     _row("unseal key", r"\bunseal key \d{1,3}:"),
@@ -70,7 +72,7 @@ _WORDS = (
     _row("setenv", rf"\bsetenv[ ]+{NAME}[ ]+(?=\S)"),
     _row("psk", r"\bPSK[ ]+(?=[\"'])"),
     _row("config set", rf"\bconfig[ ]set[ ]{NAME}[ ]+(?=\S)"),
-    _row(":thin:", r":thin:[^\s/@]{1,200}/(?=[^\s@]+@)"),
+    _row(":thin:", r":thin:[^\s/@]{1,200}/(?=[^\s@]{1,400}@)"),
     # programs that are told a password so, and ~/.netrc
     _row(
         "sshpass|mysql|login|bindpw|bind_pw|env |set -|echo |printf |htpasswd ",

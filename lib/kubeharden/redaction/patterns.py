@@ -107,7 +107,6 @@ FORMS = (
     row("system:", r"(?m)^[^\s,\"]{1,400}(?=,[^\s,\"]{1,200},[^\s,\"]{1,200},\"[^\"\n]*\bsystem:)"),
     row("://", r"(?<=://)[^\s/:@\"'<>]*:([^\s/\"'<>]+)(?=@)"),  # of a user
 )
-PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?!.*-----END )", re.DOTALL)
 
 # A quote: as it is, escaped (as often as a text stands in texts), or as HTML writes it.
 QUOTE = r"""(?:\\*(?:\"{3}|'{3}|["'`])|&(?:quot|apos|\#0*3[49]|\#[xX]0*2[27]);)"""
@@ -220,23 +219,22 @@ SECRET_KIND = re.compile(rf"""kind(?:{QUOTE})?\s*:\s*(?:{QUOTE})?Secret(?:List)?
 SECRET_DATA = re.compile(rf"""(?<![\w.-])(?:data|stringData){_SIGN}""")
 STRING_DATA = re.compile(rf"""stringData(?<![\w.-]stringData){_SIGN}""")  # nothing but a Secret has it
 SECRET_ITEM = re.compile(rf"""(?<![\w.-])[\w.-]+{_SIGN}""")
-# Lines at the end of a text that the next one continues.
-CONTINUES = re.compile(r"(?:[^\n]*\\\r?\n)+\Z")
 # What the next lines may make a secret of: a name, a value whose name comes after it, an anchor, a login; keys.
 TO_COME = LazyPattern(
     rf"(?i){NAME}|\bvalue(?:{QUOTE})?[ \t]*[:=]|(?:^|[ \t])&\w|\b(?:machine|login|account)\b"
-)
-KEY_TO_COME = re.compile(
-    r"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----(?!.*---- END )|Private-Lines:(?!.*Private-MAC:)"
-    rf"|(?:{_KEY_BODY})\s*\Z",
-    re.DOTALL,
 )
 LINES_TO_COME, LINES_OF_SECRET = (
     3,
     40,
 )  # after a line with one of these, and between the kind of a Secret and its data
-# An object whose kind has not been said yet.
-KIND_TO_COME = re.compile(rf"""apiVersion(?:{QUOTE})?\s*:(?!.*\bkind(?:{QUOTE})?\s*:)""", re.DOTALL)
+_KEY_WITHOUT_LINES = re.compile(_KEY_BODY)
+# What begins something of which the end is still to come, and that end: keys, and an object that does not say its kind.
+_BEGINS_AND_ENDS = (
+    (re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"), re.compile("-----END ")),
+    (re.compile("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----"), re.compile("---- END ")),
+    (re.compile("Private-Lines:"), re.compile("Private-MAC:")),
+    (re.compile(rf"apiVersion(?:{QUOTE})?\s*:"), re.compile(rf"\bkind(?:{QUOTE})?\s*:")),
+)
 
 # A secret that looks like a word, a name or a part of a digest may be a part of longer ones by chance: it is taken out
 # only where it is a word of its own.
@@ -247,6 +245,19 @@ _BEGINS = (
     r"(?:(?<![A-Za-z0-9])|(?<=\\[abfnrtv])|(?<=\\x[0-9a-f]{2})|(?<=\\u[0-9a-f]{4})"
     r"|(?<=%[0-9A-F]{2})|(?<=(?<![\w-])-[A-Za-z]))"
 )
+
+
+def starts_to_come(text: str) -> Iterator[int]:
+    """Yield where in a text something begins of which more may come: the end of the text where nothing does."""
+    for begins, ends in _BEGINS_AND_ENDS:
+        last = max((match.start() for match in ends.finditer(text)), default=-1)
+        yield next((match.start() for match in begins.finditer(text) if match.end() > last), len(text))
+    *_, body = [None, *_KEY_WITHOUT_LINES.finditer(text)]
+    yield body.start() if body and not text[body.end() :].strip() else len(text)
+    start = len(text)
+    while text.endswith(("\\\n", "\\\r\n"), 0, start):  # a line that the next one continues
+        start = text.rfind("\n", 0, start - 1) + 1
+    yield start
 
 
 def is_whole(text: str) -> bool:

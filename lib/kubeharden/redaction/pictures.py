@@ -14,7 +14,7 @@ _ACTS = re.compile(
     r"(?i)<\s*(?:[\w-]+:)?(?:script|foreignObject|handler|listener|iframe|embed|object|audio|video|set|discard|animate\w*)\b"
     r"|[\s\"'/]on\w+\s*=|javascript\s*:|<!ENTITY|<\?xml-stylesheet|@import"
     r"|\bsrcset\s*=|image(?:-set)?\(|\\[0-9a-f]"  # the last: an escape of CSS, which may spell any word
-    r"|(?:href|src)\s*=\s*[\"']?\s*(?!#|data:image/png;|[\"'\s#])|url\(\s*[\"']?(?!#)"
+    r"|(?:href|src)\s*=\s*+(?:[\"']\s*+)?(?!#|data:image/png;|[\"'\s#])|url\(\s*[\"']?(?!#)"
 )
 
 

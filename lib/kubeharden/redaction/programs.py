@@ -9,7 +9,7 @@ from functools import partial
 from kubeharden.redaction.values import replace_values
 
 _LINE = r"[^\n|;&]{0,2000}"  # up to where the next command begins
-_USER = r"(?=['\"]?[^\s:]+:\S)"  # a user before the password
+_USER = r"(?=['\"]?[^\s:]{1,256}:\S)"  # a user before the password
 # A program, and its flags up to their value.
 _FLAGS = (
     (
@@ -22,10 +22,10 @@ _FLAGS = (
         rf"--(?:[a-z]+-)?creds[ =]+|--user[ =]+{_USER}",
     ),
     (r"redis-cli", r"-a[ ]*"),
-    (r"mysql\w*|mariadb\w*|mongo\w*", r"-p(?=[^\s-])"),
-    (r"ldap\w+", r"-w[ ]*"),
-    (r"ipmi\w+", r"-[PK][ ]*"),
-    (r"snmp\w+", r"-[AXc][ ]*"),
+    (r"mysql\w{0,40}|mariadb\w{0,40}|mongo\w{0,40}", r"-p(?=[^\s-])"),
+    (r"ldap\w{1,40}", r"-w[ ]*"),
+    (r"ipmi\w{1,40}", r"-[PK][ ]*"),
+    (r"snmp\w{1,40}", r"-[AXc][ ]*"),
     (r"smbclient|rpcclient|net|nmblookup", r"-U[ ]*[^\s%]{1,200}%"),
     (r"openssl", r"-(?:K|k)[ ]+"),
     (r"sqlcmd", r"-P[ ]*"),

@@ -25,7 +25,7 @@ from kubeharden.redaction.secrets import Secrets, Sensitive, replace_spans
 from kubeharden.redaction.spellings import Spellings
 from kubeharden.redaction.terminal import LETTER, SPELLED, plain
 from kubeharden.redaction.unbroken import Unbroken
-from kubeharden.redaction.values import is_reference, replace_values, values_after
+from kubeharden.redaction.values import as_item, is_reference, replace_values, values_after
 
 LEAST_DECODED = 8  # characters of what a Secret holds; shorter texts are base64 by chance
 LEAST = 3  # characters; anything shorter would tear ordinary words apart
@@ -106,14 +106,7 @@ class Redactor:
             head, _start_of_last(patterns.LINES_OF_SECRET, head, len(head))
         ):
             end = min(end, head.rfind("\n---", 0, match.start()) + 1)  # its data may stand before its kind
-        for pattern in (
-            patterns.KIND_TO_COME,
-            patterns.PRIVATE_KEY,
-            patterns.KEY_TO_COME,
-            patterns.CONTINUES,
-        ):
-            if match := pattern.search(head):
-                end = min(end, match.start())
+        end = min(end, *patterns.starts_to_come(head))
         names: list[patterns.Names] = [
             patterns.NAMED,
             *([patterns.SECRET_DATA] if patterns.SECRET_KIND.search(head) else []),
@@ -132,8 +125,8 @@ class Redactor:
         if depth > DEEPEST:
             return self._mark("nested more deeply than anything that is shown")
         if isinstance(value, Mapping):
-            secret = str(value.get("kind", "")).startswith("Secret")
-            named = str(value.get("name", value.get("key", "")))
+            secret = _word_of(value.get("kind")).startswith("Secret")
+            named = _word_of(value.get("name", value.get("key")))
             variable = set(value) == {"name", "value"} or patterns.KEY.fullmatch(named) is not None
             return {
                 self._redact_key(str(key)): self._redact_item(str(key), item, secret, variable, depth)
@@ -240,10 +233,10 @@ class Redactor:
                 self._withhold_data(str(value))
             return self._all(item)
         if key == "kubectl.kubernetes.io/last-applied-configuration":
-            return self._apply(str(item))
+            return self._apply(_word_of(item)) if _word_of(item) else self.redact_data(item, depth + 1)
         if patterns.BINARY_TYPE.fullmatch(key):
             return (self._png(item) if key == "image/png" else "") or self._all(item)
-        if key == "image/svg+xml" and not is_still(_text_of(item)):
+        if key == "image/svg+xml" and not (_text_of(item) and is_still(_text_of(item))):
             return self._all(item)
         named = patterns.KEY.fullmatch(key) or (variable and key == "value")
         return self._all(item) if named and not is_reference(key, item) else self.redact_data(item, depth + 1)
@@ -296,8 +289,8 @@ class Redactor:
         names = patterns.SECRET_DATA if patterns.SECRET_KIND.search(text) else patterns.STRING_DATA
         pieces, at = [], 0
         for value in values_after(names, text):
-            before = value.start - text.rfind("\n", 0, value.start) - 1  # items below each other stay so
-            item = " " * before + text[value.start : value.end]
+            item = as_item(text, value)
+            before = len(item) - (value.end - value.start)
             redacted = replace_values(patterns.SECRET_ITEM, item, self._mark_data)
             pieces += [text[at : value.start], redacted[before:]]
             at = value.end
@@ -324,7 +317,12 @@ class Redactor:
 
 def _text_of(item: Any) -> str:
     """Return a text that a notebook stores as one, or as its lines."""
-    return "".join(map(str, item)) if isinstance(item, (list, tuple)) else str(item)
+    return "".join(map(_word_of, item)) if isinstance(item, (list, tuple)) else _word_of(item)
+
+
+def _word_of(item: Any) -> str:
+    """Return a text, a number or the like as a text; nothing for a collection, which may nest without end."""
+    return "" if item is None or isinstance(item, (Mapping, list, tuple, set, frozenset)) else str(item)
 
 
 def _start_of_names(text: str) -> int:

@@ -47,6 +47,9 @@ _REFERENCE_KEYS = frozenset(
     ]
 )
 LONGEST_REFERENCE = LONGEST_FOLDED = 4096  # characters
+MOST_NESTED = 16  # collections in each other, of what only says which Secret is meant
+# libyaml is ten times as fast.
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,14 @@ def values_after(
         elif value.start < value.end and not scan.is_harmless(name[0], value):
             yield replace(value, name=name.start())
             at = value.resume
+
+
+def as_item(text: str, value: Value) -> str:
+    """Return a value, moved right by what stands before it in its line where items below each other must stay so."""
+    item = text[value.start : value.end]
+    if "\n" not in item:  # or the blanks before many values in one long line would be more than the text
+        return item
+    return " " * (value.start - text.rfind("\n", 0, value.start) - 1) + item
 
 
 class _Scan:
@@ -189,13 +200,15 @@ class _Scan:
 
     def _data(self, value: Value) -> object:
         """Return a collection as data; None where it is not one."""
-        before = value.start - self._text.rfind("\n", 0, value.start) - 1
-        item = " " * before + self._text[value.start : value.end].replace('\\"', '"')
-        if self._margin:
+        item = as_item(self._text, value)
+        self._steps -= len(item)
+        if self._steps <= 0:
+            return None
+        if self._margin and "\n" in item:
             item = "\n".join(line[1:] for line in item.split("\n"))
         try:
-            return yaml.load(item, Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts only
-        except (yaml.YAMLError, ValueError):
+            return yaml.load(item.replace('\\"', '"'), Loader=_LOADER)  # noqa: S506 - it makes texts only
+        except (yaml.YAMLError, ValueError, RecursionError):
             return None
 
     def _follow(self, to: int) -> None:
@@ -410,12 +423,14 @@ def is_reference(name: str, value: object) -> bool:
     return _REFERENCE_NAME.fullmatch(name) is not None and _is_reference(value)
 
 
-def _is_reference(value: object) -> bool:
+def _is_reference(value: object, depth: int = 0) -> bool:
+    if depth > MOST_NESTED:
+        return False
     if isinstance(value, list):
-        return bool(value) and all(map(_is_reference, value))
+        return bool(value) and all(_is_reference(part, depth + 1) for part in value)
     return (
         isinstance(value, dict)
         and bool(value)
         and value.keys() <= _REFERENCE_KEYS
-        and all(_is_reference(part) for part in value.values() if isinstance(part, (dict, list)))
+        and all(_is_reference(part, depth + 1) for part in value.values() if isinstance(part, (dict, list)))
     )
