@@ -109,7 +109,7 @@ release: setup
 USED := build/kubernetes-$(RELEASE:v%=%)
 usage: setup
 	[ -e $(USED) ] || PYTHONPATH=tools $(BIN)/python -m release_facts.module $(RELEASE) $(USED)
-	PYTHONPATH=tests/support $(BIN)/python tests/support/usage_records.py $(USED)
+	PYTHONPATH=tests/support:tools $(BIN)/python tests/support/usage_records.py $(USED)
 
 ## make lock       requirements.lock anew from pyproject.toml, and those of the site and of the fleet
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -53,7 +53,7 @@ def _hold(release: LabRelease) -> bool:
     if not binaries(release).exists():
         sys.stdout.write(f"{release.release}: left out: it was not built\n")
         return True
-    paths = os.pathsep.join(str(HERE.parent / name) for name in ("support", "../lib"))
+    paths = os.pathsep.join(str(HERE.parent / name) for name in ("support", "../lib", "../tools"))
     variables = {RESULTS_SWITCH: str(RESULTS), KEEP: "1", "PYTHONPATH": paths}
     command = [sys.executable, HERE / "help_stage.py", str(release.release)]
     return not subprocess.run(command, env={**os.environ, **variables}, check=False).returncode

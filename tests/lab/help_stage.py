@@ -13,7 +13,7 @@ from stages import Row
 
 from help_text import ask, wrong_defaults, wrong_deprecations, wrong_flags
 from kubeharden.releases import find_component
-from usage_records import PROGRAMS
+from release_facts.experiment import COMPONENTS
 
 NODES = 2  # as many as `make lab` boots
 
@@ -22,7 +22,7 @@ def hold(row: Row, release: LabRelease) -> None:
     """Hold every flag, what is deprecated and every default of five programs against the tables."""
     with row.stage("--help") as saw:
         counts = []
-        for component in PROGRAMS:
+        for component in COMPONENTS:
             said = ask(binaries(release) / "usr" / "bin" / component, release.version)
             assert wrong_flags(said) == {}, component
             assert wrong_deprecations(said) == set(), component

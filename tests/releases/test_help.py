@@ -9,7 +9,8 @@ import pytest
 
 from help_text import Help, ask, wrong_defaults, wrong_deprecations, wrong_flags
 from kubeharden.releases import find_component
-from usage_records import PROGRAMS, RECORDS, read
+from release_facts.experiment import COMPONENTS
+from usage_records import RECORDS, read
 
 CACHE = Path(os.environ.get("KUBEHARDEN_LAB_CACHE") or Path.home() / ".cache" / "kubeharden-lab")
 HELPS = [said for path in sorted(RECORDS.iterdir()) for said in read(path)]
@@ -52,4 +53,4 @@ def test_what_was_kept_is_what_the_program_says(said: Help) -> None:
 def test_five_programs_of_each_release_that_compiles_are_kept() -> None:
     releases = [f"1.{minor}" for minor in range(20, 38)]
     assert [path.stem for path in sorted(RECORDS.iterdir())] == releases
-    assert len(HELPS) == len(releases) * len(PROGRAMS)
+    assert len(HELPS) == len(releases) * len(COMPONENTS)

@@ -13,17 +13,17 @@ from typing import Any
 import yaml
 
 from help_text import DEPRECATED, Help, ask
+from release_facts.experiment import COMPONENTS
 from usage_text import Shown
 
 RECORDS = Path(__file__).parents[1] / "releases" / "usage"
-PROGRAMS = ("kubelet", "kube-proxy", "kube-scheduler", "kube-apiserver", "kube-controller-manager")
 
 
 def write(folder: Path) -> None:
     """Ask the programs of a release, and keep the answers with the digests of the programs."""
     release = folder.name.removeprefix("kubernetes-")
     content: dict[str, Any] = {"release": release, "programs": {}}
-    for name in PROGRAMS:
+    for name in COMPONENTS:
         program = folder / "usr" / "bin" / name
         said = ask(program, release)
         content["programs"][name] = {
