@@ -51,7 +51,7 @@ class Runner:
         """Run the notebook and return how it ended; one that an engine left behind is waited for and sealed first."""
         (self.folder / NOTEBOOKS).mkdir(parents=True, exist_ok=True)
         with self._only_one() as lock:
-            self._seal_left_overs()
+            self._seal_leftovers()
             before = set(runs_in(self.folder))
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
             notebook = self.folder / NOTEBOOKS / f"{stamp}-{mode}.ipynb"
@@ -66,7 +66,7 @@ class Runner:
         """Wait for a run that an engine left behind, and seal what was cut off."""
         if self.folder.is_dir():
             with self._only_one():
-                self._seal_left_overs()
+                self._seal_leftovers()
 
     def interrupt(self) -> None:
         """End the run as a person would who interrupts its notebook, and wait for that."""
@@ -105,7 +105,7 @@ class Runner:
     def _python(self) -> str:
         return self.fleet.python or sys.executable
 
-    def _seal_left_overs(self) -> None:
+    def _seal_leftovers(self) -> None:
         """Seal what was cut off before it was sealed, with its notebook where that is left."""
         for run in runs_in(self.folder):
             if not is_sealed(run) and not is_open(run):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kubeharden.components.commands import quote
 from kubeharden.components.environment_files import parse_environment_file
-from kubeharden.components.shells import unwrapped
+from kubeharden.components.shells import unwrap
 from kubeharden.components.units import Service, Unit
 from kubeharden.errors import UnitError
 from written_units import split_command, with_command
@@ -126,14 +126,14 @@ def test_variables_that_cannot_be_read_are_refused(text: str, env: str, why: str
 
 
 def test_a_wrapping_shell_is_taken_off() -> None:
-    assert unwrapped(["/bin/sh", "-c", "exec /usr/bin/kubelet --a='b c'"]) == ["/usr/bin/kubelet", "--a=b c"]
-    assert unwrapped(["/bin/bash", "-c", "kubelet"]) == ["kubelet"]
-    assert unwrapped(["/bin/sh", "script"]) == ["/bin/sh", "script"]
+    assert unwrap(["/bin/sh", "-c", "exec /usr/bin/kubelet --a='b c'"]) == ["/usr/bin/kubelet", "--a=b c"]
+    assert unwrap(["/bin/bash", "-c", "kubelet"]) == ["kubelet"]
+    assert unwrap(["/bin/sh", "script"]) == ["/bin/sh", "script"]
 
 
 def test_what_a_shell_leaves_alone_in_quotes_is_no_second_command() -> None:
     line = r"""exec kubelet --eviction-hard="memory.available<1Gi;x" --a='$b|c' --d=\& --e="f\"g" """
-    assert unwrapped(["/bin/sh", "-c", line]) == [
+    assert unwrap(["/bin/sh", "-c", line]) == [
         "kubelet", "--eviction-hard=memory.available<1Gi;x", "--a=$b|c", "--d=&", '--e=f"g',
     ]  # fmt: skip
 
@@ -158,12 +158,12 @@ def test_what_a_shell_leaves_alone_in_quotes_is_no_second_command() -> None:
 )
 def test_a_shell_line_that_is_more_than_a_command_is_refused(line: str) -> None:
     with pytest.raises(UnitError, match="more than one simple command"):
-        unwrapped(["/bin/sh", "-c", line])
+        unwrap(["/bin/sh", "-c", line])
 
 
 def test_a_shell_line_with_an_open_quote_is_refused() -> None:
     with pytest.raises(UnitError, match="cannot be read: No closing quotation"):
-        unwrapped(["/bin/sh", "-c", "kubelet --a='b"])
+        unwrap(["/bin/sh", "-c", "kubelet --a='b"])
 
 
 def test_prefixes_of_the_executable_are_no_part_of_it() -> None:

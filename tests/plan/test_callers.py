@@ -11,7 +11,7 @@ from facts_fixtures import PLANS, read_facts
 from kubeharden.facts import ConfigMapPorts, Facts
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.inputs.project import POLICIES
-from kubeharden.plan.callers import asked_of_config_maps, config_maps_of, losses, names_port
+from kubeharden.plan.callers import config_maps_of, config_maps_to_read, losses, names_port
 from kubeharden.plan.decide import make_plan
 from kubeharden.podsecurity.policies import read_policies
 from kubeharden.show.views import facts_view, plan_view
@@ -224,13 +224,13 @@ def test_config_maps_are_asked_for_only_while_kubelets_are_open() -> None:
     mine[1]["spec"]["template"]["spec"]["containers"] = [{"image": "prom/prometheus"}]
     objects = {**facts.cluster.objects, "deployments": tuple(mine)}
     open_ones = replace(facts, cluster=replace(facts.cluster, objects=objects))
-    names, ports = asked_of_config_maps(open_ones)
+    names, ports = config_maps_to_read(open_ones)
     assert names[0] == ("monitoring", "mine")
     assert ("monitoring", "nginx") in names
     assert ports == {10250, 10255}
     closed = {"port": 10250, "readOnlyPort": 0, "authentication": {"anonymous": {"enabled": False}}}
     nodes = tuple(node.with_configz(closed | {"authorization": {"mode": "Webhook"}}) for node in facts.nodes)
-    assert asked_of_config_maps(replace(open_ones, nodes=nodes)) == ([], frozenset())
+    assert config_maps_to_read(replace(open_ones, nodes=nodes)) == ([], frozenset())
 
 
 def test_a_port_in_the_text_of_a_config_map_is_found() -> None:

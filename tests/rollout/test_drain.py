@@ -17,7 +17,7 @@ from kubeharden.plan.events import Cordoned, Drained, LeftCordoned, Uncordoned
 from kubeharden.redaction import Redactor
 from kubeharden.rollout.drain import CORDONED_AT, CORDONED_BY, Drain
 from kubeharden.rollout.interrupts import Stop
-from kubeharden.rollout.leftovers import uncordon_left_overs
+from kubeharden.rollout.leftovers import uncordon_leftovers
 from rolling import events_of
 
 NODE = "k8s-node1"
@@ -171,7 +171,7 @@ def test_a_node_that_was_cordoned_stays_cordoned(world: World) -> None:
         assert cordoned(world)
     assert cordoned(world)
     assert events == [Drained(NODE)]
-    assert uncordon_left_overs(drain, [].append) == []
+    assert uncordon_leftovers(drain, [].append) == []
     assert cordoned(world)
 
 
@@ -314,12 +314,12 @@ def test_the_cordon_of_a_person_after_that_of_a_dead_run_stays(big: World) -> No
     cordon_by_hand(big, off=True)
     cordon_by_hand(big)
     drain, events = a_drain(big)
-    assert uncordon_left_overs(drain, [].append) == []
+    assert uncordon_leftovers(drain, [].append) == []
     assert cordoned(big)
     assert drain.recordoned == [NODE]
     assert events == [LeftCordoned(NODE)]
     assert not {CORDONED_BY, CORDONED_AT} & annotations(big).keys()
-    assert uncordon_left_overs(a_drain(big)[0], [].append) == []
+    assert uncordon_leftovers(a_drain(big)[0], [].append) == []
     assert cordoned(big)
 
 
@@ -327,7 +327,7 @@ def test_a_node_that_a_person_has_uncordoned_loses_the_mark_only(big: World) -> 
     a_drain(big)[0]._cordon(NODE)
     cordon_by_hand(big, off=True)
     drain, events = a_drain(big)
-    assert uncordon_left_overs(drain, [].append) == []
+    assert uncordon_leftovers(drain, [].append) == []
     assert (drain.recordoned, events) == ([], [])
     assert CORDONED_BY not in annotations(big)
 
@@ -345,5 +345,5 @@ def test_before_1_12_there_is_no_such_taint_and_the_mark_counts() -> None:
     world = World("article-1.10")
     a_drain(world)[0]._cordon(NODE)
     assert annotations(world).keys() & {CORDONED_BY, CORDONED_AT} == {CORDONED_BY}
-    assert uncordon_left_overs(a_drain(world)[0], [].append) == [NODE]
+    assert uncordon_leftovers(a_drain(world)[0], [].append) == [NODE]
     assert not cordoned(world)

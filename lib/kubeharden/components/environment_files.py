@@ -85,7 +85,7 @@ def _value(name: str, text: str, at: int) -> Assignment:
     while quoted := _QUOTED.match(text, at):
         at = quoted.end()
         double = quoted["double"]
-        pieces.append(quoted["single"] if double is None else _ESCAPED_IN_DOUBLE.sub(_unescaped, double))
+        pieces.append(quoted["single"] if double is None else _ESCAPED_IN_DOUBLE.sub(_unescape, double))
     rest = _REST_OF_LINE.match(text, at)
     if rest is None or not rest[0]:
         return Assignment(name, "".join(pieces), start, at)
@@ -100,7 +100,7 @@ def _after_backslash(part: str) -> str:
     return part[1:] if part[1:] not in ("\n", "\r") else ""
 
 
-def _unescaped(match: re.Match[str]) -> str:
+def _unescape(match: re.Match[str]) -> str:
     if match[1] == "\n":
         return ""
     return match[1] if match[1] in '"\\`$' else match[0]

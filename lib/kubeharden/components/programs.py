@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kubeharden.components.shells import SHELLS, shell_line, shell_operand, unwrapped
+from kubeharden.components.shells import SHELLS, shell_line, shell_operand, unwrap
 from kubeharden.errors import UnitError
 from kubeharden.releases import find_component, known_components
 
@@ -156,7 +156,7 @@ def started_program(words: Sequence[str]) -> tuple[str, ...]:
     for row in known_components():
         with contextlib.suppress(UnitError):
             return find_program(row.name, words).argv
-    return tuple(unwrapped(list(words)))
+    return tuple(unwrap(list(words)))
 
 
 def find_program(component: str, words: Sequence[str], running: Sequence[str] = ()) -> Program:
@@ -175,7 +175,7 @@ def find_program(component: str, words: Sequence[str], running: Sequence[str] = 
         if (line := shell_line(rest)) is not None:
             if other := _other_in_shell(component, line):
                 raise UnitError(_other_program(component, [other]))
-            rest, in_shell = unwrapped(rest), line
+            rest, in_shell = unwrap(rest), line
             continue
         is_known = _base(rest[0]) in STARTERS
         at = (

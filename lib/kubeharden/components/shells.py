@@ -77,8 +77,8 @@ def shell_line(argv: Sequence[str]) -> str | None:
     return line if is_line else None
 
 
-def unwrapped(argv: list[str]) -> list[str]:
-    """``/bin/sh -c 'A=b exec kubelet --a=b'`` as ``env A=b kubelet --a=b``; any other command as it is.
+def unwrap(argv: list[str]) -> list[str]:
+    """Return ``env A=b kubelet --a=b`` for ``/bin/sh -c 'A=b exec kubelet --a=b'``, and any other command as it is.
 
     Raises:
         UnitError: the shell line is more than one simple command.
@@ -102,8 +102,8 @@ def unwrapped(argv: list[str]) -> list[str]:
     return ["/usr/bin/env", *variables, *words] if variables else words
 
 
-def replaced_in(line: str) -> str:
-    """Return what a shell may replace in a line of one command: a pattern, braces or a tilde; empty for nothing."""
+def expansion_in(line: str) -> str:
+    """Return what a shell may expand in a line of one command: a pattern, braces or a tilde; empty for nothing."""
     match = _REPLACED.search(_bare(line))
     return match[0].strip(" \t=:") if match else ""
 

@@ -19,7 +19,7 @@ from kubeharden.errors import (
 from kubeharden.facts import Facts, NodeFacts, ServiceFacts
 from kubeharden.facts.addresses import own_address
 from kubeharden.facts.sensitive import secrets_on
-from kubeharden.plan.callers import asked_of_config_maps
+from kubeharden.plan.callers import config_maps_to_read
 from kubeharden.releases import feature
 
 
@@ -31,7 +31,7 @@ def observe(ports: Ports, on_page: OnPage | None = None) -> Facts:
     """
     cluster = replace(ports.cluster.observe(on_page=on_page), name=ports.nodes.inventory.cluster)
     facts = Facts(nodes=observe_nodes(ports.nodes, ports.cluster), cluster=cluster)
-    names, wanted = asked_of_config_maps(facts)
+    names, wanted = config_maps_to_read(facts)
     if not names:
         return facts
     return replace(

@@ -12,7 +12,7 @@ from kubeharden.components import units
 from kubeharden.components.admission_plugins import flag_value
 from kubeharden.components.commands import MARK, MARKED, Command, specifiers_of, with_values
 from kubeharden.components.programs import Program, find_program
-from kubeharden.components.shells import replaced_in, unwrapped
+from kubeharden.components.shells import expansion_in, unwrap
 from kubeharden.errors import UnitError
 from kubeharden.formats import as_document, as_json
 from kubeharden.releases import Component, Release, find_component, is_covered
@@ -150,7 +150,7 @@ class ServiceFacts:
         if self.cmdline and argv != self.running_argv:
             if command.unset:
                 self._check_unset(command)
-            if odd := replaced_in(program.shell_line):
+            if odd := expansion_in(program.shell_line):
                 raise UnitError(
                     f"the shell line in ExecStart= has {odd}, which a shell replaces, and the service runs with other "
                     "words: write out what it stands for, restart the service, and look again"
@@ -184,7 +184,7 @@ class ServiceFacts:
     def _program(self, words: Sequence[str]) -> Program:
         if is_covered(self.name):
             return find_program(self.name, words, self.cmdline)
-        return Program((), tuple(unwrapped(list(words))))
+        return Program((), tuple(unwrap(list(words))))
 
     def _with_specifiers(self, argv: Sequence[str]) -> list[str]:
         """Return words with the values of their specifiers: as the process shows them, else as far as they are known.

@@ -91,7 +91,7 @@ def losses(
             yield Remark(str(item), why)
 
 
-def asked_of_config_maps(facts: Facts) -> tuple[list[Name], frozenset[int]]:
+def config_maps_to_read(facts: Facts) -> tuple[list[Name], frozenset[int]]:
     """Return the ConfigMaps that are worth reading, and the ports to look for; none where kubelets are closed already.
 
     Those of programs that are known to read metrics from kubelets come first.

@@ -145,7 +145,10 @@ class Health:
                 raise ProofError(f"{words} for {self.settle:g} seconds")
 
     def _stay_serving(self, change: NodeChange, end: float) -> str:
-        """Return the node's own server serves and goes on to: behind one address, another may answer in its place."""
+        """Wait until the node's own server stays healthy, and return what it said.
+
+        It is asked on its node: behind the address of the API, the server of another node may answer in its place.
+        """
         answer = ""
 
         def problem() -> str:

@@ -30,13 +30,13 @@ def interrupts(stop: Stop) -> Iterator[None]:
         yield
         return
 
-    def heard(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
         if number == signal.SIGINT and stop.is_set():
             raise KeyboardInterrupt
         stop.why = stop.why or ("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
         stop.set()
 
-    before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Left-overs of a run that died: changes that nobody confirmed, nodes that are cordoned."""
+"""Leftovers of a run that died: changes that nobody confirmed, nodes that are cordoned."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def wait_for_open_changes(
     return waiting, left
 
 
-def uncordon_left_overs(drain: Drain, say: Callable[[str], None]) -> list[str]:
+def uncordon_leftovers(drain: Drain, say: Callable[[str], None]) -> list[str]:
     """Uncordon the nodes that dead runs have left cordoned, say so, and return their names.
 
     Only the run that has the cluster's lock may call this: a run that goes on has its nodes cordoned, too. A node that

@@ -110,11 +110,11 @@ class Lock:
         if self.held:
             return ""
         current = self._read()
-        left_over = ""
+        leftover = ""
         if current is not None:
             holder = _holder(current)
-            self._check_left_over(current, holder)
-            left_over = f"{holder.who}, not renewed since {holder.renewed}"
+            self._check_leftover(current, holder)
+            leftover = f"{holder.who}, not renewed since {holder.renewed}"
         self._since = self._now()
         at = self._timestamp()
         try:
@@ -124,8 +124,8 @@ class Lock:
             raise self._refusal(self._read()) from error
         self._own, self._renewed = {"kind": self._kind(), **written}, at
         self._renewer = self.clock.repeat(self._renew_again, self._every)
-        self.emit(Locked(left_over))
-        return left_over
+        self.emit(Locked(leftover))
+        return leftover
 
     def check(self) -> None:
         """Check before something is written that nobody has taken it over; harmless when this run does not have it.
@@ -173,8 +173,8 @@ class Lock:
             except StaleError:
                 return  # somebody took it over meanwhile: it is theirs now
 
-    def _check_left_over(self, current: Mapping[str, Any], holder: Holder) -> None:
-        """Return where nobody renews it any more; a LockedError says who does."""
+    def _check_leftover(self, current: Mapping[str, Any], holder: Holder) -> None:
+        """Check that its holder renews it no more; a LockedError says who holds it."""
         if holder.is_gone:
             return
         if not holder.is_late(self.clock.now()):

@@ -12,8 +12,8 @@ OVER = "over"  # a file in the folder of a rehearsal whose last run came to its 
 def practice_folder(name: str) -> Path:
     """Return the folder of a rehearsal for the person at a notebook.
 
-    A run that its end has not come to, since its kernel was restarted or died, is gone on with there. Else it is empty:
-    the rehearsal begins anew.
+    A run that did not finish, because its kernel was restarted or died, goes on there. After one that did, the folder
+    is empty, and the rehearsal begins anew.
     """
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folder = Path(base).expanduser() / "kubeharden" / "rehearsals" / name

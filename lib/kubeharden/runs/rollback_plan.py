@@ -145,11 +145,11 @@ class _Builder:
         if wanted != ABSENT:
             mode, owner, group = first.before_mode, first.before_owner, first.before_group
             change = FileChange(path, now, self._content(service, first), mode, owner, group)
-        if wrong := self._unfounded(service, change):
+        if wrong := self._objection(service, change):
             raise ChangedSinceError(f"{path} {wrong}")
         return change
 
-    def _unfounded(self, service: ServiceFacts, change: FileChange) -> str:
+    def _objection(self, service: ServiceFacts, change: FileChange) -> str:
         """Return why a file is not written or removed, whatever the record says; empty where nothing is against it."""
         own, now = change.path in own_places(service), change.before
         if not own and now is None:

@@ -8,12 +8,7 @@ from types import MethodType
 from typing import Any
 
 from kubeharden.edges.ports import Ports
-from kubeharden.errors import (
-    ClusterError,
-    KubehardenError,
-    ProofError,
-    StoppedError,
-)
+from kubeharden.errors import ClusterError, KubehardenError, ProofError, StoppedError
 from kubeharden.facts import Facts
 from kubeharden.inputs.inventory import Inventory
 from kubeharden.inputs.parameters import RunParameters
@@ -40,10 +35,7 @@ from kubeharden.records.folder import Record, read_run
 from kubeharden.records.reader import one_line
 from kubeharden.records.summary import result_of
 from kubeharden.rollout.interrupts import Stop
-from kubeharden.rollout.leftovers import (
-    open_changes,
-    uncordon_left_overs,
-)
+from kubeharden.rollout.leftovers import open_changes, uncordon_leftovers
 from kubeharden.rollout.lock import Lock
 from kubeharden.rollout.rollout import Rollout
 from kubeharden.runs.header import header_of
@@ -413,10 +405,10 @@ class Run:
     def _take_lock(self) -> None:
         if self.lock.held:
             return
-        left_over = self.lock.acquire()
-        if left_over:
-            self.say(f"The cluster was locked by a run that is dead ({left_over}): taken over.")
-        uncordon_left_overs(self.rollout.drain(Stop()), self.say)
+        leftover = self.lock.acquire()
+        if leftover:
+            self.say(f"The cluster was locked by a run that is dead ({leftover}): taken over.")
+        uncordon_leftovers(self.rollout.drain(Stop()), self.say)
 
     def _release_lock(self) -> None:
         try:

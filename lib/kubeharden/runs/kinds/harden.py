@@ -71,9 +71,9 @@ class Harden(ChangeKind[Parameters]):
         """Return the plan of the steps."""
         parameters = self.parameters.model_copy(update={"steps": self.steps})
         plan = make_plan(facts, parameters, self.policies, self.profile)
-        return replace(plan, remarks=(*self._left_undone(), *plan.remarks))
+        return replace(plan, remarks=(*self._steps_left_out(), *plan.remarks))
 
-    def _left_undone(self) -> Iterator[Remark]:
+    def _steps_left_out(self) -> Iterator[Remark]:
         for step in self.parameters.steps:
             if step not in self.steps:
                 why = "is of the whole cluster, and nodes names none of its control plane: it is left undone"
