@@ -51,6 +51,41 @@ def named(findings: list[Finding]) -> set[tuple[str, str, str]]:
             "kube-apiserver", "1.20", "1.21", ["--enable-admission-plugins", "DenyEscalatingExec"],
             ("1.21", "STOPS", "--enable-admission-plugins: DenyEscalatingExec"),
         ),
+        *(
+            ("kubelet", "1.30", "1.34", [f"--enforce-node-allocatable={words}"],
+             ("1.31", "STOPS", "enforceNodeAllocatable"))
+            for words in ("pods,pods", "none,pods", "pod")
+        ),
+        ("kubelet", "1.30", "1.34", ["--runonce"], ("1.32", "STOPS", "runOnce")),
+        ("kubelet", "1.30", "1.34", ["--container-log-max-files=1"], ("1.33", "STOPS", "containerLogMaxFiles")),
+        ("kubelet", "1.34", "1.37", ["--minimum-image-ttl-duration=-1m"], ("1.36", "STOPS", "imageMinimumGCAge")),
+        ("kubelet", "1.20", "1.24", ["--max-pods=-5"], ("1.21", "STOPS", "maxPods")),
+        ("kube-proxy", "1.20", "1.24", ["--oom-score-adj=-2000"], ("1.21", "STOPS", "oomScoreAdj")),
+        ("kube-apiserver", "1.24", "1.36", ["--goaway-chance=0.03"], ("1.31", "STOPS", "--goaway-chance")),
+        ("kube-apiserver", "1.24", "1.36", ["--min-request-timeout=-1"], ("1.31", "STOPS", "--min-request-timeout")),
+        ("kube-apiserver", "1.24", "1.36", ["--request-timeout=-1s"], ("1.31", "STOPS", "--request-timeout")),
+        ("kube-apiserver", "1.24", "1.30", ["--storage-media-type=foo"], ("1.29", "STOPS", "--storage-media-type")),
+        ("kube-apiserver", "1.24", "1.30", ["--oidc-username-claim=sub"], ("1.29", "STOPS", "--oidc-username-claim")),
+        ("kube-apiserver", "1.24", "1.30", ["--goaway-chance=much"], ("1.25", "STOPS", "--goaway-chance")),
+        ("kube-apiserver", "1.24", "1.30", ["--event-ttl=1"], ("1.25", "STOPS", "--event-ttl")),
+        (
+            "kube-apiserver", "1.24", "1.36", ["--strict-transport-security-directives=max-age=5,subdomains"],
+            ("1.31", "STOPS", "--strict-transport-security-directives"),
+        ),
+        *(
+            (name, "1.29", "1.32", ["--show-hidden-metrics-for-version=1.29"],
+             ("1.31", "STOPS", "--show-hidden-metrics-for-version"))
+            for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+        ),
+        (
+            "kube-proxy", "1.29", "1.32", ["--show-hidden-metrics-for-version=1.29"],
+            ("1.31", "STOPS", "showHiddenMetricsForVersion"),
+        ),
+        *(
+            ("kube-controller-manager", "1.24", "1.27", [f"--attach-detach-reconcile-sync-period={period}"],
+             ("1.25", "STOPS", "--attach-detach-reconcile-sync-period"))
+            for period in ("0", "0s", "999ms")
+        ),
     ],
 )  # fmt: skip
 def test_it_is_reported_with_the_release_in_which_it_begins(
@@ -60,6 +95,61 @@ def test_it_is_reported_with_the_release_in_which_it_begins(
     before = f"1.{int(wanted[0][2:]) - 1}"
     if before >= running:
         assert wanted not in named(readiness(component, running, before, [component, *words]))
+
+
+@pytest.mark.parametrize(
+    ("component", "running", "target", "config", "wanted"),
+    [
+        (
+            "kubelet", "1.28", "1.31", {"memorySwap": {"swapBehavior": "UnlimitedSwap"}},
+            ("1.30", "memorySwap.swapBehavior"),
+        ),
+        ("kubelet", "1.24", "1.27", {"cpuCFSQuotaPeriod": "500us"}, ("1.26", "cpuCFSQuotaPeriod")),
+        ("kubelet", "1.35", "1.37", {"memoryThrottlingFactor": 0.8}, ("1.37", "memoryThrottlingFactor")),
+        ("kubelet", "1.29", "1.32", {"showHiddenMetricsForVersion": "1.29"}, ("1.31", "showHiddenMetricsForVersion")),
+        (
+            "kube-scheduler", "1.25", "1.27",
+            {**KIND, "apiVersion": f"{SCHEDULER}/v1beta3", "percentageOfNodesToScore": 200},
+            ("1.26", "percentageOfNodesToScore"),
+        ),
+        ("kube-proxy", "1.24", "1.30", {"healthzBindAddress": "0.0.0.0:0"}, ("1.25", "healthzBindAddress")),
+    ],
+)  # fmt: skip
+def test_a_value_of_a_file_that_a_release_refuses_is_named_with_it(
+    component: str, running: str, target: str, config: dict[str, Any], wanted: tuple[str, str]
+) -> None:
+    found = named(readiness(component, running, target, [component, "--config=/c"], config))
+    assert (wanted[0], "STOPS", wanted[1]) in found
+
+
+@pytest.mark.parametrize(
+    ("component", "running", "target", "words", "config"),
+    [
+        ("kube-apiserver", "1.30", "1.34", ["--goaway-chance=0.02", "--request-timeout=0"], None),
+        ("kube-apiserver", "1.30", "1.31", ["--show-hidden-metrics-for-version=1.30"], None),
+        (
+            "kube-apiserver", "1.28", "1.30",
+            ["--oidc-username-claim=sub", "--oidc-issuer-url=https://x", "--oidc-client-id=y", "--storage-media-type="],
+            None,
+        ),
+        (
+            "kube-apiserver", "1.30", "1.34",
+            ["--strict-transport-security-directives=max-age=31536000,includeSubDomains,preload"], None,
+        ),
+        ("kube-controller-manager", "1.24", "1.27", ["--attach-detach-reconcile-sync-period=1s"], None),
+        (
+            "kubelet", "1.36", "1.37", ["--config=/c"],
+            {"memoryThrottlingFactor": 0.8, "featureGates": {"MemoryQoS": True}},
+        ),
+        ("kubelet", "1.30", "1.34", ["--config=/c"], {"containerLogMaxFiles": 2, "enforceNodeAllocatable": ["none"]}),
+    ],
+)  # fmt: skip
+def test_a_value_that_a_release_takes_stops_nothing(
+    component: str, running: str, target: str, words: list[str], config: dict[str, Any] | None
+) -> None:
+    given = {word.partition("=")[0] for word in words} | set(config or {})
+    found = readiness(component, running, target, [component, *words], config)
+    assert not [f for f in found if f.effect is Effect.STOPS and f.setting in given]
 
 
 def test_what_a_file_outdoes_is_not_named() -> None:

@@ -366,3 +366,29 @@ def test_lists_of_objects_that_are_empty_are_filled_with_defaults_too() -> None:
     table = release_table("kube-scheduler", "1.20")
     config = {"apiVersion": table.api_version, "profiles": []}
     assert mismatches(table, config, {"Profiles": [{"SchedulerName": "default-scheduler"}]}) == []
+
+
+@pytest.mark.parametrize(
+    ("component", "release", "word", "why"),
+    [
+        ("kube-scheduler", "1.20", "--port=70000", "70000 is not a port"),
+        ("kube-scheduler", "1.20", "--port=-1", "'0.0.0.0:-1' is not an IP address"),
+        ("kube-proxy", "1.20", "--healthz-bind-address=0.0.0.0:0", "has the port 0"),
+        ("kube-proxy", "1.30", "--metrics-bind-address=127.0.0.1:0", "has the port 0"),
+        ("kube-proxy", "1.30", "--conntrack-min=-1", "-1 is out of range"),
+        ("kube-proxy", "1.30", "--iptables-masquerade-bit=32", "32 is out of range"),
+        ("kubelet", "1.30", "--enforce-node-allocatable=pod", "'pod' is not an enforcement"),
+        ("kubelet", "1.30", "--enforce-node-allocatable=none,pods", "none stands beside others"),
+    ],
+)
+def test_what_the_component_itself_refuses_is_not_written(
+    component: str, release: str, word: str, why: str
+) -> None:
+    """Checked with the programs, 1.20.2 to 1.37.2."""
+    start = SECURE if component == "kubelet" else [component]
+    assert why in said(migrate(component, release, [*start, word], profile="none").refused)
+
+
+def test_a_port_of_0_switches_the_insecure_server_of_1_23_off() -> None:
+    config = {"apiVersion": "kubescheduler.config.k8s.io/v1beta2", "healthzBindAddress": "0.0.0.0:0"}
+    assert not migrate("kube-scheduler", "1.23", ["kube-scheduler", "--config=/c"], config).refused

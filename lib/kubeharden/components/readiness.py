@@ -8,23 +8,24 @@ cannot say (cgroup v1, dockershim) is in ``releases/upgrades.yaml``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from kubeharden.components import paths
 from kubeharden.components.admission_plugins import DISABLE, ENABLE, OLD, list_values
-from kubeharden.components.effective import caseless, decode, effective_config
-from kubeharden.components.flags import FlagUse, split_flags, value_of
+from kubeharden.components.effective import caseless, decode, effective_config, from_flags
+from kubeharden.components.flags import FlagUse, FlagValueError, split_flags, value_of
 from kubeharden.components.gates import FLAG, from_flag, judge_gates, not_pairs
 from kubeharden.components.programs import arguments
 from kubeharden.components.validate import names_port, problems
-from kubeharden.components.values import as_json, same_value
+from kubeharden.components.values import as_json, duration_ns, same_value
 from kubeharden.errors import ParameterError, UnknownReleaseError
 from kubeharden.releases import (
     LAST,
     Decoding,
+    FlagTable,
     Release,
     ReleaseTable,
     UpgradeRule,
@@ -154,6 +155,9 @@ def _flags_alone(
         elif new is not None and new.deprecated and old is not None and not old.deprecated:
             why = _deprecation(new.deprecated)
             yield Finding(component, release, Effect.WARNS, name, why, "plan for its removal")
+    for name, why in _unreadable(after, uses):
+        todo = "write a value that it takes, or take it off the command line"
+        yield Finding(component, release, Effect.STOPS, name, why, todo)
     given_gates = [use.value for use in uses if use.name == FLAG]
     for item in not_pairs(given_gates):
         why = "is not a name with a truth value, with which no release starts"
@@ -164,10 +168,10 @@ def _flags_alone(
     for gate in judge_gates(gates, release):
         effect = Effect.STOPS if gate.stops else Effect.NOT_JUDGED
         yield Finding(component, release, effect, f"{FLAG}: {gate.name}", gate.why, gate.todo)
-    values = {use.name: use.value for use in uses}
+    values, typed = {use.name: use.value for use in uses}, _values_of(after, uses)
     for rule in upgrade_rules(component, release):
         spared = any(_holds({"featureGates": gates}, path, value) for path, value in rule.unless.items())
-        if not spared and _flags_hold(rule, values, uses):
+        if not spared and _flags_hold(rule, values, uses) and _values_hold(rule, typed.get, release):
             yield Finding(component, release, Effect[rule.effect.upper()], rule.setting, rule.why, rule.todo)
     if serves_api:
         yield from _admission(component, words, release)
@@ -208,6 +212,7 @@ class _Step:
         yield from self._gates()
         yield from self._defaults()
         yield from self._rules()
+        yield from self._values()
 
     def _gates(self) -> Iterator[Finding]:
         """Yield the gates that stop the component; of a flag that its file outdoes, none is in effect."""
@@ -282,6 +287,20 @@ class _Step:
         """Return the flags of the command line that a release has."""
         return [use for use in self.uses if table.flag(use.name) is not None]
 
+    def _values(self) -> Iterator[Finding]:
+        """Yield values that the release does not start with, although their fields have them."""
+        if not self.accepted:
+            return
+        given: dict[str, Any] = paths.without_nulls(self.config or {})
+        if self.config is None or self.after.flags_beside_config_win:
+            for path, value in paths.leaves(
+                from_flags(self.after, self.readable(self.after)), self.after.fields
+            ):
+                paths.put(given, path, value)
+        for path, why in problems(self.after, given):
+            if self.after.field(path) is not None:
+                yield self._finding(Effect.STOPS, path, why, "write a value that it takes, or take it out")
+
     def says(self, path: str) -> bool:
         """Return whether the config file or the command line gives a field a value."""
         flags = (self.before.flag(use.name) for use in self.uses if use.value)
@@ -302,6 +321,7 @@ def _concerns(rule: UpgradeRule, step: _Step) -> bool:
         all(_holds(effective, path, value) for path, value in rule.fields.items())
         and not any(_holds(effective, path, value) for path, value in rule.unless.items())
         and _flags_hold(rule, values, step.uses)
+        and _values_hold(rule, lambda key: values.get(key, paths.get(effective, key)), step.release)
         and not any(step.says(path) for path in rule.unsaid)
         and all(names_port(step.config or {}, path) for path in rule.ports)
         and (not rule.cgroup or rule.cgroup == step.cgroup)
@@ -319,6 +339,47 @@ def _flags_hold(rule: UpgradeRule, values: Mapping[str, Any], uses: Sequence[Fla
         and not any(name in values for name in rule.unless_flags)
         and names == rule.items.keys()
     )
+
+
+def _unreadable(table: FlagTable, uses: Sequence[FlagUse]) -> Iterator[tuple[str, str]]:
+    """Yield name and reason of each flag with a text that its release does not take for a value."""
+    for use in uses:
+        flag = table.flag(use.name)
+        try:
+            if flag is not None and use.name != FLAG:
+                value_of(use, flag)
+        except FlagValueError as error:
+            yield use.name, str(error)
+
+
+def _values_of(table: FlagTable, uses: Sequence[FlagUse]) -> dict[str, Any]:
+    """Return the values of flags with their types, by name; without those that cannot be read."""
+    odd = {name for name, _ in _unreadable(table, uses)}
+    known = ((use, table.flag(use.name)) for use in uses if use.name not in odd)
+    return {use.name: value_of(use, flag) for use, flag in known if flag is not None}
+
+
+def _values_hold(rule: UpgradeRule, value_at: Callable[[str], Any], release: Release) -> bool:
+    """Return whether a rule's conditions on values hold; ``value_at`` returns that of a flag or a path, or None."""
+    return (
+        all(_is_beyond(value_at(key), *limits) for key, limits in rule.beyond.items())
+        and all(_is_doubled(value_at(key)) for key in rule.doubled)
+        and all(value_at(key) not in (None, "", str(release.previous)) for key in rule.not_previous)
+    )
+
+
+def _is_beyond(value: Any, least: float | str | None, most: float | str | None) -> bool:
+    sizes = [None if each is None else _size(each) for each in (value, least, most)]
+    size, first, last = sizes
+    return size is not None and ((first is not None and size < first) or (last is not None and size > last))
+
+
+def _size(value: float | str) -> float:
+    return duration_ns(value) if isinstance(value, str) else value
+
+
+def _is_doubled(value: Any) -> bool:
+    return isinstance(value, list) and len(set(map(str, value))) < len(value)
 
 
 def _deprecation(message: str) -> str:

@@ -29,6 +29,11 @@ SIGNALS = {
 }
 # cmd/kubelet/app/server.go, parseResourceList
 RESERVABLE = {"cpu", "memory", "ephemeral-storage", "pid"}
+# ValidateKubeletConfiguration, pkg/kubelet/apis/config/validation, 1.10-1.37, all releases together.
+ENFORCEMENTS = {
+    *("none", "pods", "system-reserved", "kube-reserved"),
+    *("system-reserved-compressible", "kube-reserved-compressible"),
+}
 _PERCENTAGE = re.compile(r"\+?(\d+\.?\d*|\.\d+)%", re.ASCII)
 _WHOLE_PERCENTAGE = re.compile(r"\d+%", re.ASCII)
 
@@ -36,7 +41,7 @@ _WHOLE_PERCENTAGE = re.compile(r"\d+%", re.ASCII)
 def problems(table: ReleaseTable, config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return path and reason of everything in ``config`` that the release would refuse, ignore or misread."""
     mistakes: list[tuple[str, str]] = []
-    enums = _enums(table)
+    enums, closed = _enums(table), _closed_ports(table)
     for path, value in paths.leaves(config, table.fields):
         known = table.field(path)
         if path in TYPE_META:
@@ -49,13 +54,21 @@ def problems(table: ReleaseTable, config: Mapping[str, Any]) -> list[tuple[str, 
             if value is not None and path in table.rules.checks:
                 _CHECKS[table.rules.checks[path]](value)
             check_sense(table.rules, path, value, table.release)
+            if path in table.rules.addresses and value:
+                _check_address(value, may_be_off=path in closed)
         except ValueError as error:
             mistakes.append((path, str(error)))
         allowed = enums.get(path)
         if allowed and value not in (*allowed, "", None):
             mistakes.append((path, f"{value!r} is not one of {', '.join(allowed)}"))
     mistakes += _soft_without_grace(config)
-    return mistakes + [(path, why) for path, why in _closed_ports(table).items() if names_port(config, path)]
+    return mistakes + [(path, why) for path, why in closed.items() if names_port(config, path)]
+
+
+def _check_address(text: str, *, may_be_off: bool) -> None:
+    check_value("address", text)
+    if not may_be_off and split_address(text, 1)[1] == 0:
+        raise ValueError(f"{text!r} has the port 0, which is not one to listen on")
 
 
 def check_sense(rules: ConfigFile, path: str, value: Any, release: Release | None = None) -> None:
@@ -144,6 +157,13 @@ def _check_reserved(value: Mapping[str, str]) -> None:
             raise ValueError(f"{resource}: {text!r} must not be negative")
 
 
+def _enforcements(value: list[str]) -> None:
+    for name in value:
+        _one_of(name, ENFORCEMENTS, "an enforcement")
+    if "none" in value and len(value) > 1:
+        raise ValueError("none stands beside others; write none alone, or the others")
+
+
 def _qos_reserved(value: Mapping[str, str]) -> None:
     """See ParseQOSReserved in pkg/kubelet/cm/container_manager.go: memory only, a whole percentage."""
     for resource, text in value.items():
@@ -206,6 +226,7 @@ def _one_of(value: Any, allowed: set[str], name: str) -> None:
 
 # By the names that components.yaml has for them.
 _CHECKS: dict[str, Callable[[Any], None]] = {
+    "enforcements": _enforcements,
     "thresholds": _thresholds,
     "reclaims": lambda value: _thresholds(value, at_least=0),
     "grace_periods": _grace_periods,

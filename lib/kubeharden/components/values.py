@@ -178,6 +178,7 @@ def _parser(kind: str, separator: str) -> Callable[[str], Any]:
         return _float
     return {
         "bool": _bool,
+        "int": lambda text: _integer(text, "int64"),
         "int32": lambda text: _integer(text, "int32"),
         "int64": lambda text: _integer(text, "int64"),
         "uint32": lambda text: _integer(text, "uint32"),

@@ -14,7 +14,7 @@ class UpgradeRule(Row):
     """One rule, with the conditions under which it concerns a node; all that are given must hold."""
 
     component: str
-    release: ReleaseName
+    release: ReleaseName | None = None
     setting: str
     effect: str
     why: str
@@ -28,12 +28,15 @@ class UpgradeRule(Row):
     items: Mapping[str, str] = {}
     unsaid: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
+    beyond: Mapping[str, tuple[float | str | None, float | str | None]] = {}
+    doubled: tuple[str, ...] = ()
+    not_previous: tuple[str, ...] = ()
     cgroup: str = ""
 
 
 def upgrade_rules(component: str, release: Release) -> tuple[UpgradeRule, ...]:
-    """Return the rules that begin with ``release``."""
-    return tuple(rule for rule in _all() if (rule.component, rule.release) == (component, release))
+    """Return the rules that begin with ``release``, and those of every release."""
+    return tuple(rule for rule in _all() if rule.component == component and rule.release in (None, release))
 
 
 @cache
