@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cells import Cells
-from fakes import World
+from fakes import World, files_of
 from kubeharden import runbook
 from kubeharden.errors import KubehardenError
 from kubeharden.releases import Release
@@ -16,16 +16,6 @@ from kubeharden_rehearsal import available
 SCENARIOS = sorted(available())
 # From 1.23 on, a cluster gets Pod Security Admission instead of policies.
 WITH_POLICIES = [name for name in SCENARIOS if Release.parse(name) < Release(1, 23)]
-
-
-def files_of(world: World) -> dict[str, str]:
-    """The content of every file that a service of a node uses."""
-    return {
-        f"{name}{path}": file.content
-        for name, machine in world.machines.items()
-        for service in machine.facts.services.values()
-        for path, file in service.files.items()
-    }
 
 
 def processes_of(world: World) -> dict[str, int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fakes import World, planned
+from fakes import World, decided, files_of, planned
 from kubeharden import runbook
 from kubeharden.errors import MigrationRefusedError, ParameterError, RecordError, StaleError
 from kubeharden.plan.events import Started
@@ -22,37 +22,13 @@ DNS = "10.0.0.10"
 RollBack = Callable[..., runbook.Run]
 
 
-def files_of(world: World) -> dict[str, tuple[str, str]]:
-    """Mode and content of every file that a service of a node uses."""
-    return {
-        f"{name}{path}": (file.mode, file.content)
-        for name, machine in world.machines.items()
-        for service in machine.facts.services.values()
-        for path, file in service.files.items()
-    }
-
-
-def decided(world: World) -> dict[tuple[str, ...], object]:
-    """What people decide of the objects that the runbook writes."""
-    kinds = ("PodSecurityPolicy", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Namespace")
-    return {
-        (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]): (
-            item.get("spec") if item["kind"] != "Namespace" else item["metadata"].get("labels"),
-            item.get("rules"),
-            item.get("subjects"),
-        )
-        for item in world.store.objects()
-        if item["kind"] in kinds
-    }
-
-
 @dataclass
 class Hardened:
     """A hardened cluster, the folder of the run that did it, and what was there before."""
 
     world: World
     record: Path
-    files: dict[str, tuple[str, str]]
+    files: dict[str, tuple[str, str, str]]
     objects: dict[tuple[str, ...], object]
 
 
@@ -351,8 +327,8 @@ def test_a_unit_with_specifiers_is_put_back(tmp_path: Path, roll_back: RollBack)
     run.prove()
     run.finish()
     after = files_of(world)
-    assert "--node-labels=host=%H" in after["k8s-node1/etc/systemd/system/kubelet.service"][1]
-    assert "%H" not in after["k8s-node1/etc/systemd/system/kube-proxy.service"][1]
+    assert "--node-labels=host=%H" in after["k8s-node1/etc/systemd/system/kubelet.service"][2]
+    assert "%H" not in after["k8s-node1/etc/systemd/system/kube-proxy.service"][2]
     names = [kept.name for kept in read_run(run.record.folder).objects]
     back = roll_back(world, run.record.folder, accept_unvouched=names)
     back.roll_back()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fakes import World, planned
+from fakes import World, decided, files_of, planned
 from kubeharden import runbook
 from kubeharden.errors import KubehardenError, MigrationRefusedError, RecordError, UnexpectedError
 from kubeharden.kube.manifests import without_server_parts
@@ -74,24 +74,7 @@ class Hardened:
 
 def state_of(world: World) -> object:
     """Return what runs on the nodes, and every object that people decide."""
-    files = {
-        f"{name}{path}": (file.mode, file.owner, file.content)
-        for name, machine in world.machines.items()
-        for service in machine.facts.services.values()
-        for path, file in service.files.items()
-    }
-    kinds = {"PodSecurityPolicy", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Namespace"}
-    objects = {
-        (item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]): (
-            item.get("spec"),
-            item.get("rules"),
-            item.get("subjects"),
-            item["metadata"].get("labels"),
-        )
-        for item in world.store.objects()
-        if item["kind"] in kinds
-    }
-    return files, objects
+    return files_of(world), decided(world)
 
 
 @pytest.fixture(scope="module")

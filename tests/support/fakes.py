@@ -546,6 +546,31 @@ class FakeNodes:
         return f"{self._world.clock.now() + timedelta(seconds=later):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def files_of(world: World) -> dict[str, tuple[str, str, str]]:
+    """Mode, owner and content of every file that a service of a node uses."""
+    return {
+        f"{name}{path}": (file.mode, file.owner, file.content)
+        for name, machine in world.machines.items()
+        for service in machine.facts.services.values()
+        for path, file in service.files.items()
+    }
+
+
+def decided(world: World) -> dict[tuple[str, ...], object]:
+    """What people decide of the objects that the runbook writes."""
+    kinds = {"PodSecurityPolicy", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Namespace"}
+    return {
+        (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]): (
+            item.get("spec"),
+            item.get("rules"),
+            item.get("subjects"),
+            item["metadata"].get("labels"),
+        )
+        for item in world.store.objects()
+        if item["kind"] in kinds
+    }
+
+
 def planned(world: World, folder: Path, inventory: Path | None = None, **given: Any) -> runbook.Run:
     """Return a run on a world that has looked and planned.
 

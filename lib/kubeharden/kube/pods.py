@@ -72,18 +72,18 @@ def is_ending(pod: Pod) -> bool:
     return "deletionTimestamp" in pod["metadata"]
 
 
-def is_daemons(pod: Pod) -> bool:
+def is_of_daemon_set(pod: Pod) -> bool:
     """Return whether a DaemonSet keeps it on its node."""
     return (controller_of(pod) or {}).get("kind") == "DaemonSet"
 
 
 def is_mirror(pod: Pod) -> bool:
-    """Return whether it is the API's picture of a static pod, which the kubelet alone can end."""
+    """Return whether it is the mirror pod of a static pod, which the kubelet alone can end."""
     return MIRROR in annotations_of(pod)
 
 
-def not_again(node: str, before: Sequence[Pod], now: Sequence[Pod]) -> list[str]:
-    """Return which of the pods that were ready on a node do not run again and were not replaced.
+def missing_pods(node: str, before: Sequence[Pod], now: Sequence[Pod]) -> list[str]:
+    """Return in words which pods that were ready on a node neither run again nor were replaced.
 
     A pod is known by its uid. Where it is gone, its controller must have as many ready pods as it had before:
     a new pod has another name, and may be on another node.
@@ -108,7 +108,7 @@ def not_again(node: str, before: Sequence[Pod], now: Sequence[Pod]) -> list[str]
     return problems
 
 
-def singles(objects: Objects) -> dict[str, list[str]]:
+def single_replicas(objects: Objects) -> dict[str, list[str]]:
     """Return by node the workloads that run a single pod, and run it there: nothing replaces it meanwhile."""
     by_uid = {
         item["metadata"]["uid"]: item

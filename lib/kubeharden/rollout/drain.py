@@ -20,7 +20,7 @@ from typing import Any
 from kubeharden.edges.ports import ApiPort, Clock
 from kubeharden.errors import ClusterError, StaleError, StoppedError
 from kubeharden.kube.manifests import annotations_of, controller_of
-from kubeharden.kube.pods import is_daemons, is_ending, is_mirror, is_over, name_of
+from kubeharden.kube.pods import is_ending, is_mirror, is_of_daemon_set, is_over, name_of
 from kubeharden.plan.event import Listener
 from kubeharden.plan.events import Cordoned, Drained, LeftCordoned, Uncordoned
 from kubeharden.releases import Release, feature
@@ -194,7 +194,7 @@ class Drain:
         return [
             pod
             for pod in self.cluster.pods_on(node)
-            if not is_daemons(pod) and not is_mirror(pod) and (is_ending(pod) or not is_over(pod))
+            if not is_of_daemon_set(pod) and not is_mirror(pod) and (is_ending(pod) or not is_over(pod))
         ]
 
 

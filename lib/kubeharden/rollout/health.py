@@ -15,7 +15,7 @@ from kubeharden.edges.ports import ApiPort, Clock, Ports, StopRequest
 from kubeharden.errors import ClusterError, KubehardenError, NodeError, ProofError, StoppedError
 from kubeharden.facts import NodeFacts, ServiceFacts
 from kubeharden.kube.manifests import controller_of
-from kubeharden.kube.pods import node_of, not_again
+from kubeharden.kube.pods import missing_pods, node_of
 from kubeharden.plan import NodeChange
 from kubeharden.plan.proof import not_serving, unproved
 from kubeharden.redaction import excerpt
@@ -88,7 +88,7 @@ class Health:
         if not component.runs_pods:
             return served
         node, pods = change.node, before.pods
-        self._wait(lambda: "; ".join(not_again(node, pods, self._pods(node, pods))), end)
+        self._wait(lambda: "; ".join(missing_pods(node, pods, self._pods(node, pods))), end)
         count = sum(node_of(pod) == node for pod in pods)
         return f"Ready for {self.settle:g} s with a new heartbeat, {count} pods as before"
 

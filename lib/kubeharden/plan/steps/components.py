@@ -11,7 +11,7 @@ from kubeharden.components import Migration, Setting, migrate, paths
 from kubeharden.components.admission_plugins import flag_value
 from kubeharden.errors import MigrationRefusedError
 from kubeharden.facts import NodeFacts, ServiceFacts
-from kubeharden.kube.pods import singles
+from kubeharden.kube.pods import single_replicas
 from kubeharden.plan.callers import losses
 from kubeharden.plan.draft import Draft
 from kubeharden.plan.model import NodeChange, Remark, subject_of
@@ -36,7 +36,7 @@ ALIKE = 0.8  # how alike two names are, from 0 to 1, so that one may be the othe
 
 def plan_component(row: Component, rules: ConfigFile, draft: Draft) -> None:
     """Plan one component on every node that has it."""
-    singles_of = singles(draft.facts.cluster.objects) if row.runs_pods else {}
+    alone = single_replicas(draft.facts.cluster.objects) if row.runs_pods else {}
     services = [(node, service) for node in draft.facts.nodes if (service := node.service(row.name))]
     draft.add_changes(services, _Planner(draft, row, rules).change, row.name)
     for node in draft.facts.nodes:
@@ -52,8 +52,8 @@ def plan_component(row: Component, rules: ConfigFile, draft: Draft) -> None:
         cluster, before = draft.facts.cluster, (migration.before for migration in migrations)
         draft.remarks += losses(cluster.objects, before, closed, cluster.config_maps)
     for change in draft.node_changes:
-        if change.needed and change.node in singles_of:
-            draft.remark(change.subject, _single_pods(singles_of[change.node]))
+        if change.needed and change.node in alone:
+            draft.remark(change.subject, _single_pods(alone[change.node]))
 
 
 STEPS = tuple(
