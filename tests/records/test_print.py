@@ -16,7 +16,7 @@ from kubeharden.plan.events import Completed, Finished, Observed, RunStarted, St
 from kubeharden.records.executed_notebook import RUN_TYPE
 from kubeharden.records.folder import Record
 from kubeharden.records.seal import seal
-from kubeharden.show.display import Diff, Listing, Table, View
+from kubeharden.show.display import GOOD, Diff, Listing, Table, View
 from printing import beyond_the_edge, needs_printer, print_page, text_of
 from record_support import make_key
 
@@ -27,6 +27,22 @@ WIDE = Table(
     [[f"cell{row}x{n}" + "-kubernetes.io/a-long-name" * (n % 3) for n in range(9)] for row in range(30)],
     frozenset({3, 4}),
 )
+
+
+# What a run on a cluster shows: names of workloads, outcomes, and the course of it.
+ORDINARY = Table(
+    "What was done",
+    ("Namespace", "Kind", "Name", "Pods", "As", "What", "Outcome", "Message"),
+    [
+        (
+            "kube-system", "Deployment", "kube-controller-manager", "2", "service account kube-system:weave-net",
+            "RoleBinding weave/weave-default:psp:privileged", "completed", f"kubelet runs as process {number}",
+        )
+        for number in range(3)
+    ],
+    kinds=[GOOD] * 3,
+    kinds_in=6,
+)  # fmt: skip
 
 
 def diff_of(name: str, lines: int) -> Diff:
@@ -46,7 +62,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     record(Completed(**about, words="kubelet runs as process 7; node not Ready for 1.5 s", seconds=4.0))
     record(Finished(mode="apply", changed=["kubelet"]))
     record.close()
-    view = View([diff_of("short", 5), WIDE, diff_of("long", 300), Listing("A listing", "copyThis\n" * 80)])
+    view = View(
+        [diff_of("short", 5), WIDE, ORDINARY, diff_of("long", 300), Listing("A listing", "copyThis\n" * 80)]
+    )
     said = {RUN_TYPE: {"run": record.run, "folder": str(record.folder)}, "text/html": view._repr_html_()}
     cells = [
         v4.new_markdown_cell("# A runbook"),
@@ -79,6 +97,15 @@ def test_every_changed_line_of_every_diff_is_on_paper(run: Path, tmp_path: Path)
     assert "".join(others).count("copyThis") == 80
     assert beyond_the_edge(paper) == []
     assert all(f"cell29x{n}" in flat for n in range(9))
+    for word in (
+        "Namespace",
+        "Deployment",
+        "controller-",
+        "privileged",
+        "✔ completed",
+        "Outcome",
+    ):
+        assert re.search(rf"(?<!\S){word}(?!\S)", "".join(others)), word
     for words in (
         run.name,
         "✔ done",

@@ -8,7 +8,7 @@ import re
 from kubeharden.plan import NodeChange, ObjectChange, Plan, Remark
 from kubeharden.plan.events import Result
 from kubeharden.show.amounts import amount_words, order_words
-from kubeharden.show.display import Diff, Table, View
+from kubeharden.show.display import Diff, Message, Table, View
 from kubeharden.show.views import plan_view, results_view
 
 DIFF = "--- /x (before)\n+++ /x\n@@ -1,2 +1,3 @@\n same\n-old\n+new\n+more\n"
@@ -40,6 +40,16 @@ def test_a_long_word_may_go_on_in_the_next_line_where_a_reader_would_break_it() 
     page = View([Table("", ("",), [[word.replace("|", "")] for word in words])])._repr_html_()
     cells = [html.unescape(cell).replace("<wbr>", "|") for cell in re.findall("<td>(.*?)</td>", page)]
     assert cells == list(words)
+
+
+def test_a_line_does_not_end_within_the_dashes_of_a_flag() -> None:
+    text = "remote and --container-runtime-endpoint, -v or <--x>: a-b --, 1--2"
+    whole = (
+        'remote and <span class="flag">--container</span>-runtime-endpoint, <span class="flag">-v</span> or '
+        '&lt;<span class="flag">--x</span>&gt;: a-b --, 1--2'
+    )
+    page = View([Message(text), Table("", ("",), [[text]])])._repr_html_()
+    assert page.replace("<wbr>", "").count(whole) == 2
 
 
 def test_a_diff_counts_its_lines_and_is_open_where_a_person_watches() -> None:

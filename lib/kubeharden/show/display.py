@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 
 from jinja2 import Environment, Template
+from markupsafe import Markup, escape
 from tabulate import tabulate
 
 from kubeharden.plan.timeline import HEADINGS, Timeline
@@ -25,6 +26,9 @@ SIGNS = {GOOD: "✔", BAD: "✘", NOTE: "•"}
 OPEN_LINES = 600  # of diffs in one view
 # Where a long word may go on in the next line: authentication.x509.clientCAFile, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
 _BREAKS = re.compile(r"(?<=\S{4}[./_,:=-])(?=\w{3})|(?<=\S{4}[a-z])(?=[A-Z]\S{3})")
+# Characters that paper has room for beside one another: words of a wider table may be cut there.
+_PAPER = 100
+_FLAGS = re.compile(r"(?<![\w-])(--?\w+)")
 _TEXT_BAR = 40  # characters of the longest bar in a terminal
 _MARKS = "X.="  # the parts of a bar in a terminal
 
@@ -239,9 +243,26 @@ def _with_text_bars(block: Bars) -> Table:
     return Table(block.title, (block.label, *headings, ""), rows)
 
 
+def _with_whole_flags(text: str) -> Markup:
+    """Return a text as HTML in which no line ends within the dashes of a flag, or right after them."""
+    return Markup(_FLAGS.sub(r'<span class="flag">\1</span>', str(escape(text))))  # noqa: S704 - it is escaped
+
+
+def _is_narrow(table: Table) -> bool:
+    """Return whether the longest words of the columns have room beside one another on a page of paper."""
+    columns = zip(table.headings, *table.rows, strict=True)
+    return sum(max(map(_longest_word, column)) + 2 for column in columns) <= _PAPER
+
+
+def _longest_word(cell: str) -> int:
+    return max(len(word) for piece in _BREAKS.split(cell) for word in re.split(r"[-\s]", piece))
+
+
 @cache
 def _template() -> Template:
     text = (files(__package__) / "display.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["pieces"] = _BREAKS.split
+    environment.filters["words"] = _with_whole_flags
+    environment.tests["narrow"] = _is_narrow
     return environment.from_string(text)
