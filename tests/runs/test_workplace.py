@@ -95,6 +95,29 @@ def test_sealing_waits_for_the_notebook_and_gives_up_in_a_sentence(
     assert sum(waited) == pytest.approx(180)
 
 
+def test_a_notebook_that_was_renamed_is_not_waited_for(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Jupyter tells a kernel the name of its notebook once, as it begins: a save goes to another file then."""
+    notebook = tmp_path / "CHG-1.ipynb"
+    notebook.write_text("{}")
+    monkeypatch.setenv("JPY_SESSION_NAME", str(notebook))
+    given = {"In": [""], "inventory": str(world.inventory(tmp_path)), "output_dir": str(tmp_path / "records")}
+    run = runbook.start({**given, "mode": "plan"}, connect=world.ports, person=AtCell(7))
+    run.look()
+    run.plan()
+    run.finish()
+    monkeypatch.setattr("kubeharden.runs.sealing.find_key", lambda: KeyFile(tmp_path / "key", "the test"))
+    notebook.rename(tmp_path / "CHG-1-plan.ipynb")
+    before = world.clock.monotonic()
+    with pytest.raises(
+        RecordError, match=rf"renamed or moved .*kubeharden seal {run.record.folder} NOTEBOOK"
+    ):
+        run.seal()
+    assert "Save this notebook now" not in capsys.readouterr().out
+    assert world.clock.monotonic() == before
+
+
 def test_a_run_names_its_notebook_and_says_where_git_tracks_it(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +148,8 @@ def test_a_run_names_its_notebook_and_says_where_git_tracks_it(
     run.plan()
     assert "NOTEBOOK (papermill --engine kubeharden" in str(run.finish())
     assert "papermill --engine kubeharden seals it then" in str(run.seal())
+    run.person = AtCell(7)  # where Jupyter does not name the file, as VS Code does not
+    assert f"seal it in a terminal: kubeharden seal {run.record.folder} NOTEBOOK" in str(run.seal())
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ from kubeharden.show.run_views import (
     ending_view,
     proof_view,
     record_message,
+    sealed_by_hand,
     sealed_words,
     steps_of,
 )
@@ -343,9 +344,12 @@ class Run:
         Raises:
             KubehardenError: the run is not finished, the notebook is not saved in time, or there is no key.
         """
-        if not self.person.is_there or self.notebook.path is None:
+        if not self.person.is_there:
             return View([Message(SEALED_LATER)])
+        if self.notebook.path is None:
+            return View([Message(sealed_by_hand(self.record.folder))])
         if not self.notebook.is_saved() and self._is_finished:
+            self.notebook.check_path()
             self.say("Save this notebook now (Ctrl-S): it is sealed as soon as it is saved.")
         done = self.notebook.seal(self.ports.clock.sleep)
         return View([Message(sealed_words(done.folder, len(done.seal.files), done.seal.key), GOOD)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -46,6 +47,15 @@ class OpenNotebook:
             cell.get("execution_count") == self.last_cell and cell.get("outputs") for cell in notebook.cells
         )
 
+    def check_path(self) -> None:
+        """Refuse, with a RecordError, to wait for a file that was renamed: Jupyter names it to a kernel only once."""
+        if self.path is not None and not self.path.exists():
+            command = shlex.join(["kubeharden", "seal", str(self.folder), "NOTEBOOK"])
+            raise RecordError(
+                f"the notebook was renamed or moved since its kernel began: there is no {self.path} any more. Save it "
+                f"(Ctrl-S), and seal it where it is now, in a terminal: {command}"
+            )
+
     def copy(self) -> None:
         """Put a copy without secrets into the run's folder, where the file is saved and the run is not sealed."""
         if self.path is None or is_sealed(self.folder) or not self.is_saved():
@@ -59,14 +69,16 @@ class OpenNotebook:
         """Seal the run with this notebook once it is saved.
 
         Raises:
-            RecordError: the run is not finished, the notebook is not saved in time, there is no key to sign with, or
-                the run cannot be sealed.
+            RecordError: the run is not finished, the notebook was moved or is not saved in time, there is no key to
+                sign with, or the run cannot be sealed.
         """
         if not self.last_cell:
             raise RecordError("this run is not finished yet: run the cell with run.finish() first")
+        self.check_path()
         key, authority, left = find_key().path, find_authority(), SAVE_SECONDS / POLL_SECONDS
         while not self.is_saved():
             if left <= 0:
+                self.check_path()
                 raise RecordError("the notebook was not saved: save it (Ctrl-S), and run this cell again")
             wait(POLL_SECONDS)
             left -= 1

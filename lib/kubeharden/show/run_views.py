@@ -83,6 +83,12 @@ def record_message(folder: Path, notebook: Path | None) -> Message:
     )
 
 
+def sealed_by_hand(folder: Path) -> str:
+    """Say what seals a run whose notebook is open somewhere that does not say which file it is."""
+    command = shlex.join(["kubeharden", "seal", str(folder), "NOTEBOOK"])
+    return f"The file of this notebook is not known here. Save it, and seal it in a terminal: {command}"
+
+
 def sealed_words(folder: Path, files: int, key: str) -> str:
     """Say that a run is sealed."""
     check = shlex.join(["kubeharden", "verify", str(folder)])
