@@ -18,7 +18,7 @@ import pytest
 from kubeharden import runbook
 from kubeharden.errors import KubehardenError
 from kubeharden.plan.event import Event
-from kubeharden.plan.events import Completed, Finished, Planned, Proved, RunStarted, Started
+from kubeharden.plan.events import Completed, Error, Finished, Planned, Proved, RunStarted, Started
 from kubeharden.records.folder import Record, read_run
 from kubeharden.records.provenance import file_digest, versions, who
 from kubeharden.records.summary import build_record, record_schema
@@ -161,6 +161,21 @@ def test_a_run_that_was_left_or_cut_off(rehearsals: Rehearsals, tmp_path: Path) 
     again = started(rehearsals.untouched("article-1.10"), tmp_path)
     again.close()
     assert summary(again.record.folder)["result"] == "abandoned"
+
+
+def test_a_long_error_stands_in_a_record_once_and_in_a_line_beside_each_change(tmp_path: Path) -> None:
+    record = Record(tmp_path, "lab", "harden")
+    record(RunStarted(cluster="lab", mode="apply", steps=["kubelet"]))
+    changes = [{"step": "kubelet", "subject": f"kubelet on n{n}", "action": "restart"} for n in (1, 2)]
+    record(Planned(digest="0" * 64, needed=True, changes=changes))
+    record(
+        Error(verb="apply", kind="ApprovalError", message="another plan:\n- batch_size: 1\n+ batch_size: 2")
+    )
+    record.close()
+    failed = summary(record.folder)
+    whys = {item["why"] for item in failed["not_done"]}
+    assert whys == {"an error ended the run before: ApprovalError: another plan"}
+    assert failed["errors"][0]["message"].endswith("+ batch_size: 2")
 
 
 def test_a_run_that_planned_again_after_its_changes_did_something(tmp_path: Path) -> None:

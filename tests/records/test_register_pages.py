@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, unquote_to_bytes
 
 import pytest
 
+from browser import Browser, missing_browser
 from kubeharden.cli import main
 from kubeharden.plan.events import Finished, RunStarted
 from kubeharden.records.folder import Record
@@ -35,6 +37,20 @@ def on_cluster(parent: Path, cluster: str, change: str) -> Path:
 
 def links_in(page: Path) -> list[Path]:
     return [page.parent / unquote(link) for link in re.findall(r'href="([^"]*)"', page.read_text())]
+
+
+@pytest.mark.skipif(bool(missing_browser()), reason=missing_browser() or "there is one")
+@pytest.mark.parametrize("width", [640, 1280])
+def test_names_of_runs_are_read_in_a_narrow_window_too(runs: Path, tmp_path: Path, width: int) -> None:
+    """They stood in columns of three letters, and the page was wider than the window."""
+    make_run(runs, "CHG-1")
+    assert main(["register", "--key", f"{make_key(tmp_path)}.pub"]) == 0
+    with closing(Browser(tmp_path / "profile", width=width)) as browser:
+        browser.call("Page.navigate", url=(runs / "index.html").as_uri())
+        browser.until("document.readyState === 'complete' && !!document.querySelector('.khf-register a')")
+        assert browser.value("document.documentElement.scrollWidth <= window.innerWidth")
+        lines = "document.querySelector('.khf-register a').getClientRects().length"
+        assert browser.value(lines) <= 3
 
 
 def test_the_register_opens_from_a_file_and_every_link_leads_somewhere(

@@ -272,7 +272,9 @@ def _why(past: PastRun) -> str:
     if failed is not None:
         return f"{failed.subject or 'something'} failed before"
     if error is not None:
-        return f"an error ended the run before: {error.message}"
+        # Beside each change: the whole message, which may be long, is among the errors.
+        first_line = error.message.partition("\n")[0].rstrip(":")
+        return f"an error ended the run before: {error.kind}: {first_line}"
     return "the run was cut off before"
 
 

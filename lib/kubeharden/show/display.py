@@ -13,7 +13,6 @@ from functools import cache
 from importlib.resources import files
 
 from jinja2 import Environment, Template
-from markupsafe import Markup, escape
 from tabulate import tabulate
 
 from kubeharden.plan.timeline import HEADINGS, Timeline
@@ -28,6 +27,7 @@ OPEN_LINES = 600  # of diffs in one view
 _BREAKS = re.compile(r"(?<=\S{4}[./_,:=-])(?=\w{3})|(?<=\S{4}[a-z])(?=[A-Z]\S{3})")
 # Characters that paper has room for beside one another: words of a wider table may be cut there.
 _PAPER = 100
+# The first word of a flag: no line ends within its dashes, or right after them.
 _FLAGS = re.compile(r"(?<![\w-])(--?\w+)")
 _TEXT_BAR = 40  # characters of the longest bar in a terminal
 _MARKS = "X.="  # the parts of a bar in a terminal
@@ -243,11 +243,6 @@ def _with_text_bars(block: Bars) -> Table:
     return Table(block.title, (block.label, *headings, ""), rows)
 
 
-def _with_whole_flags(text: str) -> Markup:
-    """Return a text as HTML in which no line ends within the dashes of a flag, or right after them."""
-    return Markup(_FLAGS.sub(r'<span class="flag">\1</span>', str(escape(text))))  # noqa: S704 - it is escaped
-
-
 def _is_narrow(table: Table) -> bool:
     """Return whether the longest words of the columns have room beside one another on a page of paper."""
     columns = zip(table.headings, *table.rows, strict=True)
@@ -263,6 +258,6 @@ def _template() -> Template:
     text = (files(__package__) / "display.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["pieces"] = _BREAKS.split
-    environment.filters["words"] = _with_whole_flags
+    environment.filters["flags"] = _FLAGS.split
     environment.tests["narrow"] = _is_narrow
     return environment.from_string(text)
