@@ -127,6 +127,7 @@ def test_a_value_of_a_file_that_a_release_refuses_is_named_with_it(
     [
         ("kube-apiserver", "1.30", "1.34", ["--goaway-chance=0.02", "--request-timeout=0"], None),
         ("kube-apiserver", "1.30", "1.31", ["--show-hidden-metrics-for-version=1.30"], None),
+        ("kube-apiserver", "1.19", "1.20", ["--show-hidden-metrics-for-version=1.29"], None),
         (
             "kube-apiserver", "1.28", "1.30",
             ["--oidc-username-claim=sub", "--oidc-issuer-url=https://x", "--oidc-client-id=y", "--storage-media-type="],

@@ -15,6 +15,7 @@ class UpgradeRule(Row):
 
     component: str
     release: ReleaseName | None = None
+    since: ReleaseName | None = None
     setting: str
     effect: str
     why: str
@@ -35,8 +36,12 @@ class UpgradeRule(Row):
 
 
 def upgrade_rules(component: str, release: Release) -> tuple[UpgradeRule, ...]:
-    """Return the rules that begin with ``release``, and those of every release."""
-    return tuple(rule for rule in _all() if rule.component == component and rule.release in (None, release))
+    """Return the rules that begin with ``release``, and those of every release that hold in it."""
+    return tuple(rule for rule in _all() if rule.component == component and _holds_in(rule, release))
+
+
+def _holds_in(rule: UpgradeRule, release: Release) -> bool:
+    return rule.release == release if rule.release else rule.since is None or rule.since <= release
 
 
 @cache
