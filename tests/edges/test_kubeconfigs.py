@@ -290,6 +290,10 @@ NOT_PEM = base64.b64encode(b"not a certificate").decode()
         (config(tokenFile="/dev/null"), "the tokenFile of .* is not a regular file"),
         (config(token="a", username="b"), "the user 'u' has a token and a password, of which kubectl takes one"),
         (config(**{"exec": exec_of("sh"), "auth-provider": {"name": "oidc"}}), "has an exec and an auth-provider"),
+        (
+            config(username="b", **{"exec": exec_of("sh"), "auth-provider": {"name": "oidc"}}),
+            "has an exec and an auth-provider",
+        ),
         ({**config(), "kind": "List"}, "is not a kubeconfig: it is a List; expected Config"),
         (config(token="a\nb"), "the user 'u': its token has a line break"),
         (config(token=7), "token of the user 'u' is not a text"),

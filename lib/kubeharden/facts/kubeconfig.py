@@ -185,42 +185,52 @@ class Kubeconfig:
             for field in _DATA:
                 if not _is_base64(entry.get(field) or ""):
                     raise self._wrong(f"{field} of {where} is not base64")
-        unverified = choice.cluster.get("insecure-skip-tls-verify")
+        self._check_cluster(cluster, choice.cluster)
+        self._check_login(user, choice.user)
+        self._check_impersonation(user, choice)
+
+    def _check_cluster(self, where: str, cluster: Mapping[str, Any]) -> None:
+        unverified = cluster.get("insecure-skip-tls-verify")
         if not isinstance(unverified or False, bool):
             raise self._wrong(
-                f"insecure-skip-tls-verify of {cluster} is {unverified!r}; expected true or false"
+                f"insecure-skip-tls-verify of {where} is {unverified!r}; expected true or false"
             )
-        if unverified and any(choice.cluster.get(name) for name in ("certificate-authority", _DATA[0])):
+        if unverified and any(cluster.get(name) for name in ("certificate-authority", _DATA[0])):
             raise self._wrong(
-                f"{cluster} has a certificate authority and insecure-skip-tls-verify: leave one out"
+                f"{where} has a certificate authority and insecure-skip-tls-verify: leave one out"
             )
-        server, proxy = choice.cluster.get("server") or "", choice.cluster.get("proxy-url") or ""
+        server, proxy = cluster.get("server") or "", cluster.get("proxy-url") or ""
         if "@" in server:
             raise self._wrong(
-                f"server of {cluster} has a user before its host, which is not sent here: use another way to log in"
+                f"server of {where} has a user before its host, which is not sent here: use another way to log in"
             )
         if not is_address(server):
             raise self._wrong(
-                f"server of {cluster} is {server!r}; expected an address such as https://10.0.0.1:6443"
+                f"server of {where} is {server!r}; expected an address such as https://10.0.0.1:6443"
             )
         if proxy and not is_address(proxy):
-            raise self._wrong(f"proxy-url of {cluster}: {proxy_problem(proxy)}")
-        login = choice.user.get("username") or choice.user.get("password")
-        if (choice.user.get("token") and login) or (
-            choice.user.get("exec") and choice.user.get("auth-provider")
+            raise self._wrong(f"proxy-url of {where}: {proxy_problem(proxy)}")
+
+    def _check_login(self, where: str, user: Mapping[str, Any]) -> None:
+        has_password = user.get("username") or user.get("password")
+        for both, words in (
+            (user.get("token") and has_password, "a token and a password"),
+            (user.get("exec") and user.get("auth-provider"), "an exec and an auth-provider"),
         ):
-            both = "a token and a password" if login else "an exec and an auth-provider"
-            raise self._wrong(f"{user} has {both}, of which kubectl takes one alone: leave one out")
+            if both:
+                raise self._wrong(f"{where} has {words}, of which kubectl takes one alone: leave one out")
+
+    def _check_impersonation(self, where: str, choice: Choice) -> None:
         groups, extra = choice.user.get("as-groups") or [], choice.user.get("as-user-extra") or {}
         if not _are_texts(groups) or not (isinstance(extra, dict) and all(map(_are_texts, extra.values()))):
-            raise self._wrong(f"as-groups or as-user-extra of {user} has another shape")
+            raise self._wrong(f"as-groups or as-user-extra of {where} has another shape")
         if choice.impersonation() and not choice.user.get("as"):
             raise self._wrong(
-                f"{user} has as-groups, as-uid or as-user-extra, and not the as that they belong to"
+                f"{where} has as-groups, as-uid or as-user-extra, and not the as that they belong to"
             )
         if any(re.search(r"[^\x20-\x7e]|^ | $", value) for _, value in choice.impersonation()):
             raise self._wrong(
-                f"as, as-uid, as-groups or as-user-extra of {user} has characters that no header carries unchanged: "
+                f"as, as-uid, as-groups or as-user-extra of {where} has characters that no header carries unchanged: "
                 "letters of ASCII alone, no line break, no blank at either end"
             )
 

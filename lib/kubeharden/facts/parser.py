@@ -35,6 +35,7 @@ WORDS = {
 }
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----")
 _MODE = re.compile(r"[0-7]{1,5}")
+FOLDER = "/etc/kubernetes"  # of which all modes are read
 USER = "_user"  # the end of the key under which the groups of a user stand
 
 
@@ -88,7 +89,7 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
     shows = {words[1]: _show(name, words[1], body) for words, body in sections if words[0] == "show"}
     current = ""
     files: dict[str, dict[str, FileFact]] = {service: {} for service in shows}
-    values: dict[tuple[str, str], str] = {}
+    texts: dict[str, dict[str, str]] = {}  # of other sections: by their word and what they are about
     for words, body in sections:
         if words[0] == "show":
             current = words[1]
@@ -96,14 +97,9 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
             fact = _file(name, words, body)
             files[current][fact.path] = fact
         else:
-            values[words[0], " ".join(words[1:])] = body
-    host = {key: value.strip() for key, value in _properties(values.get(("host", ""), "")).items()}
-    host_facts = {"H": host.get("hostname"), "b": host.get("boot"), "m": host.get("machine")}
-    specifiers = {
-        letter: value.replace("-", "") if letter == "b" else value
-        for letter, value in host_facts.items()
-        if value
-    }
+            texts.setdefault(words[0], {})[" ".join(words[1:])] = body
+    host = {key: value.strip() for key, value in _properties(texts.get("host", {}).get("", "")).items()}
+    specifiers = _specifiers(host)
     return NodeFacts(
         name=name,
         control_plane=control_plane,
@@ -113,35 +109,56 @@ def parse_observation(name: str, control_plane: bool, answer: str) -> NodeFacts:
         boot=host.get("boot", ""),
         machine=host.get("machine", ""),
         cgroup=host.get("cgroup", ""),
-        elsewhere={words[1]: body.strip() for words, body in sections if words[0] == "elsewhere"},
-        units={words[1]: tuple(body.split()) for words, body in sections if words[0] == "units"},
+        elsewhere={service: body.strip() for service, body in texts.get("elsewhere", {}).items()},
+        units={service: tuple(body.split()) for service, body in texts.get("units", {}).items()},
         groups={
             key.removesuffix(USER): tuple(groups.split())
             for key, groups in host.items()
             if key.endswith(USER) and groups
         },
-        modes=_modes(name, values.get(("modes", "/etc/kubernetes"), ""), "/etc/kubernetes"),
+        modes=_modes(name, texts.get("modes", {}).get(FOLDER, ""), FOLDER),
         services={
-            service: with_sensitive_files(
-                ServiceFacts(
-                    name=service,
-                    show=show,
-                    files=files[service],
-                    cmdline=_command_line(name, service, values.get(("cmdline", service), "")),
-                    version=_version(values.get(("version", service), "")),
-                    warnings=tuple(values.get(("warnings", service), "").splitlines()),
-                    configz=_configz(values.get(("configz", service), "")),
-                    healthz=values.get(("healthz", service), "").strip(),
-                    certificates=_certificates(values.get(("certificates", service), "")),
-                    specifiers=specifiers,
-                    credentials=tuple(
-                        dict.fromkeys(values.get(("credentials", service), "").split("\n")[:-1])
-                    ),
-                )
-            )
+            service: _service(name, service, show, files[service], texts, specifiers)
             for service, show in shows.items()
         },
     )
+
+
+def _service(
+    node: str,
+    name: str,
+    show: Mapping[str, str],
+    files: Mapping[str, FileFact],
+    texts: Mapping[str, Mapping[str, str]],
+    specifiers: Mapping[str, str],
+) -> ServiceFacts:
+    def text(word: str) -> str:
+        return texts.get(word, {}).get(name, "")
+
+    facts = ServiceFacts(
+        name=name,
+        show=show,
+        files=files,
+        cmdline=_command_line(node, name, text("cmdline")),
+        version=_version(text("version")),
+        warnings=tuple(text("warnings").splitlines()),
+        configz=_configz(text("configz")),
+        healthz=text("healthz").strip(),
+        certificates=_certificates(text("certificates")),
+        credentials=tuple(dict.fromkeys(text("credentials").split("\n")[:-1])),
+        specifiers=specifiers,
+    )
+    return with_sensitive_files(facts)
+
+
+def _specifiers(host: Mapping[str, str]) -> dict[str, str]:
+    """Return what specifiers stand for on a node, by their letter, as far as the node says (systemd.unit(5))."""
+    known = {
+        "H": host.get("hostname", ""),
+        "b": host.get("boot", "").replace("-", ""),
+        "m": host.get("machine", ""),
+    }
+    return {letter: value for letter, value in known.items() if value}
 
 
 def _sections(name: str, answer: str) -> Iterator[tuple[list[str], str]]:

@@ -269,7 +269,7 @@ def _what_is_there(objects: Mapping[str, Iterable[Object]]) -> dict[str, list[tu
     return result
 
 
-def unwanted(levels: Sequence[NamespaceLevel], wishes: Iterable[NamespaceWish]) -> Iterator[str]:
-    """Return the namespaces that somebody asks a level for and that are not there."""
+def missing_namespaces(levels: Sequence[NamespaceLevel], wishes: Iterable[NamespaceWish]) -> Iterator[str]:
+    """Return the namespaces that are not there although somebody asks for a level of them."""
     known = {level.namespace for level in levels}
     return (wish.name for wish in wishes if wish.name not in known)

@@ -31,7 +31,7 @@ from kubeharden.plan.step import POD_SECURITY
 from kubeharden.plan.steps.breakage import judge_levels
 from kubeharden.plan.steps.psp import PSP_PLUGIN, api_servers
 from kubeharden.podsecurity.admission_config import PATH, PLUGIN, render_config, with_defaults_set
-from kubeharden.podsecurity.levels import NamespaceLevel, namespace_levels, unwanted, with_labels
+from kubeharden.podsecurity.levels import NamespaceLevel, missing_namespaces, namespace_levels, with_labels
 from kubeharden.podsecurity.policies import PolicySet
 from kubeharden.podsecurity.retirement import also_about_policies, leftovers, mutating_fields
 from kubeharden.releases import Release, feature
@@ -82,7 +82,7 @@ class _Planner:
                 self.draft.object_changes.append(change)
             for remark in level.remarks:
                 self.draft.remark(f"namespace {level.namespace}", remark)
-        for name in unwanted(levels, self.policies.namespaces):
+        for name in missing_namespaces(levels, self.policies.namespaces):
             self.draft.remark(f"namespace {name}", "is left out: there is none of that name")
         enforced = all(level.enforced for level in levels)
         enforced_before = all(level.enforced_before for level in levels)

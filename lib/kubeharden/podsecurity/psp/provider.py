@@ -1,6 +1,6 @@
 """One policy applied to a pod: pkg/security/podsecuritypolicy/provider.go and factory.go.
 
-``mutated`` comes first and fills in what the policy wants and the pod does not say; ``refusals`` judges the result.
+``mutate`` comes first and fills in what the policy wants and the pod does not say; ``refusals`` judges the result.
 Neither changes what it is given: a pod that needs nothing comes back as the same object.
 """
 
