@@ -202,7 +202,13 @@ class _ShapeError(yaml.MarkedYAMLError):
 
 
 def as_yaml(
-    text: str, source: str, raises: type[KubehardenError], *, aliases: bool = False, first: bool = False
+    text: str,
+    source: str,
+    raises: type[KubehardenError],
+    *,
+    aliases: bool = False,
+    first: bool = False,
+    go: bool = False,
 ) -> Any:
     """Return what a text holds as YAML: plain data, as JSON has it.
 
@@ -210,6 +216,7 @@ def as_yaml(
         source: what the text is, for messages.
         aliases: whether it may have them; people use them, programs do not.
         first: whether others may follow the document, which are not read, whatever they are.
+        go: whether a program in Go reads it, too, and scalars mean what they mean there.
 
     Raises:
         KubehardenError: of the given kind: it is not YAML, or goes beyond a bound.
@@ -219,7 +226,7 @@ def as_yaml(
     text = str(text)  # libyaml takes no other kind of text
     try:
         _check_events(text, aliases=aliases, first=first)
-        return _first_of((_DocumentLoader if first else _Loader)(text), "get_data")
+        return _first_of((_DocumentLoader if go else _Loader)(text), "get_data")
     except _ShapeError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise raises(f"{source} {error.problem} (line {line})") from None
@@ -242,7 +249,7 @@ def as_document(text: str, source: str, raises: type[KubehardenError]) -> Any:
     Components read YAML with sigs.k8s.io/yaml, which ends where a second document begins (checked with kube-proxy
     1.20.2, 1.24.17 and 1.37.2). Arguments and errors are those of ``as_yaml``.
     """
-    return as_yaml(text, source, raises, aliases=True, first=True)
+    return as_yaml(text, source, raises, aliases=True, first=True, go=True)
 
 
 def end_of_document(text: str, source: str, raises: type[KubehardenError]) -> int:

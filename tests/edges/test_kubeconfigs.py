@@ -146,6 +146,26 @@ def test_what_works(
         assert "t0ken-of-the-test" not in redactor.redact("it was t0ken-of-the-test")
 
 
+@pytest.mark.parametrize("token", ["!!binary dDBrZW4=", "!own t0ken", "!!str t0ken"])
+def test_a_kubeconfig_is_read_as_kubectl_reads_it(
+    tmp_path: Path, api: tuple[str, list[list[tuple[str, str]]]], token: str
+) -> None:
+    """Held against kubectl 1.37.2."""
+    address, seen = api
+    text = yaml.safe_dump(config(address, {"insecure-skip-tls-verify": "YES-NO"}, token="T0KEN"))
+    cluster = Cluster(written(tmp_path, text.replace("YES-NO", "y").replace("T0KEN", token)))
+    cluster.version()
+    cluster.close()
+    assert values(seen.pop(), "Authorization") == ["Bearer t0ken"]
+
+
+@pytest.mark.parametrize("token", ["1e3", "0o17", "y", "08", "2_0"])
+def test_a_token_that_is_no_text_for_kubectl_is_none_here(tmp_path: Path, token: str) -> None:
+    text = yaml.safe_dump(config(token="T0KEN")).replace("T0KEN", token)
+    with pytest.raises(ClusterError, match="token of the user 'u' is not a text"):
+        Cluster(written(tmp_path, text))
+
+
 def basic(login: str) -> str:
     return f"Basic {base64.b64encode(login.encode()).decode()}"
 
@@ -257,7 +277,8 @@ NOT_PEM = base64.b64encode(b"not a certificate").decode()
         ("a: 1\n---\nb: 2\n", "has more than one document, of which one is expected: .*line 2"),
         ("\tclusters: []\n", "is not YAML"),
         ({**config(), "current-context": ""}, "it has no current-context"),
-        ({**config(), "current-context": "y"}, "it has no context 'y'; it has x"),
+        ({**config(), "current-context": "z"}, "it has no context 'z'; it has x"),
+        ({**config(), "current-context": 5}, "its current-context is not a text"),
         ({**config(), "contexts": []}, "it has no context 'x'; it has none"),
         ({**config(), "clusters": None}, "it has no cluster 'c', which the context 'x' names"),
         ({**config(), "users": 2 * config()["users"]}, "the name 'u' stands twice in its users"),

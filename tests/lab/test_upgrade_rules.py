@@ -146,6 +146,8 @@ def test_a_value_is_refused_by_an_api_server_as_the_rules_say(
     words += ["--service-account-issuer=https://x.example", f"--cert-dir={tmp_path}", word]
     command = [str(kubelet.with_name("kube-apiserver")), *words]  # without --etcd-servers, it never starts
     done = subprocess.run(command, capture_output=True, check=False, text=True, cwd=tmp_path, timeout=SECONDS)
+    if "unknown flag" in done.stderr:  # of a release that does not have it
+        return
     [last] = [line for line in done.stderr.splitlines() if "--etcd-servers must be specified" in line]
     # What is hidden changes with each release: it is asked of one step, the others of all.
     running = release.previous if "hidden" in word else "1.19"

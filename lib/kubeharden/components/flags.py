@@ -137,7 +137,13 @@ def value_in(uses: Sequence[FlagUse], name: str) -> str:
 def free_path(component: Component, uses: Sequence[FlagUse]) -> str:
     """Return the place for a new config file: the usual one, unless a flag names it for something else."""
     path = component.config_path
-    return component.other_config_path if names_file(uses, path) else path
+    return component.other_config_path if names_file(uses, path) or _may_name(uses, path) else path
+
+
+def _may_name(uses: Sequence[FlagUse], path: str) -> bool:
+    """Return whether a flag names a file by a relative path that is this one from some folder (WorkingDirectory=)."""
+    places = (normpath(use.value) for use in uses if use.name != "--config" and use.value)
+    return any(not place.startswith("/") and path.endswith(f"/{place}") for place in places)
 
 
 def names_file(uses: Sequence[FlagUse], path: str) -> str:

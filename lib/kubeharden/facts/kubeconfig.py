@@ -109,7 +109,7 @@ class Kubeconfig:
         Raises:
             ClusterError: it cannot be read, or has another shape.
         """
-        content = as_yaml(text, source, ClusterError, aliases=True)
+        content = as_yaml(text, source, ClusterError, aliases=True, go=True)
         if not isinstance(content, dict):
             raise ClusterError(f"{source} is not a kubeconfig: it holds no mapping")
         if content.get("kind") not in (None, "", "Config"):
@@ -140,6 +140,8 @@ class Kubeconfig:
         wanted = context or self.content.get("current-context")
         if not wanted:
             raise self._wrong("it has no current-context; say in the inventory which one (context:)")
+        if not isinstance(wanted, str):
+            raise self._wrong("its current-context is not a text: write it in quotes")
         chosen = self._entry("contexts", wanted)
         if chosen is None:
             names = ", ".join(entry["name"] for entry in self.content.get("contexts") or []) or "none"
