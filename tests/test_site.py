@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from browser import Browser, missing_browser
 from documents import site
 from pages import pages
 from support import ROOT
@@ -53,6 +55,20 @@ def test_what_is_wrong_in_a_site_is_found(tmp_path: Path, body: str, found: str 
     (tmp_path / "index.html").write_text(body)
     (tmp_path / "other.html").write_text('<h2 id="there">x</h2>')
     assert list(site.faults(tmp_path)) == ([found] if found else [])
+
+
+@pytest.mark.skipif(bool(missing_browser()), reason=missing_browser() or "there is one")
+def test_a_long_command_is_read_whole_and_copied_as_one_line(tmp_path: Path) -> None:
+    command = "papermill notebooks/rollback.ipynb outputs/back.ipynb -p record CHG-4711 " * 3
+    style = "<style>pre > code {display: block; overflow: auto;}</style>"  # as Zensical's
+    sheet = f'<link rel="stylesheet" href="{(ROOT / "docs/site.css").as_uri()}">'
+    page = tmp_path / "page.html"
+    page.write_text(f'{style}{sheet}<div class="md-typeset"><pre><code>{command}</code></pre></div>')
+    with closing(Browser(tmp_path / "profile", width=700)) as browser:
+        browser.call("Page.navigate", url=page.as_uri())
+        browser.until("document.readyState === 'complete' && !!document.querySelector('code')")
+        assert browser.value("(c => c.scrollWidth <= c.clientWidth)(document.querySelector('code'))")
+        assert browser.value("document.querySelector('code').innerText").count("\n") == 0
 
 
 def test_a_font_from_elsewhere_is_found(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from kubeharden.edges.nodes import Nodes
 from kubeharden.inputs.inventory import read_inventory
-from kubeharden.plan.events import OUTCOMES, Completed, Started
+from kubeharden.plan.events import OUTCOMES, Completed, Error, Started
 from kubeharden.records.folder import read_run
 from kubeharden.records.summary import build_record
 from kubeharden_rehearsal import Rehearsal
@@ -67,6 +67,11 @@ def test_a_signal_to_papermill_leaves_nothing_half(
         assert build_record(past)["result"] == "cut off"
     else:
         assert [event.subject for event in over] == [started.subject]
+    if past.of(Error):
+        # Whoever pressed Ctrl-C reads it there and then: papermill shows no words of a run that it interrupts.
+        said = (tmp_path / "out-1.txt").read_text()
+        assert "kubeharden: apply failed (StoppedError): stopped by " in said
+        assert f"In hand were, and are finished: {started.subject}: " in said
     new = bool(past.of(Completed))
     assert (nodes / NODE / CONFIG).exists() == new
     assert ((nodes / NODE / UNIT).read_text() != old[NODE]) == new

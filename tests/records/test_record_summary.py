@@ -169,7 +169,11 @@ def test_a_long_error_stands_in_a_record_once_and_in_a_line_beside_each_change(t
     changes = [{"step": "kubelet", "subject": f"kubelet on n{n}", "action": "restart"} for n in (1, 2)]
     record(Planned(digest="0" * 64, needed=True, changes=changes))
     record(
-        Error(verb="apply", kind="ApprovalError", message="another plan:\n- batch_size: 1\n+ batch_size: 2")
+        Error(
+            verb="apply",
+            kind="ApprovalError",
+            message="another plan. Approved:\n- batch_size: 1\n+ batch_size: 2",
+        )
     )
     record.close()
     failed = summary(record.folder)

@@ -6,6 +6,7 @@ Its form is ``record.schema.json``. Whatever a run was when it ended, or was cut
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
@@ -273,8 +274,8 @@ def _why(past: PastRun) -> str:
         return f"{failed.subject or 'something'} failed before"
     if error is not None:
         # Beside each change: the whole message, which may be long, is among the errors.
-        first_line = error.message.partition("\n")[0].rstrip(":")
-        return f"an error ended the run before: {error.kind}: {first_line}"
+        sentence = re.split(r"[.:]?\n|\. ", error.message)[0]
+        return f"an error ended the run before: {error.kind}: {sentence}"
     return "the run was cut off before"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from kubeharden.errors import KubehardenError, RecordError, StepError, UnexpectedError
+from kubeharden.errors import KubehardenError, RecordError, StepError, StoppedError, UnexpectedError
 from kubeharden.plan.events import Error
 from kubeharden.redaction import Redactor
 from kubeharden.show.display import View
@@ -58,4 +58,6 @@ def _emit_error(run: Any, name: str, error: BaseException) -> None:
     emit = getattr(run, "emit", None)
     if emit is not None and not isinstance(cause, RecordError):
         emit(Error(name, type(cause).__name__, str(error)))
-        run.tell_end(f"{name} failed ({type(cause).__name__})")
+        # papermill prints an error's words itself, but not those of a run that was interrupted.
+        words = f": {error}" if isinstance(error, StoppedError) else ""
+        run.tell_end(f"{name} failed ({type(cause).__name__}){words}")
