@@ -20,6 +20,7 @@ import yaml
 
 from kubeharden_rehearsal import Rehearsal
 from pages import blocks
+from record_support import make_key
 from support import ROOT
 
 CHECKED_OUT = ("Makefile", "pyproject.toml", "requirements.lock", "notebooks", "outputs", "parameters")
@@ -129,8 +130,7 @@ def test_the_plan_is_approved_and_carried_out_by_two_jobs(article: Rehearsal, tm
     assert jobs["apply"]["needs"] == "plan"
 
     (tmp_path / "etc").mkdir()
-    key = tmp_path / "etc" / "seal_ed25519"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    make_key(tmp_path / "etc", "seal_ed25519")
     inventory = article.inventory.read_text()
     for name in ("kubeconfig", "identity_file", "known_hosts"):
         inventory = inventory.replace(f"{name}: ", f"{name}: {article.inventory.parent}/", 1)

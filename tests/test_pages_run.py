@@ -13,6 +13,7 @@ import pytest
 
 from kubeharden_rehearsal import Rehearsal
 from pages import blocks, pages
+from record_support import make_key
 from support import ROOT
 
 WALKED = [page for page in pages() if any(block.mark == "run" for block in blocks(page))]
@@ -30,7 +31,7 @@ def project(article: Rehearsal, tmp_path: Path) -> Path:
     (tmp_path / "parameters" / "lab.yaml").write_text(text)
     ssh = tmp_path / "home" / ".ssh"
     ssh.mkdir(parents=True, mode=0o700)
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ssh / "id_ed25519"], check=True)
+    make_key(ssh, "id_ed25519")
     return tmp_path
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import random
 import re
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from kubeharden.plan import NodeChange
 from kubeharden.plan.decide import make_plan
 from kubeharden.podsecurity.policies import read_policies
 from kubeharden_rehearsal import Rehearsal
+from record_support import make_key
 from rehearsals import Rehearsals
 from ssh_servers import ssh_server
 from support import on_node, wait_until
@@ -106,8 +106,7 @@ def test_certificate_authority_lines_do_no_harm_and_revoked_keys_are_not_trusted
 
 
 def test_a_login_that_is_refused_and_a_node_that_is_not_there(article: Rehearsal, tmp_path: Path) -> None:
-    other = article.directory / "other_key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
+    other = make_key(article.directory, "other_key")
     with (
         Nodes(edited(article, "x", identity_file=str(other))) as nodes,
         pytest.raises(NodeError, match="refuses the login") as error,

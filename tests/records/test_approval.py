@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,6 +20,7 @@ from kubeharden.records.folder import read_run
 from kubeharden.records.keys import fingerprint, keys_at_hand, public_part
 from kubeharden.records.summary import build_record
 from kubeharden_rehearsal import Rehearsal, available
+from record_support import approve, in_agent, make_key
 from rehearsals import Rehearsals
 
 Starts = Callable[..., runbook.Run]
@@ -54,9 +53,7 @@ def starts_here(starts: Starts, world: World) -> Starts:
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
     """The approver's key."""
-    path = tmp_path / "approver"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
-    return path
+    return make_key(tmp_path, "approver")
 
 
 def planned(run: runbook.Run) -> tuple[str, Path]:
@@ -68,15 +65,6 @@ def planned(run: runbook.Run) -> tuple[str, Path]:
     digest = json.loads(path.read_text())["digest"]
     assert f"Digest of this plan: {digest}" in shown
     return digest, path
-
-
-def signed(plan: Path, key: Path) -> Path:
-    subprocess.run(
-        ["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", "kubeharden-approval", plan],
-        check=True,
-        capture_output=True,
-    )
-    return plan.with_name("plan.json.sig")
 
 
 def inventory_with(world: World, folder: Path, **changes: object) -> str:
@@ -278,7 +266,7 @@ def test_a_signature_by_an_approver_counts(
     with pytest.raises(ApprovalError, match="a signature by one of its approvers"):
         starts_here(inventory=inventory, approved_plan=digest)
     with pytest.raises(ApprovalError, match="give the one that belongs to the signature"):
-        starts_here(inventory=inventory, approved_plan="0" * 64, approval=str(signed(plan, key)))
+        starts_here(inventory=inventory, approved_plan="0" * 64, approval=str(approve(plan, key)))
     run = starts_here(inventory=inventory, approval=str(plan.with_name("plan.json.sig")))
     run.look()
     assert "This is the plan that chief@example.org approved." in str(run.plan())
@@ -293,7 +281,7 @@ def test_a_signature_by_an_approver_counts(
 def test_signatures_that_do_not_count(starts_here: Starts, world: World, tmp_path: Path, key: Path) -> None:
     inventory = inventory_with(world, tmp_path, require_approval=True, approvers=allowed(tmp_path, key))
     _, plan = planned(starts_here(inventory=inventory, mode="plan"))
-    signature = signed(plan, key)
+    signature = approve(plan, key)
 
     def refused(match: str, **parameters: str) -> None:
         with pytest.raises(ApprovalError, match=match):
@@ -303,14 +291,11 @@ def test_signatures_that_do_not_count(starts_here: Starts, world: World, tmp_pat
     plan.write_bytes(whole.replace(b'"mode": "644"', b'"mode": "666"'))
     refused("was altered after it was signed")
     # The approver reads what stands in the plan: its digest must belong to that.
-    signature.unlink()
-    signed(plan, key)
+    approve(plan, key)
     refused("is not the plan whose digest it names")
     plan.write_bytes(whole)
-    other = tmp_path / "other"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)
-    signature.unlink()
-    signed(plan, other)
+    other = make_key(tmp_path, "other")
+    approve(plan, other)
     refused("a foreign signature")
     refused("is not a signature beside the plan", approval=str(tmp_path / "nowhere.sig"))
     refused("the inventory names no approvers", inventory=inventory_with(world, tmp_path))
@@ -330,22 +315,16 @@ def test_nobody_approves_for_themselves(
     inventory = str(edited)
     _, plan = planned(starts(inventory=inventory, mode="plan"))
     with pytest.raises(ApprovalError, match="a key of the person who runs this"):
-        starts(inventory=inventory, approval=str(signed(plan, login)))
+        starts(inventory=inventory, approval=str(approve(plan, login)))
 
     own = fingerprint(public_part(key)).split()[1]
     assert own not in keys_at_hand(None)
     (tmp_path / "home/.ssh/id_ed25519.pub").write_text(public_part(key) + "\n")
     assert own in keys_at_hand(None)
     (tmp_path / "home/.ssh/id_ed25519.pub").unlink()
-    started = subprocess.run(["ssh-agent", "-s"], capture_output=True, text=True, check=True).stdout
-    agent = dict(part.split(";")[0].split("=") for part in started.splitlines() if part.startswith("SSH_"))
-    try:
-        for name, value in agent.items():
-            monkeypatch.setenv(name, value)
-        subprocess.run(["ssh-add", "-q", key], check=True)
+    with in_agent(key) as socket:
+        monkeypatch.setenv("SSH_AUTH_SOCK", socket)
         assert own in keys_at_hand(None)
-    finally:
-        os.kill(int(agent["SSH_AGENT_PID"]), 15)
 
 
 def test_what_is_no_digest_is_refused_with_the_parameters(starts: Starts) -> None:

@@ -32,7 +32,7 @@ from kubeharden.records.keys import find_key, fingerprint, keys_at_hand, public_
 from kubeharden.records.seal import seal
 from kubeharden.records.signature import Signers, only_signer, sign
 from kubeharden.records.verify import verify
-from record_support import make_key, make_run
+from record_support import approve, make_key, make_run
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -376,14 +376,6 @@ def plan(tmp_path: Path) -> Path:
     path = tmp_path / "plan.json"
     path.write_bytes(json_file({"digest": made.digest, **made.as_json()}))
     return path
-
-
-def approve(plan: Path, key: Path) -> Path:
-    signature = plan.with_name("plan.json.sig")
-    signature.unlink(missing_ok=True)
-    words = ["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", "kubeharden-approval", plan]
-    subprocess.run(words, check=True, capture_output=True)
-    return signature
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ from kubeharden.records.signature import Signers, line_in
 from kubeharden.records.summary import build_record
 from kubeharden.records.verify import verify
 from kubeharden.redaction import Redactor
+from record_support import approve
 
 SECONDS = 5  # of the processor's time, for one example
 little = settings(
@@ -271,14 +272,10 @@ def test_any_plan_is_the_one_that_was_written_or_refused(pristine: Path) -> None
 
 
 def test_any_approval_counts_or_is_refused(pristine: Path, key: Path, tmp_path: Path) -> None:
-    import subprocess
-
     plan, approvers = tmp_path / "plan.json", tmp_path / "approvers"
     plan.write_bytes((pristine / "plan.json").read_bytes())
     approvers.write_text(f"ann {public_part(key)}\n")
-    words = ["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", "kubeharden-approval", plan]
-    subprocess.run(words, check=True, capture_output=True)
-    signature = tmp_path / "plan.json.sig"
+    signature = approve(plan, key)
     whole = plan.read_bytes(), signature.read_bytes(), approvers.read_bytes()
 
     @settings(little, max_examples=sampling.examples(25))

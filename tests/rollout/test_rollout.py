@@ -4,7 +4,7 @@ run carries on."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,19 +42,17 @@ def world() -> World:
 
 
 @pytest.fixture
-def begin(world: World, tmp_path: Path) -> Iterator[Callable[..., runbook.Run]]:
+def begin(world: World, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., runbook.Run]:
     """Start a run that has looked and planned; all of them end with the test."""
-    runs: list[runbook.Run] = []
 
     def begun(**given: object) -> runbook.Run:
         given.setdefault("steps", ["kubelet"])
         given.setdefault("accept_breaking", ["shop/web"])
-        runs.append(planned(world, tmp_path, **given))
-        return runs[-1]
+        run = planned(world, tmp_path, **given)
+        request.addfinalizer(run.close)
+        return run
 
-    yield begun
-    for run in runs:
-        run.close()
+    return begun
 
 
 def break_service(world: World, node: str, service: str = "kubelet") -> None:

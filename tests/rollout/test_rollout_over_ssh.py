@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,19 +36,17 @@ def rehearsal(rehearsals: Rehearsals) -> Rehearsal:
 
 
 @pytest.fixture
-def begin(rehearsal: Rehearsal, tmp_path: Path) -> Iterator[Callable[..., runbook.Run]]:
+def begin(rehearsal: Rehearsal, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., runbook.Run]:
     """Start a run that has looked and planned; all of them end with the test."""
-    runs: list[runbook.Run] = []
 
     def begun(**given: object) -> runbook.Run:
         given.setdefault("steps", ["kubelet"])
         given.setdefault("accept_breaking", ["shop/web"])
-        runs.append(planned_run(rehearsal, tmp_path / "records", **given))
-        return runs[-1]
+        run = planned_run(rehearsal, tmp_path / "records", **given)
+        request.addfinalizer(run.close)
+        return run
 
-    yield begun
-    for run in runs:
-        run.close()
+    return begun
 
 
 def break_kubelet(rehearsal: Rehearsal, node: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,8 @@ def world() -> World:
 
 
 @pytest.fixture
-def look(world: World, tmp_path: Path) -> Iterator[Start]:
+def look(world: World, tmp_path: Path, request: pytest.FixtureRequest) -> Start:
     """Start a run of a kind, check and look; all of them end with the test."""
-    runs: list[runbook.Run] = []
 
     def looked(kind: str = "harden", **given: Any) -> runbook.Run:
         own = {"steps": STEPS, "confirm_timeout": 10} if kind == "harden" else {}
@@ -41,14 +40,12 @@ def look(world: World, tmp_path: Path) -> Iterator[Start]:
             "output_dir": str(tmp_path / "records"),
         }
         run = runbook.start(parameters | own | given, kind, connect=world.ports)
-        runs.append(run)
+        request.addfinalizer(run.close)
         run.check()
         run.look()
         return run
 
-    yield looked
-    for run in runs:
-        run.close()
+    return looked
 
 
 def leave_open(world: World, seconds: float) -> None:

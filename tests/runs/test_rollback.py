@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,9 +51,8 @@ def hardened(tmp_path: Path) -> Hardened:
 
 
 @pytest.fixture
-def roll_back(tmp_path: Path) -> Iterator[RollBack]:
-    """Start a rollback that has looked and planned."""
-    runs: list[runbook.Run] = []
+def roll_back(tmp_path: Path, request: pytest.FixtureRequest) -> RollBack:
+    """Start a rollback that has looked and planned; all of them end with the test."""
 
     def begun(world: World, record: Path, **given: Any) -> runbook.Run:
         given |= {
@@ -62,15 +61,14 @@ def roll_back(tmp_path: Path) -> Iterator[RollBack]:
             "inventory": str(world.inventory(tmp_path)),
             "output_dir": str(tmp_path / "rollbacks"),
         }
-        runs.append(runbook.start(given, "rollback", connect=world.ports))
-        runs[-1].check()
-        runs[-1].look()
-        runs[-1].plan()
-        return runs[-1]
+        run = runbook.start(given, "rollback", connect=world.ports)
+        request.addfinalizer(run.close)
+        run.check()
+        run.look()
+        run.plan()
+        return run
 
-    yield begun
-    for run in runs:
-        run.close()
+    return begun
 
 
 @pytest.mark.parametrize("name", ["CHG-9", "last"])

@@ -28,6 +28,15 @@ def make_key(folder: Path, name: str = "key", passphrase: str = "") -> Path:
     return path
 
 
+def approve(plan: Path, key: Path) -> Path:
+    """The signature of an approver over a plan, beside it, as ssh-keygen makes it; one that is there is replaced."""
+    signature = plan.with_name(f"{plan.name}.sig")
+    signature.unlink(missing_ok=True)
+    words = ["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", "kubeharden-approval", plan]
+    subprocess.run(words, check=True, capture_output=True)
+    return signature
+
+
 @contextmanager
 def in_agent(key: Path) -> Iterator[str]:
     """The socket of an agent that holds a key, and the certificate beside it."""
