@@ -105,7 +105,10 @@ def test_it_is_reported_with_the_release_in_which_it_begins(
             ("1.30", "memorySwap.swapBehavior"),
         ),
         ("kubelet", "1.24", "1.27", {"cpuCFSQuotaPeriod": "500us"}, ("1.26", "cpuCFSQuotaPeriod")),
-        ("kubelet", "1.35", "1.37", {"memoryThrottlingFactor": 0.8}, ("1.37", "memoryThrottlingFactor")),
+        (
+            "kubelet", "1.35", "1.37", {"memoryThrottlingFactor": 0.8, "featureGates": {"MemoryQoS": False}},
+            ("1.37", "memoryThrottlingFactor"),
+        ),
         ("kubelet", "1.29", "1.32", {"showHiddenMetricsForVersion": "1.29"}, ("1.31", "showHiddenMetricsForVersion")),
         (
             "kube-scheduler", "1.25", "1.27",
@@ -140,7 +143,7 @@ def test_a_value_of_a_file_that_a_release_refuses_is_named_with_it(
         ("kube-controller-manager", "1.24", "1.27", ["--attach-detach-reconcile-sync-period=1s"], None),
         (
             "kubelet", "1.36", "1.37", ["--config=/c"],
-            {"memoryThrottlingFactor": 0.8, "featureGates": {"MemoryQoS": True}},
+            {"memoryThrottlingFactor": 0.8},
         ),
         ("kubelet", "1.30", "1.34", ["--config=/c"], {"containerLogMaxFiles": 2, "enforceNodeAllocatable": ["none"]}),
     ],

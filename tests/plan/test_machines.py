@@ -96,6 +96,25 @@ def test_an_id_that_is_null_is_none() -> None:
         assert said(found, cluster(reports=null)) == said(found, cluster(reports=none))
 
 
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"addresses": [{"address": "10.0.0.1"}]},
+        {"addresses": [{"type": "Hostname"}]},
+        {"addresses": None},
+        {},
+    ],
+)
+def test_a_node_object_may_leave_out_anything(status: dict[str, Any]) -> None:
+    facts = cluster()
+    items = tuple(
+        {**item, "status": {"nodeInfo": item["status"]["nodeInfo"], **status}}
+        for item in facts.cluster.of("nodes")
+    )
+    bare = replace(facts, cluster=replace(facts.cluster, objects={**facts.cluster.objects, "nodes": items}))
+    assert (said(refusals, bare), said(remarks, bare)) == ({}, {})
+
+
 def test_exchanged_hosts_are_refused_with_the_right_name() -> None:
     found = said(refusals, exchanged(cluster(), ONE, TWO))
     assert list(found) == [ONE, TWO]

@@ -36,7 +36,7 @@ class _Identity:
         metadata, status = item["metadata"], item.get("status") or {}
         info, addresses = status.get("nodeInfo") or {}, status.get("addresses") or ()
         names = [metadata["name"], (metadata.get("labels") or {}).get(_HOSTNAME, "")]
-        names += [address["address"] for address in addresses if address["type"] == "Hostname"]
+        names += [str(each.get("address") or "") for each in addresses if each.get("type") == "Hostname"]
         return cls(
             metadata["name"],
             str(info.get("machineID") or ""),
