@@ -6,6 +6,7 @@ import base64
 import re
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 import paramiko
@@ -153,7 +154,22 @@ def test_a_host_is_asked_for_a_key_of_a_type_that_is_known(tmp_path: Path) -> No
 
 
 NAMES = st.sampled_from(
-    ["n1", "N1", "n2", "n*", "?1", "!n1", "!n2", "*", "[n1]:22", "[n1]:2222", "[n*]:2222", "1", "n1."]
+    [
+        "n1",
+        "N1",
+        "n2",
+        "n*",
+        "*n*1*",
+        "?1",
+        "!n1",
+        "!n2",
+        "*",
+        "[n1]:22",
+        "[n1]:2222",
+        "[n*]:2222",
+        "1",
+        "n1.",
+    ]
 )
 
 
@@ -179,6 +195,14 @@ def test_lines_match_as_openssh_finds_them(
         int(entry.place.rpartition(" ")[2]) for entry in KnownHosts([str(path)]).of(host, port, "").entries
     }
     assert ours == theirs
+
+
+@pytest.mark.parametrize("pattern", ["*?" * 20 + "!", "*1" * 30 + "x", "*" * 60 + "x", "?*" * 15 + "x"])
+def test_a_pattern_of_many_stars_is_compared_in_time(tmp_path: Path, pattern: str) -> None:
+    start = time.process_time()
+    assert "not in known_hosts" in refused(tmp_path, f"{pattern} {ED}", host=f"n{'1' * 60}")
+    assert refused(tmp_path, f"{pattern[:-1]} {ED}", host=f"n{'1' * 60}") == ""
+    assert time.process_time() - start < 5
 
 
 def test_a_key_without_port_counts_only_where_none_is_known_of_the_port(tmp_path: Path) -> None:

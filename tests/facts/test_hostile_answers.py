@@ -16,9 +16,13 @@ from hypothesis import strategies as st
 import sampling
 from facts_fixtures import PLANS, read_facts
 from kubeharden.components import units
+from kubeharden.components.commands import MARK, specifiers_of, with_values
 from kubeharden.components.environment_files import parse_environment_file
+from kubeharden.components.validate import _thresholds
+from kubeharden.components.values import parse_text
 from kubeharden.errors import KubehardenError, NodeError, UnitError
 from kubeharden.facts import Facts, NodeFacts, parse_observation
+from kubeharden.facts.model import ANYTHING, _fits
 from kubeharden.facts.sensitive import secrets_on, sensitive_file
 from kubeharden.inputs.parameters import Parameters
 from kubeharden.plan.decide import make_plan
@@ -188,6 +192,11 @@ LONG = {
     "escapes": "ExecStart=/k " + "\\x41" * 60_000,
     "lines that go on after blanks": "ExecStart=/k " + "\\\n" * 100_000,
     "commands in a line": "ExecStart=/k " + "; /k " * 60_000,
+    "backslashes in a line": "ExecStart=/k " + "\\" * 300_000 + "x",
+    "variables that are open": "ExecStart=/k " + "${" * 150_000,
+    "blanks": " " * 300_000 + "x",
+    "files of variables": "EnvironmentFile=/e\n" * 20_000 + "ExecStart=/k",
+    "words of a shell": "ExecStart=/usr/bin/env -S '" + "a " * 100_000 + "'",
     "sections": "[Unit]\n" * 100_000 + "[Service]\nExecStart=/k",
 }
 
@@ -197,12 +206,50 @@ LONG = {
 def test_a_long_unit_is_read_or_refused_in_time(shape: str) -> None:
     start = time.process_time()
     text = f"[Service]\n{LONG[shape]}\n"
-    service = units.Service((("/u", units.Unit.parse(text)),), {})
+    service = units.Service((("/u", units.Unit.parse(text)),), {"/e": "A=b\n" * 20_000})
     with contextlib.suppress(UnitError):
         service.argv()
-    sensitive_file("kubelet", text)
+    Redactor().redact(sensitive_file("kubelet", text))
     parse_environment_file(text.replace("'", "").replace('"', ""))
     assert time.process_time() - start < 20
+
+
+@pytest.mark.parametrize(
+    ("template", "word"),
+    [
+        (f"{MARK}ax{MARK}bx{MARK}cx{MARK}dy", "x" * 4000),
+        (f"{MARK}a{MARK}a{MARK}ay", "x" * 200_000),
+        (f"{MARK}a", "x" * 1_000_000),
+        (f"/run/{MARK}n/{MARK}i", "/run/kubelet.service/a"),
+    ],
+)
+def test_what_a_specifier_stands_for_is_told_in_time(template: str, word: str) -> None:
+    start = time.process_time()
+    known = specifiers_of([template], [word])
+    assert known is None or with_values(template, known) == word
+    assert (known is None) == template.endswith("y")
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("between", [ANYTHING, f"{ANYTHING}x", f"x{ANYTHING}"])
+def test_words_are_compared_with_those_that_run_in_time(between: str) -> None:
+    start = time.process_time()
+    assert not _fits([*[between, "x"] * 20, "y"], ["x"] * 400)
+    assert not _fits([between * 40 + "y"], ["x" * 4000])
+    assert _fits([ANYTHING, "x", ANYTHING, f"a{ANYTHING}b{ANYTHING}c"], ["x", "1", "x", "abbc"])
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("text", ["1" * 300_000, "1" * 300_000 + "x", "0." * 150_000, "1h" * 150_000 + "x"])
+def test_long_numbers_are_read_or_refused_in_time(text: str) -> None:
+    start = time.process_time()
+    for kind in ("duration", "quantity", "float64", "int32"):
+        for value in (text, f"{text}%", f"{text}h"):
+            with contextlib.suppress(ValueError):
+                parse_text(kind, value)
+    with contextlib.suppress(ValueError):
+        _thresholds({"memory.available": f"{text}%"})
+    assert time.process_time() - start < 5
 
 
 def with_section(section: str) -> str:

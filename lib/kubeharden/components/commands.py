@@ -17,13 +17,13 @@ from kubeharden.errors import UnitError
 
 BLANKS = " \t\r\n"
 MOST_UNKNOWN = 4  # specifiers in a word that are told by what runs
-LONG_WORD = 4096  # characters
 MOST_MARKED = 200  # words with specifiers
+MOST_STEPS = 10**7  # that a word may take to be told
 # Not a character, so that systemd itself takes no line that has it (utf8_is_valid, src/basic/utf8.c).
 MARK = "\ufdd0"
 MARKED = re.compile(f"{MARK}(.)", re.DOTALL)
 _SPECIFIER = re.compile(r"%(?:(%)|([A-Za-z0-9]))")
-_BRACED = re.compile(r"\$\$|\$\{([^}:]*)\}")
+_BRACED = re.compile(r"\$\$|\$\{([^}:]{0,256})\}")
 _ESCAPE = re.compile(
     r"""\\(?:(?P<char>[abfnrtvs\\"'])|x(?P<hex>[0-9a-fA-F]{2})|u(?P<short>[0-9a-fA-F]{4})|U(?P<long>[0-9a-fA-F]{8})"""
     r"""|(?P<octal>[0-3][0-7]{2}))"""
@@ -310,7 +310,10 @@ def _values(template: str, word: str) -> dict[str, str] | None:
     """Return the values of the specifiers in a word, by the same word of a process; None where it does not fit."""
     parts = MARKED.split(template)
     letters = list(dict.fromkeys(parts[1::2]))
-    if len(letters) > MOST_UNKNOWN or (len(letters) > 1 and len(word) > LONG_WORD):
+    searches = len(letters) + (
+        len(parts) > 2 * len(letters) + 1
+    )  # within each other; one that comes again is one
+    if len(letters) > MOST_UNKNOWN or (searches > 1 and len(word) ** searches > MOST_STEPS):
         return None
     grouped: set[str] = set()
     pattern = ""
@@ -326,6 +329,18 @@ def _values(template: str, word: str) -> dict[str, str] | None:
 
 def _group(letter: str) -> str:
     return f"s{ord(letter)}"
+
+
+def in_order(parts: Sequence[str], between: str) -> str:
+    """Return the pattern that finds patterns in their order, with any number of ``between`` in between.
+
+    All but the last are taken where they stand first, so that time does not grow with a power of their number.
+    """
+    first, *rest = parts
+    if not rest:
+        return first
+    *middle, last = rest
+    return first + "".join(f"(?>{between}*?{part})" for part in middle) + f"{between}*{last}"
 
 
 def quote(word: str, *, variables: bool = True) -> str:

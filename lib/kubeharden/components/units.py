@@ -31,7 +31,6 @@ INDENT = "  "
 MOST_WORDS = 10_000  # of a command
 # systemd ends a line at a line feed, a carriage return or both; str.splitlines knows eight more.
 _LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
-_TRAILING = re.compile(r"\\*\Z")
 BYTE_ORDER_MARK = "\ufeff"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -157,8 +156,7 @@ def _entries(text: str) -> Iterable[UnitLine]:
 
 def _goes_on(line: str) -> bool:
     """Return whether a line ends with a backslash that no other one escapes."""
-    match = _TRAILING.search(line)
-    return match is not None and len(match[0]) % 2 == 1
+    return (len(line) - len(line.rstrip("\\"))) % 2 == 1
 
 
 def _skip_comments(lines: list[str], index: int) -> int:
@@ -247,15 +245,19 @@ class Service:
                 name, is_assigned, content = mark_specifiers(word).partition("=")
                 if is_assigned and _NAME.fullmatch(name):
                     result[name] = content
+        paths: dict[str, None] = {}
         for value in self.values("Service", "EnvironmentFile"):
             place = with_values(mark_specifiers(value), self.specifiers)
             if not place.removeprefix("-").startswith("/"):
                 continue  # "path is not absolute, ignoring", such as one in quotes (config_parse_unit_env_file)
             for path in self._environment_paths(place):
-                try:
-                    result |= parse_environment_file(self.environment_files[path])
-                except UnitError as error:
-                    raise UnitError(f"{path}: {error}") from None
+                paths.pop(path, None)  # of a file that is read again, the last time counts
+                paths[path] = None
+        for path in paths:
+            try:
+                result |= parse_environment_file(self.environment_files[path])
+            except UnitError as error:
+                raise UnitError(f"{path}: {error}") from None
         for word in (
             word for value in self.values("Service", "UnsetEnvironment") for word in _readable_words(value)
         ):

@@ -34,7 +34,7 @@ ENFORCEMENTS = {
     *("none", "pods", "system-reserved", "kube-reserved"),
     *("system-reserved-compressible", "kube-reserved-compressible"),
 }
-_PERCENTAGE = re.compile(r"\+?(\d+\.?\d*|\.\d+)%", re.ASCII)
+_PERCENTAGE = re.compile(r"\+?(\d+(?:\.\d*)?|\.\d+)%", re.ASCII)
 _WHOLE_PERCENTAGE = re.compile(r"\d+%", re.ASCII)
 
 

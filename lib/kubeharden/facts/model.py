@@ -10,7 +10,7 @@ from typing import Any
 
 from kubeharden.components import units
 from kubeharden.components.admission_plugins import flag_value
-from kubeharden.components.commands import MARK, MARKED, Command, specifiers_of, with_values
+from kubeharden.components.commands import MARK, MARKED, Command, in_order, specifiers_of, with_values
 from kubeharden.components.programs import Program, find_program
 from kubeharden.components.shells import expansion_in, unwrap
 from kubeharden.errors import UnitError
@@ -415,10 +415,13 @@ def _fits(templates: Sequence[str], running: Sequence[str]) -> bool:
     """Return whether words are those of a process, with ``ANYTHING`` for any text, or any number of words."""
     if len(templates) > MOST_COMPARED:
         return False
-    pattern = ""
+    rows = [""]  # words that follow each other
     for word in templates:
-        parts = [re.escape(part) for part in word.split(ANYTHING)]
-        pattern += r"(?:[^\0]*\0)*" if word == ANYTHING else r"[^\0]*".join(parts) + r"\0"
+        if word == ANYTHING:
+            rows.append("")
+        else:
+            rows[-1] += in_order([re.escape(part) for part in word.split(ANYTHING)], r"[^\0]") + r"\0"
+    pattern = in_order(rows, r"(?:[^\0]*\0)")
     return re.fullmatch(pattern, "".join(f"{word}\0" for word in running)) is not None
 
 

@@ -157,7 +157,7 @@ class _Judge:
             visible = at + len(entry.raw.rstrip("\r\n"))
             start = at + entry.raw.find("=") + 1
             if not entry.key:
-                if not re.fullmatch(r"\ufeff?\s*(?:\[[\w-]*\])?\s*", entry.raw):
+                if not re.fullmatch(r"(?:\[[\w-]*\])?", entry.raw.removeprefix("\ufeff").strip()):
                     self._comment(at, visible)
             elif entry.key == "Environment":
                 self._command_words(start, visible, command=False)

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 
+from kubeharden.redaction.spellings import words_of
+
 
 class LazyPattern:
     """A pattern that is compiled when it is first used, since most processes have a use for few of them."""
@@ -287,5 +289,5 @@ def places(text: str, *, words: bool) -> re.Pattern[str]:
         after = "(?![A-Za-z0-9])"
     if words and text.isdecimal():
         before, after = r"(?<![0-9][.:-])" + before, after + "(?![.:-][0-9])"
-    folded = r"(?:\s|\\\n)+".join(map(re.escape, re.split(r"\s+", text)))
+    folded = r"(?:\s|\\\n)+".join(map(re.escape, words_of(text)))
     return re.compile(f"{before}{folded}{after}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import sys
 from urllib.parse import quote
 
 GRAM = 3  # characters by which the texts are looked up, so that many of them cost no more than few
 FEW = 100  # of them are looked for one by one
+MOST_FOLDED = 1000  # words; a text of more is looked for as it is, and not with its blanks folded
 LEAST_ENCODED = 10  # characters of base64; fewer are in any other by chance
 
 
@@ -50,8 +52,14 @@ class Spellings:
             spelling: spelled
             for gram in found
             for spelling, spelled in tuple(self._by_gram[gram])
-            if all(word in text for word in spelling.split())
+            if all(word in text for word in words_of(spelling))
         }
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words between which a text may be folded: one, if they are too many."""
+    words = re.split(r"\s+", text, maxsplit=MOST_FOLDED)
+    return words if len(words) <= MOST_FOLDED else [text]
 
 
 def spellings(text: str) -> set[str]:

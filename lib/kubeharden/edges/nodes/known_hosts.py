@@ -19,6 +19,7 @@ from typing import Any
 
 import paramiko
 
+from kubeharden.components.commands import in_order
 from kubeharden.edges import programs
 from kubeharden.edges.nodes.host_certificates import SUFFIX, HostCertificate
 from kubeharden.errors import HostKeyError
@@ -310,4 +311,5 @@ def _is_hash_of(names: str, name: str) -> bool:
 @cache
 def _pattern(pattern: str) -> re.Pattern[str]:
     """Return a pattern of OpenSSH, in which ``*`` and ``?`` alone mean something."""
-    return re.compile(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."))
+    parts = [re.escape(part).replace(r"\?", ".") for part in pattern.split("*")]
+    return re.compile(in_order(parts, "."))
