@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from places import LAB_RELEASE
+from changes import Hands, hands
+from places import LAB_RELEASE, Node, existing
 from runs import Hardened, Runbook, before_state
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -91,6 +92,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if judged := told.get("judged"):
             outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(judged.items()))
             terminalreporter.write_line(f"  the API server agrees: {outcomes}")
+
+
+@pytest.fixture(scope="module")
+def worker(unhardened_lab: None) -> Node:
+    """A node that is not of the control plane."""
+    return existing()[-1]
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Callable[..., Hands]]:
+    """The library's hands on the lab, with a settling time."""
+    with hands(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture

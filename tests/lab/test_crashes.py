@@ -29,11 +29,6 @@ from kubeharden.plan import NodeChange
 CONFIRM_SECONDS = 6
 
 
-@pytest.fixture(scope="module")
-def worker(unhardened_lab: None) -> Node:
-    return existing()[-1]
-
-
 @pytest.fixture
 def hand(tmp_path: Path) -> Iterator[Hands]:
     with hands(tmp_path) as make:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
-import pytest
-from changes import Hands, hands
+from changes import Hands
 from cluster import forget_leaders, kubectl
 from machines import ssh
 from places import MASTER, Node, existing
@@ -24,18 +22,6 @@ kind: KubeletConfiguration
 authentication: {x509: {clientCAFile: /etc/kubernetes/pki/ca.crt}}
 authorization: {mode: Webhook}
 """
-
-
-@pytest.fixture(scope="module")
-def worker(unhardened_lab: None) -> Node:
-    return existing()[-1]
-
-
-@pytest.fixture
-def at(tmp_path: Path) -> Iterator[Callable[..., Hands]]:
-    """The library's hands on the lab, with a settling time."""
-    with hands(tmp_path) as make:
-        yield make
 
 
 def test_a_config_that_the_kubelet_rejects(worker: Node, at: Callable[..., Hands]) -> None:

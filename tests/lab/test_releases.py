@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from changes import Hands, hands
+from changes import Hands
 from cluster import get, kubectl, wait_for_nodes
 from declared import DECLARED
 from help_stage import NODES, hold
@@ -36,8 +36,6 @@ from kubeharden.redaction import Redactor
 from kubeharden.releases import LAST, Release, feature
 from support import Executed, Papermill
 
-# The lab has an ordinary Deployment that no policy of the article is for.
-PARAMETERS = {"psp": {"accept_breaking": "[shop/web]"}, "psa": {"accept_breaking": "[]"}}
 CONFIGZ = "nodes/configz"  # the right of a feature
 FORBIDDEN = 403
 # Of a kubelet's own port: what the right to its configuration does not open.
@@ -58,8 +56,8 @@ class Rounds:
         self.changing: list[Executed] = []  # the runs that have something to roll back, oldest first
 
     def run(self, pod_security: str, *, inventory: Path = INVENTORY, **parameters: str) -> Executed:
-        given = {**PARAMETERS[pod_security], **parameters}
-        return self.runbook(pod_security=pod_security, inventory=inventory, **given)
+        given = {} if pod_security == "psp" else {"accept_breaking": "[]"}
+        return self.runbook(pod_security=pod_security, inventory=inventory, **{**given, **parameters})
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +67,6 @@ def rounds(tmp_path_factory: pytest.TempPathFactory) -> Rounds:
         before_state()
         result.before = look()
     return result
-
-
-@pytest.fixture
-def at(tmp_path: Path) -> Iterator[Callable[..., Hands]]:
-    """The library's hands on the lab, with a settling time."""
-    with hands(tmp_path) as make:
-        yield make
 
 
 way = pytest.mark.parametrize("pod_security", LAB_RELEASE.pod_security, scope="module")
