@@ -10,6 +10,7 @@ import pytest
 from kubeharden.cli import main
 from kubeharden.plan.events import (
     Completed,
+    Error,
     Failed,
     Finished,
     Observed,
@@ -53,6 +54,27 @@ def record_with(folder: Path, nodes: int = 4, **changes: Any) -> dict[str, Any]:
     record(Finished(mode="apply", changed=["kubelet"], not_carried_out=["kubelet"], why="n2 failed before"))
     record.close()
     return build_record(read_run(record.folder))
+
+
+def test_a_run_in_which_all_that_was_begun_failed_failed_and_its_page_says_of_what(tmp_path: Path) -> None:
+    """It ended with its last cell, and was "partly done" because of a proof that something was not carried out."""
+    record = Record(tmp_path, "lab", "CHG-1")
+    record(RunStarted(cluster="lab", mode="apply", steps=["kubelet"], nodes=["n1", "n2"]))
+    record(Started(**on("n1")))
+    record(Failed(**on("n1"), error="/etc/x has changed since it was read"))
+    record(Error(verb="apply", kind="StaleError", message="kubelet on n1: /etc/x has changed\nUntouched: n2"))
+    record(
+        Error(verb="prove", kind="ProofError", message="not everything is as planned:\n  not carried out yet")
+    )
+    record(Finished(mode="apply", not_carried_out=["kubelet"], why="kubelet on n1 failed before"))
+    record.close()
+    made = build_record(read_run(record.folder))
+    front = front_of(made)
+    assert front.headline == "✘ failed"
+    assert dict(front.rows)["Error"] == "kubelet on n1: /etc/x has changed since it was read"
+    made["errors"].reverse()
+    assert dict(front_of(made).rows)["Error"] == "kubelet on n1: /etc/x has changed\nUntouched: n2"
+    assert "kubelet on n1: /etc/x has changed Untouched: n2" in str(run_view(made)), "a row of one line"
 
 
 def test_each_node_and_each_step_has_a_word_and_a_sign(tmp_path: Path) -> None:

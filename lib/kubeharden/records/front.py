@@ -39,6 +39,8 @@ MOST_ROWS = 24  # of the grid; where there are more nodes, those with the same c
 # In the words of a change, where a record is from before it had a field for it.
 _NOT_READY = re.compile(r"; node not Ready for (\d+(?:\.\d+)?) s")
 _OBJECTS = "API objects"
+# Errors that may say no more than that an earlier one has left something undone.
+_CAME_OF_IT = ("ProofError", "KubehardenError")
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,24 @@ def _rows(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ("Mode, steps", f"{record['mode']}: {', '.join(record['steps']) or '–'}"),
         ("Plan", plan["digest"] or "–"),
         ("Refused", "; ".join(plan["refused"])),
-        ("Error", record["errors"][-1]["message"] if record["errors"] else ""),
+        ("Error", _error(record)),
         ("kubeharden", _versions(record["versions"] or {})),
     )
     return tuple((name, text) for name, text in rows if text)
+
+
+def _error(record: Mapping[str, Any]) -> str:
+    """Return the words of what went wrong: of the change that failed, where the last error only came of it."""
+    if not record["errors"]:
+        return ""
+    last = record["errors"][-1]
+    if last["kind"] in _CAME_OF_IT:
+        results = {(change["step"], change["subject"]): change for change in record["changes"]}
+        failed = [change for change in results.values() if change["result"] in (FAILED, REVERTED)]
+        if failed:
+            more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+            return f"{failed[0]['subject']}: {failed[0]['words']}{more}"
+    return str(last["message"])
 
 
 def _not_given(record: Mapping[str, Any]) -> Iterator[str]:

@@ -133,11 +133,15 @@ def result_of(past: PastRun) -> str:
         return _unfinished(past)
     if end.mode == "plan":
         return "planned"
-    left = end.not_carried_out or (past.last(Planned) or Planned()).left_out
-    if left or unrepaired(past) or (past.last(Proved) or Proved()).problems:
-        return "partly done"
     # A second plan in the same run knows nothing of what was carried out before it: the events do.
-    return "done" if end.changed or past.of(Completed) else "nothing to do"
+    is_changed = bool(end.changed or past.of(Completed))
+    failed = unrepaired(past)
+    if failed and not is_changed:
+        return "failed"
+    left = end.not_carried_out or (past.last(Planned) or Planned()).left_out
+    if left or failed or (past.last(Proved) or Proved()).problems:
+        return "partly done"
+    return "done" if is_changed else "nothing to do"
 
 
 def unrepaired(past: PastRun) -> list[str]:

@@ -50,7 +50,8 @@ def run_view(
     """Show one run: its first page, its course over time where that is given, and then all of it."""
     front = front_of(record)
     told = [("Result", front.headline), *front.rows, *seal_rows(record, verdict)]
-    view = View([Table(front.run, ("", ""), told)])
+    # In a table of one line a row: the error has its lines where it stands by itself.
+    view = View([Table(front.run, ("", ""), [(name, " ".join(text.split())) for name, text in told])])
     if front.grid:
         rows = [
             (row.name, *row.cells(), "" if row.not_ready is None else f"{row.not_ready:.1f} s")
