@@ -18,6 +18,7 @@ import yaml
 from fakes import ALWAYS, World
 from kubeharden.edges.clock import SystemClock
 from kubeharden.edges.cluster import Cluster, bounds, objects
+from kubeharden.edges.cluster.client import _warning
 from kubeharden.edges.nodes import session
 from kubeharden.edges.nodes.session import Session
 from kubeharden.errors import ClusterError
@@ -307,3 +308,11 @@ def test_a_status_that_a_script_cannot_end_with_is_a_failure(status: str) -> Non
 
     channel: Any = Lying()
     assert not Session(channel, b"", 5).ask("observe", [], b"", 60).is_good
+
+
+def test_a_warning_of_the_server_is_read_in_time() -> None:
+    start = time.process_time()
+    for _ in range(100):  # of an answer
+        assert _warning('"\\' * 32_000)
+    assert _warning('299 - "say \\"so\\"" "day"') == 'say "so"'
+    assert time.process_time() - start < 5

@@ -18,6 +18,7 @@ from facts_fixtures import PLANS, read_facts
 from kubeharden.components import units
 from kubeharden.components.commands import MARK, specifiers_of, with_values
 from kubeharden.components.environment_files import parse_environment_file
+from kubeharden.components.shells import expansion_in
 from kubeharden.components.validate import _thresholds
 from kubeharden.components.values import parse_text
 from kubeharden.errors import KubehardenError, NodeError, UnitError
@@ -237,6 +238,14 @@ def test_words_are_compared_with_those_that_run_in_time(between: str) -> None:
     assert not _fits([*[between, "x"] * 20, "y"], ["x"] * 400)
     assert not _fits([between * 40 + "y"], ["x" * 4000])
     assert _fits([ANYTHING, "x", ANYTHING, f"a{ANYTHING}b{ANYTHING}c"], ["x", "1", "x", "abbc"])
+    assert time.process_time() - start < 5
+
+
+def test_one_brace_and_many_dots_are_read_in_time() -> None:
+    start = time.process_time()
+    assert expansion_in("k {" + "." * 200_000) == ""
+    assert expansion_in("k {" + "." * 200_000 + "}").endswith("..}")
+    assert expansion_in("k {a,b}") == "{a,b}"
     assert time.process_time() - start < 5
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,13 @@ def test_no_kubeconfig_raises_anything_else(content: dict) -> None:
         return
     assert isinstance(chosen.acts_as, str)
     assert chosen.impersonation() == []
+
+
+def test_a_password_in_an_address_is_whole_and_found_in_time() -> None:
+    start = time.process_time()
+    config = one_context({"server": "https://u:one:two@x", "proxy-url": "//" + "0:" * 300_000}, {})
+    assert "one:two" in list(config.credentials())
+    assert time.process_time() - start < 5
 
 
 def one_context(cluster: dict[str, Any], user: dict[str, Any] | None) -> Kubeconfig:

@@ -26,7 +26,7 @@ from kubeharden.records.seal import seal
 from kubeharden.records.signature import Signers, only_signer, sign
 from kubeharden.records.verify import verify, verify_folder
 from kubeharden.show.display import Bars, Block, Diff, Listing, Message, Table, View
-from record_support import make_key, make_run
+from record_support import make_key, make_notebook, make_run
 
 FORGED = (
     "\n✔ 20261124T131838.172Z-lab-CHG-1: as sealed on 2026-11-24T13:18:42Z, by ann (ssh-ed25519 SHA256:x)"
@@ -593,6 +593,69 @@ def test_a_late_seal_of_a_stranger_keeps_nobody_from_sealing(
     (planted / "record.json.sig").chmod(0o600)
     (planted / "record.json.sig").write_text("no signature")
     assert seal(third, None, key).seal.previous == second.name
+
+
+@pytest.mark.parametrize("text", ["planted \ud800", "\udc9b[31m", "\udfff" * 3])
+@pytest.mark.parametrize("where", ["output", "data", "type", "metadata", "error"])
+def test_half_characters_of_a_notebook_are_kept_as_json_escapes_them(
+    tmp_path: Path, key: Path, signers: Signers, where: str, text: str
+) -> None:
+    run = make_run(tmp_path / "outputs")
+    path = make_notebook(tmp_path / "made.ipynb", run)
+    content = json.loads(path.read_text())
+    output = content["cells"][2]["outputs"][0]
+    match where:
+        case "output":
+            output["text"] = text
+        case "data" | "type":
+            shown = {"text/plain": text} if where == "data" else {f"text/{text}": "x"}
+            content["cells"][1]["outputs"][0]["data"] |= shown
+        case "metadata":
+            content["metadata"][text] = {"a": text}
+        case "error":
+            error = {"output_type": "error", "ename": text, "evalue": text, "traceback": [text]}
+            content["cells"][2]["outputs"].append(error)
+    path.write_text(json.dumps(content))
+    seal(run, path, key)
+    assert verify(run, signers).good
+    assert seal(run, path, key).again
+    json.loads((run / "notebook.ipynb").read_text())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"mode = {'-' * 20_000}1",
+        f"mode = {'a.' * 20_000}b",
+        f"mode = {'1+' * 5000}1",
+        "mode = 'apply'\0",
+        "mode = '\ud800'",
+        "mode = {[]}",
+        "mode = {[]: 1}",
+        f"mode = 0x{'f' * 100_000}",
+        f"mode = {'(' * 300}{')' * 300}",
+    ],
+)
+def test_whatever_a_cell_of_a_notebook_assigns_it_is_sealed_or_refused(
+    tmp_path: Path, key: Path, source: str
+) -> None:
+    run = make_run(tmp_path / "outputs", parameters={"mode": "apply"})
+    path = make_notebook(tmp_path / "made.ipynb", run)
+    content = json.loads(path.read_text())
+    content["cells"][1]["source"] = source
+    path.write_text(json.dumps(content))
+    try:
+        seal(run, path, key)
+    except RecordError as error:
+        assert "Python does not read a cell" in str(error)  # noqa: PT017 - both ends are fine
+
+
+def test_the_name_of_a_run_in_a_notebook_is_on_one_line(tmp_path: Path, key: Path) -> None:
+    run = make_run(tmp_path / "outputs")
+    path = make_notebook(tmp_path / "made.ipynb", run.with_name(f"x{FORGED.replace('/', '')}"))
+    with pytest.raises(RecordError) as raised:
+        seal(run, path, key)
+    assert str(raised.value).isprintable()
 
 
 def test_a_process_that_has_the_folder_is_not_waited_for_without_end(

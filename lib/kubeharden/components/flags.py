@@ -30,7 +30,7 @@ _CAUSES = (
     (re.compile(r"\$"), DOLLAR),
     (re.compile("[\u2010-\u2015\u2212]"), "is its dash another character than -?"),
     (re.compile("[\u2018-\u201f]"), "is a quote another character than ' and \"?"),
-    (re.compile(r"[A-Z][A-Za-z]+="), "does the line before this directive end with a backslash?"),
+    (re.compile(r"[A-Z][A-Za-z]{1,60}="), "does the line before this directive end with a backslash?"),
     (re.compile(r"\{\{|<%|@@"), "was a template not filled in?"),
 )
 

@@ -223,7 +223,7 @@ def _start_of_command(component: str, words: Sequence[str], running: Sequence[st
         *(at for at, rest in own if list(rest[:1]) == list(running[:1])),
         *(at for at, rest in own if "/" in rest[0]),
         *(at for at, _ in own),
-        *(at for at, rest in later if at == end or re.fullmatch(r"\S*/\S*", rest[0])),
+        *(at for at, rest in later if at == end or re.fullmatch(r"(?=\S*/)\S*", rest[0])),
     ]
     return next(iter(starts), 0)
 

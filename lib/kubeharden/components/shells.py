@@ -14,7 +14,7 @@ _OPTIONS_WITH_VALUES = ("--rcfile", "--init-file")  # besides "-o NAME" and bash
 _QUOTED = re.compile(r"""'[^']*'|"((?:[^"\\]|\\[\s\S])*)"|\\.""")
 # Operators, expansions and comments.
 _MORE = re.compile(r"\$\(|`|\$|&&|\|\||[;&|<>()\n]|(?:^|\s)#")
-_REPLACED = re.compile(r"(?:^|[\s=:])~|\{[^{}\s]*(?:,|\.\.)[^{}\s]*\}|[*?\[]")
+_REPLACED = re.compile(r"(?:^|[\s=:])~|\{(?=[^{}\s]*(?:,|\.\.))[^{}\s]*\}|[*?\[]")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _PIECE = re.compile(
     r"""(?P<blank>[ \t\r\n]+)|'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)"""

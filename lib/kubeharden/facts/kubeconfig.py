@@ -244,7 +244,7 @@ class Kubeconfig:
         for entry in self.content.get("clusters") or []:
             addresses = ((entry.get("cluster") or {}).get(field) for field in ("server", "proxy-url"))
             for address in map(str, addresses):
-                yield from re.findall(r"//[^/@]*:([^/@]+)@", address)
+                yield from re.findall(r"//[^/@:]*:([^/@]+)@", address)
         for user in self._users():
             yield from (str(user.get(key) or "") for key in ("token", "password", "client-key-data"))
             for name, value in _variables(user):

@@ -123,9 +123,9 @@ def _names(pattern: str, expected: str, example: str) -> BeforeValidator:
 def _steps(value: Any, info: ValidationInfo) -> tuple[str, ...]:
     """Return steps in their order, all for none, where the caller says which there are."""
     value, known = _items(value), (info.context or {}).get("steps")
+    _check_list(value, ", ".join(known or ("steps",)))
     if known is None:
         return tuple(value)
-    _check_list(value, ", ".join(known))
     for step in value:
         if step not in known:
             raise ValueError(f"names the step {shown_value(step)}; expected some of {', '.join(known)}")

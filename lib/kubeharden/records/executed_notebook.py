@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeharden.errors import RecordError
-from kubeharden.records.reader import NOTEBOOK_LIMIT, read_path
+from kubeharden.records.reader import NOTEBOOK_LIMIT, name_list, read_path
 from kubeharden.redaction import MARK, Redactor
 
 # What the run shows of itself beside its table, for programs: {"run": …, "folder": …}.
@@ -50,7 +50,7 @@ def check_notebook(notebook: Any, run: str) -> None:
         raise RecordError("notebook: it was not executed; expected the executed one, with its outputs")
     names = [entry["run"] for entry in runs_of(notebook)]
     if run not in names:
-        of = f"it is of {', '.join(names)}" if names else "it shows no run"
+        of = f"it is of {name_list(names)}" if names else "it shows no run"
         raise RecordError(f"notebook: {of}, not of {run}")
 
 
@@ -88,6 +88,11 @@ def _assignments(notebook: Any, names: Container[str]) -> dict[str, Any]:
             body = ast.parse(cell.source).body
         except SyntaxError:  # a cell with magics
             continue
+        except (ValueError, RecursionError, MemoryError):
+            raise RecordError(
+                "notebook: Python does not read a cell that its number calls executed. Set it back, save the notebook, "
+                "and seal again"
+            ) from None
         for statement in body:
             if not isinstance(statement, (ast.Assign, ast.AnnAssign)) or statement.value is None:
                 continue
@@ -95,8 +100,10 @@ def _assignments(notebook: Any, names: Container[str]) -> dict[str, Any]:
             for target in targets:
                 if isinstance(target, ast.Name) and target.id in names:
                     assigned.pop(target.id, None)
-                    with suppress(ValueError):
-                        assigned[target.id] = ast.literal_eval(statement.value)
+                    with suppress(ValueError, TypeError, RecursionError, MemoryError):
+                        value = ast.literal_eval(statement.value)
+                        repr(value)  # an integer may have more digits than can be shown
+                        assigned[target.id] = value
     return assigned
 
 
@@ -134,11 +141,11 @@ def same(one: str, other: str) -> bool:
 
 
 def text_of(notebook: Any) -> str:
-    """Return the notebook as it is stored."""
+    """Return the notebook as it is stored; half a character, which no file can have, as JSON escapes it."""
     import nbformat  # noqa: PLC0415 - see read_notebook
 
     text = nbformat.writes(notebook)  # type: ignore[no-untyped-call]
-    return f"{text}\n"
+    return f"{text}\n".encode("utf-8", "backslashreplace").decode()
 
 
 def _outputs(notebook: Any) -> Iterator[Any]:

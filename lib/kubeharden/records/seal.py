@@ -132,7 +132,7 @@ def _seal(past: PastRun, notebook: Any, key: Path, may_ask: bool, authority: Aut
             front = front_html(front_of(redactor.redact_data(record)), rows, course)
             page = render(notebook, past.run, front)
             contents[NOTEBOOK] = executed_notebook.text_of(notebook).encode()
-            contents[PAGE] = page.encode()
+            contents[PAGE] = page.encode(errors="replace")
         for name, content in contents.items():
             write_aside(folder, f"{STAGING}/{name}", content)
         lines = journal_lines(folder)

@@ -298,7 +298,7 @@ def _mapping(text: str) -> dict[str, Any] | None:
 
 def _warning(header: str) -> str:
     """Return the text of a Warning header (RFC 7234): ``299 - "text"``, where a backslash quotes a character."""
-    quoted = re.search(r'"((?:[^"\\]|\\.)*)"', header)
+    quoted = re.match(r'[^"]*"((?:[^"\\]|\\.)*)"', header)
     return re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else header
 
 
