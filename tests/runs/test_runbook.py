@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -273,6 +273,24 @@ def test_a_step_that_there_is_not_is_an_error_that_names_those_that_there_are(
     with pytest.raises(ParameterError, match=r"'kubelt'; did you mean kubelet.* There are: .*kube-scheduler"):
         getattr(run, verb)("kubelt")
     assert "not among the steps of this run" in str(getattr(run, verb)("kubelet"))
+    run.close()
+
+
+def test_a_verb_that_is_called_in_another_way_says_how_it_is_called(world: World, tmp_path: Path) -> None:
+    """It "should not have happened", and was to be reported."""
+    run = planned(world, tmp_path, steps=["kube-proxy"])
+    calls: tuple[tuple[Callable[..., object], tuple[object, ...], str], ...] = (
+        (run.apply, (), r"apply: missing a required argument: 'step'; expected apply\(step\)"),
+        (run.show, ("kubelet", "kube-proxy"), r"show: too many .*; expected show\(step\)"),
+        (run.look, ("n1",), r"look: too many .*; expected look\(\)"),
+        (run.apply, (["kube-proxy"],), r"there is no step \['kube-proxy'\]"),
+        (run.impact, (1,), r"impact: too many .*; expected impact\(\)"),
+        (runbook.start, (), r"start: missing .*; expected start\(namespace\)"),
+    )
+    for called, arguments, words in calls:
+        with pytest.raises(ParameterError, match=words):
+            called(*arguments)
+    run.apply("kube-proxy")
     run.close()
 
 

@@ -196,6 +196,7 @@ class Run:
             StepError: a node or an object failed; the later ones are untouched.
             LockedError: another run has the cluster.
         """
+        check_step(step, self.kind)
         try:
             why_not = self._may_apply(step)
         except (KubehardenError, KeyboardInterrupt):

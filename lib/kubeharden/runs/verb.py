@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from kubeharden.errors import KubehardenError, RecordError, StepError, StoppedError, UnexpectedError
+from kubeharden.errors import (
+    KubehardenError,
+    ParameterError,
+    RecordError,
+    StepError,
+    StoppedError,
+    UnexpectedError,
+)
 from kubeharden.plan.events import Error
 from kubeharden.redaction import Redactor
 from kubeharden.show.display import View
@@ -30,6 +38,7 @@ def verb(function: Callable[P, T]) -> Callable[P, T]:
                 "this run is over: run the cell with runbook.start(globals()) for a new one"
             )
         try:
+            _check_arguments(function, *args, **kwargs)
             result = function(*args, **kwargs)
         except (KubehardenError, KeyboardInterrupt) as error:
             _emit_error(run, function.__name__, error)
@@ -50,6 +59,17 @@ def verb(function: Callable[P, T]) -> Callable[P, T]:
         return result
 
     return wrapper
+
+
+def _check_arguments(function: Callable[..., object], *args: object, **kwargs: object) -> None:
+    """Refuse, with a ParameterError, a call that has not the arguments of a verb: ``run.apply()`` names no step."""
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        needed = [name for name, each in signature.parameters.items() if each.default is each.empty]
+        expected = f"{function.__name__}({', '.join(name for name in needed if name not in ('self', 'run'))})"
+        raise ParameterError(f"{function.__name__}: {error}; expected {expected}") from None
 
 
 def _emit_error(run: Any, name: str, error: BaseException) -> None:
