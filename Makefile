@@ -87,13 +87,11 @@ example: setup
 
 ## make pictures   docs/pictures/ with Chromium: the first page of a record, the course of a run, the register
 pictures: setup
-	$(BIN)/python docs/screenshots.py
+	PYTHONPATH=tools $(BIN)/python -m documents.pictures
 
 ## make pages      what pages in docs/ and the README say about the code, from the code
 pages: setup
 	PYTHONPATH=tools $(BIN)/python -m documents.pages
-	$(BIN)/python docs/support_table.py
-	$(BIN)/python docs/releases_page.py
 
 ## make tables     the release tables of the library, from the facts about each release in tools/release_facts/facts
 tables: setup

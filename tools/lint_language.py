@@ -148,7 +148,7 @@ def check_file(path: Path) -> Iterator[Finding]:
 
 def files() -> list[Path]:
     """Return the files whose language is checked."""
-    patterns = ("lib/**/*.py", "tools/**/*.py", "*.md", "docs/**/*.md", "docs/*.py", "notebooks/[!o]*.ipynb")
+    patterns = ("lib/**/*.py", "tools/**/*.py", "*.md", "docs/**/*.md", "notebooks/[!o]*.ipynb")
     found = {path for pattern in patterns for path in ROOT.glob(pattern)}
     return sorted(found - {Path(__file__).resolve()})
 

@@ -23,7 +23,7 @@ from stages import KEEP, write_left_out
 from stages import SWITCH as RESULTS_SWITCH
 
 RESULTS = HERE / "results"
-PAGES = tuple(HERE.parents[1] / "docs" / f"{name}.py" for name in ("releases_page", "support_table"))
+TOOLS = HERE.parents[1] / "tools"
 
 
 def main(words: Sequence[str]) -> int:
@@ -44,8 +44,8 @@ def main(words: Sequence[str]) -> int:
         for name, row in lab_releases().items()
         if not given.releases or name in given.releases
     ]
-    for page in PAGES:
-        subprocess.run([sys.executable, page], check=True)
+    made = {**os.environ, "PYTHONPATH": str(TOOLS)}
+    subprocess.run([sys.executable, "-m", "documents.pages"], env=made, check=True)
     return 0 if all(outcomes) else 1
 
 

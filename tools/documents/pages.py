@@ -14,14 +14,17 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from documents import lab_results
 from documents.api import reference
+from documents.markdown import table
+from documents.support_table import support_table
 from kubeharden import cli, errors
 from kubeharden.plan.steps import names
 from kubeharden.runs.kinds import KINDS
@@ -56,11 +59,6 @@ def _part(name: str) -> str:
     return "".join(f"{line}\n" for line in PARTS[kind](argument))
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    for cells in (head, ("---",) * len(head), *rows):
-        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-
 def parameters_cell(notebook: str) -> list[tuple[str, str, str, str]]:
     """Return name, type, default and comment of each parameter of a notebook."""
     content = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))
@@ -77,7 +75,7 @@ def _parameters(notebook: str) -> Iterator[str]:
         value = json.dumps(ast.literal_eval(default))
         accepted = _accepted_values(model, name)
         rows.append((f"`{name}`", f"`{value}`", accepted or {"str": "text"}.get(kind, kind), text))
-    yield from _table(("name", "default", "accepts", "meaning"), rows)
+    yield from table(("name", "default", "accepts", "meaning"), rows)
 
 
 def _accepted_values(model: type[BaseModel], name: str) -> str:
@@ -143,7 +141,7 @@ def error_parts(error: type[errors.KubehardenError]) -> tuple[str, str, str]:
 
 def _rehearsals(_: str) -> Iterator[str]:
     by_release = sorted(available().items(), key=lambda item: int(item[0].rpartition(".")[2]))
-    yield from _table(("name", "what it is"), [(f"`{name}`", title) for name, title in by_release])
+    yield from table(("name", "what it is"), [(f"`{name}`", title) for name, title in by_release])
 
 
 def _commands(_: str) -> Iterator[str]:
@@ -158,7 +156,7 @@ def _commands(_: str) -> Iterator[str]:
         yield ""
         actions = [a for a in command._actions if not isinstance(a, argparse._HelpAction)]
         rows = [(f"`{_usage(action)}`", action.help or "") for action in actions]
-        yield from _table(("argument", "meaning"), rows)
+        yield from table(("argument", "meaning"), rows)
         yield ""
 
 
@@ -184,7 +182,7 @@ def _result(path: str) -> Iterator[str]:
 def _result_rows(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield a result: what was measured, how, on what, and the numbers."""
     head = tuple(result["columns"])
-    yield from _table(head, [tuple(map(str, row)) for row in result["rows"]])
+    yield from table(head, [tuple(map(str, row)) for row in result["rows"]])
     yield ""
     yield f"By `{result['script']}`, {result['measured']}, on {result['machine']}: {result['how']}."
 
@@ -194,9 +192,12 @@ PARTS: dict[str, Callable[[str], Iterator[str]]] = {
     "bench": _bench,
     "commands": _commands,
     "errors": _errors,
+    "facts": lambda _: lab_results.sources(lab_results.facts(), lab_results.programs()),
+    "lab": lambda _: lab_results.report(lab_results.read(), lab_results.releases(), lab_results.reasons()),
     "parameters": _parameters,
     "rehearsals": _rehearsals,
     "result": _result,
+    "support": lambda _: support_table(),
 }
 
 

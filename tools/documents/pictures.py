@@ -1,7 +1,5 @@
 """Take the pictures of the docs: the first page of a record, the course of a run, the register.
 
-    python docs/screenshots.py        (make pictures)
-
 Two runs of the rehearsal cluster article-1.10 and one of containerd-1.24 are carried out and sealed for it, with a key
 of their own. Needs Chromium. Each picture is in docs/pictures/ and has less than 200 kB.
 """
@@ -17,9 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parent
-ROOT = DOCS.parent
-PICTURES = DOCS / "pictures"
+ROOT = Path(__file__).resolve().parents[2]
+PICTURES = ROOT / "docs" / "pictures"
 MOST_BYTES = 200_000
 LIGHT, DARK = "1", "0"  # preferredColorScheme of Blink
 RUNS: tuple[tuple[str, Mapping[str, str]], ...] = (

@@ -1,9 +1,7 @@
-"""Make the table of what is covered, by release, from the release tables.
+"""The table of what is covered, by release, from the release tables.
 
-    python docs/support_table.py
-
-Writes the table between its two markers in docs/support.md. tests/lab/results says which releases were tried on
-real clusters. This file has only which were rehearsed, and which flags are worth a line.
+tests/lab/results says which releases were tried on real clusters. This file has only which were rehearsed, and which
+flags are worth a line.
 """
 
 from __future__ import annotations
@@ -13,10 +11,8 @@ from pathlib import Path
 
 import yaml
 
+from documents.markdown import table
 from kubeharden.releases import FIRST, LAST, Decoding, Release, ReleaseTable, admission_plugins, release_table
-
-PAGE = Path(__file__).resolve().parent / "support.md"
-BEGIN, END = "<!-- support table -->\n", "<!-- end of support table -->"
 
 # Releases on which the tests do a whole run on a rehearsal.
 REHEARSED = {
@@ -28,7 +24,7 @@ REHEARSED = {
     Release(1, 36): "rehearsal `containerd-1.36`",
 }
 # What the runs on real clusters wrote, by release.
-RESULTS = Path(__file__).resolve().parents[1] / "tests" / "lab" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "tests" / "lab" / "results"
 # Flags that people plan for when they come and go; the tables have the releases.
 NOTABLE = {
     "kubelet": (
@@ -60,24 +56,9 @@ HEAD = (
 )
 
 
-def support_table() -> str:
-    """Return the table as Markdown."""
-    releases = [Release(1, minor) for minor in range(FIRST.minor, LAST.minor + 1)]
-    rows = [HEAD, ("---",) * len(HEAD), *(_row(release) for release in releases)]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
-
-
-def with_table(page: str) -> str:
-    """Return the page with the table in its place.
-
-    Raises:
-        ValueError: it does not have the two markers.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"docs/support.md must have {BEGIN.strip()} and {END}")
-    return f"{before}{begin}{support_table()}{end}{after}"
+def support_table() -> Iterator[str]:
+    """Yield the lines of the table."""
+    return table(HEAD, [_row(Release(1, minor)) for minor in range(FIRST.minor, LAST.minor + 1)])
 
 
 def _row(release: Release) -> tuple[str, ...]:
@@ -134,7 +115,3 @@ def _events(release: Release) -> Iterator[str]:
                 yield f"`{name}`{who} has a field"
             elif old and new and new.deprecated and not old.deprecated:
                 yield f"`{name}`{who} is deprecated"
-
-
-if __name__ == "__main__":
-    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
