@@ -125,7 +125,8 @@ find_candidates() { # sets "candidates" to a line for each process that may be a
   [ -z "${candidates+found}" ] || return 0
   candidates=''
   local comm first rest line
-  # Of a name with 15 characters, more may be cut off.
+  # Of a name with 15 characters, more may be cut off. A path of /proc has no blank in it.
+  # shellcheck disable=SC2013
   for comm in $(grep -lE "$pattern|^.{15}" "$root"/proc/[0-9]*/comm 2>/dev/null); do
     comm=${comm%/comm}
     { # Not of a process that is gone.
