@@ -98,7 +98,25 @@ def test_a_node_whose_login_shell_is_csh_is_read(tmp_path: Path) -> None:
             "Sorry, user ops is not allowed to execute 'sh' as root.\n",
             "may not become root there: Sorry",
         ),
-        ("", 3, "the moon is full\n", "ended with status 3: the moon is full"),
+        (
+            "",
+            3,
+            "the moon is full\n",
+            "ended with status 3, before the script began: the moon is full. Is there a comm",
+        ),
+        (
+            "Access denied: second factor missing.\n",
+            1,
+            "",
+            "before the script began: Access denied.*a second factor, or",
+        ),
+        (
+            "",
+            126,
+            "/bin/sh: Permission denied\n",
+            "ran something else than it was told to, which ended with status 126",
+        ),
+        ("", 1, "Badly placed ()'s.\n", "a login shell that runs no commands"),
     ],
 )
 @pytest.mark.parametrize("sudo", ["nopasswd", "password"])

@@ -299,6 +299,32 @@ def test_a_unit_that_the_inventory_names_and_the_node_does_not_have_is_reported(
     assert "the inventory names its unit k8s-kubelet, and the node has no k8s-kubelet.service" in said
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("", "with Restart=no, it stays down"),
+        ("Restart=always", "with Restart=always, systemd starts it"),
+        ("Restart=on-failure", "with Restart=on-failure, systemd starts it"),
+        ("Restart=on-success", "with Restart=on-success, it stays down"),
+        ("Restart=always\nRestart=Never", "with Restart=always, systemd starts it"),
+        ("Restart=always # c", "with Restart=no, it stays down"),
+        ("Restart=always\nRestart=", "with Restart=no, it stays down"),
+        ("Restart=on-failure\nRestartPreventExitStatus=255 1", "RestartPreventExitStatus=1, it stays down"),
+        ("Restart=no\nRestartForceExitStatus=1", "RestartForceExitStatus=1, systemd starts it"),
+        ("Restart=on-failure\nSuccessExitStatus=1 SIGKILL", "SuccessExitStatus=1, it stays down"),
+        ("Restart=on-success\nSuccessExitStatus=1", "SuccessExitStatus=1, systemd starts it"),
+        ("Restart=always\nSuccessExitStatus=143", "with Restart=always, systemd starts it"),
+    ],
+)
+def test_what_systemd_does_with_a_service_that_ends_with_its_file_is_reported(lines: str, said: str) -> None:
+    file = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nunknown: 1\n"
+    words = ["/usr/bin/kube-proxy", "--config=/a"]
+    row = {"component": "kube-proxy", "service": f"{lines}\nExecStart={' '.join(words)}"}
+    plan = plan_of(service_of({**row, "runs": words, "files": {"/a": file}}))
+    [text] = [each.text for each in plan.remarks if "watches its config file" in each.text]
+    assert said in text
+
+
 def test_two_services_of_one_component_are_named_and_nobody_guesses_which_is_meant() -> None:
     node, others = SEEN.node(MASTER), ("k8s-kubelet", "kubelet-b")
     beside = replace(node, units={"kubelet": ("kubelet", *others), "etcd": ("etcd-a", "etcd-events")})

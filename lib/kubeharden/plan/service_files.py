@@ -22,8 +22,12 @@ from kubeharden.releases.tables import config_file
 
 DROP_IN = "50-kubeharden.conf"
 LAST_DROP_IN = "zz-kubeharden.conf"  # where the command stands in a drop-in that is read after the other name
-# The values of Restart= that bring back a component that ends when its config file changes.
-BRINGS_BACK = ("always", "on-failure")
+# The values of Restart= that bring back a component that ends when its config file changes, with this exit status.
+BRINGS_BACK, EXIT_STATUS = ("always", "on-failure"), "1"
+# Directives that say otherwise of an exit status, in the order in which systemd asks them (service_shall_restart).
+PREVENT, FORCE, SUCCESS = "RestartPreventExitStatus", "RestartForceExitStatus", "SuccessExitStatus"
+# The values that there are (systemd.service(5)); another one is not read.
+RESTARTS = (*BRINGS_BACK, "no", "on-success", "on-abnormal", "on-watchdog", "on-abort")
 # Places that nobody edits by hand, and what makes the files in them.
 MADE_ELSEWHERE = {
     "/nix/store/": "NixOS makes it from its configuration: set it there (services.kubernetes), and leave the step out",
@@ -159,12 +163,26 @@ def ends_by_itself(service: ServiceFacts) -> str:
     watches = features_of("watches its config file: ").get(service.name)
     if watches is None or not watches.in_release(service.release):
         return ""
-    restart = (service.service.values("Service", "Restart") or ["no"])[-1]
-    then = "systemd starts it" if restart in BRINGS_BACK else "it stays down until this run has restarted it"
+    values = service.service.values
+    restart = next((each for each in reversed(values("Service", "Restart")) if each in RESTARTS), "no")
+    starts, exception = restart in BRINGS_BACK, _exception(service)
+    if exception:
+        starts = exception == FORCE or (exception == SUCCESS and restart in ("always", "on-success"))
+        restart = f"{restart} and {exception}={EXIT_STATUS}"
+    then = "systemd starts it" if starts else "it stays down until this run has restarted it"
     return (
         "it watches its config file and may end by itself once that is exchanged, before any restart; with "
         f"Restart={restart}, {then}"
     )
+
+
+def _exception(service: ServiceFacts) -> str:
+    """Return the directive that says something of its exit status; empty without one. The first of them counts."""
+    values = service.service.values
+    named = (
+        each for each in (PREVENT, FORCE, SUCCESS) if EXIT_STATUS in " ".join(values("Service", each)).split()
+    )
+    return next(named, "")
 
 
 def transience(service: ServiceFacts) -> str:

@@ -80,10 +80,12 @@ def refusal(node: str, user: str, status: int, output: str, *, of_script: bool =
         for pattern, what, way_out in _REASONS:
             if re.search(pattern, _WARNING.sub("", output)):
                 return f"{node}: {what.format(user=user)}: {output.removesuffix('.')}. {way_out.format(user=user)}"
-    if not of_script and status == 0:
+    if not of_script:
+        ended = "well and said" if status == 0 else f"with status {status}, before the script began"
+        words = words.removesuffix(".")
         return (
-            f"{node}: the login of {user} ran something else than it was told to, which ended well and said: {words}. "
-            "Take command= off the key in its authorized_keys, or ForceCommand out of sshd_config, or log in with "
-            "another key or user"
+            f"{node}: the login of {user} ran something else than it was told to, which ended {ended}: {words}. "
+            "Is there a command= at the key in its authorized_keys, a ForceCommand in sshd_config, a second factor, or "
+            "a login shell that runs no commands? Take it away, or log in with another key or user"
         )
     return f"{node}: the script ended with status {status}: {words}"
