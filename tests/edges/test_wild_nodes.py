@@ -97,6 +97,41 @@ def test_where_it_cannot_be_kept_nothing_is_changed(place: Path, shell: list[str
     assert call(shell, place, f"{cp}\neach back_up && echo done").stdout == "done\n"
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may set such attributes")
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+@pytest.mark.parametrize("attribute", ["i", "a"])
+def test_a_file_that_nothing_may_replace_is_found_before_any_is_replaced(
+    place: Path, shell: list[str], attribute: str
+) -> None:
+    with_programs_of_path(shell[0])
+    file = place / "file"
+    if subprocess.run(["chattr", f"+{attribute}", file], capture_output=True, check=False).returncode:
+        pytest.skip("this file system has no such attributes")
+    try:
+        done = call(shell, place, 'each back_up && each stage || echo "$complaint"')
+    finally:
+        subprocess.run(["chattr", f"-{attribute}", file], check=True)
+    assert done.stdout == "/file: it is immutable or append-only: take that off first (chattr -i -a /file)\n"
+    assert not (place / ".file.kubeharden-new").exists()
+    assert call(shell, place, 'each back_up && each stage || echo "$complaint"').stdout == ""
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+def test_a_file_that_is_mounted_by_itself_is_found_before_any_is_replaced(
+    place: Path, shell: list[str]
+) -> None:
+    mounts = place / "proc/self/mountinfo"
+    mounts.parent.mkdir(parents=True)
+    row = "41 20 8:1 /x {} rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+    mounts.write_text(row.format("/files") + row.format("/file/x"))
+    words = 'each stage || echo "$complaint"'
+    assert "mounted" not in call(shell, place, words).stdout
+    mounts.write_text(row.format("/") + row.format("/file"))
+    assert call(shell, place, words).stdout == (
+        "/file: something is mounted there, which nothing can take the place of: umount /file\n"
+    )
+
+
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
 def test_a_label_of_selinux_is_given_where_it_is_in_force(place: Path, shell: list[str]) -> None:
     chcon = 'chcon() { echo "chcon $*"; }\n'

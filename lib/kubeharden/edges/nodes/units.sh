@@ -204,6 +204,7 @@ outcome() { # prints what the files are afterwards, whatever they were before
 back_up() { [ "$sha" = absent ] || copy "$real" "$folder/old.$index"; }
 
 stage() { # beside its target, so that the rename stays on one file system
+  may_be_replaced || return 1
   [ "$new" != absent ] || return 0
   if [ -f "$real" ]; then
     # New content for a copy, on which all that hangs on the old file hangs too.
@@ -214,6 +215,23 @@ stage() { # beside its target, so that the rename stays on one file system
       install -m "$mode" -o "$owner" -g "$group" "$folder/new.$index" "$beside"
   fi
 }
+
+may_be_replaced() { # or says what of it forbids that: it would be found once the first file is exchanged
+  local attributes place=${real#"$root"}
+  attributes=$(lsattr -d "$real" 2>/dev/null)
+  case ${attributes%% *} in
+  *[ia]*) echo "it is immutable or append-only: take that off first (chattr -i -a $place)" ;;
+  *) ! is_mounted "$place" || echo "something is mounted there, which nothing can take the place of: umount $place" ;;
+  esac | { ! grep . ; } >&2
+}
+
+is_mounted() { # PATH: by itself, as containers and some images have single files
+  local place
+  while read -r _ _ _ _ place _; do
+    [ "$place" != "$1" ] || return 0
+  done <"$root/proc/self/mountinfo"
+  return 1
+} 2>/dev/null
 
 install_file() { if [ "$new" = absent ]; then rm -f "$real"; else mv -f "$beside" "$real"; fi; }
 
