@@ -92,14 +92,20 @@ def main() -> None:
     OUT.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="kubeharden-docs-") as scratch:
         folder = Path(scratch)
-        key = folder / "operator"
-        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "operator@example.org", "-f", str(key)]
-        subprocess.run(words, check=True)
+        key = make_key(folder)
         for example in EXAMPLES:
             sys.stdout.write(f"{example.title}\n")
             sys.stdout.flush()
             executed = execute(example, folder, key)
             (OUT / f"{example.name}.html").write_text(page_of(example, executed), encoding="utf-8")
+
+
+def make_key(folder: Path) -> Path:
+    """Make a key to seal with."""
+    key = folder / "operator"
+    words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "operator@example.org", "-f", str(key)]
+    subprocess.run(words, check=True)
+    return key
 
 
 def page_of(example: Example, executed: Path) -> str:

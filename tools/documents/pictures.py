@@ -6,23 +6,28 @@ of their own. Needs Chromium. Each picture is in docs/pictures/ and has less tha
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from documents.examples import Example, execute, make_key
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "docs" / "pictures"
 MOST_BYTES = 200_000
 LIGHT, DARK = "1", "0"  # preferredColorScheme of Blink
-RUNS: tuple[tuple[str, Mapping[str, str]], ...] = (
-    (
+DNS = {"dns_ip": "10.0.0.10"}
+RUNS = (
+    Example(
+        "change",
+        "harden",
         "article-1.10",
+        "its first page, and the course of it",
         {
+            **DNS,
             "change_id": "CHG-4711",
             "reason": "flags to config files, and pod security, as the article does it by hand",
             "requester": "Mia Tanaka, platform",
@@ -31,8 +36,20 @@ RUNS: tuple[tuple[str, Mapping[str, str]], ...] = (
             "back_out": "rollback.ipynb with this record",
         },
     ),
-    ("article-1.10", {"change_id": "CHG-4712", "mode": "plan", "reason": "nothing is left to do"}),
-    ("containerd-1.24", {"change_id": "CHG-4713", "change_kind": "standard", "reason": "staging"}),
+    Example(
+        "again",
+        "harden",
+        "article-1.10",
+        "a row of the register",
+        {**DNS, "change_id": "CHG-4712", "mode": "plan", "reason": "nothing is left to do"},
+    ),
+    Example(
+        "staging",
+        "harden",
+        "containerd-1.24",
+        "a row of the register",
+        {**DNS, "change_id": "CHG-4713", "change_kind": "standard", "reason": "staging"},
+    ),
 )
 
 
@@ -70,25 +87,9 @@ TAKEN = (
 
 def carry_out(folder: Path) -> Path:
     """Carry out the runs and seal them; return the folder of runs, with its register."""
-    key, runs = folder / "operator", folder / "outputs"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    told = {**os.environ, "KUBEHARDEN_SIGNING_KEY": str(key)}
-    for number, (cluster, given) in enumerate(RUNS):
-        places = {"output_dir": str(runs), "rehearsal": cluster, "rehearsal_dir": str(folder / cluster)}
-        words = [
-            w
-            for name, value in {"dns_ip": "10.0.0.10", **places, **given}.items()
-            for w in ("-r", name, value)
-        ]
-        out = folder / f"{number}.ipynb"
-        subprocess.run(
-            [
-                sys.executable, "-m", "papermill", ROOT / "notebooks/harden.ipynb", out, *words,
-                "--engine", "kubeharden", "--no-progress-bar",
-            ],
-            check=True,
-            env=told,
-        )  # fmt: skip
+    key, runs = make_key(folder), folder / "outputs"
+    for run in RUNS:
+        execute(run, folder, key)
     signers = folder / "signers"
     signers.write_text(f"ann@example.org {key.with_suffix('.pub').read_text()}")
     subprocess.run(
