@@ -15,6 +15,7 @@ from kubeharden.records.seal import seal
 from kubeharden_fleet import __main__ as command
 from kubeharden_fleet.judge import FleetRun
 from kubeharden_fleet.page import not_ready_seconds, render
+from printing import beyond_the_edge, needs_printer, print_page, text_of
 from record_support import make_key, make_notebook, make_run
 
 RUNS = {
@@ -93,6 +94,18 @@ def test_what_is_left_to_the_next_run_is_reported(tmp_path: Path) -> None:
         == "✔ done so far1 for its next run: Namespace shop"
     )
     assert "1 of 4 clusters are done, and 1 so far: their next run has the rest." in page
+
+
+@needs_printer
+def test_its_waves_are_on_one_sheet_of_paper_with_their_words_whole(page: str, tmp_path: Path) -> None:
+    """Each wave had a page of its own, and "Record/s" and "14:00:0/9" were cut."""
+    (tmp_path / "fleet.html").write_text(page)
+    paper = print_page(tmp_path / "fleet.html", tmp_path)
+    assert beyond_the_edge(paper) == []
+    sheet, rest = text_of(paper).split("\f")
+    assert rest == ""
+    for word in ("canary", "some", "rest", "Records", "seconds", "14:00:09", "planned", "ab" * 6):
+        assert re.search(rf"(?<!\S){word}(?!\S)", sheet), word
 
 
 def test_nothing_is_fetched_and_no_script_runs(page: str) -> None:
