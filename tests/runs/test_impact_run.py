@@ -58,6 +58,14 @@ def breaking(run: runbook.Run) -> list[str]:
 )
 def test_the_table_names_what_breaks_and_nothing_else(run: runbook.Run, named: list[str]) -> None:
     assert breaking(run) == named
+    assert "Smallest change that would admit it" in str(run.impact())
+
+
+def test_where_nothing_breaks_the_table_has_no_columns_for_reasons(tmp_path: Path) -> None:
+    good = planned(World("article-1.10"), tmp_path / "good", steps=["pod-security"], dns_ip="10.0.0.10")
+    assert "once the admission plugin PodSecurityPolicy is on: nobody" in str(good.impact())
+    assert "Smallest change" not in str(good.impact())
+    good.close()
 
 
 @pytest.mark.parametrize(

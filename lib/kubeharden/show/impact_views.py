@@ -84,7 +84,9 @@ def _table(impact: Impact) -> Table:
         rows.append(("…", "", "", f"{len(admitted) - ROWS} more are admitted", "", ""))
     headings = ("Workload", "Pods", "As", "What becomes of it", "Why", "Smallest change that would admit it")
     nobody = "" if impact.breaking else ": nobody"
-    return Table(f"Who breaks, {impact.when}{nobody}", headings, rows)
+    refused = any(judged.reasons or judged.smallest_change for judged in listed)
+    columns = len(headings) if refused else len(headings) - 2
+    return Table(f"Who breaks, {impact.when}{nobody}", headings[:columns], [row[:columns] for row in rows])
 
 
 def _fate(judged: WorkloadVerdict) -> str:
