@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from kubeharden.kube.names import UNSCHEDULABLE
 from kubeharden.kube.pods import containers, is_ready, node_of
 from kubeharden.releases import feature
 from kubeharden_rehearsal.admission import is_privileged
@@ -18,7 +19,7 @@ from kubeharden_rehearsal.scenario import Scenario
 UNREADY_SECONDS, GRACE_SECONDS = 0.3, 2.0
 LEASES = feature("Leases of nodes")
 TAINTS = feature("taint of cordoned nodes")
-_UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+_TAINT = {"key": UNSCHEDULABLE, "effect": "NoSchedule"}
 Clock = Callable[[], float]  # tells the seconds since the epoch
 LEASE_NAMESPACE = "kube-node-lease"
 _CONDITIONS = {
@@ -134,12 +135,12 @@ class Kubelets:
     def taint_cordoned_nodes(self) -> None:
         """Taint cordoned nodes and no others, as the node lifecycle controller does from 1.12 on."""
         for node in self._store.items("Node") if TAINTS.in_release(self._store.release) else ():
-            others = [t for t in node["spec"].get("taints") or () if t["key"] != _UNSCHEDULABLE["key"]]
+            others = [t for t in node["spec"].get("taints") or () if t["key"] != UNSCHEDULABLE]
             tainted = len(others) < len(node["spec"].get("taints") or ())
             cordoned = bool(node["spec"].get("unschedulable"))
             if cordoned == tainted:
                 continue
-            added = [{**_UNSCHEDULABLE, "timeAdded": stamp(self._clock())}] if cordoned else []
+            added = [{**_TAINT, "timeAdded": stamp(self._clock())}] if cordoned else []
             node["spec"]["taints"] = others + added
             self._store.put("Node", node)
 

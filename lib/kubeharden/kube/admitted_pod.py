@@ -8,15 +8,13 @@ the feature gate BoundServiceAccountTokenVolume makes that volume a projected on
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
-from kubeharden.kube.manifests import annotations_of
+from kubeharden.kube.manifests import Object, annotations_of
 from kubeharden.kube.names import LIMIT_RANGER_ANNOTATION, PSP_ANNOTATION
 from kubeharden.kube.pods import TEMPLATE_LISTS, service_account_of
 from kubeharden.releases import Release, feature
 
-Object = Mapping[str, Any]
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - where a token is, not what it is
 # The names that the plugin gives to the volume: up to 1.20 that of the account's secret. The ending means nothing.
 PROJECTED_NAME = re.compile(r"kube-api-access-[a-z0-9]{5}")

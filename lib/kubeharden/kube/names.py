@@ -17,6 +17,7 @@ MIRROR = "kubernetes.io/config.mirror"
 PSP_ANNOTATION = "kubernetes.io/psp"
 LIMIT_RANGER_ANNOTATION = "kubernetes.io/limit-ranger"
 BOOTSTRAPPING = "kubernetes.io/bootstrapping"  # the API server makes these objects again when it starts
+UNSCHEDULABLE = "node.kubernetes.io/unschedulable"  # the taint of a cordoned node
 POD_SECURITY_LABEL = "pod-security.kubernetes.io"
 
 # Seccomp and AppArmor profiles: of a pod, of one of its containers (with the container's name), of a policy.

@@ -13,10 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubeharden.kube.manifests import selects
+from kubeharden.kube.manifests import Object, selects
 from kubeharden.kube.names import AUTHENTICATED, PSP_RESOURCE, PSP_USE_GROUPS
 
-Object = Mapping[str, Any]
 Subject = tuple[str, str]  # "User" or "Group", and its name
 _GROUPS = PSP_USE_GROUPS | {"*"}
 _RESOURCES = {PSP_RESOURCE, "*"}

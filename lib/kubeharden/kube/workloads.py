@@ -10,11 +10,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubeharden.kube.manifests import annotations_of, controller_of
+from kubeharden.kube.manifests import Object, annotations_of, controller_of
 from kubeharden.kube.pods import is_mirror, node_of, runs, service_account_of
 from kubeharden.kube.rbac import Identity
 
-Object = Mapping[str, Any]
 Key = tuple[str, str, str]  # kind, namespace, name
 
 # Resource name and kind of everything with a pod template, with the path to the template.

@@ -16,13 +16,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kubeharden.kube.manifests import Object
 from kubeharden.kube.names import POD_SECURITY_LABEL
 from kubeharden.kube.pods import runs
 from kubeharden.kube.workloads import KINDS, likeness, names_of, pods_by_maker, workloads
 from kubeharden.podsecurity.policies import NamespaceWish
 from kubeharden.podsecurity.pss.standards import LATEST, LEVELS, Violation, evaluate_pss
 
-Object = Mapping[str, Any]
 MODES = ("enforce", "audit", "warn")
 SHOWN = 3  # how many violations of a workload are named, and how many workloads
 

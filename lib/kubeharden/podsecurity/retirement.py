@@ -7,15 +7,12 @@ then cannot be seen or deleted any more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
-from kubeharden.kube.manifests import key_of, title_of
+from kubeharden.kube.manifests import Object, key_of, title_of
 from kubeharden.kube.names import BOOTSTRAPPING, PSP_RESOURCE, PSP_USE_GROUPS
 from kubeharden.podsecurity.psp.policy import read_policy
 from kubeharden.podsecurity.psp.provider import Provider, UnusableError
 from kubeharden.releases import Release
-
-Object = Mapping[str, Any]
 
 
 def leftovers(objects: Mapping[str, Iterable[Object]]) -> list[Object]:

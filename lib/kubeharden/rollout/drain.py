@@ -20,6 +20,7 @@ from typing import Any
 from kubeharden.edges.ports import ApiPort, Clock
 from kubeharden.errors import ClusterError, StaleError, StoppedError
 from kubeharden.kube.manifests import annotations_of, controller_of
+from kubeharden.kube.names import UNSCHEDULABLE
 from kubeharden.kube.pods import is_ending, is_mirror, is_of_daemon_set, is_over, name_of
 from kubeharden.plan.event import Listener
 from kubeharden.plan.events import Cordoned, Drained, LeftCordoned, Uncordoned
@@ -28,7 +29,6 @@ from kubeharden.rollout.interrupts import Stop
 
 CORDONED_BY = "kubeharden/cordoned-by"  # the annotation with the run that cordoned the node
 CORDONED_AT = "kubeharden/cordoned-at"  # the one with the time of the taint that came of it
-UNSCHEDULABLE = "node.kubernetes.io/unschedulable"  # that taint
 TAINT_SECONDS = 3.0  # how long the controller may take
 RETRY_SECONDS = 1.0
 STALE_RETRIES = 20  # a kubelet writes its node's status in between

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from kubeharden.errors import ParameterError
 from kubeharden.kube.manifests import annotations_of
 from kubeharden.kube.names import PSP_ANNOTATION
-from kubeharden.podsecurity.psp.pod import check_pod, with_defaults
+from kubeharden.podsecurity.psp.pod import Object, check_pod, with_defaults
 from kubeharden.podsecurity.psp.policy import read_policy
 from kubeharden.podsecurity.psp.provider import Provider, UnusableError
 from kubeharden.podsecurity.psp.validity import invalidities
 from kubeharden.releases import Release
 
 _MAY_NOT_CHANGE = "the policy would have to change the pod, and an update may not be changed"
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from kubeharden.errors import ParameterError
 from kubeharden.kube.names import APPARMOR_ALLOWED, PSP_API_VERSION, SECCOMP_ALLOWED
 from kubeharden.kube.pods import containers
 from kubeharden.podsecurity.psp.capabilities import ANY as ANY_CAPABILITY
-from kubeharden.podsecurity.psp.pod import check_pod, context, effective, with_defaults
+from kubeharden.podsecurity.psp.pod import Object, check_pod, context, effective, with_defaults
 from kubeharden.podsecurity.psp.policy import read_policy
 from kubeharden.podsecurity.psp.profiles import (
     DEFAULT_NAMES,
@@ -30,7 +30,6 @@ from kubeharden.releases import Release, feature, features_of
 _NOBODY = 65534
 _ANY: dict[str, Any] = {"rule": "RunAsAny"}
 
-Object = dict[str, Any]
 Placed = tuple[Object, Object]  # a container, and the pod that it is in
 
 

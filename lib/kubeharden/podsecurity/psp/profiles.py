@@ -22,15 +22,13 @@ from kubeharden.kube.names import (
     SECCOMP_POD,
 )
 from kubeharden.kube.pods import containers
-from kubeharden.podsecurity.psp.pod import context, name_of
+from kubeharden.podsecurity.psp.pod import Object, context, name_of
 from kubeharden.podsecurity.psp.wording import annotation, forbidden, quote
 
 _ANY = "*"
 _LOCALHOST = "localhost/"
 # Two names of one profile since seccomp is a field of pods.
 DEFAULT_NAMES = frozenset({"runtime/default", "docker/default"})
-
-Object = dict[str, Any]
 
 
 def profile_of_field(field: Mapping[str, Any] | None) -> str:

@@ -13,7 +13,7 @@ from kubeharden.kube.manifests import annotations_of
 from kubeharden.kube.names import APPARMOR_DEFAULT, SECCOMP_DEFAULT, SECCOMP_POD
 from kubeharden.kube.pods import CONTAINER_LISTS, containers
 from kubeharden.podsecurity.psp.capabilities import capability_refusals, with_required
-from kubeharden.podsecurity.psp.pod import context, effective
+from kubeharden.podsecurity.psp.pod import Object, context, effective
 from kubeharden.podsecurity.psp.policy import PolicyObject, PolicySpec
 from kubeharden.podsecurity.psp.profiles import AppArmorStrategy, SeccompStrategy
 from kubeharden.podsecurity.psp.selinux import label_refusals
@@ -21,8 +21,6 @@ from kubeharden.podsecurity.psp.sysctls import safe_sysctls, sysctl_refusals
 from kubeharden.podsecurity.psp.volumes import volume_refusals
 from kubeharden.podsecurity.psp.wording import invalid
 from kubeharden.releases import Release, feature
-
-Object = dict[str, Any]
 
 
 class UnusableError(ValueError):

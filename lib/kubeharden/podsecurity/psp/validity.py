@@ -6,17 +6,13 @@ The plugin admits such a pod, and the validation that comes after it refuses it 
 
 from __future__ import annotations
 
-from typing import Any
-
 from kubeharden.kube.pods import containers
-from kubeharden.podsecurity.psp.pod import context
+from kubeharden.podsecurity.psp.pod import Object, context
 from kubeharden.podsecurity.psp.wording import invalid
 
 # apimachinery's pkg/util/validation, IsValidUserID and IsValidGroupID.
 _LAST_ID = 2**31 - 1
 _IDS = ("runAsUser", "runAsGroup", "fsGroup")
-
-Object = dict[str, Any]
 
 
 def invalidities(pod: Object) -> list[str]:

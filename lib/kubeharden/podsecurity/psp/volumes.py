@@ -7,14 +7,12 @@ pkg/security/podsecuritypolicy/util/util.go (``GetVolumeFSType``, ``AllowsHostVo
 
 from __future__ import annotations
 
-from typing import Any
-
 from kubeharden.kube.pods import containers
+from kubeharden.podsecurity.psp.pod import Object
 from kubeharden.podsecurity.psp.policy import VOLUME_TYPES, PolicySpec
 from kubeharden.podsecurity.psp.wording import invalid
 
 ANY = "*"
-Object = dict[str, Any]
 
 
 def volume_type(volume: Object) -> str:
