@@ -128,6 +128,10 @@ def resolve(
             f"OpenSSH did not resolve its client configuration for {host} within {seconds:.0f} s (ssh -G {host}). Does "
             "a Match exec in it hang?"
         ) from None
+    except OSError as error:
+        raise NodeError(
+            f"OpenSSH did not resolve its client configuration for {host} (ssh -G {host}): {error.strerror}"
+        ) from None
     if done.returncode != 0:
         complaint = done.stderr.decode(errors="replace").strip()[-500:]
         raise NodeError(

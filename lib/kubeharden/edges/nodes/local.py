@@ -58,6 +58,8 @@ class Local:
             done = programs.run(command, seconds, payload)
         except subprocess.TimeoutExpired as error:
             raise NodeError(f"{node.name}: no answer within {seconds:.0f} s") from error
+        except OSError as error:
+            raise NodeError(f"{node.name}: {command[0]} cannot be run there: {error.strerror}") from None
         if done.returncode != 0:
             complaint = self._redactor.redact((done.stderr or done.stdout).decode(errors="replace").strip())[
                 -500:
