@@ -174,9 +174,27 @@ def gits_by_variables(home: Path, key: Path) -> None:
     os.environ.update(GIT_CONFIG_COUNT="1", GIT_CONFIG_KEY_0="user.signingkey", GIT_CONFIG_VALUE_0=str(key))
 
 
+def gits_for_some_of_some_repositories(home: Path, key: Path) -> None:
+    for name, other in ((".gitconfig", "work"), ("work", "more"), ("more", "work")):
+        (home / name).write_text(f'[includeIf "gitdir:/{other}/"]\n\tpath = {other}\n')
+    with (home / "more").open("a") as file:
+        file.write(f"[user]\n\tsigningkey = {key}\n")
+
+
+def private_of_any_length(home: Path, key: Path) -> None:
+    (home / ".ssh/id_work").write_bytes(key.read_bytes() + b"\n" * (2 << 20))
+
+
+def pub_below_a_long_comment(home: Path, key: Path) -> None:
+    (home / ".ssh/id.pub").write_text(f"#{'x' * (2 << 20)}\n{public_part(key)}\n")
+
+
 @pytest.mark.parametrize(
     "form",
     [
+        gits_for_some_of_some_repositories,
+        private_of_any_length,
+        pub_below_a_long_comment,
         pub_with_options,
         pub_with_a_mark,
         pub_in_two_bytes,
@@ -212,6 +230,14 @@ def test_an_own_key_is_own_in_every_form(
     assert short(key) not in keys_at_hand(None)
     form(home, key)
     assert short(key) in keys_at_hand(None)
+
+
+def test_more_files_than_are_read_hide_no_key(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kubeharden.records.keys.MOST_FILES", 3)
+    for number in range(4):
+        (home / f".ssh/file{number}").write_text("")
+    with pytest.raises(ApprovalError, match="has more than 3 files"):
+        keys_at_hand(None)
 
 
 def test_the_key_that_would_seal_is_own(key: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from kubeharden.edges.programs import run
 from kubeharden.errors import ApprovalError, RecordError
 from kubeharden.inputs.project import wrong_path
 from kubeharden.records.public_keys import fingerprint_of, wire_string
-from kubeharden.records.reader import MIB, one_line, read_path
+from kubeharden.records.reader import one_line, read_path
 
 KEY_VARIABLE = "KUBEHARDEN_SIGNING_KEY"
 USUAL_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
@@ -235,7 +235,7 @@ def _derived_lines(content: bytes) -> list[str]:
 def _content(path: Path) -> bytes:
     """Return the content of a key file; nothing where it is not a regular file that can be read."""
     try:
-        return read_path(path.resolve(), MIB)
+        return read_path(path.resolve())  # a comment in a key file may be of any length
     except (OSError, RecordError):
         return b""
 
@@ -259,7 +259,10 @@ def _files_below(folder: Path) -> Iterator[Path]:
         for name in sorted(names):
             count += 1
             if count > MOST_FILES:
-                return
+                raise ApprovalError(
+                    f"whether somebody else approves cannot be known: {folder} has more than {MOST_FILES} files; keep "
+                    "keys there, and nothing else"
+                )
             yield Path(where, name)
 
 
@@ -300,11 +303,19 @@ def _signing_keys_of_git() -> list[str]:
     query = ("--includes", "--get-all", "user.signingkey")
     keys = _git(*query).splitlines()
     for scope in ("--global", "--system"):
-        keys += _git(scope, *query).splitlines()
-        places = _git(scope, "--show-origin", "--null", "--get-regexp", r"^includeif\..*\.path$").split("\0")
-        for origin, entry in zip(places[::2], places[1::2], strict=False):
-            path = Path(origin.removeprefix("file:")).parent / Path(entry.partition("\n")[2]).expanduser()
-            keys += _git("--file", str(path), *query).splitlines()
+        waiting: list[tuple[str, ...]] = [(scope,)]
+        read = set[tuple[str, ...]]()
+        while waiting:
+            place = waiting.pop()
+            if place in read:
+                continue
+            read.add(place)
+            keys += _git(*place, *query).splitlines()
+            where = ("--includes", "--show-origin", "--null", "--get-regexp", r"^includeif\..*\.path$")
+            found = _git(*place, *where).split("\0")
+            for origin, entry in zip(found[::2], found[1::2], strict=False):
+                path = Path(origin.removeprefix("file:")).parent / Path(entry.partition("\n")[2]).expanduser()
+                waiting.append(("--file", str(path)))
     return list(dict.fromkeys(keys))
 
 
