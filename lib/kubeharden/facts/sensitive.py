@@ -20,6 +20,7 @@ from kubeharden.errors import UnitError
 from kubeharden.facts.harmless import EVERYWHERE, HARMLESS_FORM, MIXED, harmless, is_distinct
 from kubeharden.facts.model import NodeFacts, ServiceFacts
 from kubeharden.formats import Scalar, comments_of, end_of_document, scalars_of
+from kubeharden.kube.manifests import Objects
 from kubeharden.redaction import LEAST, Secrets, Sensitive, decode, is_secret_name, secrets_of
 
 _SECTION = re.compile(r"(?m)^\ufeff?[ \t]*\[(?:Unit|Service|Install)\][ \t\r]*$")  # of a unit or a drop-in
@@ -92,7 +93,7 @@ def secrets_on(node: NodeFacts) -> Secrets:
     return secrets
 
 
-def secrets_in(objects: Mapping[str, Iterable[Mapping[str, Any]]]) -> Secrets:
+def secrets_in(objects: Objects) -> Secrets:
     """Return what may be secret in API objects: environment variables, and all that a Secret holds."""
     secrets = Secrets()
     for item in (item for items in objects.values() for item in items):

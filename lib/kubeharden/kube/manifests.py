@@ -13,10 +13,11 @@ The server adds to an object that somebody sends. What has to be left out again 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Object = Mapping[str, Any]
+Objects = Mapping[str, Iterable[Object]]  # by the plural of their resource, such as ``rolebindings``
 
 # What the API server writes into an object's metadata (ObjectMeta of k8s.io/apimachinery, meta/v1).
 SERVER_METADATA = ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from kubeharden.kube.manifests import annotations_of, controller_of
+from kubeharden.kube.manifests import Objects, annotations_of, controller_of
 from kubeharden.kube.names import MIRROR
 
 Pod = Mapping[str, Any]
-Objects = Mapping[str, Iterable[Mapping[str, Any]]]
 # The lists of containers in a pod's spec, in the order in which the server visits them (pkg/api/pod/util.go,
 # VisitContainersWithPath), and what one of each is called.
 CONTAINER_LISTS = {

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubeharden.kube.manifests import Object, selects
+from kubeharden.kube.manifests import Object, Objects, selects
 from kubeharden.kube.names import AUTHENTICATED, PSP_RESOURCE, PSP_USE_GROUPS
 
 Subject = tuple[str, str]  # "User" or "Group", and its name
@@ -61,7 +61,7 @@ class Authorization:
             ``clusterrolebindings``, as plain dicts.
     """
 
-    def __init__(self, objects: Mapping[str, Iterable[Object]]) -> None:
+    def __init__(self, objects: Objects) -> None:
         self._policies = frozenset(_name(policy) for policy in objects.get("podsecuritypolicies", ()))
         self._roles = _grants(objects)
         self._bound: dict[tuple[str, Subject], set[str]] = {}
@@ -111,7 +111,7 @@ def _subjects(binding: Object, namespace: str) -> Iterator[Subject]:
             yield "User", f"system:serviceaccount:{where}:{name}"
 
 
-def _grants(objects: Mapping[str, Iterable[Object]]) -> dict[tuple[str, str, str], frozenset[str]]:
+def _grants(objects: Objects) -> dict[tuple[str, str, str], frozenset[str]]:
     """Return the policies that each Role and ClusterRole allows to use: their names, or ``_EVERY``."""
     cluster_roles = {_name(role): role for role in objects.get("clusterroles", ())}
     rules = {("Role", _namespace(role), _name(role)): role.get("rules") for role in objects.get("roles", ())}

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubeharden.kube.manifests import Object, annotations_of, controller_of
+from kubeharden.kube.manifests import Object, Objects, annotations_of, controller_of
 from kubeharden.kube.pods import is_mirror, node_of, runs, service_account_of
 from kubeharden.kube.rbac import Identity
 
@@ -80,7 +80,7 @@ class Workload:
         return f"{self.namespace}/{self.name} ({self.kind}, {who})"
 
 
-def workloads(objects: Mapping[str, Iterable[Object]]) -> list[Workload]:
+def workloads(objects: Objects) -> list[Workload]:
     """Return everything that makes pods and is made by nothing else, by namespace and name."""
     items = _templates(objects)
     pods = _by_maker(objects.get("pods", ()), items)
@@ -96,12 +96,12 @@ def workloads(objects: Mapping[str, Iterable[Object]]) -> list[Workload]:
     return sorted(result, key=lambda w: (w.namespace, w.name, w.kind))
 
 
-def pods_by_maker(objects: Mapping[str, Iterable[Object]]) -> dict[Key, list[Object]]:
+def pods_by_maker(objects: Objects) -> dict[Key, list[Object]]:
     """Return all pods by what a person calls their maker: the Deployment, not its ReplicaSet; or the pod itself."""
     return _by_maker(objects.get("pods", ()), _templates(objects))
 
 
-def static_pod_namespaces(objects: Mapping[str, Iterable[Object]]) -> frozenset[str]:
+def static_pod_namespaces(objects: Objects) -> frozenset[str]:
     """Return the namespaces with mirror pods of static pods."""
     return frozenset(pod["metadata"]["namespace"] for pod in objects.get("pods", ()) if is_mirror(pod))
 
@@ -173,7 +173,7 @@ def _of_pod(key: Key, same: list[Object]) -> Workload:
     )
 
 
-def _templates(objects: Mapping[str, Iterable[Object]]) -> dict[Key, Object]:
+def _templates(objects: Objects) -> dict[Key, Object]:
     return {
         (kind, *_place(item)): item
         for resource, (kind, _) in TEMPLATES.items()

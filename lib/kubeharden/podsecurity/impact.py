@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from kubeharden.kube.admitted_pod import as_created
-from kubeharden.kube.manifests import Object
+from kubeharden.kube.manifests import Object, Objects
 from kubeharden.kube.rbac import Authorization
 from kubeharden.kube.workloads import Workload, names_of, workloads
 from kubeharden.podsecurity.psp.evaluate import PreparedPolicies, PspDecision, evaluate_psp, prepare_psps
@@ -23,7 +23,6 @@ from kubeharden.podsecurity.psp.pod import with_defaults
 from kubeharden.podsecurity.pss.standards import evaluate_pss, smallest_change
 from kubeharden.releases import LAST, Release
 
-Objects = Mapping[str, Iterable[Object]]
 NO_POLICY = "may use no policy"
 _HOST = ("hostNetwork", "hostPID", "hostIPC")
 

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubeharden.kube.manifests import Object
+from kubeharden.kube.manifests import Object, Objects
 from kubeharden.kube.names import POD_SECURITY_LABEL
 from kubeharden.kube.pods import runs
 from kubeharden.kube.workloads import KINDS, likeness, names_of, pods_by_maker, workloads
@@ -91,7 +91,7 @@ class NamespaceLevel:
 
 
 def namespace_levels(
-    objects: Mapping[str, Iterable[Object]],
+    objects: Objects,
     version: str,
     wishes: Iterable[NamespaceWish],
     default: str,
@@ -250,7 +250,7 @@ def _some(items: Sequence[object], separator: str) -> str:
     return separator.join(map(str, items[:SHOWN])) + more
 
 
-def _what_is_there(objects: Mapping[str, Iterable[Object]]) -> dict[str, list[tuple[str, Object]]]:
+def _what_is_there(objects: Objects) -> dict[str, list[tuple[str, Object]]]:
     """Return what runs or would run in each namespace: every template, and every pod that differs, by its maker's name.
 
     A template says what will be made; a pod, what is really made, with what webhooks put into it.

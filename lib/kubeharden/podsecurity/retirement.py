@@ -6,16 +6,16 @@ then cannot be seen or deleted any more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 
-from kubeharden.kube.manifests import Object, key_of, title_of
+from kubeharden.kube.manifests import Object, Objects, key_of, title_of
 from kubeharden.kube.names import BOOTSTRAPPING, PSP_RESOURCE, PSP_USE_GROUPS
 from kubeharden.podsecurity.psp.policy import read_policy
 from kubeharden.podsecurity.psp.provider import Provider, UnusableError
 from kubeharden.releases import Release
 
 
-def leftovers(objects: Mapping[str, Iterable[Object]]) -> list[Object]:
+def leftovers(objects: Objects) -> list[Object]:
     """Return the objects that are useless without PodSecurityPolicy, in the order of deletion: bindings first.
 
     A Role or ClusterRole is one of them if all its rules allow nothing but the use of policies, a binding if it
@@ -43,7 +43,7 @@ def only_about_policies(role: Object) -> bool:
     )
 
 
-def also_about_policies(objects: Mapping[str, Iterable[Object]]) -> Iterator[str]:
+def also_about_policies(objects: Objects) -> Iterator[str]:
     """Return the roles that allow the use of named policies besides other things: they stay."""
     for resource in ("roles", "clusterroles"):
         for role in objects.get(resource, ()):
