@@ -383,13 +383,14 @@ def is_shallow(content: Any, deepest: int = DEEPEST) -> bool:
     """Check that no collection in data is below more than ``deepest`` others."""
     level = [content]
     for _ in range(deepest + 1):
-        level = [
+        parts = (
             part
             for item in level
             if isinstance(item, (dict, list))
             for part in (item.values() if isinstance(item, dict) else item)
             if isinstance(part, (dict, list))
-        ]
+        )
+        level = list({id(part): part for part in parts}.values())  # each once, were it in itself
         if not level:
             return True
     return False

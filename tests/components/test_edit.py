@@ -242,3 +242,19 @@ def test_what_is_added_stands_behind_the_comments_that_are_deeper() -> None:
     text = "logging:\n  format: text\n    # why text\n  # of logging\n# end"
     made = edit(text, {"logging": {"format": "text"}, "maxPods": 7}, "fresh", frozenset())
     assert made.text == "logging:\n  format: text\n    # why text\n  # of logging\nmaxPods: 7\n# end"
+
+
+@pytest.mark.parametrize(
+    ("old", "text"),
+    [
+        ("  a: 1\nb: 2\n", "FRESH\n---\nb: 2\n"),
+        ("  a: 1 # one\nb: 2\n", "  a: 3 # one\n---\nb: 2\n"),
+        ("--- {a: 1}\nb: 2\n", "FRESH\n---\nb: 2\n"),
+        ("  a: 1\n--- # next\nb: 2\n", "FRESH\n--- # next\nb: 2\n"),
+        ("a: 1\n...\nb: 2\n", "FRESH\n...\nb: 2\n"),
+        ("a: 1\n---\nb: 2\n", "FRESH\n---\nb: 2\n"),
+    ],
+)
+def test_what_no_component_reads_does_not_come_into_effect(old: str, text: str) -> None:
+    """kube-proxy 1.20.2 and 1.37.2 end where a line stands further to the left than the first one."""
+    assert edit(old, {"a": 3}, "FRESH\n", frozenset()).text == text

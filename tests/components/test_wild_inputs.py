@@ -395,3 +395,16 @@ def test_what_the_component_itself_refuses_is_not_written(
 def test_a_port_of_0_switches_the_insecure_server_of_1_23_off() -> None:
     config = {"apiVersion": "kubescheduler.config.k8s.io/v1beta2", "healthzBindAddress": "0.0.0.0:0"}
     assert not migrate("kube-scheduler", "1.23", ["kube-scheduler", "--config=/c"], config).refused
+
+
+def test_a_config_that_is_in_itself_is_refused_in_the_words_of_the_library() -> None:
+    config: dict[str, Any] = {"maxPods": 7}
+    config |= {
+        "authentication": config,
+        "authorization": {"webhook": config, "mode": config},
+        "clusterDNS": [config],
+    }
+    with pytest.raises(KubehardenError, match="nested too deeply"):
+        migrate("kubelet", "1.20", [*SECURE, "--config=/c"], config)
+    with pytest.raises(KubehardenError, match="nested too deeply"):
+        readiness("kubelet", "1.20", "1.24", [*SECURE, "--config=/c"], config)

@@ -29,6 +29,7 @@ from kubeharden.formats import (
 _ALIAS = re.compile(r"[ \t]*:[ \t]+(\*[^\s,\[\]{}]+)")
 MERGE = "tag:yaml.org,2002:merge"
 _COMMENT = re.compile(r"(?:[ \t]*\r?\n)*( *)#[^\n]*\n?")
+_MARKED = re.compile(r"(?:---|\.\.\.)(?:\s|$)")
 _INDENT = re.compile(r'\n([ \t]+)"')
 
 
@@ -101,7 +102,9 @@ def edit(text: str, config: Mapping[str, Any], fresh: str, own: frozenset[str]) 
     end = end_of_document(text, "the file", UnitError)
     if more := text[end:]:  # other documents, which no component reads: they stay as they are
         alone = edit(text[:end], config, fresh, own)
-        return replace(alone, text=alone.text + more)
+        # It may have ended with a line that stands further to the left, which no new text keeps apart.
+        between = "" if _MARKED.match(more) else "---\n"
+        return replace(alone, text=f"{alone.text}{between}{more}")
     scalars = scalars_of(text, "the file", UnitError)
     comments = [start for start, end in comments_of(text, scalars) if text[start:end].rstrip() not in own]
     if not comments:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kubeharden.errors import UnitError
+from kubeharden.formats import is_shallow
 
 _MISSING = object()
 _SPECIAL = re.compile(r'[.\[\]"]|^$')
@@ -79,12 +80,18 @@ def with_text_keys(config: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the same with each key as a text, at any depth: a component makes JSON of its YAML (sigs.k8s.io/yaml).
 
     Raises:
-        UnitError: it is not a mapping.
+        UnitError: it is not a mapping, or is nested without an end.
     """
     if not isinstance(config, Mapping):
         raise UnitError("the config file holds no mapping")
+    if not is_shallow(config):
+        raise UnitError("the config file is nested too deeply")
+    return _with_text_keys(config)
+
+
+def _with_text_keys(config: Mapping[Any, Any]) -> dict[str, Any]:
     return {
-        key if isinstance(key, str) else json.dumps(key, default=str): with_text_keys(value)
+        key if isinstance(key, str) else json.dumps(key, default=str): _with_text_keys(value)
         if isinstance(value, Mapping)
         else value
         for key, value in config.items()
