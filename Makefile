@@ -188,7 +188,7 @@ lab-all: setup
 ## make lab-fleet  two labs at once, of the oldest and the newest release, as a fleet of two under Airflow (docs/fleet.md);
 ##                 both releases must be in the lab's cache; a quarter of an hour
 lab-fleet: fleet-setup
-	PYTHONPATH=tests/fleet_engine:tests/support:tests/lab $(BIN)/python tests/lab/fleet_of_two.py
+	PYTHONPATH=tools:tests/fleet_engine:tests/support:tests/lab $(BIN)/python tests/lab/fleet_of_two.py
 	PYTHONPATH=tools $(BIN)/python -m documents.pages
 
 # Of two processes, one has the nodes, makes them, and mostly waits; the other one has what programs judge by themselves.

@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +102,12 @@ def test_two_labs_share_no_name_that_the_machine_knows() -> None:
         prefix, bridge = other[2:4]
         # As leftovers.py tells the links, namespaces and mounts of a lab.
         assert not [name for name in one if name == bridge or name.startswith((f"{prefix}-", f"{other[0]}/"))]
+
+
+def test_what_the_fleet_of_two_labs_imports_late_is_where_its_command_looks() -> None:
+    [path] = re.findall(r"PYTHONPATH=(\S+) \S+ tests/lab/fleet_of_two\.py", (ROOT / "Makefile").read_text())
+    paths = f"{path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    code = "import fleet_of_two, declared, test_releases, truth"
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}, check=True
+    )
