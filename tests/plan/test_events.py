@@ -45,7 +45,7 @@ WRITTEN: list[tuple[Event, str]] = [
     (Checked.of([], {}), "checked: checks logins"),
     (Observed.of(FACTS), "observed: api_server components nodes systems"),
     (Planned.of(Plan(())), "planned: breaking changes digest needed refused remarks"),
-    (room.Judged("1.25", 1), "judged: findings target_release"),
+    (room.Judged("1.25", 1, 1), "judged: findings stops target_release"),
     (room.JudgedPods(["a"]), "judged pods: breaking"),
     (room.Approved("0", "approved_plan"), "approved: approver how key plan"),
     (room.Asked("kubelet", "2 nodes", agreed=True), "asked: agreed question step"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from kubeharden.plan.events import (
     Error,
     Failed,
     Finished,
+    Judged,
     Observed,
     Planned,
     Reverted,
@@ -75,6 +77,43 @@ def test_a_run_in_which_all_that_was_begun_failed_failed_and_its_page_says_of_wh
     made["errors"].reverse()
     assert dict(front_of(made).rows)["Error"] == "kubelet on n1: /etc/x has changed\nUntouched: n2"
     assert "kubelet on n1: /etc/x has changed Untouched: n2" in str(run_view(made)), "a row of one line"
+
+
+@pytest.mark.parametrize(
+    ("stops", "headline", "kind"),
+    [
+        (0, "✔ On the way to 1.25, nothing is known that would not start", "good"),
+        (1, "• On the way to 1.25, something would not start in one place", "open"),
+        (11, "• On the way to 1.25, something would not start in 11 places", "open"),
+    ],
+)
+def test_a_run_that_judged_opens_with_what_it_found(
+    tmp_path: Path, stops: int, headline: str, kind: str
+) -> None:
+    """Its page said "planned" over a grid of nodes without steps."""
+    record = Record(tmp_path, "lab", "upgrade-readiness")
+    record(RunStarted(cluster="lab", mode="plan", nodes=["n1"]))
+    record(Observed(systems={"n1": {"os": "Debian", "systemd": "252"}}, api_server="v1.20.2"))
+    record(Judged("1.25", 2 * stops, stops))
+    record(Finished(mode="plan"))
+    record.close()
+    made = build_record(read_run(record.folder))
+    front = front_of(made)
+    assert (front.headline, front.kind, front.grid) == (headline, kind, ())
+    assert re.search(rf"Result +{re.escape(headline)}", str(run_view(made)))
+    assert made["readiness"] == {"target_release": "1.25", "findings": 2 * stops, "stops": stops}
+    assert (
+        front_of({name: part for name, part in made.items() if name != "readiness"}).headline == "• planned"
+    )
+
+
+def test_a_journal_from_before_stops_were_counted_does_not_say_that_there_are_none(tmp_path: Path) -> None:
+    record = Record(tmp_path, "lab", "upgrade-readiness")
+    record(RunStarted(cluster="lab", mode="plan", nodes=["n1"]))
+    record(Judged("1.25", 12))
+    record(Finished(mode="plan"))
+    record.close()
+    assert front_of(build_record(read_run(record.folder))).headline == "• planned"
 
 
 def test_each_node_and_each_step_has_a_word_and_a_sign(tmp_path: Path) -> None:

@@ -143,10 +143,15 @@ class Planned(Event, action="planned"):
 
 
 class Judged(Event, action="judged"):
-    """The cluster was compared with what a later release accepts; ``findings`` is their number."""
+    """The cluster was compared with what a later release accepts.
+
+    ``findings`` is their number, node by node; ``stops`` is in how many places something would not start, and None in
+    a journal from before that was counted.
+    """
 
     target_release: str = ""
     findings: int = 0
+    stops: int | None = None
 
 
 class JudgedPods(Event, action="judged pods"):

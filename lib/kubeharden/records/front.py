@@ -67,7 +67,8 @@ class Front:
     """The first page of a record."""
 
     run: str
-    result: str  # as ``summary.result_of`` says it, and ``kind``, which is ``good``, ``bad`` or ``open``
+    # As ``summary.result_of`` says it, or what was judged; and ``kind``, which is ``good``, ``bad`` or ``open``.
+    result: str
     kind: str
     rows: tuple[tuple[str, str], ...]  # name and value of everything that takes one line
     steps: tuple[str, ...]
@@ -82,14 +83,29 @@ class Front:
 def front_of(record: Mapping[str, Any]) -> Front:
     """Return the first page of a record, which has the form of ``record.schema.json``."""
     steps = tuple(dict.fromkeys((*record["steps"], *(change["step"] for change in record["changes"]))))
+    result, kind = record["result"], RESULTS.get(record["result"], BAD)
+    # A run that only judged has planned nothing: what it found is its result.
+    if (judged := record.get("readiness")) and result == "planned":
+        result, kind = (
+            readiness_words(judged["target_release"], judged["stops"]),
+            OPEN if judged["stops"] else GOOD,
+        )
     return Front(
         run=record["run"],
-        result=record["result"],
-        kind=RESULTS.get(record["result"], BAD),
+        result=result,
+        kind=kind,
         rows=_rows(record),
         steps=steps,
-        grid=tuple(_few(_grid(record, steps))),
+        grid=tuple(_few(_grid(record, steps))) if steps else (),
     )
+
+
+def readiness_words(target: str, stops: int) -> str:
+    """Return what stands between a cluster and a release, in a sentence."""
+    if not stops:
+        return f"On the way to {target}, nothing is known that would not start"
+    places = "in one place" if stops == 1 else f"in {stops} places"
+    return f"On the way to {target}, something would not start {places}"
 
 
 def not_ready_of(change: Mapping[str, Any]) -> float | None:

@@ -26,6 +26,7 @@ from kubeharden.plan.events import (
     Error,
     Failed,
     Finished,
+    Judged,
     Observed,
     Planned,
     Proved,
@@ -86,6 +87,7 @@ def build_record(past: PastRun) -> dict[str, Any]:
             "breaking": list(plan.breaking),
             "next_run": list(plan.next_run),
         },
+        "readiness": _readiness(past.last(Judged)),
         "changes": changes,
         "not_done": _not_done(past, changes),
         "proof": next(reversed(_lines(past, Proved)), None),
@@ -96,6 +98,12 @@ def build_record(past: PastRun) -> dict[str, Any]:
             "torn": past.journal.torn,
         },
     }
+
+
+def _readiness(judged: Judged | None) -> dict[str, Any] | None:
+    if judged is None or judged.stops is None:
+        return None
+    return {"target_release": judged.target_release, "findings": judged.findings, "stops": judged.stops}
 
 
 def _change_sample(change: Mapping[str, Any], changes: list[dict[str, Any]]) -> dict[str, Any]:

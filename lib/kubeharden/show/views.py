@@ -17,6 +17,7 @@ from kubeharden.plan import FileChange, NodeChange, Plan, Remark, machines, open
 from kubeharden.plan.callers import ANONYMOUS, MODE, PORT, losses, open_kubelets
 from kubeharden.plan.events import AS_IT_SHOULD_BE, Check, Completed, Result
 from kubeharden.plan.step import POD_SECURITY
+from kubeharden.records.front import readiness_words
 from kubeharden.redaction import join
 from kubeharden.releases import Release, find_component, is_covered, known_components, releases
 from kubeharden.show.amounts import Order, amount_words, count_words
@@ -145,11 +146,9 @@ def findings_view(findings: Sequence[tuple[str, Finding]], target: str) -> View:
         nodes.setdefault(finding, []).append(node)
     if not nodes:
         return View([Message(f"Nothing is known that stands between this cluster and {target}.", GOOD)])
-    stops = sum(finding.effect is Effect.STOPS for finding in nodes)
     view = View()
-    if stops:
-        times = "in one place" if stops == 1 else f"in {stops} places"
-        view.add(Message(f"On the way to {target}, something would not start {times}. See the table.", BAD))
+    if stops := stopping(findings):
+        view.add(Message(f"{readiness_words(target, stops)}. See the table.", BAD))
     stopping_first = sorted(nodes.items(), key=lambda item: item[0].effect is not Effect.STOPS)
     rows = [
         (str(f.release), f.component, ", ".join(names), f.effect.value, f.setting or "–", f.why, f.todo)
@@ -157,6 +156,11 @@ def findings_view(findings: Sequence[tuple[str, Finding]], target: str) -> View:
     ]
     headings = ("From", "Component", "Nodes", "It", "Setting", "Why", "What to do")
     return view.add(Table(f"On the way to {target}", headings, rows, frozenset({4})))
+
+
+def stopping(findings: Sequence[tuple[str, Finding]]) -> int:
+    """Return in how many places something would not start: what is the same on several nodes is one."""
+    return len({finding for _, finding in findings if finding.effect is Effect.STOPS})
 
 
 def releases_view(facts: Facts, findings: Sequence[tuple[str, Finding]], target: Release) -> View:

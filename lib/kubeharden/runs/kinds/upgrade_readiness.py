@@ -34,7 +34,7 @@ def readiness(run: Run) -> View:
     """
     target = Release.parse(run.kind.parameters.target_release or str(LAST))
     findings = upgrade_findings(run.facts, str(target))
-    run.emit(Judged(str(target), len(findings)))
+    run.emit(Judged(str(target), len(findings), views.stopping(findings)))
     view = View([Message(str(r), BAD) for r in refusals(run.facts)])
     view.add(*views.findings_view(findings, str(target)).blocks)
     return view.add(*views.releases_view(run.facts, findings, target).blocks)
