@@ -217,12 +217,16 @@ stage() { # beside its target, so that the rename stays on one file system
 }
 
 may_be_replaced() { # or says what of it forbids that: it would be found once the first file is exchanged
-  local attributes place=${real#"$root"}
-  attributes=$(lsattr -d "$real" 2>/dev/null)
+  local attributes='' place="${real#"$root"}"
+  [ ! -e "$real" ] || attributes=$(lsattr -d "$real" 2>/dev/null)
   case ${attributes%% *} in
-  *[ia]*) echo "it is immutable or append-only: take that off first (chattr -i -a $place)" ;;
-  *) ! is_mounted "$place" || echo "something is mounted there, which nothing can take the place of: umount $place" ;;
-  esac | { ! grep . ; } >&2
+  *[ia]*) echo "it is immutable or append-only: take that off first (chattr -i -a $place)" >&2 ;;
+  *)
+    is_mounted "$place" || return 0
+    echo "something is mounted there, which nothing can take the place of: umount $place" >&2
+    ;;
+  esac
+  return 1
 }
 
 is_mounted() { # PATH: by itself, as containers and some images have single files
