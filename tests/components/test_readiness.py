@@ -162,6 +162,24 @@ def test_what_a_file_outdoes_is_not_named() -> None:
     assert not [f for f in found if f.effect is Effect.STOPS]
 
 
+@pytest.mark.parametrize(
+    ("component", "words", "flags"),
+    [
+        ("kube-apiserver", ["--audit-policy-file=/a", "--encryption-provider-config", "/e"],
+         {"--audit-policy-file", "--encryption-provider-config"}),
+        ("kube-apiserver", ["--audit-policy-file=", "--audit-log-path=/x"], set()),
+        ("kubelet", ["--image-credential-provider-config=/c"], {"--image-credential-provider-config"}),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_read_is_named_as_not_judged(
+    component: str, words: list[str], flags: set[str]
+) -> None:
+    found = readiness(component, "1.24", "1.26", [component, *words])
+    assert {f.setting for f in found if "apiVersion of its own" in f.why} == flags
+    assert {str(f.release) for f in found if f.setting in flags} <= {"1.26"}
+    assert not [f for f in readiness(component, "1.24", "1.24", [component, *words]) if f.setting in flags]
+
+
 @pytest.mark.parametrize("config", [["a"], "a", 7])
 def test_a_config_of_another_shape_is_refused_in_the_words_of_the_library(config: Any) -> None:
     with pytest.raises(KubehardenError, match="holds no mapping"):

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any
 
 from kubeharden.components import paths
-from kubeharden.components.admission_plugins import DISABLE, ENABLE, OLD, list_values
+from kubeharden.components.admission_plugins import DISABLE, ENABLE, OLD, flag_value, list_values
 from kubeharden.components.effective import caseless, decode, effective_config, from_flags
 from kubeharden.components.flags import FlagUse, FlagValueError, split_flags, value_of
 from kubeharden.components.gates import FLAG, from_flag, judge_gates, not_pairs
@@ -113,7 +113,7 @@ def readiness(
         for finding in findings:
             # What stops a component once stops it in every later release too: said once, when it begins.
             by_setting.setdefault((finding.setting, finding.effect.value), _with_reservation(finding))
-    for finding in _not_judged(component, wanted):
+    for finding in _not_judged(component, wanted, words if steps else ()):
         by_setting.setdefault((finding.setting, finding.effect.value), finding)
     return sorted(by_setting.values(), key=lambda f: f.release)
 
@@ -124,7 +124,12 @@ def _with_reservation(finding: Finding) -> Finding:
     return replace(finding, why=f"{finding.why} ({reservation})") if reservation else finding
 
 
-def _not_judged(component: str, release: Release) -> Iterator[Finding]:
+def _not_judged(component: str, release: Release, words: Sequence[str]) -> Iterator[Finding]:
+    for flag in find_component(component).versioned_files:
+        if flag_value(words, flag):
+            why = "it names a file with an apiVersion of its own, which was not read"
+            todo = f"look up whether {release} still reads that apiVersion"
+            yield Finding(component, release, Effect.NOT_JUDGED, flag, why, todo)
     if release.reservation:
         why, todo = release.reservation, "read the release's notes, or install a newer kubeharden"
         yield Finding(component, release, Effect.NOT_JUDGED, "", why, todo)

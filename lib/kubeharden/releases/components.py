@@ -167,6 +167,7 @@ class Component(Row):
     renew_deadline: int = 0
     second_sigterm: bool = False
     files: Mapping[str, str] = {}
+    versioned_files: tuple[str, ...] = ()
     healthz: Healthz | None = None
     configz: Configz | None = None
     config: ConfigFile | None = None
