@@ -100,6 +100,7 @@ def test_sequences_are_never_shown(redactor: Redactor) -> None:
         '{"token": null, "password": "", "name": "web"}',
         "authentication:\n  webhook: {enabled: true}\nauthorization:\n  mode: Webhook\n",
         "rules:\n- resources: [secrets, tokenreviews]\n  verbs: [get]\n",
+        "the password is required; a password is 12 characters, the passphrase is empty, the password was wrong",
         "sudo: password, or nopasswd; the token is asked for once",
         "https://web:8443/a/b@c http://[fd00::1]:80/x ssh://core@node1/",
         "resources: [secrets, pods] ['tokenreviews', 'secrets'] (\"secrets\", \"pods\")",

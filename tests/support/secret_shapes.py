@@ -110,6 +110,8 @@ TEXTS = {
     "LDAP": "bind_pw «hunter»\nbindpw: «horse»\nbase ok",
     "a Dockerfile": "ENV DB_PASSWORD «hunter»\nUSER ok",
     "fish": "set -gx PGPASSWORD «hunter» ok",
+    "a sentence": "the password is «hunter7horse» ok\nPassword was: «horse-4-battery» ok",
+    "a sentence with quotes": "ok, the new password is now '«hunter horse»', ok",
     "a password for sudo": "echo «hunter» | sudo -S ok",
     "keytool": "keytool -storepass «hunter» -keypass «horse» -alias ok",
     "htpasswd": "htpasswd -cb /etc/users ok «hunter»",

@@ -60,6 +60,16 @@ _LABEL = ByHints(
     rf"(?:[:=]\s{{0,40}}{_LABEL_END}(?:{_PART})?|[:=]?\s{{0,40}}{_LABEL_END}(?:\s{{0,40}}[:=]|{_PART}))"
 )
 _WORDS = (
+    # a sentence: what is between quotes, or a word that has letters and digits, since most words there are harmless
+    _row(
+        "|".join(
+            f"{end} {verb}"
+            for end in ("word", "wort", "passwd", "phrase")
+            for verb in ("is", "was", "lautet")
+        ),
+        rf"{PASSWORD}[ ](?:is|was|ist|lautet)(?:[ ]now)?:?[ \t]+"
+        r"(?=[\"'`]\S|(?=[^\s\d]{0,80}\d)(?=[^\sa-z]{0,80}[a-z])\S{6})",
+    ),
     # ~/.netrc without a login, and its account, which is another password
     _row("machine", r"\bmachine[ \t]+\S{1,200}\s+(?:password|account)[ \t]+(?=\S)"),
     _row("account |account\t", r"\baccount[ \t]+(?=\S{1,200}\s+(?:login|password)\b)"),
