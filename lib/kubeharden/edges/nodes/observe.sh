@@ -100,16 +100,14 @@ properties() { # of systemd, in "show"
 
 show_all() { # WORD...: sets "shown" to what systemd says of the services, an empty line between,
   # and "pattern" to one of their names
-  local each name rest
+  local each name
   pattern=hyperkube
   for each in "$@"; do
     shift
     case $each in user=*) continue ;; *) ;; esac
     each=${each%%,*}
     name=${each%%=*}
-    # The kernel keeps 15 characters of a name.
-    rest=${name#???????????????}
-    if [ "$rest" = "$name" ]; then pattern="$pattern|$name"; else pattern="$pattern|${name%"$rest"}"; fi
+    pattern="$pattern|$name"
     set -- "$@" "${each#*=}.service"
   done
   shown=$(show_units "$@")
@@ -121,16 +119,19 @@ show_units() { # NAME.service...
     -p ExecMainStartTimestampMonotonic "$@"
 }
 
-find_candidates() { # sets "candidates" to a line for each process that may be a component, once: number, file, next word
+find_candidates() { # sets "candidates" to a line for each process outside pods that may be a component, once: the file of
+  # its program, its next word, and its service or, with a slash, the control group that is none
   [ -z "${candidates+found}" ] || return 0
   candidates=''
-  local comm first rest line
-  # Of a name with 15 characters, more may be cut off. A path of /proc has no blank in it.
+  local place first rest line unit elsewhere
+  # A path of /proc has no blank in it.
   # shellcheck disable=SC2013
-  for comm in $(grep -lE "$pattern|^.{15}" "$root"/proc/[0-9]*/comm 2>/dev/null); do
-    comm=${comm%/comm}
+  for place in $(grep -laE "$pattern" "$root"/proc/[0-9]*/cmdline 2>/dev/null); do
+    unit='' elsewhere=''
+    find_group "${place%/*}/cgroup"
+    [ -n "$unit$elsewhere" ] || continue
     { # Not of a process that is gone.
-      rest=$(tr '\0\n' '\n\001' <"$comm/cmdline")
+      rest=$(tr '\0\n' '\n\001' <"$place")
     } 2>/dev/null
     line=''
     take_line
@@ -138,25 +139,24 @@ find_candidates() { # sets "candidates" to a line for each process that may be a
     line=''
     take_line
     case $first in '' | *[[:blank:]]*) continue ;; *) ;; esac
-    candidates="$candidates${comm##*/} $first ${line%%[[:blank:]]*}$newline"
+    candidates="$candidates$first ${line%%[[:blank:]]*} ${unit:-$elsewhere}$newline"
   done
 }
 
 find_units() { # NAME: sets "units" to the services in whose control groups it runs, or "elsewhere" to another group
-  local process first word unit line rest="$candidates"
+  local first word group line rest="$candidates"
   units='' elsewhere=''
   while take_line; do
-    process=${line%% *} first=${line#* }
-    word=${first#* } first=${first%% *}
+    first=${line%% *} group=${line#* }
+    word=${group%% *} group=${group#* }
     is_called "$first" "$1" || case $first,$word in
     hyperkube*,"$1" | hyperkube*,"${1#kube-}") ;;
     *) continue ;;
     esac
-    unit=''
-    find_group "$root/proc/$process/cgroup"
-    case " $units " in
-    *" $unit "*) ;;
-    *) [ -z "$unit" ] || units="$units${units:+ }$unit" ;;
+    case $group," $units " in
+    /*) elsewhere=$group ;;
+    *,*" $group "*) ;;
+    *) units="$units${units:+ }$group" ;;
     esac
   done
   [ -z "$units" ] || elsewhere=''
@@ -197,8 +197,11 @@ service() { # NAME[=UNIT][,WORD...], whose part of "shown" is the next; what it 
   show=${shown%%"$newline$newline"*}
   shown=${shown#*"$newline$newline"}
   properties
-  find_candidates
-  find_units "$name"
+  # To look for others of its kind beside it takes time, of which a plan has some.
+  if [ "$pid" = 0 ] || [ -n "$whole" ]; then
+    find_candidates
+    find_units "$name"
+  fi
   case $pid,$1,$units in
   0,*=* | 0,*,'' | 0,*,*' '*) ;;
   0,*)
