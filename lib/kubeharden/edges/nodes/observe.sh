@@ -126,7 +126,7 @@ find_candidates() { # sets "candidates" to a line for each process outside pods 
   local place first rest line unit elsewhere
   # A path of /proc has no blank in it.
   # shellcheck disable=SC2013
-  for place in $(grep -laE "$pattern" "$root"/proc/[0-9]*/cmdline 2>/dev/null); do
+  for place in $(grep -lE "$pattern" "$root"/proc/[0-9]*/cmdline 2>/dev/null); do
     unit='' elsewhere=''
     find_group "${place%/*}/cgroup"
     [ -n "$unit$elsewhere" ] || continue
