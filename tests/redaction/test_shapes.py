@@ -64,6 +64,29 @@ def test_a_name_in_a_code_names_a_secret_too(redactor: Redactor, name: str) -> N
     assert redactor.redact(r"C:\x41 \u0041 ok") == r"C:\x41 \u0041 ok"
 
 
+def printed(pieces: list[str]) -> str:
+    """What is shown of texts that are printed one after another, each as far as it can be judged then."""
+    redactor, held, shown = Redactor(), "", []
+    for piece in pieces:
+        held += piece
+        end = redactor.length_to_judge(held)
+        shown.append(redactor.redact(held[:end]))
+        held = held[end:]
+    return "".join([*shown, redactor.redact(held)])
+
+
+@pytest.mark.parametrize("shape", TEXTS)
+def test_the_whole_value_goes_where_it_is_printed_in_pieces(shape: str) -> None:
+    secrets, text, _ = secrets_and_rest(TEXTS[shape])
+    for whole in (text, f"ok line\n{text}\nlast\n"):
+        lines = whole.splitlines(keepends=True)
+        cuts = range(1, len(whole), max(1, len(whole) // 20))
+        for pieces in (lines, *([whole[:cut], whole[cut:]] for cut in cuts)):
+            shown = printed(pieces)
+            for word in ("hunter", "horse", "battery", *secrets):
+                assert word not in shown, (pieces, shown)
+
+
 def test_there_are_enough_of_them() -> None:
     assert len(TEXTS) + len(TERMINAL) >= 60
 

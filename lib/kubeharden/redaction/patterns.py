@@ -223,12 +223,15 @@ STRING_DATA = re.compile(rf"""stringData(?<![\w.-]stringData){_SIGN}""")  # noth
 SECRET_ITEM = re.compile(rf"""(?<![\w.-])[\w.-]+{_SIGN}""")
 # What the next lines may make a secret of: a name, a value whose name comes after it, an anchor, a login; keys.
 TO_COME = LazyPattern(
-    rf"(?i){NAME}|\bvalue(?:{QUOTE})?[ \t]*[:=]|(?:^|[ \t])&\w|\b(?:machine|login|account)\b"
+    rf"(?i){NAME}|\bvalue(?:{QUOTE})?[ \t]*[:=]|(?:^|[ \t])&\w|\b(?:machine|login|account|authorization|stringData)\b"
 )
 LINES_TO_COME, LINES_OF_SECRET = (
     3,
     40,
 )  # after a line with one of these, and between the kind of a Secret and its data
+_HUNKS = re.compile(
+    r"(?m)^@@ -\d[^\n]*\n(?:[ +@\\-][^\n]*\n)*"
+)  # of a diff, which need their head to be read
 _KEY_WITHOUT_LINES = re.compile(_KEY_BODY)
 # What begins something of which the end is still to come, and that end: keys, and an object that does not say its kind.
 _BEGINS_AND_ENDS = (
@@ -254,6 +257,8 @@ def starts_to_come(text: str) -> Iterator[int]:
     for begins, ends in _BEGINS_AND_ENDS:
         last = max((match.start() for match in ends.finditer(text)), default=-1)
         yield next((match.start() for match in begins.finditer(text) if match.end() > last), len(text))
+    *_, hunks = [None, *_HUNKS.finditer(text)]
+    yield hunks.start() if hunks and hunks.end() == len(text) else len(text)
     *_, body = [None, *_KEY_WITHOUT_LINES.finditer(text)]
     yield body.start() if body and not text[body.end() :].strip() else len(text)
     start = len(text)

@@ -109,7 +109,7 @@ class Redactor:
         end = min(end, *patterns.starts_to_come(head))
         names: list[patterns.Names] = [
             patterns.NAMED,
-            *([patterns.SECRET_DATA] if patterns.SECRET_KIND.search(head) else []),
+            patterns.SECRET_DATA if patterns.SECRET_KIND.search(head) else patterns.STRING_DATA,
         ]
         for value in (value for name in names for value in values_after(name, head) if value.is_open):
             end = min(end, value.name)
