@@ -180,6 +180,24 @@ def test_a_file_that_is_not_read_is_named_as_not_judged(
     assert not [f for f in readiness(component, "1.24", "1.24", [component, *words]) if f.setting in flags]
 
 
+@pytest.mark.parametrize(
+    ("component", "running", "stops"),
+    [
+        ("kube-apiserver", "1.29", True),
+        ("kube-apiserver", "1.30", False),
+        ("kube-controller-manager", "1.30", False),
+        ("kube-scheduler", "1.29", True),
+        ("kube-scheduler", "1.33", False),
+        ("kube-proxy", "1.33", True),
+        ("kubelet", "1.33", True),
+    ],
+)
+def test_a_prefix_of_a_gate_stops_whom_does_not_know_it(component: str, running: str, stops: bool) -> None:
+    words = [component, "--feature-gates=kube:ContextualLogging=true"]
+    found = readiness(component, running, f"1.{int(running[2:]) + 1}", words)
+    assert any(f.effect is Effect.STOPS and "kube:" in f.setting for f in found) is stops
+
+
 @pytest.mark.parametrize("config", [["a"], "a", 7])
 def test_a_config_of_another_shape_is_refused_in_the_words_of_the_library(config: Any) -> None:
     with pytest.raises(KubehardenError, match="holds no mapping"):

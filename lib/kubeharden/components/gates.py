@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kubeharden.components.values import parse_text
-from kubeharden.releases import SWITCHES, Gate, Release, feature_gates, gate_gone
+from kubeharden.releases import SWITCHES, Gate, Release, feature_gates, features_of, gate_gone
 
 FLAG = "--feature-gates"
+KUBE = "kube:"
 
 
 def from_flag(values: Sequence[str]) -> dict[str, bool]:
@@ -17,7 +18,7 @@ def from_flag(values: Sequence[str]) -> dict[str, bool]:
     What is not a pair with a truth value is left out: see ``not_pairs``.
     """
     switches = ((name, _truth(text)) for name, _, text in (item.partition("=") for item in _items(values)))
-    return {name.strip().removeprefix("kube:"): is_on for name, is_on in switches if is_on is not None}
+    return {name.strip().removeprefix(KUBE): is_on for name, is_on in switches if is_on is not None}
 
 
 def not_pairs(values: Sequence[str]) -> list[str]:
@@ -34,6 +35,14 @@ def _truth(text: str) -> bool | None:
         return bool(parse_text("bool", text.strip()))
     except ValueError:
         return None
+
+
+def with_prefix(values: Sequence[str], component: str, release: Release) -> list[str]:
+    """Return the gates with ``kube:`` before them, where a component of ``release`` does not take that."""
+    takes = features_of("takes kube: before a gate: ").get(component)
+    if takes is not None and takes.in_release(release):
+        return []
+    return [item.partition("=")[0] for item in _items(values) if item.startswith(KUBE)]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from kubeharden.components import paths
 from kubeharden.components.admission_plugins import DISABLE, ENABLE, OLD, flag_value, list_values
 from kubeharden.components.effective import caseless, decode, effective_config, from_flags
 from kubeharden.components.flags import FlagUse, FlagValueError, split_flags, value_of
-from kubeharden.components.gates import FLAG, from_flag, judge_gates, not_pairs
+from kubeharden.components.gates import FLAG, from_flag, judge_gates, not_pairs, with_prefix
 from kubeharden.components.programs import arguments
 from kubeharden.components.validate import names_port, problems
 from kubeharden.components.values import as_json, duration_ns, same_value
@@ -37,6 +37,8 @@ from kubeharden.releases import (
     releases_with,
     upgrade_rules,
 )
+
+NO_PREFIX = "it takes no kube: before the name of a gate: unrecognized feature gate"
 
 
 class Effect(Enum):
@@ -169,6 +171,8 @@ def _flags_alone(
         yield Finding(
             component, release, Effect.STOPS, f"{FLAG}: {item}", why, "write NAME=true or NAME=false"
         )
+    for name in with_prefix(given_gates, component, release):
+        yield Finding(component, release, Effect.STOPS, f"{FLAG}: {name}", NO_PREFIX, "write the name alone")
     gates = from_flag(given_gates)
     for gate in judge_gates(gates, release):
         effect = Effect.STOPS if gate.stops else Effect.NOT_JUDGED
@@ -227,7 +231,10 @@ class _Step:
         )
         known = self.before.flag(FLAG)
         if self.config is None or self.before.flags_beside_config_win or (known is not None and known.stays):
-            gates |= from_flag([use.value for use in self.uses if use.name == FLAG])
+            given = [use.value for use in self.uses if use.name == FLAG]
+            gates |= from_flag(given)
+            for name in with_prefix(given, self.component, self.release):
+                yield self._finding(Effect.STOPS, f"featureGates.{name}", NO_PREFIX, "write the name alone")
         for gate in judge_gates(gates, self.release):
             effect = Effect.STOPS if gate.stops else Effect.NOT_JUDGED
             yield self._finding(effect, f"featureGates.{gate.name}", gate.why, gate.todo)
