@@ -279,8 +279,9 @@ def test_an_object_that_somebody_changed_since_is_not_overwritten(
     [ended] = events_of(first, "finished")
     assert (ended["failed"], ended["why"]) == ([change.name], f"{change.name} failed before")
     [entry] = register(first.record.folder.parent)
-    assert (entry.result, entry.failed) == ("partly done", (change.name,))
-    assert f"partly done; failed: {change.name}" in str(register_view([entry]))
+    assert (entry.result, entry.failed) == ("failed", (change.name,))
+    assert f" failed: {change.name}" in str(register_view([entry]))
+    assert "failed; failed" not in str(register_view([entry]))
     record = build_record(read_run(first.record.folder))
     [failed] = [done for done in record["changes"] if done["subject"] == change.name]
     assert failed["result"] == "failed"

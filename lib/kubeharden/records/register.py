@@ -16,7 +16,7 @@ from kubeharden.records.entries import ABSENT, FileEntry
 from kubeharden.records.folder import PastRun, is_open, read_run
 from kubeharden.records.journal import JOURNAL, is_time, read_journal
 from kubeharden.records.later import is_same_cluster
-from kubeharden.records.reader import one_line
+from kubeharden.records.reader import name_list, one_line
 from kubeharden.records.summary import build_record, check_form, result_of, unrepaired
 from kubeharden.redaction import Redactor
 
@@ -54,6 +54,14 @@ class RegisterEntry:
     def run(self) -> str:
         """Its name."""
         return one_line(self.folder.name)
+
+    def result_words(self, most: int) -> str:
+        """Return the result, with the changes that failed, ``most`` of them by name."""
+        if not self.failed:
+            return self.result
+        return (
+            f"{'' if self.result == 'failed' else f'{self.result}; '}failed: {name_list(self.failed, most)}"
+        )
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ def _row(entry: RegisterEntry, verdicts: Mapping[str, Verdict] | None) -> tuple[
         entry.change_id or "–",
         entry.mode,
         name_list(entry.nodes, NAMES_SHOWN),
-        f"{entry.result}; failed: {name_list(entry.failed, NAMES_SHOWN)}" if entry.failed else entry.result,
+        entry.result_words(NAMES_SHOWN),
         _seal(entry, verdicts),
     )
 

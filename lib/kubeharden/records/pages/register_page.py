@@ -54,14 +54,13 @@ def _count(runs: int) -> str:
 def _cells(row: RunRow) -> Iterator[str]:
     entry = row.entry
     kind = RESULTS.get(entry.result, BAD)
-    failed = f"; failed: {name_list(entry.failed, NODES_SHOWN)}" if entry.failed else ""
     yield tag("td", _link(row.page, entry.run))
     yield entry.started[:16].replace("T", " ")
     yield entry.who
     yield entry.change_id or "–"
     yield entry.mode
     yield name_list(entry.nodes, NODES_SHOWN)
-    yield tag("td", f"{RESULT_SIGNS[kind]} {entry.result}{failed}", class_=f"khf-{kind}")
+    yield tag("td", f"{RESULT_SIGNS[kind]} {entry.result_words(NODES_SHOWN)}", class_=f"khf-{kind}")
     yield _seal(row)
     yield tag("td", *(tag("div", _link(path, name)) for name, path in row.links.items()))
 
