@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -75,6 +76,11 @@ def runs_in(parent: Path) -> list[Path]:
     except OSError as error:
         raise RecordError(f"{parent}: cannot be read ({error.strerror}); expected a folder of runs") from None
     return [parent / name for name in names if RUN_NAME.fullmatch(name)]
+
+
+def seal_command(folder: Path, notebook: Path | None = None) -> str:
+    """Return the command line that seals a run; NOTEBOOK stands for a notebook whose file is not known."""
+    return shlex.join(["kubeharden", "seal", str(folder), str(notebook or "NOTEBOOK")])
 
 
 def is_sealed(folder: Path) -> bool:

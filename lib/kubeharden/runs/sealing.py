@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from kubeharden.errors import RecordError
 from kubeharden.inputs.project import NOTEBOOKS, project_folder
 from kubeharden.records import executed_notebook
-from kubeharden.records.archive import NOTEBOOK, is_sealed
+from kubeharden.records.archive import NOTEBOOK, is_sealed, seal_command
 from kubeharden.records.folder import write_aside
 from kubeharden.records.keys import find_key
 from kubeharden.records.seal import Sealed, seal
@@ -50,10 +49,9 @@ class OpenNotebook:
     def check_path(self) -> None:
         """Refuse, with a RecordError, to wait for a file that was renamed: Jupyter names it to a kernel only once."""
         if self.path is not None and not self.path.exists():
-            command = shlex.join(["kubeharden", "seal", str(self.folder), "NOTEBOOK"])
             raise RecordError(
                 f"the notebook was renamed or moved since its kernel began: there is no {self.path} any more. Save it "
-                f"(Ctrl-S), and seal it where it is now, in a terminal: {command}"
+                f"(Ctrl-S), and seal it where it is now, in a terminal: {seal_command(self.folder)}"
             )
 
     def copy(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from kubeharden.plan import Plan, Remark
 from kubeharden.plan.events import AS_IT_SHOULD_BE, Completed, Result
 from kubeharden.plan.proof import Proof
+from kubeharden.records.archive import seal_command
 from kubeharden.show import views
 from kubeharden.show.display import BAD, GOOD, NOTE, Block, Message, View
 from kubeharden.show.impact_views import headline
@@ -75,18 +76,19 @@ def steps_of(parts: Iterable[Plan]) -> list[str]:
 
 def record_message(folder: Path, notebook: Path | None) -> Message:
     """Name the folder of the record, and what seals it, with its notebook where that is known (not to papermill)."""
-    command = shlex.join(["kubeharden", "seal", str(folder), str(notebook or "NOTEBOOK")])
     here = "run.seal() does it here, or on the command line" if notebook else "on the command line"
     return Message(
-        f"Record of this run: {folder}. Once this notebook is saved, seal both: {here}: {command} "
-        "(papermill --engine kubeharden does it by itself)."
+        f"Record of this run: {folder}. Once this notebook is saved, seal both: {here}: "
+        f"{seal_command(folder, notebook)} (papermill --engine kubeharden does it by itself)."
     )
 
 
 def sealed_by_hand(folder: Path) -> str:
     """Say what seals a run whose notebook is open somewhere that does not say which file it is."""
-    command = shlex.join(["kubeharden", "seal", str(folder), "NOTEBOOK"])
-    return f"The file of this notebook is not known here. Save it, and seal it in a terminal: {command}"
+    return (
+        "The file of this notebook is not known here. Save it, and seal it in a terminal: "
+        f"{seal_command(folder)}"
+    )
 
 
 def sealed_words(folder: Path, files: int, key: str) -> str:
