@@ -162,7 +162,8 @@ def _flags_alone(
         elif new is not None and new.deprecated and old is not None and not old.deprecated:
             why = _deprecation(new.deprecated)
             yield Finding(component, release, Effect.WARNS, name, why, "plan for its removal")
-    for name, why in _unreadable(after, uses):
+    typed, odd = _read_values(after, uses)
+    for name, why in odd:
         todo = "write a value that it takes, or take it off the command line"
         yield Finding(component, release, Effect.STOPS, name, why, todo)
     given_gates = [use.value for use in uses if use.name == FLAG]
@@ -177,7 +178,7 @@ def _flags_alone(
     for gate in judge_gates(gates, release):
         effect = Effect.STOPS if gate.stops else Effect.NOT_JUDGED
         yield Finding(component, release, effect, f"{FLAG}: {gate.name}", gate.why, gate.todo)
-    values, typed = {use.name: use.value for use in uses}, _values_of(after, uses)
+    values = {use.name: use.value for use in uses}
     for rule in upgrade_rules(component, release):
         spared = any(_holds({"featureGates": gates}, path, value) for path, value in rule.unless.items())
         if not spared and _flags_hold(rule, values, uses) and _values_hold(rule, typed.get, release):
@@ -353,22 +354,24 @@ def _flags_hold(rule: UpgradeRule, values: Mapping[str, Any], uses: Sequence[Fla
     )
 
 
-def _unreadable(table: FlagTable, uses: Sequence[FlagUse]) -> Iterator[tuple[str, str]]:
-    """Yield name and reason of each flag with a text that its release does not take for a value."""
+def _read_values(table: FlagTable, uses: Sequence[FlagUse]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the values of flags with their types, by name, and name and reason of each that its release does not take.
+
+    A flag that is given more than once has no value where one of its texts is not taken.
+    """
+    values: dict[str, Any] = {}
+    odd: list[tuple[str, str]] = []
     for use in uses:
         flag = table.flag(use.name)
+        if flag is None or use.name == FLAG:  # gates are judged one by one
+            continue
         try:
-            if flag is not None and use.name != FLAG:
-                value_of(use, flag)
+            values[use.name] = value_of(use, flag)
         except FlagValueError as error:
-            yield use.name, str(error)
-
-
-def _values_of(table: FlagTable, uses: Sequence[FlagUse]) -> dict[str, Any]:
-    """Return the values of flags with their types, by name; without those that cannot be read."""
-    odd = {name for name, _ in _unreadable(table, uses)}
-    known = ((use, table.flag(use.name)) for use in uses if use.name not in odd)
-    return {use.name: value_of(use, flag) for use, flag in known if flag is not None}
+            odd.append((use.name, str(error)))
+    for name, _ in odd:
+        values.pop(name, None)
+    return values, odd
 
 
 def _values_hold(rule: UpgradeRule, value_at: Callable[[str], Any], release: Release) -> bool:
